@@ -1,0 +1,39 @@
+"""The exception tree: every error a user can cause or meet, with the exit code of the command line.
+
+    ToolkitError            1   something failed; the message is one line: expected, got, what to do
+    ├── UsageError          2   the request itself cannot be met as it is written
+    ├── CheckpointError     1   a model could not be found, fetched or read
+    ├── CorpusError         1   a text could not be found, read or cut into windows
+    ├── PointError          1   a weight vector does not fit the space it is asked to live in
+    └── StoreError          1   the cache could not be read or written
+"""
+
+from __future__ import annotations
+
+
+class ToolkitError(Exception):
+    """Base of all errors that are reported to the user as one line."""
+
+    exit_code = 1
+
+
+class UsageError(ToolkitError):
+    """The request cannot be met as written: an unknown name, a value out of range."""
+
+    exit_code = 2
+
+
+class CheckpointError(ToolkitError):
+    """A model could not be found, fetched or read."""
+
+
+class CorpusError(ToolkitError):
+    """A text could not be found, read or cut into windows."""
+
+
+class PointError(ToolkitError):
+    """A weight vector does not fit the weight space."""
+
+
+class StoreError(ToolkitError):
+    """The probe cache could not be read or written."""

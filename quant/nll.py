@@ -1,0 +1,62 @@
+"""Negative log-likelihood of token windows under a causal language model.
+
+The contract of every number in this project::
+
+    window          t1  t2  t3  …  tL           L token ids; nothing is prepended
+    given               t1  t1…t2   t1…t(L−1)   the tokens before it, in the same window
+    scored              t2  t3  …  tL           L − 1 tokens, each once
+
+The NLL of a set of windows is the sum over all scored tokens divided by their count, in nats: a mean over tokens, never
+a mean of window means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class WindowNLL:
+    """What one window contributes to an NLL."""
+
+    total: float
+    """Sum of −ln p over its scored tokens, in nats; not finite where the model's output is not."""
+    tokens: int
+    """How many tokens were scored."""
+
+
+def token_nll(model: nn.Module, windows: Tensor) -> Tensor:
+    """−ln p of every scored token.
+
+    Args:
+        model: A transformers causal LM.
+        windows: (B, L) token ids.
+
+    Returns:
+        (B, L − 1) in float32 or better; differentiable.
+    """
+    logits = model(input_ids=windows, use_cache=False).logits  # (B, L, V)
+    logits = logits[:, :-1].float() if logits.dtype in (torch.float16, torch.bfloat16) else logits[:, :-1]
+    return F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")
+
+
+@torch.inference_mode()
+def window_nll(model: nn.Module, window: Tensor) -> WindowNLL:
+    """The NLL sum of one window of shape (L,), accumulated in float64.
+
+    One window is one forward pass: the result of a window then does not depend, even in its last bit, on which other
+    windows were asked for, and a resumed run repeats the interrupted one exactly.
+    """
+    device = next(model.parameters()).device
+    losses = token_nll(model, window.to(device)[None])
+    return WindowNLL(float(losses.double().sum()), losses.numel())
+
+
+def mean_nll(windows: Sequence[WindowNLL]) -> float:
+    """Nats per token over all windows: total sum over total count."""
+    return sum(w.total for w in windows) / sum(w.tokens for w in windows)

@@ -1,0 +1,62 @@
+"""A weight point: one vector of the weight space, with where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quant.errors import PointError
+from quant.grid import GridTensor, QuantScheme
+from quant.space import Slot, WeightSpace
+
+Part = GridTensor | Tensor
+"""One matrix of a point: on a grid, or as floats."""
+
+
+@dataclass(frozen=True)
+class WeightPoint:
+    """One vector of the weight space."""
+
+    method: str
+    """What made it: ``rtn``, ``gptq``, ``qaft``, ``w_ft``."""
+    scheme: QuantScheme | None
+    """Its grid; None if it is not on one."""
+    parts: Mapping[str, Part]
+    """One part per slot, by the slot's name; may be read lazily from a store."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able record of how it was made: options, hashes of the data, what was chosen."""
+
+    @property
+    def name(self) -> str:
+        """``rtn-int4-exact``; the method alone if the point is on no grid."""
+        return f"{self.method}-{self.scheme}" if self.scheme else self.method
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        try:
+            part = self.parts[slot.name]
+        except KeyError:
+            raise PointError(f"point {self.name} has no weights for {slot.name}; was it made for another model?") from None
+        weight = part.dequantize() if isinstance(part, GridTensor) else part
+        if tuple(weight.shape) != slot.shape:
+            raise PointError(f"expected shape {slot.shape} in {slot.name}, point {self.name} has {tuple(weight.shape)}")
+        return weight
+
+    def fingerprint(self, space: WeightSpace) -> str:
+        """sha256 over its content: the bytes of each tensor in flat order, whatever made them."""
+        digest = hashlib.sha256(json.dumps([(s.name, s.shape) for s in space]).encode())
+        for slot in space:
+            digest.update(tensor_bytes(self.tensor(slot)))
+        return digest.hexdigest()
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The raw bytes of a tensor, row-major, without a copy where it is contiguous on the host."""
+    flat = tensor.detach().contiguous().cpu().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())

@@ -1,0 +1,33 @@
+"""Round to nearest: ``w_RTN = Q(w)`` (Xu et al. 2024, §3.2)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from quant.grid import GridTensor, QuantScheme, quantize
+from quant.point import WeightPoint
+from quant.scale import find_scale
+from quant.space import Slot, Vector, WeightSpace
+
+
+def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
+    """The point of the grid nearest to ``w``. Its scales are the ones that GPTQ and QAFT of the same scheme use.
+
+    Args:
+        space: The weight space.
+        center: The pretrained weights ``w``.
+        scheme: Bit width, granularity and scale search.
+
+    Raises:
+        PointError: if a weight is not finite.
+    """
+
+    def part(slot: Slot) -> GridTensor:
+        weight = center.tensor(slot).float()
+        return quantize(weight, find_scale(slot, weight, scheme), scheme.qmax)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy's sort and search release the GIL
+        parts = dict(zip((s.name for s in space), pool.map(part, space), strict=True))
+    return WeightPoint("rtn", scheme, parts, {"method": "rtn", "scheme": str(scheme)})
