@@ -1,0 +1,35 @@
+"""The loss landscape around a quantized language model: probe it, measure its basin, draw it.
+
+    from landscape import Survey, probe, write_page
+    found = probe(Survey("opt-nano", bits=(4, 2)))
+    write_page(found, Path("page.html"))
+
+Names are imported when they are first used, so that ``landscape --help`` answers without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOMES = {
+    "Landscape": "landscape.result",
+    "PRESETS": "landscape.presets",
+    "Preset": "landscape.presets",
+    "Survey": "landscape.survey",
+    "radial_figure": "landscape.figures",
+    "probe": "landscape.survey",
+    "to_json": "landscape.schema",
+    "write_page": "landscape.report",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'landscape' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Weight vectors of quantized language models."""

@@ -1,11 +1,11 @@
 """The exception tree: every error a user can cause or meet, with the exit code of the command line.
 
-    ToolkitError            1   something failed; the message is one line: expected, got, what to do
-    ├── UsageError          2   the request itself cannot be met as it is written
-    ├── CheckpointError     1   a model could not be found, fetched or read
-    ├── CorpusError         1   a text could not be found, read or cut into windows
-    ├── PointError          1   a weight vector does not fit the space it is asked to live in
-    └── StoreError          1   the cache could not be read or written
+ToolkitError            1   something failed; the message is one line: expected, got, what to do
+├── UsageError          2   the request itself cannot be met as it is written
+├── CheckpointError     1   a model could not be found, fetched or read
+├── CorpusError         1   a text could not be found, read or cut into windows
+├── PointError          1   a weight vector does not fit the space it is asked to live in
+└── StoreError          1   the cache could not be read or written
 """
 
 from __future__ import annotations

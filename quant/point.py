@@ -42,7 +42,9 @@ class WeightPoint:
         try:
             part = self.parts[slot.name]
         except KeyError:
-            raise PointError(f"point {self.name} has no weights for {slot.name}; was it made for another model?") from None
+            raise PointError(
+                f"point {self.name} has no weights for {slot.name}; was it made for another model?"
+            ) from None
         weight = part.dequantize() if isinstance(part, GridTensor) else part
         if tuple(weight.shape) != slot.shape:
             raise PointError(f"expected shape {slot.shape} in {slot.name}, point {self.name} has {tuple(weight.shape)}")

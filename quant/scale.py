@@ -63,7 +63,7 @@ def absmax_scale(weight: NDArray[np.float32], qmax: int) -> float:
 
 
 def exact_scale(weight: NDArray[np.float32], qmax: int) -> float:
-    """argmin over s of ‖Q_s(w) − w‖².
+    """Argmin over s of ‖Q_s(w) − w‖².
 
     With S(x) = Σ_{|w|≥x} |w| and N(x) = #{|w| ≥ x}, from one sort and prefix sums,
 

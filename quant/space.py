@@ -82,9 +82,7 @@ class WeightSpace:
                     continue
                 seen.add(id(module.weight))
                 rows, columns = module.weight.shape
-                slot = Slot(
-                    f"{stack}.{index}.{name}.weight", (rows, columns), is_transposed(module), index, offset
-                )
+                slot = Slot(f"{stack}.{index}.{name}.weight", (rows, columns), is_transposed(module), index, offset)
                 slots.append(slot)
                 offset += slot.size
         if not slots:

@@ -12,7 +12,14 @@ VOCABULARY = 61
 def gpt2(seed: int = 0) -> nn.Module:
     """Fused, transposed ``Conv1D`` matrices."""
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=64, n_embd=16, n_layer=2, n_head=2, resid_pdrop=0.1, bos_token_id=0, eos_token_id=0
+        vocab_size=VOCABULARY,
+        n_positions=64,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        resid_pdrop=0.1,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     return _make(GPT2LMHeadModel, config, seed)
 

@@ -1,0 +1,39 @@
+# make demo   the first landscape, on the built-in model
+# make test   the whole test suite
+# make lint   ruff and mypy
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
+
+test: .venv/tested
+	$(BIN)/python -m pytest
+
+lint: .venv/developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "expected Python 3.11 or newer, got `$(PYTHON) --version`; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+.venv/tested: .venv/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/developed: .venv/installed
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv landscape-report build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

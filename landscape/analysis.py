@@ -1,0 +1,159 @@
+"""From probes to numbers: assembles the stored sums into the arrays that the estimators take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.basin import Basin, RadialProbes, estimate_basin, location, loss_word, ratio, saturation
+from landscape.connectivity import connectivity
+from landscape.estimate import paired_difference
+from landscape.layout import segment_ends
+from landscape.paths import CENTER, OnRay, Position, on_segment
+from landscape.plan import Probe, ProbeResult, Window
+from landscape.result import PointResult, RayProfile, SegmentResult
+from landscape.subject import RADIAL_SPLITS
+from landscape.wanted import Wanted
+from quant.errors import PointError
+from quant.space import Difference, Vector, WeightSpace, dot
+
+VERDICT_SPLIT = "validation"
+"""The split that R, location and loss are judged on."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Distances and angles of the points, seen from w."""
+
+    gram: Mapping[tuple[Wanted, Wanted], float]
+    """⟨Δa, Δb⟩ for every pair that shares a segment, and for every point with itself."""
+
+    def distance(self, point: Wanted) -> float:
+        """‖Δw‖."""
+        return math.sqrt(self.gram[point, point])
+
+    def along(self, a: Wanted | None, b: Wanted, alphas: Array) -> Array:
+        """‖(1 − α)a + αb − w‖ at each α; None is w itself."""
+        bb = self.gram[b, b]
+        if a is None:
+            return np.abs(alphas) * math.sqrt(bb)
+        aa, ab = self.gram[a, a], self.gram[a, b]
+        square = (1 - alphas) ** 2 * aa + 2 * alphas * (1 - alphas) * ab + alphas**2 * bb
+        return np.sqrt(np.maximum(square, 0))
+
+
+def geometry(space: WeightSpace, center: Vector, points: Mapping[Wanted, Vector]) -> Geometry:
+    """Measure the points, in float64, one tensor at a time."""
+    delta = {wanted: Difference(center, point) for wanted, point in points.items()}
+    gram = {(p, p): dot(space, d, d) for p, d in delta.items()}
+    for a, b in segment_ends(list(points)):
+        if a is not None:
+            gram[a, b] = dot(space, delta[a], delta[b])
+    for (p, _), square in gram.items():
+        if not math.isfinite(square):
+            raise PointError(f"expected finite weights in {p.name}, got a distance from w of {square}")
+    return Geometry(gram)
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """The results of a run, addressed by position and split."""
+
+    known: Mapping[Probe, ProbeResult]
+    windows: Mapping[str, tuple[Window, ...]]
+
+    def totals(self, position: Position | str, split: str) -> Array:
+        """NLL sums of the split's windows, (n_w,)."""
+        recipe = str(position)
+        return np.array([self.known[Probe(recipe, w.identity)].total for w in self.windows[split]])
+
+    def tokens(self, split: str) -> NDArray[np.int64]:
+        """Scored tokens of the split's windows, (n_w,)."""
+        return np.array([self.known[Probe(CENTER, w.identity)].tokens for w in self.windows[split]])
+
+    def nll(self, position: Position | str, split: str) -> float:
+        """Nats per token."""
+        return float(self.totals(position, split).sum() / self.tokens(split).sum())
+
+
+def radial_probes(
+    probes: Probes, split: str, family: str, directions: int, lambdas: Sequence[float], chance: float
+) -> RadialProbes:
+    """The losses along all rays, as ``basin`` takes them."""
+    totals = np.array(
+        [[probes.totals(OnRay(family, index, lam), split) for lam in lambdas] for index in range(directions)]
+    )
+    return RadialProbes(np.array(lambdas), totals, probes.tokens(split), probes.totals(CENTER, split), chance)
+
+
+def basins_and_rays(
+    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float
+) -> tuple[dict[str, Basin], tuple[RayProfile, ...]]:
+    """The basin on each radial split, and the profile of each direction."""
+    radial = {split: radial_probes(probes, split, family, directions, lambdas, chance) for split in RADIAL_SPLITS}
+    profiles = {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}  # (n_d, n_λ)
+    rays = tuple(
+        RayProfile(index, np.array(lambdas), {split: rows[index] for split, rows in profiles.items()})
+        for index in range(directions)
+    )
+    return {split: estimate_basin(data) for split, data in radial.items()}, rays
+
+
+def point_results(
+    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, basin: Basin
+) -> tuple[PointResult, ...]:
+    """Every point: how far, how lossy, and the two words for it."""
+
+    def result(wanted: Wanted, label: str) -> PointResult:
+        rise = {
+            split: paired_difference(probes.totals(label, split), probes.totals(CENTER, split), probes.tokens(split))
+            for split in probes.windows
+        }
+        nll = {split: probes.nll(label, split) for split in probes.windows}
+        u = saturation(nll[VERDICT_SPLIT], basin.center_nll, basin.chance)
+        away = shape.distance(wanted)
+        return PointResult(
+            name=wanted.name,
+            method=wanted.method,
+            bits=wanted.scheme.bits,
+            scale=wanted.scheme.scale,
+            distance=away,
+            rho=ratio(away, basin.radius),
+            nll=nll,
+            rise=rise,
+            location=location(away, basin),
+            loss=loss_word(rise[VERDICT_SPLIT], u),
+        )
+
+    return tuple(result(wanted, label) for wanted, label in labels.items())
+
+
+def segment_results(
+    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, alphas: Iterable[float]
+) -> tuple[SegmentResult, ...]:
+    """Every segment on every radial split."""
+    positions = np.array(sorted(alphas))
+
+    def result(a: Wanted | None, b: Wanted, split: str) -> SegmentResult:
+        start = CENTER if a is None else labels[a]
+        totals = np.array([probes.totals(on_segment(start, labels[b], float(alpha)), split) for alpha in positions])
+        tokens = probes.tokens(split)
+        return SegmentResult(
+            a="w" if a is None else a.name,
+            b=b.name,
+            bits=b.scheme.bits,
+            split=split,
+            alphas=positions,
+            distances=shape.along(a, b, positions),
+            nll=totals.sum(1) / tokens.sum(),
+            connectivity=connectivity(positions, totals, tokens),
+        )
+
+    ends = list(segment_ends(list(labels)))
+    return tuple(result(a, b, split) for a, b in ends for split in RADIAL_SPLITS)

@@ -1,0 +1,28 @@
+"""The command ``landscape``: thin, and quick to answer, because everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import typer
+
+from landscape.cli.probe import probe
+
+app = typer.Typer(
+    name="landscape",
+    help="Is rounding enough? Measure the loss landscape around a quantized language model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(probe)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keeps ``probe`` a subcommand while it is the only one."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,186 @@
+"""What a person sees: the forecast and the progress on stderr, the result on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from landscape.basin import Crossing
+from landscape.forecast import Forecast
+from landscape.result import Landscape, PointResult
+from landscape.schema import to_json
+
+
+class ConsoleProgress:
+    """Draws a run's progress on stderr."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def forecast(self, forecast: Forecast) -> None:
+        """Print what will be done and what it will cost."""
+        self.console.print(_plan(forecast), highlight=False)
+        if forecast.work:
+            self.console.print(
+                f"about {_duration(forecast.seconds)}, {_size(forecast.memory)} of memory, "
+                f"{_size(forecast.disk)} of disk",
+                highlight=False,
+            )
+        self._bar.update(self._task, total=forecast.work or None)
+
+    def stage(self, name: str) -> None:
+        """Name what is going on."""
+        self._bar.update(self._task, description=name)
+        if not self.console.is_terminal:
+            self.console.print(name, highlight=False)
+
+    def advance(self, work: float) -> None:
+        """Move the bar."""
+        self._bar.advance(self._task, work)
+
+    def warn(self, message: str) -> None:
+        """Print a warning."""
+        self.console.print(f"landscape: warning: {message}", markup=False, highlight=False)
+
+
+def page_path(folder: Path, model: str) -> Path:
+    """Where the page of a model goes: its last path component, kept to plain characters."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]).strip("-.")
+    return folder / f"{stem or 'model'}.html"
+
+
+def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO) -> None:
+    """Print the result: one JSON object, or a summary, a table and the next command worth typing."""
+    if as_json:
+        print(json.dumps(to_json(landscape, page), indent=2, allow_nan=False), file=stream)
+        return
+    console = Console(file=stream, highlight=False)
+    for line in summary_lines(landscape):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(_table(landscape))
+    probes = landscape.probes
+    console.print(
+        f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, "
+        f"in {_duration(landscape.seconds)}"
+        if probes.evaluated
+        else f"nothing to evaluate: all {probes.total} probes came from the cache ({_duration(landscape.seconds)})",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"page   {page}", markup=False, soft_wrap=True)
+    console.print(f"cache  {landscape.store}", markup=False, soft_wrap=True)
+    console.print(f"next   {next_command(landscape)}", markup=False, soft_wrap=True)
+
+
+def summary_lines(landscape: Landscape) -> list[str]:
+    """The basin in words."""
+    subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
+    center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
+    return [
+        f"{subject.model} on {subject.data}: D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, "
+        f"chance ln|V| = {subject.chance:.3f}",
+        f"NLL at w: {center} (nats per token, windows of {subject.seq_len} tokens)",
+        f"basin ({split}): R = {_crossing(basin.radius, subject.norm)}, "
+        f"border from {_crossing(basin.r10, subject.norm)} to {_crossing(basin.r90, subject.norm)}",
+    ]
+
+
+def next_command(landscape: Landscape) -> str:
+    """What is worth typing next."""
+    subject = landscape.subject
+    command = f"landscape probe --model {subject.model} --data {subject.data}"
+    bits = sorted({point.bits for point in landscape.points}, reverse=True)
+    listed = ",".join(map(str, bits))
+    if math.isinf(landscape.basin.radius.high) and landscape.basin.directions < 2:
+        return f"{command} --bits {listed} --directions 8    # several directions bound R"
+    scales = {point.scale for point in landscape.points}
+    steep = [p for p in landscape.points if p.location == "inside" and p.loss != "kept" and p.method == "rtn"]
+    if steep and scales == {"exact"}:
+        return f"{command} --bits {listed} --scale exact,absmax    # near but steep: does clipping do it?"
+    if landscape.settings.get("preset") == "quick":
+        return f"{command} --bits {listed} --preset standard    # more windows, narrower intervals"
+    return f"{command} --bits {listed} --directions {2 * landscape.basin.directions}    # a narrower interval for R"
+
+
+def _table(landscape: Landscape) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    splits = list(landscape.center)
+    for title, side in (
+        ("point", "left"), ("‖Δw‖", "right"), ("‖Δw‖/‖w‖", "right"), ("ρ = ‖Δw‖/R", "right"),
+        *((f"NLL {split}", "right") for split in splits), ("location", "left"), ("loss", "left"),
+    ):  # fmt: skip
+        table.add_column(title, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for point in landscape.points:
+        table.add_row(
+            point.name,
+            f"{point.distance:.4g}",
+            f"{point.distance / landscape.subject.norm:.3f}",
+            "R censored" if point.rho is None else f"{point.rho.value:.2f}",
+            *(f"{point.nll[split]:.3f}" for split in splits),
+            point.location,
+            verdict(point),
+        )
+    return table
+
+
+def verdict(point: PointResult) -> str:
+    """The loss word, and a hint where it contradicts the location."""
+    near_but_steep = point.location == "inside" and point.loss != "kept"
+    return f"{point.loss} (near but steep)" if near_but_steep else point.loss
+
+
+def _crossing(crossing: Crossing, norm: float) -> str:
+    if crossing.value is None:
+        return f"more than {crossing.low:.4g}"
+    interval = "unbounded" if math.isinf(crossing.high) else f"{crossing.low:.4g} … {crossing.high:.4g}"
+    return f"{crossing.value:.4g} [{interval}] = {crossing.value / norm:.3f} ‖w‖"
+
+
+def _plan(forecast: Forecast) -> str:
+    if not forecast.work:
+        return f"nothing to evaluate: all {forecast.cached} probes are in the cache"
+    made = f"make {', '.join(forecast.points)}; " if forecast.points else ""
+    return f"to do: {made}evaluate about {forecast.probes} probes ({forecast.cached} are in the cache)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

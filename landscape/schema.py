@@ -1,0 +1,100 @@
+"""The landscape as one JSON object: documented, versioned, and strict (no NaN, no infinity).
+
+    schema_version  1
+    model, data     names as the user gave them
+    space           {dimension, norm}            D and ‖w‖
+    center          {split: NLL}                 L(w), nats per token
+    chance          ln|V|
+    basin           {split, radius, band: {r10, r90}}; each radius {value, low, high}, 95 % interval;
+                    value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
+    points          [{name, method, bits, scale, distance, rho, rho_interval: {low, high}, nll: {split}, location, loss}]
+                    rho is null if R is censored
+    segments        [{a, b, bits, split, monotonic, prominence, barrier}]
+                    barrier is the largest excess over the straight line between the ends' losses
+    probes          {total, cached, evaluated}
+    seconds, store, page
+
+A number that is not finite (a model whose output overflowed) is null.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from landscape.basin import Crossing
+from landscape.estimate import Estimate
+from landscape.result import Landscape, PointResult, SegmentResult
+
+SCHEMA_VERSION = 1
+
+
+def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
+    """The JSON object of a landscape, ready for ``json.dumps(…, allow_nan=False)``."""
+    subject, basin = landscape.subject, landscape.basin
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": subject.model,
+        "space": {"dimension": subject.dimension, "norm": subject.norm},
+        "data": subject.data,
+        "center": {split: _number(nll) for split, nll in landscape.center.items()},
+        "chance": subject.chance,
+        "basin": {
+            "split": landscape.verdict_split,
+            "radius": _crossing(basin.radius),
+            "band": {"r10": _crossing(basin.r10), "r90": _crossing(basin.r90)},
+        },
+        "points": [_point(point) for point in landscape.points],
+        "segments": [_segment(segment) for segment in landscape.segments],
+        "probes": {
+            "total": landscape.probes.total,
+            "cached": landscape.probes.cached,
+            "evaluated": landscape.probes.evaluated,
+        },
+        "seconds": round(landscape.seconds, 3),
+        "store": landscape.store,
+        "page": None if page is None else str(page),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _crossing(crossing: Crossing) -> dict[str, float | None]:
+    return {"value": crossing.value, "low": _number(crossing.low), "high": _number(crossing.high)}
+
+
+def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    return {"low": _number(estimate.low), "high": _number(estimate.high)}
+
+
+def _point(point: PointResult) -> dict[str, Any]:
+    return {
+        "name": point.name,
+        "method": point.method,
+        "bits": point.bits,
+        "scale": point.scale,
+        "distance": point.distance,
+        "rho": None if point.rho is None else _number(point.rho.value),
+        "rho_interval": _interval(point.rho),
+        "nll": {split: _number(nll) for split, nll in point.nll.items()},
+        "location": point.location,
+        "loss": point.loss,
+    }
+
+
+def _segment(segment: SegmentResult) -> dict[str, Any]:
+    shape = segment.connectivity
+    return {
+        "a": segment.a,
+        "b": segment.b,
+        "bits": segment.bits,
+        "split": segment.split,
+        "monotonic": shape.monotonic,
+        "prominence": _number(shape.prominence),
+        "barrier": _number(shape.barrier),
+    }

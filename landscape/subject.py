@@ -1,0 +1,118 @@
+"""What is probed: a model at its pretrained weights, and the windows of text that it is probed with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from quant.checkpoint import Checkpoint
+from quant.corpus import Corpus, load_corpus
+from torch import Tensor, nn
+
+from landscape.plan import Window, identified
+from landscape.presets import Preset
+from quant.architecture import vocabulary_size
+from quant.center import Center
+from quant.space import WeightSpace, norm
+
+SPLITS = ("train", "validation", "test")
+RADIAL_SPLITS = ("train", "validation")
+"""Splits on which rays and segments are probed; the test split sees the points alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The data that points are made with. GPTQ and QAFT use the same training examples (§3.4)."""
+
+    gptq: Tensor
+    """(n, L) training windows."""
+    qaft: Tensor
+    """(n, L) training windows."""
+    validation: Tensor
+    """(m, L) windows that choose QAFT's epoch and rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model, its centre and its windows."""
+
+    checkpoint: Checkpoint
+    center: Center
+    """The pristine copy of w."""
+    norm: float
+    """‖w‖."""
+    corpus: Corpus
+    windows: Mapping[str, tuple[Window, ...]]
+    """The windows to probe, by split."""
+    calibration: Calibration
+    """The windows that points are made with."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, which holds w except while it is lent out."""
+        return self.checkpoint.model
+
+    @property
+    def space(self) -> WeightSpace:
+        """Its weight space."""
+        return self.checkpoint.space
+
+    @property
+    def chance(self) -> float:
+        """C = ln|V|, the NLL of a uniform guess."""
+        return math.log(self.vocabulary)
+
+    @property
+    def vocabulary(self) -> int:
+        """|V|."""
+        return vocabulary_size(self.model)
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens per window."""
+        return len(self.windows["validation"][0].tokens)
+
+    @property
+    def radial_windows(self) -> tuple[Window, ...]:
+        """Windows of the radial splits."""
+        return tuple(window for split in RADIAL_SPLITS for window in self.windows[split])
+
+    @property
+    def all_windows(self) -> tuple[Window, ...]:
+        """Windows of every split."""
+        return tuple(window for split in SPLITS for window in self.windows[split])
+
+
+def prepare(
+    checkpoint: Checkpoint, data: str, preset: Preset, methods: Sequence[str], seed: int, cache: Path
+) -> Subject:
+    """Load the corpus, draw the windows and copy the weights.
+
+    The windows of a smaller number are always among those of a larger one, and GPTQ and QAFT draw from the same
+    sequence of training windows (§3.4: the exact same examples).
+
+    Raises:
+        UsageError: if windows are longer than the model takes.
+        CorpusError: if the text cannot be had, or is too short.
+    """
+    gptq = preset.calibration_windows if "gptq" in methods else 0
+    examples = preset.qaft_examples if "qaft" in methods else 0
+    counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
+    train = counts["train"]
+    sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
+    corpus = load_corpus(data, checkpoint, window_length(checkpoint.model, preset), sizes=sizes, seed=seed, cache=cache)
+    drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
+    calibration = Calibration(
+        corpus.windows("train", gptq, seed), corpus.windows("train", examples, seed), drawn["validation"]
+    )
+    center = Center.of(checkpoint.model, checkpoint.space)
+    windows = {split: identified(rows) for split, rows in drawn.items()}
+    return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
+
+
+def window_length(model: nn.Module, preset: Preset) -> int:
+    """Tokens per window: what the preset asks for, at most what the model takes."""
+    longest: int = model.config.max_position_embeddings  # type: ignore[union-attr, assignment]
+    return longest if preset.seq_len is None else min(preset.seq_len, longest)

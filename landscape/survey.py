@@ -1,0 +1,312 @@
+"""The main job: from a model's name to the landscape around it.
+
+    checkpoint → weight space → points → plan → engine → store → analysis → Landscape
+
+Everything that was made or evaluated is in the store when this returns, and nearly all of it when it does not.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from quant.cache import cache_folder
+from quant.checkpoint import load_checkpoint
+
+from landscape import analysis
+from landscape.directions import Sphere
+from landscape.engines.inline import InlineEngine
+from landscape.forecast import Forecast, disk_growth, peak_memory, point_work
+from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
+from landscape.paths import CENTER, Atlas, OnRay
+from landscape.plan import ProbePlan
+from landscape.points import PointMaker
+from landscape.presets import PRESETS, Preset
+from landscape.progress import Progress, Silent
+from landscape.result import Landscape, ProbeCount, SubjectInfo
+from landscape.run import Runner
+from landscape.store import Store
+from landscape.subject import Subject, prepare
+from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
+from landscape.wanted import METHODS, Wanted, wanted_points
+from quant.errors import CheckpointError, UsageError
+from quant.nll import window_nll
+from quant.point import WeightPoint
+from quant.space import distance
+
+PILOT_WINDOWS = 4
+"""Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a user asks for."""
+
+    model: str = "opt-nano"
+    """Name, alias, folder or file: see ``quant.checkpoint``."""
+    bits: tuple[int, ...] = (8, 4, 2)
+    """Bit widths to quantize to."""
+    methods: tuple[str, ...] = METHODS
+    """Which of rtn, gptq, qaft."""
+    scales: tuple[str, ...] = ("exact",)
+    """How the grids' scales are found: see ``quant.scale``."""
+    data: str | None = None
+    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
+    directions: int = 8
+    """Random directions."""
+    preset: Preset = field(default_factory=lambda: PRESETS["quick"])
+    """Windows, lengths, steps."""
+    lambdas: tuple[float, ...] | None = None
+    """Distances to sweep; None to find them."""
+    seed: int = 0
+    """Of directions, windows and the order of QAFT's examples."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    store: Path | None = None
+    """Cache folder; None for the user's."""
+
+    def __post_init__(self) -> None:
+        if self.directions < 1:
+            raise UsageError(f"expected at least one direction, got {self.directions}")
+        if self.lambdas is not None and (not self.lambdas or min(self.lambdas) <= 0):
+            raise UsageError(f"expected distances above 0 as lambdas, got {self.lambdas}; w itself is always probed")
+        wanted_points(self.methods, self.bits, self.scales)
+
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus."""
+        return self.data or ("tales" if self.model == "opt-nano" else "wikitext2")
+
+    @property
+    def root(self) -> Path:
+        """The cache folder."""
+        return self.store or cache_folder()
+
+
+def probe(request: Survey, progress: Progress | None = None) -> Landscape:
+    """Probe the landscape around a model.
+
+    Args:
+        request: What to probe.
+        progress: Hears what is going on.
+
+    Raises:
+        UsageError: if the request cannot be met as it is.
+        CheckpointError: if the model cannot be had, or is no better than chance on the data.
+        CorpusError: if the text cannot be had, or is too short.
+        StoreError: if the cache cannot be written; what was committed stays.
+    """
+    started = time.monotonic()
+    progress = progress or Silent()
+    progress.stage("loading the model")
+    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
+    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    with _frozen_threads(store):
+        progress.stage("reading the text")
+        subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
+        return _Surveyor(request, subject, store, progress).work(started)
+
+
+class _Surveyor:
+    """One survey under way."""
+
+    def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
+        self.request, self.subject, self.store, self.progress = request, subject, store, progress
+        self.family = Sphere(subject.space, request.seed)
+        self.runner = Runner(store, _versions(request.device), progress.advance)
+        self.wanted = wanted_points(request.methods, request.bits, request.scales)
+        self.maker = PointMaker(subject, store, request.preset, request.seed)
+        self.points: dict[Wanted, WeightPoint] = {}
+        self.labels: dict[Wanted, str] = {}
+
+    def work(self, started: float) -> Landscape:
+        """Do all the work, in the order the data flows."""
+        for wanted in self.wanted:
+            self._place(wanted, self.maker.find(wanted))
+        self.progress.forecast(self._forecast())
+        self.progress.stage("finding the range of λ")
+        self._run(point_plan([CENTER], self.subject.all_windows))
+        self._check_center()
+        radius = None if self.request.lambdas else pilot_radius(self._pilot_u, self.subject.norm)
+        for wanted in self.wanted:
+            if wanted not in self.points:
+                self._make(wanted)
+        lambdas = self._lambdas(radius)
+        self.progress.stage("probing")
+        plan = self._plan(lambdas)
+        self._run(plan)
+        self.store.compact()
+        return self._landscape(plan, lambdas, started)
+
+    def _place(self, wanted: Wanted, point: WeightPoint | None) -> None:
+        if point is not None:
+            self.points[wanted] = point
+            self.labels[wanted] = f"point/{point.fingerprint(self.subject.space)[:32]}"
+
+    def _make(self, wanted: Wanted) -> None:
+        self.progress.stage(f"making {wanted.name}")
+        work = self._point_work(wanted)
+        self._place(wanted, self.maker.make(wanted, lambda share: self.progress.advance(share * work)))
+
+    def _run(self, plan: ProbePlan) -> None:
+        points = {label: self.points[wanted] for wanted, label in self.labels.items()}
+        atlas = Atlas(self.subject.center, points, {self.family.name: self.family})
+        self.runner.run(plan, InlineEngine(self.subject.model, self.subject.space, atlas))
+
+    def _plan(self, lambdas: Sequence[float]) -> ProbePlan:
+        """Everything there is to probe, given the points made so far."""
+        subject, placed = self.subject, [wanted for wanted in self.wanted if wanted in self.points]
+        labels = [self.labels[wanted] for wanted in placed]
+        alphas = segment_alphas(self.request.preset.alphas)
+        return (
+            point_plan([CENTER, *labels], subject.all_windows)
+            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows)
+            + segment_plan(segment_labels(placed, self.labels), alphas, subject.radial_windows)
+        )
+
+    # ---- the range of λ -----------------------------------------------------------------------------------------
+
+    def _check_center(self) -> None:
+        nll, chance = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT]), self.subject.chance
+        if not nll < chance:
+            raise CheckpointError(
+                f"expected a model that beats chance (ln|V| = {chance:.3f}) on {self.request.corpus}, got an NLL of "
+                f"{nll:.3f} at w; there is no basin to measure: check the model and the data"
+            )
+
+    def _known_u(self, lam: float) -> float:
+        windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
+        base = self.runner.nll(CENTER, windows)
+        here = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
+        return (here - base) / (self.subject.chance - base)
+
+    def _pilot_u(self, lam: float) -> float:
+        windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
+        self._run(ray_plan(self.family, 1, [lam], windows))
+        return self._known_u(lam)
+
+    def _lambdas(self, radius: float | None) -> tuple[float, ...]:
+        if self.request.lambdas:
+            return tuple(sorted(set(self.request.lambdas)))
+        if radius is None:
+            self.progress.warn("the loss never rises halfway to chance along the first direction: R will be censored")
+            radius = self.subject.norm
+        space, center = self.subject.space, self.subject.center
+        farthest = max((distance(space, center, point) for point in self.points.values()), default=0.0)
+        return sweep_grid(radius, self.request.preset.lambdas, reach=1.05 * farthest)
+
+    # ---- forecast -----------------------------------------------------------------------------------------------
+
+    def _forecast(self) -> Forecast:
+        """What will be done and what it will cost; one forward pass is measured if there is work to do."""
+        subject, preset = self.subject, self.request.preset
+        new = [wanted for wanted in self.wanted if wanted not in self.points]
+        radial, every = len(subject.radial_windows), len(subject.all_windows)
+        try:  # a pilot that is cached tells the grid, so that what is missing can be counted exactly
+            plan, rays = self._plan(self._lambdas(pilot_radius(self._known_u, subject.norm))), 0
+        except KeyError:
+            plan, rays = self._plan([]), self.request.directions * preset.lambdas
+        probes = len(plan.missing(self.runner.known)) + nominal_probes(
+            self.wanted, new, rays, preset.alphas, radial, every
+        )
+        pilot = PILOT_PROBES * min(PILOT_WINDOWS, len(subject.windows["validation"])) if rays else 0
+        work = probes + pilot + sum(map(self._point_work, new))
+        parameters = sum(p.numel() for p in subject.model.parameters())
+        return Forecast(
+            probes=probes,
+            cached=len(plan) - len(plan.missing(self.runner.known)),
+            points=tuple(wanted.name for wanted in new),
+            work=work,
+            seconds=work * self._forward_seconds() if work else 0.0,
+            memory=peak_memory(
+                parameters,
+                subject.space.dimension,
+                subject.center.itemsize,
+                logits=subject.seq_len * subject.vocabulary,
+                trains=any(wanted.method == "qaft" for wanted in new),
+            ),
+            disk=disk_growth(subject.space.dimension, len(new), probes),
+        )
+
+    def _point_work(self, wanted: Wanted) -> float:
+        validation = len(self.subject.windows["validation"])
+        return point_work(wanted.method, wanted.scheme.bits, self.request.preset, validation)
+
+    def _forward_seconds(self) -> float:
+        window = self.subject.windows["validation"][0].tokens
+        window_nll(self.subject.model, window)  # the first pass also allocates
+        started = time.monotonic()
+        window_nll(self.subject.model, window)
+        return time.monotonic() - started
+
+    # ---- the result ---------------------------------------------------------------------------------------------
+
+    def _landscape(self, plan: ProbePlan, lambdas: Sequence[float], started: float) -> Landscape:
+        subject, request = self.subject, self.request
+        probes = analysis.Probes(self.runner.known, subject.windows)
+        basins, rays = analysis.basins_and_rays(probes, self.family.name, request.directions, lambdas, subject.chance)
+        shape = analysis.geometry(subject.space, subject.center, self.points)
+        labels = {wanted: self.labels[wanted] for wanted in self.wanted}
+        total = len(plan)
+        return Landscape(
+            subject=self._info(),
+            center={split: probes.nll(CENTER, split) for split in subject.windows},
+            basins=basins,
+            verdict_split=analysis.VERDICT_SPLIT,
+            rays=rays,
+            points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT]),
+            segments=analysis.segment_results(probes, labels, shape, segment_alphas(request.preset.alphas)),
+            probes=ProbeCount(total, max(0, total - self.runner.evaluated), self.runner.evaluated),
+            seconds=time.monotonic() - started,
+            store=str(self.store.folder),
+            settings=self._settings(),
+        )
+
+    def _info(self) -> SubjectInfo:
+        subject = self.subject
+        return SubjectInfo(
+            model=self.request.model,
+            fingerprint=subject.checkpoint.fingerprint,
+            dtype=self.request.dtype,
+            dimension=subject.space.dimension,
+            norm=subject.norm,
+            chance=subject.chance,
+            data=self.request.corpus,
+            seq_len=subject.seq_len,
+            windows={split: len(windows) for split, windows in subject.windows.items()},
+        )
+
+    def _settings(self) -> dict[str, object]:
+        request = self.request
+        return {
+            "directions": request.directions,
+            "family": self.family.name,
+            "preset": request.preset.name,
+            "methods": ", ".join(request.methods),
+            "scales": ", ".join(request.scales),
+            "seed": request.seed,
+            "corpus fingerprint": self.subject.corpus.fingerprint,
+            **self.runner.provenance,
+        }
+
+
+@contextmanager
+def _frozen_threads(store: Store) -> Iterator[None]:
+    """Use the number of threads that the store was begun with: sums depend on it in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(store.settings({"threads": before})["threads"]))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _versions(device: str) -> dict[str, object]:
+    libraries = {name: version(name) for name in ("torch", "transformers", "numpy", "h5py", "quant-landscape")}
+    return {**libraries, "python": platform.python_version(), "device": device, "threads": torch.get_num_threads()}

@@ -1,0 +1,75 @@
+"""Finding the range of λ worth sweeping: no user should have to guess it.
+
+A pilot walks one direction until the loss has climbed past half of chance, ``u(λ) = (L(λ) − L(w)) / (C − L(w)) ≥ ½``,
+and narrows the crossing down by bisection. The grid then spends most of its points evenly from the bottom of the basin
+to one and a half of that radius, and the rest on the plateau. The crossing is rounded to two figures of λ/‖w‖ first,
+so that the grid, and with it the cache, does not move with small changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from quant.errors import UsageError
+
+_START = 0.1  # λ/‖w‖ of the first try; R lies between 0.1 and 2 for the models measured so far
+_LIMIT = 6  # factors of two tried on either side before the search gives up
+PILOT_PROBES = 8  # positions that a search takes, about: for the forecast
+_TOLERANCE = 1.1  # the bisection ends when the bracket is this narrow: a grid needs no more
+
+
+def pilot_radius(u: Callable[[float], float], norm: float) -> float | None:
+    """Roughly where ``u(λ) = ½`` along one direction.
+
+    Args:
+        u: The normalised rise of the loss at distance λ; a loss that is not finite counts as risen.
+        norm: ‖w‖, the scale of the search.
+
+    Returns:
+        λ, rounded to two figures of λ/‖w‖; None if the loss never rises that far within 6.4 ‖w‖.
+    """
+
+    def risen(ratio: float) -> bool:
+        value = u(ratio * norm)
+        return not math.isfinite(value) or value >= 0.5
+
+    low = high = _START
+    if risen(_START):
+        for _ in range(_LIMIT):
+            low = high / 2
+            if not risen(low):
+                break
+            high = low
+    else:
+        for _ in range(_LIMIT):
+            high = low * 2
+            if risen(high):
+                break
+            low = high
+        else:
+            return None
+    while high / low > _TOLERANCE:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if risen(middle) else (middle, high)
+    return float(f"{math.sqrt(low * high):.2g}") * norm
+
+
+def sweep_grid(radius: float, count: int, reach: float = 0.0) -> tuple[float, ...]:
+    """The λ to sweep, increasing.
+
+    Args:
+        radius: The pilot's crossing.
+        count: How many points: four fifths of them evenly up to 1.5 radii, the others geometrically up to 3.
+        reach: The grid goes on in steps of a factor 1.4 until it covers this distance, so that every point of the
+            landscape lies on the plot.
+    """
+    if count < 4:
+        raise UsageError(f"expected at least 4 values of λ per direction, got {count}")
+    rise = max(3, round(0.8 * count))
+    grid = [*(1.5 * np.arange(1, rise + 1) / rise), *(1.5 * 2 ** (np.arange(1, count - rise + 1) / (count - rise)))]
+    while grid[-1] * radius < reach:
+        grid.append(grid[-1] * 1.4)
+    return tuple(float(m * radius) for m in grid)

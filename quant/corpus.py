@@ -1,0 +1,161 @@
+"""Corpora: from a name to windows of token ids for training, validation and test.
+
+A text is tokenized as it stands, without special tokens, and cut into contiguous windows that do not overlap; the tail
+that fills no window is dropped, and nothing is prepended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from quant.architecture import vocabulary_size
+from quant.cache import atomic_path, cache_folder
+from quant.checkpoint import Checkpoint
+from quant.errors import CorpusError, UsageError
+from quant.philox import permutation
+from quant.point import tensor_bytes
+from quant.self_corpus import recipe_fingerprint, sample_windows
+from quant.texts import SELF, SPLITS, read_texts
+
+_CACHED_LENGTH = 1_000_000  # characters; a longer text takes seconds to tokenize
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Token windows of one length."""
+
+    name: str
+    """The name it was asked for by."""
+    splits: Mapping[str, Tensor]
+    """Windows of each split, (n, L) int64, in the order of the text."""
+    fingerprint: str
+    """Of a text: sha256 over the ids of all splits. Of ``self``: over the recipe, so that it stays as windows are added."""
+    shuffled: bool
+    """Whether a subset is drawn by seed (a text), or is the first ones (independent samples)."""
+
+    def windows(self, split: str, count: int | None = None, seed: int = 0) -> Tensor:
+        """A subset of a split's windows; a larger one contains every smaller one of the same seed.
+
+        Args:
+            split: ``train``, ``validation`` or ``test``.
+            count: How many; all, in order, if None.
+            seed: Which ones.
+
+        Returns:
+            (count, L) int64.
+
+        Raises:
+            CorpusError: if there are fewer.
+        """
+        if split not in self.splits:
+            raise CorpusError(f"expected a split of {', '.join(self.splits)}, got {split!r}; ask for it in `sizes`")
+        every = self.splits[split]
+        if count is None:
+            return every
+        if not 1 <= count <= len(every):
+            raise CorpusError(
+                f"expected 1 to {len(every)} windows of {self.name} {split}, which has no more of {every.shape[1]} "
+                f"tokens, got {count}; ask for fewer, or use a smaller --seq-len"
+            )
+        order = (
+            torch.from_numpy(permutation(len(every), "windows", split, seed)) if self.shuffled else torch.arange(count)
+        )
+        return every[order[:count]]
+
+
+def load_corpus(
+    name: str,
+    checkpoint: Checkpoint,
+    seq_len: int,
+    *,
+    sizes: Mapping[str, int | None] | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+) -> Corpus:
+    """Load a corpus by name, in the tokens of a model.
+
+    Args:
+        name: ``tales``, ``self``, ``wikitext2``, or a folder: see ``quant.texts`` and ``quant.self_corpus``.
+        checkpoint: Whose tokenizer cuts the text; for ``self`` also the model that writes it.
+        seq_len: Length L of a window in tokens.
+        sizes: How many windows of each split will be asked for; None for all. A text must have as many; of ``self``,
+            so many are sampled, of these splits only.
+        seed: Which samples ``self`` consists of.
+        cache: Where token ids are kept; the toolkit's cache folder if None.
+
+    Raises:
+        UsageError: if the name, the length or a size is not possible.
+        CorpusError: if the text cannot be found or read, or is too short.
+        StoreError: if the cache cannot be written.
+    """
+    sizes, cache = sizes or {}, cache or cache_folder()
+    if not 2 <= seq_len <= checkpoint.context:
+        raise UsageError(
+            f"expected --seq-len from 2 to {checkpoint.context}, what {checkpoint.name} takes, got {seq_len}"
+        )
+    for split, count in sizes.items():
+        if split not in SPLITS or (count is not None and count < 1):
+            raise UsageError(f"expected at least one window of {', '.join(SPLITS)}, got {count} of {split!r}")
+    if name == SELF:
+        splits = sample_windows(checkpoint, seq_len, sizes, seed, cache)
+        return Corpus(name, splits, recipe_fingerprint(checkpoint, seq_len, seed), shuffled=False)
+    texts = read_texts(name)
+    vocabulary = vocabulary_size(checkpoint.model)
+    splits = {
+        split: _cut(name, split, _tokenize(text, checkpoint.tokenizer, cache), seq_len, vocabulary)
+        for split, text in texts.items()
+    }
+    corpus = Corpus(name, splits, _fingerprint(splits), shuffled=True)
+    for split, count in sizes.items():
+        corpus.windows(split, count)  # says now that there are too few
+    return corpus
+
+
+def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> Tensor:
+    """Windows (n, L) of a row of token ids."""
+    if len(ids) < seq_len:
+        raise CorpusError(
+            f"{name} {split} has {len(ids)} tokens, but one window takes {seq_len}; use a smaller --seq-len or a longer text"
+        )
+    if int(ids.max()) >= vocabulary:
+        raise CorpusError(
+            f"expected token ids below {vocabulary}, the model's vocabulary, got {int(ids.max())} in {name} {split}"
+        )
+    count = len(ids) // seq_len
+    return ids[: count * seq_len].view(count, seq_len)
+
+
+def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, cache: Path) -> Tensor:
+    """Token ids (N,) of a text; those of a long one are kept in ``<cache>/tokens``."""
+    if len(text) < _CACHED_LENGTH or not tokenizer.is_fast:
+        return _encode(text, tokenizer)
+    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(hashlib.sha256(text.encode()).digest())
+    path = cache / "tokens" / f"{digest.hexdigest()}.safetensors"
+    if not path.is_file():
+        with atomic_path(path) as temporary:
+            save_file({"ids": _encode(text, tokenizer).to(torch.int32)}, temporary)
+    return load_file(path)["ids"].long()
+
+
+def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Tokenize; ``verbose`` would warn that the text is longer than the model's context, which it is meant to be."""
+    return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.int64)
+
+
+def _fingerprint(splits: Mapping[str, Tensor]) -> str:
+    """sha256 over the ids of every split, and with their shapes over the length of a window."""
+    digest = hashlib.sha256()
+    for split, windows in sorted(splits.items()):
+        digest.update(json.dumps([split, list(windows.shape)]).encode())
+        digest.update(tensor_bytes(windows))
+    return digest.hexdigest()

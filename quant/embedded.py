@@ -1,0 +1,22 @@
+"""Where the data that comes with the package lies: the model ``opt-nano`` and the corpus ``tales``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quant.errors import ToolkitError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def embedded(name: str) -> Path:
+    """The folder of an embedded model or corpus: ``quant/data/<name>`` in a wheel, ``data/<name>`` in the repository.
+
+    Raises:
+        ToolkitError: if the installation lacks it.
+    """
+    places = (_PACKAGE / "data" / name, _PACKAGE.parent / "data" / name)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ToolkitError(f"expected the embedded data {name!r} in {places[0]}, found none; reinstall quant-landscape")

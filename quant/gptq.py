@@ -1,0 +1,197 @@
+"""GPTQ with a layer-wise search over dampings (Xu et al. 2024, §3.3; Frantar et al. 2022).
+
+Block by block through the decoder stack: the Hessians of all matrices of a block are collected at once, each matrix is
+solved for every damping, the candidate with the least layer-wise squared error stays, and later blocks see the outputs
+of the quantized ones. The scales are RTN's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from quant.center import Center, preserved
+from quant.errors import PointError, UsageError
+from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
+from quant.grid import GridTensor, QuantScheme, channel_view
+from quant.layers import BlockStream, SharedHessian, layer_error
+from quant.point import WeightPoint, tensor_bytes
+from quant.space import Slot, WeightSpace
+
+Inputs = Literal["quantized", "fp"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GPTQOptions:
+    """How GPTQ is run; the defaults are the paper's."""
+
+    dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
+    """Multiples of mean(diag H) tried for every matrix (Xu et al. 2024, §3.3)."""
+    block_size: int = 128
+    """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
+    inputs: Inputs = "quantized"
+    """Whether a block is calibrated on the outputs of quantized blocks (Frantar et al.) or of full-precision ones."""
+    act_order: bool = False
+    """Whether columns are rounded by decreasing diag(H) rather than as they are stored."""
+    rtn_candidate: bool = False
+    """Whether RTN stays where it has the least error. Then no layer's error can rise, by construction."""
+
+    def __post_init__(self) -> None:
+        if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):
+            raise UsageError(f"expected finite dampings of at least 0, got {self.dampings}")
+        if self.block_size < 1:
+            raise UsageError(f"expected a block size of at least 1, got {self.block_size}")
+        if self.inputs not in get_args(Inputs):
+            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+
+
+PAPER = GPTQOptions()
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What GPTQ did to one matrix; errors are squared output errors per token, on the calibration inputs."""
+
+    damping: float
+    """The damping of the best GPTQ candidate."""
+    error: float
+    """The error of that candidate: ½ tr(ΔW H ΔWᵀ), undamped."""
+    rtn_error: float
+    """RTN's, with the same H."""
+    chosen: Literal["gptq", "rtn"]
+    """Which of the two the point holds; ``rtn`` only where ``rtn_candidate`` allows it."""
+    dead_columns: int
+    """Inputs that were always zero: their weights became zero, which moves w and cannot show in the error."""
+    rejected: list[float]
+    """Dampings that gave no candidate."""
+
+
+def gptq(
+    model: nn.Module,
+    space: WeightSpace,
+    rtn: WeightPoint,
+    windows: Tensor,
+    options: GPTQOptions = PAPER,
+    *,
+    center: Center | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> WeightPoint:
+    """The GPTQ point on RTN's grid.
+
+    Args:
+        model: Holds the pretrained weights ``w``, and does again afterwards, whatever happens.
+        space: Its weight space.
+        rtn: The RTN point, which has the scales.
+        windows: (n, L) token ids to calibrate on.
+        options: The method's own.
+        center: The pristine copy of ``w``, if one has been made.
+        progress: Called with the blocks done and their number after every block.
+
+    Returns:
+        Point ``gptq`` with one ``LayerRecord`` per matrix in its provenance.
+
+    Raises:
+        UsageError: if ``windows`` are not (n, L).
+        PointError: if ``rtn`` is not on a grid, or a matrix cannot be solved at any damping.
+    """
+    if rtn.scheme is None:
+        raise PointError(f"expected a point on a grid for GPTQ's scales, got {rtn.name}")
+    parts: dict[str, GridTensor] = {}
+    records: dict[str, LayerRecord] = {}
+    with preserved(model, space, center) as pristine, torch.no_grad():
+        stream = BlockStream(model, windows)
+        for index in range(len(stream.blocks)):
+            slots = [slot for slot in space if slot.block == index]
+            for shared in stream.hessians(index, slots, advance=options.inputs == "fp"):
+                for slot, part, record in _solve_shared(shared, pristine, rtn, rtn.scheme, options):
+                    parts[slot.name], records[slot.name] = part, record
+            if options.inputs == "quantized":
+                for slot in slots:
+                    model.get_parameter(slot.name).copy_(parts[slot.name].dequantize())
+                stream.advance(index)
+            if progress:
+                progress(index + 1, len(stream.blocks))
+    ordered = {slot.name: parts[slot.name] for slot in space}
+    return WeightPoint("gptq", rtn.scheme, ordered, _provenance(rtn.scheme, windows, options, records))
+
+
+def _solve_shared(
+    shared: SharedHessian, center: Center, rtn: WeightPoint, scheme: QuantScheme, options: GPTQOptions
+) -> Iterator[tuple[Slot, GridTensor, LayerRecord]]:
+    """Solve the matrices that share an input, and keep a record of each."""
+    hessian = shared.hessian
+    grids = [_grid(rtn, slot, hessian.device) for slot in shared.slots]
+    weights = [channel_view(slot, center.tensor(slot)).to(hessian.dtype) for slot in shared.slots]
+    problems = [
+        Problem(weight, channel_view(slot, grid.scale).to(hessian.dtype))
+        for slot, weight, grid in zip(shared.slots, weights, grids, strict=True)
+    ]
+    try:
+        solutions = solve(
+            problems,
+            hessian,
+            scheme.qmax,
+            dampings=options.dampings,
+            block_size=options.block_size,
+            act_order=options.act_order,
+        )
+    except NoCandidateError as error:
+        names = ", ".join(slot.name for slot in shared.slots)
+        raise PointError(f"GPTQ failed on {names}: {error}; add calibration windows or larger dampings") from error
+    dead = int(dead_columns(hessian).sum())
+    for slot, weight, grid, solution in zip(shared.slots, weights, grids, solutions, strict=True):
+        yield (slot, *_choose(slot, weight, grid, solution, hessian, dead, options))
+
+
+def _choose(
+    slot: Slot,
+    weight: Tensor,
+    rtn: GridTensor,
+    solution: Solution,
+    hessian: Tensor,
+    dead: int,
+    options: GPTQOptions,
+) -> tuple[GridTensor, LayerRecord]:
+    """GPTQ's codes, or RTN's where that is allowed and better."""
+    for damping in solution.rejected:
+        _log.warning("GPTQ on %s: damping %g rejected, no finite Cholesky factor or error", slot.name, damping)
+    part = GridTensor(channel_view(slot, solution.codes).contiguous(), rtn.scale)
+    errors = [
+        layer_error(channel_view(slot, candidate.dequantize()).to(weight.dtype) - weight, hessian)
+        for candidate in (part, rtn)
+    ]
+    chosen: Literal["gptq", "rtn"] = "rtn" if options.rtn_candidate and errors[1] < errors[0] else "gptq"
+    record = LayerRecord(solution.damping, *errors, chosen, dead, list(solution.rejected))
+    return (part if chosen == "gptq" else rtn), record
+
+
+def _grid(point: WeightPoint, slot: Slot, device: torch.device) -> GridTensor:
+    part = point.parts.get(slot.name)
+    if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
+        raise PointError(
+            f"expected codes of shape {slot.shape} for {slot.name} in {point.name}; make RTN of this model"
+        )
+    return GridTensor(part.codes.to(device), part.scale.to(device))
+
+
+def _provenance(
+    scheme: QuantScheme, windows: Tensor, options: GPTQOptions, records: dict[str, LayerRecord]
+) -> dict[str, Any]:
+    digest = hashlib.sha256(tensor_bytes(windows.to(torch.int64))).hexdigest()
+    return {
+        "method": "gptq",
+        "scheme": str(scheme),
+        "options": asdict(options) | {"dampings": list(options.dampings)},
+        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": digest},
+        "layers": {name: asdict(record) for name, record in records.items()},
+        "rtn_chosen": sum(record.chosen == "rtn" for record in records.values()),
+    }

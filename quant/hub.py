@@ -1,0 +1,130 @@
+"""The Hugging Face Hub: asked once, briefly, before anything is fetched from it.
+
+Without a network its client retries for half a minute before it gives up, and transformers asks a third party to
+convert repositories without safetensors. So one short question comes first: is the Hub there, may we read this
+repository, and which revision holds safetensors? Then the files are fetched, and only local folders are ever loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from huggingface_hub import HfApi, constants, get_repo_discussions, scan_cache_dir, snapshot_download
+from huggingface_hub.errors import (
+    CacheNotFound,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+from huggingface_hub.utils import httpx
+
+from quant.errors import CheckpointError, CorpusError, ToolkitError
+
+Kind = Literal["model", "dataset"]
+
+_TIMEOUT = 5.0  # seconds for the first question; a reachable Hub answers within one
+_ERRORS: dict[Kind, type[ToolkitError]] = {"model": CheckpointError, "dataset": CorpusError}
+_CONVERSION_BOT = "SFconvertbot"
+_CONVERSION_TITLE = "Adding `safetensors` variant of this model"
+
+MODEL_FILES = ["config.json", "*token*.json", "vocab*", "merges.txt", "*.model", "model*.safetensors*"]
+"""What a model needs: no code, no pickles, no second copy of the weights in another format."""
+
+
+def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives: str) -> Path:
+    """A local folder with a repository's files, downloaded unless the Hub's own cache has them.
+
+    Args:
+        repo: ``organisation/name``.
+        kind: Whether it is a model or a data set.
+        patterns: Names of the files that are wanted, with wildcards.
+        suffix: How the name of the file that matters ends; for models ``.safetensors``, which may lie in a pull request
+            of the Hub's conversion bot.
+        alternatives: What to use without a network; ends the error message.
+
+    Raises:
+        CheckpointError: for a model: the Hub cannot be reached, the repository does not exist, is gated, or holds
+            no safetensors.
+        CorpusError: the same for a data set.
+    """
+    error = _ERRORS[kind]
+    try:
+        info = HfApi().repo_info(repo, repo_type=kind, timeout=_TIMEOUT, files_metadata=True)
+        if info.gated:
+            HfApi().auth_check(repo, repo_type=kind)
+        revision = _safetensors_revision(repo, info) if kind == "model" else None
+        return Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns))
+    except GatedRepoError as problem:
+        raise error(
+            f"{repo} is gated: accept its licence at {constants.ENDPOINT}/{repo} and log in with `hf auth login`"
+        ) from problem
+    except RepositoryNotFoundError as problem:
+        raise error(
+            f"the Hub has no {kind} {repo}, or it is private: check the name, or log in with `hf auth login`"
+        ) from problem
+    except (httpx.RequestError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as problem:
+        cached = _cached_snapshot(repo, kind, suffix)
+        if cached is None:
+            raise error(
+                f"expected to download {repo}, but the Hub cannot be reached ({_first_line(problem)}); {alternatives}"
+            ) from problem
+        return cached
+
+
+def _safetensors_revision(repo: str, info: ModelInfo | DatasetInfo) -> str | None:
+    """None (the default branch) if it holds safetensors, else the conversion bot's open pull request.
+
+    A request counts only if its pickled weights are, by hash, those of the default branch: what it holds besides is
+    then a conversion of the present weights.
+    """
+    files = _hashes(info)
+    if _has_safetensors(files):
+        return None
+    pickles = {name: digest for name, digest in files.items() if name.endswith(".bin")}
+    for request in get_repo_discussions(repo, author=_CONVERSION_BOT, discussion_type="pull_request"):
+        if request.status != "open" or request.title != _CONVERSION_TITLE or request.git_reference is None:
+            continue
+        candidate = _hashes(HfApi().repo_info(repo, revision=request.git_reference, files_metadata=True))
+        if pickles.items() <= candidate.items() and _has_safetensors(candidate):
+            return request.git_reference
+    raise CheckpointError(
+        f"{repo} holds no safetensors, and pickled weights are never loaded: convert it with "
+        "https://huggingface.co/spaces/safetensors/convert, or save it to a local folder with `save_pretrained`"
+    )
+
+
+def _has_safetensors(files: Iterable[str]) -> bool:
+    """Whether there are weights under the name that transformers gives them, in one file or in shards."""
+    return any(name.startswith("model") and name.endswith(".safetensors") for name in files)
+
+
+def _hashes(info: ModelInfo | DatasetInfo) -> dict[str, str | None]:
+    """The files of a revision, each with the hash of its content where the Hub states one."""
+    return {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in info.siblings or []}
+
+
+def _cached_snapshot(repo: str, kind: Kind, suffix: str) -> Path | None:
+    """The newest downloaded revision that holds a file ending in ``suffix``."""
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return None
+    complete = [
+        revision
+        for found in repositories
+        if (found.repo_id, found.repo_type) == (repo, kind)
+        for revision in found.revisions
+        if any(file.file_name.endswith(suffix) for file in revision.files)
+    ]
+    return max(complete, key=lambda r: r.last_modified).snapshot_path if complete else None
+
+
+def _first_line(problem: Exception) -> str:
+    """What the problem says, without the advice that follows."""
+    lines = str(problem).splitlines()
+    return lines[0].rstrip(".") if lines else type(problem).__name__

@@ -1,0 +1,188 @@
+"""Quantization-aware fine-tuning, and the same fine-tuning without quantization (Xu et al. 2024, §3.4).
+
+Appendix B of the paper: one epoch already does better than GPTQ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quant.center import Center
+from quant.errors import PointError
+from quant.grid import GridTensor, StraightThrough, fake_quantize, quantize
+from quant.point import WeightPoint, tensor_bytes
+from quant.space import Slot, WeightSpace
+from quant.training import Parametrization, Progress, Trained, TrainingOptions, train
+
+
+def qaft(
+    model: nn.Module,
+    space: WeightSpace,
+    start: WeightPoint,
+    training: Tensor,
+    validation: Tensor,
+    options: TrainingOptions,
+    *,
+    center: Center | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> WeightPoint:
+    """Fine-tune with quantization in the forward pass, on the grid that RTN found.
+
+    Float32 masters start at ``w``; the model computes with ``Q(master)``, whose gradient goes straight through to the
+    master; the scales stay RTN's. Epoch 0 is RTN itself, so on the validation windows the result is never worse.
+
+    Args:
+        model: A transformers causal LM, holding ``w``; it is the same again afterwards.
+        space: Its weight space.
+        start: ``w_RTN``, whose scales are used.
+        training: (n, L) token ids; one window is one step.
+        validation: (m, L) token ids, which choose rate and epoch.
+        options: Rates, epochs, estimator, seed.
+        center: The pristine copy of ``w``; made here if not given.
+        folder: Where to keep the state of an interrupted run: a call with the same inputs goes on from the last
+            finished epoch, to the identical result. The state is removed when the run ends, so store the point.
+        progress: Called after every step with the steps done and the steps in all; it jumps where a rate is given up.
+
+    Returns:
+        Method ``qaft``. The provenance holds ``options``, the ``data``'s hashes, the ``curve`` (per rate and epoch the
+        validation NLL, and the mean training NLL while it was trained, null if not finite) and the ``chosen`` row.
+
+    Raises:
+        PointError: if ``start`` is not RTN of this ``w``.
+        CorpusError: if the windows are not (count, length) token ids.
+        StoreError: if the state in ``folder`` cannot be read.
+    """
+    center = center or Center.of(model, space)
+    form = _OnGrid(_rtn_parts(space, start, center), _qmax(start), options.ste)
+    inputs = {
+        "method": "qaft",
+        "scheme": str(start.scheme),
+        "options": asdict(options),
+        "start": start.fingerprint(space),
+    }
+    result, record = _run(model, space, form, training, validation, options, inputs, center, folder, progress)
+    parts = {name: GridTensor(codes, form.grid[name].scale) for name, codes in result.kept.items()}
+    return WeightPoint("qaft", start.scheme, parts, record)
+
+
+def finetune(
+    model: nn.Module,
+    space: WeightSpace,
+    training: Tensor,
+    validation: Tensor,
+    options: TrainingOptions,
+    *,
+    center: Center | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> WeightPoint:
+    """The control that the paper lacks: the same data, order, steps and rates as ``qaft``, nothing quantized.
+
+    Part of QAFT's gain on a corpus is plain adaptation to it; this point ``w_FT`` tells how much. ``options.ste`` has
+    no part in it. Arguments, provenance and errors are those of ``qaft``.
+
+    Returns:
+        Method ``w_ft``: float32 masters, on no grid.
+    """
+    center = center or Center.of(model, space)
+    inputs: dict[str, Any] = {"method": "w_ft", "options": asdict(options)}
+    del inputs["options"]["ste"]
+    result, record = _run(model, space, _Free(), training, validation, options, inputs, center, folder, progress)
+    return WeightPoint("w_ft", None, result.kept, record)
+
+
+@dataclass(frozen=True)
+class _OnGrid:
+    """QAFT: the model computes with the nearest points of a fixed grid."""
+
+    grid: Mapping[str, GridTensor]
+    qmax: int
+    ste: StraightThrough
+
+    def weight(self, slot: Slot, master: Tensor) -> Tensor:
+        return fake_quantize(master, self.grid[slot.name].scale, self.qmax, self.ste)
+
+    def kept(self, slot: Slot, master: Tensor) -> Tensor:
+        return quantize(master, self.grid[slot.name].scale, self.qmax).codes
+
+
+@dataclass(frozen=True)
+class _Free:
+    """Plain fine-tuning: the model computes with the masters."""
+
+    def weight(self, slot: Slot, master: Tensor) -> Tensor:
+        return master
+
+    def kept(self, slot: Slot, master: Tensor) -> Tensor:
+        return master.clone()
+
+
+def _qmax(start: WeightPoint) -> int:
+    if start.scheme is None:
+        raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with rtn")
+    return start.scheme.qmax
+
+
+def _rtn_parts(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, GridTensor]:
+    """The grid of every slot, on the model's device, once it is certain that ``start`` is ``Q(w)``."""
+    parts: dict[str, GridTensor] = {}
+    for slot in space:
+        part, weight = start.parts.get(slot.name), center.tensor(slot)
+        if not isinstance(part, GridTensor):
+            raise PointError(f"expected codes and scale for {slot.name} in {start.name}, found none; make it with rtn")
+        grid = GridTensor(part.codes.to(weight.device), part.scale.to(weight.device))
+        if not torch.equal(quantize(weight, grid.scale, _qmax(start)).codes, grid.codes):
+            raise PointError(f"expected {start.name} to be the rounded weights of this model, {slot.name} is not")
+        parts[slot.name] = grid
+    return parts
+
+
+def _run(
+    model: nn.Module,
+    space: WeightSpace,
+    form: Parametrization,
+    training: Tensor,
+    validation: Tensor,
+    options: TrainingOptions,
+    inputs: dict[str, Any],
+    center: Center,
+    folder: Path | None,
+    progress: Progress | None,
+) -> tuple[Trained, dict[str, Any]]:
+    """Train, with the state of the run in a file of its own, and make the provenance."""
+    inputs["data"] = {
+        name: {"sha256": token_hash(tokens), "shape": list(tokens.shape)}
+        for name, tokens in (("training", training), ("validation", validation))
+    }
+    state = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = folder / f"{inputs['method']}-{_run_key(model, center, inputs)}.safetensors"
+    result = train(model, space, form, training, validation, options, center=center, state=state, progress=progress)
+    curve = [row.record() for row in result.curve]
+    return result, {**inputs, "curve": curve, "chosen": result.chosen.record()}
+
+
+def token_hash(windows: Tensor) -> str:
+    """sha256 of token ids as int64 in the machine's byte order, row-major."""
+    return hashlib.sha256(tensor_bytes(windows.to(torch.int64))).hexdigest()
+
+
+def _run_key(model: nn.Module, center: Center, inputs: Mapping[str, Any]) -> str:
+    """Hash of all that determines a run: the inputs, the model's configuration and every tensor it computes with."""
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode())
+    digest.update(f"{type(model).__name__} {model.config.to_json_string(use_diff=False)}".encode())  # type: ignore[operator, union-attr]
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        tensor = center.weights.get(name, tensor)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()[:32]

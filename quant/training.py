@@ -1,0 +1,305 @@
+"""The fine-tuning loop that QAFT and its control ``w_FT`` share (Xu et al. 2024, §3.4).
+
+    float32 master ──weight()──▶ the model's parameter ──forward, backward──▶ gradient ──through weight()──▶ master
+
+Only the matrices of the weight space train. AdamW without weight decay, one window a step, a learning rate that falls
+linearly to a tenth. After every epoch the validation NLL is taken, and of all rates and epochs the best is kept, the
+untrained start (epoch 0) included.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol, get_args
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
+
+from quant.center import Center, preserved
+from quant.errors import CorpusError, StoreError, UsageError
+from quant.grid import StraightThrough
+from quant.nll import mean_nll, token_nll, window_nll
+from quant.space import Slot, WeightSpace
+
+Progress = Callable[[int, int], None]
+"""Called after every step with the steps done and the steps of the whole run."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What QAFT and ``w_FT`` are trained with."""
+
+    rates: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3)
+    """Initial learning rates to try; the paper's grid."""
+    epochs: int = 8
+    """Passes over the training windows, for each rate."""
+    ste: StraightThrough = "identity"
+    """Straight-through estimator of QAFT: see ``quant.grid.fake_quantize``."""
+    seed: int = 0
+    """Of the order in which windows are seen; the same for every rate."""
+
+    def __post_init__(self) -> None:
+        if not self.rates or not all(math.isfinite(rate) and rate >= 0 for rate in self.rates):
+            raise UsageError(f"expected one or more finite learning rates, none negative, got {self.rates}")
+        if self.epochs < 1 or self.seed < 0:
+            raise UsageError(f"expected epochs ≥ 1 and seed ≥ 0, got {self.epochs} and {self.seed}")
+        if self.ste not in get_args(StraightThrough):
+            raise UsageError(f"expected ste to be one of {', '.join(get_args(StraightThrough))}, got {self.ste!r}")
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One row of the training curve."""
+
+    rate: float | None
+    """Initial learning rate; None at epoch 0, which all rates share."""
+    epoch: int
+    """Epochs trained."""
+    validation_nll: float
+    """Nats per token on the validation windows; not finite if the rate diverged."""
+    training_nll: float | None = None
+    """Mean over the steps of this epoch, each before its update; None at epoch 0."""
+
+    def record(self) -> dict[str, float | int | None]:
+        """As strict JSON, which has no NaN: null stands for a value that is not finite."""
+        return {k: v if v is not None and math.isfinite(v) else None for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Outcome of a run."""
+
+    kept: dict[str, Tensor]
+    """What ``Parametrization.kept`` made of the best epoch's masters, by slot name."""
+    chosen: EpochResult
+    """The best epoch."""
+    curve: tuple[EpochResult, ...]
+    """Epoch 0, then every epoch of every rate; a rate ends early if its training loss is not finite."""
+
+
+class Parametrization(Protocol):
+    """How the weights that the model computes with follow from the float32 masters."""
+
+    def weight(self, slot: Slot, master: Tensor) -> Tensor:
+        """The weights, float32, differentiable in the master."""
+        ...
+
+    def kept(self, slot: Slot, master: Tensor) -> Tensor:
+        """What to remember of them: a tensor of its own."""
+        ...
+
+
+def learning_rate(initial: float, step: int, steps: int) -> float:
+    """Linear from ``initial`` at step 0 to a tenth of it at the last of ``steps``."""
+    return initial * (1 - 0.9 * step / max(steps - 1, 1))
+
+
+def window_order(seed: int, epoch: int, count: int) -> list[int]:
+    """The order of the windows in an epoch, drawn apart from any global random state."""
+    philox = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))
+    return [int(i) for i in np.random.Generator(philox).permutation(count)]
+
+
+def check_windows(name: str, windows: Tensor) -> None:
+    """Refuse what is not a non-empty (count, L ≥ 2) tensor of token ids.
+
+    Raises:
+        CorpusError: if it is not.
+    """
+    if windows.ndim != 2 or windows.shape[0] < 1 or windows.shape[1] < 2 or windows.is_floating_point():
+        raise CorpusError(
+            f"expected {name} windows as (count ≥ 1, length ≥ 2) token ids, "
+            f"got {tuple(windows.shape)} of {windows.dtype}"
+        )
+
+
+def train(
+    model: nn.Module,
+    space: WeightSpace,
+    form: Parametrization,
+    training: Tensor,
+    validation: Tensor,
+    options: TrainingOptions,
+    *,
+    center: Center | None = None,
+    state: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Fine-tune the weight space from ``w`` at every rate and keep the epoch of the lowest validation NLL.
+
+    The model is lent: its weights, modes and gradient flags are restored, and no global random state is used.
+
+    Args:
+        model: A transformers causal LM.
+        space: Its weight space.
+        form: How weights follow from masters.
+        training: (n, L) token ids.
+        validation: (m, L) token ids.
+        options: Rates, epochs, seed.
+        center: The pristine copy of ``w``; made here if not given.
+        state: File to leave the state in after every epoch and to resume from. It must be named after everything that
+            determines the run, for its content is taken as it is, and is removed at the end.
+        progress: Called after every step.
+
+    Raises:
+        CorpusError: if the windows are not (count, length) token ids.
+        StoreError: if ``state`` exists and cannot be read.
+    """
+    check_windows("training", training)
+    check_windows("validation", validation)
+    with preserved(model, space, center) as pristine, torch.enable_grad():
+        run = _Run(model, space, form, pristine, training, validation, options)
+        if state is not None and state.exists():
+            run.load(state)
+        else:
+            run.evaluate(None, None)
+        while run.rate_index < len(options.rates):
+            run.next_epoch(progress)
+            if state is not None:
+                run.save(state)
+    if state is not None:
+        state.unlink()
+    return Trained(run.best, run.chosen, tuple(run.curve))
+
+
+class _Run:
+    """A training under way: masters and moments of the present rate, the curve so far, what its best epoch was."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        space: WeightSpace,
+        form: Parametrization,
+        center: Center,
+        training: Tensor,
+        validation: Tensor,
+        options: TrainingOptions,
+    ) -> None:
+        self.model, self.form, self.center, self.options = model, form, center, options
+        self.parameters = dict(space.parameters(model))
+        device = next(iter(self.parameters.values())).device
+        self.training, self.validation = training.to(device), validation.to(device)
+        self.curve: list[EpochResult] = []
+        self.best: dict[str, Tensor] = {}
+        self.masters: dict[str, Tensor] = {}
+        self.rate_index = 0
+        model.requires_grad_(False)
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+        self._start_rate()
+
+    @property
+    def chosen(self) -> EpochResult:
+        """Row of the lowest finite validation NLL; the earliest of equals, and epoch 0 if none is finite."""
+        return min(self.curve, key=lambda row: row.validation_nll if math.isfinite(row.validation_nll) else math.inf)
+
+    def _start_rate(self) -> None:
+        """Masters back at ``w``, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
+        self.epoch = 0
+        self.masters = {
+            slot.name: self.center.tensor(slot).to(torch.float32, copy=True).requires_grad_()
+            for slot in self.parameters
+        }
+        # Fused is one pass over weight, gradient and moments: on a CPU 5 to 10 times as fast as foreach.
+        self.optimizer = torch.optim.AdamW(self.masters.values(), lr=0.0, weight_decay=0.0, fused=True)
+
+    def next_epoch(self, progress: Progress | None) -> None:
+        """Train one epoch of the present rate, evaluate it, and move to the next rate where this one has ended."""
+        rate, count = self.options.rates[self.rate_index], len(self.training)
+        of_rate = self.options.epochs * count
+        losses: list[float] = []
+        for index in window_order(self.options.seed, self.epoch, count):
+            step = self.epoch * count + len(losses)
+            losses.append(self._step(self.training[index], learning_rate(rate, step, of_rate)))
+            if progress is not None:
+                progress(self.rate_index * of_rate + step + 1, len(self.options.rates) * of_rate)
+        self.epoch += 1
+        training_nll = math.fsum(losses) / count
+        self.evaluate(rate, training_nll)
+        if self.epoch == self.options.epochs or not math.isfinite(training_nll):
+            self.rate_index += 1
+            self._start_rate()
+
+    def _step(self, window: Tensor, rate: float) -> float:
+        """One update from one window of shape (L,); returns its NLL in nats per token before the update."""
+        edges = [get_gradient_edge(weight) for weight in self._write()]
+        loss = token_nll(self.model, window[None]).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        # The weights' graph is apart from the model's, so that any model, checkpointed or not, sees plain parameters.
+        # ``grad`` hands the model's own gradient on where the estimator is the identity; ``backward`` would copy it.
+        upstream = [parameter.grad.float() for parameter in self.parameters.values()]
+        gradients = torch.autograd.grad(edges, list(self.masters.values()), upstream)
+        for master, gradient, parameter in zip(self.masters.values(), gradients, self.parameters.values(), strict=True):
+            master.grad, parameter.grad = gradient, None
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def _write(self) -> Iterator[Tensor]:
+        """Put the weights into the model, rounded to its dtype; yields each, with its graph."""
+        for slot, parameter in self.parameters.items():
+            weight = self.form.weight(slot, self.masters[slot.name])
+            with torch.no_grad():
+                parameter.copy_(weight)
+            yield weight
+
+    def evaluate(self, rate: float | None, training_nll: float | None) -> None:
+        """Add the present weights to the curve, and keep them if they are the best so far."""
+        for _ in self._write():
+            pass
+        nll = mean_nll([window_nll(self.model, window) for window in self.validation])
+        self.curve.append(EpochResult(rate, self.epoch, nll, training_nll))
+        if self.chosen is self.curve[-1]:
+            self.best = {s.name: self.form.kept(s, self.masters[s.name].detach()) for s in self.parameters}
+
+    def save(self, path: Path) -> None:
+        """Leave everything that a later process needs, in one file that is either the old or the new one."""
+        tensors = {f"best/{name}": tensor for name, tensor in self.best.items()}
+        if self.epoch > 0:
+            tensors |= {f"master/{name}": tensor.detach() for name, tensor in self.masters.items()}
+            for index, moments in self.optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer/{index}/{key}": tensor for key, tensor in moments.items()}
+        position = {"rate_index": self.rate_index, "epoch": self.epoch, "curve": [asdict(row) for row in self.curve]}
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, temporary, {"run": json.dumps(position)})
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load(self, path: Path) -> None:
+        """Go on where ``save`` was called.
+
+        Raises:
+            StoreError: if the file cannot be read.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                position = json.loads(file.metadata()["run"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"cannot read the training state {path}: {error}; delete it to start anew") from error
+        self.rate_index, self.epoch = position["rate_index"], position["epoch"]
+        self.curve = [EpochResult(**row) for row in position["curve"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            kind, name = key.split("/", 1)
+            if kind == "best":
+                self.best[name] = tensor.to(self.training.device)
+            elif kind == "master":
+                self.masters[name].data.copy_(tensor)
+            else:
+                index, quantity = name.split("/")
+                moments.setdefault(int(index), {})[quantity] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})

@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from landscape.directions import Filter, Profile, Sphere, noise
+from quant.center import Center
+from quant.grid import QuantScheme
+from quant.rtn import rtn
+from quant.space import Difference, WeightSpace
+from tests import tiny
+
+
+@pytest.fixture(scope="module", params=tiny.ARCHITECTURES)
+def space_and_center(request):
+    model = tiny.ARCHITECTURES[request.param]()
+    space = WeightSpace.of(model)
+    return space, Center.of(model, space)
+
+
+def flat(space, vector):
+    return np.concatenate([vector.tensor(slot).numpy().astype(np.float64).ravel() for slot in space])
+
+
+def test_a_direction_has_one_global_norm_and_each_tensor_its_share(space_and_center):
+    space, _ = space_and_center
+    shares = np.zeros(len(space.slots))
+    for index in range(40):
+        direction = Sphere(space).draw(index)
+        squares = np.array([float(direction.tensor(s).double().square().sum()) for s in space])
+        assert squares.sum() == pytest.approx(1, abs=1e-6)
+        shares += squares / 40
+    expected = np.array([slot.size / space.dimension for slot in space])
+    # the share of n coordinates is Beta(n/2, (D-n)/2): five standard deviations of its mean over 40 draws
+    tolerance = 5 * np.sqrt(2 * expected * (1 - expected) / space.dimension / 40)
+    assert (np.abs(shares - expected) < tolerance).all()
+
+
+def test_tensors_directions_and_seeds_are_uncorrelated(space_and_center):
+    space, _ = space_and_center
+    same_shape = [s for s in space if s.shape == space.slots[0].shape]
+    draws = [noise(s, 0, 0).ravel() for s in same_shape]
+    draws += [noise(same_shape[0], 0, 1).ravel(), noise(same_shape[0], 1, 0).ravel()]
+    correlations = np.corrcoef(np.array(draws))
+    np.fill_diagonal(correlations, 0)
+    assert np.abs(correlations).max() < 5 / math.sqrt(same_shape[0].size)
+
+
+def test_the_sphere_is_isotropic_and_gaussian():
+    slot = WeightSpace.of(tiny.opt()).slots[0]
+    draws = np.array([noise(slot, 3, i).numpy().ravel() for i in range(400)])
+    assert abs(draws.mean()) < 5 / math.sqrt(draws.size)
+    assert abs(draws.var() - 1) < 5 * math.sqrt(2 / draws.size)
+    assert abs((draws**4).mean() - 3) < 5 * math.sqrt(96 / draws.size)  # kurtosis: U[0, 1] or ±1 would show here
+
+
+def test_a_direction_depends_on_seed_index_and_name_alone(space_and_center):
+    space, _ = space_and_center
+    torch.manual_seed(0)
+    first = flat(space, Sphere(space, 5).draw(2))
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    assert np.array_equal(first, flat(space, Sphere(space, 5).draw(2)))
+    assert abs(first @ flat(space, Sphere(space, 5).draw(3))) < 5 / math.sqrt(space.dimension)
+
+
+def test_known_values_are_the_same_on_every_machine():
+    # made with numpy 2.4.6 on x86-64: Philox keyed by ("direction", 7, 3, name), ziggurat normals in float32
+    slot = WeightSpace.of(tiny.opt()).slots[0]
+    assert slot.name == "model.decoder.layers.0.self_attn.k_proj.weight"
+    assert noise(slot, 7, 3)[0, :3].tolist() == pytest.approx(KNOWN, abs=1e-6)
+
+
+KNOWN = [0.39767956733703613, 2.0299038887023926, 0.9620174169540405]
+
+
+def test_profile_copies_the_norm_of_a_perturbation_in_every_tensor(space_and_center):
+    space, center = space_and_center
+    delta = Difference(center, rtn(space, center, QuantScheme(2)))
+    total = math.sqrt(sum(float(delta.tensor(s).double().square().sum()) for s in space))
+    direction = Profile(space, delta, "x").draw(0)
+    for slot in space:
+        expected = float(delta.tensor(slot).double().norm()) / total
+        assert float(direction.tensor(slot).double().norm()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_filter_norms_run_over_the_inputs_of_each_output_channel(space_and_center):
+    space, center = space_and_center
+    direction = Filter(space, center).draw(0)
+    for slot in space:
+        w, e = (v.tensor(slot).double().numpy() for v in (center, direction))
+        if slot.transposed:  # Conv1D stores (in, out)
+            w, e = w.T, e.T
+        ratio = np.linalg.norm(e, axis=1) / np.linalg.norm(w, axis=1)
+        assert ratio == pytest.approx(np.full_like(ratio, ratio[0]), rel=1e-4)

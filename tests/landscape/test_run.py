@@ -1,0 +1,171 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from landscape.directions import Sphere
+from landscape.engines.inline import InlineEngine
+from landscape.layout import point_plan, ray_plan, segment_alphas, segment_ends, segment_plan
+from landscape.paths import CENTER, Atlas
+from landscape.plan import Probe, ProbePlan, ProbeResult, identified
+from landscape.run import Runner
+from landscape.store import Store
+from landscape.wanted import wanted_points
+from quant.center import Center
+from quant.grid import QuantScheme
+from quant.point import tensor_bytes
+from quant.rtn import rtn
+from quant.space import WeightSpace
+from tests import tiny
+
+
+class Setting:
+    def __init__(self, tmp_path, architecture="llama", dtype=torch.float32):
+        self.model = tiny.ARCHITECTURES[architecture]().to(dtype)
+        self.space = WeightSpace.of(self.model)
+        self.center = Center.of(self.model, self.space)
+        self.family = Sphere(self.space)
+        self.point = rtn(self.space, self.center, QuantScheme(2))
+        self.windows = identified(tiny.windows(2))
+        self.tmp_path = tmp_path
+
+    def engine(self):
+        return InlineEngine(self.model, self.space, Atlas(self.center, {"p": self.point}, {self.family.name: self.family}))
+
+    def runner(self):
+        return Runner(Store(self.tmp_path, "f" * 64, "float32"), {})
+
+    def plan(self):
+        rays = ray_plan(self.family, 2, [0.5, 2.0], self.windows)
+        return point_plan([CENTER, "p"], self.windows) + rays + segment_plan([(CENTER, "p")], [0, 0.5, 1], self.windows)
+
+
+def state_hash(model):
+    """Everything that a run may not change: parameters, buffers, modes, flags, random state."""
+    tensors = [bytes(tensor_bytes(t)) for t in (*model.parameters(), *model.buffers())]
+    flags = [m.training for m in model.modules()], [p.requires_grad for p in model.parameters()]
+    generators = torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()), random.getstate()
+    return hash((tuple(tensors), repr(flags), repr(generators)))
+
+
+def count_forwards(model):
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_a_plan_counts_each_probe_once(tmp_path):
+    setting = Setting(tmp_path)
+    plan = setting.plan()
+    assert len(plan) == (2 + 2 * 2 + 1) * 2  # w, p, four on rays, one inside the segment; two windows each
+    assert len(list(plan.missing({}).probes())) == len(plan)
+
+
+def test_the_second_run_calls_the_model_never(tmp_path):
+    setting = Setting(tmp_path)
+    calls = count_forwards(setting.model)
+    first = setting.runner()
+    first.run(setting.plan(), setting.engine())
+    assert len(calls) == first.evaluated == len(setting.plan())
+    calls.clear()
+    second = setting.runner()
+    second.run(setting.plan(), setting.engine())
+    assert len(calls) == second.evaluated == 0
+    assert second.known == first.known
+
+
+def test_more_directions_evaluate_only_what_is_new(tmp_path):
+    setting = Setting(tmp_path)
+    setting.runner().run(ray_plan(setting.family, 2, [0.5, 2.0], setting.windows), setting.engine())
+    calls = count_forwards(setting.model)
+    setting.runner().run(ray_plan(setting.family, 3, [0.5, 1.0, 2.0], setting.windows), setting.engine())
+    assert len(calls) == (3 * 3 - 2 * 2) * 2
+
+
+def test_an_interrupted_run_goes_on_to_the_identical_result(tmp_path):
+    whole = Setting(tmp_path / "whole")
+    runner = whole.runner()
+    runner.run(whole.plan(), whole.engine())
+
+    cut = Setting(tmp_path / "cut")
+    calls = []
+
+    def interrupt(*_):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    handle = cut.model.register_forward_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cut.runner().run(cut.plan(), cut.engine())
+    handle.remove()
+    resumed = cut.runner()
+    assert len(resumed.known) == 4  # what was evaluated before Ctrl-C was committed
+    resumed.run(cut.plan(), cut.engine())
+    assert resumed.known == runner.known
+
+
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("ending", [None, ValueError, KeyboardInterrupt])
+def test_the_model_is_as_it_was_however_a_run_ends(tmp_path, architecture, dtype, ending):
+    setting = Setting(tmp_path, architecture, dtype)
+    setting.model.train()
+    before = state_hash(setting.model)
+    handle = None
+    if ending is not None:
+
+        def fail(module, inputs, output, seen=[]):  # noqa: B006
+            seen.append(1)
+            if len(seen) == 7:
+                raise ending
+
+        handle = setting.model.register_forward_hook(fail)
+        with pytest.raises(ending):
+            setting.runner().run(setting.plan(), setting.engine())
+        handle.remove()
+    else:
+        setting.runner().run(setting.plan(), setting.engine())
+    assert state_hash(setting.model) == before
+
+
+def test_an_engine_evaluates_the_weights_of_the_position(tmp_path):
+    setting = Setting(tmp_path, "gpt2")
+    found = {r.probe.position: r for r in setting.engine().evaluate(point_plan([CENTER, "p"], setting.windows[:1]))}
+    ids = setting.windows[0].tokens[None]
+    with torch.no_grad():
+        assert found[CENTER].total / found[CENTER].tokens == pytest.approx(
+            float(setting.model(input_ids=ids, labels=ids).loss), abs=1e-5
+        )
+        for slot, parameter in setting.space.parameters(setting.model):
+            parameter.copy_(setting.point.tensor(slot))
+        assert found["p"].total / found["p"].tokens == pytest.approx(
+            float(setting.model(input_ids=ids, labels=ids).loss), abs=1e-5
+        )
+
+
+def test_segments_join_w_with_each_point_and_the_points_of_a_scheme():
+    points = wanted_points(("rtn", "gptq", "qaft"), (4, 2), ("exact",))
+    pairs = [(a.name if a else "w", b.name) for a, b in segment_ends(points)]
+    assert len(pairs) == len(set(pairs)) == 2 * 6
+    assert ("rtn-int4-exact", "gptq-int2-exact") not in pairs
+    assert {("w", "qaft-int2-exact"), ("gptq-int4-exact", "qaft-int4-exact")} <= set(pairs)
+    assert segment_alphas(3) == (-0.1, 0.0, 0.5, 1.0, 1.1)
+
+
+def test_results_of_a_plan_may_be_not_a_number(tmp_path):
+    setting = Setting(tmp_path)
+
+    class Broken:
+        def evaluate(self, plan):
+            for probe in plan.probes():
+                yield ProbeResult(probe, float("nan"), 11)
+
+    runner = setting.runner()
+    plan = ProbePlan.of([], ()) + point_plan(["w"], setting.windows)
+    runner.run(plan, Broken())
+    again = setting.runner()
+    assert np.isnan(again.nll("w", setting.windows))
+    with pytest.raises(KeyError):
+        again.known[Probe("w", "unknown")]
