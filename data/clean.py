@@ -1,8 +1,8 @@
 """Turn raw sampled stories into clean ones: whole sentences, no loops, nothing unfit for children.
 
-A small language model wrote the raw stories. Most stop in the middle of a sentence, some circle round one phrase, and a
-few carry words that no children's corpus should. `clean_stories` mends what can be mended (cut back to a whole sentence, cut before
-a loop) and drops the rest, counting each drop under the first test that failed.
+A small language model wrote the raw stories. Most stop in the middle of a sentence, some circle round one phrase, and
+a few carry words that no children's corpus should. `clean_stories` mends what can be mended (cut back to a whole
+sentence, cut before a loop) and drops the rest, counting each drop under the first test that failed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ UNFIT = frozenset(
 )
 PUNCTUATION = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00a0": " "})
 ALLOWED = re.compile(r"[A-Za-z0-9 \n.,!?'\":;-]*")
-# A full stop after Mr, Mrs, Ms, Dr or St ends no sentence; the possessive "*+" keeps the search from changing its mind.
-SENTENCE = re.compile(r'(?:\b(?:Mrs?|Ms|Dr|St)\.|[^.!?\n])*+[.!?]+"?(?=\s|$)')
-# "so so so", or a longer word twice in a row ("special special"); "very very" and "really really" are how children talk.
+# A full stop after Mr, Mrs, Ms, Dr or St ends no sentence.
+SENTENCE_END = re.compile(r'(?<!\bMrs)(?<!\b[MD]r)(?<!\bMs)(?<!\bSt)[.!?]+"?(?=\s|$)')
+# "so so so", or a longer word twice running ("special special"); "very very" and "really really" are how children talk.
 STUTTER = re.compile(r"\b(\w+)(?:\W+\1\b){2,}|\b(?!really)(\w{5,}) \2\b", re.IGNORECASE)
 META = re.compile(
     r"\b(?:sentences|vocabulary|title|paragraphs?|simple words|readers?|copyright|as an ai|short story|story for|"
@@ -76,7 +76,7 @@ def cut_to_sentence(text: str) -> str:
     """Return `text` up to its last whole sentence that leaves no quotation open in its paragraph."""
     paragraphs = text.split("\n")
     while paragraphs:
-        ends = [match.end() for match in SENTENCE.finditer(paragraphs[-1])]
+        ends = [match.end() for match in SENTENCE_END.finditer(paragraphs[-1])]
         whole = [end for end in ends if paragraphs[-1][:end].count('"') % 2 == 0]
         if whole:
             return "\n".join([*paragraphs[:-1], paragraphs[-1][: whole[-1]]]).strip()
@@ -93,12 +93,15 @@ def trigrams(text: str) -> list[tuple[str, ...]]:
 def cut_before_loop(text: str) -> str:
     """Return `text` up to the first sentence that stutters or that mostly repeats trigrams told before."""
     told: set[tuple[str, ...]] = set()
-    for match in SENTENCE.finditer(text):
-        grams = trigrams(match.group())
+    start = 0
+    for match in SENTENCE_END.finditer(text):
+        sentence = text[start : match.end()]
+        grams = trigrams(sentence)
         stale = len(grams) >= 3 and sum(gram in told for gram in grams) >= STALE_SENTENCE * len(grams)
-        if stale or STUTTER.search(match.group()):
-            return text[: match.start()].strip()
+        if stale or STUTTER.search(sentence):
+            return text[:start].strip()
         told.update(grams)
+        start = match.end()
     return text
 
 

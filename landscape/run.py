@@ -31,13 +31,16 @@ class Runner:
         self.store, self.provenance, self.advance = store, provenance, advance
         self.known: dict[Probe, ProbeResult] = store.probes()
         """Every result so far, from the store or new."""
+        self.asked: set[Probe] = set()
+        """Every probe that a plan asked for."""
         self.evaluated = 0
-        """How many probes were evaluated by this runner."""
+        """How many of them were evaluated by this runner; the store held the others."""
 
     def run(self, plan: ProbePlan, engine: Engine) -> None:
         """Evaluate what is missing of a plan; what was evaluated is committed also when this is interrupted."""
         pending: list[ProbeResult] = []
         committed_at = time.monotonic()
+        self.asked.update(plan.probes())
         with closing(engine.evaluate(plan.missing(self.known))) as results:
             try:
                 for result in results:

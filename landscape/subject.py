@@ -104,9 +104,8 @@ def prepare(
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
     corpus = load_corpus(data, checkpoint, window_length(checkpoint.model, preset), sizes=sizes, seed=seed, cache=cache)
     drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
-    calibration = Calibration(
-        corpus.windows("train", gptq, seed), corpus.windows("train", examples, seed), drawn["validation"]
-    )
+    chosen = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, examples)}
+    calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])
     center = Center.of(checkpoint.model, checkpoint.space)
     windows = {split: identified(rows) for split, rows in drawn.items()}
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)

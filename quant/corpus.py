@@ -38,7 +38,7 @@ class Corpus:
     splits: Mapping[str, Tensor]
     """Windows of each split, (n, L) int64, in the order of the text."""
     fingerprint: str
-    """Of a text: sha256 over the ids of all splits. Of ``self``: over the recipe, so that it stays as windows are added."""
+    """Of a text: sha256 over the ids of all splits. Of ``self``: over the recipe, so it stays as windows are added."""
     shuffled: bool
     """Whether a subset is drawn by seed (a text), or is the first ones (independent samples)."""
 
@@ -124,7 +124,8 @@ def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> T
     """Windows (n, L) of a row of token ids."""
     if len(ids) < seq_len:
         raise CorpusError(
-            f"{name} {split} has {len(ids)} tokens, but one window takes {seq_len}; use a smaller --seq-len or a longer text"
+            f"{name} {split} has {len(ids)} tokens, but one window takes {seq_len}; "
+            "use a smaller --seq-len or a longer text"
         )
     if int(ids.max()) >= vocabulary:
         raise CorpusError(

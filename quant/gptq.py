@@ -165,12 +165,12 @@ def _choose(
     for damping in solution.rejected:
         _log.warning("GPTQ on %s: damping %g rejected, no finite Cholesky factor or error", slot.name, damping)
     part = GridTensor(channel_view(slot, solution.codes).contiguous(), rtn.scale)
-    errors = [
+    error, rtn_error = (
         layer_error(channel_view(slot, candidate.dequantize()).to(weight.dtype) - weight, hessian)
         for candidate in (part, rtn)
-    ]
-    chosen: Literal["gptq", "rtn"] = "rtn" if options.rtn_candidate and errors[1] < errors[0] else "gptq"
-    record = LayerRecord(solution.damping, *errors, chosen, dead, list(solution.rejected))
+    )
+    chosen: Literal["gptq", "rtn"] = "rtn" if options.rtn_candidate and rtn_error < error else "gptq"
+    record = LayerRecord(solution.damping, error, rtn_error, chosen, dead, list(solution.rejected))
     return (part if chosen == "gptq" else rtn), record
 
 

@@ -126,10 +126,10 @@ class _Search:
 def _chunks(dampings: Sequence[float], columns: int, rows: int, itemsize: int) -> Iterator[Sequence[float]]:
     """As many dampings at a time as fit into the working memory, at least one.
 
-    A candidate holds its damped Hessian, the Cholesky factor and the factor's inverse (3·in²), and the codes, their
-    distance from the target and the errors to feed forward (at most 3·in·out).
+    A candidate holds its damped Hessian, the Cholesky factor, the identity it is solved for and the solution, once more
+    when reversed (5·in²), then the codes, their distance from the target and the errors to feed forward (3·in·out).
     """
-    size = max(1, _CHUNK_BYTES // (itemsize * 3 * columns * (columns + rows)))
+    size = max(1, _CHUNK_BYTES // (itemsize * columns * (5 * columns + 3 * rows)))
     for start in range(0, len(dampings), size):
         yield dampings[start : start + size]
 

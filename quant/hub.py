@@ -16,12 +16,13 @@ from huggingface_hub.errors import (
     CacheNotFound,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.hf_api import DatasetInfo, ModelInfo
-from huggingface_hub.utils import httpx
+from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under this name in every major version
 
 from quant.errors import CheckpointError, CorpusError, ToolkitError
 
@@ -54,16 +55,17 @@ def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives:
     """
     error = _ERRORS[kind]
     try:
-        info = HfApi().repo_info(repo, repo_type=kind, timeout=_TIMEOUT, files_metadata=True)
-        if info.gated:
-            HfApi().auth_check(repo, repo_type=kind)
-        revision = _safetensors_revision(repo, info) if kind == "model" else None
+        revision = None
+        if kind == "model":
+            revision = _model_revision(repo)
+        else:
+            HfApi().dataset_info(repo, timeout=_TIMEOUT)
         return Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns))
     except GatedRepoError as problem:
         raise error(
             f"{repo} is gated: accept its licence at {constants.ENDPOINT}/{repo} and log in with `hf auth login`"
         ) from problem
-    except RepositoryNotFoundError as problem:
+    except (RepositoryNotFoundError, HFValidationError) as problem:
         raise error(
             f"the Hub has no {kind} {repo}, or it is private: check the name, or log in with `hf auth login`"
         ) from problem
@@ -74,14 +76,19 @@ def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives:
                 f"expected to download {repo}, but the Hub cannot be reached ({_first_line(problem)}); {alternatives}"
             ) from problem
         return cached
+    except OSError as problem:
+        raise error(f"expected to download {repo} into {constants.HF_HUB_CACHE}, got: {problem}") from problem
 
 
-def _safetensors_revision(repo: str, info: ModelInfo | DatasetInfo) -> str | None:
+def _model_revision(repo: str) -> str | None:
     """None (the default branch) if it holds safetensors, else the conversion bot's open pull request.
 
     A request counts only if its pickled weights are, by hash, those of the default branch: what it holds besides is
     then a conversion of the present weights.
     """
+    info = HfApi().model_info(repo, timeout=_TIMEOUT, files_metadata=True)
+    if info.gated:
+        HfApi().auth_check(repo)
     files = _hashes(info)
     if _has_safetensors(files):
         return None
@@ -89,7 +96,7 @@ def _safetensors_revision(repo: str, info: ModelInfo | DatasetInfo) -> str | Non
     for request in get_repo_discussions(repo, author=_CONVERSION_BOT, discussion_type="pull_request"):
         if request.status != "open" or request.title != _CONVERSION_TITLE or request.git_reference is None:
             continue
-        candidate = _hashes(HfApi().repo_info(repo, revision=request.git_reference, files_metadata=True))
+        candidate = _hashes(HfApi().model_info(repo, revision=request.git_reference, files_metadata=True))
         if pickles.items() <= candidate.items() and _has_safetensors(candidate):
             return request.git_reference
     raise CheckpointError(
@@ -103,7 +110,7 @@ def _has_safetensors(files: Iterable[str]) -> bool:
     return any(name.startswith("model") and name.endswith(".safetensors") for name in files)
 
 
-def _hashes(info: ModelInfo | DatasetInfo) -> dict[str, str | None]:
+def _hashes(info: ModelInfo) -> dict[str, str | None]:
     """The files of a revision, each with the hash of its content where the Hub states one."""
     return {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in info.siblings or []}
 
@@ -111,7 +118,7 @@ def _hashes(info: ModelInfo | DatasetInfo) -> dict[str, str | None]:
 def _cached_snapshot(repo: str, kind: Kind, suffix: str) -> Path | None:
     """The newest downloaded revision that holds a file ending in ``suffix``."""
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return None
     complete = [

@@ -22,7 +22,7 @@ def philox(*key: str | int) -> np.random.Philox:
 def uniforms(count: int, *key: str | int) -> NDArray[np.float64]:
     """``count`` uniforms in [0, 1), multiples of 2⁻⁵³."""
     raw: NDArray[np.uint64] = philox(*key).random_raw(count)
-    return (raw >> np.uint64(11)) * 2.0**-53
+    return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def permutation(count: int, *key: str | int) -> NDArray[np.int64]:

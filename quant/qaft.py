@@ -20,14 +20,14 @@ from quant.errors import PointError
 from quant.grid import GridTensor, StraightThrough, fake_quantize, quantize
 from quant.point import WeightPoint, tensor_bytes
 from quant.space import Slot, WeightSpace
-from quant.training import Parametrization, Progress, Trained, TrainingOptions, train
+from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
 
 
 def qaft(
     model: nn.Module,
     space: WeightSpace,
     start: WeightPoint,
-    training: Tensor,
+    train: Tensor,
     validation: Tensor,
     options: TrainingOptions,
     *,
@@ -44,7 +44,7 @@ def qaft(
         model: A transformers causal LM, holding ``w``; it is the same again afterwards.
         space: Its weight space.
         start: ``w_RTN``, whose scales are used.
-        training: (n, L) token ids; one window is one step.
+        train: (n, L) token ids; one window is one step.
         validation: (m, L) token ids, which choose rate and epoch.
         options: Rates, epochs, estimator, seed.
         center: The pristine copy of ``w``; made here if not given.
@@ -62,14 +62,16 @@ def qaft(
         StoreError: if the state in ``folder`` cannot be read.
     """
     center = center or Center.of(model, space)
-    form = _OnGrid(_rtn_parts(space, start, center), _qmax(start), options.ste)
+    if start.scheme is None:
+        raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with quant.rtn")
+    form = _OnGrid(_rtn_grid(space, start, center, start.scheme.qmax), start.scheme.qmax, options.ste)
     inputs = {
         "method": "qaft",
         "scheme": str(start.scheme),
         "options": asdict(options),
         "start": start.fingerprint(space),
     }
-    result, record = _run(model, space, form, training, validation, options, inputs, center, folder, progress)
+    result, record = _run(model, space, form, train, validation, options, inputs, center, folder, progress)
     parts = {name: GridTensor(codes, form.grid[name].scale) for name, codes in result.kept.items()}
     return WeightPoint("qaft", start.scheme, parts, record)
 
@@ -77,7 +79,7 @@ def qaft(
 def finetune(
     model: nn.Module,
     space: WeightSpace,
-    training: Tensor,
+    train: Tensor,
     validation: Tensor,
     options: TrainingOptions,
     *,
@@ -96,7 +98,7 @@ def finetune(
     center = center or Center.of(model, space)
     inputs: dict[str, Any] = {"method": "w_ft", "options": asdict(options)}
     del inputs["options"]["ste"]
-    result, record = _run(model, space, _Free(), training, validation, options, inputs, center, folder, progress)
+    result, record = _run(model, space, _Free(), train, validation, options, inputs, center, folder, progress)
     return WeightPoint("w_ft", None, result.kept, record)
 
 
@@ -126,31 +128,26 @@ class _Free:
         return master.clone()
 
 
-def _qmax(start: WeightPoint) -> int:
-    if start.scheme is None:
-        raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with rtn")
-    return start.scheme.qmax
-
-
-def _rtn_parts(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, GridTensor]:
-    """The grid of every slot, on the model's device, once it is certain that ``start`` is ``Q(w)``."""
-    parts: dict[str, GridTensor] = {}
+def _rtn_grid(space: WeightSpace, start: WeightPoint, center: Center, qmax: int) -> dict[str, GridTensor]:
+    """Codes and scale of every slot, on the model's device, once it is certain that ``start`` is ``Q(w)``."""
+    grid: dict[str, GridTensor] = {}
     for slot in space:
         part, weight = start.parts.get(slot.name), center.tensor(slot)
         if not isinstance(part, GridTensor):
-            raise PointError(f"expected codes and scale for {slot.name} in {start.name}, found none; make it with rtn")
-        grid = GridTensor(part.codes.to(weight.device), part.scale.to(weight.device))
-        if not torch.equal(quantize(weight, grid.scale, _qmax(start)).codes, grid.codes):
-            raise PointError(f"expected {start.name} to be the rounded weights of this model, {slot.name} is not")
-        parts[slot.name] = grid
-    return parts
+            raise PointError(
+                f"expected codes and scale of {slot.name} in {start.name}, found none; is it another model's?"
+            )
+        grid[slot.name] = GridTensor(part.codes.to(weight.device), part.scale.to(weight.device))
+        if not torch.equal(quantize(weight, grid[slot.name].scale, qmax).codes, grid[slot.name].codes):
+            raise PointError(f"expected {start.name} to be this model's weights rounded, but {slot.name} differs")
+    return grid
 
 
 def _run(
     model: nn.Module,
     space: WeightSpace,
     form: Parametrization,
-    training: Tensor,
+    train: Tensor,
     validation: Tensor,
     options: TrainingOptions,
     inputs: dict[str, Any],
@@ -161,13 +158,13 @@ def _run(
     """Train, with the state of the run in a file of its own, and make the provenance."""
     inputs["data"] = {
         name: {"sha256": token_hash(tokens), "shape": list(tokens.shape)}
-        for name, tokens in (("training", training), ("validation", validation))
+        for name, tokens in (("train", train), ("validation", validation))
     }
     state = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         state = folder / f"{inputs['method']}-{_run_key(model, center, inputs)}.safetensors"
-    result = train(model, space, form, training, validation, options, center=center, state=state, progress=progress)
+    result = run_training(model, space, form, train, validation, options, center=center, state=state, progress=progress)
     curve = [row.record() for row in result.curve]
     return result, {**inputs, "curve": curve, "chosen": result.chosen.record()}
 

@@ -5,8 +5,8 @@ or dequantized. On its own samples it is. The expected NLL of data drawn from p_
 entropy H(p_w, p_v) = H(p_w) + KL(p_w ‖ p_v), whose global minimum over all v, not only a local one, is at v = w. So on
 ``self`` the centre of the landscape is a minimum by construction, and what rises around it is pure divergence.
 
-That holds only for exact samples: temperature 1, the whole vocabulary, no top-k, no top-p, no id suppressed, and no stop
-at the end-of-text token. Every window starts on its own from the beginning-of-text token.
+That holds only for exact samples: temperature 1, the whole vocabulary, no top-k, no top-p, no id suppressed, and no
+stop at the end-of-text token. Every window starts on its own from the beginning-of-text token.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from quant.errors import CorpusError, UsageError
 from quant.philox import uniforms
 
 BATCH = 8
-"""Windows sampled together, always: a window's neighbours, and so its last bit, do not depend on how many are asked for."""
+"""Windows sampled together, always: a window's neighbours, and so its logits to the last bit, are the same however
+many are asked for."""
 
 
 def sample_windows(

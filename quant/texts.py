@@ -79,7 +79,7 @@ def _fetch_wikitext() -> dict[str, str]:
         "dataset",
         [f"{_CONFIGURATION}/*.parquet"],
         ".parquet",
-        f"use a folder of train.txt, validation.txt and test.txt, {TALES} (built in) or {SELF} (sampled from the model)",
+        f"use a folder of train.txt, validation.txt and test.txt, {TALES} (built in) or {SELF} (written by the model)",
     )
     return {split: "\n\n".join(_rows(folder / _CONFIGURATION, split)) for split in SPLITS}
 

@@ -122,11 +122,11 @@ def check_windows(name: str, windows: Tensor) -> None:
         )
 
 
-def train(
+def run_training(
     model: nn.Module,
     space: WeightSpace,
     form: Parametrization,
-    training: Tensor,
+    train: Tensor,
     validation: Tensor,
     options: TrainingOptions,
     *,
@@ -142,7 +142,7 @@ def train(
         model: A transformers causal LM.
         space: Its weight space.
         form: How weights follow from masters.
-        training: (n, L) token ids.
+        train: (n, L) token ids.
         validation: (m, L) token ids.
         options: Rates, epochs, seed.
         center: The pristine copy of ``w``; made here if not given.
@@ -154,10 +154,10 @@ def train(
         CorpusError: if the windows are not (count, length) token ids.
         StoreError: if ``state`` exists and cannot be read.
     """
-    check_windows("training", training)
+    check_windows("training", train)
     check_windows("validation", validation)
     with preserved(model, space, center) as pristine, torch.enable_grad():
-        run = _Run(model, space, form, pristine, training, validation, options)
+        run = _Run(model, space, form, pristine, train, validation, options)
         if state is not None and state.exists():
             run.load(state)
         else:
@@ -180,17 +180,19 @@ class _Run:
         space: WeightSpace,
         form: Parametrization,
         center: Center,
-        training: Tensor,
+        train: Tensor,
         validation: Tensor,
         options: TrainingOptions,
     ) -> None:
         self.model, self.form, self.center, self.options = model, form, center, options
         self.parameters = dict(space.parameters(model))
         device = next(iter(self.parameters.values())).device
-        self.training, self.validation = training.to(device), validation.to(device)
+        self.train, self.validation = train.to(device), validation.to(device)
         self.curve: list[EpochResult] = []
         self.best: dict[str, Tensor] = {}
-        self.masters: dict[str, Tensor] = {}
+        self.masters = {
+            s.name: torch.empty(s.shape, dtype=torch.float32, device=device, requires_grad=True) for s in space
+        }
         self.rate_index = 0
         model.requires_grad_(False)
         for parameter in self.parameters.values():
@@ -205,21 +207,20 @@ class _Run:
     def _start_rate(self) -> None:
         """Masters back at ``w``, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
         self.epoch = 0
-        self.masters = {
-            slot.name: self.center.tensor(slot).to(torch.float32, copy=True).requires_grad_()
-            for slot in self.parameters
-        }
+        with torch.no_grad():
+            for slot in self.parameters:
+                self.masters[slot.name].copy_(self.center.tensor(slot))
         # Fused is one pass over weight, gradient and moments: on a CPU 5 to 10 times as fast as foreach.
         self.optimizer = torch.optim.AdamW(self.masters.values(), lr=0.0, weight_decay=0.0, fused=True)
 
     def next_epoch(self, progress: Progress | None) -> None:
         """Train one epoch of the present rate, evaluate it, and move to the next rate where this one has ended."""
-        rate, count = self.options.rates[self.rate_index], len(self.training)
+        rate, count = self.options.rates[self.rate_index], len(self.train)
         of_rate = self.options.epochs * count
         losses: list[float] = []
         for index in window_order(self.options.seed, self.epoch, count):
             step = self.epoch * count + len(losses)
-            losses.append(self._step(self.training[index], learning_rate(rate, step, of_rate)))
+            losses.append(self._step(self.train[index], learning_rate(rate, step, of_rate)))
             if progress is not None:
                 progress(self.rate_index * of_rate + step + 1, len(self.options.rates) * of_rate)
         self.epoch += 1
@@ -236,7 +237,7 @@ class _Run:
         loss.backward()  # type: ignore[no-untyped-call]
         # The weights' graph is apart from the model's, so that any model, checkpointed or not, sees plain parameters.
         # ``grad`` hands the model's own gradient on where the estimator is the identity; ``backward`` would copy it.
-        upstream = [parameter.grad.float() for parameter in self.parameters.values()]
+        upstream = [parameter.grad.float() for parameter in self.parameters.values() if parameter.grad is not None]
         gradients = torch.autograd.grad(edges, list(self.masters.values()), upstream)
         for master, gradient, parameter in zip(self.masters.values(), gradients, self.parameters.values(), strict=True):
             master.grad, parameter.grad = gradient, None
@@ -273,6 +274,8 @@ class _Run:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, temporary, {"run": json.dumps(position)})
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -295,7 +298,7 @@ class _Run:
         for key, tensor in tensors.items():
             kind, name = key.split("/", 1)
             if kind == "best":
-                self.best[name] = tensor.to(self.training.device)
+                self.best[name] = tensor.to(self.train.device)
             elif kind == "master":
                 self.masters[name].data.copy_(tensor)
             else:

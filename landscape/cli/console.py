@@ -15,8 +15,12 @@ from rich.table import Table
 
 from landscape.basin import Crossing
 from landscape.forecast import Forecast
-from landscape.result import Landscape, PointResult
+from landscape.result import Landscape
 from landscape.schema import to_json
+
+
+PIPED_WIDTH = 120
+"""Columns of the table where stdout is no terminal, which has no width of its own."""
 
 
 class ConsoleProgress:
@@ -82,10 +86,16 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
     if as_json:
         print(json.dumps(to_json(landscape, page), indent=2, allow_nan=False), file=stream)
         return
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else PIPED_WIDTH)
     for line in summary_lines(landscape):
         console.print(line, markup=False, soft_wrap=True)
     console.print(_table(landscape))
+    if steep := near_but_steep(landscape):
+        console.print(
+            f"near but steep: {', '.join(steep)}: inside the basin of random directions, yet the loss is gone",
+            markup=False,
+            soft_wrap=True,
+        )
     probes = landscape.probes
     console.print(
         f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, "
@@ -122,8 +132,7 @@ def next_command(landscape: Landscape) -> str:
     if math.isinf(landscape.basin.radius.high) and landscape.basin.directions < 2:
         return f"{command} --bits {listed} --directions 8    # several directions bound R"
     scales = {point.scale for point in landscape.points}
-    steep = [p for p in landscape.points if p.location == "inside" and p.loss != "kept" and p.method == "rtn"]
-    if steep and scales == {"exact"}:
+    if near_but_steep(landscape) and scales == {"exact"}:
         return f"{command} --bits {listed} --scale exact,absmax    # near but steep: does clipping do it?"
     if landscape.settings.get("preset") == "quick":
         return f"{command} --bits {listed} --preset standard    # more windows, narrower intervals"
@@ -133,28 +142,27 @@ def next_command(landscape: Landscape) -> str:
 def _table(landscape: Landscape) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     splits = list(landscape.center)
-    for title, side in (
-        ("point", "left"), ("‖Δw‖", "right"), ("‖Δw‖/‖w‖", "right"), ("ρ = ‖Δw‖/R", "right"),
-        *((f"NLL {split}", "right") for split in splits), ("location", "left"), ("loss", "left"),
-    ):  # fmt: skip
-        table.add_column(title, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("point", no_wrap=True)
+    for title in ("‖Δw‖", "/‖w‖", "ρ", *(f"NLL\n{split}" for split in splits)):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("location", no_wrap=True)
+    table.add_column("loss", no_wrap=True)
     for point in landscape.points:
         table.add_row(
             point.name,
             f"{point.distance:.4g}",
             f"{point.distance / landscape.subject.norm:.3f}",
-            "R censored" if point.rho is None else f"{point.rho.value:.2f}",
+            "–" if point.rho is None else f"{point.rho.value:.2f}",
             *(f"{point.nll[split]:.3f}" for split in splits),
             point.location,
-            verdict(point),
+            point.loss,
         )
     return table
 
 
-def verdict(point: PointResult) -> str:
-    """The loss word, and a hint where it contradicts the location."""
-    near_but_steep = point.location == "inside" and point.loss != "kept"
-    return f"{point.loss} (near but steep)" if near_but_steep else point.loss
+def near_but_steep(landscape: Landscape) -> list[str]:
+    """Names of the points that lie inside the basin and yet have lost: location and loss are two things."""
+    return [point.name for point in landscape.points if point.location == "inside" and point.loss == "lost"]
 
 
 def _crossing(crossing: Crossing, norm: float) -> str:

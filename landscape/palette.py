@@ -1,0 +1,75 @@
+"""How things look in every figure: a colour and, for who cannot tell the colours apart, a shape or a dash as well.
+
+Colours are those of Okabe and Ito (2008), "Color Universal Design"; blue, red and green are the paper's (Figure 3) for
+RTN, GPTQ and QAFT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
+INK, RAY, BAND, RADIUS = "#222222", "#a6a6a6", "rgba(0, 0, 0, 0.06)", "rgba(0, 0, 0, 0.16)"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How the points of a method look."""
+
+    label: str
+    """Its name as the field writes it."""
+    color: str
+    symbol: str
+    """Plotly's name of the marker."""
+    text: str
+    """Where the bit width is written, seen from the marker."""
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How the segments between two methods look."""
+
+    color: str
+    dash: str
+    """Plotly's name of the dash pattern."""
+
+
+_MARKS = {
+    "rtn": Mark("RTN", BLUE, "circle", "top left"),
+    "gptq": Mark("GPTQ", VERMILLION, "diamond", "bottom right"),
+    "qaft": Mark("QAFT", GREEN, "square", "bottom left"),
+}
+_STROKES = {
+    frozenset({"rtn", "gptq"}): Stroke(PURPLE, "dash"),
+    frozenset({"rtn", "qaft"}): Stroke(SKY, "dot"),
+    frozenset({"gptq", "qaft"}): Stroke(ORANGE, "dashdot"),
+}
+_FILLS = ("", "-open", "-dot", "-open-dot")
+
+
+def mark(method: str) -> Mark:
+    """The look of a method's points; one without a colour of its own is a dark star."""
+    return _MARKS.get(method, Mark(method.upper(), INK, "star", "top right"))
+
+
+def symbol(method: str, variant: int) -> str:
+    """Its marker, filled or open by the variant: the first, second … scale that the points come with."""
+    return mark(method).symbol + _FILLS[variant % len(_FILLS)]
+
+
+def stroke(a: str | None, b: str) -> Stroke:
+    """The look of the segment between two methods; None is w, whose segments are solid and in the method's colour."""
+    if a is None:
+        return Stroke(mark(b).color, "solid")
+    return _STROKES.get(frozenset({a, b}), Stroke(INK, "longdash"))
+
+
+def size(bits: int) -> float:
+    """Diameter of a marker, in pixels: fewer bits are drawn larger."""
+    return 15 - bits
+
+
+def width(bits: int) -> float:
+    """Width of a segment, in pixels: fewer bits are drawn thicker."""
+    return 2.6 - 0.2 * bits

@@ -1,0 +1,167 @@
+"""The numbers of a landscape as tables of text, for who reads rather than looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from landscape.basin import Basin
+from landscape.estimate import CONFIDENCE
+from landscape.result import Landscape, PointResult, SegmentResult
+from landscape.wording import distance_text, nats, number, ratio_text, rise_text
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, a header and rows of text; the first ``keys`` columns name the row."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text: frozenset[int] = frozenset({0})
+    """Columns that hold words, not numbers."""
+    folded: bool = False
+    """Long, so that it is shown on demand."""
+
+
+def tables(landscape: Landscape) -> list[Table]:
+    """All tables of the page; between them they hold every number of the landscape that a second run repeats.
+
+    Wall time, the share of the cache and its place are not among them: the same measurement gives the same page.
+    """
+    found = [basin_table(landscape), point_table(landscape), segment_table(landscape), provenance_table(landscape)]
+    found += [ray_values(landscape), segment_values(landscape)]
+    return [table for table in found if table.rows]
+
+
+def basin_table(landscape: Landscape) -> Table:
+    """One column a split: R, the band, the single directions."""
+    norm, splits = landscape.subject.norm, list(landscape.basins)
+
+    def each(name: str, of: Callable[[Basin], str]) -> tuple[str, ...]:
+        return (name, *(of(landscape.basins[split]) for split in splits))
+
+    rows = [
+        each("R (half of the way from L(w) to chance)", lambda b: distance_text(b.radius, b)),
+        each("R / ‖w‖", lambda b: distance_text(b.radius, b, norm)),
+        each("r10, inner edge of the border", lambda b: distance_text(b.r10, b)),
+        each("r90, outer edge of the border", lambda b: distance_text(b.r90, b)),
+        each("R of single directions: mean [least, largest]", _spread),
+        each("their standard deviation", lambda b: "none" if b.direction_std is None else number(b.direction_std, 3)),
+        each("R of each direction", _radii),
+        each("directions", lambda b: str(b.directions)),
+        each("windows", lambda b: str(b.windows)),
+        each("L(w)", lambda b: nats(b.center_nll)),
+        each("chance, ln|V|", lambda b: nats(b.chance)),
+        each("evaluations that overflowed", lambda b: f"{b.non_finite:.1%}"),
+        each("mean profile never falls", lambda b: _yes(b.monotone)),
+        each("comes back below r10, R, r90", lambda b: ", ".join(_yes(c.reentry) for c in (b.r10, b.radius, b.r90))),
+    ]
+    caption = (
+        f"The basin, by split. Distances are ℓ2; brackets are {CONFIDENCE:.0%} intervals over directions and windows."
+    )
+    return Table(caption, ("", *splits), tuple(rows), frozenset({0}))
+
+
+def point_table(landscape: Landscape) -> Table:
+    """One row a quantized point."""
+    splits, norm = list(landscape.center), landscape.subject.norm
+    header = (
+        "point", "location", "loss", "bits", "scale", "‖Δw‖", "‖Δw‖/‖w‖", "ρ = ‖Δw‖/R",
+        *(f"NLL {split}" for split in splits), *(f"ΔL {split}" for split in splits),
+    )  # fmt: skip
+
+    def row(p: PointResult) -> tuple[str, ...]:
+        return (
+            p.name, p.location, p.loss, str(p.bits), p.scale, number(p.distance), number(p.distance / norm, 4),
+            ratio_text(p, landscape.basin), *(nats(p.nll[s]) for s in splits), *(rise_text(p.rise[s]) for s in splits),
+        )  # fmt: skip
+
+    caption = (
+        f"The quantized points. Location: ‖Δw‖ against the border of the basin on {landscape.verdict_split}. Loss: "
+        f"what is left of the model there. NLL in nats per token; brackets are {CONFIDENCE:.0%} intervals, of ΔL over "
+        "paired windows."
+    )
+    return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}))
+
+
+def segment_table(landscape: Landscape) -> Table:
+    """One row a segment and split."""
+    header = (
+        "from a", "to b", "bits", "split", "monotonic", "deepest fall P", "noise", "from α", "to α", "low end α", "dip",
+        "barrier over the line", "barrier over the ends",
+    )  # fmt: skip
+
+    def row(s: SegmentResult) -> tuple[str, ...]:
+        c = s.connectivity
+        monotonic = "open" if c.monotonic is None else _yes(c.monotonic)
+        noise = "unknown" if c.noise is None else nats(c.noise)
+        return (
+            s.a, s.b, str(s.bits), s.split, monotonic, nats(c.prominence), noise, number(c.ridge_alpha, 3),
+            number(c.valley_alpha, 3), number(c.low_end, 3), nats(c.dip), nats(c.barrier), nats(c.barrier_max),
+        )  # fmt: skip
+
+    caption = (
+        "The straight segments (1 − α)a + αb. P is the deepest fall of the loss on the way up from the low end, from α "
+        "to α; monotonic if P is within what the choice of windows explains (noise). Losses in nats per token."
+    )
+    return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}))
+
+
+def provenance_table(landscape: Landscape) -> Table:
+    """What was measured, and how."""
+    subject = landscape.subject
+    rows = [
+        ("model", subject.model),
+        ("fingerprint of its weights", subject.fingerprint),
+        ("dtype", subject.dtype),
+        ("D", f"{subject.dimension:,}"),
+        ("‖w‖", number(subject.norm)),
+        ("chance, ln|V|", nats(subject.chance)),
+        ("text", subject.data),
+        ("tokens per window", str(subject.seq_len)),
+        ("windows", ", ".join(f"{split} {count}" for split, count in subject.windows.items())),
+        ("evaluations (position × window)", f"{landscape.probes.total:,}"),
+        *((str(name), str(value)) for name, value in landscape.settings.items()),
+    ]
+    return Table("How it was measured.", ("setting", "value"), tuple(rows), frozenset({0, 1}))
+
+
+def ray_values(landscape: Landscape) -> Table:
+    """Every value of the thin grey lines."""
+    splits, norm = list(landscape.basins), landscape.subject.norm
+    rows = (
+        (str(ray.index), number(lam), number(lam / norm, 4), *(nats(float(ray.nll[split][i])) for split in splits))
+        for ray in landscape.rays
+        for i, lam in enumerate(ray.lambdas.tolist())
+    )
+    header = ("direction", "λ", "λ/‖w‖", *(f"NLL {split}" for split in splits))
+    return Table("All values along the random directions", header, tuple(rows), frozenset(), folded=True)
+
+
+def segment_values(landscape: Landscape) -> Table:
+    """Every value of the segments."""
+    header = ("from a", "to b", "split", "α", "ℓ2 distance from w", "NLL")
+    rows = tuple(row for segment in landscape.segments for row in _segment_rows(segment))
+    return Table("All values along the segments", header, rows, frozenset({0, 1, 2}), folded=True)
+
+
+def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
+    for alpha, distance, nll in zip(segment.alphas, segment.distances, segment.nll, strict=True):
+        place = (number(float(alpha), 3), number(float(distance)), nats(float(nll)))
+        yield (segment.a, segment.b, segment.split, *place)
+
+
+def _spread(basin: Basin) -> str:
+    spread = basin.direction_spread
+    if spread is None:
+        return "not reached by each"
+    return f"{number(spread.value, 3)} [{number(spread.low, 3)}, {number(spread.high, 3)}]"
+
+
+def _radii(basin: Basin) -> str:
+    return ", ".join("not reached" if radius is None else number(radius, 4) for radius in basin.direction_radii)
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"

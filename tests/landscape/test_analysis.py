@@ -1,0 +1,111 @@
+import math
+
+import numpy as np
+import pytest
+
+from landscape.analysis import Probes, basins_and_rays, geometry, point_results, segment_results
+from landscape.paths import CENTER, OnRay, on_segment
+from landscape.plan import Probe, ProbeResult, identified
+from landscape.wanted import wanted_points
+from quant.center import Center
+from quant.rtn import rtn
+from quant.space import WeightSpace
+from tests import tiny
+
+LAMBDAS = tuple(np.linspace(0.3, 3.0, 10))
+CHANCE, BASE, WIDTH = 6.0, 2.0, 0.8
+TOKENS = 11
+
+
+def well(distance):
+    """A Gaussian well: R = s·√(2 ln 2)."""
+    return CHANCE - (CHANCE - BASE) * math.exp(-(distance**2) / (2 * WIDTH**2))
+
+
+@pytest.fixture(scope="module")
+def setting():
+    """A real space and real points on an analytic landscape that depends on the distance from w alone."""
+    model = tiny.opt()
+    space = WeightSpace.of(model)
+    center = Center.of(model, space)
+    wanted = wanted_points(("rtn",), (4, 2), ("exact", "absmax"))
+    points = {w: rtn(space, center, w.scheme) for w in wanted}
+    shape = geometry(space, center, points)
+    windows = {s: identified(tiny.windows(n, seed=n)) for s, n in (("train", 2), ("validation", 3), ("test", 1))}
+    labels = {w: w.name for w in wanted}
+    known = {}
+
+    def put(position, distance):
+        for rows in windows.values():
+            for i, window in enumerate(rows):
+                probe = Probe(str(position), window.identity)
+                known[probe] = ProbeResult(probe, TOKENS * (well(distance) + 0.01 * i), TOKENS)
+
+    put(CENTER, 0.0)
+    for index in range(3):
+        for lam in LAMBDAS:
+            put(OnRay("f", index, lam), lam * (1 + 0.02 * (index - 1)))
+    for w in wanted:
+        put(labels[w], shape.distance(w))
+        for alpha in (-0.1, 0.5, 1.1):
+            put(on_segment(CENTER, labels[w], alpha), abs(alpha) * shape.distance(w))
+    return space, center, points, shape, labels, Probes(known, windows)
+
+
+def test_the_radius_of_an_analytic_landscape_comes_out(setting):
+    *_, probes = setting
+    basins, rays = basins_and_rays(probes, "f", 3, LAMBDAS, CHANCE)
+    for basin in basins.values():
+        assert basin.radius.value == pytest.approx(WIDTH * math.sqrt(2 * math.log(2)), rel=0.01)
+    assert rays[1].nll["train"] == pytest.approx([well(lam) + 0.005 for lam in LAMBDAS])
+
+
+def test_distances_match_flat_vectors(setting):
+    space, center, points, shape, *_ = setting
+
+    def flat(vector):
+        return np.concatenate([vector.tensor(slot).double().numpy().ravel() for slot in space])
+
+    w = flat(center)
+    a, b = list(points)[:2]
+    alphas = np.array([-0.1, 0.0, 0.4, 1.0, 1.1])
+    assert shape.distance(a) == pytest.approx(np.linalg.norm(flat(points[a]) - w), rel=1e-6)
+    assert shape.along(None, a, alphas) == pytest.approx(np.abs(alphas) * shape.distance(a))
+
+
+def test_segments_between_points_lie_where_flat_vectors_say():
+    model = tiny.opt()
+    space = WeightSpace.of(model)
+    center = Center.of(model, space)
+    first, second = wanted_points(("rtn", "gptq"), (2,), ("exact",))
+    points = {first: rtn(space, center, first.scheme), second: rtn(space, center, wanted_points(("rtn",), (3,), ("absmax",))[0].scheme)}
+    shape = geometry(space, center, points)
+
+    def flat(vector):
+        return np.concatenate([vector.tensor(slot).double().numpy().ravel() for slot in space])
+
+    alphas = np.array([-0.1, 0.0, 0.4, 1.0])
+    expected = [np.linalg.norm((1 - x) * flat(points[first]) + x * flat(points[second]) - flat(center)) for x in alphas]
+    assert shape.along(first, second, alphas) == pytest.approx(expected, rel=1e-6)
+
+
+def test_points_get_two_words_and_their_rise(setting):
+    *_, shape, labels, probes = setting
+    basins, _ = basins_and_rays(probes, "f", 3, LAMBDAS, CHANCE)
+    found = point_results(probes, labels, shape, basins["validation"])
+    assert [p.name for p in found] == list(labels.values())
+    for point, wanted in zip(found, labels, strict=True):
+        away = shape.distance(wanted)
+        assert point.rise["validation"].value == pytest.approx(well(away) - BASE)
+        assert point.nll["test"] == pytest.approx(well(away))
+        assert point.rho.value == pytest.approx(away / basins["validation"].radius.value)
+
+
+def test_a_segment_up_the_well_is_monotonic(setting):
+    *_, shape, labels, probes = setting
+    first = next(iter(labels))
+    (train, validation) = segment_results(probes, {first: labels[first]}, shape, (-0.1, 0.0, 0.5, 1.0, 1.1))
+    assert (train.split, validation.split) == ("train", "validation")
+    assert train.connectivity.prominence == 0
+    assert train.nll[1] == pytest.approx(BASE + 0.005)
+    assert train.distances[3] == pytest.approx(shape.distance(first))

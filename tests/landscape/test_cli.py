@@ -1,0 +1,233 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from landscape.cli import app, main
+from tests.landscape.small import NUMBERS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(capsys, monkeypatch, *words):
+    """Run the command in this process: exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["landscape", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capsys.readouterr()
+    return end.value.code or 0, out.out, out.err
+
+
+def probe_words(tmp_path, *more):
+    return ["probe", "--store", tmp_path / "store", "--output", tmp_path / "report", *NUMBERS, *more]
+
+
+@pytest.fixture
+def forwards():
+    """Counts the calls of any language model's forward, whatever the tool says of itself."""
+    calls = []
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, *_: calls.append(1) if isinstance(module, PreTrainedModel) and module.can_generate() else None
+    )
+    yield calls
+    handle.remove()
+
+
+def stable(found):
+    """What may not differ between two runs of the same command."""
+    return {key: value for key, value in found.items() if key not in ("seconds", "probes", "store", "page")}
+
+
+def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
+    words = probe_words(tmp_path, "--bits", "4,2", "--json")
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    found = json.loads(out)
+    assert set(found) == {
+        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "probes",
+        "seconds", "store", "page",
+    }  # fmt: skip
+    assert found["space"]["dimension"] == 786432
+    assert [p["name"] for p in found["points"]] == [
+        f"{method}-int{bits}-exact" for bits in (4, 2) for method in ("rtn", "gptq", "qaft")
+    ]
+    assert set(found["points"][0]["nll"]) == {"train", "validation", "test"}
+    assert len(found["segments"]) == 2 * 6 * 2
+    assert set(found["basin"]) == {"split", "radius", "band"}
+    assert found["probes"]["total"] == found["probes"]["evaluated"] > 0
+    assert "about" in err  # the forecast
+    page = Path(found["page"]).read_text()
+    assert f"{found['points'][0]['distance']:.3g}"[:3] in page
+
+    forwards.clear()
+    code, out, err = run(capsys, monkeypatch, *words)
+    again = json.loads(out)
+    assert len(forwards) == again["probes"]["evaluated"] == 0
+    assert "nothing to evaluate" in err
+    assert stable(again) == stable(found)
+
+    # more directions and bits: what is known is not evaluated again
+    code, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path, "--bits", "4,2", "--directions", "3", "--json"))
+    more = json.loads(out)
+    new_rays = more["probes"]["total"] - found["probes"]["total"]
+    assert more["probes"]["evaluated"] == new_rays > 0
+    assert [p["nll"] for p in more["points"]] == [p["nll"] for p in found["points"]]
+
+
+def test_a_table_for_people(tmp_path, capsys, monkeypatch):
+    code, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path, "--bits", "2", "--methods", "rtn"))
+    assert code == 0
+    assert "rtn-int2-exact" in out
+    assert re.search(r"R = \d", out)
+    assert "next   landscape probe" in out
+    assert "evaluated" in out
+
+
+def test_a_killed_run_resumes_to_the_identical_result(tmp_path, capsys, monkeypatch):
+    words = probe_words(tmp_path / "killed", "--bits", "2", "--directions", "6", "--json")
+    monkeypatch.setattr("landscape.run.COMMIT_SECONDS", 0.0)
+    script = (
+        "import sys, landscape.run; landscape.run.COMMIT_SECONDS = 0.0\n"
+        "from landscape.cli import main; main()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    shards = tmp_path / "killed" / "store"
+    deadline = time.monotonic() + 120
+    while len(list(shards.rglob("probes/*.h5"))) < 25 and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    resumed = json.loads(out)
+    assert resumed["probes"]["cached"] >= 20
+
+    code, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path / "whole", "--bits", "2", "--directions", "6", "--json"))
+    assert stable(resumed) == stable(json.loads(out))
+
+
+USAGE = [
+    (["--bits", "9"], "bits from 2 to 8, got 9"),
+    (["--bits", "1"], "bits from 2 to 8, got 1"),
+    (["--bits", "four"], "whole numbers in --bits, got 'four'"),
+    (["--methods", "awq"], "expected methods from rtn, gptq, qaft, got 'awq'"),
+    (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
+    (["--preset", "huge"], "expected one of quick, standard, paper"),
+    (["--lambdas", "0,1"], "distances above 0"),
+    (["--dtype", "int8"], "float32"),
+    (["--model", "opt-125"], "opt-125m"),
+    (["--data", "tale"], "tales"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), USAGE, ids=lambda x: "_".join(x) if isinstance(x, list) else "")
+def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, words, expected):
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path), *words)
+    assert code == 2
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert expected in line
+    assert "Traceback" not in err
+
+
+def test_an_unknown_option_is_exit_code_2(capsys, monkeypatch):
+    code, _, err = run(capsys, monkeypatch, "probe", "--bitts", "4")
+    assert code == 2
+    assert "--bits" in err  # did you mean
+
+
+def failure(capsys, monkeypatch, *words):
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 1
+    assert out == ""
+    assert "Traceback" not in err
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    return line
+
+
+def test_a_corpus_shorter_than_a_window(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for split in ("train", "validation", "test"):
+        (folder / f"{split}.txt").write_text("Once upon a time.")
+    line = failure(capsys, monkeypatch, *probe_words(tmp_path, "--data", folder))
+    assert "--seq-len" in line
+
+
+def test_a_corrupt_checkpoint(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    source = ROOT / "data/opt-nano"
+    for file in source.glob("*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes()[:1000])
+    line = failure(capsys, monkeypatch, *probe_words(tmp_path, "--model", folder, "--data", "tales"))
+    assert str(folder) in line
+
+
+def test_a_store_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    blocked = tmp_path / "store"
+    blocked.write_text("a file where a folder should be")
+    line = failure(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn"))
+    assert str(blocked) in line
+
+
+def test_ctrl_c_is_one_line_and_keeps_what_was_done(tmp_path, capsys, monkeypatch, forwards):
+    def interrupt(module, *_):
+        if len(forwards) == 12:
+            raise KeyboardInterrupt
+
+    handle = torch.nn.modules.module.register_module_forward_hook(interrupt)
+    try:
+        line = failure(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn", "--bits", "2"))
+    finally:
+        handle.remove()
+    assert "goes on from there" in line
+    code, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn", "--bits", "2", "--json"))
+    assert json.loads(out)["probes"]["cached"] >= 8
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch):
+    from quant.errors import UsageError
+
+    monkeypatch.setattr(sys, "argv", ["landscape", *map(str, probe_words(tmp_path, "--bits", "9", "--debug"))])
+    with pytest.raises(UsageError):
+        main()
+
+
+def documented_commands(text):
+    joined = text.replace("\\\n", " ")
+    return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
+
+
+@pytest.mark.parametrize("source", ["README.md", "landscape/cli/probe.py"])
+def test_every_documented_command_is_understood(source, monkeypatch):
+    """Parsed by the real command line up to the point where work would begin."""
+    import typer
+
+    commands = documented_commands((ROOT / source).read_text())
+    assert commands
+    command = typer.main.get_command(app)
+    for line in commands:
+        words = line.split()[1:]
+        context = command.make_context("landscape", list(words))
+        name, sub, rest = command.resolve_command(context, list(words))
+        sub.make_context(name, rest)
+
+
+def test_an_offline_hub_name_names_the_alternatives(tmp_path, capsys, monkeypatch):
+    if os.environ.get("LANDSCAPE_TEST_ONLINE"):
+        pytest.skip("LANDSCAPE_TEST_ONLINE is set: the Hub may answer")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    line = failure(capsys, monkeypatch, *probe_words(tmp_path, "--model", "opt-125m"))
+    assert all(word in line for word in ("smollm2-135m", "opt-nano", ".gguf"))

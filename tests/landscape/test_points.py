@@ -1,0 +1,79 @@
+"""No split leaks into what it must not touch, and points are made once."""
+
+import lzma
+from pathlib import Path
+
+import pytest
+
+from landscape.points import PointMaker
+from landscape.presets import PRESETS
+from landscape.store import Store
+from landscape.subject import prepare
+from landscape.wanted import wanted_points
+from quant.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parent.parent.parent
+PRESET = PRESETS["quick"].__class__(
+    "tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, {b: (1e-3,) for b in range(2, 9)}
+)
+WANTED = wanted_points(("rtn", "gptq", "qaft"), (2,), ("exact",))
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return load_checkpoint("opt-nano")
+
+
+def write_corpus(folder, scrambled=None):
+    """Three short splits of the embedded text; one of them with its sentences in another order."""
+    folder.mkdir()
+    for split in ("train", "validation", "test"):
+        text = lzma.decompress((ROOT / f"data/tales/{split}.txt.xz").read_bytes()).decode()[:6000]
+        if split == scrambled:
+            text = ". ".join(sorted(text.split(". ")))
+        (folder / f"{split}.txt").write_text(text)
+    return str(folder)
+
+
+def fingerprints(checkpoint, tmp_path, scrambled=None):
+    data = write_corpus(tmp_path / "text", scrambled)
+    subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
+    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    maker = PointMaker(subject, store, PRESET, 0)
+    return {w.method: maker.make(w, lambda share: None).fingerprint(subject.space) for w in WANTED}
+
+
+def test_no_split_leaks(checkpoint, tmp_path):
+    (base, test, validation, train) = (
+        fingerprints(checkpoint, tmp_path_for(tmp_path, name), name) for name in (None, "test", "validation", "train")
+    )
+    assert test == base
+    assert (validation["rtn"], validation["gptq"]) == (base["rtn"], base["gptq"])
+    assert train["rtn"] == base["rtn"]
+    assert train["gptq"] != base["gptq"]
+    assert train["qaft"] != base["qaft"]
+    assert len(set(base.values())) == 3
+
+
+def tmp_path_for(tmp_path, name):
+    folder = tmp_path / str(name)
+    folder.mkdir()
+    return folder
+
+
+def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
+    data = write_corpus(tmp_path / "text")
+    subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
+    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    maker = PointMaker(subject, store, PRESET, 0)
+    rtn, gptq, _ = WANTED
+    assert maker.find(gptq) is None
+    shares = []
+    made = maker.make(gptq, shares.append)
+    assert sum(shares) == pytest.approx(1)
+    assert maker.find(rtn) is not None  # GPTQ needs its scales, so it was made on the way
+    assert maker.find(gptq).fingerprint(subject.space) == made.fingerprint(subject.space)
+    other = PointMaker(subject, store, PRESET, seed=1)
+    assert other.find(WANTED[2]) is None
+    scales = {m: {n: p.scale for n, p in maker.find(w).parts.items()} for m, w in (("rtn", rtn), ("gptq", gptq))}
+    assert all((scales["rtn"][name] == scale).all() for name, scale in scales["gptq"].items())

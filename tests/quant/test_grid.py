@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from quant.errors import UsageError
+from quant.grid import GridTensor, QuantScheme, channel_view, encode, fake_quantize, quantize
+from quant.space import Slot
+
+
+def nearest_codes(weight: torch.Tensor, scale: torch.Tensor, qmax: int) -> np.ndarray:
+    """Brute force in float64: the code of the smallest distance."""
+    codes = np.arange(-qmax, qmax + 1)
+    grid = codes * np.broadcast_to(scale.double().numpy(), weight.shape)[..., None]
+    return codes[np.abs(weight.double().numpy()[..., None] - grid).argmin(-1)]
+
+
+@pytest.mark.parametrize(("bits", "qmax"), [(2, 1), (3, 3), (4, 7), (6, 31), (8, 127)])
+def test_range_is_narrow_and_symmetric(bits: int, qmax: int) -> None:
+    assert QuantScheme(bits).qmax == qmax
+    codes = quantize(torch.tensor([[-1e9, 1e9]]), torch.tensor([[0.1]]), qmax).codes
+    assert codes.dtype == torch.int8
+    assert codes.tolist() == [[-qmax, qmax]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bits": 1}, {"bits": 9}, {"bits": 4, "scale": "mse"}, {"bits": 4, "granularity": "row"}]
+)
+def test_unknown_scheme_is_refused(wrong: dict) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        QuantScheme(**wrong)
+
+
+def test_scheme_has_a_readable_name() -> None:
+    assert str(QuantScheme(4)) == "int4-exact"
+    assert str(QuantScheme(2, "absmax", "channel")) == "int2-absmax-per-channel"
+
+
+@pytest.mark.parametrize("qmax", [1, 3, 7, 127])
+@pytest.mark.parametrize("shape", [(1, 1), (20, 1), (1, 30)])
+def test_codes_are_the_nearest(qmax: int, shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(qmax)
+    weight = torch.randn(20, 30, generator=generator)
+    scale = torch.rand(shape, generator=generator) * 2 / qmax + 0.1 / qmax
+    part = quantize(weight, scale, qmax)
+    np.testing.assert_array_equal(part.codes.numpy(), nearest_codes(weight, scale, qmax))
+    assert torch.equal(fake_quantize(weight, scale, qmax), part.dequantize())
+
+
+def test_ties_go_to_even() -> None:
+    ties = torch.tensor([[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]])
+    assert encode(ties, torch.ones(1, 1), 7).tolist() == [[-2.0, -2.0, 0.0, 0.0, 2.0, 2.0]]
+
+
+def test_encode_leaves_its_argument_alone() -> None:
+    weight = torch.tensor([[0.3, 9.0]])
+    encode(weight, torch.ones(1, 1), 1)
+    fake_quantize(weight, torch.ones(1, 1), 1)
+    assert torch.equal(weight, torch.tensor([[0.3, 9.0]]))
+
+
+def test_dequantized_is_codes_times_scale() -> None:
+    part = GridTensor(torch.tensor([[1, -3], [0, 7]], dtype=torch.int8), torch.tensor([[0.5], [0.25]]))
+    assert part.dequantize().tolist() == [[0.5, -1.5], [0.0, 1.75]]
+
+
+@pytest.mark.parametrize("qmax", [1, 7])
+def test_identity_gradient_passes_every_weight(qmax: int) -> None:
+    """Saturated weights and those at ±qmax exactly learn as well: clamp's own gradient would freeze them."""
+    weight = torch.linspace(-3 * qmax, 3 * qmax, 6 * qmax + 1)[None].requires_grad_()
+    scale = torch.ones(1, 1, requires_grad=True)
+    upstream = torch.arange(1.0, weight.numel() + 1)[None]
+    fake_quantize(weight, scale, qmax, "identity").backward(upstream)
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, upstream)
+    assert scale.grad is None
+
+
+@pytest.mark.parametrize("qmax", [1, 7, 127])
+def test_masked_gradient_is_torchs_own(qmax: int) -> None:
+    scale = 0.25  # a power of two, so that torch's w·(1/s) and w/s agree to the bit at the edges
+    edges = torch.tensor([qmax, qmax + 0.25, qmax + 0.5, qmax + 0.75, qmax + 1.0]) * scale
+    random = torch.randn(500, generator=torch.Generator().manual_seed(0)) * scale * qmax
+    values = torch.cat([edges, -edges, random])[None]
+    upstream = torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    mine = fake_quantize(ours, torch.full((1, 1), scale), qmax, "masked")
+    reference = torch.fake_quantize_per_tensor_affine(theirs, scale, 0, -qmax, qmax)
+    assert torch.equal(mine, reference)
+    mine.backward(upstream)
+    reference.backward(upstream)
+    assert ours.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+    assert 0 < int((ours.grad == 0).sum()) < values.numel()
+
+
+def test_channel_view_puts_outputs_first() -> None:
+    stored = torch.arange(6.0).reshape(2, 3)
+    linear, conv1d = Slot("a", (2, 3), False, 0, 0), Slot("b", (2, 3), True, 0, 0)
+    assert channel_view(linear, stored).tolist() == stored.tolist()
+    assert channel_view(conv1d, stored).tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    assert channel_view(conv1d, stored).data_ptr() == stored.data_ptr()
+
+
+def test_rounding_error_is_at_most_half_a_step_inside_the_range() -> None:
+    weight = torch.rand(50, 50, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    scale = torch.tensor([[1 / 7]])
+    assert float((fake_quantize(weight, scale, 7) - weight).abs().max()) <= (1 / 14) * (1 + 1e-6)
+    assert not math.isnan(float(fake_quantize(weight, scale, 7).sum()))

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from quant.center import Center
+from quant.errors import PointError, UsageError
+from quant.grid import QuantScheme
+from quant.layers import BlockStream, all_layer_errors, layer_error, layer_errors
+from quant.point import WeightPoint
+from quant.rtn import rtn
+from quant.space import WeightSpace
+from tests import tiny
+
+ALL = pytest.mark.parametrize("make", tiny.ARCHITECTURES.values(), ids=tiny.ARCHITECTURES.keys())
+
+
+@contextmanager
+def recorded_inputs(model: nn.Module, space: WeightSpace) -> Iterator[dict[str, list[Tensor]]]:
+    """Every input of every matrix, (tokens, in) in float64, while the model is run as a whole."""
+    inputs: dict[str, list[Tensor]] = {slot.name: [] for slot in space}
+
+    def record(name: str) -> Callable:
+        return lambda module, args: inputs[name].append(args[0].detach().reshape(-1, args[0].shape[-1]).double())
+
+    handles = [model.get_submodule(s.name[: -len(".weight")]).register_forward_pre_hook(record(s.name)) for s in space]
+    yield inputs
+    for handle in handles:
+        handle.remove()
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
+
+
+def sliding() -> nn.Module:
+    """Its two blocks get different attention masks."""
+    config = Qwen2Config(
+        vocab_size=tiny.VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, use_sliding_window=True, sliding_window=3, max_window_layers=1, bos_token_id=0,
+        eos_token_id=0,
+    )  # fmt: skip
+    assert config.layer_types == ["full_attention", "sliding_attention"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Qwen2ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("make", [*tiny.ARCHITECTURES.values(), sliding])
+def test_walk_gives_the_hidden_states_of_transformers(make: Callable[[], nn.Module]) -> None:
+    model, windows = make(), tiny.windows(3)
+    stream = BlockStream(model, windows)
+    last: list[Tensor] = []  # transformers reports its last hidden state after the final norm
+    handle = stream.blocks[-1].register_forward_hook(lambda m, args, output: last.append(output))
+    with torch.no_grad():
+        expected = model(input_ids=windows, output_hidden_states=True).hidden_states
+    handle.remove()
+    for index, states in enumerate([*expected[:-1], last[0]]):
+        torch.testing.assert_close(torch.cat(stream.states), states, rtol=1e-5, atol=1e-6)
+        if index < len(stream.blocks):
+            stream.advance(index)
+
+
+def test_blocks_that_return_tuples() -> None:
+    class Old(nn.Module):
+        def __init__(self, block: nn.Module) -> None:
+            super().__init__()
+            self.block = block
+
+        def forward(self, *args: object, **kwargs: object) -> tuple[Tensor, None]:
+            return self.block(*args, **kwargs), None
+
+    new, old = (BlockStream(tiny.opt(), tiny.windows(2)) for _ in range(2))
+    old.blocks[0] = Old(old.blocks[0])
+    assert all(torch.equal(a, b) for a, b in zip(new.outputs(0), old.outputs(0), strict=True))
+
+
+@ALL
+def test_hessians_are_those_of_the_inputs(make: Callable[[], nn.Module]) -> None:
+    model, windows = make().double(), tiny.windows(4)
+    space = WeightSpace.of(model)
+    with recorded_inputs(model, space) as inputs, torch.no_grad():
+        model(input_ids=windows)
+    stream, seen = BlockStream(model, windows), []
+    for index in range(2):
+        for shared in stream.hessians(index, [s for s in space if s.block == index], advance=True):
+            for slot in shared.slots:
+                x = torch.cat(inputs[slot.name])
+                torch.testing.assert_close(shared.hessian, 2 / windows.numel() * x.T @ x, rtol=1e-7, atol=1e-12)
+                seen.append(slot)
+    assert sorted(seen, key=lambda s: s.offset) == list(space)
+
+
+def test_query_key_value_share_one_hessian() -> None:
+    model = tiny.llama()
+    slots = [s for s in WeightSpace.of(model) if s.block == 0]
+    groups = BlockStream(model, tiny.windows(3)).hessians(0, slots, advance=False)
+    names = [[s.name.split(".")[-2] for s in g.slots] for g in groups]
+    assert names == [["q_proj", "k_proj", "v_proj"], ["o_proj"], ["gate_proj", "up_proj"], ["down_proj"]]
+
+
+@pytest.mark.parametrize("advance", [True, False])
+def test_states_move_on_only_when_told(advance: bool) -> None:
+    model = tiny.opt()
+    stream = BlockStream(model, tiny.windows(2))
+    before, after = list(stream.states), list(stream.outputs(0))
+    stream.hessians(0, [s for s in WeightSpace.of(model) if s.block == 0], advance=advance)
+    assert all(torch.equal(a, b) for a, b in zip(stream.states, after if advance else before, strict=True))
+
+
+@pytest.mark.parametrize(("dtype", "accumulated"), [("bfloat16", "float32"), ("float32", "float32"), ("float64",) * 2])
+def test_hessians_are_accumulated_in_float32_or_better(dtype: str, accumulated: str) -> None:
+    model = tiny.opt().to(getattr(torch, dtype))
+    stream = BlockStream(model, tiny.windows(2))
+    groups = stream.hessians(0, [s for s in WeightSpace.of(model) if s.block == 0], advance=False)
+    assert {g.hessian.dtype for g in groups} == {getattr(torch, accumulated)}
+
+
+def test_layer_error_by_hand() -> None:
+    """One token x = (1, 2), ΔW = diag(3, 1): ΔWx = (3, 2), squared norm 13."""
+    x, delta = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    assert layer_error(delta, 2 * torch.outer(x, x)) == pytest.approx(13)
+
+
+@ALL
+def test_layer_errors_equal_the_outputs_differences(make: Callable[[], nn.Module]) -> None:
+    model, windows = make(), tiny.windows(5)
+    space = WeightSpace.of(model)
+    center = Center.of(model, space)
+    points = {bits: rtn(space, center, QuantScheme(bits)) for bits in (2, 4)}
+    with recorded_inputs(model, space) as inputs, torch.no_grad():
+        for window in windows:
+            model(input_ids=window[None])
+    found = all_layer_errors(model, space, {str(bits): point for bits, point in points.items()}, windows)
+    assert layer_errors(model, space, points[2], windows) == found["2"]
+    for bits, point in points.items():
+        for slot in space:
+            delta = (point.tensor(slot) - center.tensor(slot)).double()
+            x = torch.cat(inputs[slot.name])  # (tokens, in)
+            outputs = x @ (delta if slot.transposed else delta.T)
+            assert found[str(bits)][slot.name] == pytest.approx(
+                float(outputs.square().sum()) / windows.numel(), rel=1e-4
+            )
+
+
+def test_layer_errors_of_w_itself_are_zero() -> None:
+    model = tiny.llama()
+    space = WeightSpace.of(model)
+    w = WeightPoint("w", None, dict(Center.of(model, space).weights))
+    assert set(layer_errors(model, space, w, tiny.windows(2)).values()) == {0.0}
+
+
+def test_dropout_is_off_and_modes_come_back() -> None:
+    model = tiny.gpt2()
+    space = WeightSpace.of(model)
+    point = rtn(space, Center.of(model, space), QuantScheme(3))
+    expected = layer_errors(model, space, point, tiny.windows(3))
+    model.train()
+    model.transformer.h[0].eval()
+    modes = [m.training for m in model.modules()]
+    assert layer_errors(model, space, point, tiny.windows(3)) == expected
+    assert [m.training for m in model.modules()] == modes
+
+
+def test_no_hook_stays() -> None:
+    model = tiny.llama()
+    space = WeightSpace.of(model)
+    before = hooks(model)
+    stream = BlockStream(model, tiny.windows(2))
+    foreign = [s for s in space if s.block == 1]
+    with pytest.raises(PointError, match=r"reach model\.layers\.1\.self_attn\.q_proj\.weight, none did"):
+        stream.hessians(0, foreign, advance=False)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handle = model.model.layers[0].mlp.register_forward_hook(fail)
+    with pytest.raises(KeyboardInterrupt):
+        stream.hessians(0, [s for s in space if s.block == 0], advance=True)
+    handle.remove()
+    assert hooks(model) == before
+
+
+@pytest.mark.parametrize("shape", [(0, 12), (12,), (2, 0)])
+def test_windows_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="shape"):
+        BlockStream(tiny.opt(), torch.zeros(shape, dtype=torch.long))

@@ -1,0 +1,99 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quant.architecture import vocabulary_size
+from quant.nll import WindowNLL, mean_nll, token_nll, window_nll
+from tests.tiny import ARCHITECTURES, VOCABULARY, windows
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    return ARCHITECTURES[request.param]()
+
+
+def test_equals_transformers_own_loss(model: nn.Module) -> None:
+    for window in windows(5):
+        with torch.no_grad():
+            reference = float(model(input_ids=window[None], labels=window[None]).loss)
+        ours = window_nll(model, window)
+        assert ours.tokens == len(window) - 1
+        assert ours.total / ours.tokens == pytest.approx(reference, abs=1e-5)
+
+
+def test_every_token_by_hand_in_float64(model: nn.Module) -> None:
+    window = windows(1)[0]
+    with torch.no_grad():
+        logits = model(input_ids=window[None], use_cache=False).logits[0].double().numpy()
+        ours = token_nll(model, window[None])[0].double().numpy()
+    by_hand = [np.log(np.exp(logits[t]).sum()) - logits[t, window[t + 1]] for t in range(len(window) - 1)]
+    np.testing.assert_allclose(ours, by_hand, atol=1e-5)
+
+
+def test_a_token_is_scored_given_only_those_before_it(model: nn.Module) -> None:
+    window = windows(1)[0]
+    changed = window.clone()
+    changed[-1] = (changed[-1] + 1) % VOCABULARY
+    with torch.no_grad():
+        a, b = token_nll(model, window[None])[0], token_nll(model, changed[None])[0]
+    torch.testing.assert_close(a[:-1], b[:-1])
+    assert a[-1] != b[-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_zeroed_head_is_chance(model: nn.Module, dtype: torch.dtype) -> None:
+    model = model.to(dtype)
+    head = model.get_output_embeddings()
+    head.weight = nn.Parameter(torch.zeros_like(head.weight))  # a new tensor: the embeddings may be tied to the old
+    assert vocabulary_size(model) == VOCABULARY
+    nll = mean_nll([window_nll(model, window) for window in windows(3)])
+    assert nll == pytest.approx(math.log(VOCABULARY), rel=1e-6)
+
+
+def test_half_precision_logits_are_scored_in_float32() -> None:
+    model = ARCHITECTURES["llama"]().bfloat16()
+    window = windows(1)[0]
+    with torch.no_grad():
+        logits = model(input_ids=window[None], use_cache=False).logits[0, :-1].double()
+    reference = float((logits.logsumexp(1) - logits.gather(1, window[1:, None])[:, 0]).sum())
+    assert token_nll(model, window[None]).dtype == torch.float32
+    assert window_nll(model, window).total == pytest.approx(reference, rel=1e-6)
+
+
+def test_ragged_windows_weigh_by_tokens(model: nn.Module) -> None:
+    long, short = windows(1, 20)[0], windows(1, 3, seed=1)[0]
+    parts = [window_nll(model, window) for window in (long, short)]
+    assert [part.tokens for part in parts] == [19, 2]
+    assert mean_nll(parts) == (parts[0].total + parts[1].total) / 21
+    assert mean_nll([WindowNLL(10.0, 1), WindowNLL(0.0, 9)]) == 1.0  # the mean of window means would be 5
+
+
+def test_a_window_does_not_depend_on_the_others_in_its_batch(model: nn.Module) -> None:
+    batch = windows(4)
+    with torch.no_grad():
+        together = token_nll(model, batch).double().sum(1)
+    alone = torch.tensor([window_nll(model, window).total for window in batch], dtype=torch.float64)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_a_broken_model_gives_nan() -> None:
+    model = ARCHITECTURES["opt"]()
+    with torch.no_grad():
+        model.model.decoder.layers[0].fc1.weight[0, 0] = math.nan
+    assert math.isnan(window_nll(model, windows(1)[0]).total)
+
+
+def test_differentiable(model: nn.Module) -> None:
+    token_nll(model, windows(2)).mean().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_global_random_state_is_left_alone(model: nn.Module) -> None:
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tobytes()
+    first = window_nll(model, windows(1)[0])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.random.get_state()[1].tobytes() == numpy_before
+    assert window_nll(model, windows(1)[0]) == first

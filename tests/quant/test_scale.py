@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+import torch
+
+from quant.center import Center
+from quant.errors import PointError
+from quant.grid import QuantScheme, quantize
+from quant.rtn import rtn
+from quant.scale import absmax_scale, exact_scale, find_scale, histogram_scale
+from quant.space import Slot, WeightSpace, distance
+from tests.tiny import ARCHITECTURES
+
+BITS = [2, 3, 4, 6, 8]
+SCALES = ["exact", "histogram", "histogram-torch", "absmax"]
+
+
+def draw(kind: str, size: int = 300, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = {
+        "gaussian": lambda: rng.normal(size=size),
+        "heavy": lambda: rng.standard_t(2, size=size),
+        "outlier": lambda: np.append(rng.normal(size=size - 1), 60.0),
+        "skewed": lambda: rng.exponential(size=size),
+        "shifted": lambda: rng.normal(3.0, 0.5, size=size),
+        "uniform": lambda: rng.uniform(-1, 1, size=size),
+        "lattice": lambda: rng.integers(-3, 4, size=size) * 0.1,
+        "sparse": lambda: rng.normal(size=size) * (rng.random(size) < 0.05),
+        "single": lambda: np.array([-0.7]),
+    }[kind]()
+    return values.astype(np.float32)
+
+
+KINDS = ["gaussian", "heavy", "outlier", "skewed", "shifted", "uniform", "lattice", "sparse", "single"]
+
+
+def squared_error(weight: np.ndarray, scales: np.ndarray, qmax: int) -> np.ndarray:
+    """‖Q_s(w) − w‖² by definition, in float64, for each scale."""
+    w, s = weight.astype(np.float64), np.asarray(scales, dtype=np.float64)[:, None]
+    return np.square(np.clip(np.round(w / s), -qmax, qmax) * s - w).sum(1)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_is_never_beaten_by_a_dense_scan(kind: str, bits: int) -> None:
+    weight, qmax = draw(kind), 2 ** (bits - 1) - 1
+    top = np.abs(weight).max()
+    scan = np.concatenate([np.linspace(top / 20000, top, 20000), np.geomspace(top / 1e4, 2 * top, 5000)])
+    best = min(squared_error(weight, part, qmax).min() for part in np.array_split(scan, 50))
+    found = squared_error(weight, np.array([exact_scale(weight, qmax)]), qmax)[0]
+    assert found <= best * (1 + 1e-9) + 1e-12 * float(np.square(weight).sum())
+
+
+@pytest.mark.parametrize(
+    ("bits", "granularity"), [*((bits, "tensor") for bits in BITS), (2, "channel"), (4, "channel")]
+)
+def test_rounding_at_the_exact_scale_is_orthogonal_to_its_error(bits: int, granularity: str) -> None:
+    """A minimum over s of ‖s·q − w‖² has ⟨q, s·q − w⟩ = 0: the best rounding shrinks the weights."""
+    model = ARCHITECTURES["gpt2"]()
+    space = WeightSpace.of(model)
+    center = Center.of(model, space)
+    point = rtn(space, center, QuantScheme(bits, "exact", granularity))
+    for slot in space:
+        rounded, weight = point.tensor(slot).double(), center.tensor(slot).double()
+        assert abs(float((rounded * (rounded - weight)).sum())) < 1e-6 * float(weight.square().sum())
+    other = rtn(space, center, QuantScheme(bits, "absmax", granularity))
+    assert distance(space, center, point) <= distance(space, center, other)
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("kind", ["gaussian", "heavy", "outlier", "skewed", "shifted", "uniform"])
+def test_histogram_torch_is_torchs_observer(kind: str, bits: int) -> None:
+    from torch.ao.quantization import HistogramObserver
+
+    qmax = 2 ** (bits - 1) - 1
+    for seed, size in ((0, 300), (1, 40_000)):
+        weight = draw(kind, size, seed)
+        observer = HistogramObserver(
+            dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-qmax, quant_max=qmax
+        )
+        observer(torch.from_numpy(weight))
+        reference = float(observer.calculate_qparams()[0])
+        assert histogram_scale(weight, qmax, cells=256) == pytest.approx(reference, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ratios", "tolerance"),
+    [
+        ("histogram-torch", {8: 1.04, 6: 1.24, 4: 1.66, 3: 2.1, 2: 3.3}, 0.05),
+        ("histogram", {8: 1.04, 6: 1.07, 4: 1.4, 3: 1.8, 2: 2.9}, 0.1),
+    ],
+)
+def test_how_far_the_observers_are_from_the_optimum_on_a_gaussian(
+    kind: str, ratios: dict[int, float], tolerance: float
+) -> None:
+    """Figures of one draw; they move by some percent, as the greedy search stops at the noise of a tail."""
+    weight = torch.from_numpy(draw("gaussian", 1_000_000)).reshape(1000, 1000)
+    slot = Slot("w", (1000, 1000), False, 0, 0)
+    for bits, expected in ratios.items():
+        ratio = float(find_scale(slot, weight, QuantScheme(bits, kind)) / find_scale(slot, weight, QuantScheme(bits)))
+        assert ratio == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize("kind", SCALES)
+def test_channels_of_conv1d_are_those_of_the_transposed_linear(kind: str) -> None:
+    weight = torch.from_numpy(draw("heavy", 12 * 40)).reshape(12, 40)
+    scheme = QuantScheme(4, kind, "channel")
+    linear = find_scale(Slot("w", (12, 40), False, 0, 0), weight, scheme)
+    conv1d = find_scale(Slot("w", (40, 12), True, 0, 0), weight.T.contiguous(), scheme)
+    assert linear.shape == (12, 1)
+    assert torch.equal(linear.T, conv1d)
+    alone = find_scale(Slot("w", (1, 40), False, 0, 0), weight[5:6], QuantScheme(4, kind))
+    assert float(linear[5, 0]) == float(alone)
+    assert len(set(linear.flatten().tolist())) == 12
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_absmax_clips_nothing_and_uses_the_whole_range(bits: int) -> None:
+    weight, qmax = draw("heavy"), 2 ** (bits - 1) - 1
+    scale = absmax_scale(weight, qmax)
+    assert float(np.abs(weight).max()) <= scale * qmax * (1 + 1e-6)
+    codes = quantize(torch.from_numpy(weight), torch.tensor(scale), qmax).codes
+    assert int(codes.abs().max()) == qmax
+    assert float(np.abs(codes.numpy() * scale - weight).max()) <= scale / 2 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("kind", SCALES)
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_a_tensor_of_zeros_gets_a_positive_scale_and_zero_codes(kind: str, granularity: str) -> None:
+    weight = torch.zeros(4, 6)
+    scale = find_scale(Slot("w", (4, 6), False, 0, 0), weight, QuantScheme(2, kind, granularity))
+    assert bool((scale > 0).all())
+    part = quantize(weight, scale, 1)
+    assert int(part.codes.abs().sum()) == 0
+    assert torch.equal(part.dequantize(), weight)
+
+
+@pytest.mark.parametrize("kind", SCALES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(kind: str, value: float) -> None:
+    weight = torch.ones(4, 6)
+    weight[2, 3] = value
+    with pytest.raises(PointError, match=r"layers\.3\.up\.weight"):
+        find_scale(Slot("layers.3.up.weight", (4, 6), False, 0, 0), weight, QuantScheme(4, kind))
+
+
+def test_half_precision_weights_are_searched_in_float32() -> None:
+    weight = torch.from_numpy(draw("gaussian", 600)).reshape(20, 30).bfloat16()
+    slot = Slot("w", (20, 30), False, 0, 0)
+    scale = find_scale(slot, weight, QuantScheme(4))
+    assert scale.dtype == torch.float32
+    assert torch.equal(scale, find_scale(slot, weight.float(), QuantScheme(4)))

@@ -1,0 +1,143 @@
+"""Landscapes that no model has: an analytic well with noise, put through the real estimators. No torch, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.basin import RadialProbes, estimate_basin, location, loss_word, ratio, saturation
+from landscape.connectivity import connectivity
+from landscape.estimate import paired_difference
+from landscape.result import Landscape, PointResult, ProbeCount, RayProfile, SegmentResult, SubjectInfo
+
+Array = NDArray[np.float64]
+SPLITS = ("train", "validation")
+SEQ_LEN = 512
+# Where the points lie from w in the plane and a half that they share, in units of ‖Δw_RTN‖: Figure 3 of the paper.
+OFFSETS = {"rtn": (1.0, 0.0, 0.0), "gptq": (0.95, 1.0, 0.0), "qaft": (0.98, 0.1, 0.3)}
+SHRINK = {8: 0.03, 6: 0.12, 4: 0.55, 3: 0.9, 2: 1.6}  # ‖Δw_RTN‖/R by bit width
+
+
+@dataclass(frozen=True)
+class Well:
+    """``L(x) = bottom + (top − bottom)(1 − exp(−x²/2s²))`` along rays, rising on beyond by ``tilt``."""
+
+    bottom: float = 3.3
+    top: float = 10.2
+    chance: float = 10.82
+    radius: float = 70.0
+    norm: float = 280.0
+    tilt: float = 0.0
+    """Nats per radius that rays gain beyond the border."""
+    scatter: float = 0.02
+    """Relative spread of the directions' radii."""
+    steep: float = 1.0
+    """How much shorter the well is towards the quantized points."""
+
+    def along(self, lam: Array | float, stretch: float = 1.0) -> Array:
+        """Loss at distances λ on a random ray."""
+        x = np.asarray(lam) / (self.radius * stretch)
+        return self.bottom + (self.top - self.bottom) * (1 - np.exp2(-(x**2))) + self.tilt * np.maximum(0, x - 1.3)
+
+    def at(self, x: Array, unit: float) -> Array:
+        """Loss at positions (n, 3) in the points' own coordinates; GPTQ's way is shallow, QAFT's end a second well."""
+        square = self.steep * x[:, 0] ** 2 + 0.1 * x[:, 1] ** 2 + x[:, 2] ** 2
+        rise = (self.top - self.bottom) * (1 - np.exp2(-square / self.radius**2))
+        away = ((x - unit * np.array(OFFSETS["qaft"])) ** 2).sum(1)
+        return self.bottom + rise * (1 - 0.75 * np.exp(-away / (2 * (0.15 * unit) ** 2)))
+
+
+def landscape(
+    well: Well | None = None,
+    *,
+    model: str = "opt-125m",
+    bits: Sequence[int] = (8, 4, 2),
+    methods: Sequence[str] = ("rtn", "gptq", "qaft"),
+    scales: Sequence[str] = ("exact",),
+    directions: int = 8,
+    windows: int = 8,
+    lambdas: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Landscape:
+    """A landscape of that shape; everything in it follows from the arguments."""
+    well = well or Well()
+    rng = np.random.default_rng(seed)
+    names = {
+        f"{method}-int{b}-{scale}": (method, b, scale, well.radius * SHRINK[b] * (1 + 0.6 * k))
+        for k, scale in enumerate(scales) for b in bits for method in methods
+    }  # fmt: skip
+    place = {name: unit * np.array(OFFSETS[method]) for name, (method, _, _, unit) in names.items()}
+    reach = max([float(np.linalg.norm(x)) for x in place.values()] + [2.5 * well.radius])
+    grid = np.array(lambdas if lambdas is not None else np.linspace(0.1, 1.05, 13) * reach)
+    tokens = np.full(windows, SEQ_LEN - 1)
+    hardness = {split: 1 + 0.02 * rng.standard_normal(windows) + 0.03 * k for k, split in enumerate(SPLITS)}
+
+    def totals(loss: Array, split: str) -> Array:
+        """Sums by window, (…, n_w), with a little noise of each window's own."""
+        clean = np.asarray(loss)[..., None] * hardness[split]
+        return np.asarray(tokens * clean * (1 + 5e-4 * rng.standard_normal(clean.shape)))
+
+    stretch = 1 + well.scatter * rng.standard_normal(directions)
+    wobble = rng.standard_normal(directions)[:, None] * well.tilt * 0.3 * np.maximum(0, grid / well.radius - 1.3)
+    ray_loss = np.array([well.along(grid, s) for s in stretch]) + wobble
+    center = {split: totals(np.array(well.bottom), split) for split in SPLITS}
+    radial = {split: totals(ray_loss, split) for split in SPLITS}
+    basins = {
+        split: estimate_basin(RadialProbes(grid, radial[split], tokens, center[split], well.chance)) for split in SPLITS
+    }
+    ends = {name: {s: totals(well.at(x[None], names[name][3])[0], s) for s in SPLITS} for name, x in place.items()}
+    verdict = basins["validation"]
+
+    def point(name: str) -> PointResult:
+        method, width, scale, _ = names[name]
+        rise = {split: paired_difference(ends[name][split], center[split], tokens) for split in SPLITS}
+        nll = {split: float(ends[name][split].sum() / tokens.sum()) for split in SPLITS}
+        away = float(np.linalg.norm(place[name]))
+        u = saturation(nll["validation"], verdict.center_nll, verdict.chance)
+        word = loss_word(rise["validation"], u)
+        rho = ratio(away, verdict.radius)
+        return PointResult(name, method, width, scale, away, rho, nll, rise, location(away, verdict), word)
+
+    def segment(a: str, b: str, split: str) -> SegmentResult:
+        alphas = np.array([-0.1, *np.linspace(0, 1, 11), 1.1])
+        start = place[a] if a != "w" else np.zeros(3)
+        x = (1 - alphas[:, None]) * start + alphas[:, None] * place[b]
+        sums = totals(well.at(x, names[b][3]), split)
+        sums[alphas == 0] = center[split] if a == "w" else ends[a][split]
+        sums[alphas == 1] = ends[b][split]
+        distances, nll = np.linalg.norm(x, axis=1), sums.sum(1) / tokens.sum()
+        return SegmentResult(
+            a, b, names[b][1], split, alphas, distances, nll, connectivity(alphas, sums, tokens)
+        )  # fmt: skip
+
+    pairs = [("w", name) for name in names] + [
+        (a, b) for i, a in enumerate(names) for b in list(names)[i + 1 :] if names[a][1:3] == names[b][1:3]
+    ]
+    return Landscape(
+        subject=SubjectInfo(
+            model, "0123abcd" * 8, "float32", 84_934_656, well.norm, well.chance, "wikitext2", SEQ_LEN,
+            dict.fromkeys(SPLITS, windows),
+        ),
+        center={split: float(center[split].sum() / tokens.sum()) for split in SPLITS},
+        basins=basins,
+        verdict_split="validation",
+        rays=tuple(
+            RayProfile(i, grid, {split: radial[split][i].sum(1) / tokens.sum() for split in SPLITS})
+            for i in range(directions)
+        ),
+        points=tuple(point(name) for name in names),
+        segments=tuple(segment(a, b, split) for a, b in pairs for split in SPLITS),
+        probes=ProbeCount(total=1234, cached=1000, evaluated=234),
+        seconds=61.25,
+        store="/cache/of/this/machine",
+        settings={"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed},
+    )  # fmt: skip
+
+
+def smollm2_like(**options: object) -> Landscape:
+    """Rays that rise far past chance, and steep points: SmolLM2-135M with clipping scales."""
+    well = Well(bottom=3.24, top=12.6, chance=10.8, radius=430.0, norm=1992.6, tilt=2.2, scatter=0.04, steep=6.0)
+    return landscape(well, model="smollm2-135m", **{"bits": (8, 6, 4, 3, 2), "directions": 4, **options})  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+"""The shape of the house: what may import what."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*(ROOT / "quant").rglob("*.py"), *(ROOT / "landscape").rglob("*.py")])
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def importers(module):
+    return [str(p.relative_to(ROOT)) for p in SOURCES if any(i == module or i.startswith(f"{module}.") for i in imports(p))]
+
+
+def test_quant_never_imports_landscape():
+    assert not [path for path in importers("landscape") if path.startswith("quant/")]
+
+
+@pytest.mark.parametrize(("module", "homes"), [("h5py", 1), ("plotly", 1)])
+def test_a_format_has_one_importer(module, homes):
+    found = importers(module)
+    assert len(found) == homes, found
+    assert all(path.startswith("landscape/") for path in found)
+
+
+@pytest.mark.parametrize("name", ["basin", "connectivity", "estimate"])
+def test_estimators_need_neither_torch_nor_files(name):
+    assert not {"torch", "h5py", "plotly", "transformers"} & {i.split(".")[0] for i in imports(ROOT / f"landscape/{name}.py")}
+
+
+def test_nothing_is_unpickled_or_run_from_a_checkpoint():
+    for path in SOURCES:
+        text = path.read_text()
+        assert "pickle" not in {i.split(".")[0] for i in imports(path)}, path
+        assert "torch.load" not in text, path
+        assert "trust_remote_code=True" not in text, path
+
+
+def test_engines_know_nothing_of_files():
+    for path in (ROOT / "landscape/engines").glob("*.py"):
+        assert not {"landscape.store", "landscape.shards", "pathlib", "h5py"} & set(imports(path)), path
+
+
+@pytest.mark.parametrize("words", [[], ["probe"]])
+def test_help_answers_without_torch(words):
+    code = (
+        "import sys; sys.argv = ['landscape', *sys.argv[1:], '--help']\n"
+        "from landscape.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'transformers', 'h5py', 'plotly', 'scipy', 'numpy', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "probe" in done.stdout
+
+
+def test_public_names_are_there():
+    import landscape
+    import quant
+
+    for package in (landscape, quant):
+        assert package.__all__ == sorted(package.__all__)
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+    assert callable(quant.rtn)  # the function, not the module of the same name
