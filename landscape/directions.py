@@ -102,7 +102,8 @@ class Profile:
 
         def part(slot: Slot) -> Tensor:
             g = noise(slot, self.seed, index)
-            return g * (self.delta.tensor(slot).double().norm().cpu() / g.double().norm()).float()
+            length = float(self.delta.tensor(slot).double().norm())
+            return g * (length / float(g.double().norm()))
 
         return _normalised(self.space, part)
 
@@ -125,7 +126,8 @@ class Filter:
 
         def part(slot: Slot) -> Tensor:
             g, w = noise(slot, self.seed, index), self.center.tensor(slot).float().cpu()
-            return g * (w.norm(dim=slot.input_dim, keepdim=True) / g.norm(dim=slot.input_dim, keepdim=True))
+            lengths, present = (torch.linalg.vector_norm(x, dim=slot.input_dim, keepdim=True) for x in (w, g))
+            return g * (lengths / present)
 
         return _normalised(self.space, part)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import psutil
+
 from landscape.presets import Preset
 
 # Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
@@ -28,7 +30,7 @@ class Forecast:
     seconds: float
     """Wall time; 0 if there is nothing to do."""
     memory: int
-    """Peak resident memory for weights, gradients and logits, in bytes."""
+    """Peak resident memory of the process, in bytes."""
     disk: int
     """What the store will grow by, in bytes."""
 
@@ -43,19 +45,17 @@ def point_work(method: str, bits: int, preset: Preset, validation_windows: int) 
     return 0.0
 
 
-def peak_memory(parameters: int, dimension: int, itemsize: int, logits: int, trains: bool) -> int:
-    """Peak bytes: the model, the pristine copy, one direction, and the logits with their gradient.
+def peak_memory(dimension: int, logits: int, trains: bool) -> int:
+    """Peak resident bytes: what the process holds now, with the model and the pristine copy, and what will come on top.
 
     Args:
-        parameters: Of the whole model.
         dimension: D.
-        itemsize: Bytes per weight in the model's dtype.
-        logits: Values in one window's logits.
-        trains: Whether QAFT runs, which replaces the direction by masters, gradients and AdamW's two moments, all
-            float32, plus the quantized weights of the present step.
+        logits: Values in one window's logits; their log-probabilities and the gradient come to as much again, each.
+        trains: Whether QAFT runs. In place of one float32 direction it holds masters, gradients of masters and weights,
+            and AdamW's two moments.
     """
-    extra = 5 * _FLOAT if trains else _FLOAT
-    return parameters * itemsize + dimension * (itemsize + extra) + 3 * logits * _FLOAT
+    resident: int = psutil.Process().memory_info().rss
+    return resident + _FLOAT * (dimension * (5 if trains else 1) + 3 * logits)
 
 
 def disk_growth(dimension: int, new_points: int, new_probes: int) -> int:

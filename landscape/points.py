@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from quant.gptq import GPTQOptions, gptq
 from torch import Tensor
 
 from landscape.presets import Preset
 from landscape.store import Store
 from landscape.subject import Subject
 from landscape.wanted import Wanted
+from quant.gptq import GPTQOptions, gptq
 from quant.grid import QuantScheme
 from quant.point import WeightPoint, tensor_bytes
 from quant.qaft import qaft
-from quant.training import TrainingOptions
 from quant.rtn import rtn
+from quant.training import TrainingOptions
 
 RECIPE_VERSION = 1
 """Part of every recipe: raised when the code makes another point from the same options."""

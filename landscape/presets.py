@@ -51,7 +51,8 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
-            "quick", 4, 4, 8, 256, 10, 6, 32, 64, 1, _rates((range(2, 4), (1e-3,)), (range(4, 6), (1e-4,)), (range(6, 9), (1e-5,)))
+            "quick", 4, 4, 8, 256, 10, 6, 32, 64, 1,
+            _rates((range(2, 4), (1e-3,)), (range(4, 6), (1e-4,)), (range(6, 9), (1e-5,))),
         ),
         Preset(
             "standard", 16, 16, 32, 512, 14, 11, 128, 128, 1,

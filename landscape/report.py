@@ -28,6 +28,8 @@ from quant.errors import ToolkitError
 
 DIV_ID = "radial-landscape"
 """Of the figure's element; fixed, so that the same landscape gives the same bytes."""
+LONG = 64
+"""Characters from which on the text of a cell may go over several lines."""
 
 
 def page(landscape: Landscape) -> str:
@@ -88,9 +90,10 @@ def _note(note: PointNote) -> str:
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col"{_kind(table, i)}>{html.escape(name)}</th>' for i, name in enumerate(table.header))
     rows = "\n".join(f"<tr>{_cells(table, row)}</tr>" for row in table.rows)
-    caption = html.escape(table.caption)
+    caption, wide = html.escape(table.caption), ' class="wide"' if table.wide else ""
     body = (
-        f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0"><table>\n<caption>{caption}</caption>\n'
+        f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">'
+        f"<table{wide}>\n<caption>{caption}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
     return f"<details><summary>{caption}</summary>\n{body}\n</details>" if table.folded else body
@@ -98,9 +101,16 @@ def _table(table: Table) -> str:
 
 def _cells(table: Table, row: tuple[str, ...]) -> str:
     first, *others = row
-    cells = (f"<td{_kind(table, i)}>{html.escape(text)}</td>" for i, text in enumerate(others, start=1))
+    cells = (f"<td{_kind(table, i, text)}>{_text(text)}</td>" for i, text in enumerate(others, start=1))
     return f'<th scope="row"{_kind(table, 0)}>{html.escape(first)}</th>{"".join(cells)}'
 
 
-def _kind(table: Table, column: int) -> str:
-    return ' class="text"' if column in table.text else ""
+def _text(text: str) -> str:
+    """The text of a cell, its interval set apart, so that a wide table can put it on a line of its own."""
+    value, bracket, interval = text.partition(" [")
+    return html.escape(value) + (f'<span class="interval">{html.escape(bracket + interval)}</span>' if bracket else "")
+
+
+def _kind(table: Table, column: int, text: str = "") -> str:
+    names = (["text"] if column in table.text else []) + (["long"] if len(text) > LONG else [])
+    return f' class="{" ".join(names)}"' if names else ""

@@ -7,8 +7,8 @@
     chance          ln|V|
     basin           {split, radius, band: {r10, r90}}; each radius {value, low, high}, 95 % interval;
                     value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
-    points          [{name, method, bits, scale, distance, rho, rho_interval: {low, high}, nll: {split}, location, loss}]
-                    rho is null if R is censored
+    points          [{name, method, bits, scale, distance, rho, rho_interval: {low, high}, nll: {split}, location,
+                    loss}]; rho is null if R is censored
     segments        [{a, b, bits, split, monotonic, prominence, barrier}]
                     barrier is the largest excess over the straight line between the ends' losses
     probes          {total, cached, evaluated}

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quant.checkpoint import Checkpoint
-from quant.corpus import Corpus, load_corpus
 from torch import Tensor, nn
 
 from landscape.plan import Window, identified
 from landscape.presets import Preset
 from quant.architecture import vocabulary_size
 from quant.center import Center
+from quant.checkpoint import Checkpoint
+from quant.corpus import Corpus, load_corpus
 from quant.space import WeightSpace, norm
 
 SPLITS = ("train", "validation", "test")
@@ -52,7 +52,8 @@ class Subject:
     @property
     def model(self) -> nn.Module:
         """The model, which holds w except while it is lent out."""
-        return self.checkpoint.model
+        model: nn.Module = self.checkpoint.model
+        return model
 
     @property
     def space(self) -> WeightSpace:

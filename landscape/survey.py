@@ -16,8 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from quant.cache import cache_folder
-from quant.checkpoint import load_checkpoint
 
 from landscape import analysis
 from landscape.directions import Sphere
@@ -35,6 +33,8 @@ from landscape.store import Store
 from landscape.subject import Subject, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
 from landscape.wanted import METHODS, Wanted, wanted_points
+from quant.cache import cache_folder
+from quant.checkpoint import load_checkpoint
 from quant.errors import CheckpointError, UsageError
 from quant.nll import window_nll
 from quant.point import WeightPoint
@@ -216,7 +216,6 @@ class _Surveyor:
         )
         pilot = PILOT_PROBES * min(PILOT_WINDOWS, len(subject.windows["validation"])) if rays else 0
         work = probes + pilot + sum(map(self._point_work, new))
-        parameters = sum(p.numel() for p in subject.model.parameters())
         return Forecast(
             probes=probes,
             cached=len(plan) - len(plan.missing(self.runner.known)),
@@ -224,9 +223,7 @@ class _Surveyor:
             work=work,
             seconds=work * self._forward_seconds() if work else 0.0,
             memory=peak_memory(
-                parameters,
                 subject.space.dimension,
-                subject.center.itemsize,
                 logits=subject.seq_len * subject.vocabulary,
                 trains=any(wanted.method == "qaft" for wanted in new),
             ),

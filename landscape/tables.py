@@ -22,6 +22,8 @@ class Table:
     """Columns that hold words, not numbers."""
     folded: bool = False
     """Long, so that it is shown on demand."""
+    wide: bool = False
+    """Has many columns, so that intervals go below their values."""
 
 
 def tables(landscape: Landscape) -> list[Table]:
@@ -82,7 +84,7 @@ def point_table(landscape: Landscape) -> Table:
         f"what is left of the model there. NLL in nats per token; brackets are {CONFIDENCE:.0%} intervals, of ΔL over "
         "paired windows."
     )
-    return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}))
+    return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}), wide=True)
 
 
 def segment_table(landscape: Landscape) -> Table:

@@ -21,7 +21,7 @@ from landscape.wording import equals, nats, number, ratio_text, rise_text
 
 Trace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
-_EVERY_BITS = {"bits": None, "label": []}  # a legend entry of points or segments: it comes back with any bit width
+_EVERY_BITS: Trace = {"bits": None, "label": []}  # of legend entries: they come back with any bit width
 _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
 
 

@@ -1,8 +1,8 @@
 """Weight vectors of quantized language models: where they live, how they are rounded, what they cost in likelihood.
 
-    from quant import Center, QuantScheme, load_checkpoint, rtn
-    checkpoint = load_checkpoint("opt-nano")
-    point = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), QuantScheme(bits=4))
+from quant import Center, QuantScheme, load_checkpoint, rtn
+checkpoint = load_checkpoint("opt-nano")
+point = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), QuantScheme(bits=4))
 """
 
 from quant.center import Center
@@ -24,9 +24,9 @@ __all__ = [
     "Corpus",
     "GPTQOptions",
     "GridTensor",
-    "TrainingOptions",
     "QuantScheme",
     "ToolkitError",
+    "TrainingOptions",
     "WeightPoint",
     "WeightSpace",
     "distance",

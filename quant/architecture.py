@@ -9,10 +9,6 @@ from transformers.pytorch_utils import Conv1D
 
 from quant.errors import CheckpointError
 
-Matrix = nn.Linear | Conv1D
-"""A module ``y = x Wᵀ + b``: ``nn.Linear`` stores W (out, in), GPT-2's ``Conv1D`` its transpose (in, out)."""
-
-
 def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """The qualified name and the list of the model's decoder blocks, in the order data flows through them.
 
@@ -32,15 +28,15 @@ def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     return outermost[0]
 
 
-def block_matrices(block: nn.Module) -> Iterator[tuple[str, Matrix]]:
-    """The linear layers inside one decoder block, by their name within it."""
+def block_matrices(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The linear layers ``y = x Wᵀ + b`` inside one decoder block, by their name within it."""
     for name, module in block.named_modules():
         if isinstance(module, nn.Linear | Conv1D):
             yield name, module
 
 
-def is_transposed(module: Matrix) -> bool:
-    """Whether the stored matrix is (in, out), as in GPT-2's ``Conv1D``."""
+def is_transposed(module: nn.Module) -> bool:
+    """Whether it stores Wᵀ, (in, out), as GPT-2's ``Conv1D`` does; ``nn.Linear`` stores W, (out, in)."""
     return isinstance(module, Conv1D)
 
 

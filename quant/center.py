@@ -27,11 +27,6 @@ class Center:
         """Its part in ``slot``, in the model's own dtype."""
         return self.weights[slot.name]
 
-    @property
-    def itemsize(self) -> int:
-        """Bytes per weight."""
-        return next(iter(self.weights.values())).element_size()
-
 
 @contextmanager
 def preserved(model: nn.Module, space: WeightSpace, center: Center | None = None) -> Iterator[Center]:

@@ -107,4 +107,5 @@ def fake_quantize(weight: Tensor, scale: Tensor, qmax: int, ste: StraightThrough
         ste: ``identity`` passes every gradient; ``masked`` stops those of weights that saturate beyond ±qmax, as
             ``torch.fake_quantize_per_tensor_affine`` does.
     """
-    return _FakeQuantize.apply(weight, scale, qmax, ste)  # type: ignore[no-untyped-call]
+    quantized: Tensor = _FakeQuantize.apply(weight, scale, qmax, ste)  # type: ignore[no-untyped-call]
+    return quantized

@@ -61,4 +61,4 @@ class WeightPoint:
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """The raw bytes of a tensor, row-major, without a copy where it is contiguous on the host."""
     flat = tensor.detach().contiguous().cpu().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data

@@ -10,6 +10,9 @@ The paper asks for "argmin MSE … by means of HistogramObserver", which are two
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,14 +50,21 @@ def find_scale(slot: Slot, weight: Tensor, scheme: QuantScheme) -> Tensor:
         rows, shape = values.reshape(1, -1), (1, 1)
     else:
         rows, shape = channel_view(slot, values), slot.channel_shape
-    search = {
-        "exact": exact_scale,
-        "absmax": absmax_scale,
-        "histogram": lambda w, q: histogram_scale(w, q, cells=2**scheme.bits),
-        "histogram-torch": lambda w, q: histogram_scale(w, q, cells=256),
-    }[scheme.scale]
+    search = _search(scheme)
     scales = [max(search(row.numpy(), scheme.qmax), _EPS) for row in rows]
     return torch.tensor(scales, dtype=torch.float32).reshape(shape).to(weight.device)
+
+
+def _search(scheme: QuantScheme) -> Callable[[NDArray[np.float32], int], float]:
+    match scheme.scale:
+        case "exact":
+            return exact_scale
+        case "absmax":
+            return absmax_scale
+        case "histogram":
+            return partial(histogram_scale, cells=2**scheme.bits)
+        case "histogram-torch":
+            return partial(histogram_scale, cells=256)
 
 
 def absmax_scale(weight: NDArray[np.float32], qmax: int) -> float:

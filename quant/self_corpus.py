@@ -142,5 +142,5 @@ def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
         raise CorpusError(
             "expected finite logits while sampling the corpus self, got NaN or infinity; try --dtype float32"
         )
-    last = (cumulative < total).sum(dim=-1, keepdim=True)  # u·total can round up to total
-    return torch.minimum(torch.searchsorted(cumulative, uniform[:, None] * total, right=True), last)[:, 0]
+    below = uniform[:, None] * total  # u ≤ 1 − 2⁻⁵³, so that u·total rounds to less than total
+    return torch.searchsorted(cumulative, below, right=True)[:, 0]

@@ -78,10 +78,11 @@ class WeightSpace:
         offset = 0
         for index, block in enumerate(blocks):
             for name, module in block_matrices(block):
-                if id(module.weight) in seen:  # a shared matrix is one set of coordinates
+                weight = module.get_parameter("weight")
+                if id(weight) in seen:  # a shared matrix is one set of coordinates
                     continue
-                seen.add(id(module.weight))
-                rows, columns = module.weight.shape
+                seen.add(id(weight))
+                rows, columns = weight.shape
                 slot = Slot(f"{stack}.{index}.{name}.weight", (rows, columns), is_transposed(module), index, offset)
                 slots.append(slot)
                 offset += slot.size

@@ -21,7 +21,9 @@ def imports(path):
 
 
 def importers(module):
-    return [str(p.relative_to(ROOT)) for p in SOURCES if any(i == module or i.startswith(f"{module}.") for i in imports(p))]
+    return [
+        str(p.relative_to(ROOT)) for p in SOURCES if any(i == module or i.startswith(f"{module}.") for i in imports(p))
+    ]
 
 
 def test_quant_never_imports_landscape():
@@ -37,7 +39,9 @@ def test_a_format_has_one_importer(module, homes):
 
 @pytest.mark.parametrize("name", ["basin", "connectivity", "estimate"])
 def test_estimators_need_neither_torch_nor_files(name):
-    assert not {"torch", "h5py", "plotly", "transformers"} & {i.split(".")[0] for i in imports(ROOT / f"landscape/{name}.py")}
+    assert not {"torch", "h5py", "plotly", "transformers"} & {
+        i.split(".")[0] for i in imports(ROOT / f"landscape/{name}.py")
+    }
 
 
 def test_nothing_is_unpickled_or_run_from_a_checkpoint():

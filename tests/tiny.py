@@ -52,11 +52,11 @@ def windows(count: int, length: int = 12, seed: int = 0) -> torch.Tensor:
 
 
 def _opt_config(**changes: object) -> OPTConfig:
-    options = dict(
+    options = {"word_embed_proj_dim": 16, "do_layer_norm_before": True, **changes}
+    return OPTConfig(
         vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, ffn_dim=32, num_attention_heads=2,
-        max_position_embeddings=64, word_embed_proj_dim=16, dropout=0.1, pad_token_id=1, bos_token_id=2, eos_token_id=2,
+        max_position_embeddings=64, dropout=0.1, pad_token_id=1, bos_token_id=2, eos_token_id=2, **options,
     )  # fmt: skip
-    return OPTConfig(**{**options, **changes})
 
 
 def _make(kind: type, config: object, seed: int) -> nn.Module:

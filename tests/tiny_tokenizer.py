@@ -5,6 +5,7 @@ from __future__ import annotations
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from tests import tiny
@@ -15,6 +16,8 @@ def tokenizer(size: int = tiny.VOCABULARY, bos: bool = True) -> PreTrainedTokeni
     words = ["<s>", "</s>", "<unk>", *(f"w{i}" for i in range(3, size))]
     backend = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
+    if bos:  # as Llama's does: special tokens come unless they are declined
+        backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     begin = {"bos_token": "<s>"} if bos else {}
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", model_max_length=16, **begin

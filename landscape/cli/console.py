@@ -18,7 +18,6 @@ from landscape.forecast import Forecast
 from landscape.result import Landscape
 from landscape.schema import to_json
 
-
 PIPED_WIDTH = 120
 """Columns of the table where stdout is no terminal, which has no width of its own."""
 

@@ -71,4 +71,4 @@ def request_preset(
     if qaft_rates is None:
         return preset
     rates = floats(qaft_rates, "--qaft-rates")
-    return replace(preset, rates={bits: rates for bits in preset.rates})
+    return replace(preset, rates=dict.fromkeys(preset.rates, rates))

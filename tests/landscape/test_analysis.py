@@ -67,7 +67,7 @@ def test_distances_match_flat_vectors(setting):
         return np.concatenate([vector.tensor(slot).double().numpy().ravel() for slot in space])
 
     w = flat(center)
-    a, b = list(points)[:2]
+    a = next(iter(points))
     alphas = np.array([-0.1, 0.0, 0.4, 1.0, 1.1])
     assert shape.distance(a) == pytest.approx(np.linalg.norm(flat(points[a]) - w), rel=1e-6)
     assert shape.along(None, a, alphas) == pytest.approx(np.abs(alphas) * shape.distance(a))
@@ -78,7 +78,10 @@ def test_segments_between_points_lie_where_flat_vectors_say():
     space = WeightSpace.of(model)
     center = Center.of(model, space)
     first, second = wanted_points(("rtn", "gptq"), (2,), ("exact",))
-    points = {first: rtn(space, center, first.scheme), second: rtn(space, center, wanted_points(("rtn",), (3,), ("absmax",))[0].scheme)}
+    points = {
+        first: rtn(space, center, first.scheme),
+        second: rtn(space, center, wanted_points(("rtn",), (3,), ("absmax",))[0].scheme),
+    }
     shape = geometry(space, center, points)
 
     def flat(vector):

@@ -94,10 +94,7 @@ def test_a_table_for_people(tmp_path, capsys, monkeypatch):
 def test_a_killed_run_resumes_to_the_identical_result(tmp_path, capsys, monkeypatch):
     words = probe_words(tmp_path / "killed", "--bits", "2", "--directions", "6", "--json")
     monkeypatch.setattr("landscape.run.COMMIT_SECONDS", 0.0)
-    script = (
-        "import sys, landscape.run; landscape.run.COMMIT_SECONDS = 0.0\n"
-        "from landscape.cli import main; main()\n"
-    )
+    script = "import sys, landscape.run; landscape.run.COMMIT_SECONDS = 0.0\nfrom landscape.cli import main; main()\n"
     child = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -112,7 +109,9 @@ def test_a_killed_run_resumes_to_the_identical_result(tmp_path, capsys, monkeypa
     resumed = json.loads(out)
     assert resumed["probes"]["cached"] >= 20
 
-    code, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path / "whole", "--bits", "2", "--directions", "6", "--json"))
+    code, out, _ = run(
+        capsys, monkeypatch, *probe_words(tmp_path / "whole", "--bits", "2", "--directions", "6", "--json")
+    )
     assert stable(resumed) == stable(json.loads(out))
 
 
@@ -193,7 +192,7 @@ def test_ctrl_c_is_one_line_and_keeps_what_was_done(tmp_path, capsys, monkeypatc
     finally:
         handle.remove()
     assert "goes on from there" in line
-    code, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn", "--bits", "2", "--json"))
+    _, out, _ = run(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn", "--bits", "2", "--json"))
     assert json.loads(out)["probes"]["cached"] >= 8
 
 

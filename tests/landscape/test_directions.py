@@ -60,7 +60,7 @@ def test_a_direction_depends_on_seed_index_and_name_alone(space_and_center):
     torch.manual_seed(0)
     first = flat(space, Sphere(space, 5).draw(2))
     torch.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002
+    np.random.seed(99)
     assert np.array_equal(first, flat(space, Sphere(space, 5).draw(2)))
     assert abs(first @ flat(space, Sphere(space, 5).draw(3))) < 5 / math.sqrt(space.dimension)
 

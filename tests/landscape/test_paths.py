@@ -56,7 +56,7 @@ def test_the_ends_of_a_segment_are_its_points_to_the_bit(setting):
 
 
 def test_a_segment_from_w_is_the_ray_along_its_perturbation(setting):
-    model, space, center, point = setting
+    _, space, center, point = setting
     away = distance(space, center, point)
 
     class Unit:

@@ -13,9 +13,7 @@ from landscape.wanted import wanted_points
 from quant.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
-PRESET = PRESETS["quick"].__class__(
-    "tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, {b: (1e-3,) for b in range(2, 9)}
-)
+PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 WANTED = wanted_points(("rtn", "gptq", "qaft"), (2,), ("exact",))
 
 

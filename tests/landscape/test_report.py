@@ -55,7 +55,7 @@ class Page(HTMLParser):
             self.tables[self._caption] = self._rows
 
     def handle_data(self, data: str) -> None:
-        here = self._open[-1] if self._open else ""
+        here = next((tag for tag in reversed(self._open) if tag != "span"), "")
         if here == "style":
             self.style += data
         elif here != "script":
@@ -298,10 +298,11 @@ def test_half_an_interval_keeps_its_known_end() -> None:
 def test_a_browser_without_a_network_draws_it(found: Landscape, text: str, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(text, encoding="utf-8")
-    flags = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --window-size=1400,1000 --virtual-time-budget=3000 --dump-dom"
-    ).split()
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--window-size=1400,1000", "--virtual-time-budget=3000",
+        "--dump-dom",
+    ]  # fmt: skip
     command = [
         str(CHROMIUM), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
         file.as_uri(),

@@ -31,7 +31,9 @@ class Setting:
         self.tmp_path = tmp_path
 
     def engine(self):
-        return InlineEngine(self.model, self.space, Atlas(self.center, {"p": self.point}, {self.family.name: self.family}))
+        return InlineEngine(
+            self.model, self.space, Atlas(self.center, {"p": self.point}, {self.family.name: self.family})
+        )
 
     def runner(self):
         return Runner(Store(self.tmp_path, "f" * 64, "float32"), {})

@@ -169,10 +169,10 @@ def test_an_interrupt_waits_until_hdf5_has_closed(tmp_path: Path, monkeypatch: p
 
     shards = folder(tmp_path)
     monkeypatch.setattr("landscape.shards._Sink._write_all", interrupted)
-    before = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_ALL)
+    before = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE)
     with pytest.raises(KeyboardInterrupt):
         shards.add({"x": np.arange(2)}, {})
-    assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_ALL) == before
+    assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE) == before
     assert os.listdir(tmp_path / "shards") == []
     monkeypatch.undo()
     assert len(shards.read_all(numbers)) + len({shards.add({"x": np.arange(2)}, {})}) == 1
@@ -204,7 +204,7 @@ shards.add({"x": np.arange(4)}, {})
 files = os.listdir(sys.argv[1])
 assert all(name.endswith(".h5") for name in files), files
 assert len(shards.read_all(lambda shard: True)) == len(files) == 2 + 160 - refused, (len(files), refused)
-print(refused, h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_ALL))
+print(refused, h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE))
 """
 
 

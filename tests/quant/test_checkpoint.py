@@ -21,6 +21,12 @@ from tests import tiny
 Save = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def known_settings() -> None:
+    logging.set_verbosity_warning()
+    logging.enable_progress_bar()
+
+
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*args: object, **options: object) -> None:
@@ -169,11 +175,15 @@ def test_code_from_a_repository_is_never_run(saved: Save) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="never run"):
         load_checkpoint(str(folder))
+    native = json.loads((saved(name="native") / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**native, "auto_map": config["auto_map"]}))
+    assert load_checkpoint(str(folder)).fingerprint == fingerprint(tiny.llama())  # a known kind: its own class is used
     assert not ran.exists()
 
 
 def test_settings_of_transformers_are_left_alone(saved: Save, capfd: pytest.CaptureFixture[str]) -> None:
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    assert before == (logging.WARNING, True)
     broken = saved(name="broken")
     (broken / "model.safetensors").write_bytes(b"")
     folder = saved()

@@ -124,9 +124,16 @@ def test_fingerprint_is_of_ids_and_length(folder: Path, checkpoint: Checkpoint) 
     before = load(folder, checkpoint).fingerprint
     (folder / "train.txt").write_text(words(IDS["train"]) + "\n")  # other text, same tokens
     assert load(folder, checkpoint).fingerprint == before
-    assert load(folder, checkpoint, seq_len=6).fingerprint != before
     (folder / "train.txt").write_text(words([4, *IDS["train"][1:]]))
     assert load(folder, checkpoint).fingerprint != before
+    for split, suffix in (("validation", ".gz"), ("test", ".xz")):
+        (folder / f"{split}.txt{suffix}").unlink()
+    for split in IDS:
+        (folder / f"{split}.txt").write_text(words(list(range(3, 33))))
+    marks = {
+        load(folder, checkpoint, seq_len=length).fingerprint for length in (5, 6)
+    }  # the same 30 ids, cut otherwise
+    assert len(marks) == 2
 
 
 def test_missing_split_names_the_file(folder: Path, checkpoint: Checkpoint) -> None:

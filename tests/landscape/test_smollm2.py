@@ -1,0 +1,96 @@
+"""A real model on real text: figures that were measured independently, with another implementation.
+
+SmolLM2-135M (Q4_1 GGUF, dequantized) on the first 4 × 512 tokens of WikiText-2's test split (the <unk> version),
+nothing prepended, float32. Skipped where the model or the text is absent.
+"""
+
+from functools import cache
+
+import pytest
+import torch
+
+from landscape.directions import Sphere
+from landscape.paths import Ray
+from quant.center import Center, preserved
+from quant.corpus import load_corpus
+from quant.grid import QuantScheme
+from quant.nll import mean_nll, window_nll
+from quant.rtn import rtn
+from quant.space import distance, norm
+
+# scale, bits: ‖Δw‖/‖w‖ and NLL of RTN per tensor
+ROUNDED = {
+    ("exact", 8): (0.0232, 4.173), ("exact", 6): (0.0559, 9.890), ("exact", 4): (0.1429, 12.48),
+    ("exact", 3): (0.2476, 13.82), ("exact", 2): (0.4650, 15.92),
+    ("absmax", 8): (0.0362, 3.321), ("absmax", 6): (0.1483, 3.670), ("absmax", 4): (0.5815, 16.11),
+    ("histogram", 8): (0.0237, 4.954), ("histogram", 6): (0.0575, 9.288), ("histogram", 4): (0.1977, 13.16),
+    ("histogram", 3): (0.4752, 16.58), ("histogram", 2): (0.9667, 19.56),
+    ("histogram-torch", 8): (0.0237, 4.954), ("histogram-torch", 4): (0.3425, 10.02),
+}  # fmt: skip
+
+# λ/‖w‖: NLL along two directions that were drawn elsewhere
+RADIAL = {0.05: (3.341, 3.344), 0.1: (3.716, 3.739), 0.15: (4.585, 4.748), 0.2: (6.462, 6.689), 0.3: (10.87, 11.48)}
+
+
+class Bench:
+    """The model, its windows, and the NLL of any weights."""
+
+    def __init__(self, checkpoint, folder):
+        self.model, self.space = checkpoint.model, checkpoint.space
+        self.windows = load_corpus(str(folder), checkpoint, 512).splits["test"][:4]
+        self.center = Center.of(self.model, self.space)
+        self.norm = norm(self.space, self.center)
+
+    def nll(self, vector=None):
+        with preserved(self.model, self.space, self.center):
+            if vector is not None:
+                self.space.write(self.model, vector)
+            return mean_nll([window_nll(self.model, window) for window in self.windows])
+
+    @cache  # noqa: B019 - lives as long as the module's fixture
+    def rounded(self, scale, bits):
+        return rtn(self.space, self.center, QuantScheme(bits, scale))
+
+
+@pytest.fixture(scope="module")
+def bench(smollm2, wikitext):
+    before = torch.get_num_threads()
+    yield Bench(smollm2, wikitext)
+    torch.set_num_threads(before)
+
+
+def test_the_centre(bench):
+    assert bench.space.dimension == 106_168_320
+    assert bench.norm == pytest.approx(1992.6, abs=0.1)
+    assert bench.nll() == pytest.approx(3.2384, abs=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "bits"), ROUNDED, ids=lambda x: str(x))
+def test_rounding_moves_the_weights_as_far(bench, scale, bits):
+    away = distance(bench.space, bench.center, bench.rounded(scale, bits))
+    assert away / bench.norm == pytest.approx(ROUNDED[scale, bits][0], rel=0.01)
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4])
+def test_the_loss_at_absmax(bench, bits):
+    assert bench.nll(bench.rounded("absmax", bits)) == pytest.approx(ROUNDED["absmax", bits][1], abs=0.02)
+
+
+def test_clipping_a_few_weights_ruins_a_near_point(bench):
+    # the loss depends sharply on the scale here, so the story is tested rather than the figure
+    scheme = QuantScheme(8, "exact")
+    point = bench.rounded("exact", 8)
+    clipped = sum(int((point.parts[s.name].codes.abs() == scheme.qmax).sum()) for s in bench.space)
+    assert clipped / bench.space.dimension < 2e-4
+    assert distance(bench.space, bench.center, point) < distance(bench.space, bench.center, bench.rounded("absmax", 8))
+    assert bench.nll(point) > 3.2384 + 0.5
+    assert bench.nll(bench.rounded("exact", 6)) > 7.02  # half of the way to chance
+
+
+def test_the_loss_along_a_random_direction(bench):
+    direction = Sphere(bench.space).draw(0)
+    for ratio, (one, other) in RADIAL.items():
+        # four standard deviations, estimated from two draws as half of their distance
+        spread = max(4 * abs(one - other) / 2**0.5, 0.01)
+        found = bench.nll(Ray(bench.center, direction, ratio * bench.norm))
+        assert found == pytest.approx((one + other) / 2, abs=spread), ratio
