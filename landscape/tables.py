@@ -107,7 +107,7 @@ def segment_table(landscape: Landscape) -> Table:
         "The straight segments (1 − α)a + αb. P is the deepest fall of the loss on the way up from the low end, from α "
         "to α; monotonic if P is within what the choice of windows explains (noise). Losses in nats per token."
     )
-    return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}))
+    return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}), wide=True)
 
 
 def provenance_table(landscape: Landscape) -> Table:
