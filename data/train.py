@@ -1,8 +1,7 @@
-"""Train opt-nano, a one-million-parameter OPT, to the bottom of its validation loss.
+"""Train opt-nano, a one-million-parameter OPT, and keep the weights of its lowest validation loss.
 
-The learning rate rises, falls along a cosine and ends in a flat tail, in which the validation loss no longer falls: the
-bottom is shown to have been reached, not hoped for. The weights of the best validation loss are kept. A checkpoint in
-the work folder lets an interrupted training go on where it stopped.
+The learning rate rises, falls along a cosine and ends in a flat tail, so that the curve shows whether the validation
+loss still falls at the end. A checkpoint in the work folder lets an interrupted training go on where it stopped.
 """
 
 from __future__ import annotations
