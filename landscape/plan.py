@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from landscape.paths import Position
-from quant.point import tensor_bytes
+from quant.hashing import token_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Window:
 
 def identified(windows: Tensor) -> tuple[Window, ...]:
     """Windows of token ids, (n, L), with their identities."""
-    return tuple(Window(hashlib.sha256(tensor_bytes(row)).hexdigest()[:32], row) for row in windows)
+    return tuple(Window(token_hash(row)[:32], row) for row in windows)
 
 
 @dataclass(frozen=True, eq=False)

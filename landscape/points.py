@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-
-from torch import Tensor
 
 from landscape.presets import Preset
 from landscape.store import Store
@@ -16,7 +13,8 @@ from landscape.subject import Subject
 from landscape.wanted import Wanted
 from quant.gptq import GPTQOptions, gptq
 from quant.grid import QuantScheme
-from quant.point import WeightPoint, tensor_bytes
+from quant.hashing import token_hash
+from quant.point import WeightPoint
 from quant.qaft import qaft
 from quant.rtn import rtn
 from quant.training import TrainingOptions
@@ -55,11 +53,11 @@ class PointMaker:
     def _ingredients(self, wanted: Wanted) -> Iterator[tuple[str, object]]:
         yield from (("version", RECIPE_VERSION), ("method", wanted.method), ("scheme", asdict(wanted.scheme)))
         if wanted.method == "gptq":
-            yield from (("options", asdict(GPTQOptions())), ("train", tokens_hash(self.calibration.gptq)))
+            yield from (("options", asdict(GPTQOptions())), ("train", token_hash(self.calibration.gptq)))
         if wanted.method == "qaft":
             yield "options", asdict(self._qaft_options(wanted.scheme))
-            yield "train", tokens_hash(self.calibration.qaft)
-            yield "validation", tokens_hash(self.calibration.validation)
+            yield "train", token_hash(self.calibration.qaft)
+            yield "validation", token_hash(self.calibration.validation)
 
     def _qaft_options(self, scheme: QuantScheme) -> TrainingOptions:
         return TrainingOptions(rates=self.preset.rates_for(scheme.bits), epochs=self.preset.qaft_epochs, seed=self.seed)
@@ -99,11 +97,6 @@ class PointMaker:
     def work_folder(self) -> Path:
         """Where QAFT keeps its epochs while it runs."""
         return self.store.folder / "unfinished"
-
-
-def tokens_hash(windows: Tensor) -> str:
-    """sha256 of token ids."""
-    return hashlib.sha256(tensor_bytes(windows)).hexdigest()
 
 
 def _fractions(advance: Callable[[float], None]) -> Callable[[int, int], None]:

@@ -23,7 +23,7 @@ class Preset:
     test_windows: int | None
     """Windows of the test split on which the points (not the rays) are evaluated; None for all."""
     seq_len: int | None
-    """Tokens per window, at most the model's; None for the model's."""
+    """Tokens per window; None for as many as the model takes."""
     lambdas: int
     """Distances per direction."""
     alphas: int

@@ -103,16 +103,11 @@ def prepare(
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
-    corpus = load_corpus(data, checkpoint, window_length(checkpoint.model, preset), sizes=sizes, seed=seed, cache=cache)
+    length = preset.seq_len or checkpoint.context
+    corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=seed, cache=cache)
     drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
     chosen = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, examples)}
     calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])
     center = Center.of(checkpoint.model, checkpoint.space)
     windows = {split: identified(rows) for split, rows in drawn.items()}
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
-
-
-def window_length(model: nn.Module, preset: Preset) -> int:
-    """Tokens per window: what the preset asks for, at most what the model takes."""
-    longest: int = model.config.max_position_embeddings  # type: ignore[union-attr, assignment]
-    return longest if preset.seq_len is None else min(preset.seq_len, longest)

@@ -9,6 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from quant.errors import CheckpointError
 
+
 def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """The qualified name and the list of the model's decoder blocks, in the order data flows through them.
 

@@ -30,7 +30,7 @@ from quant import hub
 from quant.cache import atomic_path, cache_folder
 from quant.embedded import embedded
 from quant.errors import CheckpointError, UsageError
-from quant.point import tensor_bytes
+from quant.hashing import tensor_bytes
 from quant.space import WeightSpace
 from quant.wheel import GGUF_SHA256, fetch_gguf
 

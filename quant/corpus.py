@@ -21,8 +21,8 @@ from quant.architecture import vocabulary_size
 from quant.cache import atomic_path, cache_folder
 from quant.checkpoint import Checkpoint
 from quant.errors import CorpusError, UsageError
+from quant.hashing import tensor_bytes
 from quant.philox import permutation
-from quant.point import tensor_bytes
 from quant.self_corpus import recipe_fingerprint, sample_windows
 from quant.texts import SELF, SPLITS, read_texts
 

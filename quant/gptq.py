@@ -7,7 +7,6 @@ of the quantized ones. The scales are RTN's.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -21,8 +20,9 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.grid import GridTensor, QuantScheme, channel_view
+from quant.hashing import token_hash
 from quant.layers import BlockStream, SharedHessian, layer_error
-from quant.point import WeightPoint, tensor_bytes
+from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
 
 Inputs = Literal["quantized", "fp"]
@@ -186,12 +186,11 @@ def _grid(point: WeightPoint, slot: Slot, device: torch.device) -> GridTensor:
 def _provenance(
     scheme: QuantScheme, windows: Tensor, options: GPTQOptions, records: dict[str, LayerRecord]
 ) -> dict[str, Any]:
-    digest = hashlib.sha256(tensor_bytes(windows.to(torch.int64))).hexdigest()
     return {
         "method": "gptq",
         "scheme": str(scheme),
         "options": asdict(options) | {"dampings": list(options.dampings)},
-        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": digest},
+        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
         "layers": {name: asdict(record) for name, record in records.items()},
         "rtn_chosen": sum(record.chosen == "rtn" for record in records.values()),
     }

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from quant.errors import PointError
 from quant.grid import GridTensor, QuantScheme
+from quant.hashing import tensor_bytes
 from quant.space import Slot, WeightSpace
 
 Part = GridTensor | Tensor
@@ -56,9 +56,3 @@ class WeightPoint:
         for slot in space:
             digest.update(tensor_bytes(self.tensor(slot)))
         return digest.hexdigest()
-
-
-def tensor_bytes(tensor: Tensor) -> memoryview:
-    """The raw bytes of a tensor, row-major, without a copy where it is contiguous on the host."""
-    flat = tensor.detach().contiguous().cpu().reshape(-1)
-    return flat.view(torch.uint8).numpy().data

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import GridTensor, StraightThrough, fake_quantize, quantize
-from quant.point import WeightPoint, tensor_bytes
+from quant.hashing import tensor_bytes, token_hash
+from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
 
@@ -167,11 +168,6 @@ def _run(
     result = run_training(model, space, form, train, validation, options, center=center, state=state, progress=progress)
     curve = [row.record() for row in result.curve]
     return result, {**inputs, "curve": curve, "chosen": result.chosen.record()}
-
-
-def token_hash(windows: Tensor) -> str:
-    """sha256 of token ids as int64 in the machine's byte order, row-major."""
-    return hashlib.sha256(tensor_bytes(windows.to(torch.int64))).hexdigest()
 
 
 def _run_key(model: nn.Module, center: Center, inputs: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from landscape.store import Store
 from landscape.wanted import wanted_points
 from quant.center import Center
 from quant.grid import QuantScheme
-from quant.point import tensor_bytes
+from quant.hashing import tensor_bytes
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny

@@ -14,9 +14,10 @@ from torch.func import functional_call
 from quant.center import Center
 from quant.errors import CorpusError, PointError, StoreError, UsageError
 from quant.grid import GridTensor, QuantScheme, StraightThrough, fake_quantize
+from quant.hashing import token_hash
 from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
-from quant.qaft import finetune, qaft, token_hash
+from quant.qaft import finetune, qaft
 from quant.rtn import rtn
 from quant.space import Slot, WeightSpace
 from quant.training import TrainingOptions, run_training, window_order
@@ -228,6 +229,7 @@ def test_a_later_epoch_does_not_touch_what_an_earlier_one_left() -> None:
     alone = finetune(at.model, at.space, TRAIN, TRAIN, TrainingOptions(rates=(1e-3,), epochs=3))
     among = finetune(at.model, at.space, TRAIN, TRAIN, TrainingOptions(rates=(1e-3, 1e30), epochs=3))
     assert contents(alone, at.space) == contents(among, at.space)
+    assert nll_of(at, among, TRAIN) == among.provenance["chosen"]["validation_nll"] < 4.5
 
 
 def test_a_rate_that_diverges_loses_and_is_recorded() -> None:
