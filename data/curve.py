@@ -95,7 +95,7 @@ def draw_curve(rows: list[Row], file: Path) -> None:
         legend(WIDTH - 300, 22, "train (with dropout)", TRAIN, "5 4"),
         legend(WIDTH - 120, 22, "validation", VALIDATION, "none"),
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="#FFFFFF" stroke="{VALIDATION}" stroke-width="2"/>',
-        text(min(x, WIDTH - RIGHT), y - 14, label, "end", 'fill="#222222"'),
+        text(min(x, WIDTH - RIGHT), y - 44, label, "end", 'fill="#222222"'),
         "</svg>",
     ]
     file.write_text("\n".join(parts) + "\n", "utf-8")

@@ -126,8 +126,9 @@ class Filter:
 
         def part(slot: Slot) -> Tensor:
             g, w = noise(slot, self.seed, index), self.center.tensor(slot).float().cpu()
-            lengths, present = (torch.linalg.vector_norm(x, dim=slot.input_dim, keepdim=True) for x in (w, g))
-            return g * (lengths / present)
+            lengths = torch.linalg.vector_norm(w, dim=slot.input_dim, keepdim=True)
+            scaled: Tensor = g * (lengths / torch.linalg.vector_norm(g, dim=slot.input_dim, keepdim=True))
+            return scaled
 
         return _normalised(self.space, part)
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -22,6 +22,7 @@ from landscape.estimate import Estimate, crossed_error, mean_error, paired_diffe
 from quant.errors import UsageError
 
 CHANCE, CENTER, WELL = 7.0, 3.0, 1.7
+UNHURRIED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def make(lambdas, nll, tokens=(50, 50), chance=CHANCE) -> RadialProbes:
@@ -58,6 +59,7 @@ def test_radii_of_a_gaussian_well(points):
     assert (basin.center_nll, basin.chance) == (CENTER, CHANCE)
 
 
+@UNHURRIED
 @given(st.floats(0.05, 0.95), st.integers(4, 14))
 def test_crossings_of_a_quadratic_are_exact(level, points):
     """On any grid, at any level: the profile is interpolated in λ²."""

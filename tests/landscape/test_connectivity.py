@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -10,6 +10,7 @@ from landscape.connectivity import connectivity
 from quant.errors import UsageError
 
 TOKENS = np.array([50, 50, 50])
+UNHURRIED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def measure(losses, alphas=None, tokens=TOKENS):
@@ -19,6 +20,7 @@ def measure(losses, alphas=None, tokens=TOKENS):
     return connectivity(alphas, losses[:, None] * tokens, tokens)
 
 
+@UNHURRIED
 @given(st.lists(st.floats(0, 20), min_size=2, max_size=12))
 def test_against_the_definitions_by_brute_force(losses):
     n = len(losses)
@@ -35,6 +37,7 @@ def test_against_the_definitions_by_brute_force(losses):
     assert ridge - valley == pytest.approx(prominence, abs=1e-9)
 
 
+@UNHURRIED
 @given(st.lists(st.floats(0, 20), min_size=2, max_size=10), st.booleans())
 def test_a_monotone_rise_has_no_prominence_whichever_end_is_low(losses, down):
     losses = sorted(losses, reverse=down)

@@ -154,6 +154,12 @@ def test_all_points_the_plateau_and_chance_are_in_view(make) -> None:
     assert omissions(found) == []
 
 
+def test_points_beyond_the_rays_are_in_view() -> None:
+    found = replace(synthetic.landscape(lambdas=[5, 10, 20, 30, 40, 50]), segments=())
+    assert max(point.distance for point in found.points) > 2 * 50
+    assert all(point.distance < view(found).x[1] for point in found.points)
+
+
 def test_rays_far_above_chance_do_not_squash_the_rest_and_are_told() -> None:
     found = synthetic.landscape(synthetic.Well(tilt=30.0))
     frame, chance = view(found), found.subject.chance

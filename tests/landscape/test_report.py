@@ -98,6 +98,7 @@ def test_the_same_measurement_gives_the_same_bytes(found: Landscape, text: str, 
     write_page(again, tmp_path / "new" / "page.html")
     assert (tmp_path / "new" / "page.html").read_bytes() == text.encode()
     assert os.listdir(tmp_path / "new") == ["page.html"]
+    assert '<div id="radial-landscape"' in text  # plotly's own would be random in every process
 
 
 def test_it_loads_nothing(text: str, parsed: Page) -> None:
