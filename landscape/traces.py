@@ -22,6 +22,7 @@ from landscape.wording import equals, nats, number, ratio_text, rise_text
 Trace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
 _EVERY_BITS: Trace = {"bits": None, "label": []}  # of legend entries: they come back with any bit width
+_LABEL = (0.06, 0.045)  # width and height of "int4" over those of a panel, a little air included
 _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
 
 
@@ -68,19 +69,19 @@ def legend_entries(landscape: Landscape) -> Iterator[Trace]:
 
 
 def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
-    """Names of points too close to one of the same group for both bit widths to be legible.
+    """Names of the points whose label would cover another one.
 
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
     """
-    reach = 0.05 * (frame.x[1] - frame.x[0]), 0.07 * (frame.y[1] - frame.y[0])
+    wide, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
+    placed: list[tuple[float, float]] = []
     labelled: list[PointResult] = []
     for point in sorted(landscape.points, key=lambda p: p.bits):
-        if all(
-            _group(other, landscape) != _group(point, landscape)
-            or abs(other.distance - point.distance) > reach[0]
-            or abs(other.nll[split] - point.nll[split]) > reach[1]
-            for other in labelled
-        ):
+        side = palette.mark(point.method).text
+        x = point.distance + (wide if "right" in side else -wide)
+        y = point.nll[split] + (high if "top" in side else -high)
+        if all(abs(x - other[0]) > wide or abs(y - other[1]) > high for other in placed):
+            placed.append((x, y))
             labelled.append(point)
     return {point.name for point in landscape.points if point not in labelled}
 

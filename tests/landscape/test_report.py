@@ -255,10 +255,12 @@ def test_values_that_are_not_finite_are_named_in_words() -> None:
 def test_names_are_escaped() -> None:
     name = "<b>x</b></script><script>alert(1)</script> $figure &amp; \"q'"
     found = synthetic.landscape(model=name, bits=(4,), methods=("rtn",), directions=2, windows=2)
-    text = page(replace(found, subject=replace(found.subject, data="<i>data</i>")))
+    odd = replace(found, subject=replace(found.subject, data="<i>data</i>"), settings={"<u>key</u>": "<u>value</u>"})
+    text = page(odd)
     assert "alert(1)</script>" not in text
     assert "<b>x" not in text
     assert "<i>data" not in text
+    assert "<u>" not in text[text.index("</figure>") :]
     assert name in Page(text).text
 
 
