@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from landscape.basin import Crossing
 from landscape.forecast import Forecast
 from landscape.result import Landscape
 from landscape.schema import to_json
+from landscape.wording import equals
 
 PIPED_WIDTH = 120
 """Columns of the table where stdout is no terminal, which has no width of its own."""
@@ -91,7 +91,7 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
     console.print(_table(landscape))
     if steep := near_but_steep(landscape):
         console.print(
-            f"near but steep: {', '.join(steep)}: inside the basin of random directions, yet the loss is gone",
+            f"near but steep: {', '.join(steep)}: inside the basin, and yet the loss has risen beyond the limit",
             markup=False,
             soft_wrap=True,
         )
@@ -117,8 +117,11 @@ def summary_lines(landscape: Landscape) -> list[str]:
         f"{subject.model} on {subject.data}: D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, "
         f"chance ln|V| = {subject.chance:.3f}",
         f"NLL at w: {center} (nats per token, windows of {subject.seq_len} tokens)",
-        f"basin ({split}): R = {_crossing(basin.radius, subject.norm)}, "
-        f"border from {_crossing(basin.r10, subject.norm)} to {_crossing(basin.r90, subject.norm)}",
+        f"basin ({split}): {equals('R', basin.radius, basin)}; in units of ‖w‖: "
+        + ", ".join(
+            equals(name, crossing, basin, subject.norm)
+            for name, crossing in (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))
+        ),
     ]
 
 
@@ -160,15 +163,8 @@ def _table(landscape: Landscape) -> Table:
 
 
 def near_but_steep(landscape: Landscape) -> list[str]:
-    """Names of the points that lie inside the basin and yet have lost: location and loss are two things."""
-    return [point.name for point in landscape.points if point.location == "inside" and point.loss == "lost"]
-
-
-def _crossing(crossing: Crossing, norm: float) -> str:
-    if crossing.value is None:
-        return f"more than {crossing.low:.4g}"
-    interval = "unbounded" if math.isinf(crossing.high) else f"{crossing.low:.4g} … {crossing.high:.4g}"
-    return f"{crossing.value:.4g} [{interval}] = {crossing.value / norm:.3f} ‖w‖"
+    """Names of the points that lie inside the basin and whose loss has risen all the same."""
+    return [point.name for point in landscape.points if point.location == "inside" and point.loss != "kept"]
 
 
 def _plan(forecast: Forecast) -> str:
