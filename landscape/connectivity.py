@@ -104,8 +104,6 @@ def _rise(start: ArrayLike, end: ArrayLike) -> NDArray[np.float64]:
 
 
 def _is_monotonic(prominence: float, noise: float | None) -> bool | None:
-    if prominence == 0:
-        return True
     if math.isinf(prominence):
         return False
     return None if noise is None else prominence <= noise

@@ -129,7 +129,7 @@ def test_a_real_ridge_is_found_in_windows_that_differ_much_from_each_other():
 def test_between_two_positions_the_noise_is_the_paired_t():
     """Three positions that differ in one mode only: all pairs share one t, so nothing is paid for choosing."""
     rng = np.random.default_rng(9)
-    shape, mode = np.array([0.0, 1.0, 0.5]), rng.normal(1.0, 0.4, 10)  # the fall is ½ of the mode
+    shape, mode = np.array([0.0, 1.0, 0.7]), rng.normal(1.0, 0.4, 10)  # the fall is 0.3 of the mode
     tokens = np.full(10, 50)
     losses = 3 + shape[:, None] * mode
     got = connectivity(np.array([0, 0.5, 1.0]), losses * tokens, tokens)

@@ -14,7 +14,8 @@ from quant.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
 PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
-WANTED = wanted_points(("rtn", "gptq", "qaft"), (2,), ("exact",))
+# int2 at absmax leaves so much to gain that QAFT does not stay at its epoch 0, which is RTN
+WANTED = wanted_points(("rtn", "gptq", "qaft"), (2,), ("absmax",))
 
 
 @pytest.fixture(scope="module")

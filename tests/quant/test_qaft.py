@@ -189,6 +189,13 @@ def test_saturated_weights_learn_only_with_identity(ste: StraightThrough, moves:
         assert float(shifted[~saturated].double().mean()) > 0.9
 
 
+def test_the_chosen_estimator_is_the_one_used() -> None:
+    at = make()
+    identity, masked = (run(at, TrainingOptions(rates=(1e-2,), epochs=2, ste=ste)) for ste in ("identity", "masked"))
+    assert identity.provenance["curve"][0] == masked.provenance["curve"][0]
+    assert identity.provenance["curve"][2] != masked.provenance["curve"][2]
+
+
 def test_the_best_epoch_of_the_best_rate_is_kept() -> None:
     at = make()
     point = run(at, TrainingOptions(rates=(1e-3, 1e-2, 3.0), epochs=5), OTHER)
