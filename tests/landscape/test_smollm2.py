@@ -28,8 +28,10 @@ ROUNDED = {
     ("histogram-torch", 8): (0.0237, 4.954), ("histogram-torch", 4): (0.3425, 10.02),
 }  # fmt: skip
 
-# λ/‖w‖: NLL along two directions that were drawn elsewhere
-RADIAL = {0.05: (3.341, 3.344), 0.1: (3.716, 3.739), 0.15: (4.585, 4.748), 0.2: (6.462, 6.689), 0.3: (10.87, 11.48)}
+# λ/‖w‖: NLL along two directions drawn elsewhere (torch.randn, seeds 0 and 1), and the standard deviation over six
+# directions ±ê, measured: the two are closer to each other than most, since w is no exact minimum on this text and
+# the odd part of the loss is different in every direction
+RADIAL = {0.05: (3.341, 3.344, 0.031), 0.1: (3.716, 3.739, 0.055), 0.15: (4.585, 4.748, 0.14), 0.2: (6.462, 6.689, 0.3)}
 
 
 class Bench:
@@ -89,8 +91,6 @@ def test_clipping_a_few_weights_ruins_a_near_point(bench):
 
 def test_the_loss_along_a_random_direction(bench):
     direction = Sphere(bench.space).draw(0)
-    for ratio, (one, other) in RADIAL.items():
-        # four standard deviations, estimated from two draws as half of their distance
-        spread = max(4 * abs(one - other) / 2**0.5, 0.01)
+    for ratio, (one, other, deviation) in RADIAL.items():
         found = bench.nll(Ray(bench.center, direction, ratio * bench.norm))
-        assert found == pytest.approx((one + other) / 2, abs=spread), ratio
+        assert found == pytest.approx((one + other) / 2, abs=3 * deviation), ratio
