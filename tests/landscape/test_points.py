@@ -39,14 +39,18 @@ def fingerprints(checkpoint, tmp_path, scrambled=None):
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
     store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
-    return {w.method: maker.make(w, lambda share: None).fingerprint(subject.space) for w in WANTED}
+    made = {w.method: maker.make(w, lambda share: None).fingerprint(subject.space) for w in WANTED}
+    return made, {w.method: maker.recipe(w) for w in WANTED}
 
 
 def test_no_split_leaks(checkpoint, tmp_path):
-    (base, test, validation, train) = (
+    (base, recipes), (test, of_test), (validation, of_validation), (train, _) = (
         fingerprints(checkpoint, tmp_path_for(tmp_path, name), name) for name in (None, "test", "validation", "train")
     )
     assert test == base
+    assert of_test == recipes  # the recipe names the data by its hash: what chose the epoch is not the test split
+    assert of_validation["gptq"] == recipes["gptq"]
+    assert of_validation["qaft"] != recipes["qaft"]
     assert (validation["rtn"], validation["gptq"]) == (base["rtn"], base["gptq"])
     assert train["rtn"] == base["rtn"]
     assert train["gptq"] != base["gptq"]
