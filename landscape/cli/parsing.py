@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from landscape.presets import Preset, find_preset
 from quant.errors import UsageError
+
+T = TypeVar("T")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -19,13 +23,7 @@ def integers(text: str, option: str) -> tuple[int, ...]:
     Raises:
         UsageError: naming the option, if it is not one.
     """
-    try:
-        values = tuple(int(word) for word in words(text))
-    except ValueError:
-        raise UsageError(f"expected comma-separated whole numbers in {option}, got {text!r}") from None
-    if not values:
-        raise UsageError(f"expected at least one number in {option}, got {text!r}")
-    return values
+    return _parsed(text, option, int, "whole numbers")
 
 
 def floats(text: str, option: str) -> tuple[float, ...]:
@@ -34,10 +32,14 @@ def floats(text: str, option: str) -> tuple[float, ...]:
     Raises:
         UsageError: naming the option, if it is not one.
     """
+    return _parsed(text, option, float, "numbers")
+
+
+def _parsed(text: str, option: str, kind: Callable[[str], T], what: str) -> tuple[T, ...]:
     try:
-        values = tuple(float(word) for word in words(text))
+        values = tuple(kind(word) for word in words(text))
     except ValueError:
-        raise UsageError(f"expected comma-separated numbers in {option}, got {text!r}") from None
+        raise UsageError(f"expected comma-separated {what} in {option}, got {text!r}") from None
     if not values:
         raise UsageError(f"expected at least one number in {option}, got {text!r}")
     return values
