@@ -7,56 +7,24 @@ import random
 import resource
 import signal
 import time
-import traceback
-import tracemalloc
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landscape.plan import Probe, ProbeResult
-from landscape.shards import Shard
 from landscape.store import Store
-from quant.errors import PointError, StoreError
-from quant.grid import GridTensor, QuantScheme
-from quant.point import WeightPoint
-from quant.space import Slot, WeightSpace
-
-MODEL = "ab" * 32
-SPACE = WeightSpace(
-    (
-        Slot("0.q.weight", (3, 4), False, 0, 0),
-        Slot("0.fc.weight", (5, 3), True, 0, 12),
-        Slot("1.q.weight", (2, 4), False, 1, 27),
-    )
-)
-
-
-def quiet(line: str) -> None:
-    raise AssertionError(f"unexpected warning: {line}")
-
-
-def store(path: Path, warn: Callable[[str], None] = quiet) -> Store:
-    return Store(path, MODEL, "float32", warn=warn)
-
-
-def result(position: str, total: float = 1.5, window: str = "w0") -> ProbeResult:
-    return ProbeResult(Probe(position, window), total, 7)
+from quant.errors import StoreError
+from tests.landscape.stores import MODEL, SPACE, exit_codes, float_point, forked, quiet, result, shard_files, store
 
 
 def bits(results: dict[Probe, ProbeResult]) -> dict[Probe, tuple[str, int]]:
     """NaN equals NaN, and −0.0 differs from 0.0."""
     return {probe: (r.total.hex(), r.tokens) for probe, r in results.items() if r.probe == probe}
-
-
-def shard_files(path: Path) -> list[Path]:
-    return sorted((path / f"{MODEL[:16]}-float32" / "probes").glob("*.h5"))
 
 
 # ---------------------------------------------------------------- probes
@@ -131,16 +99,39 @@ def test_compaction_keeps_every_row_and_provenance(tmp_path: Path) -> None:
     assert shard_files(tmp_path) == [path]
 
 
-def test_of_two_differing_results_every_reader_takes_the_same(tmp_path: Path) -> None:
-    first, second = result("a", 1.0), result("a", math.nextafter(1.0, 2))
-    found = []
-    for name, order in (("x", (first, second)), ("y", (second, first))):
-        for row in order:
-            store(tmp_path / name).commit([row], {"row": row.total})
-        found.append(store(tmp_path / name).probes())
-        store(tmp_path / name).compact()
-        found.append(store(tmp_path / name).probes())
-    assert found[1:] == found[:1] * 3
+def test_of_differing_results_every_reader_takes_the_same(tmp_path: Path) -> None:
+    """Whatever was committed first, and whatever was merged before the rest came."""
+    rows = [ProbeResult(Probe("a", "w0"), total, tokens) for total in (1.0, -1.0, math.nan) for tokens in (7, 8, 9)]
+    chance, found = random.Random(0), []
+    for name in "abcdefgh":
+        for row in chance.sample(rows, len(rows)):
+            store(tmp_path / name).commit([row], {})
+            if chance.random() < 0.3:
+                store(tmp_path / name).compact()
+        found += [bits(store(tmp_path / name).probes())]
+    assert found == found[:1] * 8
+
+
+def test_a_provenance_counts_once_whatever_the_order_of_its_keys(tmp_path: Path) -> None:
+    store(tmp_path).commit([result("a")], {"device": "cpu", "threads": 2})
+    store(tmp_path).commit([result("b")], {"threads": 2, "device": "cpu"})
+    assert store(tmp_path).provenances() == [{"device": "cpu", "threads": 2}]
+
+
+def test_compaction_removes_what_killed_writers_left_everywhere(tmp_path: Path) -> None:
+    store(tmp_path).settings({})
+    store(tmp_path).commit([result("a")], {})
+    store(tmp_path).save_point("r", SPACE, float_point())
+    folders = {path.parent for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(folders) == 3
+    yesterday = time.time() - 25 * 3600
+    for folder in folders:
+        for name in ("old.tmp", "young.tmp"):
+            (folder / name).write_text("")
+        os.utime(folder / "old.tmp", (yesterday, yesterday))
+    store(tmp_path).compact()
+    assert {path.parent for path in tmp_path.rglob("young.tmp")} == folders
+    assert not list(tmp_path.rglob("old.tmp"))
 
 
 def test_a_damaged_shard_costs_only_its_own_rows(tmp_path: Path) -> None:
@@ -170,27 +161,6 @@ def test_a_hundred_thousand_rows_in_about_a_second(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- several processes, and their death
-
-
-def forked(work: Callable[[], object]) -> int:
-    """A child process at work; forked, because importing torch in a new one takes seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python ≥ 3.12 on torch's threads: the child uses none
-        child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def exit_codes(children: list[int]) -> list[int]:
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def batch(name: str, i: int) -> list[ProbeResult]:
@@ -265,6 +235,8 @@ def test_two_processes_agree_on_the_settings(tmp_path: Path) -> None:
     [
         (b"{", "expected JSON settings in .*settings.json"),
         (b"\xff", "expected JSON settings in .*settings.json"),
+        (b"[]", "expected JSON settings in .*settings.json"),
+        (b'{"schema_version": 1}', "expected JSON settings in .*settings.json"),
         (b'{"schema_version": 2, "settings": {}}', "expected schema_version 1, found 2"),
     ],
 )
@@ -286,159 +258,6 @@ def test_a_file_in_the_place_of_the_store_is_reported(tmp_path: Path) -> None:
     ):
         with pytest.raises(StoreError, match=r"cannot .*file.*: Not a directory; .*--store"):
             action()
-
-
-# ---------------------------------------------------------------- points
-
-
-def grid_point(per_channel: bool) -> WeightPoint:
-    generator = torch.Generator().manual_seed(0)
-    parts = {}
-    for slot in SPACE:
-        shape = slot.channel_shape if per_channel else (1, 1)
-        codes = torch.randint(-7, 8, slot.shape, generator=generator, dtype=torch.int8)
-        parts[slot.name] = GridTensor(codes, torch.rand(shape, generator=generator))
-    scheme = QuantScheme(4, "histogram", "channel" if per_channel else "tensor")
-    return WeightPoint("gptq", scheme, parts, {"damping": 0.1, "data": "é"})
-
-
-def float_point() -> WeightPoint:
-    parts = {slot.name: torch.randn(slot.shape, generator=torch.Generator().manual_seed(1)) for slot in SPACE}
-    parts["0.q.weight"][0, :3] = torch.tensor([math.nan, math.inf, -0.0])
-    return WeightPoint("w_ft", None, parts, {"epochs": 1})
-
-
-@pytest.mark.parametrize(
-    "point", [grid_point(False), grid_point(True), float_point()], ids=["tensor", "channel", "float"]
-)
-def test_a_point_comes_back_to_the_bit(tmp_path: Path, point: WeightPoint) -> None:
-    recipe = json.dumps({"method": point.method, "λ": 1})
-    saved = store(tmp_path).save_point(recipe, SPACE, point)
-    loaded = store(tmp_path).load_point(recipe, SPACE)
-    assert loaded is not None
-    for found in (saved, loaded):
-        assert (found.method, found.scheme, found.provenance) == (point.method, point.scheme, point.provenance)
-        assert list(found.parts) == [slot.name for slot in SPACE]
-        assert found.fingerprint(SPACE) == point.fingerprint(SPACE)
-        for slot in SPACE:
-            part, original = found.parts[slot.name], point.parts[slot.name]
-            assert type(part) is type(original)
-            if isinstance(part, GridTensor) and isinstance(original, GridTensor):
-                assert part.codes.dtype == torch.int8
-                assert torch.equal(part.codes, original.codes)
-                assert torch.equal(part.scale, original.scale)
-    with pytest.raises(PointError, match="no weights for absent"):
-        loaded.tensor(Slot("absent", (1, 1), False, 0, 0))
-    assert store(tmp_path).load_point("other", SPACE) is None
-
-
-def test_the_layout_of_a_point_file(tmp_path: Path) -> None:
-    point = grid_point(True)
-    store(tmp_path).save_point("how it is made", SPACE, point)
-    (path,) = tmp_path.glob("*/points/*/*.h5")
-    with h5py.File(path) as file:
-        codes = [point.parts[slot.name].codes.numpy().ravel() for slot in SPACE]  # type: ignore[union-attr]
-        scales = [point.parts[slot.name].scale.numpy().ravel() for slot in SPACE]  # type: ignore[union-attr]
-        assert file["codes"].dtype == np.int8
-        np.testing.assert_array_equal(file["codes"][:], np.concatenate(codes))
-        np.testing.assert_array_equal(file["scales"][:], np.concatenate(scales))
-        assert file["scale_shapes"][:].tolist() == [[3, 1], [1, 3], [2, 1]]
-        assert file.attrs["recipe"] == "how it is made"
-        assert json.loads(file.attrs["scheme"]) == {"bits": 4, "scale": "histogram", "granularity": "channel"}
-        assert json.loads(file.attrs["provenance"]) == {"damping": 0.1, "data": "é"}
-
-
-def test_the_point_that_is_there_stands(tmp_path: Path) -> None:
-    first = store(tmp_path).save_point("r", SPACE, grid_point(False))
-    second = store(tmp_path).save_point("r", SPACE, float_point())
-    assert second.fingerprint(SPACE) == first.fingerprint(SPACE)
-    assert len(list(tmp_path.glob("*/points/*/*.h5"))) == 1
-
-
-def test_a_point_in_use_survives_compaction_and_removal(tmp_path: Path) -> None:
-    original = grid_point(True)
-    point = store(tmp_path).save_point("r", SPACE, original)
-    store(tmp_path).commit([result("a")], {})
-    store(tmp_path).commit([result("b")], {})
-    store(tmp_path).compact()
-    assert store(tmp_path).load_point("r", SPACE) is not None
-    for path in tmp_path.glob("*/points/*/*.h5"):
-        path.unlink()
-    assert point.fingerprint(SPACE) == original.fingerprint(SPACE)
-    assert store(tmp_path).load_point("r", SPACE) is None
-
-
-def test_a_damaged_point_is_absent_and_made_again(tmp_path: Path) -> None:
-    lines: list[str] = []
-    store(tmp_path).save_point("r", SPACE, grid_point(False))
-    (path,) = tmp_path.glob("*/points/*/*.h5")
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 16
-    path.write_bytes(content)
-    assert store(tmp_path, lines.append).load_point("r", SPACE) is None
-    assert len(lines) == 1
-    made = store(tmp_path).save_point("r", SPACE, grid_point(False))
-    assert made.fingerprint(SPACE) == grid_point(False).fingerprint(SPACE)
-
-
-@pytest.mark.parametrize(
-    ("name", "part", "message"),
-    [
-        ("0.q.weight", torch.zeros(4, 3), r"expected torch.float32 of shape \(3, 4\) in 0.q.weight, .*\(4, 3\)"),
-        ("0.q.weight", torch.zeros(3, 4, dtype=torch.bfloat16), "has torch.bfloat16"),
-        ("1.q.weight", GridTensor(torch.zeros(2, 4, dtype=torch.int8), torch.ones(1, 1)), "found 1 of 3"),
-        ("1.q.weight", GridTensor(torch.zeros(2, 4, dtype=torch.int8), torch.ones(1, 4)), "expected a scale of shape"),
-        ("1.q.weight", None, "no weights for 1.q.weight"),
-    ],
-)
-def test_a_point_that_does_not_fit_is_refused_before_anything_is_written(
-    tmp_path: Path, name: str, part: torch.Tensor | GridTensor | None, message: str
-) -> None:
-    parts = {**float_point().parts, name: part}
-    point = WeightPoint("w_ft", None, {key: value for key, value in parts.items() if value is not None})
-    with pytest.raises(PointError, match=message):
-        store(tmp_path).save_point("r", SPACE, point)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_point_of_another_space_is_refused(tmp_path: Path) -> None:
-    store(tmp_path).save_point("r", SPACE, grid_point(False))
-    renamed = WeightSpace(tuple(Slot(f"x{s.name}", s.shape, s.transposed, s.block, s.offset) for s in SPACE))
-    with pytest.raises(PointError, match="expected the slots of this model"):
-        store(tmp_path).load_point("r", renamed)
-
-
-def test_a_point_is_written_and_read_one_slot_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    side, count = 512, 12  # 3 MB in all, a quarter MB a slot
-    space = WeightSpace(tuple(Slot(f"{i}.weight", (side, side), False, i, i * side * side) for i in range(count)))
-    scale = torch.ones(1, 1)
-
-    class Lazy(dict[str, GridTensor]):
-        def __getitem__(self, name: str) -> GridTensor:
-            return GridTensor(torch.full((side, side), int(name.split(".")[0]), dtype=torch.int8), scale)
-
-    lazy = Lazy({slot.name: None for slot in space})
-    read: list[int] = []
-    numbers = Shard.numbers
-
-    def counted(self: Shard, key: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        values = numbers(self, key, start, stop)
-        read.append(values.nbytes)
-        return values
-
-    monkeypatch.setattr(Shard, "numbers", counted)
-    tracemalloc.start()  # sees numpy's arrays
-    try:
-        point = store(tmp_path).save_point("r", space, WeightPoint("rtn", QuantScheme(4), lazy))
-        assert sum(read) < side
-        part = point.parts["7.weight"]
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert sum(read) < side * side + side
-    assert peak < count * side * side / 3
-    assert isinstance(part, GridTensor)
-    assert part.codes.unique().tolist() == [7]
 
 
 def test_a_full_disk_is_one_line_and_harms_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from landscape.shards import Shard, ShardFolder
+from quant.errors import PointError, StoreError
+from quant.grid import GridTensor, QuantScheme
+from quant.point import WeightPoint
+from quant.space import Slot, WeightSpace
+from tests.landscape.stores import SPACE, float_point, grid_point, result, store
+
+
+@pytest.mark.parametrize(
+    "point", [grid_point(False), grid_point(True), float_point()], ids=["tensor", "channel", "float"]
+)
+def test_a_point_comes_back_to_the_bit(tmp_path: Path, point: WeightPoint) -> None:
+    recipe = json.dumps({"method": point.method, "λ": 1})
+    saved = store(tmp_path).save_point(recipe, SPACE, point)
+    loaded = store(tmp_path).load_point(recipe, SPACE)
+    assert loaded is not None
+    for found in (saved, loaded):
+        assert (found.method, found.scheme, found.provenance) == (point.method, point.scheme, point.provenance)
+        assert list(found.parts) == [slot.name for slot in SPACE]
+        assert found.fingerprint(SPACE) == point.fingerprint(SPACE)
+        for slot in SPACE:
+            part, original = found.parts[slot.name], point.parts[slot.name]
+            assert type(part) is type(original)
+            if isinstance(part, GridTensor) and isinstance(original, GridTensor):
+                assert part.codes.dtype == torch.int8
+                assert torch.equal(part.codes, original.codes)
+                assert torch.equal(part.scale, original.scale)
+    with pytest.raises(PointError, match="no weights for absent"):
+        loaded.tensor(Slot("absent", (1, 1), False, 0, 0))
+    assert store(tmp_path).load_point("other", SPACE) is None
+
+
+def test_the_layout_of_a_point_file(tmp_path: Path) -> None:
+    point = grid_point(True)
+    store(tmp_path).save_point("how it is made", SPACE, point)
+    (path,) = tmp_path.glob("*/points/*/*.h5")
+    with h5py.File(path) as file:
+        codes = [point.parts[slot.name].codes.numpy().ravel() for slot in SPACE]  # type: ignore[union-attr]
+        scales = [point.parts[slot.name].scale.numpy().ravel() for slot in SPACE]  # type: ignore[union-attr]
+        assert file["codes"].dtype == np.int8
+        np.testing.assert_array_equal(file["codes"][:], np.concatenate(codes))
+        np.testing.assert_array_equal(file["scales"][:], np.concatenate(scales))
+        assert file["scale_shapes"][:].tolist() == [[3, 1], [1, 3], [2, 1]]
+        assert file.attrs["recipe"] == "how it is made"
+        assert json.loads(file.attrs["scheme"]) == {"bits": 4, "scale": "histogram", "granularity": "channel"}
+        assert json.loads(file.attrs["provenance"]) == {"damping": 0.1, "data": "é"}
+
+
+def test_the_point_that_is_there_stands(tmp_path: Path) -> None:
+    first = store(tmp_path).save_point("r", SPACE, grid_point(False))
+    second = store(tmp_path).save_point("r", SPACE, float_point())
+    assert second.fingerprint(SPACE) == first.fingerprint(SPACE)
+    assert len(list(tmp_path.glob("*/points/*/*.h5"))) == 1
+
+
+def test_a_point_in_use_survives_compaction_and_removal(tmp_path: Path) -> None:
+    original = grid_point(True)
+    point = store(tmp_path).save_point("r", SPACE, original)
+    store(tmp_path).commit([result("a")], {})
+    store(tmp_path).commit([result("b")], {})
+    store(tmp_path).compact()
+    assert store(tmp_path).load_point("r", SPACE) is not None
+    for path in tmp_path.glob("*/points/*/*.h5"):
+        path.unlink()
+    assert point.fingerprint(SPACE) == original.fingerprint(SPACE)
+    assert store(tmp_path).load_point("r", SPACE) is None
+
+
+def test_a_damaged_point_is_absent_and_made_again(tmp_path: Path) -> None:
+    lines: list[str] = []
+    store(tmp_path).save_point("r", SPACE, grid_point(False))
+    (path,) = tmp_path.glob("*/points/*/*.h5")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 16
+    path.write_bytes(content)
+    assert store(tmp_path, lines.append).load_point("r", SPACE) is None
+    assert len(lines) == 1
+    made = store(tmp_path).save_point("r", SPACE, grid_point(False))
+    assert made.fingerprint(SPACE) == grid_point(False).fingerprint(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "message"),
+    [
+        ("0.q.weight", torch.zeros(4, 3), r"expected torch.float32 of shape \(3, 4\) in 0.q.weight, .*\(4, 3\)"),
+        ("0.q.weight", torch.zeros(3, 4, dtype=torch.bfloat16), "has torch.bfloat16"),
+        ("1.q.weight", GridTensor(torch.zeros(2, 4, dtype=torch.int8), torch.ones(1, 1)), "found 1 of 3"),
+        ("1.q.weight", GridTensor(torch.zeros(2, 4, dtype=torch.int8), torch.ones(1, 4)), "expected a scale of shape"),
+        ("1.q.weight", None, "no weights for 1.q.weight"),
+    ],
+)
+def test_a_point_that_does_not_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str, part: torch.Tensor | GridTensor | None, message: str
+) -> None:
+    parts = {**float_point().parts, name: part}
+    point = WeightPoint("w_ft", None, {key: value for key, value in parts.items() if value is not None})
+    with pytest.raises(PointError, match=message):
+        store(tmp_path).save_point("r", SPACE, point)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["names", "shapes"])
+def test_a_point_of_another_space_is_refused(tmp_path: Path, change: str) -> None:
+    store(tmp_path).save_point("r", SPACE, grid_point(False))
+    other = WeightSpace(
+        tuple(
+            Slot(f"x{s.name}", s.shape, s.transposed, s.block, s.offset)
+            if change == "names"
+            else Slot(s.name, s.shape[::-1], s.transposed, s.block, s.offset)
+            for s in SPACE
+        )
+    )
+    with pytest.raises(PointError, match="expected the slots of this model"):
+        store(tmp_path).load_point("r", other)
+
+
+def test_a_point_that_cannot_be_read_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that takes the bytes and gives back others."""
+    monkeypatch.setattr(ShardFolder, "open", lambda self, name: None)
+    with pytest.raises(StoreError, match=r"point w_ft was written to .* and cannot be read back; check the disk"):
+        store(tmp_path).save_point("r", SPACE, float_point())
+
+
+def test_a_point_is_written_and_read_one_slot_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side, count = 512, 12  # 3 MB in all, a quarter MB a slot
+    space = WeightSpace(tuple(Slot(f"{i}.weight", (side, side), False, i, i * side * side) for i in range(count)))
+    scale = torch.ones(1, 1)
+
+    class Lazy(dict[str, GridTensor]):
+        def __getitem__(self, name: str) -> GridTensor:
+            return GridTensor(torch.full((side, side), int(name.split(".")[0]), dtype=torch.int8), scale)
+
+    lazy = Lazy({slot.name: None for slot in space})
+    read: list[int] = []
+    numbers = Shard.numbers
+
+    def counted(self: Shard, key: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        values = numbers(self, key, start, stop)
+        read.append(values.nbytes)
+        return values
+
+    monkeypatch.setattr(Shard, "numbers", counted)
+    tracemalloc.start()  # sees numpy's arrays
+    try:
+        point = store(tmp_path).save_point("r", space, WeightPoint("rtn", QuantScheme(4), lazy))
+        assert 0 < sum(read) < side  # the scales' shapes; the point that was given has been let go
+        part = point.parts["7.weight"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(read) < side * side + side
+    assert peak < count * side * side / 3
+    assert isinstance(part, GridTensor)
+    assert part.codes.unique().tolist() == [7]
