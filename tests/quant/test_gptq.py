@@ -325,6 +325,7 @@ def test_rtn_as_a_candidate() -> None:
     point = gptq(model, space, start, tiny.windows(3), replace(options, rtn_candidate=True))
     lost = {name for name, r in without.provenance["layers"].items() if r["rtn_error"] < r["error"]}
     assert 0 < len(lost) < len(space.slots)
+    assert without.provenance["rtn_chosen"] == 0
     assert point.provenance["rtn_chosen"] == len(lost)
     for name, record in point.provenance["layers"].items():
         assert record["chosen"] == ("rtn" if name in lost else "gptq")
