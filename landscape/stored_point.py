@@ -2,8 +2,10 @@
 
 It holds a vector in the flat order of the weight space (``Slot.offset``), D coordinates long:
 
-    codes, scales, scale_shapes     int8 (D,); float32, the slots' scales one after the other; int64 (slots, 2)
-    weights                         float32 (D,), instead of those three, if the point is on no grid
+    codes       int8 (D,)
+    scales      float32, the slots' scales one after the other, each of ``QuantScheme.scale_shape`` and row-major
+    zeros       float32, in the order of the scales, if the grid is asymmetric
+    weights     float32 (D,), instead of those, if the point is on no grid
 
 and the attributes ``method``, ``scheme`` (JSON of its fields, or ``null``), ``provenance`` (JSON) and ``space`` (sha256
 over the slots' names and shapes).
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +27,7 @@ from torch import Tensor
 
 from landscape.shards import Array, Attribute, Shard, Streamed
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor, QuantScheme, make_grid
 from quant.point import Part, WeightPoint
 from quant.space import Slot, WeightSpace
 
@@ -32,25 +35,29 @@ from quant.space import Slot, WeightSpace
 class _StoredParts(Mapping[str, Part]):
     """The parts of a stored point; only the slice of one slot is read at a time."""
 
-    def __init__(self, shard: Shard, space: WeightSpace, scale_shapes: NDArray[np.int64] | None) -> None:
+    def __init__(self, shard: Shard, space: WeightSpace, scheme: QuantScheme | None) -> None:
         self._shard = shard
-        self._slots = {slot.name: (index, slot) for index, slot in enumerate(space)}
-        self._scale_shapes = scale_shapes
-        self._scale_ends = None if scale_shapes is None else np.cumsum(scale_shapes.prod(axis=1))
+        self._scheme = scheme if "codes" in shard else None
+        self._places: dict[str, tuple[Slot, int]] = {}  # the slot, and where its scales begin
+        start = 0
+        for slot in space:
+            self._places[slot.name] = slot, start
+            start += math.prod(scheme.scale_shape(slot)) if scheme else 0
 
     def __getitem__(self, name: str) -> Part:
-        index, slot = self._slots[name]
-        if self._scale_shapes is None or self._scale_ends is None:
+        slot, start = self._places[name]
+        if self._scheme is None:
             return self._read("weights", slot.offset, slot.shape)
-        rows, columns = self._scale_shapes[index].tolist()
-        scale = self._read("scales", int(self._scale_ends[index]) - rows * columns, (rows, columns))
-        return GridTensor(self._read("codes", slot.offset, slot.shape), scale)
+        shape = self._scheme.scale_shape(slot)
+        zero = self._read("zeros", start, shape) if "zeros" in self._shard else None
+        grid = make_grid(slot, self._scheme, self._read("scales", start, shape), zero)
+        return GridTensor(self._read("codes", slot.offset, slot.shape), grid)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._slots)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._places)
 
     def _read(self, key: str, start: int, shape: tuple[int, int]) -> Tensor:
         return torch.from_numpy(self._shard.numbers(key, start, start + shape[0] * shape[1])).reshape(shape)
@@ -65,10 +72,10 @@ def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
     attributes = shard.attributes
     if attributes["space"] != _space_hash(space):
         raise PointError(f"expected the slots of this model in {shard.path}, found others; make the point again")
-    scheme = json.loads(attributes["scheme"])
-    parts = _StoredParts(shard, space, shard.numbers("scale_shapes") if "codes" in shard else None)
-    provenance = json.loads(attributes["provenance"])
-    return WeightPoint(attributes["method"], QuantScheme(**scheme) if scheme else None, parts, provenance)
+    fields = json.loads(attributes["scheme"])
+    scheme = QuantScheme(**fields) if fields else None
+    parts = _StoredParts(shard, space, scheme)
+    return WeightPoint(attributes["method"], scheme, parts, json.loads(attributes["provenance"]))
 
 
 def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attribute]:
@@ -87,19 +94,19 @@ def point_arrays(space: WeightSpace, point: WeightPoint) -> dict[str, Array]:
     Raises:
         PointError: if the point does not fit.
     """
-    scales = [part.scale for slot in space if isinstance(part := _checked_part(point, slot), GridTensor)]
-    if not scales:
+    grids = [part.grid for slot in space if isinstance(part := _checked_part(point, slot), GridTensor)]
+    if not grids:
         return {"weights": Streamed("<f4", space.dimension, _pieces(space, point))}
-    if len(scales) < len(space.slots):
+    if len(grids) < len(space.slots):
         raise PointError(
             f"expected all parts of point {point.name} on the grid or none, "
-            f"found {len(scales)} of {len(space.slots)}; dequantize it before it is stored"
+            f"found {len(grids)} of {len(space.slots)}; dequantize it before it is stored"
         )
-    return {
-        "scale_shapes": np.array([scale.shape for scale in scales], np.int64),
-        "scales": np.concatenate([_flat(scale) for scale in scales]),
-        "codes": Streamed("<i1", space.dimension, _pieces(space, point)),
-    }
+    arrays: dict[str, Array] = {"scales": np.concatenate([_flat(grid.scale) for grid in grids])}
+    zeros = [_flat(grid.zero) for grid in grids if grid.zero is not None]
+    if zeros:
+        arrays["zeros"] = np.concatenate(zeros)
+    return arrays | {"codes": Streamed("<i1", space.dimension, _pieces(space, point))}
 
 
 def _pieces(space: WeightSpace, point: WeightPoint) -> Iterator[NDArray[Any]]:
@@ -118,11 +125,20 @@ def _checked_part(point: WeightPoint, slot: Slot) -> Part:
             f"expected {dtype} of shape {slot.shape} in {slot.name}, "
             f"point {point.name} has {values.dtype} of shape {tuple(values.shape)}"
         )
-    if isinstance(part, GridTensor) and tuple(part.scale.shape) not in ((1, 1), slot.channel_shape):
-        raise PointError(
-            f"expected a scale of shape (1, 1) or {slot.channel_shape} in {slot.name}, got {part.scale.shape}"
-        )
+    if isinstance(part, GridTensor):
+        _check_grid(point, slot, part)
     return part
+
+
+def _check_grid(point: WeightPoint, slot: Slot, part: GridTensor) -> None:
+    """A reader makes the grid again from the point's scheme and the slot: it must be that one."""
+    if point.scheme is None:
+        raise PointError(f"expected a scheme with the codes of point {point.name}, found none")
+    expected, grid = make_grid(slot, point.scheme, part.grid.scale, part.grid.zero), part.grid
+    same = all(getattr(expected, key) == getattr(grid, key) for key in ("low", "high", "group", "input_dim"))
+    wanted, found = point.scheme.scale_shape(slot), tuple(grid.scale.shape)
+    if not same or wanted != found or (grid.zero is None) != point.scheme.symmetric:
+        raise PointError(f"expected the grid of {point.scheme} with {wanted} scales in {slot.name}, got {found} scales")
 
 
 def _flat(tensor: Tensor) -> NDArray[Any]:

@@ -112,7 +112,7 @@ def gptq(
         for index in range(len(stream.blocks)):
             slots = [slot for slot in space if slot.block == index]
             for shared in stream.hessians(index, slots, advance=options.inputs == "fp"):
-                for slot, part, record in _solve_shared(shared, pristine, rtn, rtn.scheme, options):
+                for slot, part, record in _solve_shared(shared, pristine, rtn, options):
                     parts[slot.name], records[slot.name] = part, record
             if options.inputs == "quantized":
                 for slot in slots:
@@ -125,21 +125,20 @@ def gptq(
 
 
 def _solve_shared(
-    shared: SharedHessian, center: Center, rtn: WeightPoint, scheme: QuantScheme, options: GPTQOptions
+    shared: SharedHessian, center: Center, rtn: WeightPoint, options: GPTQOptions
 ) -> Iterator[tuple[Slot, GridTensor, LayerRecord]]:
     """Solve the matrices that share an input, and keep a record of each."""
     hessian = shared.hessian
-    grids = [_grid(rtn, slot, hessian.device) for slot in shared.slots]
+    starts = [_grid_tensor(rtn, slot, hessian.device) for slot in shared.slots]
     weights = [channel_view(slot, center.tensor(slot)).to(hessian.dtype) for slot in shared.slots]
     problems = [
-        Problem(weight, channel_view(slot, grid.scale).to(hessian.dtype))
-        for slot, weight, grid in zip(shared.slots, weights, grids, strict=True)
+        Problem(weight, start.grid.channel_view(slot))
+        for slot, weight, start in zip(shared.slots, weights, starts, strict=True)
     ]
     try:
         solutions = solve(
             problems,
             hessian,
-            scheme.qmax,
             dampings=options.dampings,
             block_size=options.block_size,
             act_order=options.act_order,
@@ -148,8 +147,8 @@ def _solve_shared(
         names = ", ".join(slot.name for slot in shared.slots)
         raise PointError(f"GPTQ failed on {names}: {error}; add calibration windows or larger dampings") from error
     dead = int(dead_columns(hessian).sum())
-    for slot, weight, grid, solution in zip(shared.slots, weights, grids, solutions, strict=True):
-        yield (slot, *_choose(slot, weight, grid, solution, hessian, dead, options))
+    for slot, weight, start, solution in zip(shared.slots, weights, starts, solutions, strict=True):
+        yield (slot, *_choose(slot, weight, start, solution, hessian, dead, options))
 
 
 def _choose(
@@ -164,7 +163,7 @@ def _choose(
     """GPTQ's codes, or RTN's where that is allowed and better."""
     for damping in solution.rejected:
         _log.warning("GPTQ on %s: damping %g rejected, no finite Cholesky factor or error", slot.name, damping)
-    part = GridTensor(channel_view(slot, solution.codes).contiguous(), rtn.scale)
+    part = GridTensor(channel_view(slot, solution.codes).contiguous(), rtn.grid)
     error, rtn_error = (
         layer_error(channel_view(slot, candidate.dequantize()).to(weight.dtype) - weight, hessian)
         for candidate in (part, rtn)
@@ -174,13 +173,13 @@ def _choose(
     return (part if chosen == "gptq" else rtn), record
 
 
-def _grid(point: WeightPoint, slot: Slot, device: torch.device) -> GridTensor:
+def _grid_tensor(point: WeightPoint, slot: Slot, device: torch.device) -> GridTensor:
     part = point.parts.get(slot.name)
     if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
         raise PointError(
             f"expected codes of shape {slot.shape} for {slot.name} in {point.name}; make RTN of this model"
         )
-    return GridTensor(part.codes.to(device), part.scale.to(device))
+    return part.to(device)
 
 
 def _provenance(

@@ -4,8 +4,9 @@ Columns are rounded one by one; the error of each is fed forward to the columns 
 row of U that belongs to it, where ``(H + d·mean(diag H)·I)⁻¹ = UᵀU`` and U is upper triangular.
 
 Two choices make the damping grid cheap. Rows of W do not interact, so each is divided by its scale beforehand and the
-grid becomes the integers. And the working copies are stored as (damping, column, row): a column of every candidate is
-contiguous, and one step of the sweep is one fused update.
+grid becomes the integers (where scales change along a row, the columns keep their own step). And the working copies are
+stored as (damping, column, row): a column of every candidate is contiguous, and one step of the sweep is one fused
+update.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quant.grid import Grid
+
 _CHUNK_BYTES = 2**29  # working memory of the candidates that run together; SmolLM2-135M's eight fit in one chunk
 
 
@@ -26,8 +29,8 @@ class Problem:
 
     weight: Tensor
     """(out, in), float32 or float64."""
-    scale: Tensor
-    """(out, 1), or (1, 1) for one scale per tensor."""
+    grid: Grid
+    """Of the matrix as (out, in)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,6 @@ def dead_columns(hessian: Tensor) -> Tensor:
 def solve(
     problems: Sequence[Problem],
     hessian: Tensor,
-    qmax: int,
     *,
     dampings: Sequence[float],
     block_size: int,
@@ -67,7 +69,6 @@ def solve(
     Args:
         problems: The matrices; dead columns are treated as zero.
         hessian: (in, in), in the dtype of the computation.
-        qmax: Largest code.
         dampings: Multiples of mean(diag H) that are added to the diagonal.
         block_size: How many columns pass between two updates of all the columns that follow.
         act_order: Whether columns go by decreasing diag(H) rather than as they are stored.
@@ -82,38 +83,86 @@ def solve(
     if act_order:
         order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
         hessian = hessian[order][:, order]
-    targets = [(p.weight / p.scale).masked_fill_(dead, 0).T[order].contiguous() for p in problems]  # (in, out)
-
-    searches = [_Search(target, problem.scale) for target, problem in zip(targets, problems, strict=True)]
-    for chunk in _chunks(dampings, len(hessian), max(t.shape[1] for t in targets), hessian.element_size()):
+    searches = [_Search(_Target.of(problem, dead, order)) for problem in problems]
+    for chunk in _chunks(dampings, len(hessian), max(s.target.rows for s in searches), hessian.element_size()):
         kept, factors = _inverse_factors(hessian, chunk)
         for search in searches:
-            search.try_candidates(kept, factors, hessian, qmax, block_size)
+            search.try_candidates(kept, factors, hessian, block_size)
     return [search.solution(order, dampings) for search in searches]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A matrix in the units of the sweep, transposed and in the order of the sweep: (in, out)."""
+
+    values: Tensor
+    """W over each row's ``unit``."""
+    unit: Tensor
+    """(out,): the row's scale, or 1 where scales change along a row."""
+    step: Tensor | None
+    """(in, out): distance of neighbouring grid points in those units; None for 1."""
+    bounds: tuple[Tensor, Tensor] | None
+    """(in, out) each: least and greatest multiple of the step; None for those of ``limits``."""
+    limits: tuple[int, int]
+    """The same where the grid is symmetric."""
+    zero: Tensor
+    """Codes are multiples of the step plus this; broadcasts against (in, out)."""
+
+    @classmethod
+    def of(cls, problem: Problem, dead: Tensor, order: Tensor) -> _Target:
+        grid, weight = problem.grid, problem.weight
+        ones = torch.ones_like(weight)
+        scale = Grid(grid.scale.to(weight.dtype), grid.low, grid.high, None, grid.group).decode(ones)  # (out, in)
+        along_rows = grid.group is not None
+        unit = ones[:, 0] if along_rows else scale[:, 0]
+        values = (weight / unit[:, None]).masked_fill_(dead, 0).T[order].contiguous()
+        step = scale.T[order].contiguous() if along_rows else None
+        limits = (grid.low, grid.high)
+        if grid.zero is None:
+            return cls(values, unit, step, None, limits, weight.new_zeros(1))
+        unscaled = Grid(torch.ones_like(grid.zero), grid.low, grid.high, grid.zero, grid.group)
+        zero = -unscaled.decode(torch.zeros_like(weight)).T[order].contiguous()
+        return cls(values, unit, step, (grid.low - zero, grid.high - zero), limits, zero)
+
+    @property
+    def rows(self) -> int:
+        return self.values.shape[1]
+
+    def rounded(self, current: Tensor, column: int) -> Tensor:
+        """The nearest grid points in one column of all candidates, (dampings, out)."""
+        multiples = current.round() if self.step is None else torch.div(current, self.step[column]).round_()
+        if self.bounds is None:
+            multiples.clamp_(*self.limits)
+        else:
+            multiples.clamp_(self.bounds[0][column], self.bounds[1][column])
+        return multiples if self.step is None else multiples.mul_(self.step[column])
+
+    def codes(self, points: Tensor) -> Tensor:
+        """The codes of grid points (in, out)."""
+        multiples = points if self.step is None else (points / self.step).round_()
+        return (multiples + self.zero).to(torch.int8)
 
 
 class _Search:
     """The best candidate so far for one matrix."""
 
-    def __init__(self, target: Tensor, scale: Tensor) -> None:
-        self._target = target  # W / scale, (in, out)
-        self._weights = scale.double().square().reshape(-1).expand(target.shape[1])  # of the rows in the error
+    def __init__(self, target: _Target) -> None:
+        self.target = target
+        self._weights = target.unit.double().square()  # of the rows in the error
         self._best = math.inf
         self._codes: Tensor | None = None
         self._damping = math.nan
         self._scored: list[float] = []
 
-    def try_candidates(
-        self, dampings: Sequence[float], factors: Tensor, hessian: Tensor, qmax: int, block_size: int
-    ) -> None:
-        codes = _sweep(self._target, factors, qmax, block_size)  # (dampings, in, out)
-        errors = (_row_errors(codes - self._target, hessian).double() @ self._weights).tolist()
+    def try_candidates(self, dampings: Sequence[float], factors: Tensor, hessian: Tensor, block_size: int) -> None:
+        points = _sweep(self.target, factors, block_size)  # (dampings, in, out)
+        errors = (_row_errors(points - self.target.values, hessian).double() @ self._weights).tolist()
         for index, (damping, error) in enumerate(zip(dampings, errors, strict=True)):
             if not math.isfinite(error):
                 continue
             self._scored.append(damping)
             if error < self._best:
-                self._best, self._damping, self._codes = error, damping, codes[index].to(torch.int8)
+                self._best, self._damping, self._codes = error, damping, self.target.codes(points[index])
 
     def solution(self, order: Tensor, dampings: Sequence[float]) -> Solution:
         if self._codes is None:
@@ -152,28 +201,27 @@ def _inverse_factors(hessian: Tensor, dampings: Sequence[float]) -> tuple[list[f
     return kept, inverse[usable].flip(1, 2)
 
 
-def _sweep(target: Tensor, factors: Tensor, qmax: int, block_size: int) -> Tensor:
+def _sweep(target: _Target, factors: Tensor, block_size: int) -> Tensor:
     """Round the columns one after the other, feeding errors forward.
 
     Args:
-        target: W / scale, (in, out).
+        target: The matrix.
         factors: U, (dampings, in, in).
-        qmax: Largest code.
         block_size: Columns per block; what a block owes to later columns is paid in one matrix product.
 
     Returns:
-        Codes as floats, (dampings, in, out).
+        Grid points in the target's units, (dampings, in, out).
     """
-    work = target.repeat(len(factors), 1, 1)
+    work = target.values.repeat(len(factors), 1, 1)
     pivots = factors.diagonal(dim1=1, dim2=2)  # (dampings, in)
     for low in range(0, work.shape[1], block_size):
         high = min(low + block_size, work.shape[1])
         errors = work.new_empty(len(factors), high - low, work.shape[2])
         for column in range(low, high):
             current, error = work[:, column], errors[:, column - low]  # (dampings, out)
-            codes = current.round().clamp_(-qmax, qmax)
-            torch.sub(current, codes, out=error).div_(pivots[:, column, None])
-            current.copy_(codes)
+            points = target.rounded(current, column)
+            torch.sub(current, points, out=error).div_(pivots[:, column, None])
+            current.copy_(points)
             rest = slice(column + 1, high)
             work[:, rest].addcmul_(factors[:, column, rest, None], error[:, None], value=-1)
         work[:, high:].baddbmm_(factors[:, low:high, high:].mT, errors, alpha=-1)

@@ -1,10 +1,12 @@
 """Integer grids: the scheme, codes times scales, and fake quantization with a straight-through gradient.
 
 Xu et al. 2024, §3.2: symmetric narrow range {−2^(B−1)+1, …, 2^(B−1)−1}, so int2 is ternary; one scale per tensor.
+Beside it stand finer granularities, and the asymmetric min-max grid of the GPTQ paper for comparison with others' work.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,7 +17,6 @@ from quant.errors import UsageError
 from quant.space import Slot
 
 Scale = Literal["exact", "histogram", "histogram-torch", "absmax"]
-Granularity = Literal["tensor", "channel"]
 StraightThrough = Literal["identity", "masked"]
 
 MIN_BITS, MAX_BITS = 2, 8
@@ -29,48 +30,141 @@ class QuantScheme:
     """Bit width B, 2 to 8."""
     scale: Scale = "exact"
     """How the scale is found: see ``quant.scale``."""
-    granularity: Granularity = "tensor"
-    """One scale per tensor (the paper) or per output channel."""
+    granularity: str = "tensor"
+    """What shares a scale: ``tensor`` (the paper), ``channel`` (output), or ``group:128`` (so many inputs of one)."""
+    symmetric: bool = True
+    """Whether zero is in the middle of the grid; if not, the grid spans the weights from least to greatest."""
 
     def __post_init__(self) -> None:
         if not MIN_BITS <= self.bits <= MAX_BITS:
             raise UsageError(f"expected bits from {MIN_BITS} to {MAX_BITS}, got {self.bits}")
-        for value, known in ((self.scale, get_args(Scale)), (self.granularity, get_args(Granularity))):
-            if value not in known:
-                raise UsageError(f"expected one of {', '.join(known)}, got {value!r}")
+        if self.scale not in get_args(Scale):
+            raise UsageError(f"expected a scale of {', '.join(get_args(Scale))}, got {self.scale!r}")
+        if not re.fullmatch(r"tensor|channel|group:[1-9]\d*", self.granularity):
+            raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
+        if not self.symmetric and self.scale != "absmax":
+            raise UsageError(f"expected scale='absmax' for an asymmetric grid, which clips nothing, got {self.scale!r}")
 
     @property
-    def qmax(self) -> int:
-        """Largest code; the smallest is −qmax."""
+    def low(self) -> int:
+        """Smallest code."""
+        return -self.high if self.symmetric else -self.high - 1
+
+    @property
+    def high(self) -> int:
+        """Largest code."""
         return int(2 ** (self.bits - 1)) - 1
 
+    @property
+    def group(self) -> int | None:
+        """How many inputs share a scale; None if all do."""
+        _, _, size = self.granularity.partition(":")
+        return int(size) if size else None
+
+    def scale_shape(self, slot: Slot) -> tuple[int, int]:
+        """Shape of the scales of a matrix, laid out as the matrix is stored."""
+        if self.granularity == "tensor":
+            return 1, 1
+        inputs = slot.shape[slot.input_dim]
+        groups = 1 if self.group is None else -(-inputs // self.group)
+        outputs = slot.shape[1 - slot.input_dim]
+        return (groups, outputs) if slot.transposed else (outputs, groups)
+
     def __str__(self) -> str:
-        per = "" if self.granularity == "tensor" else f"-per-{self.granularity}"
-        return f"int{self.bits}-{self.scale}{per}"
+        per = "" if self.granularity == "tensor" else f"-per-{self.granularity.replace(':', '')}"
+        return f"int{self.bits}-{self.scale}{per}{'' if self.symmetric else '-asymmetric'}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The points that the weights of one matrix may take: ``(code − zero) × scale``."""
+
+    scale: Tensor
+    """float32, of ``QuantScheme.scale_shape``."""
+    low: int
+    """Smallest code."""
+    high: int
+    """Largest code."""
+    zero: Tensor | None = None
+    """The code that stands for 0, a whole number, in the shape of ``scale``; None for 0 itself."""
+    group: int | None = None
+    """How many inputs share a scale, where the scales are not simply broadcast."""
+    input_dim: int = 1
+    """The axis of the matrix that runs over inputs."""
+
+    def encode(self, weight: Tensor) -> Tensor:
+        """Codes of the nearest grid points, saturating at the ends; float, in the shape of ``weight``.
+
+        Ties go to the even multiple of the scale, before the zero is added, as in GPTQ's own code.
+        """
+        codes = torch.div(weight, self._spread(self.scale, weight)).round_()
+        if self.zero is not None:
+            codes.add_(self._spread(self.zero, weight))
+        return codes.clamp_(self.low, self.high)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The weights that codes stand for, in the dtype of ``codes``."""
+        if self.zero is not None:
+            codes = codes - self._spread(self.zero, codes)
+        return codes * self._spread(self.scale, codes)
+
+    def nearest(self, weight: Tensor) -> Tensor:
+        """``Q(W)``: ``decode(encode(W))`` without another temporary."""
+        codes = self.encode(weight)
+        if self.zero is not None:
+            codes.sub_(self._spread(self.zero, weight))
+        return codes.mul_(self._spread(self.scale, weight))
+
+    def quantize(self, weight: Tensor) -> GridTensor:
+        """Round a matrix to the nearest points of the grid (RTN)."""
+        return GridTensor(self.encode(weight.float()).to(torch.int8), self)
+
+    def to(self, device: torch.device) -> Grid:
+        """The same grid on a device."""
+        zero = None if self.zero is None else self.zero.to(device)
+        return Grid(self.scale.to(device), self.low, self.high, zero, self.group, self.input_dim)
+
+    def channel_view(self, slot: Slot) -> Grid:
+        """The grid of the matrix as (out, in)."""
+        if not slot.transposed:
+            return self
+        zero = None if self.zero is None else self.zero.T
+        return Grid(self.scale.T, self.low, self.high, zero, self.group, 1)
+
+    def _spread(self, values: Tensor, matrix: Tensor) -> Tensor:
+        """One value per group as values that broadcast against the matrix."""
+        if self.group is None:
+            return values
+        spread = values.repeat_interleave(self.group, self.input_dim)
+        return spread.narrow(self.input_dim, 0, matrix.shape[self.input_dim])
+
+
+@dataclass(frozen=True, eq=False)
 class GridTensor:
-    """One weight matrix on an integer grid: ``codes × scale``."""
+    """One weight matrix on an integer grid."""
 
     codes: Tensor
     """int8, in the stored shape of its slot."""
-    scale: Tensor
-    """float32, broadcastable against ``codes``: (1, 1) per tensor, else one per output channel."""
+    grid: Grid
+    """What the codes stand for."""
+
+    @property
+    def scale(self) -> Tensor:
+        """The scales of its grid."""
+        return self.grid.scale
 
     def dequantize(self) -> Tensor:
         """The float32 weights that the codes stand for."""
-        return self.codes.float() * self.scale
+        return self.grid.decode(self.codes.float())
+
+    def to(self, device: torch.device) -> GridTensor:
+        """The same on a device."""
+        return GridTensor(self.codes.to(device), self.grid.to(device))
 
 
-def encode(weight: Tensor, scale: Tensor, qmax: int) -> Tensor:
-    """Codes of the nearest grid points, ties to even, saturating at ±qmax; float, in the shape of ``weight``."""
-    return torch.clamp(torch.round(weight / scale), -qmax, qmax)
-
-
-def quantize(weight: Tensor, scale: Tensor, qmax: int) -> GridTensor:
-    """Round a matrix to the nearest points of the grid (RTN)."""
-    return GridTensor(encode(weight.float(), scale, qmax).to(torch.int8), scale)
+def make_grid(slot: Slot, scheme: QuantScheme, scale: Tensor, zero: Tensor | None = None) -> Grid:
+    """The grid of a matrix from its scales, of ``scheme.scale_shape(slot)``, and its zeros."""
+    return Grid(scale, scheme.low, scheme.high, zero, scheme.group, slot.input_dim)
 
 
 def channel_view(slot: Slot, weight: Tensor) -> Tensor:
@@ -86,26 +180,26 @@ class _FakeQuantize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, weight: Tensor, scale: Tensor, qmax: int, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, weight: Tensor, grid: Grid, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
         if ste == "masked":
-            ctx.save_for_backward(torch.round(weight / scale).abs() <= qmax)
-        return encode(weight, scale, qmax) * scale
+            free = Grid(grid.scale, -(2**31), 2**31, grid.zero, grid.group, grid.input_dim).encode(weight)
+            ctx.save_for_backward((free >= grid.low) & (free <= grid.high))
+        return grid.nearest(weight)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         kept = ctx.saved_tensors
-        return (gradient * kept[0] if kept else gradient), None, None, None
+        return (gradient * kept[0] if kept else gradient), None, None
 
 
-def fake_quantize(weight: Tensor, scale: Tensor, qmax: int, ste: StraightThrough = "identity") -> Tensor:
+def fake_quantize(weight: Tensor, grid: Grid, ste: StraightThrough = "identity") -> Tensor:
     """``Q(W)``, with the gradient passed straight through (Bengio et al. 2013).
 
     Args:
         weight: The master weights.
-        scale: Broadcastable against ``weight``; gets no gradient.
-        qmax: Largest code.
-        ste: ``identity`` passes every gradient; ``masked`` stops those of weights that saturate beyond ±qmax, as
-            ``torch.fake_quantize_per_tensor_affine`` does.
+        grid: Fixed; it gets no gradient.
+        ste: ``identity`` passes every gradient; ``masked`` stops those of weights that saturate beyond the ends of the
+            grid, as ``torch.fake_quantize_per_tensor_affine`` does.
     """
-    quantized: Tensor = _FakeQuantize.apply(weight, scale, qmax, ste)  # type: ignore[no-untyped-call]
+    quantized: Tensor = _FakeQuantize.apply(weight, grid, ste)  # type: ignore[no-untyped-call]
     return quantized

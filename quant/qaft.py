@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import GridTensor, StraightThrough, fake_quantize, quantize
+from quant.grid import Grid, GridTensor, StraightThrough, fake_quantize
 from quant.hashing import tensor_bytes, token_hash
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
@@ -65,7 +65,7 @@ def qaft(
     center = center or Center.of(model, space)
     if start.scheme is None:
         raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with quant.rtn")
-    form = _OnGrid(_rtn_grid(space, start, center, start.scheme.qmax), start.scheme.qmax, options.ste)
+    form = _OnGrid(_rtn_grids(space, start, center), options.ste)
     inputs = {
         "method": "qaft",
         "scheme": str(start.scheme),
@@ -73,7 +73,7 @@ def qaft(
         "start": start.fingerprint(space),
     }
     result, record = _run(model, space, form, train, validation, options, inputs, center, folder, progress)
-    parts = {name: GridTensor(codes, form.grid[name].scale) for name, codes in result.kept.items()}
+    parts = {name: GridTensor(codes, form.grids[name]) for name, codes in result.kept.items()}
     return WeightPoint("qaft", start.scheme, parts, record)
 
 
@@ -107,15 +107,14 @@ def finetune(
 class _OnGrid:
     """QAFT: the model computes with the nearest points of a fixed grid."""
 
-    grid: Mapping[str, GridTensor]
-    qmax: int
+    grids: Mapping[str, Grid]
     ste: StraightThrough
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
-        return fake_quantize(master, self.grid[slot.name].scale, self.qmax, self.ste)
+        return fake_quantize(master, self.grids[slot.name], self.ste)
 
     def kept(self, slot: Slot, master: Tensor) -> Tensor:
-        return quantize(master, self.grid[slot.name].scale, self.qmax).codes
+        return self.grids[slot.name].quantize(master).codes
 
 
 @dataclass(frozen=True)
@@ -129,19 +128,20 @@ class _Free:
         return master.clone()
 
 
-def _rtn_grid(space: WeightSpace, start: WeightPoint, center: Center, qmax: int) -> dict[str, GridTensor]:
-    """Codes and scale of every slot, on the model's device, once it is certain that ``start`` is ``Q(w)``."""
-    grid: dict[str, GridTensor] = {}
+def _rtn_grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, Grid]:
+    """The grid of every slot, on the model's device, once it is certain that ``start`` is ``Q(w)``."""
+    grids: dict[str, Grid] = {}
     for slot in space:
         part, weight = start.parts.get(slot.name), center.tensor(slot)
         if not isinstance(part, GridTensor):
             raise PointError(
                 f"expected codes and scale of {slot.name} in {start.name}, found none; is it another model's?"
             )
-        grid[slot.name] = GridTensor(part.codes.to(weight.device), part.scale.to(weight.device))
-        if not torch.equal(quantize(weight, grid[slot.name].scale, qmax).codes, grid[slot.name].codes):
+        part = part.to(weight.device)
+        if not torch.equal(part.grid.quantize(weight).codes, part.codes):
             raise PointError(f"expected {start.name} to be this model's weights rounded, but {slot.name} differs")
-    return grid
+        grids[slot.name] = part.grid
+    return grids
 
 
 def _run(

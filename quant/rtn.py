@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from quant.grid import GridTensor, QuantScheme, quantize
+from quant.grid import GridTensor, QuantScheme
 from quant.point import WeightPoint
-from quant.scale import find_scale
+from quant.scale import find_grid
 from quant.space import Slot, Vector, WeightSpace
 
 
 def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
-    """The point of the grid nearest to ``w``. Its scales are the ones that GPTQ and QAFT of the same scheme use.
+    """The point of the grid nearest to ``w``. Its grids are the ones that GPTQ and QAFT of the same scheme use.
 
     Args:
         space: The weight space.
@@ -26,7 +26,7 @@ def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
 
     def part(slot: Slot) -> GridTensor:
         weight = center.tensor(slot).float()
-        return quantize(weight, find_scale(slot, weight, scheme), scheme.qmax)
+        return find_grid(slot, weight, scheme).quantize(weight)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy's sort and search release the GIL
         parts = dict(zip((s.name for s in space), pool.map(part, space), strict=True))

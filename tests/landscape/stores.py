@@ -13,7 +13,7 @@ import torch
 
 from landscape.plan import Probe, ProbeResult
 from landscape.store import Store
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor, QuantScheme, make_grid
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
 
@@ -43,15 +43,20 @@ def shard_files(path: Path) -> list[Path]:
     return sorted((path / f"{MODEL[:16]}-float32" / "probes").glob("*.h5"))
 
 
-def grid_point(per_channel: bool) -> WeightPoint:
+def grid_point(granularity: str, symmetric: bool = True) -> WeightPoint:
     generator = torch.Generator().manual_seed(0)
+    scheme = QuantScheme(4, "absmax", granularity, symmetric)
     parts = {}
     for slot in SPACE:
-        shape = slot.channel_shape if per_channel else (1, 1)
+        shape = scheme.scale_shape(slot)
         codes = torch.randint(-7, 8, slot.shape, generator=generator, dtype=torch.int8)
-        parts[slot.name] = GridTensor(codes, torch.rand(shape, generator=generator))
-    scheme = QuantScheme(4, "histogram", "channel" if per_channel else "tensor")
+        zero = None if symmetric else torch.randint(-8, 8, shape, generator=generator).float()
+        parts[slot.name] = GridTensor(codes, make_grid(slot, scheme, torch.rand(shape, generator=generator), zero))
     return WeightPoint("gptq", scheme, parts, {"damping": 0.1, "data": "é"})
+
+
+def off_grid_point() -> WeightPoint:
+    return WeightPoint("awq", QuantScheme(4, "absmax", "channel"), float_point().parts)
 
 
 def float_point() -> WeightPoint:

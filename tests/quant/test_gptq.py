@@ -10,6 +10,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
@@ -18,11 +20,12 @@ from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.gptq import GPTQOptions, gptq
 from quant.gptq_solver import NoCandidateError, Problem, Solution
-from quant.grid import GridTensor, QuantScheme
-from quant.layers import layer_errors
+from quant.grid import Grid, GridTensor, QuantScheme
+from quant.layers import layer_error, layer_errors
 from quant.point import WeightPoint
 from quant.rtn import rtn
-from quant.space import WeightSpace
+from quant.scale import find_grid
+from quant.space import Slot, WeightSpace
 from tests import tiny
 from tests.quant.test_layers import hooks, recorded_inputs
 
@@ -53,13 +56,13 @@ def naive(weight: Tensor, scale: Tensor, hessian: Tensor, qmax: int, damping: fl
 
 
 def squared_error(codes: Tensor, problem: Problem, hessian: Tensor) -> float:
-    delta = codes * problem.scale - problem.weight
+    delta = problem.grid.decode(codes) - problem.weight
     return float(torch.trace(delta @ hessian @ delta.T))
 
 
-def solve(problem: Problem, hessian: Tensor, qmax: int = 3, **changes: object) -> Solution:
+def solve(problem: Problem, hessian: Tensor, **changes: object) -> Solution:
     options = {"dampings": GRID, "block_size": 128, "act_order": False} | changes
-    return gptq_solver.solve([problem], hessian, qmax, **options)[0]
+    return gptq_solver.solve([problem], hessian, **options)[0]
 
 
 def prepared(
@@ -93,9 +96,9 @@ def state(model: nn.Module) -> tuple:
     "scale", [torch.full((1, 1), 0.4), torch.linspace(0.2, 0.9, 9)[:, None]], ids=["tensor", "row"]
 )
 def test_codes_equal_the_naive_loop(scale: Tensor, block_size: int, act_order: bool) -> None:
-    hessian, problem = correlated_hessian(20, 60), Problem(randn(9, 20, seed=7), scale.double())
+    hessian, problem = correlated_hessian(20, 60), Problem(randn(9, 20, seed=7), Grid(scale.double(), -3, 3))
     order = sorted(range(20), key=lambda i: -float(hessian[i, i])) if act_order else list(range(20))
-    rows = problem.scale.expand(9, 1)
+    rows = problem.grid.scale.expand(9, 1)
     moved = 0
     for damping in GRID:
         expected = naive(problem.weight, rows, hessian, 3, damping, order)
@@ -105,13 +108,83 @@ def test_codes_equal_the_naive_loop(scale: Tensor, block_size: int, act_order: b
     assert moved > 100  # else RTN would pass as well
 
 
+def full(values: Tensor, group: int | None, like: Tensor) -> Tensor:
+    """One value per weight, by index."""
+    rows, columns = like.shape
+    at = [[values[i % len(values), 0 if group is None else j // group] for j in range(columns)] for i in range(rows)]
+    return torch.tensor(at, dtype=torch.float64).reshape(rows, columns)
+
+
+def naive_on_any_grid(
+    weight: Tensor, scale: Tensor, zero: Tensor, limits: tuple[int, int], damped: Tensor, order: list[int]
+) -> tuple[Tensor, float]:
+    """The same loop with a scale and a zero for every weight; also the loss that GPTQ libraries print, Σ e²."""
+    w, codes, loss = weight.clone(), torch.zeros_like(weight), 0.0
+    for step, column in enumerate(order):
+        left = order[step:]
+        inverse = torch.linalg.inv(damped[left][:, left])
+        s, z = scale[:, column], zero[:, column]
+        codes[:, column] = torch.clamp(torch.round(w[:, column] / s) + z, *limits)
+        error = w[:, column] - (codes[:, column] - z) * s
+        loss += float((error**2).sum() / inverse[0, 0])
+        w[:, left] -= error[:, None] * inverse[0] / inverse[0, 0]
+    return codes, loss
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 24)),
+    bits=st.integers(2, 8),
+    granularity=st.sampled_from(["tensor", "channel", "group:5", "group:8"]),
+    symmetric=st.booleans(),
+    block_size=st.integers(1, 30),
+    act_order=st.booleans(),
+    damping=st.sampled_from(GRID),
+)
+def test_codes_equal_the_naive_loop_on_every_grid(
+    seed: int, shape: tuple[int, int], bits: int, granularity: str, symmetric: bool, block_size: int, act_order: bool,
+    damping: float,
+) -> None:  # fmt: skip
+    weight = randn(*shape, seed=seed)
+    hessian = correlated_hessian(shape[1], 3 * shape[1], seed)
+    scheme = QuantScheme(bits, "absmax", granularity, symmetric)
+    # A smaller scale than absmax: some weights are clipped, so that errors of more than half a step are fed forward.
+    grid = find_grid(Slot("w", shape, False, 0, 0), 0.7 * weight, scheme)
+    order = sorted(range(shape[1]), key=lambda i: -float(hessian[i, i])) if act_order else list(range(shape[1]))
+    damped = hessian + damping * hessian.diagonal().mean() * torch.eye(shape[1], dtype=torch.float64)
+    scale = full(grid.scale.double(), scheme.group, weight)
+    zero = torch.zeros(shape).double() if grid.zero is None else full(grid.zero, scheme.group, weight)
+    codes, loss = naive_on_any_grid(weight, scale, zero, (scheme.low, scheme.high), damped, order)
+    problem = Problem(weight, grid)
+    found = solve(problem, hessian, dampings=(damping,), block_size=block_size, act_order=act_order).codes.double()
+    assert torch.equal(found, codes)
+    delta = (found - zero) * scale - weight
+    assert float(torch.trace(delta @ damped @ delta.T)) == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+def test_float32_agrees_with_the_naive_loop_in_float64(act_order: bool) -> None:
+    """A code may fall on the other side of a tie, and its error moves the codes after it."""
+    weight, hessian = randn(48, 96, seed=3), correlated_hessian(96, 400, seed=4)
+    grid = find_grid(Slot("w", (48, 96), False, 0, 0), weight, QuantScheme(3, "exact", "channel"))
+    order = sorted(range(96), key=lambda i: -float(hessian[i, i])) if act_order else list(range(96))
+    single = Problem(weight.float(), grid)
+    for damping in GRID:
+        expected = naive(weight, grid.scale.double(), hessian, 3, damping, order).float()
+        found = solve(single, hessian.float(), dampings=(damping,), act_order=act_order).codes.float()
+        assert float((found == expected).double().mean()) >= 0.999
+        ours, reference = (layer_error(grid.decode(codes) - single.weight, hessian) for codes in (found, expected))
+        assert ours == pytest.approx(reference, rel=1e-3)
+
+
 @pytest.mark.parametrize("chunk_bytes", [1, 3 * 8 * 20 * (5 * 20 + 3 * 9), 2**29])
 def test_the_best_damping_by_undamped_error_wins(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gptq_solver, "_CHUNK_BYTES", chunk_bytes)
     winners = set()
     scale = torch.linspace(0.1, 1.5, 9, dtype=torch.float64)[:, None]  # a row's error counts with its scale squared
     for seed in range(4):
-        hessian, problem = correlated_hessian(20, 60, seed), Problem(randn(9, 20, seed=seed + 7), scale)
+        hessian, problem = correlated_hessian(20, 60, seed), Problem(randn(9, 20, seed=seed + 7), Grid(scale, -3, 3))
         single = {d: naive(problem.weight, scale, hessian, 3, d, list(range(20))) for d in GRID}
         best = min(GRID, key=lambda d: squared_error(single[d], problem, hessian))
         found = solve(problem, hessian)
@@ -138,7 +211,7 @@ def test_inverse_factor_is_the_upper_cholesky_of_the_inverse() -> None:
 
 
 def test_singular_hessians_are_rejected_candidates() -> None:
-    problem = Problem(randn(3, 2), torch.full((1, 1), 0.4, dtype=torch.float64))
+    problem = Problem(randn(3, 2), Grid(torch.full((1, 1), 0.4, dtype=torch.float64), -3, 3))
     singular = torch.full((2, 2), 4.0, dtype=torch.float64)  # whose root is exact, so the second pivot is 0
     assert solve(problem, singular, dampings=(0.0, 0.1)).rejected == (0.0,)
     with pytest.raises(NoCandidateError, match="no damping in 0 "):
@@ -151,19 +224,20 @@ def test_dead_columns_become_zero_and_move_no_other() -> None:
     weight, live = randn(6, 10), [0, 1, 2, 4, 5, 6, 8, 9]
     hessian = torch.zeros(10, 10, dtype=torch.float64)
     hessian[torch.tensor(live)[:, None], torch.tensor(live)] = correlated_hessian(8, 30)
-    scale = torch.full((1, 1), 0.4, dtype=torch.float64)
+    grid = Grid(torch.full((1, 1), 0.4, dtype=torch.float64), -3, 3)
     for act_order in (False, True):
-        assert not solve(Problem(weight, scale), hessian, act_order=act_order).codes[:, [3, 7]].any()
+        assert not solve(Problem(weight, grid), hessian, act_order=act_order).codes[:, [3, 7]].any()
         # mean(diag H) counts the dead ones too, as in the original: codes are comparable without damping only
-        alone = solve(Problem(weight[:, live], scale), correlated_hessian(8, 30), dampings=(0.0,), act_order=act_order)
-        undamped = solve(Problem(weight, scale), hessian, dampings=(0.0,), act_order=act_order)
+        alone = solve(Problem(weight[:, live], grid), correlated_hessian(8, 30), dampings=(0.0,), act_order=act_order)
+        undamped = solve(Problem(weight, grid), hessian, dampings=(0.0,), act_order=act_order)
         assert torch.equal(undamped.codes[:, live], alone.codes)
 
 
 @ALL
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
-def test_infinite_damping_is_rtn(make: Callable[[], nn.Module], granularity: str) -> None:
-    model, space, start = prepared(make, granularity=granularity)
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group:7"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_infinite_damping_is_rtn(make: Callable[[], nn.Module], granularity: str, symmetric: bool) -> None:
+    model, space, start = prepared(make, scale="absmax", granularity=granularity, symmetric=symmetric)
     point = gptq(model, space, start, tiny.windows(3), GPTQOptions(dampings=(1e12,)))
     assert same(codes_of(point), codes_of(start))
     assert all(torch.equal(point.parts[s.name].scale, start.parts[s.name].scale) for s in space)

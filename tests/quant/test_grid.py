@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from quant.errors import UsageError
-from quant.grid import GridTensor, QuantScheme, channel_view, encode, fake_quantize, quantize
+from quant.grid import Grid, GridTensor, QuantScheme, channel_view, fake_quantize, make_grid
 from quant.space import Slot
+
+
+def grid_of(scale: torch.Tensor, qmax: int) -> Grid:
+    return Grid(scale, -qmax, qmax)
 
 
 def nearest_codes(weight: torch.Tensor, scale: torch.Tensor, qmax: int) -> np.ndarray:
@@ -18,14 +22,23 @@ def nearest_codes(weight: torch.Tensor, scale: torch.Tensor, qmax: int) -> np.nd
 
 @pytest.mark.parametrize(("bits", "qmax"), [(2, 1), (3, 3), (4, 7), (6, 31), (8, 127)])
 def test_range_is_narrow_and_symmetric(bits: int, qmax: int) -> None:
-    assert QuantScheme(bits).qmax == qmax
-    codes = quantize(torch.tensor([[-1e9, 1e9]]), torch.tensor([[0.1]]), qmax).codes
+    assert (QuantScheme(bits).low, QuantScheme(bits).high) == (-qmax, qmax)
+    codes = grid_of(torch.tensor([[0.1]]), qmax).quantize(torch.tensor([[-1e9, 1e9]])).codes
     assert codes.dtype == torch.int8
     assert codes.tolist() == [[-qmax, qmax]]
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"bits": 1}, {"bits": 9}, {"bits": 4, "scale": "mse"}, {"bits": 4, "granularity": "row"}]
+    "wrong",
+    [
+        {"bits": 1},
+        {"bits": 9},
+        {"bits": 4, "scale": "mse"},
+        {"bits": 4, "granularity": "row"},
+        {"bits": 4, "granularity": "group:0"},
+        {"bits": 4, "granularity": "group:"},
+        {"bits": 4, "symmetric": False},
+    ],
 )
 def test_unknown_scheme_is_refused(wrong: dict) -> None:
     with pytest.raises(UsageError, match="expected"):
@@ -35,6 +48,7 @@ def test_unknown_scheme_is_refused(wrong: dict) -> None:
 def test_scheme_has_a_readable_name() -> None:
     assert str(QuantScheme(4)) == "int4-exact"
     assert str(QuantScheme(2, "absmax", "channel")) == "int2-absmax-per-channel"
+    assert str(QuantScheme(4, "absmax", "group:128", False)) == "int4-absmax-per-group128-asymmetric"
 
 
 @pytest.mark.parametrize("qmax", [1, 3, 7, 127])
@@ -43,25 +57,26 @@ def test_codes_are_the_nearest(qmax: int, shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(qmax)
     weight = torch.randn(20, 30, generator=generator)
     scale = torch.rand(shape, generator=generator) * 2 / qmax + 0.1 / qmax
-    part = quantize(weight, scale, qmax)
+    part = grid_of(scale, qmax).quantize(weight)
     np.testing.assert_array_equal(part.codes.numpy(), nearest_codes(weight, scale, qmax))
-    assert torch.equal(fake_quantize(weight, scale, qmax), part.dequantize())
+    assert torch.equal(fake_quantize(weight, grid_of(scale, qmax)), part.dequantize())
 
 
 def test_ties_go_to_even() -> None:
     ties = torch.tensor([[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]])
-    assert encode(ties, torch.ones(1, 1), 7).tolist() == [[-2.0, -2.0, 0.0, 0.0, 2.0, 2.0]]
+    assert grid_of(torch.ones(1, 1), 7).encode(ties).tolist() == [[-2.0, -2.0, 0.0, 0.0, 2.0, 2.0]]
 
 
 def test_encode_leaves_its_argument_alone() -> None:
     weight = torch.tensor([[0.3, 9.0]])
-    encode(weight, torch.ones(1, 1), 1)
-    fake_quantize(weight, torch.ones(1, 1), 1)
+    grid = grid_of(torch.ones(1, 1), 1)
+    grid.encode(weight)
+    fake_quantize(weight, grid)
     assert torch.equal(weight, torch.tensor([[0.3, 9.0]]))
 
 
 def test_dequantized_is_codes_times_scale() -> None:
-    part = GridTensor(torch.tensor([[1, -3], [0, 7]], dtype=torch.int8), torch.tensor([[0.5], [0.25]]))
+    part = GridTensor(torch.tensor([[1, -3], [0, 7]], dtype=torch.int8), grid_of(torch.tensor([[0.5], [0.25]]), 7))
     assert part.dequantize().tolist() == [[0.5, -1.5], [0.0, 1.75]]
 
 
@@ -71,7 +86,7 @@ def test_identity_gradient_passes_every_weight(qmax: int) -> None:
     weight = torch.linspace(-3 * qmax, 3 * qmax, 6 * qmax + 1)[None].requires_grad_()
     scale = torch.ones(1, 1, requires_grad=True)
     upstream = torch.arange(1.0, weight.numel() + 1)[None]
-    fake_quantize(weight, scale, qmax, "identity").backward(upstream)
+    fake_quantize(weight, grid_of(scale, qmax), "identity").backward(upstream)
     assert weight.grad is not None
     assert torch.equal(weight.grad, upstream)
     assert scale.grad is None
@@ -85,7 +100,7 @@ def test_masked_gradient_is_torchs_own(qmax: int) -> None:
     values = torch.cat([edges, -edges, random])[None]
     upstream = torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
     ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
-    mine = fake_quantize(ours, torch.full((1, 1), scale), qmax, "masked")
+    mine = fake_quantize(ours, grid_of(torch.full((1, 1), scale), qmax), "masked")
     reference = torch.fake_quantize_per_tensor_affine(theirs, scale, 0, -qmax, qmax)
     assert torch.equal(mine, reference)
     mine.backward(upstream)
@@ -106,5 +121,57 @@ def test_channel_view_puts_outputs_first() -> None:
 def test_rounding_error_is_at_most_half_a_step_inside_the_range() -> None:
     weight = torch.rand(50, 50, generator=torch.Generator().manual_seed(2)) * 2 - 1
     scale = torch.tensor([[1 / 7]])
-    assert float((fake_quantize(weight, scale, 7) - weight).abs().max()) <= (1 / 14) * (1 + 1e-6)
-    assert not math.isnan(float(fake_quantize(weight, scale, 7).sum()))
+    assert float((fake_quantize(weight, grid_of(scale, 7)) - weight).abs().max()) <= (1 / 14) * (1 + 1e-6)
+    assert not math.isnan(float(fake_quantize(weight, grid_of(scale, 7)).sum()))
+
+
+LINEAR, CONV1D = Slot("a", (3, 10), False, 0, 0), Slot("b", (10, 3), True, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "shape"), [("tensor", (1, 1)), ("channel", (3, 1)), ("group:4", (3, 3)), ("group:10", (3, 1))]
+)
+def test_shape_of_the_scales(granularity: str, shape: tuple[int, int]) -> None:
+    scheme = QuantScheme(4, granularity=granularity)
+    assert scheme.scale_shape(LINEAR) == shape
+    assert scheme.scale_shape(CONV1D) == shape[::-1]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_groups_run_along_the_inputs_and_the_last_may_be_short(symmetric: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scheme = QuantScheme(4, "absmax", "group:4", symmetric)
+    weight, scale = torch.randn(3, 10, generator=generator), torch.rand(3, 3, generator=generator) / 3
+    zero = None if symmetric else torch.randint(-3, 4, (3, 3), generator=generator).float()
+    part = make_grid(LINEAR, scheme, scale, zero).quantize(weight)
+    for row in range(3):
+        for column in range(10):
+            s, z = scale[row, column // 4], 0 if zero is None else zero[row, column // 4]
+            code = torch.clamp(torch.round(weight[row, column] / s) + z, scheme.low, scheme.high)
+            assert part.codes[row, column] == code
+            assert part.dequantize()[row, column] == (code - z) * s
+    transposed = make_grid(CONV1D, scheme, scale.T.contiguous(), None if zero is None else zero.T.contiguous())
+    turned = transposed.quantize(weight.T.contiguous())
+    assert torch.equal(turned.codes.T, part.codes)
+    assert torch.equal(turned.dequantize().T, part.dequantize())
+    assert torch.equal(transposed.channel_view(CONV1D).encode(weight), part.codes.float())
+    assert torch.equal(fake_quantize(weight, part.grid), part.dequantize())
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_asymmetric_codes_values_and_masked_gradient_are_torchs_own(bits: int) -> None:
+    scheme = QuantScheme(bits, "absmax", "channel", symmetric=False)
+    generator = torch.Generator().manual_seed(bits)
+    scale, zero = torch.tensor([0.25, 0.5, 2.0]), torch.randint(scheme.low, scheme.high, (3,), generator=generator)
+    values = torch.randn(3, 200, generator=generator) * 2**bits * scale[:, None]
+    upstream = torch.randn(3, 200, generator=generator)
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    grid = make_grid(Slot("a", (3, 200), False, 0, 0), scheme, scale[:, None], zero[:, None].float())
+    mine = fake_quantize(ours, grid, "masked")
+    reference = torch.fake_quantize_per_channel_affine(theirs, scale, zero.int(), 0, scheme.low, scheme.high)
+    assert torch.equal(mine, reference)
+    mine.backward(upstream)
+    reference.backward(upstream)
+    assert ours.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+    assert 0 < int((ours.grad == 0).sum()) < values.numel()

@@ -127,7 +127,7 @@ class Recorded:
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
         part = self.start.parts[slot.name]
         assert isinstance(part, GridTensor)
-        return fake_quantize(master, part.scale, 1, self.ste)
+        return fake_quantize(master, part.grid, self.ste)
 
     def kept(self, slot: Slot, master: Tensor) -> Tensor:
         return master.clone()

@@ -4,9 +4,9 @@ import torch
 
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import QuantScheme, quantize
+from quant.grid import Grid, QuantScheme
 from quant.rtn import rtn
-from quant.scale import absmax_scale, exact_scale, find_scale, histogram_scale
+from quant.scale import absmax_scale, exact_scale, find_grid, histogram_scale
 from quant.space import Slot, WeightSpace, distance
 from tests.tiny import ARCHITECTURES
 
@@ -97,7 +97,9 @@ def test_how_far_the_observers_are_from_the_optimum_on_a_gaussian(
     weight = torch.from_numpy(draw("gaussian", 1_000_000)).reshape(1000, 1000)
     slot = Slot("w", (1000, 1000), False, 0, 0)
     for bits, expected in ratios.items():
-        ratio = float(find_scale(slot, weight, QuantScheme(bits, kind)) / find_scale(slot, weight, QuantScheme(bits)))
+        ratio = float(
+            find_grid(slot, weight, QuantScheme(bits, kind)).scale / find_grid(slot, weight, QuantScheme(bits)).scale
+        )
         assert ratio == pytest.approx(expected, rel=tolerance)
 
 
@@ -105,11 +107,11 @@ def test_how_far_the_observers_are_from_the_optimum_on_a_gaussian(
 def test_channels_of_conv1d_are_those_of_the_transposed_linear(kind: str) -> None:
     weight = torch.from_numpy(draw("heavy", 12 * 40)).reshape(12, 40)
     scheme = QuantScheme(4, kind, "channel")
-    linear = find_scale(Slot("w", (12, 40), False, 0, 0), weight, scheme)
-    conv1d = find_scale(Slot("w", (40, 12), True, 0, 0), weight.T.contiguous(), scheme)
+    linear = find_grid(Slot("w", (12, 40), False, 0, 0), weight, scheme).scale
+    conv1d = find_grid(Slot("w", (40, 12), True, 0, 0), weight.T.contiguous(), scheme).scale
     assert linear.shape == (12, 1)
     assert torch.equal(linear.T, conv1d)
-    alone = find_scale(Slot("w", (1, 40), False, 0, 0), weight[5:6], QuantScheme(4, kind))
+    alone = find_grid(Slot("w", (1, 40), False, 0, 0), weight[5:6], QuantScheme(4, kind)).scale
     assert float(linear[5, 0]) == float(alone)
     assert len(set(linear.flatten().tolist())) == 12
 
@@ -119,7 +121,7 @@ def test_absmax_clips_nothing_and_uses_the_whole_range(bits: int) -> None:
     weight, qmax = draw("heavy"), 2 ** (bits - 1) - 1
     scale = absmax_scale(weight, qmax)
     assert float(np.abs(weight).max()) <= scale * qmax * (1 + 1e-6)
-    codes = quantize(torch.from_numpy(weight), torch.tensor(scale), qmax).codes
+    codes = Grid(torch.tensor(scale), -qmax, qmax).quantize(torch.from_numpy(weight)).codes
     assert int(codes.abs().max()) == qmax
     assert float(np.abs(codes.numpy() * scale - weight).max()) <= scale / 2 * (1 + 1e-6)
 
@@ -128,9 +130,9 @@ def test_absmax_clips_nothing_and_uses_the_whole_range(bits: int) -> None:
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_a_tensor_of_zeros_gets_a_positive_scale_and_zero_codes(kind: str, granularity: str) -> None:
     weight = torch.zeros(4, 6)
-    scale = find_scale(Slot("w", (4, 6), False, 0, 0), weight, QuantScheme(2, kind, granularity))
+    scale = find_grid(Slot("w", (4, 6), False, 0, 0), weight, QuantScheme(2, kind, granularity)).scale
     assert bool((scale > 0).all())
-    part = quantize(weight, scale, 1)
+    part = Grid(scale, -1, 1).quantize(weight)
     assert int(part.codes.abs().sum()) == 0
     assert torch.equal(part.dequantize(), weight)
 
@@ -141,12 +143,45 @@ def test_weights_that_are_not_finite_are_refused_by_name(kind: str, value: float
     weight = torch.ones(4, 6)
     weight[2, 3] = value
     with pytest.raises(PointError, match=r"layers\.3\.up\.weight"):
-        find_scale(Slot("layers.3.up.weight", (4, 6), False, 0, 0), weight, QuantScheme(4, kind))
+        find_grid(Slot("layers.3.up.weight", (4, 6), False, 0, 0), weight, QuantScheme(4, kind))
 
 
 def test_half_precision_weights_are_searched_in_float32() -> None:
     weight = torch.from_numpy(draw("gaussian", 600)).reshape(20, 30).bfloat16()
     slot = Slot("w", (20, 30), False, 0, 0)
-    scale = find_scale(slot, weight, QuantScheme(4))
+    scale = find_grid(slot, weight, QuantScheme(4)).scale
     assert scale.dtype == torch.float32
-    assert torch.equal(scale, find_scale(slot, weight.float(), QuantScheme(4)))
+    assert torch.equal(scale, find_grid(slot, weight.float(), QuantScheme(4)).scale)
+
+
+@pytest.mark.parametrize("kind", SCALES)
+def test_a_groups_scale_is_that_of_the_group_alone(kind: str) -> None:
+    weight = torch.from_numpy(draw("heavy", 6 * 40)).reshape(6, 40)
+    scheme = QuantScheme(4, kind, "group:16")
+    linear = find_grid(Slot("w", (6, 40), False, 0, 0), weight, scheme).scale
+    conv1d = find_grid(Slot("w", (40, 6), True, 0, 0), weight.T.contiguous(), scheme).scale
+    assert torch.equal(linear, conv1d.T)
+    for group, part in enumerate((weight[:, :16], weight[:, 16:32], weight[:, 32:])):
+        slot = Slot("w", (6, part.shape[1]), False, 0, 0)
+        alone = find_grid(slot, part, QuantScheme(4, kind, "channel")).scale
+        assert torch.equal(linear[:, group], alone[:, 0])
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group:16"])
+def test_an_asymmetric_grid_spans_least_to_greatest(bits: int, granularity: str) -> None:
+    """The formulas of GPTQ's quantizer, where codes begin at 0: xmin ≤ 0 ≤ xmax, zero = round(−xmin / scale)."""
+    weight = torch.from_numpy(draw("shifted", 6 * 40)).reshape(6, 40)
+    grid = find_grid(Slot("w", (6, 40), False, 0, 0), weight, QuantScheme(bits, "absmax", granularity, False))
+    size = {"tensor": 240, "channel": 40, "group:16": 16}[granularity]
+    pieces = [weight.reshape(1, -1)] if size == 240 else list(weight.split(size, dim=1))
+    for group, piece in enumerate(pieces):
+        for row, values in enumerate(piece.double()):
+            least, greatest = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+            scale = (greatest - least) / (2**bits - 1)
+            assert float(grid.scale[row, group]) == pytest.approx(scale, rel=1e-6)
+            assert grid.zero is not None
+            assert int(grid.zero[row, group]) + 2 ** (bits - 1) == round(-least / scale)
+    error = (grid.quantize(weight).dequantize() - weight).abs()
+    assert float((error / grid.nearest(weight).sub(weight).abs().max()).max()) <= 1
+    assert float(error.max()) <= float(grid.scale.max()) * (1 + 1e-6)  # half a step, and half for the zero's rounding
