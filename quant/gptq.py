@@ -21,11 +21,13 @@ from quant.errors import PointError, UsageError
 from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.grid import GridTensor, QuantScheme, channel_view
 from quant.hashing import token_hash
-from quant.layers import BlockStream, SharedHessian, layer_error
+from quant.layer_error import LayerHessians, layer_error
+from quant.layers import BlockStream, SharedHessian, walk
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
 
 Inputs = Literal["quantized", "fp"]
+Progress = Callable[[int, int], None]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class GPTQOptions:
     """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
     inputs: Inputs = "quantized"
     """Whether a block is calibrated on the outputs of quantized blocks (Frantar et al.) or of full-precision ones."""
+    true_sequential: bool = False
+    """Whether the matrices of a block are calibrated one input after the other, each on those before it quantized."""
     act_order: bool = False
     """Whether columns are rounded by decreasing diag(H) rather than as they are stored."""
     rtn_candidate: bool = False
@@ -52,6 +56,10 @@ class GPTQOptions:
             raise UsageError(f"expected a block size of at least 1, got {self.block_size}")
         if self.inputs not in get_args(Inputs):
             raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+        if self.true_sequential and self.inputs == "fp":
+            raise UsageError(
+                "expected inputs='quantized' with true_sequential, for full-precision inputs have no order"
+            )
 
 
 PAPER = GPTQOptions()
@@ -83,7 +91,8 @@ def gptq(
     options: GPTQOptions = PAPER,
     *,
     center: Center | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    hessians: LayerHessians | None = None,
+    progress: Progress | None = None,
 ) -> WeightPoint:
     """The GPTQ point on RTN's grid.
 
@@ -94,34 +103,52 @@ def gptq(
         windows: (n, L) token ids to calibrate on.
         options: The method's own.
         center: The pristine copy of ``w``, if one has been made.
+        hessians: Those of ``windows`` on full-precision inputs, if they have been collected, for ``inputs="fp"``.
         progress: Called with the blocks done and their number after every block.
 
     Returns:
         Point ``gptq`` with one ``LayerRecord`` per matrix in its provenance.
 
     Raises:
-        UsageError: if ``windows`` are not (n, L).
+        UsageError: if ``windows`` are not (n, L), or ``hessians`` are not theirs.
         PointError: if ``rtn`` is not on a grid, or a matrix cannot be solved at any damping.
     """
     if rtn.scheme is None:
         raise PointError(f"expected a point on a grid for GPTQ's scales, got {rtn.name}")
+    if hessians is not None and (options.inputs, token_hash(windows)) != ("fp", hessians.tokens):
+        raise UsageError("expected collected Hessians of the same windows, with inputs='fp'")
     parts: dict[str, GridTensor] = {}
     records: dict[str, LayerRecord] = {}
     with preserved(model, space, center) as pristine, torch.no_grad():
-        stream = BlockStream(model, windows)
-        for index in range(len(stream.blocks)):
-            slots = [slot for slot in space if slot.block == index]
-            for shared in stream.hessians(index, slots, advance=options.inputs == "fp"):
-                for slot, part, record in _solve_shared(shared, pristine, rtn, options):
-                    parts[slot.name], records[slot.name] = part, record
-            if options.inputs == "quantized":
-                for slot in slots:
-                    model.get_parameter(slot.name).copy_(parts[slot.name].dequantize())
-                stream.advance(index)
-            if progress:
-                progress(index + 1, len(stream.blocks))
+        if options.inputs == "fp":
+            calibration = iter(hessians.shared) if hessians else walk(model, space, windows)
+        else:
+            calibration = _quantized_walk(model, space, windows, options.true_sequential)
+        for shared in calibration:
+            for slot, part, record in _solve_shared(shared, pristine, rtn, options):
+                parts[slot.name], records[slot.name] = part, record
+                if options.inputs == "quantized":
+                    model.get_parameter(slot.name).copy_(part.dequantize())
+            block = shared.slots[0].block
+            if progress and all(slot.name in parts for slot in space if slot.block == block):
+                progress(block + 1, space.slots[-1].block + 1)
     ordered = {slot.name: parts[slot.name] for slot in space}
     return WeightPoint("gptq", rtn.scheme, ordered, _provenance(rtn.scheme, windows, options, records))
+
+
+def _quantized_walk(
+    model: nn.Module, space: WeightSpace, windows: Tensor, true_sequential: bool
+) -> Iterator[SharedHessian]:
+    """Hessians in the order of the stack, for a caller that writes quantized weights as it gets them."""
+    stream = BlockStream(model, windows)
+    for index in range(len(stream.blocks)):
+        slots = [slot for slot in space if slot.block == index]
+        while slots:
+            hessians = stream.hessians(index, slots, advance=False)
+            done = hessians[:1] if true_sequential else hessians
+            yield from done
+            slots = [slot for slot in slots if not any(slot in shared.slots for shared in done)]
+        stream.advance(index)
 
 
 def _solve_shared(

@@ -1,17 +1,15 @@
-"""The decoder stack, one block at a time: inputs of its matrices, their Hessians, layer-wise errors.
+"""The decoder stack, one block at a time: the inputs of its matrices and their Hessians.
 
 Only the hidden states of all windows, between two blocks, and the Hessians of one block are ever held. One window is
 one forward pass, as in ``quant.nll``, so that nothing depends on how windows were batched.
 
-Constants, for a matrix W (out, in) that reads x over n tokens::
-
-    H = 2/n Σ x xᵀ                                the Hessian of the layer's squared error, per row of W
-    error = 1/n Σ ‖ΔW x‖² = ½ tr(ΔW H ΔWᵀ)        squared output error per token, summed over the outputs
+The Hessian of a matrix W (out, in) that reads x over n tokens is ``H = 2/n Σ x xᵀ``, that of its squared output error
+per token, for each row of W.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +20,7 @@ from torch import Tensor, nn
 
 from quant.architecture import decoder_blocks
 from quant.errors import CheckpointError, PointError, UsageError
-from quant.grid import channel_view
-from quant.space import Slot, Vector, WeightSpace
+from quant.space import Slot, WeightSpace
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -88,6 +85,9 @@ class BlockStream:
             slots: Matrices of that block.
             advance: Whether to replace ``states`` by the block's outputs.
 
+        Returns:
+            One for each input, in the order in which the block reads them.
+
         Raises:
             PointError: if a matrix was not used, so that there is nothing to calibrate it on.
         """
@@ -136,61 +136,36 @@ class _GramMatrices:
 
     def hessians(self, slots: Sequence[Slot]) -> list[SharedHessian]:
         self._inputs.clear()
-        groups: dict[Slot, list[Slot]] = {}
         for slot in slots:
             if slot not in self._leader:
                 raise PointError(f"expected calibration tokens to reach {slot.name}, none did; add windows")
-            groups.setdefault(self._leader[slot], []).append(slot)
         return [
-            SharedHessian(tuple(members), self._sums.pop(leader).mul_(2 / self._tokens[leader]))
-            for leader, members in groups.items()
+            SharedHessian(
+                tuple(slot for slot in slots if self._leader[slot] == leader),
+                self._sums.pop(leader).mul_(2 / self._tokens[leader]),
+            )
+            for leader in dict.fromkeys(self._leader.values())
         ]
 
 
-def layer_error(delta_w: Tensor, hessian: Tensor) -> float:
-    """1/n Σ ‖ΔW x‖², the squared output error per token, in float64.
+def walk(model: nn.Module, space: WeightSpace, windows: Tensor) -> Iterator[SharedHessian]:
+    """The Hessians of all matrices, block after block, on the inputs that the model's present weights give them.
+
+    The model is read, never written; it is in eval mode until the walk ends.
 
     Args:
-        delta_w: Q(W) − W, (out, in).
-        hessian: 2/n Σ x xᵀ, (in, in), undamped.
-    """
-    delta = delta_w.double()
-    return 0.5 * float(((delta @ hessian.double()) * delta).sum())
-
-
-def layer_errors(model: nn.Module, space: WeightSpace, point: Vector, windows: Tensor) -> dict[str, float]:
-    """Layer-wise error ‖Q(W_l)x_l − W_l x_l‖²/n of a point (Xu et al. 2024, eq. 3 and Figure 1, lower row).
-
-    The inputs x_l are the full-precision model's. The model is read, never written.
-
-    Args:
-        model: Holds the pretrained weights W.
+        model: A transformers causal LM.
         space: Its weight space.
-        point: The weights Q(W).
         windows: (n, L) token ids.
 
-    Returns:
-        Squared output error per token, summed over outputs, by the slot's name.
+    Raises:
+        UsageError: if ``windows`` are not (n, L).
+        PointError: if a matrix is not used.
     """
-    return all_layer_errors(model, space, {"point": point}, windows)["point"]
-
-
-@torch.no_grad()
-def all_layer_errors(
-    model: nn.Module, space: WeightSpace, points: Mapping[str, Vector], windows: Tensor
-) -> dict[str, dict[str, float]]:
-    """``layer_errors`` of several points, by their keys: the Hessians, which cost nearly everything, are shared."""
-    errors: dict[str, dict[str, float]] = {key: {} for key in points}
     with _evaluating(model):
         stream = BlockStream(model, windows)
         for index in range(len(stream.blocks)):
-            for shared in stream.hessians(index, [s for s in space if s.block == index], advance=True):
-                for slot in shared.slots:
-                    weight = model.get_parameter(slot.name)
-                    for key, point in points.items():
-                        delta = point.tensor(slot).to(weight.device) - weight.to(shared.hessian.dtype)
-                        errors[key][slot.name] = layer_error(channel_view(slot, delta), shared.hessian)
-    return errors
+            yield from stream.hessians(index, [slot for slot in space if slot.block == index], advance=True)
 
 
 class _BlockReached(Exception):  # noqa: N818 - a signal, not an error

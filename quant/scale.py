@@ -13,7 +13,6 @@ groups are usually given ``absmax``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -65,7 +64,7 @@ def _symmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
     if scheme.scale == "absmax":
         scale = rows.abs().amax(1).double() / scheme.high
     else:
-        search = _search(scheme)
+        search = exact_scale if scheme.scale == "exact" else partial(histogram_scale, cells=_cells(scheme))
         scale = torch.tensor([search(row.numpy(), scheme.high) for row in rows], dtype=torch.float64)
     return scale.clamp(min=_EPS).float(), torch.zeros(len(rows))
 
@@ -80,21 +79,9 @@ def _asymmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
     return scale, (-least / scale).round() + scheme.low
 
 
-def _search(scheme: QuantScheme) -> Callable[[NDArray[np.float32], int], float]:
-    match scheme.scale:
-        case "exact":
-            return exact_scale
-        case "absmax":
-            return absmax_scale
-        case "histogram":
-            return partial(histogram_scale, cells=2**scheme.bits)
-        case "histogram-torch":
-            return partial(histogram_scale, cells=256)
-
-
-def absmax_scale(weight: NDArray[np.float32], qmax: int) -> float:
-    """The smallest scale that clips nothing."""
-    return float(np.abs(weight).max()) / qmax
+def _cells(scheme: QuantScheme) -> int:
+    """Cells of the quantizer in the observer's error model."""
+    return 256 if scheme.scale == "histogram-torch" else 2**scheme.bits
 
 
 def exact_scale(weight: NDArray[np.float32], qmax: int) -> float:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from quant import gptq_solver
-from quant.center import Center
+from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import GPTQOptions, gptq
 from quant.gptq_solver import NoCandidateError, Problem, Solution
-from quant.grid import Grid, GridTensor, QuantScheme
-from quant.layers import layer_error, layer_errors
+from quant.grid import Grid, GridTensor, QuantScheme, channel_view
+from quant.layer_error import LayerHessians, layer_error, layer_errors
+from quant.layers import walk
 from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.scale import find_grid
@@ -388,7 +389,49 @@ def test_fp_errors_are_the_layer_errors() -> None:
     model, space, start = prepared(tiny.opt_350m)
     point = gptq(model, space, start, tiny.windows(4), GPTQOptions(inputs="fp"))
     recorded = {name: record["error"] for name, record in point.provenance["layers"].items()}
-    assert recorded == pytest.approx(layer_errors(model, space, point, tiny.windows(4)), rel=1e-5)
+    assert recorded == pytest.approx(
+        layer_errors(Center.of(model, space), {"": point}, walk(model, space, tiny.windows(4)))[""], rel=1e-5
+    )
+
+
+def test_collected_hessians_give_the_same_point() -> None:
+    model, space, start = prepared(tiny.llama)
+    options = GPTQOptions(inputs="fp")
+    collected = LayerHessians.collect(model, space, tiny.windows(4))
+    kept = [shared.hessian.clone() for shared in collected.shared]
+    point = gptq(model, space, start, tiny.windows(4), options, hessians=collected)
+    streamed = gptq(model, space, start, tiny.windows(4), options)
+    assert same(codes_of(point), codes_of(streamed))
+    assert point.provenance == streamed.provenance
+    assert all(torch.equal(shared.hessian, old) for shared, old in zip(collected.shared, kept, strict=True))
+    for windows, other in ((tiny.windows(5), options), (tiny.windows(4), GPTQOptions())):
+        with pytest.raises(UsageError, match="expected collected Hessians of the same windows, with inputs='fp'"):
+            gptq(model, space, start, windows, other, hessians=collected)
+
+
+@ALL
+def test_true_sequential_calibrates_on_what_is_quantized_already(make: Callable[[], nn.Module]) -> None:
+    """The recorded errors are those of the inputs with every earlier matrix quantized, and no later one."""
+    model, space, start = prepared(make)
+    center = Center.of(model, space)
+    point = gptq(model, space, start, tiny.windows(3), GPTQOptions(true_sequential=True))
+    together = gptq(model, space, start, tiny.windows(3))
+    first = [s for s in space if "attn" in s.name and s.block == 0 and "out" not in s.name and ".c_proj" not in s.name]
+    groups = [shared.slots for shared in walk(model, space, tiny.windows(3))]
+    for index, slots in enumerate(groups):
+        with preserved(model, space, center), torch.no_grad():
+            for slot in (slot for earlier in groups[:index] for slot in earlier):
+                model.get_parameter(slot.name).copy_(point.tensor(slot))
+            hessian = list(walk(model, space, tiny.windows(3)))[index].hessian
+        for slot in slots:
+            delta = channel_view(slot, point.tensor(slot) - center.tensor(slot))
+            assert point.provenance["layers"][slot.name]["error"] == pytest.approx(
+                layer_error(delta, hessian), rel=1e-4
+            )
+    assert torch.equal(codes_of(point)[first[0].name], codes_of(together)[first[0].name])
+    assert not same(codes_of(point), codes_of(together))
+    with pytest.raises(UsageError, match="true_sequential"):
+        GPTQOptions(true_sequential=True, inputs="fp")
 
 
 def test_rtn_as_a_candidate() -> None:

@@ -8,12 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.grid import QuantScheme
-from quant.layers import BlockStream, all_layer_errors, layer_error, layer_errors
-from quant.point import WeightPoint
-from quant.rtn import rtn
+from quant.layers import BlockStream, walk
 from quant.space import WeightSpace
 from tests import tiny
 
@@ -121,50 +117,28 @@ def test_hessians_are_accumulated_in_float32_or_better(dtype: str, accumulated: 
     assert {g.hessian.dtype for g in groups} == {getattr(torch, accumulated)}
 
 
-def test_layer_error_by_hand() -> None:
-    """One token x = (1, 2), ΔW = diag(3, 1): ΔWx = (3, 2), squared norm 13."""
-    x, delta = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 0.0], [0.0, 1.0]])
-    assert layer_error(delta, 2 * torch.outer(x, x)) == pytest.approx(13)
-
-
-@ALL
-def test_layer_errors_equal_the_outputs_differences(make: Callable[[], nn.Module]) -> None:
-    model, windows = make(), tiny.windows(5)
-    space = WeightSpace.of(model)
-    center = Center.of(model, space)
-    points = {bits: rtn(space, center, QuantScheme(bits)) for bits in (2, 4)}
-    with recorded_inputs(model, space) as inputs, torch.no_grad():
-        for window in windows:
-            model(input_ids=window[None])
-    found = all_layer_errors(model, space, {str(bits): point for bits, point in points.items()}, windows)
-    assert layer_errors(model, space, points[2], windows) == found["2"]
-    for bits, point in points.items():
-        for slot in space:
-            delta = (point.tensor(slot) - center.tensor(slot)).double()
-            x = torch.cat(inputs[slot.name])  # (tokens, in)
-            outputs = x @ (delta if slot.transposed else delta.T)
-            assert found[str(bits)][slot.name] == pytest.approx(
-                float(outputs.square().sum()) / windows.numel(), rel=1e-4
-            )
-
-
-def test_layer_errors_of_w_itself_are_zero() -> None:
-    model = tiny.llama()
-    space = WeightSpace.of(model)
-    w = WeightPoint("w", None, dict(Center.of(model, space).weights))
-    assert set(layer_errors(model, space, w, tiny.windows(2)).values()) == {0.0}
-
-
 def test_dropout_is_off_and_modes_come_back() -> None:
     model = tiny.gpt2()
     space = WeightSpace.of(model)
-    point = rtn(space, Center.of(model, space), QuantScheme(3))
-    expected = layer_errors(model, space, point, tiny.windows(3))
+    expected = [shared.hessian for shared in walk(model, space, tiny.windows(3))]
     model.train()
     model.transformer.h[0].eval()
     modes = [m.training for m in model.modules()]
-    assert layer_errors(model, space, point, tiny.windows(3)) == expected
+    found = [shared.hessian for shared in walk(model, space, tiny.windows(3))]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     assert [m.training for m in model.modules()] == modes
+
+
+@ALL
+def test_inputs_come_in_the_order_in_which_a_block_reads_them(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    space = WeightSpace.of(model)
+    turned = BlockStream(model, tiny.windows(2)).hessians(0, [s for s in space if s.block == 0][::-1], advance=False)
+    names = ["".join(sorted(slot.name.split(".")[-2][0] for slot in shared.slots)) for shared in turned]
+    if make is tiny.gpt2:
+        assert [shared.slots[0].name.split(".")[-3] for shared in turned] == ["attn", "attn", "mlp", "mlp"]
+    else:
+        assert names == (["kqv", "o", "gu", "d"] if make is tiny.llama else ["kqv", "o", "f", "f"])
 
 
 def test_no_hook_stays() -> None:

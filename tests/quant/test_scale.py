@@ -6,7 +6,7 @@ from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, QuantScheme
 from quant.rtn import rtn
-from quant.scale import absmax_scale, exact_scale, find_grid, histogram_scale
+from quant.scale import exact_scale, find_grid, histogram_scale
 from quant.space import Slot, WeightSpace, distance
 from tests.tiny import ARCHITECTURES
 
@@ -117,13 +117,16 @@ def test_channels_of_conv1d_are_those_of_the_transposed_linear(kind: str) -> Non
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_absmax_clips_nothing_and_uses_the_whole_range(bits: int) -> None:
-    weight, qmax = draw("heavy"), 2 ** (bits - 1) - 1
-    scale = absmax_scale(weight, qmax)
-    assert float(np.abs(weight).max()) <= scale * qmax * (1 + 1e-6)
-    codes = Grid(torch.tensor(scale), -qmax, qmax).quantize(torch.from_numpy(weight)).codes
-    assert int(codes.abs().max()) == qmax
-    assert float(np.abs(codes.numpy() * scale - weight).max()) <= scale / 2 * (1 + 1e-6)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_absmax_clips_nothing_and_uses_the_whole_range(bits: int, sign: int) -> None:
+    weight, high = torch.from_numpy(draw("heavy")), 2 ** (bits - 1) - 1
+    weight[0] = sign * 2 * weight.abs().max()  # the largest is negative once, and positive once
+    part = find_grid(Slot("w", (1, 300), False, 0, 0), weight[None], QuantScheme(bits, "absmax")).quantize(weight[None])
+    assert float(weight.abs().max()) <= float(part.scale) * high * (1 + 1e-6)
+    assert int(part.codes[0, 0]) == sign * high
+    # Half a step, and the float32 rounding of the scale, of the quotient and of the product.
+    bound = float(part.scale) / 2 + 3 * 2**-24 * float(weight.abs().max())
+    assert float((part.dequantize() - weight).abs().max()) <= bound
 
 
 @pytest.mark.parametrize("kind", SCALES)
