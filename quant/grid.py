@@ -119,6 +119,10 @@ class Grid:
         """Round a matrix to the nearest points of the grid (RTN)."""
         return GridTensor(self.encode(weight.float()).to(torch.int8), self)
 
+    def steps(self, matrix: Tensor) -> Tensor:
+        """Distance of neighbouring grid points, broadcastable against a matrix."""
+        return self._spread(self.scale, matrix)
+
     def to(self, device: torch.device) -> Grid:
         """The same grid on a device."""
         zero = None if self.zero is None else self.zero.to(device)

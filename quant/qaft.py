@@ -20,7 +20,7 @@ from quant.errors import PointError
 from quant.grid import Grid, GridTensor, StraightThrough, fake_quantize
 from quant.hashing import tensor_bytes, token_hash
 from quant.point import WeightPoint
-from quant.space import Slot, WeightSpace
+from quant.space import Slot, Vector, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
 
 
@@ -39,12 +39,15 @@ def qaft(
     """Fine-tune with quantization in the forward pass, on the grid that RTN found.
 
     Float32 masters start at ``w``; the model computes with ``Q(master)``, whose gradient goes straight through to the
-    master; the scales stay RTN's. Epoch 0 is RTN itself, so on the validation windows the result is never worse.
+    master; the scales stay RTN's. Epoch 0 is the start itself, so on the validation windows the result is never worse.
+
+    From a GPTQ point the masters start at its weights, in the middle of their grid cells. Whether QAFT then comes back
+    to where it gets from RTN tests the claim about basins directly.
 
     Args:
         model: A transformers causal LM, holding ``w``; it is the same again afterwards.
         space: Its weight space.
-        start: ``w_RTN``, whose scales are used.
+        start: ``w_RTN``, or another point on a grid to start from, ``w_GPTQ``. Its scales are used.
         train: (n, L) token ids; one window is one step.
         validation: (m, L) token ids, which choose rate and epoch.
         options: Rates, epochs, estimator, seed.
@@ -54,27 +57,29 @@ def qaft(
         progress: Called after every step with the steps done and the steps in all; it jumps where a rate is given up.
 
     Returns:
-        Method ``qaft``. The provenance holds ``options``, the ``data``'s hashes, the ``curve`` (per rate and epoch the
-        validation NLL, and the mean training NLL while it was trained, null if not finite) and the ``chosen`` row.
+        Method ``qaft``, or ``qaft-from-gptq``. The provenance holds ``options``, the ``data``'s hashes, the ``curve``
+        (per rate and epoch the validation NLL, and the mean training NLL while it was trained, null if not finite) and
+        the ``chosen`` row.
 
     Raises:
-        PointError: if ``start`` is not RTN of this ``w``.
+        PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.
         CorpusError: if the windows are not (count, length) token ids.
         StoreError: if the state in ``folder`` cannot be read.
     """
     center = center or Center.of(model, space)
     if start.scheme is None:
         raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with quant.rtn")
-    form = _OnGrid(_rtn_grids(space, start, center), options.ste)
+    form = _OnGrid(_grids(space, start, center), options.ste)
+    method, masters = ("qaft", center) if start.method == "rtn" else (f"qaft-from-{start.method}", start)
     inputs = {
-        "method": "qaft",
+        "method": method,
         "scheme": str(start.scheme),
         "options": asdict(options),
         "start": start.fingerprint(space),
     }
-    result, record = _run(model, space, form, train, validation, options, inputs, center, folder, progress)
+    result, record = _run(model, space, form, train, validation, options, inputs, center, masters, folder, progress)
     parts = {name: GridTensor(codes, form.grids[name]) for name, codes in result.kept.items()}
-    return WeightPoint("qaft", start.scheme, parts, record)
+    return WeightPoint(method, start.scheme, parts, record)
 
 
 def finetune(
@@ -99,7 +104,7 @@ def finetune(
     center = center or Center.of(model, space)
     inputs: dict[str, Any] = {"method": "w_ft", "options": asdict(options)}
     del inputs["options"]["ste"]
-    result, record = _run(model, space, _Free(), train, validation, options, inputs, center, folder, progress)
+    result, record = _run(model, space, _Free(), train, validation, options, inputs, center, center, folder, progress)
     return WeightPoint("w_ft", None, result.kept, record)
 
 
@@ -128,8 +133,8 @@ class _Free:
         return master.clone()
 
 
-def _rtn_grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, Grid]:
-    """The grid of every slot, on the model's device, once it is certain that ``start`` is ``Q(w)``."""
+def _grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, Grid]:
+    """The grid of every slot, on the model's device, once it is certain that a start called RTN is ``Q(w)``."""
     grids: dict[str, Grid] = {}
     for slot in space:
         part, weight = start.parts.get(slot.name), center.tensor(slot)
@@ -138,7 +143,7 @@ def _rtn_grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[s
                 f"expected codes and scale of {slot.name} in {start.name}, found none; is it another model's?"
             )
         part = part.to(weight.device)
-        if not torch.equal(part.grid.quantize(weight).codes, part.codes):
+        if start.method == "rtn" and not torch.equal(part.grid.quantize(weight).codes, part.codes):
             raise PointError(f"expected {start.name} to be this model's weights rounded, but {slot.name} differs")
         grids[slot.name] = part.grid
     return grids
@@ -153,6 +158,7 @@ def _run(
     options: TrainingOptions,
     inputs: dict[str, Any],
     center: Center,
+    masters: Vector,
     folder: Path | None,
     progress: Progress | None,
 ) -> tuple[Trained, dict[str, Any]]:
@@ -165,7 +171,9 @@ def _run(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         state = folder / f"{inputs['method']}-{_run_key(model, center, inputs)}.safetensors"
-    result = run_training(model, space, form, train, validation, options, center=center, state=state, progress=progress)
+    result = run_training(
+        model, space, form, train, validation, options, center=center, masters=masters, state=state, progress=progress
+    )
     curve = [row.record() for row in result.curve]
     return result, {**inputs, "curve": curve, "chosen": result.chosen.record()}
 

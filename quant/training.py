@@ -13,7 +13,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -23,12 +25,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
+from torch.utils.checkpoint import checkpoint
 
+from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.errors import CorpusError, StoreError, UsageError
 from quant.grid import StraightThrough
 from quant.nll import mean_nll, token_nll, window_nll
-from quant.space import Slot, WeightSpace
+from quant.space import Slot, Vector, WeightSpace
 
 Progress = Callable[[int, int], None]
 """Called after every step with the steps done and the steps of the whole run."""
@@ -46,6 +50,8 @@ class TrainingOptions:
     """Straight-through estimator of QAFT: see ``quant.grid.fake_quantize``."""
     seed: int = 0
     """Of the order in which windows are seen; the same for every rate."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass: a third more time, memory of one block's only."""
 
     def __post_init__(self) -> None:
         if not self.rates or not all(math.isfinite(rate) and rate >= 0 for rate in self.rates):
@@ -131,6 +137,7 @@ def run_training(
     options: TrainingOptions,
     *,
     center: Center | None = None,
+    masters: Vector | None = None,
     state: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -146,6 +153,7 @@ def run_training(
         validation: (m, L) token ids.
         options: Rates, epochs, seed.
         center: The pristine copy of ``w``; made here if not given.
+        masters: Where the masters start, ``w`` if not given.
         state: File to leave the state in after every epoch and to resume from. It must be named after everything that
             determines the run, for its content is taken as it is, and is removed at the end.
         progress: Called after every step.
@@ -157,7 +165,7 @@ def run_training(
     check_windows("training", train)
     check_windows("validation", validation)
     with preserved(model, space, center) as pristine, torch.enable_grad():
-        run = _Run(model, space, form, pristine, train, validation, options)
+        run = _Run(model, space, form, masters or pristine, train, validation, options)
         if state is not None and state.exists():
             run.load(state)
         else:
@@ -171,6 +179,25 @@ def run_training(
     return Trained(run.best, run.chosen, tuple(run.curve))
 
 
+@contextmanager
+def checkpointed(model: nn.Module) -> Iterator[None]:
+    """Every decoder block keeps its input alone and computes its activations again in the backward pass.
+
+    transformers' own switch works in training mode only, where dropout is on.
+    """
+    blocks = decoder_blocks(model)[1]
+    own = [vars(block).get("forward") for block in blocks]  # None where it is the class's
+    try:
+        for block in blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+        yield
+    finally:
+        for block, forward in zip(blocks, own, strict=True):
+            del block.forward
+            if forward is not None:
+                block.forward = forward
+
+
 class _Run:
     """A training under way: masters and moments of the present rate, the curve so far, what its best epoch was."""
 
@@ -179,12 +206,12 @@ class _Run:
         model: nn.Module,
         space: WeightSpace,
         form: Parametrization,
-        center: Center,
+        start: Vector,
         train: Tensor,
         validation: Tensor,
         options: TrainingOptions,
     ) -> None:
-        self.model, self.form, self.center, self.options = model, form, center, options
+        self.model, self.form, self.start, self.options = model, form, start, options
         self.parameters = dict(space.parameters(model))
         device = next(iter(self.parameters.values())).device
         self.train, self.validation = train.to(device), validation.to(device)
@@ -205,11 +232,11 @@ class _Run:
         return min(self.curve, key=lambda row: row.validation_nll if math.isfinite(row.validation_nll) else math.inf)
 
     def _start_rate(self) -> None:
-        """Masters back at ``w``, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
+        """Masters back at the start, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
         self.epoch = 0
         with torch.no_grad():
             for slot in self.parameters:
-                self.masters[slot.name].copy_(self.center.tensor(slot))
+                self.masters[slot.name].copy_(self.start.tensor(slot))
         # Fused is one pass over weight, gradient and moments: on a CPU 5 to 10 times as fast as foreach.
         self.optimizer = torch.optim.AdamW(self.masters.values(), lr=0.0, weight_decay=0.0, fused=True)
 
@@ -233,8 +260,9 @@ class _Run:
     def _step(self, window: Tensor, rate: float) -> float:
         """One update from one window of shape (L,); returns its NLL in nats per token before the update."""
         edges = [get_gradient_edge(weight) for weight in self._write()]
-        loss = token_nll(self.model, window[None]).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with checkpointed(self.model) if self.options.checkpointing else nullcontext():
+            loss = token_nll(self.model, window[None]).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
         # The weights' graph is apart from the model's, so that any model, checkpointed or not, sees plain parameters.
         # ``grad`` hands the model's own gradient on where the estimator is the identity; ``backward`` would copy it.
         upstream = [parameter.grad.float() for parameter in self.parameters.values() if parameter.grad is not None]

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from quant.architecture import decoder_blocks
 from quant.center import Center
 from quant.errors import CorpusError, PointError, StoreError, UsageError
+from quant.gptq import gptq
 from quant.grid import GridTensor, QuantScheme, StraightThrough, fake_quantize
 from quant.hashing import token_hash
 from quant.nll import mean_nll, window_nll
@@ -102,6 +104,40 @@ def test_overfits_a_tiny_batch(name: str) -> None:
     at = make(name)
     point = run(at, TrainingOptions(rates=(1e-2,), epochs=10))
     assert nll_of(at, point, TRAIN) < nll_of(at, at.start, TRAIN) - 0.15
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_from_gptq_the_masters_start_at_its_weights(name: str) -> None:
+    at = make(name)
+    start = gptq(at.model, at.space, at.start, TRAIN)
+    assert contents(start, at.space) != contents(at.start, at.space)
+    still = qaft(at.model, at.space, start, TRAIN, TRAIN, TrainingOptions(rates=(0.0,), epochs=1))
+    assert (still.method, contents(still, at.space)) == ("qaft-from-gptq", contents(start, at.space))
+    assert still.provenance["start"] == start.fingerprint(at.space)
+    # One step of Adam moves every master by the rate at most: not one leaves the middle of its cell.
+    steps = [part.scale.max() for part in at.start.parts.values() if isinstance(part, GridTensor)]
+    small = TrainingOptions(rates=(0.4 * float(min(steps)),), epochs=1)
+    kept = qaft(at.model, at.space, start, TRAIN[:1], TRAIN[:1], small)
+    from_w = qaft(at.model, at.space, at.start, TRAIN[:1], TRAIN[:1], small)
+    assert contents(kept, at.space) == contents(start, at.space)
+    assert contents(from_w, at.space) != contents(at.start, at.space)
+    moved = qaft(at.model, at.space, start, TRAIN, TRAIN, TrainingOptions(rates=(1e-2,), epochs=10))
+    assert nll_of(at, moved, TRAIN) < nll_of(at, start, TRAIN) - 0.1
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_checkpointing_computes_activations_twice_and_changes_nothing(name: str) -> None:
+    at = make(name)
+    block = decoder_blocks(at.model)[1][0]
+    calls: list[int] = []
+    next(m for m in block.modules() if not list(m.children())).register_forward_hook(lambda *_: calls.append(1))
+    plain = run(at, TrainingOptions(rates=(3e-3,), epochs=2))
+    once = len(calls)
+    again = run(at, TrainingOptions(rates=(3e-3,), epochs=2, checkpointing=True))
+    assert len(calls) == 2 * once + 2 * len(TRAIN)
+    assert contents(again, at.space) == contents(plain, at.space)
+    assert again.provenance["curve"] == plain.provenance["curve"]
+    assert "forward" not in vars(block)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -290,7 +326,7 @@ def test_provenance_is_strict_json_and_tells_the_data() -> None:
     options = TrainingOptions(rates=(1e-3,), epochs=1, seed=3)
     point = run(at, options, OTHER)
     record = json.loads(json.dumps(point.provenance, allow_nan=False))
-    assert record["options"] == {"rates": [1e-3], "epochs": 1, "ste": "identity", "seed": 3}
+    assert record["options"] == {"rates": [1e-3], "epochs": 1, "ste": "identity", "seed": 3, "checkpointing": False}
     assert record["data"]["train"] == {"sha256": token_hash(TRAIN), "shape": [4, 12]}
     assert record["data"]["validation"]["sha256"] == token_hash(OTHER) != token_hash(TRAIN)
     assert record["start"] == at.start.fingerprint(at.space)
@@ -519,4 +555,4 @@ def test_options_are_checked(wrong: dict) -> None:
 
 
 def test_paper_defaults() -> None:
-    assert TrainingOptions() == TrainingOptions((1e-6, 1e-5, 1e-4, 1e-3), 8, "identity", 0)
+    assert TrainingOptions() == TrainingOptions((1e-6, 1e-5, 1e-4, 1e-3), 8, "identity", 0, False)

@@ -1,0 +1,93 @@
+"""What a grid does to the weights, before any loss is looked at: how far they move, how many vanish, how many clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+
+from quant.errors import PointError
+from quant.grid import GridTensor, QuantScheme
+from quant.point import WeightPoint
+from quant.scale import find_grid
+from quant.space import Vector, WeightSpace
+
+_HALF_A_STEP = 0.5 + 1e-4  # float32 rounding of a code of at most 128: quotient, product and scale, 128 · 3 · 2⁻²⁴
+
+
+@dataclass(frozen=True)
+class GridStatistics:
+    """Of one matrix, or of all together."""
+
+    weights: int
+    """How many weights."""
+    squared_error: float
+    """Σ (Q(w) − w)²."""
+    least_squared_error: float
+    """The same for rounding at the scale of least squared error: ``scale="exact"`` at the same bits and granularity."""
+    zeros: int
+    """Weights whose value on the grid is 0."""
+    clipped: int
+    """Weights of ``w`` more than half a step beyond the ends of the grid."""
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error of a weight."""
+        return self.squared_error / self.weights
+
+    @property
+    def over_optimum(self) -> float:
+        """MSE over the least that rounding reaches; NaN where that is 0."""
+        return self.squared_error / self.least_squared_error if self.least_squared_error else math.nan
+
+    @property
+    def zero_fraction(self) -> float:
+        """Share of weights that became 0."""
+        return self.zeros / self.weights
+
+    @property
+    def clipped_fraction(self) -> float:
+        """Share of weights that are clipped."""
+        return self.clipped / self.weights
+
+
+def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> dict[str, GridStatistics]:
+    """Statistics of every matrix of a point.
+
+    Args:
+        space: The weight space.
+        center: The pretrained weights ``w``.
+        point: A point whose matrices are on grids.
+
+    Returns:
+        By the slot's name.
+
+    Raises:
+        PointError: if the point is not on a grid.
+    """
+    if point.scheme is None:
+        raise PointError(f"expected a point on a grid, got {point.name}")
+    best_scheme = QuantScheme(point.scheme.bits, "exact", point.scheme.granularity)
+    found = {}
+    for slot in space:
+        part, weight = point.parts[slot.name], center.tensor(slot).float()
+        if not isinstance(part, GridTensor):
+            raise PointError(f"expected codes of {slot.name} in {point.name}, found floats")
+        part = part.to(weight.device)
+        rounded = part.dequantize()
+        best = find_grid(slot, weight, best_scheme).nearest(weight)
+        missed = (part.grid.nearest(weight) - weight).abs() / part.grid.steps(weight)
+        found[slot.name] = GridStatistics(
+            slot.size,
+            float((rounded - weight).double().square().sum()),
+            float((best - weight).double().square().sum()),
+            int((rounded == 0).sum()),
+            int((missed > _HALF_A_STEP).sum()),
+        )
+    return found
+
+
+def total(statistics: Iterable[GridStatistics]) -> GridStatistics:
+    """Those of all matrices together."""
+    rows = [astuple(row) for row in statistics]
+    return GridStatistics(*(sum(column) for column in zip(*rows, strict=True)))

@@ -1,0 +1,63 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from quant.center import Center
+from quant.errors import PointError
+from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.point import WeightPoint
+from quant.rtn import rtn
+from quant.space import Slot, WeightSpace
+from quant.statistics import GridStatistics, grid_statistics, total
+from tests import tiny
+
+SLOT = Slot("w", (1, 5), False, 0, 0)
+
+
+def test_by_hand() -> None:
+    """Scale 1 at int3: 3.4 is within half a step of 3, −9 is not; 0.4 becomes 0."""
+    center = Center({"w": torch.tensor([[3.4, -9.0, 0.4, 1.0, -2.25]])})
+    scheme = QuantScheme(3, "absmax")
+    part = GridTensor(torch.tensor([[3, -3, 0, 1, -2]], dtype=torch.int8), make_grid(SLOT, scheme, torch.ones(1, 1)))
+    found = grid_statistics(WeightSpace((SLOT,)), center, WeightPoint("rtn", scheme, {"w": part}))["w"]
+    assert (found.weights, found.zeros, found.clipped) == (5, 1, 1)
+    assert found.squared_error == pytest.approx(0.4**2 + 6**2 + 0.4**2 + 0 + 0.25**2)
+    scales = np.linspace(0.5, 4, 100_001)[:, None]
+    weight = center.weights["w"].numpy()
+    scan = np.square(np.clip(np.round(weight / scales), -3, 3) * scales - weight).sum(1).min()
+    assert found.least_squared_error == pytest.approx(scan, rel=1e-6)
+    assert found.over_optimum == pytest.approx(found.squared_error / scan, rel=1e-6)
+    assert (found.zero_fraction, found.clipped_fraction) == (0.2, 0.2)
+
+
+@pytest.mark.parametrize("make", tiny.ARCHITECTURES.values(), ids=tiny.ARCHITECTURES.keys())
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group:7"])
+def test_the_exact_scale_is_the_optimum_and_absmax_clips_nothing(make, granularity: str) -> None:
+    model = make()
+    space = WeightSpace.of(model)
+    center = Center.of(model, space)
+    exact, full, asymmetric = (
+        grid_statistics(space, center, rtn(space, center, QuantScheme(3, scale, granularity, symmetric)))
+        for scale, symmetric in (("exact", True), ("absmax", True), ("absmax", False))
+    )
+    assert all(row.over_optimum == pytest.approx(1) for row in exact.values())
+    assert all(row.over_optimum >= 1 for row in full.values())
+    assert sum(row.clipped for row in exact.values()) > 0
+    assert sum(row.clipped for row in full.values()) == 0
+    assert sum(row.clipped for row in asymmetric.values()) <= 0.01 * space.dimension  # the rounding of the zero
+    whole = total(full.values())
+    assert whole.weights == space.dimension
+    assert whole.zeros == sum(row.zeros for row in full.values())
+
+
+def test_weights_on_the_grid_have_no_optimum_to_miss() -> None:
+    assert math.isnan(GridStatistics(4, 0.0, 0.0, 4, 0).over_optimum)
+
+
+def test_a_point_on_no_grid_is_refused() -> None:
+    center = Center({"w": torch.ones(1, 5)})
+    for scheme, message in ((None, "expected a point on a grid, got awq"), (QuantScheme(4), "expected codes of w")):
+        with pytest.raises(PointError, match=message):
+            grid_statistics(WeightSpace((SLOT,)), center, WeightPoint("awq", scheme, {"w": torch.ones(1, 5)}))
