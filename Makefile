@@ -1,11 +1,12 @@
 # make demo   the first landscape, on the built-in model
 # make test   the whole test suite
 # make lint   ruff and mypy
+# make bench  speed and memory of quant, as ratios
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
@@ -17,6 +18,9 @@ lint: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/speed.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -92,7 +92,7 @@ class Bench:
 
     @cached_property
     def center(self) -> Center:
-        """w."""
+        """The pristine copy of its weights."""
         return Center.of(self.checkpoint.model, self.checkpoint.space)
 
     @cached_property

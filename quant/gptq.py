@@ -23,6 +23,7 @@ from quant.grid import GridTensor, QuantScheme, channel_view
 from quant.hashing import token_hash
 from quant.layer_error import LayerHessians, layer_error
 from quant.layers import BlockStream, SharedHessian, walk
+from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
 
@@ -119,7 +120,7 @@ def gptq(
         raise UsageError("expected collected Hessians of the same windows, with inputs='fp'")
     parts: dict[str, GridTensor] = {}
     records: dict[str, LayerRecord] = {}
-    with preserved(model, space, center) as pristine, torch.no_grad():
+    with preserved(model, space, center) as pristine, full_float32(), torch.no_grad():
         if options.inputs == "fp":
             calibration = iter(hessians.shared) if hessians else walk(model, space, windows)
         else:

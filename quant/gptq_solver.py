@@ -175,8 +175,8 @@ class _Search:
 def _chunks(dampings: Sequence[float], columns: int, rows: int, itemsize: int) -> Iterator[Sequence[float]]:
     """As many dampings at a time as fit into the working memory, at least one.
 
-    A candidate holds its damped Hessian, the Cholesky factor, the identity it is solved for and the solution, once more
-    when reversed (5·in²), then the codes, their distance from the target and the errors to feed forward (3·in·out).
+    A candidate holds its damped Hessian, the Cholesky factor and its inverse, once more when reversed, and halves of it
+    on the way (5·in²), then the codes, their distance from the target and the errors to feed forward (3·in·out).
     """
     size = max(1, _CHUNK_BYTES // (itemsize * columns * (5 * columns + 3 * rows)))
     for start in range(0, len(dampings), size):
@@ -194,11 +194,30 @@ def _inverse_factors(hessian: Tensor, dampings: Sequence[float]) -> tuple[list[f
     damped = hessian.flip(0, 1).repeat(len(dampings), 1, 1)
     damped.diagonal(dim1=1, dim2=2).add_(shifts[:, None])
     lower, info = torch.linalg.cholesky_ex(damped)
-    identity = torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
-    inverse = torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False)
+    inverse = _triangular_inverse(lower)
     usable = (info == 0) & inverse.isfinite().all(2).all(1)
     kept = [d for d, ok in zip(dampings, usable.tolist(), strict=True) if ok]
     return kept, inverse[usable].flip(1, 2)
+
+
+def _triangular_inverse(lower: Tensor, leaf: int = 64) -> Tensor:
+    """The inverse of lower triangular matrices (n, size, size).
+
+    By halves, [[A, 0], [B, C]]⁻¹ = [[A⁻¹, 0], [−C⁻¹BA⁻¹, C⁻¹]]: solving for the identity does three times the work, on
+    zeros, and torch has no call for LAPACK's ``trtri``.
+    """
+    size = lower.shape[-1]
+    if size <= leaf:
+        identity = torch.eye(size, dtype=lower.dtype, device=lower.device)
+        inverse: Tensor = torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False)
+        return inverse
+    half = size // 2
+    inverse = torch.zeros_like(lower)
+    inverse[:, :half, :half] = _triangular_inverse(lower[:, :half, :half], leaf)
+    inverse[:, half:, half:] = _triangular_inverse(lower[:, half:, half:], leaf)
+    corner = lower[:, half:, :half] @ inverse[:, :half, :half]
+    inverse[:, half:, :half] = (inverse[:, half:, half:] @ corner).neg_()
+    return inverse
 
 
 def _sweep(target: _Target, factors: Tensor, block_size: int) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from quant.architecture import decoder_blocks
 from quant.errors import CheckpointError, PointError, UsageError
+from quant.numerics import full_float32
 from quant.space import Slot, WeightSpace
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -162,7 +163,7 @@ def walk(model: nn.Module, space: WeightSpace, windows: Tensor) -> Iterator[Shar
         UsageError: if ``windows`` are not (n, L).
         PointError: if a matrix is not used.
     """
-    with _evaluating(model):
+    with _evaluating(model), full_float32():
         stream = BlockStream(model, windows)
         for index in range(len(stream.blocks)):
             yield from stream.hessians(index, [slot for slot in space if slot.block == index], advance=True)

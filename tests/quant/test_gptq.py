@@ -211,6 +211,14 @@ def test_inverse_factor_is_the_upper_cholesky_of_the_inverse() -> None:
         torch.testing.assert_close(factor, torch.linalg.cholesky(torch.linalg.inv(damped), upper=True))
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 20, 33])
+def test_triangular_inverse_in_parts(size: int) -> None:
+    lower = torch.linalg.cholesky(torch.stack([correlated_hessian(size, 4 * size, seed) for seed in range(3)]))
+    found = gptq_solver._triangular_inverse(lower, leaf=4)
+    torch.testing.assert_close(found, torch.linalg.inv(lower), rtol=1e-9, atol=1e-9)
+    assert not found.triu(1).any()
+
+
 def test_singular_hessians_are_rejected_candidates() -> None:
     problem = Problem(randn(3, 2), Grid(torch.full((1, 1), 0.4, dtype=torch.float64), -3, 3))
     singular = torch.full((2, 2), 4.0, dtype=torch.float64)  # whose root is exact, so the second pivot is 0

@@ -1,0 +1,138 @@
+"""Make the table and the claims in `quant/README.md` from the rows that `comparison.py` measured.
+
+python benchmarks/comparison_table.py benchmarks/comparison-smollm2-135m.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).resolve().parent.parent / "quant" / "README.md"
+METHODS = {"rtn": "RTN", "gptq": "GPTQ", "gptq-fp": "GPTQ, fp inputs", "qaft": "QAFT"}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The rows of one bit width and scale, as far as they are measured, and of the models without a grid."""
+
+    name: str
+    rows: dict[str, Row]
+    center: Row
+    control: Row | None
+    """w_FT at QAFT's rates."""
+
+
+def grids(rows: list[Row]) -> list[Grid]:
+    """Rows by grid, finest first."""
+    center = next(row for row in rows if row["method"] == "w")
+    controls = {row["key"].removeprefix("w_ft "): row for row in rows if row["method"] == "w_ft"}
+    keys = dict.fromkeys((row["scale"], row["bits"]) for row in rows if "bits" in row)
+    found = []
+    for scale, bits in sorted(keys, key=lambda key: (key[0], -key[1])):
+        own = {row["method"]: row for row in rows if (row.get("scale"), row.get("bits")) == (scale, bits)}
+        rates = "0.0001,0.001" if bits <= 3 else "1e-05,0.0001"
+        found.append(Grid(f"int{bits} {scale}", own, center, controls.get(rates)))
+    return found
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Lines of the table."""
+    yield "| grid | method | NLL validation | NLL test | ‖Δw‖/‖w‖ | layer MSE/RTN's, train | test | damping | seconds |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        if row["method"] in ("w", "w_ft"):
+            rates = row["key"].removeprefix("w_ft ").replace(",", ", ")
+            name = "w" if row["method"] == "w" else f"w_FT, rates {rates}"
+            yield line("", name, row, "", "", "")
+    for grid in grids(rows):
+        for method, name in METHODS.items():
+            if method in grid.rows:
+                row = grid.rows[method]
+                train, test = (f"{row['layer_error'][split]['mean_of_layers']:.3f}" for split in ("train", "test"))
+                damping = f"{row['median_damping']:g}" if "median_damping" in row else ""
+                yield line(grid.name, name, row, train, test, damping)
+
+
+def line(grid: str, method: str, row: Row, train: str, test: str, damping: str) -> str:
+    """One row of the table."""
+    validation, held_out = (f"{row['nll'][split]:.4f}" for split in ("validation", "test"))
+    away = f"{row['distance']:.4f}" if "distance" in row else "0"
+    cells = (grid, method, validation, held_out, away, train, test, damping, f"{row['seconds']:.0f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def misalignment(grid: Grid) -> float:
+    """M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split."""
+    gptq, qaft = (grid.rows[method]["nll"]["test"] for method in ("gptq", "qaft"))
+    assert grid.control is not None
+    return float(gptq - grid.center["nll"]["test"] - (qaft - grid.control["nll"]["test"]))
+
+
+def below(method: str, split: str) -> Callable[[Grid], float]:
+    """Share of layers whose squared error is below RTN's."""
+    return lambda grid: float(grid.rows[method]["layer_error"][split]["layers_below"])
+
+
+def further(method: str) -> Callable[[Grid], float]:
+    """How much further from w than RTN, as a ratio."""
+    return lambda grid: float(grid.rows[method]["distance"] / grid.rows["rtn"]["distance"])
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the paper says, and the number by which it holds on a grid or fails."""
+
+    text: str
+    what: str
+    number: Callable[[Grid], float]
+    holds: Callable[[float], bool]
+
+
+CLAIMS = (
+    Claim("GPTQ lowers the layer-wise error, on the test split too", "share of layers below RTN",
+          below("gptq", "test"), lambda share: share > 0.5),
+    Claim("QAFT hardly ever lowers it", "share of layers below RTN", below("qaft", "test"), lambda share: share < 0.5),
+    Claim("QAFT ends below GPTQ", "L(GPTQ) − L(QAFT), test",
+          lambda g: g.rows["gptq"]["nll"]["test"] - g.rows["qaft"]["nll"]["test"], lambda gain: gain > 0),
+    Claim("… also when the gain of plain fine-tuning is taken off", "M, test", misalignment, lambda m: m > 0),
+    Claim("GPTQ lies farther from w than RTN", "ratio of distances", further("gptq"), lambda ratio: ratio > 1),
+    Claim("QAFT does not (by more than 1 %)", "ratio of distances", further("qaft"), lambda ratio: ratio < 1.01),
+)  # fmt: skip
+
+
+def claims(rows: list[Row]) -> Iterator[str]:
+    """Lines of the second table."""
+    complete = [g for g in grids(rows) if {"rtn", "gptq", "qaft"} <= g.rows.keys() and g.control is not None]
+    if not complete:
+        return
+    yield f"| the paper's claim | number | {' | '.join(grid.name for grid in complete)} |"
+    yield "|---|---|" + "---|" * len(complete)
+    for claim in CLAIMS:
+        numbers = [claim.number(grid) for grid in complete]
+        cells = [f"{'holds' if claim.holds(n) else '**fails**'} {n:.3f}" for n in numbers]
+        yield f"| {claim.text} | {claim.what} | {' | '.join(cells)} |"
+
+
+def replace(text: str, name: str, lines: Iterator[str]) -> str:
+    """Put lines between the two comments of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    return re.sub(f"{begin}.*?{end}", lambda _: "\n".join([begin, "", *lines, "", end]), text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite both tables."""
+    rows = [json.loads(row) for row in Path(sys.argv[1]).read_text().splitlines()]
+    text = README.read_text()
+    README.write_text(replace(replace(text, "comparison", table(rows)), "claims", claims(rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Speed and memory of `quant`, as ratios measured in one run:  python benchmarks/speed.py  (or `make bench`).
+
+Two ways of doing the same are timed in turns and the median of the ratios of neighbours is printed, so that a machine
+that slows down slows both. Shapes are those of SmolLM2-135M, with random weights. Every benchmark runs in a process of
+its own, whose peak memory is printed beside the model's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint, WeightSpace, gptq, qaft, rtn
+from quant.gptq_solver import Problem, solve
+from quant.grid import Grid
+from quant.nll import token_nll
+from quant.scale import exact_scale
+
+ROUNDS = 5
+SHAPES = {"q, o": (576, 576), "k, v": (192, 576), "gate, up": (1536, 576), "down": (576, 1536)}  # (out, in)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    """Median of our time over theirs, timed in turns, and our median seconds."""
+    ours(), theirs()
+    pairs = [(timed(ours), timed(theirs)) for _ in range(ROUNDS)]
+    return statistics.median(a / b for a, b in pairs), statistics.median(a for a, _ in pairs)
+
+
+def report(what: str, value: str, goal: str = "") -> None:
+    """Print one line."""
+    print(f"{what:64} {value:>20}   {goal}", flush=True)
+
+
+def problem(shape: tuple[int, int]) -> tuple[Problem, Tensor]:
+    """A random matrix at int4, and the Hessian of 4096 correlated tokens."""
+    generator = torch.Generator().manual_seed(0)
+    out, columns = shape
+    mixing = torch.randn(columns, columns, generator=generator) / columns**0.5
+    x = torch.randn(4096, columns, generator=generator) @ mixing
+    weight = torch.randn(out, columns, generator=generator) * 0.02
+    scale = torch.tensor([[exact_scale(weight.numpy().ravel(), 7)]], dtype=torch.float32)
+    return Problem(weight, Grid(scale, -7, 7)), 2 / len(x) * x.T @ x
+
+
+def plain_gptq(weight: Tensor, scale: Tensor, hessian: Tensor, damping: float) -> Tensor:
+    """Frantar et al. 2022, Algorithm 1, as one would write it down: rows as rows, blocks of 128 columns."""
+    w, columns = weight.clone(), weight.shape[1]
+    damped = hessian + damping * hessian.diagonal().mean() * torch.eye(columns)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    factor = torch.linalg.cholesky(inverse, upper=True)
+    quantized = torch.empty_like(w)
+    for low in range(0, columns, 128):
+        high = min(low + 128, columns)
+        block, errors = w[:, low:high].clone(), torch.zeros(len(w), high - low)
+        for i in range(high - low):
+            column = block[:, i]
+            q = torch.clamp(torch.round(column / scale[0]), -7, 7) * scale[0]
+            error = (column - q) / factor[low + i, low + i]
+            block[:, i:] -= error[:, None] @ factor[low + i, low + i : high][None]
+            quantized[:, low + i], errors[:, i] = q, error
+        w[:, high:] -= errors @ factor[low:high, high:]
+    return quantized
+
+
+def smollm(layers: int) -> nn.Module:
+    """SmolLM2-135M's shape with fewer blocks, random weights."""
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=layers, num_attention_heads=9,
+        num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return LlamaForCausalLM(config).eval()
+
+
+def prepared(layers: int) -> tuple[nn.Module, WeightSpace, Center, WeightPoint]:
+    """A model, and its weights rounded to int4."""
+    model = smollm(layers)
+    space = WeightSpace.of(model)
+    center = Center.of(model, space)
+    return model, space, center, rtn(space, center, QuantScheme(4, "absmax"))
+
+
+def bench_dampings() -> None:
+    """Eight dampings over one: in the solver alone, and in the whole of GPTQ."""
+    eight, one = GPTQOptions().dampings, (0.1,)
+    for name, shape in SHAPES.items():
+        task, hessian = problem(shape)
+
+        def run(dampings: tuple[float, ...], task: Problem = task, hessian: Tensor = hessian) -> object:
+            return solve([task], hessian, dampings=dampings, block_size=128, act_order=False)
+
+        found, seconds = ratio(lambda run=run: run(eight), lambda run=run: run(one))
+        report(f"GPTQ solver, 8 dampings over 1, {name} {shape}", f"{found:.2f} ({seconds:.2f} s)")
+    model, space, center, start = prepared(2)
+    windows = torch.randint(0, 49152, (128, 128), generator=torch.Generator().manual_seed(0))
+
+    def whole(dampings: tuple[float, ...]) -> object:
+        return gptq(model, space, start, windows, GPTQOptions(dampings=dampings), center=center)
+
+    found, seconds = ratio(lambda: whole(eight), lambda: whole(one))
+    report("GPTQ, 8 dampings over 1, 2 blocks, 128 × 128 tokens", f"{found:.2f} ({seconds:.2f} s)", "goal ≤ 1.5")
+
+
+def bench_loop() -> None:
+    """Our solver over the plain loop, one damping."""
+    for name, shape in SHAPES.items():
+        task, hessian = problem(shape)
+        scale = task.grid.scale
+        codes = solve([task], hessian, dampings=(0.1,), block_size=128, act_order=False)[0].codes
+        same = float((plain_gptq(task.weight, scale, hessian, 0.1) == codes * scale).float().mean())
+        found, seconds = ratio(
+            lambda t=task, h=hessian: solve([t], h, dampings=(0.1,), block_size=128, act_order=False),
+            lambda t=task, h=hessian, s=scale: plain_gptq(t.weight, s, h, 0.1),
+        )
+        report(
+            f"GPTQ over the plain loop, {name} {shape}, {same:.2%} of weights alike",
+            f"{found:.2f} ({seconds:.2f} s)",
+            "goal ≤ 0.7",
+        )
+
+
+def bench_scale() -> None:
+    """Exact search for the scale of a million weights."""
+    weight = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)).numpy()
+    for bits in (8, 4, 2):
+        seconds = statistics.median(timed(lambda b=bits: exact_scale(weight, 2 ** (b - 1) - 1)) for _ in range(ROUNDS))
+        report(f"exact scale of 10⁶ weights, int{bits}", f"{seconds:.2f} s")
+
+
+def bench_qaft() -> None:
+    """A step of QAFT over a bare forward and backward of the same tokens, gradients of the space's matrices alone."""
+    model, space, center, start = prepared(30)
+    for length in (128, 512):
+        tokens = torch.randint(0, 49152, (ROUNDS + 1, length), generator=torch.Generator().manual_seed(0))
+        steps, bare = step_times(model, space, center, start, tokens)
+        found = statistics.median(a / b for a, b in zip(steps, bare, strict=True))
+        value = f"{found:.2f} ({statistics.median(steps):.2f} s)"
+        report(f"QAFT step over forward and backward, {length} tokens", value, "goal ≤ 1.15")
+
+
+def step_times(
+    model: nn.Module, space: WeightSpace, center: Center, start: WeightPoint, tokens: Tensor
+) -> tuple[list[float], list[float]]:
+    """Seconds of QAFT's steps, and of bare passes in between; the first of each warms up and is left out."""
+    steps: list[float] = []
+    bare: list[float] = []
+    clock = time.perf_counter()
+
+    def between(done: int, total: int) -> None:
+        nonlocal clock
+        steps.append(time.perf_counter() - clock)
+        bare.append(timed(lambda: token_nll(model, tokens[:1]).mean().backward()))
+        for parameter in model.parameters():
+            parameter.grad = None
+        clock = time.perf_counter()
+
+    qaft(model, space, start, tokens, tokens[:1, :2], TrainingOptions((1e-5,), 1), center=center, progress=between)
+    return steps[1:], bare[1:]
+
+
+BENCHMARKS = {"dampings": bench_dampings, "loop": bench_loop, "scale": bench_scale, "qaft": bench_qaft}
+
+
+def peak() -> float:
+    """Most memory that this process has held, in GiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def main() -> None:
+    """Run one benchmark here, or each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=BENCHMARKS)
+    name = parser.parse_args().only
+    if name is None:
+        for each in BENCHMARKS:
+            subprocess.run([sys.executable, Path(__file__), "--only", each], check=True)
+        return
+    before = peak()
+    BENCHMARKS[name]()
+    report(f"peak memory of '{name}', of it before it began", f"{peak():.2f} / {before:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
