@@ -5,6 +5,7 @@ checkpoint = load_checkpoint("opt-nano")
 point = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), QuantScheme(bits=4))
 """
 
+from quant.awq import AWQOptions, awq
 from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.corpus import Corpus, load_corpus
@@ -15,20 +16,24 @@ from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
 from quant.qaft import finetune, qaft
 from quant.rtn import rtn
+from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace, distance
 from quant.training import TrainingOptions
 
 __all__ = [
+    "AWQOptions",
     "Center",
     "Checkpoint",
     "Corpus",
     "GPTQOptions",
     "GridTensor",
     "QuantScheme",
+    "SignRoundOptions",
     "ToolkitError",
     "TrainingOptions",
     "WeightPoint",
     "WeightSpace",
+    "awq",
     "distance",
     "fake_quantize",
     "finetune",
@@ -38,5 +43,6 @@ __all__ = [
     "mean_nll",
     "qaft",
     "rtn",
+    "signround",
     "window_nll",
 ]

@@ -26,7 +26,7 @@ class WeightPoint:
     method: str
     """What made it: ``rtn``, ``gptq``, ``qaft``, ``w_ft``."""
     scheme: QuantScheme | None
-    """Its grid; None if it is not on one."""
+    """The grid that it was rounded on; None if it was on none."""
     parts: Mapping[str, Part]
     """One part per slot, by the slot's name; may be read lazily from a store."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,240 @@
+"""AWQ: activation-aware weight quantization (Lin et al. 2023, §3.2).
+
+Block by block through the decoder stack: matrices that read the same input x share one scale per input channel,
+
+    s_j = (mean|x_j|)^α / √(max · min of them over j),      Q(W·diag(s))·diag(1/s) instead of Q(W),
+
+so that the channels with large inputs are rounded on a finer grid. α is searched on 20 points, 0 included, where s = 1
+is RTN; the one with the least squared output error stays. That error is ½ tr(ΔW H ΔWᵀ), so Hessians take the place of
+the activations, which are never kept.
+
+What differs from the authors' code: the error is that of the matrices' own outputs, not of the attention or MLP block
+around them; every group of matrices is scaled, also where no layer before it could take up 1/s; and the clipping
+search that may follow (``auto_clip``) is left out, since the scale search of the scheme clips already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from quant.center import Center, preserved
+from quant.errors import PointError, UsageError
+from quant.gptq import Inputs
+from quant.grid import QuantScheme, channel_view
+from quant.hashing import token_hash
+from quant.layer_error import layer_error
+from quant.layers import BlockStream, SharedHessian
+from quant.numerics import full_float32
+from quant.point import WeightPoint
+from quant.rtn import rtn
+from quant.space import Slot, WeightSpace
+
+_LEAST = 1e-4  # of mean|x|^α, as the authors have it: a channel without input must not get the scale 0
+
+
+@dataclass(frozen=True)
+class AWQOptions:
+    """How AWQ is run."""
+
+    alphas: tuple[float, ...] = tuple(step / 20 for step in range(20))
+    """Exponents α tried for every group of matrices; the authors' 0, 1/20, …, 19/20."""
+    inputs: Inputs = "quantized"
+    """Whether a block is calibrated on the outputs of quantized blocks, as GPTQ is, or of full-precision ones, as in
+    the authors' code."""
+
+    def __post_init__(self) -> None:
+        if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
+            raise UsageError(f"expected one or more exponents from 0 to 1, got {self.alphas}")
+        if self.inputs not in get_args(Inputs):
+            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+
+
+@dataclass(frozen=True)
+class AWQRecord:
+    """What AWQ did to one matrix; errors are squared output errors per token, on the calibration inputs."""
+
+    alpha: float
+    """The exponent that its group got; 0 is RTN."""
+    error: float
+    """½ tr(ΔW H ΔWᵀ) of the point."""
+    rtn_error: float
+    """RTN's, with the same H."""
+    group: str
+    """First of the matrices that read the same input, whose summed error chose α."""
+
+
+def awq(
+    model: nn.Module,
+    space: WeightSpace,
+    center: Center | None,
+    scheme: QuantScheme,
+    windows: Tensor,
+    options: AWQOptions | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> WeightPoint:
+    """The AWQ point, its channel scales folded back into the weights.
+
+    A folded weight ``code × scale / s`` lies on a grid of its own per input channel, not on the scheme's: the parts are
+    float32, and ``scheme`` is that of the scaled matrix. As α = 0 is RTN bit for bit, the summed error of the matrices
+    that share an input never exceeds RTN's on the same inputs, by construction wherever 0 is among the exponents; a
+    single one of them may.
+
+    Args:
+        model: Holds the pretrained weights ``w``, and does again afterwards, whatever happens.
+        space: Its weight space.
+        center: The pristine copy of ``w``; made here if None.
+        scheme: The grid on which the scaled matrices are rounded, and how its scale is found.
+        windows: (n, L) token ids to calibrate on.
+        options: The method's own.
+        progress: Called with the blocks done and their number after every block.
+
+    Returns:
+        Point ``awq`` with one ``AWQRecord`` per matrix in its provenance.
+
+    Raises:
+        UsageError: if ``windows`` are not (n, L).
+        PointError: if weights or inputs are not finite, or no token reaches a matrix.
+    """
+    options = options or AWQOptions()
+    parts: dict[str, Tensor] = {}
+    records: dict[str, AWQRecord] = {}
+    with preserved(model, space, center) as pristine, full_float32(), torch.no_grad():
+        stream = BlockStream(model, windows)
+        for index in range(len(stream.blocks)):
+            slots = [slot for slot in space if slot.block == index]
+            with _magnitudes(model, slots) as magnitudes:
+                groups = stream.hessians(index, slots, advance=options.inputs == "fp")
+            for shared in groups:
+                magnitude = magnitudes[shared.slots[0]].mean()
+                for slot, part, record in _solve_shared(shared, magnitude, pristine, scheme, options.alphas):
+                    parts[slot.name], records[slot.name] = part, record
+            if options.inputs == "quantized":
+                for slot in slots:
+                    model.get_parameter(slot.name).copy_(parts[slot.name])
+                stream.advance(index)
+            if progress:
+                progress(index + 1, len(stream.blocks))
+    ordered = {slot.name: parts[slot.name] for slot in space}
+    return WeightPoint("awq", scheme, ordered, _provenance(scheme, windows, options, records))
+
+
+class _Magnitude:
+    """mean|x| of every input channel of a matrix."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | float = 0.0
+        self._tokens = 0
+
+    def observe(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        flat = args[0].reshape(-1, args[0].shape[-1])  # (tokens, in)
+        self._sum = self._sum + flat.abs().sum(0, dtype=torch.float64)
+        self._tokens += len(flat)
+
+    def mean(self) -> Tensor:
+        """(in,), float64."""
+        return torch.as_tensor(self._sum) / self._tokens
+
+
+@contextmanager
+def _magnitudes(model: nn.Module, slots: Sequence[Slot]) -> Iterator[Mapping[Slot, _Magnitude]]:
+    """Watch the inputs of these matrices while the block ends are run."""
+    found = {slot: _Magnitude() for slot in slots}
+    handles = []
+    try:
+        for slot, magnitude in found.items():
+            module = model.get_submodule(slot.name.removesuffix(".weight"))
+            handles.append(module.register_forward_pre_hook(magnitude.observe))
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """``w`` with the input channels of its matrices multiplied by s, as a vector of the space."""
+
+    center: Center
+    scales: Tensor
+    """s, (in,), float32."""
+
+    def tensor(self, slot: Slot) -> Tensor:
+        return self.center.tensor(slot).float() * _along_inputs(slot, self.scales)
+
+
+def channel_scales(magnitude: Tensor, alpha: float) -> Tensor:
+    """One s per input channel, normalised as in the authors' code; exactly 1 at α = 0.
+
+    Args:
+        magnitude: mean|x| of every input channel, (in,), float64.
+        alpha: The exponent.
+
+    Returns:
+        (in,), float32; the geometric mean of the largest and the smallest is 1.
+    """
+    scales = magnitude.pow(alpha).clamp(min=_LEAST)
+    return (scales / (scales.max() * scales.min()).sqrt()).float()
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One α, with the folded weights and the error of every matrix."""
+
+    alpha: float
+    parts: list[Tensor]
+    errors: list[float]
+
+
+def _solve_shared(
+    shared: SharedHessian, magnitude: Tensor, center: Center, scheme: QuantScheme, alphas: Sequence[float]
+) -> Iterator[tuple[Slot, Tensor, AWQRecord]]:
+    """Try every α on the matrices that share an input, and keep the best for all of them."""
+    leader = shared.slots[0].name
+    if not bool(magnitude.isfinite().all() and shared.hessian.diagonal().isfinite().all()):
+        raise PointError(f"expected finite inputs of {leader}, found NaN or infinity; use a wider dtype")
+
+    def candidate(alpha: float) -> _Candidate:
+        parts = _rounded(shared, center, scheme, channel_scales(magnitude, alpha))
+        return _Candidate(alpha, parts, _errors(shared, center, parts))
+
+    plain = candidate(0)
+    chosen = min((candidate(a) if a > 0 else plain for a in alphas), key=lambda c: sum(c.errors))
+    for slot, part, error, rtn_error in zip(shared.slots, chosen.parts, chosen.errors, plain.errors, strict=True):
+        yield slot, part, AWQRecord(chosen.alpha, error, rtn_error, leader)
+
+
+def _rounded(shared: SharedHessian, center: Center, scheme: QuantScheme, scales: Tensor) -> list[Tensor]:
+    """Q(W·diag(s))·diag(1/s) of the matrices, float32, as stored: RTN of the scaled weights, folded back."""
+    point = rtn(WeightSpace(shared.slots), _Scaled(center, scales), scheme)
+    return [point.tensor(slot) / _along_inputs(slot, scales) for slot in shared.slots]
+
+
+def _along_inputs(slot: Slot, scales: Tensor) -> Tensor:
+    return scales[:, None] if slot.transposed else scales[None, :]
+
+
+def _errors(shared: SharedHessian, center: Center, parts: Sequence[Tensor]) -> list[float]:
+    hessian = shared.hessian
+    return [
+        layer_error(channel_view(slot, part.to(hessian.dtype) - center.tensor(slot).to(hessian.dtype)), hessian)
+        for slot, part in zip(shared.slots, parts, strict=True)
+    ]
+
+
+def _provenance(
+    scheme: QuantScheme, windows: Tensor, options: AWQOptions, records: dict[str, AWQRecord]
+) -> dict[str, Any]:
+    return {
+        "method": "awq",
+        "scheme": str(scheme),
+        "options": asdict(options) | {"alphas": list(options.alphas)},
+        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "layers": {name: asdict(record) for name, record in records.items()},
+    }

@@ -1,0 +1,275 @@
+"""SignRound: rounding chosen by block-wise reconstruction with signed gradient descent (Cheng et al. 2023, §3).
+
+Every weight gets an offset V in [−½, ½] before it is rounded, ``code = clamp(⌊W/s + V⌉)``; V = 0 is RTN. In each block
+the offsets of all its matrices are trained together, so that the block's outputs come near those that the
+full-precision model has there:
+
+    V ← clamp(V − rate · sign(∂ MSE/∂V), −½, ½),     rate from 1/steps down to 0, so that V can just reach ±½.
+
+The gradient goes straight through the rounding. The scale is positive, so ∂MSE/∂V has the sign of ∂MSE/∂Ŵ and nothing
+of the rounding is differentiated at all; where a code saturates the authors stop the gradient, but there V within ±½
+changes no code. What follows a block sees its quantized outputs.
+
+What differs from the authors' code (AutoRound): the scales stay RTN's, shared by all methods here, where theirs trains
+a multiplier of the clipping range along with V; and the iterate that stays is the one with the least loss on all
+windows, RTN included, taken every few steps, where theirs compares losses of different batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from quant.architecture import decoder_blocks
+from quant.center import Center, preserved
+from quant.errors import PointError, UsageError
+from quant.gptq import Inputs
+from quant.grid import GridTensor
+from quant.hashing import token_hash
+from quant.layers import BlockStream
+from quant.philox import permutation
+from quant.point import WeightPoint
+from quant.space import Slot, WeightSpace
+
+
+@dataclass(frozen=True)
+class SignRoundOptions:
+    """How SignRound is run; the defaults are the authors'."""
+
+    steps: int = 200
+    """Updates for every block; 0 gives RTN."""
+    rate: float | None = None
+    """Change of an offset in the first step, falling linearly to 0 after the last; None for 1/steps."""
+    batch: int = 8
+    """Windows a step sees, without repetition."""
+    check_every: int = 10
+    """Steps between two losses on all windows, which choose the iterate that stays; the last is always checked."""
+    inputs: Inputs = "quantized"
+    """Whether a block reads the outputs of quantized blocks or of full-precision ones. Its target is the same."""
+    seed: int = 0
+    """Of the windows that a step sees."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch < 1 or self.check_every < 1:
+            raise UsageError(
+                f"expected steps ≥ 0, batch ≥ 1 and check_every ≥ 1, got {self.steps}, {self.batch}, {self.check_every}"
+            )
+        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
+            raise UsageError(f"expected a finite rate above 0, got {self.rate}")
+        if self.inputs not in get_args(Inputs):
+            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+
+
+@dataclass(frozen=True)
+class BlockRecord:
+    """What SignRound did to one block; losses are mean squared errors per output element, on all windows."""
+
+    rtn_loss: float
+    """With RTN's codes."""
+    loss: float
+    """With the codes that stayed."""
+    step: int
+    """Updates after which they were found; 0 is RTN."""
+    changed: int
+    """Codes that differ from RTN's."""
+
+
+def signround(
+    model: nn.Module,
+    space: WeightSpace,
+    rtn: WeightPoint,
+    windows: Tensor,
+    options: SignRoundOptions | None = None,
+    *,
+    center: Center | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> WeightPoint:
+    """The SignRound point on RTN's grid, every code within 1 of RTN's.
+
+    The model computes with the candidates through ``torch.func.functional_call``; its weights are not written. RTN is
+    the first candidate of every block, so with ``inputs="fp"`` no block's loss exceeds that of the RTN point, and with
+    ``"quantized"`` none exceeds that of RTN on the same inputs: by construction. Three hidden states of every window
+    are held.
+
+    Args:
+        model: Holds the pretrained weights ``w``; modes and gradient flags are the same again afterwards.
+        space: Its weight space.
+        rtn: The RTN point, which has the scales.
+        windows: (n, L) token ids to calibrate on.
+        options: The method's own.
+        center: The pristine copy of ``w``, if one has been made.
+        progress: Called with the blocks done and their number after every block.
+
+    Returns:
+        Point ``signround`` with one ``BlockRecord`` per block in its provenance.
+
+    Raises:
+        UsageError: if ``windows`` are not (n, L).
+        PointError: if ``rtn`` is not RTN of this ``w``, or a block's output with it is not finite.
+    """
+    if rtn.scheme is None:
+        raise PointError(f"expected a point on a grid for SignRound's scales, got {rtn.name}")
+    options = options or SignRoundOptions()
+    parts: dict[str, GridTensor] = {}
+    records: list[BlockRecord] = []
+    with preserved(model, space, center) as pristine:
+        model.requires_grad_(False)  # else biases and norms would keep activations for gradients nobody asks for
+        stream = BlockStream(model, windows)
+        states = list(stream.states)
+        for index in range(len(stream.blocks)):
+            roundings = [_Rounding(s, pristine.tensor(s), rtn) for s in space if s.block == index]
+            task = _Task.of(model, stream, index, states)
+            records.append(_optimise(task, roundings, options, index))
+            parts |= {rounding.slot.name: rounding.best for rounding in roundings}
+            stream.states = task.targets
+            states = task.outputs(roundings) if options.inputs == "quantized" else list(task.targets)
+            if progress:
+                progress(index + 1, len(stream.blocks))
+    ordered = {slot.name: parts[slot.name] for slot in space}
+    return WeightPoint("signround", rtn.scheme, ordered, _provenance(rtn, windows, options, records))
+
+
+class _Rounding:
+    """One matrix, its offsets V, and the codes that stay."""
+
+    def __init__(self, slot: Slot, weight: Tensor, rtn: WeightPoint) -> None:
+        """Start at V = 0.
+
+        Raises:
+            PointError: if that is not RTN.
+        """
+        part = rtn.parts.get(slot.name)
+        if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
+            raise PointError(
+                f"expected codes of shape {slot.shape} for {slot.name} in {rtn.name}; make RTN of this model"
+            )
+        self.slot = slot
+        self._weight, self._grid = weight.float(), part.grid.to(weight.device)
+        self._offset = torch.zeros_like(self._weight)
+        self.best = self.start = self.present()
+        if not torch.equal(self.start.codes, part.codes.to(weight.device)):
+            raise PointError(f"expected {rtn.name} to be this model's weights rounded, but {slot.name} differs")
+
+    def present(self) -> GridTensor:
+        """Q(W + V s): the offset is added before W is divided by s, so that V = 0 is RTN to the bit."""
+        return self._grid.quantize(self._weight + self._offset * self._grid.steps(self._weight))
+
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """One step against the sign of the loss's gradient in the quantized weights."""
+        self._offset.sub_(gradient.sign(), alpha=rate).clamp_(-0.5, 0.5)
+
+    def changed(self) -> int:
+        """How many codes that stay are not RTN's."""
+        return int((self.best.codes != self.start.codes).sum())
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one block has to reproduce."""
+
+    block: nn.Module
+    prefix: str
+    """What comes before a parameter's name within the block."""
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    """Masks and positions, which depend on the length of a window alone."""
+    states: list[Tensor]
+    """Inputs, (1, L, d) per window."""
+    targets: list[Tensor]
+    """The full-precision model's outputs, (1, L, d) per window."""
+
+    @classmethod
+    def of(cls, model: nn.Module, stream: BlockStream, index: int, states: list[Tensor]) -> _Task:
+        """Run the full-precision block on the stream's states, and note how it is called."""
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def record(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.append((args[1:], kwargs))
+
+        block = stream.blocks[index]
+        handle = block.register_forward_pre_hook(record, with_kwargs=True)
+        try:
+            targets = list(stream.outputs(index))
+        finally:
+            handle.remove()
+        return cls(block, f"{decoder_blocks(model)[0]}.{index}.", calls[0], states, targets)
+
+    def weights(self, parts: Mapping[Slot, GridTensor]) -> dict[str, Tensor]:
+        """The block's parameters that hold these parts, in its own dtype."""
+        names = {slot: slot.name.removeprefix(self.prefix) for slot in parts}
+        return {names[s]: part.dequantize().to(self.block.get_parameter(names[s]).dtype) for s, part in parts.items()}
+
+    def output(self, weights: dict[str, Tensor], state: Tensor) -> Tensor:
+        """What the block makes of one input with other weights."""
+        args, kwargs = self.arguments
+        output = functional_call(self.block, weights, (state, *args), kwargs)
+        return output if isinstance(output, Tensor) else output[0]
+
+    @torch.no_grad()
+    def outputs(self, roundings: Sequence[_Rounding]) -> list[Tensor]:
+        """The outputs with the codes that stay."""
+        weights = self.weights({r.slot: r.best for r in roundings})
+        return [self.output(weights, state) for state in self.states]
+
+    def loss(self, weights: dict[str, Tensor], window: int) -> Tensor:
+        """Mean squared error of a window's output, in float32 or better."""
+        target, output = self.targets[window], self.output(weights, self.states[window])
+        dtype = torch.promote_types(target.dtype, torch.float32)
+        return F.mse_loss(output.to(dtype), target.to(dtype))
+
+    @torch.no_grad()
+    def total_loss(self, roundings: Sequence[_Rounding]) -> float:
+        """Mean squared error over all windows, with the present codes."""
+        weights = self.weights({r.slot: r.present() for r in roundings})
+        return math.fsum(float(self.loss(weights, window)) for window in range(len(self.states))) / len(self.states)
+
+    def gradients(self, roundings: Sequence[_Rounding], windows: Sequence[int]) -> list[Tensor]:
+        """The loss's gradients in the quantized weights, summed over windows; zero for a matrix no token reached."""
+        weights = self.weights({r.slot: r.present() for r in roundings})
+        leaves = [weight.requires_grad_() for weight in weights.values()]
+        sums = [torch.zeros_like(leaf, dtype=torch.float32) for leaf in leaves]
+        for window in windows:
+            with torch.enable_grad():
+                loss = self.loss(weights, window)
+            for total, gradient in zip(sums, torch.autograd.grad(loss, leaves, materialize_grads=True), strict=True):
+                total.add_(gradient)
+        return sums
+
+
+def _optimise(task: _Task, roundings: Sequence[_Rounding], options: SignRoundOptions, index: int) -> BlockRecord:
+    """Train a block's offsets; every rounding's ``best`` is then the iterate with the least loss on all windows."""
+    best_loss = rtn_loss = task.total_loss(roundings)
+    if not math.isfinite(rtn_loss):
+        raise PointError(f"expected finite outputs of block {index} with RTN's weights, got a loss of {rtn_loss}")
+    best_step, rate = 0, options.rate or 1 / max(options.steps, 1)
+    for step in range(options.steps):
+        order = permutation(len(task.states), "signround", options.seed, index, step)
+        gradients = task.gradients(roundings, order[: options.batch].tolist())
+        for rounding, gradient in zip(roundings, gradients, strict=True):
+            rounding.step(gradient, rate * (1 - step / options.steps))
+        if (step + 1) % options.check_every and step + 1 < options.steps:
+            continue
+        loss = task.total_loss(roundings)
+        if loss < best_loss:
+            best_loss, best_step = loss, step + 1
+            for rounding in roundings:
+                rounding.best = rounding.present()
+    return BlockRecord(rtn_loss, best_loss, best_step, sum(rounding.changed() for rounding in roundings))
+
+
+def _provenance(
+    rtn: WeightPoint, windows: Tensor, options: SignRoundOptions, records: Sequence[BlockRecord]
+) -> dict[str, Any]:
+    return {
+        "method": "signround",
+        "scheme": str(rtn.scheme),
+        "options": asdict(options),
+        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "blocks": [asdict(record) for record in records],
+    }
