@@ -10,6 +10,8 @@ from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.corpus import Corpus, load_corpus
 from quant.errors import ToolkitError
+from quant.export import export_point
+from quant.external import load_external
 from quant.gptq import GPTQOptions, gptq
 from quant.grid import GridTensor, QuantScheme, fake_quantize
 from quant.nll import mean_nll, window_nll
@@ -35,11 +37,13 @@ __all__ = [
     "WeightSpace",
     "awq",
     "distance",
+    "export_point",
     "fake_quantize",
     "finetune",
     "gptq",
     "load_checkpoint",
     "load_corpus",
+    "load_external",
     "mean_nll",
     "qaft",
     "rtn",

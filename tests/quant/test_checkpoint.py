@@ -135,7 +135,7 @@ def test_folder_of_gguf_points_to_the_file(tmp_path: Path) -> None:
         load_checkpoint(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"", b"no gguf at all"])
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"no gguf at all"])
 def test_broken_gguf_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(content)

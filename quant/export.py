@@ -1,0 +1,90 @@
+"""A point as a folder that other tools load: plain float32 weights, and beside them the codes and scales.
+
+    config.json, model.safetensors, …     what ``AutoModelForCausalLM.from_pretrained`` reads; the tokenizer as well
+    codes/quantization.safetensors        of every slot on a grid ``<name>.codes`` (int8), ``<name>.scale`` (float32)
+                                          and, where it is asymmetric, ``<name>.zero`` (float32)
+    codes/quantization.json               method, scheme and provenance
+
+The weights are the fake-quantized ones, float32 whatever the checkpoint was held in, since codes times scales are exact
+in no narrower dtype: loaded with ``dtype="float32"`` they are the point bit for bit. The codes lie in a folder of their
+own, so that nothing that looks for ``*.safetensors`` beside the configuration takes them for weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from quant.cache import atomic_path
+from quant.checkpoint import Checkpoint, quiet
+from quant.errors import UsageError
+from quant.grid import GridTensor
+from quant.point import WeightPoint
+from quant.space import WeightSpace
+
+CODES = "codes"
+TENSORS, RECORD = "quantization.safetensors", "quantization.json"
+
+
+def export_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
+    """Write a point so that transformers, and whatever reads its folders, loads it.
+
+    The model is not touched; besides it, one float32 copy of the weights is in memory while they are written.
+
+    Args:
+        checkpoint: The model that the point belongs to; what lies outside the weight space is its own.
+        point: What to write.
+        folder: Where to; it is made, and must not hold anything yet. It appears whole or not at all.
+
+    Raises:
+        UsageError: if ``folder`` is a file or holds something.
+        PointError: if the point does not fit the model.
+        StoreError: if the folder cannot be written.
+    """
+    folder = folder.expanduser().resolve()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()  # an empty folder would be kept in place of the new one
+    if folder.exists():
+        raise UsageError(f"expected a new or an empty folder to write {point.name} to, {folder} holds something")
+    with atomic_path(folder) as temporary, quiet():
+        _save_model(checkpoint, point, temporary)
+        if checkpoint.tokenizer is not None:
+            checkpoint.tokenizer.save_pretrained(temporary)
+        _save_codes(checkpoint.space, point, temporary / CODES)
+
+
+def _save_model(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
+    model = checkpoint.model
+    parameters = model.state_dict(keep_vars=True)
+    written = {id(p): point.tensor(slot).cpu() for slot, p in checkpoint.space.parameters(model)}
+    for tensor in parameters.values():
+        if id(tensor) not in written:
+            written[id(tensor)] = tensor.detach().cpu().float() if tensor.is_floating_point() else tensor.detach().cpu()
+    model.save_pretrained(folder, state_dict={name: written[id(t)] for name, t in parameters.items()})  # ties stay ties
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+
+
+def _save_codes(space: WeightSpace, point: WeightPoint, folder: Path) -> None:
+    folder.mkdir()
+    tensors: dict[str, Tensor] = {}
+    for slot in space:
+        part = point.parts[slot.name]
+        if isinstance(part, GridTensor):
+            tensors |= {f"{slot.name}.{field}": tensor for field, tensor in _tensors(part).items()}
+    if tensors:
+        save_file(tensors, folder / TENSORS, {"method": point.method, "scheme": str(point.scheme)})
+    scheme = asdict(point.scheme) if point.scheme else None
+    record = {"method": point.method, "scheme": scheme, "provenance": dict(point.provenance)}
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _tensors(part: GridTensor) -> dict[str, Tensor]:
+    """What the grid tensor consists of, in the layout of its slot."""
+    tensors = {"codes": part.codes, "scale": part.grid.scale, "zero": part.grid.zero}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}

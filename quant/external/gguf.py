@@ -1,0 +1,71 @@
+"""Points out of GGUF files, through transformers' own dequantization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import gguf
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.errors import PointError
+from quant.external.outside import check_architecture, check_same, provenance, rounding
+from quant.external.tensor_files import file_hash
+from quant.point import Part, WeightPoint
+from quant.space import WeightSpace
+
+_FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
+    """The point of a ``.gguf`` file; see ``quant.external.load_external``."""
+    other = load_checkpoint(str(path)).model
+    check_architecture(path, other.config.model_type, checkpoint)
+    theirs = other.state_dict()
+    parts = _parts(checkpoint.space, theirs, path)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    found = {
+        "tensor_types": {kind: list(kinds.values()).count(kind) for kind in sorted(set(kinds.values()))},
+        "rounded_outside": _check_outside(path, checkpoint.model, other, kinds),
+    }
+    return WeightPoint(name, None, parts, provenance(name, path, "gguf", {path.name: file_hash(path)}, found))
+
+
+def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict[str, Part]:
+    parts: dict[str, Part] = {}
+    for slot in space:
+        shape = tuple(theirs[slot.name].shape) if slot.name in theirs else "nothing"
+        if shape != slot.shape:
+            raise PointError(
+                f"expected shape {slot.shape} in {slot.name}, {path} has {shape}; "
+                "name the checkpoint that was quantized"
+            )
+        parts[slot.name] = theirs[slot.name].detach()
+    return parts
+
+
+def _check_outside(
+    path: Path, model: PreTrainedModel, other: PreTrainedModel, kinds: Mapping[str, str]
+) -> dict[str, float]:
+    """Compare all that lies outside the space; how far each tensor is that the file rounds to integers."""
+    slots = {slot.name for slot in WeightSpace.of(model)}
+    ours, theirs = model.state_dict(), other.state_dict()
+    floats = [_FLOATS[kind] for kind in set(kinds.values()) & _FLOATS.keys()]
+    integers = _integers(other, kinds)
+    distances = {}
+    for name in sorted(ours.keys() & theirs.keys() - slots):
+        if name in integers:
+            distances[name] = rounding(name, ours[name], theirs[name], path)
+        else:
+            check_same(name, ours[name], theirs[name], path, floats)
+    return distances
+
+
+def _integers(model: PreTrainedModel, kinds: Mapping[str, str]) -> set[str]:
+    """Names of the embedding and the head if the file has them in blocks of integers."""
+    pairs = (("token_embd.weight", model.get_input_embeddings()), ("output.weight", model.get_output_embeddings()))
+    packed = [module.weight for tensor, module in pairs if kinds.get(tensor, "F32") not in _FLOATS]
+    return {name for name, p in model.state_dict(keep_vars=True).items() if any(p is weight for weight in packed)}

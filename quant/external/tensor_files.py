@@ -1,0 +1,113 @@
+"""The tensors of a folder of safetensors, by name, read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from quant.errors import PointError
+
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class TensorFiles:
+    """An index over one or several safetensors files, which stay open and are read on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the weights of a folder: ``model.safetensors``, else the shards of its index, else every safetensors.
+
+        Raises:
+            PointError: if there are none, they cannot be read, or two of them hold a tensor of the same name.
+        """
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+        self._home: dict[str, str] = {}
+        for name in _file_names(folder):
+            try:
+                self._files[name] = safe_open(folder / name, framework="pt")  # type: ignore[no-untyped-call]
+            except (OSError, SafetensorError) as error:
+                raise PointError(f"expected safetensors in {folder / name}, got: {_line(error)}") from error
+            names: list[str] = self._files[name].keys()
+            for tensor in names:
+                if tensor in self._home:
+                    raise PointError(f"expected one {tensor} in {folder}, found it in {self._home[tensor]} and {name}")
+                self._home[tensor] = name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._home)
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, in the dtype it is stored in.
+
+        Raises:
+            PointError: if it cannot be read.
+        """
+        try:
+            tensor: Tensor = self._files[self._home[name]].get_tensor(name)
+        except (OSError, SafetensorError) as error:
+            raise PointError(f"expected to read {name} of {self.folder}, got: {_line(error)}") from error
+        return tensor
+
+    def dtype(self, name: str) -> str:
+        """Its dtype as the format writes it, ``F16``; its values are not read."""
+        return str(self._slice(name).get_dtype())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Its shape; its values are not read."""
+        return tuple(self._slice(name).get_shape())
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each file."""
+        return {name: file_hash(self.folder / name) for name in self._files}
+
+    def _slice(self, name: str) -> Any:
+        return self._files[self._home[name]].get_slice(name)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        PointError: if the file is missing or is something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PointError(f"expected a JSON object in {path}, got: {_line(error)}") from error
+    if not isinstance(content, dict):
+        raise PointError(f"expected a JSON object in {path}, got {type(content).__name__}")
+    return content
+
+
+def _file_names(folder: Path) -> list[str]:
+    """The files of weights, as transformers chooses them; other tools' own names come last."""
+    if (folder / _WHOLE).is_file():
+        return [_WHOLE]
+    if (folder / _INDEX).is_file():
+        shards = read_json(folder / _INDEX).get("weight_map")
+        names = sorted(set(shards.values())) if isinstance(shards, dict) else []
+        if not names or any(Path(str(name)).name != name for name in names):
+            raise PointError(f"expected a weight_map of files beside it in {folder / _INDEX}, got {str(names)[:80]}")
+        return names
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
+        found = f"only {', '.join(pickles)}, which could run code when read" if pickles else "no weights"
+        raise PointError(f"expected *.safetensors in {folder}, found {found}; save the model again as safetensors")
+    return names
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
