@@ -24,7 +24,7 @@ from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint
 from quant.gptq_solver import Problem, solve
 from quant.grid import Grid
 from quant.nll import token_nll
-from quant.scale import exact_scale
+from quant.scale import exact_scales
 
 ROUNDS = 5
 SHAPES = {"q, o": (576, 576), "k, v": (192, 576), "gate, up": (1536, 576), "down": (576, 1536)}  # (out, in)
@@ -56,7 +56,7 @@ def problem(shape: tuple[int, int]) -> tuple[Problem, Tensor]:
     mixing = torch.randn(columns, columns, generator=generator) / columns**0.5
     x = torch.randn(4096, columns, generator=generator) @ mixing
     weight = torch.randn(out, columns, generator=generator) * 0.02
-    scale = torch.tensor([[exact_scale(weight.numpy().ravel(), 7)]], dtype=torch.float32)
+    scale = exact_scales(weight.reshape(1, -1), 7).float()[None]
     return Problem(weight, Grid(scale, -7, 7)), 2 / len(x) * x.T @ x
 
 
@@ -138,11 +138,13 @@ def bench_loop() -> None:
 
 
 def bench_scale() -> None:
-    """Exact search for the scale of a million weights."""
-    weight = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)).numpy()
-    for bits in (8, 4, 2):
-        seconds = statistics.median(timed(lambda b=bits: exact_scale(weight, 2 ** (b - 1) - 1)) for _ in range(ROUNDS))
-        report(f"exact scale of 10⁶ weights, int{bits}", f"{seconds:.2f} s")
+    """Exact search for the scale of a million weights, and for the scales of its thousand rows."""
+    weight = torch.randn(1, 1_000_000, generator=torch.Generator().manual_seed(0))
+    for rows in (1, 1000):
+        for bits in (8, 4, 2):
+            shaped, high = weight.view(rows, -1), 2 ** (bits - 1) - 1
+            seconds = statistics.median(timed(lambda s=shaped, h=high: exact_scales(s, h)) for _ in range(ROUNDS))
+            report(f"exact scales of 10⁶ weights in {rows} rows, int{bits}", f"{seconds:.2f} s")
 
 
 def bench_qaft() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import psutil
+from torch import Tensor, nn
 
 from landscape.presets import Preset
+from quant.nll import window_nll
 
 # Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
 GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
@@ -61,3 +64,11 @@ def peak_memory(dimension: int, logits: int, trains: bool) -> int:
 def disk_growth(dimension: int, new_points: int, new_probes: int) -> int:
     """Bytes that the store will grow by: int8 codes per point, rows per probe."""
     return dimension * _CODE * new_points + _ROW * new_probes
+
+
+def forward_seconds(model: nn.Module, window: Tensor) -> float:
+    """Wall time of one window's forward pass."""
+    window_nll(model, window)  # the first pass also allocates
+    started = time.monotonic()
+    window_nll(model, window)
+    return time.monotonic() - started

@@ -13,7 +13,7 @@ from landscape.plan import Window, identified
 from landscape.presets import Preset
 from quant.architecture import vocabulary_size
 from quant.center import Center
-from quant.checkpoint import Checkpoint
+from quant.checkpoint import EMBEDDED, Checkpoint
 from quant.corpus import Corpus, load_corpus
 from quant.space import WeightSpace, norm
 
@@ -84,6 +84,11 @@ class Subject:
     def all_windows(self) -> tuple[Window, ...]:
         """Windows of every split."""
         return tuple(window for split in SPLITS for window in self.windows[split])
+
+
+def default_corpus(model: str) -> str:
+    """The corpus of a model that no other was named for."""
+    return "tales" if model == EMBEDDED else "wikitext2"
 
 
 def prepare(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from landscape import analysis
 from landscape.directions import Sphere
 from landscape.engines.inline import InlineEngine
-from landscape.forecast import Forecast, disk_growth, peak_memory, point_work
+from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
 from landscape.paths import CENTER, Atlas, OnRay
 from landscape.plan import ProbePlan
@@ -30,13 +29,13 @@ from landscape.progress import Progress, Silent
 from landscape.result import Landscape, ProbeCount, SubjectInfo
 from landscape.run import Runner
 from landscape.store import Store
-from landscape.subject import Subject, prepare
+from landscape.subject import Subject, default_corpus, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
+from landscape.threads import frozen_threads
 from landscape.wanted import METHODS, Wanted, wanted_points
 from quant.cache import cache_folder
 from quant.checkpoint import load_checkpoint
 from quant.errors import CheckpointError, UsageError
-from quant.nll import window_nll
 from quant.point import WeightPoint
 from quant.space import distance
 
@@ -81,7 +80,7 @@ class Survey:
     @property
     def corpus(self) -> str:
         """Name of the corpus."""
-        return self.data or ("tales" if self.model == "opt-nano" else "wikitext2")
+        return self.data or default_corpus(self.model)
 
     @property
     def root(self) -> Path:
@@ -107,7 +106,7 @@ def probe(request: Survey, progress: Progress | None = None) -> Landscape:
     progress.stage("loading the model")
     checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
     store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
-    with _frozen_threads(store):
+    with frozen_threads(store):
         progress.stage("reading the text")
         subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
         return _Surveyor(request, subject, store, progress).work(started)
@@ -221,7 +220,7 @@ class _Surveyor:
             cached=len(plan) - len(plan.missing(self.runner.known)),
             points=tuple(wanted.name for wanted in new),
             work=work,
-            seconds=work * self._forward_seconds() if work else 0.0,
+            seconds=work * forward_seconds(subject.model, subject.windows["validation"][0].tokens) if work else 0.0,
             memory=peak_memory(
                 subject.space.dimension,
                 logits=subject.seq_len * subject.vocabulary,
@@ -233,13 +232,6 @@ class _Surveyor:
     def _point_work(self, wanted: Wanted) -> float:
         validation = len(self.subject.windows["validation"])
         return point_work(wanted.method, wanted.scheme.bits, self.request.preset, validation)
-
-    def _forward_seconds(self) -> float:
-        window = self.subject.windows["validation"][0].tokens
-        window_nll(self.subject.model, window)  # the first pass also allocates
-        started = time.monotonic()
-        window_nll(self.subject.model, window)
-        return time.monotonic() - started
 
     # ---- the result ---------------------------------------------------------------------------------------------
 
@@ -290,17 +282,6 @@ class _Surveyor:
             "corpus fingerprint": self.subject.corpus.fingerprint,
             **self.runner.provenance,
         }
-
-
-@contextmanager
-def _frozen_threads(store: Store) -> Iterator[None]:
-    """Use the number of threads that the store was begun with: sums depend on it in their last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(store.settings({"threads": before})["threads"]))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _versions(device: str) -> dict[str, object]:

@@ -32,8 +32,18 @@ def wanted_points(methods: Sequence[str], bits: Sequence[int], scales: Sequence[
     Raises:
         UsageError: for an unknown method or scale, or bits out of range.
     """
-    for method in methods:
-        if method not in METHODS:
-            raise UsageError(f"expected methods from {', '.join(METHODS)}, got {method!r}")
     schemes = [QuantScheme(b, scale) for scale in scales for b in bits]  # type: ignore[arg-type]
-    return tuple(Wanted(m, scheme) for scheme in schemes for m in METHODS if m in methods)
+    found = {wanted_point(method, scheme) for scheme in schemes for method in methods}
+    return tuple(point for scheme in schemes for m in METHODS if (point := Wanted(m, scheme)) in found)
+
+
+def wanted_point(method: str, scheme: QuantScheme) -> Wanted:
+    """One point.
+
+    Raises:
+        UsageError: for an unknown method.
+    """
+    for known in METHODS:
+        if method == known:
+            return Wanted(known, scheme)
+    raise UsageError(f"expected methods from {', '.join(METHODS)}, got {method!r}")

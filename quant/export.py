@@ -45,16 +45,26 @@ def export_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> No
         PointError: if the point does not fit the model.
         StoreError: if the folder cannot be written.
     """
+    check_target(folder)
     folder = folder.expanduser().resolve()
-    if folder.is_dir() and not any(folder.iterdir()):
+    if folder.is_dir():
         folder.rmdir()  # an empty folder would be kept in place of the new one
-    if folder.exists():
-        raise UsageError(f"expected a new or an empty folder to write {point.name} to, {folder} holds something")
     with atomic_path(folder) as temporary, quiet():
         _save_model(checkpoint, point, temporary)
         if checkpoint.tokenizer is not None:
             checkpoint.tokenizer.save_pretrained(temporary)
         _save_codes(checkpoint.space, point, temporary / CODES)
+
+
+def check_target(folder: Path) -> None:
+    """See that a folder can be written, before the work that fills it.
+
+    Raises:
+        UsageError: if it is a file or holds something.
+    """
+    folder = folder.expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"expected a new or an empty folder to export to, {folder} holds something")
 
 
 def _save_model(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from landscape.cli.probe import probe
+from landscape.cli.quantize import quantize
 
 app = typer.Typer(
     name="landscape",
@@ -16,11 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(probe)
-
-
-@app.callback()
-def _commands() -> None:
-    """Keeps ``probe`` a subcommand while it is the only one."""
+app.command()(quantize)
 
 
 def main() -> None:

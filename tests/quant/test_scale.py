@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from quant import scale
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, QuantScheme
 from quant.rtn import rtn
-from quant.scale import exact_scale, find_grid, histogram_scale
+from quant.scale import exact_scales, find_grid, histogram_scale
 from quant.space import Slot, WeightSpace, distance
 from tests.tiny import ARCHITECTURES
 
@@ -46,8 +47,18 @@ def test_exact_is_never_beaten_by_a_dense_scan(kind: str, bits: int) -> None:
     top = np.abs(weight).max()
     scan = np.concatenate([np.linspace(top / 20000, top, 20000), np.geomspace(top / 1e4, 2 * top, 5000)])
     best = min(squared_error(weight, part, qmax).min() for part in np.array_split(scan, 50))
-    found = squared_error(weight, np.array([exact_scale(weight, qmax)]), qmax)[0]
+    found = squared_error(weight, exact_scales(torch.from_numpy(weight)[None], qmax).numpy(), qmax)[0]
     assert found <= best * (1 + 1e-9) + 1e-12 * float(np.square(weight).sum())
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_rows_searched_together_get_what_each_gets_alone(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.stack([torch.from_numpy(draw(kind)) for kind in KINDS if len(draw(kind)) == 300] + [torch.zeros(300)])
+    monkeypatch.setattr(scale, "_CELLS", 3 * 16 * 128 * (2 ** (bits - 1) - 1))  # three rows at a time
+    together = exact_scales(rows, 2 ** (bits - 1) - 1)
+    alone = torch.cat([exact_scales(row[None], 2 ** (bits - 1) - 1) for row in rows])
+    assert torch.equal(together, alone)
+    assert float(together[-1]) == 0
 
 
 @pytest.mark.parametrize(

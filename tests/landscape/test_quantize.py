@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from landscape.cli import main
+from landscape.forecast import Forecast
+from landscape.presets import PRESETS
+from landscape.progress import Silent
+from landscape.quantize import Quantization, quantize
+from landscape.subject import prepare
+from landscape.wanted import wanted_point
+from quant import GPTQOptions, QuantScheme, export_point, gptq, load_checkpoint, load_external, rtn
+from quant.center import Center
+from quant.grid import GridTensor
+
+SMALL = ["--seq-len", "32", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-rates", "1e-4"]
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forecasts: list[Forecast] = []
+        self.done = 0.0
+
+    def forecast(self, forecast: Forecast) -> None:
+        self.forecasts.append(forecast)
+
+    def advance(self, work: float) -> None:
+        self.done += work
+
+
+def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["landscape", "quantize", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capsys.readouterr()
+    return int(end.value.code or 0), out.out, out.err
+
+
+def test_a_point_is_made_once_and_is_the_one_that_a_survey_uses(tmp_path: Path) -> None:
+    request = Quantization(wanted_point("gptq", QuantScheme(3)), store=tmp_path)
+    first, second = Heard(), Heard()
+    checkpoint, point = quantize(request, first)
+    _, again = quantize(request, second)
+    (forecast,) = first.forecasts
+    assert forecast.points == ("gptq-int3-exact",)
+    assert first.done == pytest.approx(forecast.work)
+    assert second.forecasts == []
+    assert again.fingerprint(checkpoint.space) == point.fingerprint(checkpoint.space)
+    subject = prepare(checkpoint, "tales", PRESETS["quick"], ("rtn", "gptq", "qaft"), 0, tmp_path)
+    start = rtn(checkpoint.space, subject.center, QuantScheme(3))
+    by_hand = gptq(checkpoint.model, checkpoint.space, start, subject.calibration.gptq, GPTQOptions())
+    assert by_hand.fingerprint(checkpoint.space) == point.fingerprint(checkpoint.space)
+
+
+@pytest.mark.parametrize("method", ["rtn", "gptq", "qaft"])
+def test_the_folder_holds_the_point(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    code, text, err = run(
+        capsys, monkeypatch, "--bits", 2, "--method", method, "--granularity", "channel", "--export", out,
+        "--store", tmp_path / "store", *SMALL,
+    )  # fmt: skip
+    assert code == 0, err
+    assert f"{method}-int2-exact-per-channel of opt-nano: ‖Δw‖ = " in text
+    checkpoint = load_checkpoint("opt-nano")
+    model = AutoModelForCausalLM.from_pretrained(out, dtype="float32")
+    back = load_external(out, checkpoint, "back")
+    for slot, weight in checkpoint.space.parameters(model):
+        assert torch.equal(weight, back.tensor(slot))
+        steps = [row.unique().numel() for row in weight]
+        assert max(steps) <= 3
+    record = json.loads((out / "codes" / "quantization.json").read_text())
+    assert (record["method"], record["scheme"]["bits"]) == (method, 2)
+
+
+def test_rtn_needs_no_text(tmp_path: Path) -> None:
+    scheme = QuantScheme(4, "absmax", "group:64", symmetric=False)
+    checkpoint, point = quantize(Quantization(wanted_point("rtn", scheme), data=str(tmp_path / "none"), store=tmp_path))
+    expected = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), scheme)
+    assert point.fingerprint(checkpoint.space) == expected.fingerprint(checkpoint.space)
+    assert all(isinstance(part, GridTensor) and part.grid.zero is not None for part in point.parts.values())
+
+
+def test_what_is_there_is_not_overwritten_nor_worked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").write_text("precious")
+    code, _, err = run(capsys, monkeypatch, "--model", "no/such/model", "--export", tmp_path)
+    assert code == 2
+    assert err.splitlines()[-1].endswith(f"expected a new or an empty folder to export to, {tmp_path} holds something")
+    assert "loading" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "awq"], "expected methods from rtn, gptq, qaft, got 'awq'"),
+        (["--bits", "9"], "expected bits from 2 to 8, got 9"),
+        (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
+        (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
+    ],
+)
+def test_bad_requests_are_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, *words, "--export", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_point_that_was_stored_is_exported_from_disk(tmp_path: Path) -> None:
+    request = Quantization(wanted_point("gptq", QuantScheme(3, granularity="group:32")), store=tmp_path / "store")
+    quantize(request)
+    checkpoint, stored = quantize(request)
+    export_point(checkpoint, stored, tmp_path / "out")
+    back = load_external(tmp_path / "out", checkpoint, "back")
+    assert back.fingerprint(checkpoint.space) == stored.fingerprint(checkpoint.space)
