@@ -3,7 +3,7 @@
     python data/build.py --tales ../shared/tales
 
 Clean, split, train a tokenizer, train a model, round it to float16, measure what was saved, draw the training curve.
-About half an hour on two cores; an interrupted run goes on from the checkpoint in the work folder.
+About an hour on one core; an interrupted run goes on from the checkpoint in the work folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=HERE, help="where tales/ and opt-nano/ go (default: here)")
     work = Path(tempfile.gettempdir()) / "opt-nano"
     parser.add_argument("--work", type=Path, default=work, help=f"folder of the checkpoint (default: {work})")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help=f"training steps (default: {Recipe.steps})")
     return parser.parse_args()
 

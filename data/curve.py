@@ -92,7 +92,7 @@ def draw_curve(rows: list[Row], file: Path) -> None:
         *axes.grid(),
         axes.line([(row[0], row[1]) for row in rows], TRAIN, "5 4"),
         axes.line([(row[0], row[2]) for row in rows], VALIDATION, "none"),
-        legend(WIDTH - 300, 22, "train (with dropout)", TRAIN, "5 4"),
+        legend(WIDTH - 300, 22, "train", TRAIN, "5 4"),
         legend(WIDTH - 120, 22, "validation", VALIDATION, "none"),
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="#FFFFFF" stroke="{VALIDATION}" stroke-width="2"/>',
         text(min(x, WIDTH - RIGHT), y - 44, label, "end", 'fill="#222222"'),

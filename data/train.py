@@ -1,7 +1,8 @@
 """Train opt-nano, a one-million-parameter OPT, and keep the weights of its lowest validation loss.
 
-The learning rate rises, falls along a cosine and ends in a flat tail, so that the curve shows whether the validation
-loss still falls at the end. A checkpoint in the work folder lets an interrupted training go on where it stopped.
+The learning rate rises, falls along a cosine and ends in a flat tail, in which dropout is switched off: the validation
+loss then passes its bottom, and the curve shows it. A checkpoint in the work folder lets an interrupted training go on
+where it stopped.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Recipe:
     Attributes:
         hidden, layers, heads, positions: Shape of the model; the feed-forward width is four times `hidden`.
         dropout: On the output of attention and feed-forward, while training only; the saved configuration has none.
+        dropout_steps: Steps with dropout. Those after them go without and end in overfitting, so that the curve shows
+            the bottom of the validation loss.
         lengths: Window lengths in tokens; each takes an equal share of every epoch.
         batch_tokens: Tokens a step, whatever the window length.
         aligned: Share of the windows which are moved to begin with `</s>`, as samples from the model do.
@@ -35,18 +38,19 @@ class Recipe:
     """
 
     hidden: int = 128
-    layers: int = 4
+    layers: int = 5
     heads: int = 4
     positions: int = 512
     dropout: float = 0.1
+    dropout_steps: int = 6000
     lengths: tuple[int, ...] = (256, 512)
     batch_tokens: int = 2048
     aligned: float = 0.25
-    steps: int = 2400
+    steps: int = 8000
     warmup: int = 100
-    tail: int = 200
+    tail: int = 3000
     lr: float = 3e-3
-    floor: float = 0.02
+    floor: float = 0.05
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
@@ -153,7 +157,7 @@ def train_step(state: State, recipe: Recipe, batch: torch.Tensor) -> float:
     """Take one step and return its loss, which dropout makes higher than the model's."""
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
-    state.model.train()
+    state.model.train(state.step < recipe.dropout_steps)  # dropout is all that the mode changes in OPT
     loss = loss_of(state.model, batch)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)

@@ -147,8 +147,7 @@ def test_kept_weights_are_the_minimum_of_the_curve() -> None:
     assert steps == sorted(set(steps))
     assert steps[best] == report()["best_step"]
     assert losses[best] == pytest.approx(report()["corpus"]["validation"]["nll_256"], abs=0.02)
-    tail = report()["recipe"]["tail"] // report()["recipe"]["every"]  # points of the curve at the lowest, flat rate
-    assert losses[-1 - tail] - losses[best] < 0.005, "the loss still fell at the lowest rate: train longer"
+    assert min(losses[-5:]) - losses[best] > 0.005, "the curve does not turn: train longer"
 
 
 def test_model_tells_a_story_from_the_end_of_text_token(

@@ -55,7 +55,7 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
         "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "probes",
         "seconds", "store", "page",
     }  # fmt: skip
-    assert found["space"]["dimension"] == 786432
+    assert found["space"]["dimension"] == 983040
     assert [p["name"] for p in found["points"]] == [
         f"{method}-int{bits}-exact" for bits in (4, 2) for method in ("rtn", "gptq", "qaft")
     ]
