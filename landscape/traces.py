@@ -69,18 +69,20 @@ def legend_entries(landscape: Landscape) -> Iterator[Trace]:
 
 
 def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
-    """Names of the points whose label would cover another one.
+    """Names of the points whose label would cover another one, or the marker of another point.
 
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
     """
     wide, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
+    markers = {point.name: (point.distance, point.nll[split]) for point in landscape.points}
     placed: list[tuple[float, float]] = []
     labelled: list[PointResult] = []
     for point in sorted(landscape.points, key=lambda p: p.bits):
         side = palette.mark(point.method).text
         x = point.distance + (wide if "right" in side else -wide)
         y = point.nll[split] + (high if "top" in side else -high)
-        if all(abs(x - other[0]) > wide or abs(y - other[1]) > high for other in placed):
+        taken = [*placed, *(marker for name, marker in markers.items() if name != point.name)]
+        if all(abs(x - other[0]) > wide or abs(y - other[1]) > high for other in taken):
             placed.append((x, y))
             labelled.append(point)
     return {point.name for point in landscape.points if point not in labelled}

@@ -174,13 +174,28 @@ def test_rays_far_above_chance_do_not_squash_the_rest_and_are_told() -> None:
 def test_labels_too_close_to_tell_apart_are_left_to_the_bits_switch() -> None:
     found = synthetic.smollm2_like()
     bare = crowded(found, "validation", view(found))
-    assert {name.split("-")[1] for name in bare} == {"int8"}
+    assert {"rtn-int8-exact", "gptq-int8-exact"} <= bare
+    assert not {p.name for p in found.points if p.bits == 2} & bare
     figure = radial_figure(found)
     (trace,) = traces(figure, "x2", "rtn-int8-exact")
     assert trace.text == ("",)
     alone = next(b for b in menu(figure, "int8").buttons if b.label == "int8")
     position = alone.args[1].index(list(figure.data).index(trace))
     assert list(alone.args[0]["text"][position]) == ["int8"]
+
+
+def test_a_label_that_would_cover_another_points_marker_is_left_out() -> None:
+    """GPTQ's label stands right of and below its marker, 0.06 of the panel's width and 0.045 of its height away."""
+    found = synthetic.smollm2_like()
+    frame = view(found)
+    _, gptq, qaft = (p for p in found.points if p.bits == 2)
+    x, y = (0.06 * (frame.x[1] - frame.x[0]), 0.045 * (frame.y[1] - frame.y[0]))
+    for shift, covered in ((0.9, True), (2.1, False)):
+        nll = {**gptq.nll, "validation": gptq.nll["validation"] - shift * y}
+        moved = replace(qaft, distance=gptq.distance + shift * x, nll=nll)
+        scene = replace(found, points=(gptq, moved))
+        assert (gptq.name in crowded(scene, "validation", frame)) == covered
+    assert gptq.name not in crowded(replace(found, points=(gptq,)), "validation", frame)
 
 
 def test_a_censored_radius_is_a_dotted_bound_and_the_band_ends_where_knowledge_does() -> None:
