@@ -39,7 +39,7 @@ class QuantScheme:
         if not MIN_BITS <= self.bits <= MAX_BITS:
             raise UsageError(f"expected bits from {MIN_BITS} to {MAX_BITS}, got {self.bits}")
         if self.scale not in get_args(Scale):
-            raise UsageError(f"expected a scale of {', '.join(get_args(Scale))}, got {self.scale!r}")
+            raise UsageError(f"expected one of {', '.join(get_args(Scale))} as scale, got {self.scale!r}")
         if not re.fullmatch(r"tensor|channel|group:[1-9]\d*", self.granularity):
             raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
         if not self.symmetric and self.scale != "absmax":
