@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from landscape.plan import Window, identified
@@ -15,6 +16,7 @@ from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import EMBEDDED, Checkpoint
 from quant.corpus import Corpus, load_corpus
+from quant.errors import CorpusError
 from quant.space import WeightSpace, norm
 
 SPLITS = ("train", "validation", "test")
@@ -115,4 +117,22 @@ def prepare(
     calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])
     center = Center.of(checkpoint.model, checkpoint.space)
     windows = {split: identified(rows) for split, rows in drawn.items()}
+    _check_leakage(windows["test"], calibration)
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
+
+
+def _check_leakage(test: Sequence[Window], calibration: Calibration) -> None:
+    """No test window may have calibrated a point, trained it or chosen its epoch.
+
+    Raises:
+        CorpusError: if one has.
+    """
+    tested = {window.identity for window in test}
+    used = torch.cat([calibration.gptq, calibration.qaft])
+    for rows, what in ((used, "training"), (calibration.validation, "validation")):
+        both = sum(window.identity in tested for window in identified(rows))
+        if both:
+            raise CorpusError(
+                f"expected test windows that make no point, {both} of the {what} windows are test windows as well; "
+                "use splits that do not overlap"
+            )

@@ -1,6 +1,7 @@
 """No split leaks into what it must not touch, and points are made once."""
 
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from landscape.store import Store
 from landscape.subject import prepare
 from landscape.wanted import wanted_points
 from quant.checkpoint import load_checkpoint
+from quant.errors import CorpusError
 
 ROOT = Path(__file__).parent.parent.parent
 PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
@@ -56,6 +58,16 @@ def test_no_split_leaks(checkpoint, tmp_path):
     assert train["gptq"] != base["gptq"]
     assert train["qaft"] != base["qaft"]
     assert len(set(base.values())) == 3
+
+
+@pytest.mark.parametrize(("copied", "what"), [("train", "training"), ("validation", "validation")])
+def test_a_test_window_that_makes_a_point_is_an_error(checkpoint, tmp_path, copied, what):
+    data = Path(write_corpus(tmp_path / "text"))
+    (data / "test.txt").write_text((data / f"{copied}.txt").read_text())
+    whole = replace(PRESET, train_windows=None, validation_windows=None, test_windows=None)
+    preset = replace(whole, calibration_windows=30, qaft_examples=30)
+    with pytest.raises(CorpusError, match=f"[0-9]+ of the {what} windows are test windows as well"):
+        prepare(checkpoint, str(data), preset, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
 
 
 def tmp_path_for(tmp_path, name):
