@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+NUMBERS = "Numbers of the preset"
 RUN = "The run"
 
 ModelOption = Annotated[
@@ -33,3 +34,14 @@ StoreOption = Annotated[
     typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=RUN),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUN)]
+
+PresetOption = Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")]
+SeqLenOption = Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=NUMBERS)]
+CalibrationOption = Annotated[
+    int | None, typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=NUMBERS)
+]
+ExamplesOption = Annotated[int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=NUMBERS)]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=NUMBERS)]
+RatesOption = Annotated[
+    str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=NUMBERS)
+]

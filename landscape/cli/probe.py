@@ -8,9 +8,22 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.options import RUN, DataOption, DebugOption, DeviceOption, DtypeOption, ModelOption, StoreOption
-
-_NUMBERS = "Numbers of the preset"
+from landscape.cli.options import (
+    NUMBERS,
+    RUN,
+    CalibrationOption,
+    DataOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    EpochsOption,
+    ExamplesOption,
+    ModelOption,
+    PresetOption,
+    RatesOption,
+    SeqLenOption,
+    StoreOption,
+)
 
 
 def probe(
@@ -22,34 +35,26 @@ def probe(
         str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
     ] = "exact",
     data: DataOption = None,
-    preset: Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")] = "quick",
+    preset: PresetOption = "quick",
     windows: Annotated[
-        int | None, typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=NUMBERS)
     ] = None,
     test_windows: Annotated[
-        int | None, typer.Option(min=1, help="Test windows, for the points.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=1, help="Test windows, for the points.", rich_help_panel=NUMBERS)
     ] = None,
-    seq_len: Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=_NUMBERS)] = None,
+    seq_len: SeqLenOption = None,
     lambdas: Annotated[
         str,
-        typer.Option(help="ℓ2 distances from w to probe: auto, or a comma-separated list.", rich_help_panel=_NUMBERS),
+        typer.Option(help="ℓ2 distances from w to probe: auto, or a comma-separated list.", rich_help_panel=NUMBERS),
     ] = "auto",
     lambda_count: Annotated[
-        int | None, typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=_NUMBERS)
+        int | None, typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=NUMBERS)
     ] = None,
-    alphas: Annotated[int | None, typer.Option(min=2, help="Positions per segment.", rich_help_panel=_NUMBERS)] = None,
-    calibration_windows: Annotated[
-        int | None, typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=_NUMBERS)
-    ] = None,
-    qaft_examples: Annotated[
-        int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=_NUMBERS)
-    ] = None,
-    qaft_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=_NUMBERS)
-    ] = None,
-    qaft_rates: Annotated[
-        str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
-    ] = None,
+    alphas: Annotated[int | None, typer.Option(min=2, help="Positions per segment.", rich_help_panel=NUMBERS)] = None,
+    calibration_windows: CalibrationOption = None,
+    qaft_examples: ExamplesOption = None,
+    qaft_epochs: EpochsOption = None,
+    qaft_rates: RatesOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=RUN)] = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",

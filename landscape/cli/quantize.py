@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.options import RUN, DataOption, DebugOption, DeviceOption, DtypeOption, ModelOption, StoreOption
-
-_NUMBERS = "Numbers of the preset"
+from landscape.cli.options import (
+    RUN,
+    CalibrationOption,
+    DataOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    EpochsOption,
+    ExamplesOption,
+    ModelOption,
+    PresetOption,
+    RatesOption,
+    SeqLenOption,
+    StoreOption,
+)
 
 
 def quantize(
@@ -27,20 +39,12 @@ def quantize(
         bool, typer.Option(help="Zero in the middle of the grid; if not, from least to greatest weight (absmax).")
     ] = True,
     data: DataOption = None,
-    preset: Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")] = "quick",
-    seq_len: Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=_NUMBERS)] = None,
-    calibration_windows: Annotated[
-        int | None, typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=_NUMBERS)
-    ] = None,
-    qaft_examples: Annotated[
-        int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=_NUMBERS)
-    ] = None,
-    qaft_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=_NUMBERS)
-    ] = None,
-    qaft_rates: Annotated[
-        str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=_NUMBERS)
-    ] = None,
+    preset: PresetOption = "quick",
+    seq_len: SeqLenOption = None,
+    calibration_windows: CalibrationOption = None,
+    qaft_examples: ExamplesOption = None,
+    qaft_epochs: EpochsOption = None,
+    qaft_rates: RatesOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of windows and training order.", rich_help_panel=RUN)] = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
