@@ -7,7 +7,7 @@ Beside it stand finer granularities, and the asymmetric min-max grid of the GPTQ
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -123,10 +123,23 @@ class Grid:
         """Distance of neighbouring grid points, broadcastable against a matrix."""
         return self._spread(self.scale, matrix)
 
+    def sum_shared(self, values: Tensor) -> Tensor:
+        """Sums of one value per weight over the weights that share a scale, in the shape of ``scale``."""
+        if self.group is None:
+            return values.sum_to_size(self.scale.shape)
+        inputs = values.movedim(self.input_dim, -1)  # (out, in)
+        missing = -inputs.shape[-1] % self.group
+        groups = torch.nn.functional.pad(inputs, (0, missing)).reshape(len(inputs), -1, self.group)
+        return groups.sum(-1).movedim(-1, self.input_dim)
+
+    def with_scale(self, scale: Tensor) -> Grid:
+        """The grid with other scales, of the same shape."""
+        return replace(self, scale=scale)
+
     def to(self, device: torch.device) -> Grid:
         """The same grid on a device."""
         zero = None if self.zero is None else self.zero.to(device)
-        return Grid(self.scale.to(device), self.low, self.high, zero, self.group, self.input_dim)
+        return replace(self, scale=self.scale.to(device), zero=zero)
 
     def channel_view(self, slot: Slot) -> Grid:
         """The grid of the matrix as (out, in)."""
@@ -186,7 +199,7 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weight: Tensor, grid: Grid, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
         if ste == "masked":
-            free = Grid(grid.scale, -(2**31), 2**31, grid.zero, grid.group, grid.input_dim).encode(weight)
+            free = replace(grid, low=-(2**31), high=2**31).encode(weight)
             ctx.save_for_backward((free >= grid.low) & (free <= grid.high))
         return grid.nearest(weight)
 
@@ -206,4 +219,42 @@ def fake_quantize(weight: Tensor, grid: Grid, ste: StraightThrough = "identity")
             grid, as ``torch.fake_quantize_per_tensor_affine`` does.
     """
     quantized: Tensor = _FakeQuantize.apply(weight, grid, ste)  # type: ignore[no-untyped-call]
+    return quantized
+
+
+class _LearnedFakeQuantize(torch.autograd.Function):
+    """The same with a gradient for the scales: Esser et al. 2020 (LSQ), eq. 3."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, log_factor: Tensor, grid: Grid, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
+        learned = grid.with_scale(grid.scale * log_factor.exp())
+        quantized = learned.nearest(weight)
+        free = replace(learned, low=-(2**31), high=2**31).encode(weight)
+        inside = (free >= grid.low) & (free <= grid.high)
+        # s ∂Q/∂s: the rounding error inside the grid, and Q(w) itself for a weight that is clipped to an end of it.
+        slope = quantized - weight * inside
+        ctx.save_for_backward(slope, inside)
+        ctx.grid, ctx.ste = learned, ste
+        return quantized
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        slope, inside = ctx.saved_tensors
+        passed = gradient if ctx.ste == "identity" else gradient * inside
+        return passed, ctx.grid.sum_shared(gradient * slope), None, None
+
+
+def learned_fake_quantize(weight: Tensor, log_factor: Tensor, grid: Grid, ste: StraightThrough = "identity") -> Tensor:
+    """``Q(W)`` on a grid whose scales learn: each is the grid's own times ``exp(log_factor)``, hence positive.
+
+    LSQ multiplies the scale's gradient by a constant of the matrix; AdamW does not see such a constant, and it is left
+    out. A step changes a scale by the rate, relative to it.
+
+    Args:
+        weight: The master weights.
+        log_factor: In the shape of ``grid.scale``; 0 for the grid as it is.
+        grid: Where the scales start.
+        ste: As in ``fake_quantize``.
+    """
+    quantized: Tensor = _LearnedFakeQuantize.apply(weight, log_factor, grid, ste)  # type: ignore[no-untyped-call]
     return quantized

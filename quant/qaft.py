@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import Grid, GridTensor, StraightThrough, fake_quantize
+from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import tensor_bytes, token_hash
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
@@ -57,9 +57,9 @@ def qaft(
         progress: Called after every step with the steps done and the steps in all; it jumps where a rate is given up.
 
     Returns:
-        Method ``qaft``, or ``qaft-from-gptq``. The provenance holds ``options``, the ``data``'s hashes, the ``curve``
-        (per rate and epoch the validation NLL, and the mean training NLL while it was trained, null if not finite) and
-        the ``chosen`` row.
+        Method ``qaft``, ``qaft-lsq`` with learned scales, ``qaft-from-gptq``. The provenance holds ``options``, the
+        ``data``'s hashes, the ``curve`` (per rate and epoch the validation NLL, and the mean training NLL while it was
+        trained, null if not finite) and the ``chosen`` row.
 
     Raises:
         PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.
@@ -69,8 +69,9 @@ def qaft(
     center = center or Center.of(model, space)
     if start.scheme is None:
         raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with quant.rtn")
-    form = _OnGrid(_grids(space, start, center), options.ste)
-    method, masters = ("qaft", center) if start.method == "rtn" else (f"qaft-from-{start.method}", start)
+    form = _OnGrid(_grids(space, start, center), options)
+    kind = "qaft-lsq" if options.learn_scale else "qaft"
+    method, masters = (kind, center) if start.method == "rtn" else (f"{kind}-from-{start.method}", start)
     inputs = {
         "method": method,
         "scheme": str(start.scheme),
@@ -78,7 +79,7 @@ def qaft(
         "start": start.fingerprint(space),
     }
     result, record = _run(model, space, form, train, validation, options, inputs, center, masters, folder, progress)
-    parts = {name: GridTensor(codes, form.grids[name]) for name, codes in result.kept.items()}
+    parts = {name: GridTensor(codes, form.grid(name, result.extra)) for name, codes in result.kept.items()}
     return WeightPoint(method, start.scheme, parts, record)
 
 
@@ -95,36 +96,50 @@ def finetune(
 ) -> WeightPoint:
     """The control that the paper lacks: the same data, order, steps and rates as ``qaft``, nothing quantized.
 
-    Part of QAFT's gain on a corpus is plain adaptation to it; this point ``w_FT`` tells how much. ``options.ste`` has
-    no part in it. Arguments, provenance and errors are those of ``qaft``.
+    Part of QAFT's gain on a corpus is plain adaptation to it; this point ``w_FT`` tells how much. ``options.ste`` and
+    ``learn_scale`` have no part in it. Arguments, provenance and errors are those of ``qaft``.
 
     Returns:
         Method ``w_ft``: float32 masters, on no grid.
     """
     center = center or Center.of(model, space)
     inputs: dict[str, Any] = {"method": "w_ft", "options": asdict(options)}
-    del inputs["options"]["ste"]
+    for of_grids in ("ste", "learn_scale"):
+        del inputs["options"][of_grids]
     result, record = _run(model, space, _Free(), train, validation, options, inputs, center, center, folder, progress)
     return WeightPoint("w_ft", None, result.kept, record)
 
 
-@dataclass(frozen=True)
 class _OnGrid:
-    """QAFT: the model computes with the nearest points of a fixed grid."""
+    """QAFT: the model computes with the nearest points of a grid, whose scales are fixed or learn."""
 
-    grids: Mapping[str, Grid]
-    ste: StraightThrough
+    def __init__(self, grids: Mapping[str, Grid], options: TrainingOptions) -> None:
+        self._grids, self._ste = grids, options.ste
+        self.extra: dict[str, Tensor] = {}
+        """Logarithms of the scales over those of the start."""
+        if options.learn_scale:
+            self.extra = {name: torch.zeros_like(grid.scale).requires_grad_() for name, grid in grids.items()}
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
-        return fake_quantize(master, self.grids[slot.name], self.ste)
+        grid = self._grids[slot.name]
+        if slot.name in self.extra:
+            return learned_fake_quantize(master, self.extra[slot.name], grid, self._ste)
+        return fake_quantize(master, grid, self._ste)
 
     def kept(self, slot: Slot, master: Tensor) -> Tensor:
-        return self.grids[slot.name].quantize(master).codes
+        return self.grid(slot.name, self.extra).quantize(master).codes
+
+    def grid(self, name: str, extra: Mapping[str, Tensor]) -> Grid:
+        """The grid of a matrix with its learned scales."""
+        grid = self._grids[name]
+        return grid.with_scale(grid.scale * extra[name].detach().exp()) if name in extra else grid
 
 
 @dataclass(frozen=True)
 class _Free:
     """Plain fine-tuning: the model computes with the masters."""
+
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
         return master

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -50,6 +50,8 @@ class TrainingOptions:
     """Straight-through estimator of QAFT: see ``quant.grid.fake_quantize``."""
     seed: int = 0
     """Of the order in which windows are seen; the same for every rate."""
+    learn_scale: bool = False
+    """Whether QAFT learns the scales too (LSQ): what that gains over fixed ones is what the scale search had lost."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass: a third more time, memory of one block's only."""
 
@@ -86,6 +88,8 @@ class Trained:
 
     kept: dict[str, Tensor]
     """What ``Parametrization.kept`` made of the best epoch's masters, by slot name."""
+    extra: dict[str, Tensor]
+    """The best epoch's ``Parametrization.extra``."""
     chosen: EpochResult
     """The best epoch."""
     curve: tuple[EpochResult, ...]
@@ -94,6 +98,11 @@ class Trained:
 
 class Parametrization(Protocol):
     """How the weights that the model computes with follow from the float32 masters."""
+
+    @property
+    def extra(self) -> Mapping[str, Tensor]:
+        """What trains beside the masters, by names of its own: leaves with gradients, which start every rate at 0."""
+        ...
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
         """The weights, float32, differentiable in the master."""
@@ -176,7 +185,7 @@ def run_training(
                 run.save(state)
     if state is not None:
         state.unlink()
-    return Trained(run.best, run.chosen, tuple(run.curve))
+    return Trained(run.best, run.best_extra, run.chosen, tuple(run.curve))
 
 
 @contextmanager
@@ -217,6 +226,7 @@ class _Run:
         self.train, self.validation = train.to(device), validation.to(device)
         self.curve: list[EpochResult] = []
         self.best: dict[str, Tensor] = {}
+        self.best_extra: dict[str, Tensor] = {}
         self.masters = {
             s.name: torch.empty(s.shape, dtype=torch.float32, device=device, requires_grad=True) for s in space
         }
@@ -231,14 +241,21 @@ class _Run:
         """Row of the lowest finite validation NLL; the earliest of equals, and epoch 0 if none is finite."""
         return min(self.curve, key=lambda row: row.validation_nll if math.isfinite(row.validation_nll) else math.inf)
 
+    @property
+    def trained(self) -> list[Tensor]:
+        """All leaves that the optimizer moves."""
+        return [*self.masters.values(), *self.form.extra.values()]
+
     def _start_rate(self) -> None:
         """Masters back at the start, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
         self.epoch = 0
         with torch.no_grad():
             for slot in self.parameters:
                 self.masters[slot.name].copy_(self.start.tensor(slot))
+            for tensor in self.form.extra.values():
+                tensor.zero_()
         # Fused is one pass over weight, gradient and moments: on a CPU 5 to 10 times as fast as foreach.
-        self.optimizer = torch.optim.AdamW(self.masters.values(), lr=0.0, weight_decay=0.0, fused=True)
+        self.optimizer = torch.optim.AdamW(self.trained, lr=0.0, weight_decay=0.0, fused=True)
 
     def next_epoch(self, progress: Progress | None) -> None:
         """Train one epoch of the present rate, evaluate it, and move to the next rate where this one has ended."""
@@ -266,9 +283,10 @@ class _Run:
         # The weights' graph is apart from the model's, so that any model, checkpointed or not, sees plain parameters.
         # ``grad`` hands the model's own gradient on where the estimator is the identity; ``backward`` would copy it.
         upstream = [parameter.grad.float() for parameter in self.parameters.values() if parameter.grad is not None]
-        gradients = torch.autograd.grad(edges, list(self.masters.values()), upstream)
-        for master, gradient, parameter in zip(self.masters.values(), gradients, self.parameters.values(), strict=True):
-            master.grad, parameter.grad = gradient, None
+        for tensor, gradient in zip(self.trained, torch.autograd.grad(edges, self.trained, upstream), strict=True):
+            tensor.grad = gradient
+        for parameter in self.parameters.values():
+            parameter.grad = None
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -290,12 +308,15 @@ class _Run:
         self.curve.append(EpochResult(rate, self.epoch, nll, training_nll))
         if self.chosen is self.curve[-1]:
             self.best = {s.name: self.form.kept(s, self.masters[s.name].detach()) for s in self.parameters}
+            self.best_extra = {name: tensor.detach().clone() for name, tensor in self.form.extra.items()}
 
     def save(self, path: Path) -> None:
         """Leave everything that a later process needs, in one file that is either the old or the new one."""
         tensors = {f"best/{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"best-extra/{name}": tensor for name, tensor in self.best_extra.items()}
         if self.epoch > 0:
             tensors |= {f"master/{name}": tensor.detach() for name, tensor in self.masters.items()}
+            tensors |= {f"extra/{name}": tensor.detach() for name, tensor in self.form.extra.items()}
             for index, moments in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{index}/{key}": tensor for key, tensor in moments.items()}
         position = {"rate_index": self.rate_index, "epoch": self.epoch, "curve": [asdict(row) for row in self.curve]}
@@ -327,8 +348,12 @@ class _Run:
             kind, name = key.split("/", 1)
             if kind == "best":
                 self.best[name] = tensor.to(self.train.device)
+            elif kind == "best-extra":
+                self.best_extra[name] = tensor.to(self.train.device)
             elif kind == "master":
                 self.masters[name].data.copy_(tensor)
+            elif kind == "extra":
+                self.form.extra[name].data.copy_(tensor)
             else:
                 index, quantity = name.split("/")
                 moments.setdefault(int(index), {})[quantity] = tensor

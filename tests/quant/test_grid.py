@@ -1,12 +1,15 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from quant.errors import UsageError
-from quant.grid import Grid, GridTensor, QuantScheme, channel_view, fake_quantize, make_grid
+from quant.grid import Grid, GridTensor, QuantScheme, channel_view, fake_quantize, learned_fake_quantize, make_grid
 from quant.space import Slot
+
+LINEAR, CONV1D = Slot("a", (3, 10), False, 0, 0), Slot("b", (10, 3), True, 0, 0)
 
 
 def grid_of(scale: torch.Tensor, qmax: int) -> Grid:
@@ -110,6 +113,55 @@ def test_masked_gradient_is_torchs_own(qmax: int) -> None:
     assert 0 < int((ours.grad == 0).sum()) < values.numel()
 
 
+@pytest.mark.parametrize("high", [1, 7, 127])
+def test_the_learned_scales_gradient_is_torchs_own(high: int) -> None:
+    """torch gives ∂/∂s; ours is ∂/∂log s, s times that."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(1, 500, generator=generator) * 0.25 * high
+    upstream = torch.randn(values.shape, generator=generator)
+    scale, factor = torch.tensor([0.25], requires_grad=True), torch.zeros(1, 1, requires_grad=True)
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    zero = torch.zeros(1)
+    reference = torch._fake_quantize_learnable_per_tensor_affine(theirs, scale, zero, -high, high, 1.0)
+    mine = learned_fake_quantize(ours, factor, grid_of(torch.full((1, 1), 0.25), high), "masked")
+    assert torch.equal(mine, reference)
+    mine.backward(upstream)
+    reference.backward(upstream)
+    assert ours.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+    assert factor.grad is not None
+    assert float(factor.grad) == pytest.approx(0.25 * float(scale.grad), rel=1e-5)
+    identity = values.clone().requires_grad_()
+    learned_fake_quantize(identity, torch.zeros(1, 1), grid_of(torch.full((1, 1), 0.25), high)).backward(upstream)
+    assert identity.grad is not None
+    assert torch.equal(identity.grad, upstream)
+
+
+@pytest.mark.parametrize(("granularity", "symmetric"), [("channel", True), ("group:4", True), ("group:4", False)])
+@pytest.mark.parametrize("slot", [LINEAR, CONV1D], ids=["linear", "conv1d"])
+def test_every_scale_gets_the_gradient_of_the_weights_that_share_it(
+    slot: Slot, granularity: str, symmetric: bool
+) -> None:
+    """Against a numerical derivative in s, which sees the rounding stand still: the code × the change of s."""
+    scheme = QuantScheme(4, "absmax", granularity, symmetric)
+    generator = torch.Generator().manual_seed(1)
+    shape = scheme.scale_shape(slot)
+    weight = torch.randn(slot.shape, generator=generator)
+    zero = None if symmetric else torch.randint(-3, 4, shape, generator=generator).float()
+    grid = make_grid(slot, scheme, torch.rand(shape, generator=generator) / 5 + 0.02, zero)
+    upstream, factor = torch.randn(slot.shape, generator=generator), torch.zeros(shape, requires_grad=True)
+    learned_fake_quantize(weight, factor, grid).backward(upstream)
+    free = replace(grid, low=-(2**20), high=2**20).encode(weight)
+    inside = (free >= grid.low) & (free <= grid.high)
+    assert 0 < int(inside.sum()) < inside.numel()
+    expected = upstream * torch.where(inside, grid.nearest(weight) - weight, grid.nearest(weight))
+    for index in np.ndindex(*shape):
+        alone = torch.zeros(shape)
+        alone[index] = 1
+        mine = grid.with_scale(alone).steps(weight).expand(slot.shape) == 1
+        assert float(factor.grad[index]) == pytest.approx(float(expected[mine].sum()), rel=1e-4, abs=1e-5)
+
+
 def test_channel_view_puts_outputs_first() -> None:
     stored = torch.arange(6.0).reshape(2, 3)
     linear, conv1d = Slot("a", (2, 3), False, 0, 0), Slot("b", (2, 3), True, 0, 0)
@@ -123,9 +175,6 @@ def test_rounding_error_is_at_most_half_a_step_inside_the_range() -> None:
     scale = torch.tensor([[1 / 7]])
     assert float((fake_quantize(weight, grid_of(scale, 7)) - weight).abs().max()) <= (1 / 14) * (1 + 1e-6)
     assert not math.isnan(float(fake_quantize(weight, grid_of(scale, 7)).sum()))
-
-
-LINEAR, CONV1D = Slot("a", (3, 10), False, 0, 0), Slot("b", (10, 3), True, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import functools
 import inspect
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +125,44 @@ def test_from_gptq_the_masters_start_at_its_weights(name: str) -> None:
     assert nll_of(at, moved, TRAIN) < nll_of(at, start, TRAIN) - 0.1
 
 
+@pytest.mark.parametrize("scheme", [INT2, QuantScheme(3, "absmax", "group:7", symmetric=False)], ids=str)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_learned_scales_move_and_stay_those_of_the_point(name: str, scheme: QuantScheme) -> None:
+    at = make(name, scheme)
+    fixed, learning = (TrainingOptions(rates=(1e-2,), epochs=8, learn_scale=learn) for learn in (False, True))
+    point, plain = run(at, learning), run(at, fixed)
+    assert (point.method, point.provenance["chosen"]["epoch"] > 0) == ("qaft-lsq", True)
+    for slot in at.space:
+        part, start = point.parts[slot.name], at.start.parts[slot.name]
+        assert isinstance(part, GridTensor)
+        assert part.scale.shape == start.scale.shape
+        factor = (part.scale / start.scale).log().abs()
+        assert 0 < float(factor.max()) <= 8 * len(TRAIN) * 1e-2  # Adam moves a logarithm by the rate at most
+    nll = nll_of(at, point, TRAIN)
+    assert nll == pytest.approx(point.provenance["chosen"]["validation_nll"], rel=1e-6)
+    assert nll < nll_of(at, at.start, TRAIN)
+    assert contents(point, at.space) != contents(plain, at.space)
+    still = run(at, replace(learning, rates=(0.0,), epochs=1))
+    assert contents(still, at.space) == contents(at.start, at.space)
+
+
+def test_learned_scales_survive_an_interruption(tmp_path: Path) -> None:
+    at = make()
+    options = TrainingOptions(rates=(1e-2, 1e-3), epochs=2, learn_scale=True)
+    whole = run(at, options)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3 * len(TRAIN) - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(at, options, folder=tmp_path, progress=interrupt)
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed = run(at, options, folder=tmp_path)
+    assert contents(resumed, at.space) == contents(whole, at.space)
+    assert resumed.provenance == whole.provenance
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_checkpointing_computes_activations_twice_and_changes_nothing(name: str) -> None:
     at = make(name)
@@ -159,6 +197,7 @@ class Recorded:
 
     start: WeightPoint
     ste: StraightThrough = "identity"
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
         part = self.start.parts[slot.name]
@@ -326,14 +365,16 @@ def test_provenance_is_strict_json_and_tells_the_data() -> None:
     options = TrainingOptions(rates=(1e-3,), epochs=1, seed=3)
     point = run(at, options, OTHER)
     record = json.loads(json.dumps(point.provenance, allow_nan=False))
-    assert record["options"] == {"rates": [1e-3], "epochs": 1, "ste": "identity", "seed": 3, "checkpointing": False}
+    assert record["options"] == {
+        "rates": [1e-3], "epochs": 1, "ste": "identity", "seed": 3, "learn_scale": False, "checkpointing": False,
+    }  # fmt: skip
     assert record["data"]["train"] == {"sha256": token_hash(TRAIN), "shape": [4, 12]}
     assert record["data"]["validation"]["sha256"] == token_hash(OTHER) != token_hash(TRAIN)
     assert record["start"] == at.start.fingerprint(at.space)
     assert [sorted(row) for row in record["curve"]] == [["epoch", "rate", "training_nll", "validation_nll"]] * 2
     free = finetune(at.model, at.space, TRAIN, OTHER, options)
     assert json.loads(json.dumps(free.provenance, allow_nan=False))["options"] == {
-        "rates": [1e-3], "epochs": 1, "seed": 3,
+        "rates": [1e-3], "epochs": 1, "seed": 3, "checkpointing": False,
     }  # fmt: skip
 
 
@@ -504,6 +545,7 @@ def test_small_steps_add_up_in_half_precision() -> None:
     options = TrainingOptions(rates=(1e-6,), epochs=4)
 
     class Fine:
+        extra: dict[str, Tensor] = {}  # noqa: RUF012
         weight = staticmethod(lambda slot, master: master)
         kept = staticmethod(lambda slot, master: master.clone())
 
@@ -555,4 +597,4 @@ def test_options_are_checked(wrong: dict) -> None:
 
 
 def test_paper_defaults() -> None:
-    assert TrainingOptions() == TrainingOptions((1e-6, 1e-5, 1e-4, 1e-3), 8, "identity", 0, False)
+    assert TrainingOptions() == TrainingOptions((1e-6, 1e-5, 1e-4, 1e-3), 8, "identity", 0, False, False)
