@@ -170,7 +170,7 @@ class ShardFolder:
             os.replace(path, aside)
             fate = f"moved to {aside.name}"
         except FileNotFoundError:
-            fate = f"moved to {aside.name} by another process"
+            return  # not damaged but gone while it was read: merged into another one, or set aside by who says so
         except OSError as error:
             fate = f"left in place ({_reason(error)})"
         self._warn(f"{path} is damaged: {fate}; what it held counts as absent and is computed again when asked for")

@@ -270,3 +270,14 @@ def test_an_error_of_the_system_is_no_damage(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert os.strerror(errno.EMFILE) in done.stdout
     assert "damaged" not in done.stdout
+
+
+def test_a_shard_that_goes_while_it_is_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 opens a file more than once, and what it says of one that went in between has no error number."""
+    shards = folder(tmp_path)  # fails at a warning
+    name = shards.add({"x": np.arange(3)}, {})
+    monkeypatch.setattr("landscape.shards._open_hdf5", lambda path: path.unlink())
+    assert shards.open(name) is None
+    assert shards.names() == set()
