@@ -74,7 +74,8 @@ def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
     """
     wide, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
-    markers = {point.name: (point.distance, point.nll[split]) for point in landscape.points}
+    markers = {"w": (0.0, landscape.center[split])}
+    markers |= {point.name: (point.distance, point.nll[split]) for point in landscape.points}
     placed: list[tuple[float, float]] = []
     labelled: list[PointResult] = []
     for point in sorted(landscape.points, key=lambda p: p.bits):
