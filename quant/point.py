@@ -24,7 +24,7 @@ class WeightPoint:
     """One vector of the weight space."""
 
     method: str
-    """What made it: ``rtn``, ``gptq``, ``qaft``, ``w_ft``."""
+    """What made it, ``rtn``, ``gptq``, ``qaft``, ``w_ft`` …; the user's own name for what another tool made."""
     scheme: QuantScheme | None
     """The grid that it was rounded on; None if it was on none."""
     parts: Mapping[str, Part]

@@ -39,7 +39,8 @@ def qaft(
     """Fine-tune with quantization in the forward pass, on the grid that RTN found.
 
     Float32 masters start at ``w``; the model computes with ``Q(master)``, whose gradient goes straight through to the
-    master; the scales stay RTN's. Epoch 0 is the start itself, so on the validation windows the result is never worse.
+    master; the scales stay the start's, unless ``options.learn_scale``. Epoch 0 is the start itself, so on the
+    validation windows the result is never worse.
 
     From a GPTQ point the masters start at its weights, in the middle of their grid cells. Whether QAFT then comes back
     to where it gets from RTN tests the claim about basins directly.

@@ -1,6 +1,8 @@
 """The table of claims says 'fails' where the numbers do."""
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +15,6 @@ ROOT = Path(__file__).resolve().parent.parent
 def maker() -> ModuleType:
     spec = importlib.util.spec_from_file_location("comparison_table", ROOT / "benchmarks" / "comparison_table.py")
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules["comparison_table"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
@@ -69,8 +69,6 @@ def test_a_grid_that_is_not_finished_makes_no_claim(maker: ModuleType) -> None:
 
 
 def test_the_tables_in_the_readme_are_those_of_the_rows(maker: ModuleType) -> None:
-    import json
-
     file = ROOT / "benchmarks" / "comparison-smollm2-135m.jsonl"
     measured = [json.loads(line) for line in file.read_text().splitlines()]
     text = maker.README.read_text()
