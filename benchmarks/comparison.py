@@ -2,7 +2,8 @@
 
     python benchmarks/comparison.py --model smollm2-135m --data ../shared/data/wikitext-2
 
-An interrupted run goes on with the first row that is missing. The rows are in ``benchmarks/comparison-<model>.jsonl``;
+An interrupted run goes on with the first row that is missing; two runs of different bit widths or methods can share the
+work. The rows are in ``benchmarks/comparison-<model>.jsonl``;
 ``benchmarks/comparison_table.py`` makes the table and the claims in ``quant/README.md`` of them.
 """
 
@@ -209,6 +210,11 @@ def cells(bits: list[int], scales: list[str], rates: Callable[[int], tuple[float
             yield Cell("w_ft", None, rates(width))
 
 
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """What has been measured so far."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 def environment(bench: Bench) -> dict[str, Any]:
     """What must be equal in all rows of a file."""
     return {
@@ -228,6 +234,7 @@ def main() -> None:
     parser.add_argument("--data", default="tales")
     parser.add_argument("--bits", default="4,2,3,8", help="bit widths, in the order of work (default: %(default)s)")
     parser.add_argument("--scales", default="exact,histogram", help="(default: %(default)s)")
+    parser.add_argument("--methods", default="w,rtn,gptq,gptq-fp,qaft,w_ft", help="(default: %(default)s)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the state of an interrupted training")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
@@ -236,14 +243,12 @@ def main() -> None:
     budget = Budget()
     bench = Bench(arguments.model, arguments.data, arguments.work, budget)
     file = HERE / f"comparison-{arguments.model}.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     shared = environment(bench)
-    if any(row["environment"] != shared for row in rows):
+    if any(row["environment"] != shared for row in rows_of(file)):
         raise SystemExit(f"expected {file} to hold rows of this model and these windows; move it away")
-    done = {row["key"] for row in rows}
-    widths = [int(width) for width in arguments.bits.split(",")]
+    widths, methods = [int(width) for width in arguments.bits.split(",")], arguments.methods.split(",")
     for cell in dict.fromkeys(cells(widths, arguments.scales.split(","), budget.rates)):
-        if cell.key in done:
+        if cell.method not in methods or cell.key in {row["key"] for row in rows_of(file)}:
             continue
         row = bench.row(cell) | {"threads": arguments.threads, "environment": shared}
         with file.open("a") as stream:

@@ -232,17 +232,18 @@ def _sweep(target: _Target, factors: Tensor, block_size: int) -> Tensor:
         Grid points in the target's units, (dampings, in, out).
     """
     work = target.values.repeat(len(factors), 1, 1)
-    pivots = factors.diagonal(dim1=1, dim2=2)  # (dampings, in)
+    # Views made once: for matrices of this size it is the calls that cost, as much as the arithmetic.
+    columns, rows = work.unbind(1), factors.unsqueeze(3).unbind(1)  # (dampings, out), (dampings, in, 1)
+    pivots = factors.diagonal(dim1=1, dim2=2).unsqueeze(2).unbind(1)  # (dampings, 1)
     for low in range(0, work.shape[1], block_size):
         high = min(low + block_size, work.shape[1])
         errors = work.new_empty(len(factors), high - low, work.shape[2])
-        for column in range(low, high):
-            current, error = work[:, column], errors[:, column - low]  # (dampings, out)
-            points = target.rounded(current, column)
-            torch.sub(current, points, out=error).div_(pivots[:, column, None])
-            current.copy_(points)
-            rest = slice(column + 1, high)
-            work[:, rest].addcmul_(factors[:, column, rest, None], error[:, None], value=-1)
+        for column, error in zip(range(low, high), errors.unbind(1), strict=True):
+            points = target.rounded(columns[column], column)
+            torch.sub(columns[column], points, out=error).div_(pivots[column])
+            columns[column].copy_(points)
+            rest = column + 1, high - column - 1
+            work.narrow(1, *rest).addcmul_(rows[column].narrow(1, *rest), error.unsqueeze(1), value=-1)
         work[:, high:].baddbmm_(factors[:, low:high, high:].mT, errors, alpha=-1)
     return work
 
