@@ -2,11 +2,12 @@
 # make test   the whole test suite
 # make lint   ruff and mypy
 # make bench  speed and memory of quant, as ratios
+# make validate  how often the intervals of R hold, by simulation: landscape/CALIBRATION.md
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench validate clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
@@ -21,6 +22,9 @@ lint: .venv/developed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
+
+validate: .venv/installed
+	$(BIN)/python benchmarks/validate_radius.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

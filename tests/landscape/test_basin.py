@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from landscape.basin import (
     saturation,
 )
 from landscape.estimate import Estimate, crossed_error, mean_error, paired_difference
+from landscape.sweep import sweep_grid
 from quant.errors import UsageError
 
 CHANCE, CENTER, WELL = 7.0, 3.0, 1.7
@@ -302,6 +304,119 @@ def test_one_direction_or_one_window_bounds_nothing(directions, tokens):
     found = crossing(profile(np.linspace(0.2, 2, 10), np.linspace(0.1, 1, 10), directions, tokens=tokens))
     assert found.value == pytest.approx(1.0, rel=0.01)
     assert (found.low, found.high) == (0.0, math.inf)
+
+
+# --- windows that are not independent -----------------------------------------------------------------------------
+
+
+def blocked_losses(rng, n_d, sizes, spread):
+    """R = 1; each block of windows has one effect besides the windows' own: (lambdas, losses, center, blocks)."""
+    lambdas = np.linspace(0.2, 2.0, 10)
+    blocks = np.repeat(np.arange(len(sizes)), sizes)
+    direction, block, cell = spread
+    effect = direction * rng.standard_normal((n_d, 1)) + block * rng.standard_normal(len(sizes))[blocks]
+    effect = effect + cell * rng.standard_normal((n_d, len(blocks)))
+    rise = 0.5 * (CHANCE - CENTER) * lambdas[:, None] ** 2 * (1 + effect[:, None, :])
+    return lambdas, CENTER + rise, np.full(len(blocks), CENTER), blocks
+
+
+@pytest.mark.parametrize("sizes", [(4,) * 8, (1, 1, 2, 3, 3, 4, 5, 5, 6, 6)])
+def test_intervals_cover_with_blocks_where_windows_are_taken_from_few_articles(sizes):
+    rng, n_d, repetitions = np.random.default_rng(8), 6, 300
+    covered, ignored = 0, 0
+    for _ in range(repetitions):
+        lambdas, nll, base, blocks = blocked_losses(rng, n_d, sizes, (0.03, 0.1, 0.05))
+        tokens = np.full(len(blocks), 40)
+        told = crossing(RadialProbes(lambdas, nll * tokens, tokens, base * tokens, CHANCE, blocks))
+        plain = crossing(RadialProbes(lambdas, nll * tokens, tokens, base * tokens, CHANCE))
+        assert told.value == plain.value
+        covered += told.low <= 1.0 <= told.high
+        ignored += plain.low <= 1.0 <= plain.high
+    low, high = stats.binom.interval(0.999, repetitions, 0.95)
+    assert ignored < 0.85 * repetitions
+    assert low <= covered <= high
+
+
+def test_equal_blocks_are_the_crossed_design_of_their_means():
+    rng = np.random.default_rng(9)
+    cells, labels = rng.standard_normal((5, 12)), np.array(list("bacd" * 3))
+    means = np.stack([cells[:, labels == label].mean(1) for label in "abcd"], axis=1)
+    got, expected = crossed_error(cells, blocks=labels), crossed_error(means)
+    assert (got.value, got.df) == pytest.approx((expected.value, expected.df))
+
+
+def test_windows_all_their_own_blocks_are_windows():
+    rng = np.random.default_rng(10)
+    cells, tokens = rng.standard_normal((5, 12)), rng.integers(20, 60, 12)
+    got, expected = crossed_error(cells, tokens, np.arange(12)[::-1]), crossed_error(cells, tokens)
+    assert (got.value, got.df) == pytest.approx((expected.value, expected.df))
+
+
+def test_a_block_of_equal_windows_counts_once():
+    """Windows that repeat one another say no more than one of them."""
+    rng = np.random.default_rng(12)
+    center, totals = rng.normal(150, 20, 6), rng.normal(160, 20, 6)
+    once = paired_difference(totals, center, np.full(6, 50))
+    thrice = paired_difference(
+        np.repeat(totals, 3), np.repeat(center, 3), np.full(18, 50), blocks=np.repeat(np.arange(6), 3)
+    )
+    assert (thrice.value, thrice.low, thrice.high) == pytest.approx((once.value, once.low, once.high))
+
+
+def test_the_variance_with_unequal_columns_is_unbiased():
+    """Directions and tokens are the noise: E V = σ²_d/n_d + σ²_ε/(n_d·tokens) + σ²_w/tokens, whatever the sizes."""
+    rng, n_d, (d, w, e) = np.random.default_rng(6), 5, (0.05, 1.5, 1.0)
+    tokens, blocks = np.array([1, 2, 4, 8, 3, 6, 20]), np.array([0, 0, 1, 1, 2, 3, 4])
+    spread = np.sqrt(tokens)
+    tables = (
+        d * rng.standard_normal((3000, n_d, 1)) * tokens
+        + w * rng.standard_normal((3000, 1, 7)) * spread
+        + e * rng.standard_normal((3000, n_d, 7)) * spread
+    ) / tokens.mean()
+    variance = np.mean([crossed_error(table, tokens, blocks).value ** 2 for table in tables])
+    total = tokens.sum()
+    assert variance == pytest.approx(d**2 / n_d + w**2 / total + e**2 / (n_d * total), rel=0.05)
+
+
+def test_a_censored_profile_of_ragged_windows_alike_has_no_noise():
+    """All windows rise alike per token; that some are longer is no uncertainty of the mean."""
+    lambdas = np.array([0.5, 1.0, 1.5])
+    nll = CENTER + 4 * np.array([0.1, 0.3, 0.49])[:, None]
+    found = crossing(make(lambdas, np.stack([nll, nll]), tokens=(10, 90, 400)))
+    assert (found.value, found.low) == (None, 1.5)
+
+
+def test_one_block_bounds_nothing_and_labels_must_fit():
+    lambdas = np.linspace(0.2, 2, 10)
+    plain = profile(lambdas, np.linspace(0.1, 1, 10), tokens=(50, 50, 50))
+    one = replace(plain, blocks=np.array(["a", "a", "a"]))
+    assert (crossing(one).low, crossing(one).high) == (0.0, math.inf)
+    assert (estimate_basin(one).windows, estimate_basin(one).blocks) == (3, 1)
+    assert estimate_basin(plain).blocks == 3
+    with pytest.raises(UsageError, match="block label"):
+        replace(plain, blocks=np.array([1, 2]))
+
+
+def test_wild_losses_far_out_do_not_move_the_radius():
+    lambdas = np.linspace(0, 3.3 * WELL, 13)[1:]
+    tame, wild = gaussian_well(lambdas), gaussian_well(lambdas)
+    wild.totals[:, 8:] *= 1e6
+    assert crossing(wild).value == crossing(tame).value
+    # And a jump right behind the crossing bends it no further than between its own probes.
+    near = gaussian_well(lambdas)
+    near.totals[:, 6:] *= 1e6
+    found = crossing(near)
+    assert found.bracket[0] < found.value < found.bracket[1]
+
+
+@pytest.mark.parametrize("sharp", [1.0, 0.3])
+def test_crossings_where_the_grid_widens(sharp):
+    """r90 on the plateau's side of a well 1 − exp(−ln2·(q·x² + (1 − q)·x⁴)), on the grid that a survey sweeps."""
+    lambdas = np.array(sweep_grid(0.95, 14))
+    exponent = math.log(2) * (sharp * lambdas**2 + (1 - sharp) * lambdas**4)
+    root = np.roots([1 - sharp, sharp, -math.log(10) / math.log(2)]) if sharp < 1 else np.array([math.log2(10)])
+    expected = math.sqrt(root[root > 0][0])
+    assert crossing(profile(lambdas, 1 - np.exp(-exponent)), 0.9).value == pytest.approx(expected, rel=2e-3)
 
 
 # --- location, loss, ratio ----------------------------------------------------------------------------------------

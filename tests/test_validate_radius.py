@@ -1,0 +1,71 @@
+"""The ground truth of the calibration is a truth, and its table is that of the script."""
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy.interpolate import PchipInterpolator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def script(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("validate_radius")
+
+
+def committed(script: ModuleType) -> list[list[str]]:
+    rows = [line for line in script.PAGE.read_text().splitlines() if line.startswith("| ") and "×" in line]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1:]]
+
+
+def test_the_truth_is_the_radius_of_a_huge_sample(script):
+    """Quadrature against one survey of 300 directions on 1000 windows, interpolated by another hand."""
+    for synthetic in (script.LANDSCAPES[1], script.LANDSCAPES[-1]):
+        probes, _ = synthetic.draw(np.random.default_rng(1), 300, 1000, lambdas=20)
+        tokens = probes.tokens.sum()
+        u = (probes.totals.sum(2).mean(0) / tokens - probes.center.sum() / tokens) / (
+            probes.chance - probes.center.sum() / tokens
+        )
+        crossed = PchipInterpolator(u[: u.argmax() + 1], probes.lambdas[: u.argmax() + 1])
+        # 10 % over 300 directions, and 8 to 13 % over 1000 windows: a standard error of 0.6 and 0.4 %.
+        assert synthetic.truth(0.5) == pytest.approx(float(crossed(0.5)), rel=0.015)
+
+
+def test_articles_change_what_windows_share_and_not_the_truth(script):
+    """Windows of one article correlate as declared, others do not; the mean length is as declared."""
+    synthetic, rng = script.ARTICLES, np.random.default_rng(2)
+    probes, articles = synthetic.draw(rng, 2, 6000)
+    bottom = np.log(probes.center / probes.tokens)
+    neighbours = articles[1:] == articles[:-1]
+    assert np.corrcoef(bottom[1:][neighbours], bottom[:-1][neighbours])[0, 1] == pytest.approx(0.7, abs=0.06)
+    assert abs(np.corrcoef(bottom[1:][~neighbours], bottom[:-1][~neighbours])[0, 1]) < 0.08
+    assert len(articles) / (articles[-1] + 1) == pytest.approx(3.0, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("covered", "verdict"), [(1879, "low"), (1881, "ok"), (1900, "ok"), (1918, "ok"), (1920, "high")]
+)
+def test_verdicts_are_binomial(script, covered, verdict):
+    """95 % of Binomial(2000, 0.95) lies from 1881 to 1918."""
+    assert script.Coverage(0.5, 0.0, 0.1, covered, 0, 2000).verdict == verdict
+
+
+def test_the_committed_table_has_a_row_for_every_cell(script):
+    assert [row[:2] for row in committed(script)] == [
+        [cell.name, f"{cell.directions} × {cell.windows}"] for cell in script.cells()
+    ]
+
+
+def test_the_committed_table_is_what_the_estimator_gives(script):
+    """A few surveys of some rows: the half width of R is that of the table; a changed estimator needs a new table."""
+    cells = list(script.cells())
+    for index in (2, 9, len(cells) - 1):
+        measured = script.measure(cells[index], repetitions=100)[0]
+        stated = float(re.sub(r"[±%]", "", committed(script)[index][3])) / 100
+        assert measured.half_width == pytest.approx(stated, rel=0.1)
+        assert measured.covered >= 88
