@@ -365,7 +365,7 @@ def test_a_block_of_equal_windows_counts_once():
 
 def test_the_variance_with_unequal_columns_is_unbiased():
     """Directions and tokens are the noise: E V = σ²_d/n_d + σ²_ε/(n_d·tokens) + σ²_w/tokens, whatever the sizes."""
-    rng, n_d, (d, w, e) = np.random.default_rng(6), 5, (0.05, 1.5, 1.0)
+    rng, n_d, (d, w, e) = np.random.default_rng(6), 5, (0.5, 1.5, 1.0)
     tokens, blocks = np.array([1, 2, 4, 8, 3, 6, 20]), np.array([0, 0, 1, 1, 2, 3, 4])
     spread = np.sqrt(tokens)
     tables = (
