@@ -121,8 +121,8 @@ def point_results(
         return PointResult(
             name=wanted.name,
             method=wanted.method,
-            bits=wanted.scheme.bits,
-            scale=wanted.scheme.scale,
+            bits=wanted.scheme.bits if wanted.scheme else None,
+            grid=wanted.scheme.grid if wanted.scheme else None,
             distance=away,
             rho=ratio(away, basin.radius),
             nll=nll,
@@ -147,7 +147,7 @@ def segment_results(
         return SegmentResult(
             a="w" if a is None else a.name,
             b=b.name,
-            bits=b.scheme.bits,
+            bits=b.scheme.bits if b.scheme else None,
             split=split,
             alphas=positions,
             distances=shape.along(a, b, positions),

@@ -14,6 +14,14 @@ from landscape.wanted import Wanted
 
 BEYOND = 0.1
 """How far segments are followed beyond their ends, in α."""
+PAIRS: tuple[set[str], ...] = (
+    {"rtn", "gptq"},
+    {"rtn", "qaft"},
+    {"gptq", "qaft"},
+    {"gptq", "qaft-from-gptq"},
+    {"qaft", "qaft-from-gptq"},
+)
+"""Methods whose points are joined: the paper's three, and whether QAFT comes back from GPTQ to its basin."""
 
 
 def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
@@ -38,11 +46,11 @@ def segment_alphas(count: int) -> tuple[float, ...]:
 
 
 def segment_ends(points: Sequence[Wanted]) -> Iterator[tuple[Wanted | None, Wanted]]:
-    """W (None) with each point, then the points of each scheme with one another."""
+    """W (None) with each point, then the points of each scheme with one another where a pair tells something."""
     for scheme in dict.fromkeys(point.scheme for point in points):
         family = [point for point in points if point.scheme == scheme]
         yield from ((None, point) for point in family)
-        yield from combinations(family, 2)
+        yield from ((a, b) for a, b in combinations(family if scheme else (), 2) if {a.method, b.method} in PAIRS)
 
 
 def segment_labels(points: Sequence[Wanted], labels: dict[Wanted, str]) -> tuple[tuple[str, str], ...]:

@@ -1,14 +1,14 @@
 """The landscape as one JSON object: documented, versioned, and strict (no NaN, no infinity).
 
-    schema_version  1
+    schema_version  2                           (1 had no points of other tools, and ``scale`` for ``grid``)
     model, data     names as the user gave them
     space           {dimension, norm}            D and ‖w‖
     center          {split: NLL}                 L(w), nats per token
     chance          ln|V|
     basin           {split, radius, band: {r10, r90}}; each radius {value, low, high}, 95 % interval;
                     value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
-    points          [{name, method, bits, scale, distance, rho, rho_interval: {low, high}, nll: {split}, location,
-                    loss}]; rho is null if R is censored
+    points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
+                    loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
     segments        [{a, b, bits, split, monotonic, prominence, barrier}]
                     barrier is the largest excess over the straight line between the ends' losses
     probes          {total, cached, evaluated}
@@ -27,7 +27,7 @@ from landscape.basin import Crossing
 from landscape.estimate import Estimate
 from landscape.result import Landscape, PointResult, SegmentResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _point(point: PointResult) -> dict[str, Any]:
         "name": point.name,
         "method": point.method,
         "bits": point.bits,
-        "scale": point.scale,
+        "grid": point.grid,
         "distance": point.distance,
         "rho": None if point.rho is None else _number(point.rho.value),
         "rho_interval": _interval(point.rho),

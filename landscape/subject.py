@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape.plan import Window, identified
 from landscape.presets import Preset
+from landscape.wanted import CALIBRATED, TRAINED
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import EMBEDDED, Checkpoint
@@ -105,8 +106,8 @@ def prepare(
         UsageError: if windows are longer than the model takes.
         CorpusError: if the text cannot be had, or is too short.
     """
-    gptq = preset.calibration_windows if "gptq" in methods else 0
-    examples = preset.qaft_examples if "qaft" in methods else 0
+    gptq = preset.calibration_windows if CALIBRATED.intersection(methods) else 0
+    examples = preset.qaft_examples if TRAINED.intersection(methods) else 0
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}

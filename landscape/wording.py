@@ -161,17 +161,28 @@ def point_note(point: PointResult, landscape: Landscape) -> PointNote:
     detail += f"; {split} NLL {nats(point.nll[split])}, ΔL = {rise_text(point.rise[split])}."
     if typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
-    hint = verdict_hint(point)
+    hint = verdict_hint(point, is_steep(point, landscape))
     return PointNote(point.name, f"{point.location}, {point.loss}" + (f": {hint}" if hint else ""), detail)
 
 
-def verdict_hint(point: PointResult) -> str:
-    """What location and loss mean together; empty where the one says no more than the other."""
+def is_steep(point: PointResult, landscape: Landscape) -> bool:
+    """Whether the loss rose more than along random directions to the same distance, as far as these were probed."""
+    typical = typical_rise(landscape, point.distance)
+    return typical is None or point.rise[landscape.verdict_split].value > typical
+
+
+def verdict_hint(point: PointResult, steep: bool = True) -> str:
+    """What location and loss mean together; empty where the one says no more than the other.
+
+    Args:
+        point: What has the two words.
+        steep: Whether its loss is more than that of random directions at its distance.
+    """
     match point.location, point.loss:
         case "inside", "kept":
             return "rounding is cheap here" if point.method == "rtn" else "near and flat"
         case "inside", _:
-            return "near but steep"
+            return "near but steep" if steep else "near, and no steeper than a random step of that length"
         case "border", "kept":
             return "flat up to the border"
         case "outside", "kept" | "degraded":

@@ -114,6 +114,22 @@ def test_the_bits_switch_shows_one_bit_width_and_brings_back_its_legend(figure: 
         assert {"w", "R", "band", "chance", "direction 0"} <= untouched
 
 
+def test_a_point_of_another_tool_goes_by_its_name_and_is_seen_with_any_bit_width() -> None:
+    figure = radial_figure(synthetic.landscape(bits=(8, 2), external=("q4_k_m",)))
+    (trace,) = traces(figure, "x", "q4_k_m")
+    assert (trace.marker.symbol, trace.text, trace.legendgroup) == ("star", ("q4_k_m",), "q4_k_m")
+    assert [t.marker.symbol for t in figure.data if t.showlegend and t.name == "q4_k_m"] == ["star"]
+    place = list(figure.data).index(trace)
+    segment = list(figure.data).index(traces(figure, "x", "w – q4_k_m")[0])
+    buttons = menu(figure, "int2").buttons
+    assert [button.label for button in buttons] == ["all bits", "int8", "int2"]
+    for button in buttons:
+        changes, indices = button.args
+        assert changes["visible"][indices.index(place)]
+        assert list(changes["text"][indices.index(place)]) == ["q4_k_m"]
+        assert changes["visible"][indices.index(segment)]
+
+
 def test_every_trace_answers_to_a_legend_entry(figure: go.Figure) -> None:
     groups = {t.legendgroup for t in figure.data if t.showlegend}
     assert {t.legendgroup for t in figure.data} == groups

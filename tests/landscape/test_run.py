@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from landscape.paths import CENTER, Atlas
 from landscape.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.run import Runner
 from landscape.store import Store
-from landscape.wanted import wanted_points
+from landscape.wanted import External, wanted_points
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes
@@ -153,6 +154,14 @@ def test_segments_join_w_with_each_point_and_the_points_of_a_scheme():
     assert len(pairs) == len(set(pairs)) == 2 * 6
     assert ("rtn-int4-exact", "gptq-int2-exact") not in pairs
     assert {("w", "qaft-int2-exact"), ("gptq-int4-exact", "qaft-int4-exact")} <= set(pairs)
+    more = [*wanted_points(("gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"), (4,), ("exact",))]
+    more += [External("a", Path("a")), External("b", Path("b"))]
+    pairs = [(a.method if a else "w", b.method) for a, b in segment_ends(more)]
+    assert [b for a, b in pairs if a == "w"] == [point.method for point in more]
+    between = {frozenset(pair) for pair in pairs if pair[0] != "w"}
+    assert between == {frozenset(pair) for pair in (
+        ("gptq", "qaft"), ("gptq", "qaft-from-gptq"), ("qaft", "qaft-from-gptq")
+    )}  # fmt: skip
     assert segment_alphas(3) == (-0.1, 0.0, 0.5, 1.0, 1.1)
 
 
