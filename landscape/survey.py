@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from landscape import analysis
-from landscape.directions import Sphere
+from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
@@ -69,6 +69,10 @@ class Survey:
     """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     directions: int = 8
     """Random directions."""
+    family: str = "sphere"
+    """What kind of directions: see ``landscape.directions.family_of``."""
+    pairs: bool = False
+    """Whether every direction is followed both ways, ±ê, and counts with their mean: what is odd in λ cancels."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
     """Windows, lengths, steps."""
     lambdas: tuple[float, ...] | None = None
@@ -133,7 +137,7 @@ class _Surveyor:
 
     def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
-        self.family = Sphere(subject.space, request.seed)
+        self.family = family_of(request.family, subject.space, subject.center, request.seed)
         self.runner = Runner(store, _versions(request.device), progress.advance)
         self.wanted = request.wanted
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
@@ -182,7 +186,7 @@ class _Surveyor:
         alphas = segment_alphas(self.request.preset.alphas)
         return (
             point_plan([CENTER, *labels], subject.all_windows)
-            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows)
+            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
             + segment_plan(segment_labels(placed, self.labels), alphas, subject.radial_windows)
         )
 
@@ -227,7 +231,7 @@ class _Surveyor:
         try:  # a pilot that is cached tells the grid, so that what is missing can be counted exactly
             plan, rays = self._plan(self._lambdas(pilot_radius(self._known_u, subject.norm))), 0
         except KeyError:
-            plan, rays = self._plan([]), self.request.directions * preset.lambdas
+            plan, rays = self._plan([]), self.request.directions * (1 + self.request.pairs) * preset.lambdas
         probes = len(plan.missing(self.runner.known)) + nominal_probes(
             self.wanted, new, rays, preset.alphas, radial, every
         )
@@ -256,7 +260,9 @@ class _Surveyor:
     def _landscape(self, lambdas: Sequence[float], started: float) -> Landscape:
         subject, request = self.subject, self.request
         probes = analysis.Probes(self.runner.known, subject.windows)
-        basins, rays = analysis.basins_and_rays(probes, self.family.name, request.directions, lambdas, subject.chance)
+        basins, rays = analysis.basins_and_rays(
+            probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
+        )
         shape = analysis.geometry(subject.space, subject.center, self.points)
         labels = {wanted: self.labels[wanted] for wanted in self.wanted}
         total = len(self.runner.asked)
@@ -293,6 +299,7 @@ class _Surveyor:
         return {
             "directions": request.directions,
             "family": self.family.name,
+            "both ways, ±ê": request.pairs,
             "preset": request.preset.name,
             "methods": ", ".join(request.methods),
             "scales": ", ".join(request.scales),
