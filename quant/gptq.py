@@ -157,7 +157,7 @@ def _solve_shared(
 ) -> Iterator[tuple[Slot, GridTensor, LayerRecord]]:
     """Solve the matrices that share an input, and keep a record of each."""
     hessian = shared.hessian
-    starts = [_grid_tensor(rtn, slot, hessian.device) for slot in shared.slots]
+    starts = [rtn.grid_tensor(slot).to(hessian.device) for slot in shared.slots]
     weights = [channel_view(slot, center.tensor(slot)).to(hessian.dtype) for slot in shared.slots]
     problems = [
         Problem(weight, start.grid.channel_view(slot))
@@ -199,15 +199,6 @@ def _choose(
     chosen: Literal["gptq", "rtn"] = "rtn" if options.rtn_candidate and rtn_error < error else "gptq"
     record = LayerRecord(solution.damping, error, rtn_error, chosen, dead, list(solution.rejected))
     return (part if chosen == "gptq" else rtn), record
-
-
-def _grid_tensor(point: WeightPoint, slot: Slot, device: torch.device) -> GridTensor:
-    part = point.parts.get(slot.name)
-    if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
-        raise PointError(
-            f"expected codes of shape {slot.shape} for {slot.name} in {point.name}; make RTN of this model"
-        )
-    return part.to(device)
 
 
 def _provenance(

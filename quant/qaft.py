@@ -153,12 +153,8 @@ def _grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, 
     """The grid of every slot, on the model's device, once it is certain that a start called RTN is ``Q(w)``."""
     grids: dict[str, Grid] = {}
     for slot in space:
-        part, weight = start.parts.get(slot.name), center.tensor(slot)
-        if not isinstance(part, GridTensor):
-            raise PointError(
-                f"expected codes and scale of {slot.name} in {start.name}, found none; is it another model's?"
-            )
-        part = part.to(weight.device)
+        weight = center.tensor(slot)
+        part = start.grid_tensor(slot).to(weight.device)
         if start.method == "rtn" and not torch.equal(part.grid.quantize(weight).codes, part.codes):
             raise PointError(f"expected {start.name} to be this model's weights rounded, but {slot.name} differs")
         grids[slot.name] = part.grid

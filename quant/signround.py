@@ -145,16 +145,12 @@ class _Rounding:
         Raises:
             PointError: if that is not RTN.
         """
-        part = rtn.parts.get(slot.name)
-        if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
-            raise PointError(
-                f"expected codes of shape {slot.shape} for {slot.name} in {rtn.name}; make RTN of this model"
-            )
+        part = rtn.grid_tensor(slot).to(weight.device)
         self.slot = slot
-        self._weight, self._grid = weight.float(), part.grid.to(weight.device)
+        self._weight, self._grid = weight.float(), part.grid
         self._offset = torch.zeros_like(self._weight)
         self.best = self.start = self.present()
-        if not torch.equal(self.start.codes, part.codes.to(weight.device)):
+        if not torch.equal(self.start.codes, part.codes):
             raise PointError(f"expected {rtn.name} to be this model's weights rounded, but {slot.name} differs")
 
     def present(self) -> GridTensor:

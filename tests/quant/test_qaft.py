@@ -570,7 +570,7 @@ def test_start_must_be_rtn_of_this_model() -> None:
     floats = WeightPoint("w_ft", None, {s.name: p.detach() for s, p in at.space.parameters(at.model)})
     other = rtn(at.space, Center.of(ARCHITECTURES["llama"](1), at.space), INT2)
     missing = WeightPoint("rtn", INT2, {})
-    for start, message in ((floats, "on a grid"), (other, "weights rounded"), (missing, "found none")):
+    for start, message in ((floats, "on a grid"), (other, "weights rounded"), (missing, "got nothing")):
         with pytest.raises(PointError, match=message):
             qaft(at.model, at.space, start, TRAIN, TRAIN, options)
 
