@@ -20,7 +20,7 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.grid import GridTensor, QuantScheme, channel_view
-from quant.hashing import token_hash
+from quant.hashing import token_hash, token_record
 from quant.layer_error import LayerHessians, layer_error
 from quant.layers import BlockStream, SharedHessian, walk
 from quant.numerics import full_float32
@@ -208,7 +208,7 @@ def _provenance(
         "method": "gptq",
         "scheme": str(scheme),
         "options": asdict(options) | {"dampings": list(options.dampings)},
-        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "windows": token_record(windows),
         "layers": {name: asdict(record) for name, record in records.items()},
         "rtn_chosen": sum(record.chosen == "rtn" for record in records.values()),
     }

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
-from quant.hashing import tensor_bytes, token_hash
+from quant.hashing import tensor_bytes, token_record
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
@@ -175,10 +175,7 @@ def _run(
     progress: Progress | None,
 ) -> tuple[Trained, dict[str, Any]]:
     """Train, with the state of the run in a file of its own, and make the provenance."""
-    inputs["data"] = {
-        name: {"sha256": token_hash(tokens), "shape": list(tokens.shape)}
-        for name, tokens in (("train", train), ("validation", validation))
-    }
+    inputs["data"] = {"train": token_record(train), "validation": token_record(validation)}
     state = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import Inputs
 from quant.grid import GridTensor
-from quant.hashing import token_hash
+from quant.hashing import token_record
 from quant.layers import BlockStream
 from quant.philox import permutation
 from quant.point import WeightPoint
@@ -266,6 +266,6 @@ def _provenance(
         "method": "signround",
         "scheme": str(rtn.scheme),
         "options": asdict(options),
-        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "windows": token_record(windows),
         "blocks": [asdict(record) for record in records],
     }
