@@ -34,6 +34,7 @@ from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.space import Slot, WeightSpace
+from quant.versions import library_versions
 
 _LEAST = 1e-4  # of mean|x|^α, as the authors have it: a channel without input must not get the scale 0
 
@@ -236,5 +237,6 @@ def _provenance(
         "scheme": str(scheme),
         "options": asdict(options) | {"alphas": list(options.alphas)},
         "windows": token_record(windows),
+        "versions": library_versions(),
         "layers": {name: asdict(record) for name, record in records.items()},
     }

@@ -26,6 +26,7 @@ from quant.layers import BlockStream, SharedHessian, walk
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.versions import library_versions
 
 Inputs = Literal["quantized", "fp"]
 Progress = Callable[[int, int], None]
@@ -209,6 +210,7 @@ def _provenance(
         "scheme": str(scheme),
         "options": asdict(options) | {"dampings": list(options.dampings)},
         "windows": token_record(windows),
+        "versions": library_versions(),
         "layers": {name: asdict(record) for name, record in records.items()},
         "rtn_chosen": sum(record.chosen == "rtn" for record in records.values()),
     }

@@ -22,6 +22,7 @@ from quant.hashing import tensor_bytes, token_record
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
+from quant.versions import library_versions
 
 
 def qaft(
@@ -59,7 +60,7 @@ def qaft(
 
     Returns:
         Method ``qaft``, ``qaft-lsq`` with learned scales, ``qaft-from-gptq``. The provenance holds ``options``, the
-        ``data``'s hashes, the ``curve`` (per rate and epoch the validation NLL, and the mean training NLL while it was
+        ``data``'s hashes, the ``versions``, the ``curve`` (per rate and epoch the validation NLL, and the mean training NLL while it was
         trained, null if not finite) and the ``chosen`` row.
 
     Raises:
@@ -184,7 +185,8 @@ def _run(
         model, space, form, train, validation, options, center=center, masters=masters, state=state, progress=progress
     )
     curve = [row.record() for row in result.curve]
-    return result, {**inputs, "curve": curve, "chosen": result.chosen.record()}
+    # Versions are no input: a run that was interrupted goes on after an upgrade, and the record names the later one.
+    return result, {**inputs, "versions": library_versions(), "curve": curve, "chosen": result.chosen.record()}
 
 
 def _run_key(model: nn.Module, center: Center, inputs: Mapping[str, Any]) -> str:

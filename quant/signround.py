@@ -37,6 +37,7 @@ from quant.layers import BlockStream
 from quant.philox import permutation
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.versions import library_versions
 
 
 @dataclass(frozen=True)
@@ -267,5 +268,6 @@ def _provenance(
         "scheme": str(rtn.scheme),
         "options": asdict(options),
         "windows": token_record(windows),
+        "versions": library_versions(),
         "blocks": [asdict(record) for record in records],
     }
