@@ -60,8 +60,8 @@ def qaft(
 
     Returns:
         Method ``qaft``, ``qaft-lsq`` with learned scales, ``qaft-from-gptq``. The provenance holds ``options``, the
-        ``data``'s hashes, the ``versions``, the ``curve`` (per rate and epoch the validation NLL, and the mean training NLL while it was
-        trained, null if not finite) and the ``chosen`` row.
+        ``data``'s hashes, the ``versions``, the ``curve`` (per rate and epoch the validation NLL, and the mean training
+        NLL while it was trained, null if not finite) and the ``chosen`` row.
 
     Raises:
         PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.

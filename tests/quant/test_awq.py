@@ -19,7 +19,7 @@ from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_gptq import ALL, state
+from tests.quant.calibration import ALL, state
 from tests.quant.test_layers import recorded_inputs
 
 INPUTS = pytest.mark.parametrize("inputs", ["quantized", "fp"])

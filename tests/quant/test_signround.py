@@ -20,7 +20,7 @@ from quant.point import WeightPoint
 from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_gptq import ALL, codes_of, prepared, same, state
+from tests.quant.calibration import ALL, codes_of, prepared, same, state
 
 SHORT = SignRoundOptions(steps=12, batch=3, check_every=4)
 
