@@ -53,7 +53,7 @@ def segment_ends(points: Sequence[Wanted]) -> Iterator[tuple[Wanted | None, Want
     for scheme in dict.fromkeys(point.scheme for point in points):
         family = [point for point in points if point.scheme == scheme]
         yield from ((None, point) for point in family)
-        yield from ((a, b) for a, b in combinations(family if scheme else (), 2) if {a.method, b.method} in PAIRS)
+        yield from ((a, b) for a, b in combinations(family, 2) if {a.method, b.method} in PAIRS)
 
 
 def segment_labels(points: Sequence[Wanted], labels: dict[Wanted, str]) -> tuple[tuple[str, str], ...]:

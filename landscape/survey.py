@@ -7,14 +7,10 @@ Everything that was made or evaluated is in the store when this returns, and nea
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from landscape import analysis
 from landscape.directions import family_of
@@ -29,13 +25,13 @@ from landscape.progress import Progress, Silent
 from landscape.result import Landscape, ProbeCount, SubjectInfo
 from landscape.run import Runner
 from landscape.store import Store
-from landscape.subject import Subject, default_corpus, prepare
+from landscape.subject import Subject, check_center, default_corpus, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
-from landscape.threads import frozen_threads
+from landscape.threads import frozen_threads, run_record
 from landscape.wanted import PAPER, TRAINED, External, Made, Wanted, check_names, wanted_points
 from quant.cache import cache_folder
 from quant.checkpoint import load_checkpoint
-from quant.errors import CheckpointError, UsageError
+from quant.errors import UsageError
 from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
 from quant.point import WeightPoint
@@ -138,7 +134,7 @@ class _Surveyor:
     def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.family = family_of(request.family, subject.space, subject.center, request.seed)
-        self.runner = Runner(store, _versions(request.device), progress.advance)
+        self.runner = Runner(store, run_record(request.device), progress.advance)
         self.wanted = request.wanted
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.points: dict[Wanted, WeightPoint] = {}
@@ -193,12 +189,8 @@ class _Surveyor:
     # ---- the range of λ -----------------------------------------------------------------------------------------
 
     def _check_center(self) -> None:
-        nll, chance = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT]), self.subject.chance
-        if not nll < chance:
-            raise CheckpointError(
-                f"expected a model that beats chance (ln|V| = {chance:.3f}) on {self.request.corpus}, got an NLL of "
-                f"{nll:.3f} at w; there is no basin to measure: check the model and the data"
-            )
+        nll = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT])
+        check_center(nll, self.subject.chance, self.request.corpus)
 
     def _known_u(self, lam: float) -> float:
         windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
@@ -316,8 +308,3 @@ def _differences(options: GPTQOptions) -> dict[str, object]:
     """Options that are not the paper's."""
     paper = asdict(GPTQ_OF_THE_PAPER)
     return {name: value for name, value in asdict(options).items() if value != paper[name]}
-
-
-def _versions(device: str) -> dict[str, object]:
-    libraries = {name: version(name) for name in ("torch", "transformers", "numpy", "h5py", "quant-landscape")}
-    return {**libraries, "python": platform.python_version(), "device": device, "threads": torch.get_num_threads()}

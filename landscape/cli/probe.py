@@ -19,9 +19,11 @@ from landscape.cli.options import (
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    FamilyOption,
     GranularityOption,
     InputsOption,
     ModelOption,
+    PairsOption,
     PresetOption,
     RatesOption,
     RtnCandidateOption,
@@ -36,12 +38,8 @@ def probe(
     model: ModelOption = "opt-nano",
     bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
-    family: Annotated[
-        str, typer.Option(help="Kind of directions: sphere, filter, or layer:PATTERN for some tensors alone.")
-    ] = "sphere",
-    pairs: Annotated[
-        bool, typer.Option("--pairs", help="Follow each direction both ways, and take their mean: twice the probes.")
-    ] = False,
+    family: FamilyOption = "sphere",
+    pairs: PairsOption = False,
     methods: Annotated[
         str,
         typer.Option(help="Some of rtn, gptq, awq, signround, qaft, qaft-lsq (scales learn too), qaft-from-gptq."),
