@@ -1,8 +1,8 @@
 """Speed and memory of `quant`, as ratios measured in one run:  python benchmarks/speed.py  (or `make bench`).
 
-Two ways of doing the same are timed in turns and the median of the ratios of neighbours is printed, so that a machine
-that slows down slows both. Shapes are those of SmolLM2-135M, with random weights. Every benchmark runs in a process of
-its own, whose peak memory is printed beside the model's.
+Two ways of doing the same are timed in turns, and the median and the quartiles of the ratios of neighbours are printed,
+so that a machine that slows down slows both. Shapes are those of SmolLM2-135M, with random weights. Every benchmark
+runs in a process of its own, whose peak memory is printed beside the model's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from quant.grid import Grid
 from quant.nll import token_nll
 from quant.scale import exact_scales
 
-ROUNDS = 5
+ROUNDS = 9
 SHAPES = {"q, o": (576, 576), "k, v": (192, 576), "gate, up": (1536, 576), "down": (576, 1536)}  # (out, in)
 
 
@@ -37,16 +37,22 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Median of our time over theirs, timed in turns, and our median seconds."""
+def ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> str:
+    """Our time over theirs, timed in turns."""
     ours(), theirs()
     pairs = [(timed(ours), timed(theirs)) for _ in range(ROUNDS)]
-    return statistics.median(a / b for a, b in pairs), statistics.median(a for a, _ in pairs)
+    return spread(*zip(*pairs, strict=True))
+
+
+def spread(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Median of the ratios of neighbours, their quartiles, and our median seconds."""
+    low, middle, high = statistics.quantiles((a / b for a, b in zip(ours, theirs, strict=True)), n=4)
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}] ({statistics.median(ours):.2f} s)"
 
 
 def report(what: str, value: str, goal: str = "") -> None:
     """Print one line."""
-    print(f"{what:64} {value:>20}   {goal}", flush=True)
+    print(f"{what:64} {value:>28}   {goal}", flush=True)
 
 
 def problem(shape: tuple[int, int]) -> tuple[Problem, Tensor]:
@@ -107,16 +113,16 @@ def bench_dampings() -> None:
         def run(dampings: tuple[float, ...], task: Problem = task, hessian: Tensor = hessian) -> object:
             return solve([task], hessian, dampings=dampings, block_size=128, act_order=False)
 
-        found, seconds = ratio(lambda run=run: run(eight), lambda run=run: run(one))
-        report(f"GPTQ solver, 8 dampings over 1, {name} {shape}", f"{found:.2f} ({seconds:.2f} s)")
+        found = ratio(lambda run=run: run(eight), lambda run=run: run(one))
+        report(f"GPTQ solver, 8 dampings over 1, {name} {shape}", found)
     model, space, center, start = prepared(2)
     windows = torch.randint(0, 49152, (128, 128), generator=torch.Generator().manual_seed(0))
 
     def whole(dampings: tuple[float, ...]) -> object:
         return gptq(model, space, start, windows, GPTQOptions(dampings=dampings), center=center)
 
-    found, seconds = ratio(lambda: whole(eight), lambda: whole(one))
-    report("GPTQ, 8 dampings over 1, 2 blocks, 128 × 128 tokens", f"{found:.2f} ({seconds:.2f} s)", "goal ≤ 1.5")
+    found = ratio(lambda: whole(eight), lambda: whole(one))
+    report("GPTQ, 8 dampings over 1, 2 blocks, 128 × 128 tokens", found, "goal ≤ 1.5")
 
 
 def bench_loop() -> None:
@@ -126,15 +132,11 @@ def bench_loop() -> None:
         scale = task.grid.scale
         codes = solve([task], hessian, dampings=(0.1,), block_size=128, act_order=False)[0].codes
         same = float((plain_gptq(task.weight, scale, hessian, 0.1) == codes * scale).float().mean())
-        found, seconds = ratio(
+        found = ratio(
             lambda t=task, h=hessian: solve([t], h, dampings=(0.1,), block_size=128, act_order=False),
             lambda t=task, h=hessian, s=scale: plain_gptq(t.weight, s, h, 0.1),
         )
-        report(
-            f"GPTQ over the plain loop, {name} {shape}, {same:.2%} of weights alike",
-            f"{found:.2f} ({seconds:.2f} s)",
-            "goal ≤ 0.7",
-        )
+        report(f"GPTQ over the plain loop, {name} {shape}, {same:.2%} of weights alike", found, "goal ≤ 0.7")
 
 
 def bench_scale() -> None:
@@ -152,9 +154,7 @@ def bench_qaft() -> None:
     model, space, center, start = prepared(30)
     for length in (128, 512):
         tokens = torch.randint(0, 49152, (ROUNDS + 1, length), generator=torch.Generator().manual_seed(0))
-        steps, bare = step_times(model, space, center, start, tokens)
-        found = statistics.median(a / b for a, b in zip(steps, bare, strict=True))
-        value = f"{found:.2f} ({statistics.median(steps):.2f} s)"
+        value = spread(*step_times(model, space, center, start, tokens))
         report(f"QAFT step over forward and backward, {length} tokens", value, "goal ≤ 1.15")
 
 

@@ -83,20 +83,31 @@ class Probes:
 
 
 def radial_probes(
-    probes: Probes, split: str, family: str, directions: int, lambdas: Sequence[float], chance: float
+    probes: Probes,
+    split: str,
+    family: str,
+    directions: int,
+    lambdas: Sequence[float],
+    chance: float,
+    pairs: bool = False,
 ) -> RadialProbes:
-    """The losses along all rays, as ``basin`` takes them."""
-    totals = np.array(
-        [[probes.totals(OnRay(family, index, lam), split) for lam in lambdas] for index in range(directions)]
-    )
+    """The losses along all rays, as ``basin`` takes them; those of a pair ±ê are one row, their mean."""
+
+    def losses(index: int, lam: float) -> Array:
+        signed = (lam, -lam) if pairs else (lam,)
+        return np.asarray(np.mean([probes.totals(OnRay(family, index, s), split) for s in signed], axis=0))
+
+    totals = np.array([[losses(index, lam) for lam in lambdas] for index in range(directions)])
     return RadialProbes(np.array(lambdas), totals, probes.tokens(split), probes.totals(CENTER, split), chance)
 
 
 def basins_and_rays(
-    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float
+    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
 ) -> tuple[dict[str, Basin], tuple[RayProfile, ...]]:
     """The basin on each radial split, and the profile of each direction."""
-    radial = {split: radial_probes(probes, split, family, directions, lambdas, chance) for split in RADIAL_SPLITS}
+    radial = {
+        split: radial_probes(probes, split, family, directions, lambdas, chance, pairs) for split in RADIAL_SPLITS
+    }
     profiles = {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}  # (n_d, n_λ)
     rays = tuple(
         RayProfile(index, np.array(lambdas), {split: rows[index] for split, rows in profiles.items()})
@@ -121,8 +132,8 @@ def point_results(
         return PointResult(
             name=wanted.name,
             method=wanted.method,
-            bits=wanted.scheme.bits,
-            scale=wanted.scheme.scale,
+            bits=wanted.scheme.bits if wanted.scheme else None,
+            grid=wanted.scheme.grid if wanted.scheme else None,
             distance=away,
             rho=ratio(away, basin.radius),
             nll=nll,
@@ -147,7 +158,7 @@ def segment_results(
         return SegmentResult(
             a="w" if a is None else a.name,
             b=b.name,
-            bits=b.scheme.bits,
+            bits=b.scheme.bits if b.scheme else None,
             split=split,
             alphas=positions,
             distances=shape.along(a, b, positions),

@@ -73,7 +73,7 @@ def _axis_menu(figure: go.Figure, landscape: Landscape, frame: Frame) -> dict[st
 
 def _bits_menu(figure: go.Figure, landscape: Landscape) -> list[dict[str, Any]]:
     """Buttons that show one bit width or all; nothing to choose from with fewer than two."""
-    widths = sorted({point.bits for point in landscape.points}, reverse=True)
+    widths = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
     if len(widths) < 2:
         return []
     indices = [i for i, trace in enumerate(figure.data) if trace.meta]

@@ -9,11 +9,15 @@ import psutil
 from torch import Tensor, nn
 
 from landscape.presets import Preset
+from landscape.wanted import TRAINED
 from quant.nll import window_nll
+from quant.signround import SignRoundOptions
 
 # Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
 GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
 GPTQ_SOLVER = 40.0  # the damping sweep over all layers
+AWQ_SOLVER = 400.0  # twenty searches for the scale of every matrix
+BACKWARD = 3.0  # a forward and a backward pass
 QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
 _FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
 
@@ -40,9 +44,16 @@ class Forecast:
 
 def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
     """Work of making one point, in forward passes of one window."""
+    calibration = preset.calibration_windows
     if method == "gptq":
-        return GPTQ_PER_WINDOW * preset.calibration_windows + GPTQ_SOLVER
-    if method == "qaft":
+        return GPTQ_PER_WINDOW * calibration + GPTQ_SOLVER
+    if method == "awq":
+        return GPTQ_PER_WINDOW * calibration + AWQ_SOLVER
+    if method == "signround":
+        options = SignRoundOptions()
+        checks = options.steps / options.check_every + 2  # before, after every few steps, and the outputs that stay
+        return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
+    if method in TRAINED:
         epochs = preset.qaft_epochs * len(preset.rates_for(bits))
         return epochs * (QAFT_PER_EXAMPLE * preset.qaft_examples + validation_windows) + validation_windows
     return 0.0

@@ -14,6 +14,14 @@ from landscape.wanted import Wanted
 
 BEYOND = 0.1
 """How far segments are followed beyond their ends, in α."""
+PAIRS: tuple[set[str], ...] = (
+    {"rtn", "gptq"},
+    {"rtn", "qaft"},
+    {"gptq", "qaft"},
+    {"gptq", "qaft-from-gptq"},
+    {"qaft", "qaft-from-gptq"},
+)
+"""Methods whose points are joined: the paper's three, and whether QAFT comes back from GPTQ to its basin."""
 
 
 def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
@@ -21,9 +29,12 @@ def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
     return ProbePlan.of([At(label) for label in labels], windows)
 
 
-def ray_plan(family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...]) -> ProbePlan:
-    """Every direction at every distance, direction by direction, so that each is drawn once."""
-    positions = (OnRay(family.name, index, lam) for index in range(directions) for lam in lambdas)
+def ray_plan(
+    family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...], pairs: bool = False
+) -> ProbePlan:
+    """Every direction at every distance, direction by direction, so that each is drawn once; ±ê where in pairs."""
+    signs = (1, -1) if pairs else (1,)
+    positions = (OnRay(family.name, index, s * lam) for index in range(directions) for s in signs for lam in lambdas)
     return ProbePlan.of(positions, windows)
 
 
@@ -38,11 +49,11 @@ def segment_alphas(count: int) -> tuple[float, ...]:
 
 
 def segment_ends(points: Sequence[Wanted]) -> Iterator[tuple[Wanted | None, Wanted]]:
-    """W (None) with each point, then the points of each scheme with one another."""
+    """W (None) with each point, then the points of each scheme with one another where a pair tells something."""
     for scheme in dict.fromkeys(point.scheme for point in points):
         family = [point for point in points if point.scheme == scheme]
         yield from ((None, point) for point in family)
-        yield from combinations(family, 2)
+        yield from ((a, b) for a, b in combinations(family, 2) if {a.method, b.method} in PAIRS)
 
 
 def segment_labels(points: Sequence[Wanted], labels: dict[Wanted, str]) -> tuple[tuple[str, str], ...]:

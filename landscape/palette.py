@@ -15,7 +15,7 @@ INK, RAY, BAND, RADIUS = "#222222", "#a6a6a6", "rgba(0, 0, 0, 0.06)", "rgba(0, 0
 
 @dataclass(frozen=True)
 class Mark:
-    """How the points of a method look."""
+    """How the points of a method look; those of another tool go by its name."""
 
     label: str
     """Its name as the field writes it."""
@@ -39,22 +39,28 @@ _MARKS = {
     "rtn": Mark("RTN", BLUE, "circle", "top left"),
     "gptq": Mark("GPTQ", VERMILLION, "diamond", "bottom right"),
     "qaft": Mark("QAFT", GREEN, "square", "bottom left"),
+    "qaft-lsq": Mark("QAFT with LSQ", GREEN, "triangle-up", "bottom left"),
+    "qaft-from-gptq": Mark("QAFT from GPTQ", GREEN, "triangle-down", "bottom right"),
+    "awq": Mark("AWQ", ORANGE, "pentagon", "top right"),
+    "signround": Mark("SignRound", PURPLE, "hexagon", "top left"),
 }
 _STROKES = {
     frozenset({"rtn", "gptq"}): Stroke(PURPLE, "dash"),
     frozenset({"rtn", "qaft"}): Stroke(SKY, "dot"),
     frozenset({"gptq", "qaft"}): Stroke(ORANGE, "dashdot"),
+    frozenset({"gptq", "qaft-from-gptq"}): Stroke(INK, "dash"),
+    frozenset({"qaft", "qaft-from-gptq"}): Stroke(INK, "dot"),
 }
 _FILLS = ("", "-open", "-dot", "-open-dot")
 
 
 def mark(method: str) -> Mark:
-    """The look of a method's points; one without a colour of its own is a dark star."""
-    return _MARKS.get(method, Mark(method.upper(), INK, "star", "top right"))
+    """The look of a method's points; one that another tool made is a dark star."""
+    return _MARKS.get(method, Mark(method, INK, "star", "top right"))
 
 
 def symbol(method: str, variant: int) -> str:
-    """Its marker, filled or open by the variant: the first, second … scale that the points come with."""
+    """Its marker, filled or open by the variant: the first, second … kind of grid that the points come with."""
     return mark(method).symbol + _FILLS[variant % len(_FILLS)]
 
 
@@ -62,14 +68,14 @@ def stroke(a: str | None, b: str) -> Stroke:
     """The look of the segment between two methods; None is w, whose segments are solid and in the method's colour."""
     if a is None:
         return Stroke(mark(b).color, "solid")
-    return _STROKES.get(frozenset({a, b}), Stroke(INK, "longdash"))
+    return _STROKES[frozenset({a, b})]
 
 
-def size(bits: int) -> float:
-    """Diameter of a marker, in pixels: fewer bits are drawn larger."""
-    return 15 - bits
+def size(bits: int | None) -> float:
+    """Diameter of a marker, in pixels: fewer bits are drawn larger; 12 for a point whose bit width is not known."""
+    return 12 if bits is None else 15 - bits
 
 
-def width(bits: int) -> float:
+def width(bits: int | None) -> float:
     """Width of a segment, in pixels: fewer bits are drawn thicker."""
-    return 2.6 - 0.2 * bits
+    return 1.6 if bits is None else 2.6 - 0.2 * bits

@@ -6,17 +6,21 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from landscape.presets import Preset
 from landscape.store import Store
 from landscape.subject import Subject
-from landscape.wanted import Wanted
-from quant.gptq import GPTQOptions, gptq
+from landscape.wanted import CALIBRATED, TRAINED, External, Made, Wanted
+from quant.awq import AWQOptions, awq
+from quant.external import load_external
+from quant.gptq import PAPER, GPTQOptions, gptq
 from quant.grid import QuantScheme
 from quant.hashing import token_hash
 from quant.point import WeightPoint
 from quant.qaft import qaft
 from quant.rtn import rtn
+from quant.signround import SignRoundOptions, signround
 from quant.training import TrainingOptions
 
 RECIPE_VERSION = 1
@@ -26,71 +30,86 @@ RECIPE_VERSION = 1
 class PointMaker:
     """Makes points, or finds them in the store."""
 
-    def __init__(self, subject: Subject, store: Store, preset: Preset, seed: int) -> None:
+    def __init__(
+        self, subject: Subject, store: Store, preset: Preset, seed: int, gptq_options: GPTQOptions = PAPER
+    ) -> None:
         """Bind the maker to a model at its pretrained weights, the data for it, and the cache."""
         self.subject, self.store, self.preset, self.seed = subject, store, preset, seed
+        self.gptq_options = gptq_options
         self.space, self.center, self.calibration = subject.space, subject.center, subject.calibration
 
     def find(self, wanted: Wanted) -> WeightPoint | None:
-        """The point, if the store has it."""
+        """The point, if another tool made it or the store has it.
+
+        Raises:
+            PointError: if another tool's point is not one of this model.
+        """
+        if isinstance(wanted, External):
+            return load_external(wanted.path, self.subject.checkpoint, wanted.name)
         return self.store.load_point(self.recipe(wanted), self.space)
 
-    def make(self, wanted: Wanted, advance: Callable[[float], None]) -> WeightPoint:
+    def make(self, wanted: Made, advance: Callable[[float], None]) -> WeightPoint:
         """Make the point and store it.
 
         Args:
             wanted: What to make.
             advance: Called with the fraction of the work just done.
         """
-        make = {"rtn": self._rtn, "gptq": self._gptq, "qaft": self._qaft}[wanted.method]
-        point = make(wanted.scheme, _fractions(advance))
+        point = self._make(wanted, _fractions(advance))
         return self.store.save_point(self.recipe(wanted), self.space, point)
 
-    def recipe(self, wanted: Wanted) -> str:
+    def recipe(self, wanted: Made) -> str:
         """All that determines a point besides the model: method, scheme, options, hashes of the data."""
         return json.dumps(dict(self._ingredients(wanted)), sort_keys=True)
 
-    def _ingredients(self, wanted: Wanted) -> Iterator[tuple[str, object]]:
+    def _ingredients(self, wanted: Made) -> Iterator[tuple[str, object]]:
         yield from (("version", RECIPE_VERSION), ("method", wanted.method), ("scheme", asdict(wanted.scheme)))
-        if wanted.method == "gptq":
-            yield from (("options", asdict(GPTQOptions())), ("train", token_hash(self.calibration.gptq)))
-        if wanted.method == "qaft":
-            yield "options", asdict(self._qaft_options(wanted.scheme))
+        if wanted.method in TRAINED:
+            yield "options", asdict(self._training(wanted))
             yield "train", token_hash(self.calibration.qaft)
             yield "validation", token_hash(self.calibration.validation)
+        if wanted.method == "qaft-from-gptq":
+            yield "start", self.recipe(Made("gptq", wanted.scheme))
+        elif wanted.method in CALIBRATED:
+            options = {"gptq": asdict(self.gptq_options), "awq": asdict(AWQOptions())}
+            yield "options", (options | {"signround": asdict(self._signround)})[wanted.method]
+            yield "train", token_hash(self.calibration.gptq)
 
-    def _qaft_options(self, scheme: QuantScheme) -> TrainingOptions:
-        return TrainingOptions(rates=self.preset.rates_for(scheme.bits), epochs=self.preset.qaft_epochs, seed=self.seed)
+    @property
+    def _signround(self) -> SignRoundOptions:
+        return SignRoundOptions(seed=self.seed)
 
-    def _rtn(self, scheme: QuantScheme, progress: Callable[[int, int], None]) -> WeightPoint:
-        return rtn(self.space, self.center, scheme)
-
-    def _gptq(self, scheme: QuantScheme, progress: Callable[[int, int], None]) -> WeightPoint:
-        return gptq(
-            self.subject.model,
-            self.space,
-            self._start(scheme),
-            self.calibration.gptq,
-            center=self.center,
-            progress=progress,
+    def _training(self, wanted: Made) -> TrainingOptions:
+        return TrainingOptions(
+            rates=self.preset.rates_for(wanted.scheme.bits),
+            epochs=self.preset.qaft_epochs,
+            learn_scale=wanted.method == "qaft-lsq",
+            seed=self.seed,
         )
 
-    def _qaft(self, scheme: QuantScheme, progress: Callable[[int, int], None]) -> WeightPoint:
-        return qaft(
-            self.subject.model,
-            self.space,
-            self._start(scheme),
-            self.calibration.qaft,
-            self.calibration.validation,
-            self._qaft_options(scheme),
-            center=self.center,
-            folder=self.work_folder,
-            progress=progress,
-        )
+    def _make(self, wanted: Made, progress: Callable[[int, int], None]) -> WeightPoint:
+        model, space, center, data = self.subject.model, self.space, self.center, self.calibration
+        match wanted.method:
+            case "rtn":
+                return rtn(space, center, wanted.scheme)
+            case "awq":
+                return awq(model, space, center, wanted.scheme, data.gptq, progress=progress)
+            case "gptq":
+                start = self._start("rtn", wanted.scheme)
+                return gptq(model, space, start, data.gptq, self.gptq_options, center=center, progress=progress)
+            case "signround":
+                start = self._start("rtn", wanted.scheme)
+                return signround(model, space, start, data.gptq, self._signround, center=center, progress=progress)
+            case "qaft" | "qaft-lsq" | "qaft-from-gptq":
+                start = self._start("gptq" if wanted.method == "qaft-from-gptq" else "rtn", wanted.scheme)
+                return qaft(
+                    model, space, start, data.qaft, data.validation, self._training(wanted), center=center,
+                    folder=self.work_folder, progress=progress,
+                )  # fmt: skip
 
-    def _start(self, scheme: QuantScheme) -> WeightPoint:
-        """RTN of the same scheme, whose scales all methods share."""
-        wanted = Wanted("rtn", scheme)
+    def _start(self, method: Literal["rtn", "gptq"], scheme: QuantScheme) -> WeightPoint:
+        """The point that a method starts from: RTN of the same scheme, whose scales all share, or GPTQ."""
+        wanted = Made(method, scheme)
         return self.find(wanted) or self.make(wanted, lambda fraction: None)
 
     @property

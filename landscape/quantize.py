@@ -12,10 +12,11 @@ from landscape.progress import Progress, Silent
 from landscape.store import Store
 from landscape.subject import default_corpus, prepare
 from landscape.threads import frozen_threads
-from landscape.wanted import Wanted
+from landscape.wanted import TRAINED, Made
 from quant.cache import cache_folder
 from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.gptq import PAPER, GPTQOptions
 from quant.point import WeightPoint
 from quant.rtn import rtn
 
@@ -24,12 +25,14 @@ from quant.rtn import rtn
 class Quantization:
     """What a user asks for."""
 
-    wanted: Wanted
+    wanted: Made
     """Method and scheme."""
     model: str = "opt-nano"
     """Name, alias, folder or file: see ``quant.checkpoint``."""
     data: str | None = None
     """Corpus that GPTQ and QAFT learn from; RTN needs none."""
+    gptq: GPTQOptions = PAPER
+    """How GPTQ is run."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
     """Windows, lengths, steps."""
     seed: int = 0
@@ -68,12 +71,12 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
         progress.stage("reading the text")
         data = request.data or default_corpus(request.model)
         subject = prepare(checkpoint, data, request.preset, (wanted.method,), request.seed, root)
-        maker = PointMaker(subject, store, request.preset, request.seed)
+        maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         point = maker.find(wanted)
         if point is None:
             work = point_work(wanted.method, wanted.scheme.bits, request.preset, len(subject.windows["validation"]))
             memory = peak_memory(
-                subject.space.dimension, subject.seq_len * subject.vocabulary, trains=wanted.method == "qaft"
+                subject.space.dimension, subject.seq_len * subject.vocabulary, trains=wanted.method in TRAINED
             )
             seconds = work * forward_seconds(subject.model, subject.windows["validation"][0].tokens)
             disk = disk_growth(subject.space.dimension, 1, 0)

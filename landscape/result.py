@@ -40,7 +40,7 @@ class SubjectInfo:
 
 @dataclass(frozen=True, eq=False)
 class RayProfile:
-    """The loss along one random direction."""
+    """The loss along one random direction, or the mean of both ways along it."""
 
     index: int
     """Which direction of its family."""
@@ -55,10 +55,12 @@ class PointResult:
     """A quantized point on the landscape."""
 
     name: str
-    """``gptq-int4-exact``."""
+    """``gptq-int4-exact``, or the user's own for what another tool made."""
     method: str
-    bits: int
-    scale: str
+    bits: int | None
+    """Bit width; None for a point that another tool made."""
+    grid: str | None
+    """How the scales were found and what shares one, ``exact``, ``absmax-per-channel``; None where ``bits`` is."""
     distance: float
     """‖Δw‖: its ℓ2 distance from w."""
     rho: Estimate | None
@@ -81,8 +83,8 @@ class SegmentResult:
     """Name of the point at α = 0; ``w`` for the centre."""
     b: str
     """Name of the point at α = 1."""
-    bits: int
-    """Bit width it belongs to."""
+    bits: int | None
+    """Bit width it belongs to; None for the segment to a point that another tool made."""
     split: str
     alphas: Array
     """Positions, increasing, a little beyond [0, 1]."""

@@ -1,14 +1,14 @@
 """The landscape as one JSON object: documented, versioned, and strict (no NaN, no infinity).
 
-    schema_version  1
+    schema_version  2                           (1 had no points of other tools, and ``scale`` for ``grid``)
     model, data     names as the user gave them
     space           {dimension, norm}            D and ‖w‖
     center          {split: NLL}                 L(w), nats per token
     chance          ln|V|
     basin           {split, radius, band: {r10, r90}}; each radius {value, low, high}, 95 % interval;
                     value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
-    points          [{name, method, bits, scale, distance, rho, rho_interval: {low, high}, nll: {split}, location,
-                    loss}]; rho is null if R is censored
+    points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
+                    loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
     segments        [{a, b, bits, split, monotonic, prominence, barrier}]
                     barrier is the largest excess over the straight line between the ends' losses
     probes          {total, cached, evaluated}
@@ -25,9 +25,10 @@ from typing import Any
 
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
+from landscape.radius import Measured
 from landscape.result import Landscape, PointResult, SegmentResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
@@ -58,6 +59,36 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
     }
 
 
+def radius_json(measured: Measured) -> dict[str, Any]:
+    """The JSON object of ``landscape radius``.
+
+    ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, center, chance, radius: {value, low,
+    high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
+    """
+    found = measured.found
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": measured.model,
+        "data": measured.data,
+        "split": measured.split,
+        "seq_len": measured.seq_len,
+        "space": {"dimension": measured.dimension, "norm": measured.norm},
+        "center": found.probes.center_nll,
+        "chance": found.probes.chance,
+        "radius": _crossing(found.radius),
+        "precise": found.precise,
+        "rounds": [
+            {"directions": each.directions, "windows": each.windows, "radius": _crossing(each.crossing)}
+            for each in found.rounds
+        ],
+        "evaluated": measured.evaluated,
+        "cached": measured.cached,
+        "tokens": measured.tokens,
+        "seconds": round(measured.seconds, 3),
+        "store": measured.store,
+    }
+
+
 def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -77,7 +108,7 @@ def _point(point: PointResult) -> dict[str, Any]:
         "name": point.name,
         "method": point.method,
         "bits": point.bits,
-        "scale": point.scale,
+        "grid": point.grid,
         "distance": point.distance,
         "rho": None if point.rho is None else _number(point.rho.value),
         "rho_interval": _interval(point.rho),

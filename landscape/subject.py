@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from landscape.plan import Window, identified
 from landscape.presets import Preset
+from landscape.wanted import CALIBRATED, TRAINED
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import EMBEDDED, Checkpoint
 from quant.corpus import Corpus, load_corpus
-from quant.errors import CorpusError
+from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
 
 SPLITS = ("train", "validation", "test")
@@ -93,6 +94,19 @@ def default_corpus(model: str) -> str:
     return "tales" if model == EMBEDDED else "wikitext2"
 
 
+def check_center(nll: float, chance: float, data: str) -> None:
+    """See that there is a basin at all.
+
+    Raises:
+        CheckpointError: if the model is no better than a uniform guess.
+    """
+    if not nll < chance:
+        raise CheckpointError(
+            f"expected a model that beats chance (ln|V| = {chance:.3f}) on {data}, got an NLL of {nll:.3f} at w; there "
+            "is no basin to measure: check the model and the data"
+        )
+
+
 def prepare(
     checkpoint: Checkpoint, data: str, preset: Preset, methods: Sequence[str], seed: int, cache: Path
 ) -> Subject:
@@ -105,8 +119,8 @@ def prepare(
         UsageError: if windows are longer than the model takes.
         CorpusError: if the text cannot be had, or is too short.
     """
-    gptq = preset.calibration_windows if "gptq" in methods else 0
-    examples = preset.qaft_examples if "qaft" in methods else 0
+    gptq = preset.calibration_windows if CALIBRATED.intersection(methods) else 0
+    examples = preset.qaft_examples if TRAINED.intersection(methods) else 0
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}

@@ -69,13 +69,13 @@ def point_table(landscape: Landscape) -> Table:
     """One row a quantized point."""
     splits, norm = list(landscape.center), landscape.subject.norm
     header = (
-        "point", "location", "loss", "bits", "scale", "‖Δw‖", "‖Δw‖/‖w‖", "ρ = ‖Δw‖/R",
+        "point", "location", "loss", "bits", "grid", "‖Δw‖", "‖Δw‖/‖w‖", "ρ = ‖Δw‖/R",
         *(f"NLL {split}" for split in splits), *(f"ΔL {split}" for split in splits),
     )  # fmt: skip
 
     def row(p: PointResult) -> tuple[str, ...]:
         return (
-            p.name, p.location, p.loss, str(p.bits), p.scale, number(p.distance), number(p.distance / norm, 4),
+            p.name, p.location, p.loss, _bits(p), p.grid or "–", number(p.distance), number(p.distance / norm, 4),
             ratio_text(p, landscape.basin), *(nats(p.nll[s]) for s in splits), *(rise_text(p.rise[s]) for s in splits),
         )  # fmt: skip
 
@@ -99,7 +99,7 @@ def segment_table(landscape: Landscape) -> Table:
         monotonic = "open" if c.monotonic is None else _yes(c.monotonic)
         noise = "unknown" if c.noise is None else nats(c.noise)
         return (
-            s.a, s.b, str(s.bits), s.split, monotonic, nats(c.prominence), noise, number(c.ridge_alpha, 3),
+            s.a, s.b, _bits(s), s.split, monotonic, nats(c.prominence), noise, number(c.ridge_alpha, 3),
             number(c.valley_alpha, 3), number(c.low_end, 3), nats(c.dip), nats(c.barrier), nats(c.barrier_max),
         )  # fmt: skip
 
@@ -152,6 +152,10 @@ def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
     for alpha, distance, nll in zip(segment.alphas, segment.distances, segment.nll, strict=True):
         place = (number(float(alpha), 3), number(float(distance)), nats(float(nll)))
         yield (segment.a, segment.b, segment.split, *place)
+
+
+def _bits(owner: PointResult | SegmentResult) -> str:
+    return "–" if owner.bits is None else str(owner.bits)
 
 
 def _spread(basin: Basin) -> str:

@@ -21,8 +21,8 @@ from landscape.wording import equals, nats, number, ratio_text, rise_text
 
 Trace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
-_EVERY_BITS: Trace = {"bits": None, "label": []}  # of legend entries: they come back with any bit width
-_LABEL = (0.06, 0.045)  # width and height of "int4" over those of a panel, a little air included
+_EVERY_BITS: Trace = {"bits": None, "label": []}  # of legend entries and external points: seen with any bit width
+_LABEL = (0.015, 0.045)  # width of a letter and height of a label over those of a panel, a little air included
 _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
 
 
@@ -73,18 +73,19 @@ def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
 
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
     """
-    wide, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
-    markers = {"w": (0.0, landscape.center[split])}
-    markers |= {point.name: (point.distance, point.nll[split]) for point in landscape.points}
-    placed: list[tuple[float, float]] = []
+    letter, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
+    # What takes room: abscissa and ordinate of the middle, and the width; a marker's is that of four letters.
+    markers = {"w": (0.0, landscape.center[split], 4 * letter)}
+    markers |= {point.name: (point.distance, point.nll[split], 4 * letter) for point in landscape.points}
+    placed: list[tuple[float, float, float]] = []
     labelled: list[PointResult] = []
-    for point in sorted(landscape.points, key=lambda p: p.bits):
-        side = palette.mark(point.method).text
+    for point in sorted(landscape.points, key=lambda p: p.bits or 0):
+        side, wide = palette.mark(point.method).text, letter * len(_label(point))
         x = point.distance + (wide if "right" in side else -wide)
         y = point.nll[split] + (high if "top" in side else -high)
         taken = [*placed, *(marker for name, marker in markers.items() if name != point.name)]
-        if all(abs(x - other[0]) > wide or abs(y - other[1]) > high for other in taken):
-            placed.append((x, y))
+        if all(abs(x - at) > (wide + width) / 2 or abs(y - height) > high for at, height, width in taken):
+            placed.append((x, y, wide))
             labelled.append(point)
     return {point.name for point in landscape.points if point not in labelled}
 
@@ -179,13 +180,18 @@ def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float
 
 
 def _point(point: PointResult, split: str, landscape: Landscape, labelled: bool) -> Trace:
-    look, label = palette.mark(point.method), f"int{point.bits}"
+    look, label = palette.mark(point.method), html.escape(_label(point))
     return _scatter(
         point.name, _group(point, landscape), [point.distance], [point.nll[split]],
         [_point_hover(point, split, landscape)], mode="markers+text", marker=_marker(point, landscape),
         text=[label if labelled else ""], textposition=look.text, textfont={"size": 11, "color": look.color},
         meta={"bits": point.bits, "label": [label]}, cliponaxis=False,
     )  # fmt: skip
+
+
+def _label(point: PointResult) -> str:
+    """What stands beside a marker: the bit width, or the name where that is not known."""
+    return point.name if point.bits is None else f"int{point.bits}"
 
 
 def _point_hover(point: PointResult, split: str, landscape: Landscape) -> str:
@@ -215,18 +221,18 @@ def _scatter(name: str, group: str, x: list[Any], y: list[Any], hover: list[str]
     return {"type": "scatter", "x": x, "y": y, **label, **seen, **look}
 
 
-def _scales(landscape: Landscape) -> list[str]:
-    return list(dict.fromkeys(point.scale for point in landscape.points))
+def _grids(landscape: Landscape) -> list[str]:
+    return list(dict.fromkeys(point.grid for point in landscape.points if point.grid is not None))
 
 
 def _group(point: PointResult, landscape: Landscape) -> str:
-    """The legend entry of a point: ``RTN``, or ``RTN absmax`` where there are several scales."""
+    """The legend entry of a point: ``RTN``, or ``RTN absmax`` where there are several kinds of grid."""
     label = palette.mark(point.method).label
-    return label if len(_scales(landscape)) == 1 else f"{label} {point.scale}"
+    return label if point.grid is None or len(_grids(landscape)) == 1 else f"{label} {point.grid}"
 
 
 def _marker(point: PointResult, landscape: Landscape) -> dict[str, Any]:
-    variant = _scales(landscape).index(point.scale)
+    variant = 0 if point.grid is None else _grids(landscape).index(point.grid)
     open_line = {"color": palette.mark(point.method).color, "width": 2} if variant else {"color": "white", "width": 1}
     return {
         "color": palette.mark(point.method).color, "symbol": palette.symbol(point.method, variant),

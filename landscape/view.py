@@ -68,8 +68,9 @@ def units(landscape: Landscape) -> list[Unit]:
         Unit("distance", "ℓ2 distance from w", 1.0),
         Unit("÷ ‖w‖", f"ℓ2 distance from w, in units of ‖w‖ = {number(norm)}", norm),
     ]
-    rtn = min((p for p in landscape.points if p.method == "rtn" and p.distance > 0), key=lambda p: p.bits, default=None)
-    if rtn is not None:
+    rounded = [p for p in landscape.points if p.method == "rtn" and p.distance > 0]
+    if rounded:
+        rtn = min(rounded, key=lambda p: p.bits or 0)
         name, length = html.escape(rtn.name), number(rtn.distance)
         title = f"ℓ2 distance from w, in units of ‖Δw<sub>RTN</sub>‖ = {length} of {name}"
         found.append(Unit(f"÷ ‖Δw<sub>RTN</sub>‖ (int{rtn.bits})", title, rtn.distance))

@@ -1,21 +1,29 @@
-"""The points that a run asks for: methods × bit widths × scales."""
+"""The points that a run asks for: those it makes, methods × grids, and those that other tools made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Literal, get_args
 
 from quant.errors import UsageError
 from quant.grid import QuantScheme
 
-Method = Literal["rtn", "gptq", "qaft"]
+Method = Literal["rtn", "gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"]
 METHODS: tuple[Method, ...] = get_args(Method)
+PAPER: tuple[Method, ...] = ("rtn", "gptq", "qaft")
+"""The three of Xu et al. 2024."""
+CALIBRATED = frozenset({"gptq", "awq", "signround", "qaft-from-gptq"})
+"""Methods that run through the calibration windows."""
+TRAINED = frozenset({"qaft", "qaft-lsq", "qaft-from-gptq"})
+"""Methods that fine-tune the whole model."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A point that a run asks for."""
+class Made:
+    """A point that a run makes."""
 
     method: Method
     scheme: QuantScheme
@@ -26,18 +34,50 @@ class Wanted:
         return f"{self.method}-{self.scheme}"
 
 
-def wanted_points(methods: Sequence[str], bits: Sequence[int], scales: Sequence[str]) -> tuple[Wanted, ...]:
-    """Every method at every bit width and scale, RTN first where it is asked for.
+@dataclass(frozen=True)
+class External:
+    """A point that another tool made, read from a file or folder: see ``quant.external``."""
+
+    name: str
+    """The user's own name for it."""
+    path: Path
+
+    @property
+    def method(self) -> str:
+        """Its name: what made it is not known."""
+        return self.name
+
+    @property
+    def scheme(self) -> None:
+        """It is taken as a vector of floats, on no grid."""
+        return None
+
+
+Wanted = Made | External
+"""A point that a run asks for."""
+
+
+def wanted_points(
+    methods: Sequence[str],
+    bits: Sequence[int],
+    scales: Sequence[str],
+    granularities: Sequence[str] = ("tensor",),
+    symmetric: bool = True,
+) -> tuple[Made, ...]:
+    """Every method on every grid, the cheap methods first.
 
     Raises:
-        UsageError: for an unknown method or scale, or bits out of range.
+        UsageError: for an unknown method, scale or granularity, or bits out of range.
     """
-    schemes = [QuantScheme(b, scale) for scale in scales for b in bits]  # type: ignore[arg-type]
+    schemes = [
+        QuantScheme(b, scale, granularity, symmetric)  # type: ignore[arg-type]
+        for scale, granularity, b in product(scales, granularities, bits)
+    ]
     found = {wanted_point(method, scheme) for scheme in schemes for method in methods}
-    return tuple(point for scheme in schemes for m in METHODS if (point := Wanted(m, scheme)) in found)
+    return tuple(point for scheme in schemes for m in METHODS if (point := Made(m, scheme)) in found)
 
 
-def wanted_point(method: str, scheme: QuantScheme) -> Wanted:
+def wanted_point(method: str, scheme: QuantScheme) -> Made:
     """One point.
 
     Raises:
@@ -45,5 +85,17 @@ def wanted_point(method: str, scheme: QuantScheme) -> Wanted:
     """
     for known in METHODS:
         if method == known:
-            return Wanted(known, scheme)
+            return Made(known, scheme)
     raise UsageError(f"expected methods from {', '.join(METHODS)}, got {method!r}")
+
+
+def check_names(points: Sequence[Wanted]) -> None:
+    """See that every point has a name of its own.
+
+    Raises:
+        UsageError: if two share one, or one is called ``w``, which the centre is.
+    """
+    names = ["w", *(point.name for point in points)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"expected a name of its own for every point, got {name!r} more than once; rename one")

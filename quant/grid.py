@@ -70,9 +70,14 @@ class QuantScheme:
         outputs = slot.shape[1 - slot.input_dim]
         return (groups, outputs) if slot.transposed else (outputs, groups)
 
-    def __str__(self) -> str:
+    @property
+    def grid(self) -> str:
+        """All but the bit width: ``exact``, ``absmax-per-group128``."""
         per = "" if self.granularity == "tensor" else f"-per-{self.granularity.replace(':', '')}"
-        return f"int{self.bits}-{self.scale}{per}{'' if self.symmetric else '-asymmetric'}"
+        return f"{self.scale}{per}{'' if self.symmetric else '-asymmetric'}"
+
+    def __str__(self) -> str:
+        return f"int{self.bits}-{self.grid}"
 
 
 @dataclass(frozen=True, eq=False)

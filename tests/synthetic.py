@@ -57,6 +57,7 @@ def landscape(
     bits: Sequence[int] = (8, 4, 2),
     methods: Sequence[str] = ("rtn", "gptq", "qaft"),
     scales: Sequence[str] = ("exact",),
+    external: Sequence[str] = (),
     directions: int = 8,
     windows: int = 8,
     lambdas: Sequence[float] | None = None,
@@ -65,11 +66,14 @@ def landscape(
     """A landscape of that shape; everything in it follows from the arguments."""
     well = well or Well()
     rng = np.random.default_rng(seed)
-    names = {
+    names: dict[str, tuple[str, int | None, str | None, float]] = {
         f"{method}-int{b}-{scale}": (method, b, scale, well.radius * SHRINK[b] * (1 + 0.6 * k))
         for k, scale in enumerate(scales) for b in bits for method in methods
     }  # fmt: skip
-    place = {name: unit * np.array(OFFSETS[method]) for name, (method, _, _, unit) in names.items()}
+    names |= {name: (name, None, None, 0.7 * well.radius) for name in external}
+    place = {
+        name: unit * np.array(OFFSETS.get(method, (1.0, 0.2, 0.1))) for name, (method, _, _, unit) in names.items()
+    }
     reach = max([float(np.linalg.norm(x)) for x in place.values()] + [2.5 * well.radius])
     grid = np.array(lambdas if lambdas is not None else np.linspace(0.1, 1.05, 13) * reach)
     tokens = np.full(windows, SEQ_LEN - 1)
@@ -114,7 +118,10 @@ def landscape(
         )  # fmt: skip
 
     pairs = [("w", name) for name in names] + [
-        (a, b) for i, a in enumerate(names) for b in list(names)[i + 1 :] if names[a][1:3] == names[b][1:3]
+        (a, b)
+        for i, a in enumerate(names)
+        for b in list(names)[i + 1 :]
+        if names[a][1:3] == names[b][1:3] and names[a][1]
     ]
     return Landscape(
         subject=SubjectInfo(

@@ -14,11 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from landscape.forecast import Forecast
+from landscape.radius import Measured
 from landscape.result import Landscape
-from landscape.schema import to_json
-from landscape.wording import equals
+from landscape.schema import radius_json, to_json
+from landscape.wording import crossing_text, equals, is_steep
 from quant.center import Center
 from quant.checkpoint import Checkpoint
+from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import distance, norm
 from quant.statistics import grid_statistics, total
@@ -96,7 +98,8 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
     console.print(_table(landscape))
     if steep := near_but_steep(landscape):
         console.print(
-            f"near but steep: {', '.join(steep)}: inside the basin, and yet the loss has risen beyond the limit",
+            f"near but steep: {', '.join(steep)}: inside the basin, and yet the loss has risen beyond the limit, "
+            "and more than along random directions",
             markup=False,
             soft_wrap=True,
         )
@@ -118,15 +121,51 @@ def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> Non
     """Print what a point does to the weights, and how to load what was written."""
     center = Center.of(checkpoint.model, checkpoint.space)
     away, length = distance(checkpoint.space, center, point), norm(checkpoint.space, center)
-    grid = total(grid_statistics(checkpoint.space, center, point).values())
+    lines = [f"{point.name} of {checkpoint.name}: ‖Δw‖ = {away:.4g} = {away / length:.4f} ‖w‖"]
+    if all(isinstance(part, GridTensor) for part in point.parts.values()):  # AWQ leaves the grid
+        grid = total(grid_statistics(checkpoint.space, center, point).values())
+        lines.append(
+            f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
+            f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
+        )
+    lines.append(f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")')
     console = Console(highlight=False, soft_wrap=True)
-    for line in (
-        f"{point.name} of {checkpoint.name}: ‖Δw‖ = {away:.4g} = {away / length:.4f} ‖w‖",
-        f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
-        f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}",
-        f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")',
-    ):
+    for line in lines:
         console.print(line, markup=False)
+
+
+def print_radius(measured: Measured, as_json: bool) -> None:
+    """Print R: one JSON object, or what was found, how, and the next command worth typing."""
+    if as_json:
+        print(json.dumps(radius_json(measured), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in radius_lines(measured):
+        console.print(line, markup=False)
+
+
+def radius_lines(measured: Measured) -> list[str]:
+    """R in words, and the rounds that led there."""
+    found, length = measured.found, measured.norm
+    lines = [
+        f"{measured.model} on {measured.data} ({measured.split}, windows of {measured.seq_len} tokens): "
+        f"D = {measured.dimension:,}, ‖w‖ = {length:.4g}, L(w) = {found.probes.center_nll:.4f}, "
+        f"chance ln|V| = {found.probes.chance:.3f}",
+    ]
+    for index, each in enumerate(found.rounds, start=1):
+        value = crossing_text(each.crossing, each.directions, each.windows)
+        lines.append(f"round {index}: {each.directions} directions × {each.windows} windows: R = {value}")
+    last = found.rounds[-1]
+    radius, ratio = (crossing_text(found.radius, last.directions, last.windows, unit) for unit in (1.0, length))
+    reached = "" if found.precise else "  (not as precise as asked for)"
+    if found.radius.value is not None and math.isfinite(found.radius.high):
+        reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}{reached}"
+    lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
+    evaluations = f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
+    lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {_duration(measured.seconds)}")
+    lines.append(f"cache  {measured.store}")
+    lines.append(f"next   landscape probe --model {measured.model} --data {measured.data}    # where are the points?")
+    return lines
 
 
 def summary_lines(landscape: Landscape) -> list[str]:
@@ -149,16 +188,15 @@ def next_command(landscape: Landscape) -> str:
     """What is worth typing next."""
     subject = landscape.subject
     command = f"landscape probe --model {subject.model} --data {subject.data}"
-    bits = sorted({point.bits for point in landscape.points}, reverse=True)
-    listed = ",".join(map(str, bits))
+    bits = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
+    command += f" --bits {','.join(map(str, bits))}" if bits else ""
     if math.isinf(landscape.basin.radius.high) and landscape.basin.directions < 2:
-        return f"{command} --bits {listed} --directions 8    # several directions bound R"
-    scales = {point.scale for point in landscape.points}
-    if near_but_steep(landscape) and scales == {"exact"}:
-        return f"{command} --bits {listed} --scale exact,absmax    # near but steep: does clipping do it?"
+        return f"{command} --directions 8    # several directions bound R"
+    if near_but_steep(landscape) and {point.grid for point in landscape.points if point.grid} == {"exact"}:
+        return f"{command} --scale exact,absmax    # near but steep: does clipping do it?"
     if landscape.settings.get("preset") == "quick":
-        return f"{command} --bits {listed} --preset standard    # more windows, narrower intervals"
-    return f"{command} --bits {listed} --directions {2 * landscape.basin.directions}    # a narrower interval for R"
+        return f"{command} --preset standard    # more windows, narrower intervals"
+    return f"{command} --directions {2 * landscape.basin.directions}    # a narrower interval for R"
 
 
 def _table(landscape: Landscape) -> Table:
@@ -183,8 +221,9 @@ def _table(landscape: Landscape) -> Table:
 
 
 def near_but_steep(landscape: Landscape) -> list[str]:
-    """Names of the points that lie inside the basin and whose loss has risen all the same."""
-    return [point.name for point in landscape.points if point.location == "inside" and point.loss != "kept"]
+    """Names of the points inside the basin whose loss has risen beyond the limit, and more than a random step does."""
+    inside = [point for point in landscape.points if point.location == "inside" and point.loss != "kept"]
+    return [point.name for point in inside if is_steep(point, landscape)]
 
 
 def _plan(forecast: Forecast) -> str:

@@ -9,6 +9,7 @@ import typer
 
 NUMBERS = "Numbers of the preset"
 RUN = "The run"
+GPTQ = "GPTQ"
 
 ModelOption = Annotated[
     str,
@@ -27,6 +28,36 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
+FamilyOption = Annotated[
+    str, typer.Option(help="Kind of directions: sphere, filter, or layer:PATTERN for some tensors alone.")
+]
+PairsOption = Annotated[
+    bool, typer.Option("--pairs", help="Follow each direction both ways, and take their mean: twice the probes.")
+]
+GranularityOption = Annotated[
+    str, typer.Option(help="What shares a scale: tensor, channel (output), or group:N (so many of its inputs).")
+]
+SymmetricOption = Annotated[
+    bool, typer.Option(help="Zero in the middle of the grid; if not, from least to greatest weight (absmax).")
+]
+InputsOption = Annotated[
+    str,
+    typer.Option(
+        "--gptq-inputs",
+        help="Calibrate each block on the outputs of quantized blocks, or of full-precision ones (fp).",
+        rich_help_panel=GPTQ,
+    ),
+]
+TrueSequentialOption = Annotated[
+    bool,
+    typer.Option("--true-sequential", help="Within a block, one matrix after the other.", rich_help_panel=GPTQ),
+]
+ActOrderOption = Annotated[
+    bool, typer.Option("--act-order", help="Columns by decreasing input size.", rich_help_panel=GPTQ)
+]
+RtnCandidateOption = Annotated[
+    bool, typer.Option("--rtn-candidate", help="Keep RTN where its layer error is least.", rich_help_panel=GPTQ)
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=RUN)]
 DtypeOption = Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=RUN)]
 StoreOption = Annotated[
@@ -38,7 +69,7 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", r
 PresetOption = Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")]
 SeqLenOption = Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=NUMBERS)]
 CalibrationOption = Annotated[
-    int | None, typer.Option(min=1, help="Training windows for GPTQ.", rich_help_panel=NUMBERS)
+    int | None, typer.Option(min=1, help="Training windows for GPTQ, AWQ and SignRound.", rich_help_panel=NUMBERS)
 ]
 ExamplesOption = Annotated[int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=NUMBERS)]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=NUMBERS)]

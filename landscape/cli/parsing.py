@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from landscape.presets import Preset, find_preset
+from landscape.wanted import External
 from quant.errors import UsageError
 
 T = TypeVar("T")
@@ -43,6 +45,21 @@ def _parsed(text: str, option: str, kind: Callable[[str], T], what: str) -> tupl
     if not values:
         raise UsageError(f"expected at least one number in {option}, got {text!r}")
     return values
+
+
+def external_points(texts: Iterable[str]) -> tuple[External, ...]:
+    """Points of other tools, each ``NAME=PATH``.
+
+    Raises:
+        UsageError: if one is not.
+    """
+    found = []
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise UsageError(f"expected NAME=PATH in --point, got {text!r}")
+        found.append(External(name, Path(path)))
+    return tuple(found)
 
 
 def request_preset(

@@ -11,6 +11,7 @@ import typer
 from landscape.cli.options import (
     NUMBERS,
     RUN,
+    ActOrderOption,
     CalibrationOption,
     DataOption,
     DebugOption,
@@ -18,11 +19,18 @@ from landscape.cli.options import (
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    FamilyOption,
+    GranularityOption,
+    InputsOption,
     ModelOption,
+    PairsOption,
     PresetOption,
     RatesOption,
+    RtnCandidateOption,
     SeqLenOption,
     StoreOption,
+    SymmetricOption,
+    TrueSequentialOption,
 )
 
 
@@ -30,10 +38,25 @@ def probe(
     model: ModelOption = "opt-nano",
     bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
-    methods: Annotated[str, typer.Option(help="Which of rtn, gptq, qaft, comma-separated.")] = "rtn,gptq,qaft",
+    family: FamilyOption = "sphere",
+    pairs: PairsOption = False,
+    methods: Annotated[
+        str,
+        typer.Option(help="Some of rtn, gptq, awq, signround, qaft, qaft-lsq (scales learn too), qaft-from-gptq."),
+    ] = "rtn,gptq,qaft",
     scale: Annotated[
         str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
     ] = "exact",
+    granularity: GranularityOption = "tensor",
+    symmetric: SymmetricOption = True,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="A point that another tool made of this model: a .gguf file, or a folder of safetensors (plain, GPTQ, "
+            "AWQ, compressed-tensors). May be given several times.",
+        ),
+    ] = None,
     data: DataOption = None,
     preset: PresetOption = "quick",
     windows: Annotated[
@@ -55,6 +78,10 @@ def probe(
     qaft_examples: ExamplesOption = None,
     qaft_epochs: EpochsOption = None,
     qaft_rates: RatesOption = None,
+    gptq_inputs: InputsOption = "quantized",
+    true_sequential: TrueSequentialOption = False,
+    act_order: ActOrderOption = False,
+    rtn_candidate: RtnCandidateOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=RUN)] = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
@@ -80,12 +107,14 @@ def probe(
         landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2
 
         landscape probe --scale exact,absmax --bits 2 --json
+
+        landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf
     """
     from landscape.cli.failures import reported
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, page_path, print_result
-        from landscape.cli.parsing import floats, integers, request_preset, words
+        from landscape.cli.parsing import external_points, floats, integers, request_preset, words
 
         numbers = request_preset(
             preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows, qaft_examples,
@@ -94,14 +123,26 @@ def probe(
         from landscape.report import write_page
         from landscape.survey import Survey
         from landscape.survey import probe as run
+        from quant.gptq import GPTQOptions
 
         request = Survey(
             model=model,
             bits=integers(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),
+            granularities=words(granularity),
+            symmetric=symmetric,
+            gptq=GPTQOptions(
+                inputs=gptq_inputs,  # type: ignore[arg-type]
+                true_sequential=true_sequential,
+                act_order=act_order,
+                rtn_candidate=rtn_candidate,
+            ),
+            external=external_points(point or ()),
             data=data,
             directions=directions,
+            family=family,
+            pairs=pairs,
             preset=numbers,
             lambdas=None if lambdas == "auto" else floats(lambdas, "--lambdas"),
             seed=seed,

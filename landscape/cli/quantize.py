@@ -9,6 +9,7 @@ import typer
 
 from landscape.cli.options import (
     RUN,
+    ActOrderOption,
     CalibrationOption,
     DataOption,
     DebugOption,
@@ -16,11 +17,16 @@ from landscape.cli.options import (
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    GranularityOption,
+    InputsOption,
     ModelOption,
     PresetOption,
     RatesOption,
+    RtnCandidateOption,
     SeqLenOption,
     StoreOption,
+    SymmetricOption,
+    TrueSequentialOption,
 )
 
 
@@ -28,16 +34,15 @@ def quantize(
     export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
     model: ModelOption = "opt-nano",
     bits: Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")] = 4,
-    method: Annotated[str, typer.Option(help="rtn, gptq or qaft.")] = "gptq",
+    method: Annotated[
+        str,
+        typer.Option(help="rtn, gptq, awq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq."),
+    ] = "gptq",
     scale: Annotated[
         str, typer.Option(help="How the grid's scale is found: exact, histogram, histogram-torch or absmax.")
     ] = "exact",
-    granularity: Annotated[
-        str, typer.Option(help="What shares a scale: tensor, channel (output), or group:N (so many of its inputs).")
-    ] = "tensor",
-    symmetric: Annotated[
-        bool, typer.Option(help="Zero in the middle of the grid; if not, from least to greatest weight (absmax).")
-    ] = True,
+    granularity: GranularityOption = "tensor",
+    symmetric: SymmetricOption = True,
     data: DataOption = None,
     preset: PresetOption = "quick",
     seq_len: SeqLenOption = None,
@@ -45,6 +50,10 @@ def quantize(
     qaft_examples: ExamplesOption = None,
     qaft_epochs: EpochsOption = None,
     qaft_rates: RatesOption = None,
+    gptq_inputs: InputsOption = "quantized",
+    true_sequential: TrueSequentialOption = False,
+    act_order: ActOrderOption = False,
+    rtn_candidate: RtnCandidateOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Of windows and training order.", rich_help_panel=RUN)] = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
@@ -75,10 +84,18 @@ def quantize(
         from landscape.quantize import quantize as run
         from landscape.wanted import wanted_point
         from quant.export import check_target, export_point
+        from quant.gptq import GPTQOptions
         from quant.grid import QuantScheme
 
         scheme = QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
-        request = Quantization(wanted_point(method, scheme), model, data, numbers, seed, dtype, device, store)
+        options = GPTQOptions(
+            inputs=gptq_inputs,  # type: ignore[arg-type]
+            true_sequential=true_sequential,
+            act_order=act_order,
+            rtn_candidate=rtn_candidate,
+        )
+        wanted = wanted_point(method, scheme)
+        request = Quantization(wanted, model, data, options, numbers, seed, dtype, device, store)
         check_target(export)
         with ConsoleProgress() as progress:
             checkpoint, point = run(request, progress)

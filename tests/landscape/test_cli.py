@@ -119,7 +119,17 @@ USAGE = [
     (["--bits", "9"], "bits from 2 to 8, got 9"),
     (["--bits", "1"], "bits from 2 to 8, got 1"),
     (["--bits", "four"], "whole numbers in --bits, got 'four'"),
-    (["--methods", "awq"], "expected methods from rtn, gptq, qaft, got 'awq'"),
+    (
+        ["--methods", "rtm"],
+        "expected methods from rtn, gptq, awq, signround, qaft, qaft-lsq, qaft-from-gptq, got 'rtm'",
+    ),
+    (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
+    (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
+    (["--gptq-inputs", "float"], "expected inputs to be one of quantized, fp, got 'float'"),
+    (["--gptq-inputs", "fp", "--true-sequential"], "expected inputs='quantized' with true_sequential"),
+    (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
+    (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
+    (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
     (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
     (["--preset", "huge"], "expected one of quick, standard, paper"),
     (["--lambdas", "0,1"], "distances above 0"),
@@ -137,6 +147,49 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypat
     (line,) = [line for line in err.splitlines() if "error" in line]
     assert expected in line
     assert "Traceback" not in err
+
+
+def test_a_point_of_another_tool_lies_where_it_was_measured_before(tmp_path, capsys, monkeypatch):
+    """What another tool made is here what this one wrote: the vector, and so every number of it, must be the same."""
+    export = tmp_path / "q3"
+    words = ["quantize", "--bits", "3", "--method", "rtn", "--export", export, "--store", tmp_path / "store"]
+    assert run(capsys, monkeypatch, *words)[0] == 0
+    words = probe_words(tmp_path, "--bits", "3", "--methods", "rtn", "--point", f"theirs={export}", "--json")
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    found = json.loads(out)
+    ours, theirs = found["points"]
+    assert (theirs["name"], theirs["bits"]) == ("theirs", None)
+    assert all(theirs[key] == ours[key] for key in ("distance", "nll", "location", "loss", "rho"))
+    assert {(s["a"], s["b"]) for s in found["segments"]} == {("w", "rtn-int3-exact"), ("w", "theirs")}
+    page = Path(found["page"]).read_text()
+    assert "point theirs" in page  # how it was measured
+    assert str(tmp_path) not in page
+
+
+def test_a_point_of_another_model_is_one_line(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "gpt2"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    line = failure(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn", "--point", f"other={folder}"))
+    assert "expected a model of type opt" in line
+
+
+def test_grids_and_options_of_gptq_reach_the_points(tmp_path, capsys, monkeypatch):
+    words = ["--bits", "3", "--methods", "gptq", "--scale", "absmax", "--granularity", "tensor,group:32", "--json"]
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path, *words))
+    assert code == 0, err
+    plain = {p["name"]: p for p in json.loads(out)["points"]}
+    assert {p["grid"] for p in plain.values()} == {"absmax", "absmax-per-group32"}
+    coarse, fine = plain["gptq-int3-absmax"], plain["gptq-int3-absmax-per-group32"]
+    assert fine["distance"] < coarse["distance"]
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path, *words, "--act-order", "--gptq-inputs", "fp"))
+    assert code == 0, err
+    assert "make gptq-int3-absmax" in err  # other options make other points
+    other = {p["name"]: p for p in json.loads(out)["points"]}
+    assert all(other[name]["distance"] != plain[name]["distance"] for name in plain)
+    page = Path(json.loads(out)["page"]).read_text()
+    assert all((f"GPTQ {name}" in page) == changed for name, changed in (("act_order", True), ("block_size", False)))
 
 
 def test_an_unknown_option_is_exit_code_2(capsys, monkeypatch):
@@ -209,7 +262,9 @@ def documented_commands(text):
     return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
 
 
-@pytest.mark.parametrize("source", ["README.md", "landscape/cli/probe.py", "landscape/cli/quantize.py"])
+@pytest.mark.parametrize(
+    "source", ["README.md", "landscape/cli/probe.py", "landscape/cli/radius.py", "landscape/cli/quantize.py"]
+)
 def test_every_documented_command_is_understood(source, monkeypatch):
     """Parsed by the real command line up to the point where work would begin."""
     import typer

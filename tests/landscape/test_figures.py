@@ -114,6 +114,22 @@ def test_the_bits_switch_shows_one_bit_width_and_brings_back_its_legend(figure: 
         assert {"w", "R", "band", "chance", "direction 0"} <= untouched
 
 
+def test_a_point_of_another_tool_goes_by_its_name_and_is_seen_with_any_bit_width() -> None:
+    figure = radial_figure(synthetic.landscape(bits=(8, 2), external=("q4_k_m",)))
+    (trace,) = traces(figure, "x", "q4_k_m")
+    assert (trace.marker.symbol, trace.text, trace.legendgroup) == ("star", ("q4_k_m",), "q4_k_m")
+    assert [t.marker.symbol for t in figure.data if t.showlegend and t.name == "q4_k_m"] == ["star"]
+    place = list(figure.data).index(trace)
+    segment = list(figure.data).index(traces(figure, "x", "w – q4_k_m")[0])
+    buttons = menu(figure, "int2").buttons
+    assert [button.label for button in buttons] == ["all bits", "int8", "int2"]
+    for button in buttons:
+        changes, indices = button.args
+        assert changes["visible"][indices.index(place)]
+        assert list(changes["text"][indices.index(place)]) == ["q4_k_m"]
+        assert changes["visible"][indices.index(segment)]
+
+
 def test_every_trace_answers_to_a_legend_entry(figure: go.Figure) -> None:
     groups = {t.legendgroup for t in figure.data if t.showlegend}
     assert {t.legendgroup for t in figure.data} == groups
@@ -196,6 +212,18 @@ def test_a_label_that_would_cover_another_points_marker_is_left_out() -> None:
         scene = replace(found, points=(gptq, moved))
         assert (gptq.name in crowded(scene, "validation", frame)) == covered
     assert gptq.name not in crowded(replace(found, points=(gptq,)), "validation", frame)
+
+
+def test_a_long_name_takes_more_room_than_a_bit_width() -> None:
+    found = synthetic.landscape(bits=(4,), methods=("rtn",), external=("m",))
+    frame = view(found)
+    point, other = found.points[1], found.points[0]
+    right = point.distance + 0.2 * (frame.x[1] - frame.x[0])  # external labels stand right of and above their marker
+    above = point.nll["validation"] + 0.045 * (frame.y[1] - frame.y[0])
+    moved = replace(other, distance=right, nll={**other.nll, "validation": above})
+    for name, covered in (("m", False), ("mistral-7b-instruct.Q4_K_M", True)):
+        scene = replace(found, points=(replace(point, name=name), moved))
+        assert (name in crowded(scene, "validation", frame)) == covered
 
 
 def test_a_censored_radius_is_a_dotted_bound_and_the_band_ends_where_knowledge_does() -> None:

@@ -1,5 +1,6 @@
 """No split leaks into what it must not touch, and points are made once."""
 
+import json
 import lzma
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from landscape.points import PointMaker
 from landscape.presets import PRESETS
 from landscape.store import Store
 from landscape.subject import prepare
-from landscape.wanted import wanted_points
+from landscape.wanted import METHODS, wanted_points
 from quant.checkpoint import load_checkpoint
 from quant.errors import CorpusError
+from quant.gptq import GPTQOptions
+from quant.hashing import token_hash
 
 ROOT = Path(__file__).parent.parent.parent
 PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
@@ -68,6 +71,42 @@ def test_a_test_window_that_makes_a_point_is_an_error(checkpoint, tmp_path, copi
     preset = replace(whole, calibration_windows=30, qaft_examples=30)
     with pytest.raises(CorpusError, match=f"[0-9]+ of the {what} windows are test windows as well"):
         prepare(checkpoint, str(data), preset, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
+
+
+def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path):
+    data = write_corpus(tmp_path / "text")
+    wanted = wanted_points(METHODS, (2,), ("absmax",))
+    subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
+    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    maker = PointMaker(subject, store, PRESET, 0)
+    for point in wanted:  # as a survey does: what is there already is not made again
+        if maker.find(point) is None:
+            maker.make(point, lambda share: None)
+    found = {point.method: maker.find(point) for point in wanted}
+    assert [point.name for point in wanted] == [found[point.method].name for point in wanted]
+    assert len({maker.recipe(point) for point in wanted}) == len(METHODS)
+    moved = [found[m].fingerprint(subject.space) for m in METHODS if m != "qaft-from-gptq"]  # that one may stay GPTQ
+    assert len(set(moved)) == len(METHODS) - 1
+    calibrated = {found[m].provenance["windows"]["sha256"] for m in ("gptq", "awq", "signround")}
+    assert calibrated == {token_hash(subject.calibration.gptq)}
+    trained = {found[m].provenance["data"]["train"]["sha256"] for m in ("qaft", "qaft-lsq", "qaft-from-gptq")}
+    assert trained == {token_hash(subject.calibration.qaft)}
+    assert found["qaft-from-gptq"].provenance["start"] == found["gptq"].fingerprint(subject.space)
+    for alone in METHODS:  # asked for alone, a method draws the same windows and has the same recipe
+        by_itself = prepare(checkpoint, data, PRESET, (alone,), 0, tmp_path / "cache")
+        own = next(point for point in wanted if point.method == alone)
+        assert ("rates" in json.loads(maker.recipe(own)).get("options", {})) == alone.startswith("qaft")
+        assert PointMaker(by_itself, store, PRESET, 0).recipe(own) == maker.recipe(own)
+
+
+def test_options_of_gptq_are_part_of_what_a_point_is_found_by(checkpoint, tmp_path):
+    data = write_corpus(tmp_path / "text")
+    subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
+    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    makers = [PointMaker(subject, store, PRESET, 0, options) for options in (GPTQOptions(), GPTQOptions(inputs="fp"))]
+    wanted = {point.method: point for point in wanted_points(METHODS, (2,), ("absmax",))}
+    for method, differs in (("gptq", True), ("qaft-from-gptq", True), ("rtn", False), ("qaft", False), ("awq", False)):
+        assert (makers[0].recipe(wanted[method]) != makers[1].recipe(wanted[method])) == differs
 
 
 def tmp_path_for(tmp_path, name):

@@ -102,7 +102,7 @@ def test_what_is_there_is_not_overwritten_nor_worked_for(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--method", "awq"], "expected methods from rtn, gptq, qaft, got 'awq'"),
+        (["--method", "rtm"], "qaft-lsq, qaft-from-gptq, got 'rtm'"),
         (["--bits", "9"], "expected bits from 2 to 8, got 9"),
         (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
         (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from landscape.basin import location
+from landscape.cli.console import near_but_steep
 from landscape.estimate import Estimate
 from landscape.report import page, write_page
 from landscape.result import Landscape, ProbeCount
-from landscape.wording import interval, number, typical_rise, verdict_hint
+from landscape.schema import to_json
+from landscape.wording import interval, number, point_note, typical_rise, verdict_hint
 from quant.errors import ToolkitError
 from tests import synthetic
 from tests.landscape.test_figures import overflowing
@@ -114,7 +116,7 @@ def test_points_are_in_the_table(found: Landscape, parsed: Page) -> None:
     assert set(rows) == {p.name for p in found.points}
     for p in found.points:
         row = rows[p.name]
-        assert (row["location"], row["loss"], row["bits"], row["scale"]) == (p.location, p.loss, str(p.bits), p.scale)
+        assert (row["location"], row["loss"], row["bits"], row["grid"]) == (p.location, p.loss, str(p.bits), p.grid)
         assert floats(row["‖Δw‖"]) == pytest.approx([p.distance], rel=1e-4)
         assert floats(row["‖Δw‖/‖w‖"]) == pytest.approx([p.distance / found.subject.norm], rel=1e-3)
         assert floats(row["ρ = ‖Δw‖/R"]) == pytest.approx([p.rho.value, p.rho.low, p.rho.high], rel=5e-3)
@@ -225,6 +227,30 @@ def test_the_typical_rise_is_that_of_the_rays(found: Landscape) -> None:
 )
 def test_what_two_words_mean_together(found: Landscape, method: str, place: str, loss: str, hint: str) -> None:
     assert verdict_hint(replace(found.points[0], method=method, location=place, loss=loss)) == hint  # type: ignore[arg-type]
+
+
+def test_a_degraded_point_no_steeper_than_random_directions_is_not_called_steep() -> None:
+    found = synthetic.landscape(synthetic.Well(steep=0.9), bits=(6,), methods=("rtn",))
+    (point,) = found.points
+    assert (point.location, point.loss) == ("inside", "degraded")
+    assert point.rise["validation"].value < typical_rise(found, point.distance)
+    assert point_note(point, found).verdict.endswith("no steeper than a random step of that length")
+    assert near_but_steep(found) == []
+    steep = synthetic.landscape(synthetic.Well(steep=1.5), bits=(6,), methods=("rtn",))
+    assert near_but_steep(steep) == ["rtn-int6-exact"]
+
+
+def test_a_point_of_another_tool_is_in_the_tables_and_the_json() -> None:
+    found = synthetic.landscape(bits=(4,), methods=("rtn",), external=("q4_k_m",))
+    point = found.points[1]
+    parsed = Page(page(found))
+    (row,) = [row for row in parsed.table("The quantized points") if row["point"] == "q4_k_m"]
+    assert (row["bits"], row["grid"], row["‖Δw‖"]) == ("–", "–", number(point.distance))
+    assert "q4_k_m: " in parsed.text
+    written = to_json(found)
+    (entry,) = [entry for entry in written["points"] if entry["name"] == "q4_k_m"]
+    assert (entry["method"], entry["bits"], entry["grid"]) == ("q4_k_m", None, None)
+    assert {s["bits"] for s in written["segments"] if s["b"] == "q4_k_m"} == {None}
 
 
 def test_intervals_that_are_not_bounded_read_as_words() -> None:

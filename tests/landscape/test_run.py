@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from landscape.paths import CENTER, Atlas
 from landscape.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.run import Runner
 from landscape.store import Store
-from landscape.wanted import wanted_points
+from landscape.wanted import External, wanted_points
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes
@@ -62,6 +63,20 @@ def test_a_plan_counts_each_probe_once(tmp_path):
     plan = setting.plan()
     assert len(plan) == (2 + 2 * 2 + 1) * 2  # w, p, four on rays, one inside the segment; two windows each
     assert len(list(plan.missing({}).probes())) == len(plan)
+
+
+def test_pairs_are_both_ways_from_w_on_one_draw(tmp_path):
+    setting = Setting(tmp_path)
+    positions = [step.position for step in ray_plan(setting.family, 2, [0.5, 2.0], setting.windows, pairs=True).steps]
+    assert [(p.index, p.lam) for p in positions] == [
+        (0, 0.5), (0, 2.0), (0, -0.5), (0, -2.0), (1, 0.5), (1, 2.0), (1, -0.5), (1, -2.0)
+    ]  # fmt: skip
+    atlas = Atlas(setting.center, {}, {setting.family.name: setting.family})
+    there, back = (atlas.vector(positions[i]) for i in (1, 3))
+    for slot in setting.space:
+        middle = (there.tensor(slot) + back.tensor(slot)) / 2
+        assert torch.allclose(middle, setting.center.tensor(slot), atol=1e-6)
+    assert len({str(p) for p in positions}) == 8
 
 
 def test_the_second_run_calls_the_model_never(tmp_path):
@@ -153,6 +168,14 @@ def test_segments_join_w_with_each_point_and_the_points_of_a_scheme():
     assert len(pairs) == len(set(pairs)) == 2 * 6
     assert ("rtn-int4-exact", "gptq-int2-exact") not in pairs
     assert {("w", "qaft-int2-exact"), ("gptq-int4-exact", "qaft-int4-exact")} <= set(pairs)
+    more = [*wanted_points(("gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"), (4,), ("exact",))]
+    more += [External("a", Path("a")), External("b", Path("b"))]
+    pairs = [(a.method if a else "w", b.method) for a, b in segment_ends(more)]
+    assert [b for a, b in pairs if a == "w"] == [point.method for point in more]
+    between = {frozenset(pair) for pair in pairs if pair[0] != "w"}
+    assert between == {frozenset(pair) for pair in (
+        ("gptq", "qaft"), ("gptq", "qaft-from-gptq"), ("qaft", "qaft-from-gptq")
+    )}  # fmt: skip
     assert segment_alphas(3) == (-0.1, 0.0, 0.5, 1.0, 1.1)
 
 
