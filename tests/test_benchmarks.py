@@ -23,13 +23,13 @@ def maker() -> ModuleType:
 def row(method: str, test: float, distance: float, below: float = 0.0) -> dict:
     errors = {split: {"mean_of_layers": 0.5, "layers_below": below} for split in ("train", "test")}
     return {
-        "key": f"{method} int4-exact", "method": method, "bits": 4, "scale": "exact", "seconds": 1.0,
+        "key": f"{method} int4-exact", "method": method, "bits": 4, "scale": "exact", "cpu_seconds": 1.0,
         "nll": {"validation": 3.0, "test": test}, "distance": distance, "layer_error": errors,
     }  # fmt: skip
 
 
 def free(key: str, test: float) -> dict:
-    return {"key": key, "method": key.split()[0], "seconds": 0.0, "nll": {"validation": 3.0, "test": test}}
+    return {"key": key, "method": key.split()[0], "cpu_seconds": 0.0, "nll": {"validation": 3.0, "test": test}}
 
 
 def rows(gptq: float, qaft: float, control: float) -> list[dict]:
