@@ -78,7 +78,7 @@ def first_reach(
     i, value, slope = found
     # The mix that puts the mean at the level: exactly linear in the cells, as the analysis of variance needs it.
     t = profile[i - 1] / (profile[i - 1] - profile[i])
-    error = crossed_error((1 - t) * cells[:, i - 1] + t * cells[:, i], probes.tokens, probes.blocks)
+    error = crossed_error((1 - t) * cells[:, i - 1] + t * cells[:, i], probes.tokens, probes.blocks, probes.fixed)
     half = error.half_width(confidence) / slope if slope > 0 else math.inf
     return Crossing(
         level,
@@ -130,7 +130,7 @@ def _monotone_slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
 def _surely_below(probes: RadialProbes, cells: NDArray[np.float64], confidence: float) -> float:
     """The largest λ up to which the upper confidence limit of every probe is below the level; 0 if there is none."""
     upper = [
-        at.mean() + crossed_error(at, probes.tokens, probes.blocks).half_width(confidence)
+        at.mean() + crossed_error(at, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
         for at in cells.swapaxes(0, 1)[1:]
     ]
     clear = int(np.cumprod(np.array(upper) < 0).sum())

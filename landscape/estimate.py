@@ -56,7 +56,7 @@ def mean_error(values: NDArray[np.float64]) -> StandardError:
 
 
 def crossed_error(
-    cells: NDArray[np.float64], tokens: NDArray | None = None, blocks: NDArray | None = None
+    cells: NDArray[np.float64], tokens: NDArray | None = None, blocks: NDArray | None = None, fixed: bool = False
 ) -> StandardError:
     """Standard error of the grand mean of a crossed table: every direction sees the same windows.
 
@@ -75,14 +75,17 @@ def crossed_error(
             token-weighted one. With one row or one column a component cannot be estimated and the error is infinite.
         tokens: (n_w,) scored tokens; None if all are alike.
         blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
+        fixed: Whether the directions are those that are meant, not a sample of any: then windows alone are uncertain.
     """
     columns = Columns.of(np.ones(cells.shape[1]) if tokens is None else tokens, blocks)
     n_d, n_b = len(cells), len(columns.share)
-    if min(n_d, n_b) < 2:
+    if n_b < 2 or (n_d < 2 and not fixed):
         return UNKNOWN_ERROR
     table = columns.sums(cells)
     table = table - table.mean() * n_b * columns.share
     rows, means = table.mean(1, keepdims=True), table.mean(0)
+    if fixed:
+        return StandardError(math.sqrt(float((means**2 * columns.inflation).sum() / n_b)), columns.df)
     rest = table - rows * n_b * columns.share - means
     df = np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
     squares = np.array(  # MS_d, MS_w, MS_dw

@@ -28,6 +28,8 @@ class RadialProbes:
     blocks: NDArray | None = None
     """(n_w,) labels: windows with the same one, as those of one article, are not independent of each other; None if all
     are. Intervals then take the blocks for the sample, and the windows for parts of them."""
+    fixed: bool = False
+    """Whether the directions are those that are meant, one given vector say, and not a sample of a family."""
 
     def __post_init__(self) -> None:
         n_lam, n_w = len(self.lambdas), len(self.tokens)

@@ -95,7 +95,7 @@ def inflection(probes: RadialProbes, confidence: float = CONFIDENCE) -> Estimate
     cells = _curvature(CubicSpline(square, rise[:, :count].swapaxes(0, 1)), root)
     value = math.sqrt(root)
     third = 2 * value * float(6 * curve(root, 2) + 4 * root * curve(root, 3))
-    half = crossed_error(cells, probes.tokens, probes.blocks).half_width(confidence) / abs(third)
+    half = crossed_error(cells, probes.tokens, probes.blocks, probes.fixed).half_width(confidence) / abs(third)
     return Estimate(value, max(0.0, value - half), value + half)
 
 
@@ -130,7 +130,7 @@ def curvature(probes: RadialProbes, confidence: float = CONFIDENCE) -> Estimate 
     cells = _curvature_cells(probes)
     if cells is None:
         return None
-    half = crossed_error(cells, probes.tokens, probes.blocks).half_width(confidence)
+    half = crossed_error(cells, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
     return Estimate(float(cells.mean()), float(cells.mean()) - half, float(cells.mean()) + half)
 
 
@@ -157,7 +157,7 @@ def quadratic_radius(probes: RadialProbes, tau: float | None = None, confidence:
     rise = rise / probes.tokens.mean()  # (n_w,), its plain mean is τ
     value = math.sqrt(2 * rise.mean() / cells.mean())
     relative = 0.5 * (rise / rise.mean() - cells / cells.mean())  # ln r, linearised
-    stretch = math.exp(crossed_error(relative, probes.tokens, probes.blocks).half_width(confidence))
+    stretch = math.exp(crossed_error(relative, probes.tokens, probes.blocks, probes.fixed).half_width(confidence))
     return Estimate(value, value / stretch, value * stretch)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -112,7 +112,7 @@ def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
             f"{limits.directions} and {limits.windows}"
         )
     n_d, n_w = min(_FIRST, limits.directions), min(_FIRST, limits.windows)
-    upper = _pilot(lambda index: _mean_u(_table(losses, [grid(index, norm)], 1, n_w, chance))[0])
+    upper = _pilot(lambda index: _mean_u(table(losses, [grid(index, norm)], 1, n_w, chance))[0])
     rounds: list[Round] = []
     while True:
         probes = _around(losses, norm, chance, upper, n_d, n_w)
@@ -126,6 +126,23 @@ def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
         if step is None or limits.out_of_time(2 * (step[0] * step[1] - n_d * n_w)):
             return Found(probes, tuple(rounds), precise=False)
         n_d, n_w = step
+
+
+def fixed_design(
+    losses: Losses, norm: float, chance: float, directions: int, windows: int, fixed: bool = False
+) -> RadialProbes:
+    """The losses around R in a design that is given: what ``crossing`` reads R from.
+
+    Args:
+        losses: The landscape.
+        norm: ‖w‖, the unit of the grid.
+        chance: C = ln|V|.
+        directions: How many.
+        windows: How many.
+        fixed: Whether the directions are those that are meant: see ``RadialProbes``.
+    """
+    upper = _pilot(lambda index: _mean_u(table(losses, [grid(index, norm)], 1, windows, chance))[0])
+    return replace(_around(losses, norm, chance, upper, directions, windows), fixed=fixed)
 
 
 def _pilot(u: Callable[[int], float]) -> int | None:
@@ -156,13 +173,13 @@ def _around(
     The mean of many directions may cross in another step of the grid than the first one of them, or the last design.
     """
     while upper is not None and upper <= _REACH:
-        probes = _table(losses, [grid(upper - 1, norm), grid(upper, norm)], directions, windows, chance)
+        probes = table(losses, [grid(upper - 1, norm), grid(upper, norm)], directions, windows, chance)
         before, behind = _mean_u(probes)
         if before < LOST <= behind:
             return probes
         upper += 1 if behind < LOST else -1
     every = [grid(index, norm) for index in range(_START, _REACH + 1, _STRIDE)]
-    return _table(losses, every, directions, windows, chance)
+    return table(losses, every, directions, windows, chance)
 
 
 def _mean_u(probes: RadialProbes) -> Array:
@@ -171,7 +188,8 @@ def _mean_u(probes: RadialProbes) -> Array:
     return np.asarray((direction_nll(probes).mean(0) - probes.center_nll) / span)
 
 
-def _table(losses: Losses, lambdas: list[float], directions: int, windows: int, chance: float) -> RadialProbes:
+def table(losses: Losses, lambdas: list[float], directions: int, windows: int, chance: float) -> RadialProbes:
+    """The losses of a design at some distances, as the estimators take them."""
     center, tokens = losses.center(windows)
     return RadialProbes(np.array(lambdas), losses.totals(directions, lambdas, windows), tokens, center, chance)
 

@@ -525,3 +525,15 @@ def test_paired_difference_at_its_limits():
         paired_difference(np.zeros(3), np.zeros(2), np.ones(3))
     with pytest.raises(UsageError, match="finite losses at w"):
         paired_difference(np.zeros(2), np.array([1.0, math.nan]), np.ones(2))
+
+
+def test_directions_that_are_meant_leave_the_windows_uncertain_alone() -> None:
+    rng = np.random.default_rng(5)
+    cells = rng.normal(size=(3, 7)) + rng.normal(size=(3, 1)) * 10
+    error = crossed_error(cells, fixed=True)
+    assert error.value == pytest.approx(cells.mean(0).std(ddof=1) / math.sqrt(7))
+    assert error.df == pytest.approx(6)
+    one = crossed_error(cells[:1], fixed=True)
+    assert one.value == pytest.approx(cells[0].std(ddof=1) / math.sqrt(7))
+    assert crossed_error(cells).value > 3 * error.value
+    assert math.isinf(crossed_error(cells[:1]).value)
