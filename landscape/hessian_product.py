@@ -157,8 +157,8 @@ def _check_agreement(model: nn.Module, window: Window) -> None:
         other = float(_nll_sum(model, window))
     if not abs(other - ordinary) <= AGREEMENT * abs(ordinary):  # NaN does not agree
         raise CheckpointError(
-            f"expected the same loss, to {AGREEMENT:g}, from attention that can be differentiated twice, got {other:.9g} "
-            f"where the model has {ordinary:.9g} nats; load the model with attn_implementation='eager'"
+            f"expected, to {AGREEMENT:g}, the same loss from attention that is twice differentiable, got {other:.9g} "
+            f"for the model's {ordinary:.9g} nats; load the model with attn_implementation='eager'"
         )
 
 
