@@ -9,11 +9,11 @@ Two ways to Tr H, with nothing in common but the directions: exact second deriva
 1989, Hutchinson 1990), and losses at ±λ (``trace_from_pairs``), which cost forward passes only. Both are means over
 directions × windows and have the interval of that crossed design.
 
-With ReLU they differ. Its derivative jumps, and what the jumps add to the loss's curvature is in the differences but in
-no product: it scatters the differences, the more the smaller λ is, and on average shifts them. On opt-nano (OPT, R about
-61; 8 directions × 4 windows) a cell of the pairs is off from the product's by 60 % of the trace (standard deviation) at
-λ = 0.375, 26 % at 3 and 10 % at 12, and their mean by −8 ± 2 % at 12. So λ of about R/10 and R/5 are better than the
-smallest that rounding allows.
+With ReLU they differ. Its derivative jumps, and what the jumps add to the loss's curvature is in the differences but
+in no product: it scatters the differences, the more the smaller λ is, and on average shifts them. On opt-nano (OPT, R
+about 61; 8 directions × 4 windows) a cell of the pairs is off from the product's by 60 % of the trace (standard
+deviation) at λ = 0.375, 26 % at 3 and 10 % at 12, and their mean by −8 ± 2 % at 12. So λ of about R/10 and R/5 are
+better than the smallest that rounding allows.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def top_eigenvalue(
 ) -> TopEigenvalue:
     """The largest (algebraic) eigenvalue by Lanczos with implicit restarts (ARPACK, Lehoucq et al. 1998).
 
-    Memory: ``basis`` + 6 vectors of D numbers beside those of the product.
+    Memory: about ``basis`` + 5 vectors of D numbers (measured with a basis of 10) beside those of a product.
 
     Args:
         hessian: From ``lent_hessian``.
