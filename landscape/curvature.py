@@ -98,7 +98,7 @@ def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: f
     Args:
         hessian: From ``lent_hessian``.
         family: ``Sphere``. Of a family that is not isotropic the result is D times the mean curvature along it: no
-            trace, but what ``quadratic_radius`` along that family takes.
+            trace, but what ``radius_of_trace`` along that family takes.
         count: How many directions, the first of the family.
         confidence: Of the interval, which is infinite with one direction or one window.
 
@@ -204,7 +204,7 @@ def top_eigenvalue(
     return TopEigenvalue(value, residual, vector, products)
 
 
-def quadratic_radius(trace: Estimate, dimension: int, excess: float) -> Estimate | None:
+def radius_of_trace(trace: Estimate, dimension: int, excess: float) -> Estimate | None:
     """Where a quadratic of this trace reaches the excess loss: ``√(2τD/Tr H)``.
 
     Args:

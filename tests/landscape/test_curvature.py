@@ -19,7 +19,7 @@ from landscape.basin import RadialProbes
 from landscape.curvature import (
     anharmonicity,
     hutchinson_trace,
-    quadratic_radius,
+    radius_of_trace,
     top_eigenvalue,
     trace_from_pairs,
 )
@@ -488,7 +488,7 @@ def test_the_gaussian_well_has_the_index_of_its_closed_form():
     """L = C − (C − L0)·exp(−λ²/2s²): curvature (C − L0)/s² in every direction, R = s√(2 ln 2), R_quadratic = s."""
     chance, center, s, dimension = 7.0, 3.0, 1.7, 500
     trace = dimension * (chance - center) / s**2
-    quadratic = quadratic_radius(Estimate(trace, 0.81 * trace, 1.21 * trace), dimension, (chance - center) / 2)
+    quadratic = radius_of_trace(Estimate(trace, 0.81 * trace, 1.21 * trace), dimension, (chance - center) / 2)
     assert quadratic.value == pytest.approx(s)
     assert quadratic.low == pytest.approx(s / 1.1)
     assert quadratic.high == pytest.approx(s / 0.9)
@@ -500,13 +500,13 @@ def test_the_gaussian_well_has_the_index_of_its_closed_form():
 
 
 def test_a_trace_that_may_be_zero_bounds_the_radius_on_one_side():
-    quadratic = quadratic_radius(Estimate(4.0, -1.0, 9.0), 9, 2.0)
+    quadratic = radius_of_trace(Estimate(4.0, -1.0, 9.0), 9, 2.0)
     assert quadratic == Estimate(3.0, 2.0, math.inf)
     assert anharmonicity(Estimate(6.0, 6.0, 6.0), quadratic) == Estimate(2.0, 0.0, pytest.approx(3.0))
-    assert quadratic_radius(Estimate(0.0, -1.0, 1.0), 9, 2.0) is None
+    assert radius_of_trace(Estimate(0.0, -1.0, 1.0), 9, 2.0) is None
     assert anharmonicity(Estimate(6.0, 0.0, math.inf), Estimate(3.0, 3.0, 3.0)) == Estimate(2.0, 0.0, math.inf)
     with pytest.raises(UsageError, match="excess"):
-        quadratic_radius(Estimate(1.0, 1.0, 1.0), 9, 0.0)
+        radius_of_trace(Estimate(1.0, 1.0, 1.0), 9, 0.0)
     with pytest.raises(UsageError, match="radii"):
         anharmonicity(Estimate(0.0, 0.0, 1.0), quadratic)
 
