@@ -4,7 +4,7 @@ Three questions, each answered by positions of their own (``landscape.paths``):
 
     which part        each part of Δw alone on w, and the point with each part undone
     which tensors     the Δw of each block, each matrix type, each tensor alone on w
-    who clips         the clipping of each tensor alone on w; then the point with the clipping of the worst of them undone
+    who clips         the clipping of each tensor alone on w; then the point with that of the worst undone
 
 Loss alone and loss undone differ where parts act on one another: a part that costs much in both is the culprit.
 """
@@ -52,7 +52,7 @@ class Additivity:
     whole: Estimate
     """ΔL of the point."""
     excess: Estimate | None
-    """Whole less sum, from the same windows; above 0 where the groups make one another worse. None if one overflowed."""
+    """Whole less sum, on the same windows: above 0 where groups make one another worse. None if one overflowed."""
 
 
 @dataclass(frozen=True)

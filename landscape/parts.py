@@ -97,7 +97,7 @@ class Decomposition:
                 return (delta - shrunk).masked_fill(self.clipped, 0)
 
     def with_parts(self, parts: Collection[Part]) -> Tensor:
-        """w and these parts of Δw: to the bit w with none of them, and the point with all."""
+        """The matrix moved by these parts of Δw alone: to the bit w by none of them, and the point by all."""
         on_clipped = self.quantized if "clip" in parts else self.weight
         match "shrink" in parts, "round" in parts:
             case True, True:

@@ -1,10 +1,10 @@
 """Selections: some of the tensors of a weight space, named by a string that is part of a position's identity.
 
-    block=3                         the matrices of one decoder block
-    type=mlp.down_proj              the matrices of that name in every block
-    model.layers.0.mlp.*            a glob over the slots' names
-    block=0,type=mlp.down_proj      either of them
-    !block=3                        all but those
+block=3                         the matrices of one decoder block
+type=mlp.down_proj              the matrices of that name in every block
+model.layers.0.mlp.*            a glob over the slots' names
+block=0,type=mlp.down_proj      either of them
+!block=3                        all but those
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def selects(selection: str, slot: Slot) -> bool:
         UsageError: if the selection cannot be read.
     """
     terms = selection.removeprefix("!").split(",")
-    return any([_matches(term, slot) for term in terms]) != selection.startswith("!")
+    return any(_matches(term, slot) for term in terms) != selection.startswith("!")
 
 
 def selected(selection: str, space: WeightSpace) -> tuple[Slot, ...]:
