@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.analysis import Probes
-from landscape.anatomy import Additivity, additivity, in_block_order, rise
+from landscape.anatomy import Additivity, additivity, in_block_order
+from landscape.estimate import paired_difference, paired_error
 from landscape.paths import CENTER, At, Position, with_parts
 from landscape.plan import ProbePlan, Window
 from landscape.selection import tensor_selection
@@ -35,6 +36,12 @@ FLOAT_BYTES = 2
 """Bytes of a weight that is not quantized: models are shipped in 16 bits."""
 SCALE_BYTES = 4
 """Bytes of a scale, and of a zero: they are float32."""
+MARGIN = 1.0
+"""Standard errors that are added to each measured ΔL.
+
+A choice among hundreds of noisy numbers takes those that came out too low. On opt-nano, from four windows, the plan
+chosen for ΔL ≤ 0.005 by the bare values had 0.072 on other windows, more than int4 throughout with fewer bytes.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Option:
     bytes: int
     """What it takes."""
     rise: float
-    """ΔL that it makes alone on w, in nats per token."""
+    """ΔL that it counts for, in nats per token."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ def options_plan(space: WeightSpace, labels: Iterable[str], windows: tuple[Windo
 
 
 def tensor_options(
-    probes: Probes, split: str, space: WeightSpace, points: Mapping[str, WeightPoint]
+    probes: Probes, split: str, space: WeightSpace, points: Mapping[str, WeightPoint], margin: float = MARGIN
 ) -> dict[str, tuple[Option, ...]]:
     """The options of every tensor: each point's, and ``w``'s own 16 bits.
 
@@ -128,15 +135,20 @@ def tensor_options(
         split: Of which windows.
         space: The weight space.
         points: Points on grids, by label.
+        margin: How many of its standard errors are added to each ΔL.
 
     Raises:
         KeyError: if a probe of the plan is missing.
         PointError: if a point is on no grid.
     """
+    center, tokens = probes.totals(CENTER, split), probes.tokens(split)
 
     def option(label: str, point: WeightPoint, slot: Slot) -> Option:
-        away = rise(probes, with_parts(label, slots=tensor_selection(slot)), split)
-        return Option(label, stored_bytes(point, slot), away.value)
+        totals = probes.totals(with_parts(label, slots=tensor_selection(slot)), split)
+        cost = paired_difference(totals, center, tokens).value
+        if margin and math.isfinite(cost):
+            cost += margin * paired_error(totals, center, tokens).value
+        return Option(label, stored_bytes(point, slot), cost)
 
     return {
         slot.name: (
