@@ -83,20 +83,31 @@ class Probes:
 
 
 def radial_probes(
-    probes: Probes, split: str, family: str, directions: int, lambdas: Sequence[float], chance: float
+    probes: Probes,
+    split: str,
+    family: str,
+    directions: int,
+    lambdas: Sequence[float],
+    chance: float,
+    pairs: bool = False,
 ) -> RadialProbes:
-    """The losses along all rays, as ``basin`` takes them."""
-    totals = np.array(
-        [[probes.totals(OnRay(family, index, lam), split) for lam in lambdas] for index in range(directions)]
-    )
+    """The losses along all rays, as ``basin`` takes them; those of a pair ±ê are one row, their mean."""
+
+    def losses(index: int, lam: float) -> Array:
+        signed = (lam, -lam) if pairs else (lam,)
+        return np.asarray(np.mean([probes.totals(OnRay(family, index, s), split) for s in signed], axis=0))
+
+    totals = np.array([[losses(index, lam) for lam in lambdas] for index in range(directions)])
     return RadialProbes(np.array(lambdas), totals, probes.tokens(split), probes.totals(CENTER, split), chance)
 
 
 def basins_and_rays(
-    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float
+    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
 ) -> tuple[dict[str, Basin], tuple[RayProfile, ...]]:
     """The basin on each radial split, and the profile of each direction."""
-    radial = {split: radial_probes(probes, split, family, directions, lambdas, chance) for split in RADIAL_SPLITS}
+    radial = {
+        split: radial_probes(probes, split, family, directions, lambdas, chance, pairs) for split in RADIAL_SPLITS
+    }
     profiles = {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}  # (n_d, n_λ)
     rays = tuple(
         RayProfile(index, np.array(lambdas), {split: rows[index] for split, rows in profiles.items()})

@@ -4,7 +4,11 @@ Every family maps i.i.d. Gaussian noise over all D coordinates to a vector of on
 
     sphere    the noise itself: uniform on the unit sphere (Xu et al. 2024, §4.3)
     profile   in each tensor the norm of a given Δw: random rounding with the same allocation over layers
+    shrink    profile, and in each tensor the cosine that Δw has with w: rounding shrinks, random steps inflate
     filter    in each output channel the norm of w there (Li et al. 2018, "Visualizing the Loss Landscape …")
+    layer     the noise in the tensors whose names match a pattern, nothing elsewhere
+
+and ``along`` is one given vector, Δw itself or an eigenvector, for what only it can show.
 
 Noise comes from numpy's counter-based Philox keyed by (seed, index, tensor name): the same on every machine, in any
 order and in parallel, while ``torch.randn`` differs between CPU types. (numpy reserves the right to change its normal
@@ -17,12 +21,14 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from quant.errors import UsageError
 from quant.philox import philox
 from quant.space import Slot, Vector, WeightSpace
 
@@ -109,6 +115,97 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Shrink:
+    """Directions with the per-tensor norms of a perturbation Δw and its per-tensor cosines with w.
+
+    Rounding at the scale of least squared error leaves ⟨w_RTN, Δw⟩ = 0 in every tensor, so it makes w shorter, while a
+    random step, all but orthogonal to w, makes it longer. These directions are random but for that.
+    """
+
+    space: WeightSpace
+    center: Vector
+    delta: Vector
+    """The perturbation whose norms and cosines are copied."""
+    label: str
+    """What identifies the perturbation: the recipe of its point."""
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """``shrink/<label>/seed=0``."""
+        return f"shrink/{self.label}/seed={self.seed}"
+
+    def draw(self, index: int) -> Direction:
+        """In each tensor Δw's own part along w, and noise orthogonal to w for the rest of its norm."""
+
+        def part(slot: Slot) -> Tensor:
+            w, delta = (vector.tensor(slot).cpu().double() for vector in (self.center, self.delta))
+            g, square = noise(slot, self.seed, index).double(), w.square().sum()
+            onto_w = w / square if square > 0 else w  # a tensor of zeros has no direction to shrink along
+            along = (delta * w).sum() * onto_w
+            across = g - (g * w).sum() * onto_w
+            rest = (delta.square().sum() - along.square().sum()).clamp(min=0).sqrt()
+            shrunk: Tensor = along + rest * across / across.norm()
+            return shrunk.float()
+
+        return _normalised(self.space, part)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Directions uniform on the unit sphere of some of the tensors."""
+
+    space: WeightSpace
+    pattern: str
+    """Shell-style pattern of the tensors' names: ``*.layers.3.*``, ``*.fc2.weight``."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not any(fnmatchcase(slot.name, self.pattern) for slot in self.space):
+            raise UsageError(
+                f"expected a pattern that matches a tensor, such as {self.space.slots[0].name!r}, got {self.pattern!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """``layer:<pattern>/seed=0``."""
+        return f"layer:{self.pattern}/seed={self.seed}"
+
+    def draw(self, index: int) -> Direction:
+        """The sphere's noise where the pattern matches, so that a direction of all tensors is the sphere's."""
+
+        def part(slot: Slot) -> Tensor:
+            return noise(slot, self.seed, index) if fnmatchcase(slot.name, self.pattern) else torch.zeros(slot.shape)
+
+        return _normalised(self.space, part)
+
+
+@dataclass(frozen=True)
+class Along:
+    """The one direction of a given vector."""
+
+    space: WeightSpace
+    vector: Vector
+    label: str
+    """What identifies the vector: the recipe of its point, say."""
+
+    @property
+    def name(self) -> str:
+        """``along/<label>``."""
+        return f"along/{self.label}"
+
+    def draw(self, index: int) -> Direction:
+        """The vector over its norm, unaltered.
+
+        Raises:
+            UsageError: for any index but 0.
+        """
+        if index != 0:
+            raise UsageError(f"expected direction 0 along {self.label}, which is the only one, got {index}")
+        return _normalised(self.space, lambda slot: self.vector.tensor(slot).float().cpu())
+
+
+@dataclass(frozen=True)
 class Filter:
     """Directions with the per-channel norms of w, which undo the scale invariance of ReLU networks."""
 
@@ -133,8 +230,26 @@ class Filter:
         return _normalised(self.space, part)
 
 
+def family_of(text: str, space: WeightSpace, center: Vector, seed: int) -> Family:
+    """The family that a user names: ``sphere``, ``filter`` or ``layer:<pattern>``; the others belong to a point.
+
+    Raises:
+        UsageError: for any other name, or a pattern that matches nothing.
+    """
+    kind, _, pattern = text.partition(":")
+    if text == "sphere":
+        return Sphere(space, seed)
+    if text == "filter":
+        return Filter(space, center, seed)
+    if kind == "layer" and pattern:
+        return Layers(space, pattern, seed)
+    raise UsageError(f"expected sphere, filter or layer:PATTERN as family of directions, got {text!r}")
+
+
 def _normalised(space: WeightSpace, part: Callable[[Slot], Tensor]) -> Direction:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy draws without holding the GIL
         parts = dict(zip((s.name for s in space), pool.map(part, space), strict=True))
     square = math.fsum(float(np.einsum("ij,ij->", p.numpy(), p.numpy(), dtype=np.float64)) for p in parts.values())
+    if square == 0:
+        raise UsageError("expected a vector that is not zero as a direction; the point lies at w itself")
     return Direction(parts, 1 / math.sqrt(square))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from quant.errors import UsageError
 
@@ -41,7 +41,7 @@ class StandardError:
             raise UsageError(f"expected a confidence between 0 and 1, got {confidence}")
         if not math.isfinite(self.value):
             return math.inf
-        return self.value * float(stats.t.ppf((1 + confidence) / 2, self.df))
+        return self.value * float(special.stdtrit(self.df, (1 + confidence) / 2))
 
 
 UNKNOWN_ERROR = StandardError(math.inf, 1.0)
@@ -55,7 +55,9 @@ def mean_error(values: NDArray[np.float64]) -> StandardError:
     return StandardError(float(values.std(ddof=1)) / math.sqrt(n), n - 1)
 
 
-def crossed_error(cells: NDArray[np.float64]) -> StandardError:
+def crossed_error(
+    cells: NDArray[np.float64], tokens: NDArray | None = None, blocks: NDArray | None = None
+) -> StandardError:
     """Standard error of the grand mean of a crossed table: every direction sees the same windows.
 
     With ``x_dw = μ + δ_d + ω_w + ε_dw`` the grand mean has the variance ``σ²_d/n_d + σ²_w/n_w + σ²_ε/(n_d n_w)``, which
@@ -63,30 +65,84 @@ def crossed_error(cells: NDArray[np.float64]) -> StandardError:
     freedom are Satterthwaite's, 1946). Taking the cells for independent, or resampling one factor only, leaves out
     most of it.
 
+    Windows of unequal length, and blocks of them, are columns of unequal size. The grand mean is then a ratio of sums
+    over columns; a column's residual is what it contributes beyond its share (``Columns``), and so is a cell's beyond
+    its row's share. V is the two-way clustered variance (Cameron, Gelbach and Miller 2011), exactly as above if the
+    columns are equal.
+
     Args:
-        cells: (n_d, n_w), finite. With one row or one column a component cannot be estimated and the error is infinite.
+        cells: (n_d, n_w), finite: sums over a window divided by the mean token count, so that their plain mean is the
+            token-weighted one. With one row or one column a component cannot be estimated and the error is infinite.
+        tokens: (n_w,) scored tokens; None if all are alike.
+        blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
     """
-    n_d, n_w = cells.shape
-    if min(n_d, n_w) < 2:
+    columns = Columns.of(np.ones(cells.shape[1]) if tokens is None else tokens, blocks)
+    n_d, n_b = len(cells), len(columns.share)
+    if min(n_d, n_b) < 2:
         return UNKNOWN_ERROR
-    rows, columns, mean = cells.mean(1, keepdims=True), cells.mean(0, keepdims=True), cells.mean()
-    df = np.array([n_d - 1, n_w - 1, (n_d - 1) * (n_w - 1)], dtype=np.float64)
-    sums = (
-        ((rows - mean) ** 2).sum() * n_w,
-        ((columns - mean) ** 2).sum() * n_d,
-        ((cells - rows - columns + mean) ** 2).sum(),
+    table = columns.sums(cells)
+    table = table - table.mean() * n_b * columns.share
+    rows, means = table.mean(1, keepdims=True), table.mean(0)
+    rest = table - rows * n_b * columns.share - means
+    df = np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
+    squares = np.array(  # MS_d, MS_w, MS_dw
+        [
+            (rows**2).sum() * n_b / (n_d - 1),
+            (means**2 * columns.inflation).sum() * n_d,
+            (rest**2 * columns.inflation).sum() / (n_d - 1),
+        ]
     )
-    squares = np.array(sums) / df  # MS_d, MS_w, MS_dw
     # A main effect whose mean square is below the interaction's has a negative variance estimate: it counts as zero.
     share = np.array([squares[0] > squares[2], squares[1] > squares[2], 0.0])
     share[2] = 1 - share.sum()
     variance = float(share @ squares)
     if variance == 0:  # every cell alike: the interval has no width, whatever the degrees of freedom
         return StandardError(0.0, float(df.min()))
-    return StandardError(math.sqrt(variance / (n_d * n_w)), variance**2 / float(((share * squares) ** 2 / df).sum()))
+    return StandardError(math.sqrt(variance / (n_d * n_b)), variance**2 / float(((share * squares) ** 2 / df).sum()))
 
 
-def paired_error(totals: NDArray[np.float64], reference: NDArray[np.float64], tokens: NDArray) -> StandardError:
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The independent columns of a table: windows, or blocks of windows that are not independent, of unequal size.
+
+    If a column's sum has a variance proportional to its size, its residual from the ratio of sums, ``y_b − p_b·Σy``,
+    has lost the part ``p_b`` of it: a large column pulls the mean towards itself. Each square is therefore divided by
+    ``1 − p_b``, and the sum of squares has the degrees of freedom that match its first two moments,
+    ``1/[Σp_b² + Σ_{b≠c} p_b²p_c²/((1−p_b)(1−p_c))]`` (Bell and McCaffrey 2002; Imbens and Kolesár 2016, for a mean).
+    With n equal columns these are the usual n/(n − 1) and n − 1.
+    """
+
+    index: NDArray[np.int64]
+    """(n_w,) which column a window belongs to."""
+    share: NDArray[np.float64]
+    """(n_b,) p_b, the share of all tokens."""
+
+    @classmethod
+    def of(cls, tokens: NDArray, blocks: NDArray | None = None) -> Columns:
+        """The columns of windows with these token counts and block labels, both (n_w,)."""
+        index = np.arange(len(tokens)) if blocks is None else np.unique(blocks, return_inverse=True)[1]
+        return cls(index, np.bincount(index, weights=tokens) / tokens.sum())
+
+    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over the windows of each column, scaled to have the mean of the values: (…, n_w) to (…, n_b)."""
+        n_b = len(self.share)
+        return np.asarray(values @ (self.index[:, None] == np.arange(n_b)) * (n_b / len(self.index)))
+
+    @property
+    def inflation(self) -> NDArray[np.float64]:
+        """(n_b,) ``1/(n_b·(1 − p_b))``, by which a squared residual enters the variance of a column."""
+        return np.asarray(1 / (len(self.share) * (1 - self.share)))
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of the residuals' sum of squares."""
+        pull = self.share**2 / (1 - self.share)
+        return float(1 / ((self.share**2).sum() + pull.sum() ** 2 - (pull**2).sum()))
+
+
+def paired_error(
+    totals: NDArray[np.float64], reference: NDArray[np.float64], tokens: NDArray, blocks: NDArray | None = None
+) -> StandardError:
     """Standard error over windows of the token-weighted difference of two losses on the same windows.
 
     The difference is a ratio of two sums over windows, linearised: a window contributes ``(ΔT_w − n_w·ΔL)/n̄``.
@@ -95,13 +151,23 @@ def paired_error(totals: NDArray[np.float64], reference: NDArray[np.float64], to
         totals: (n_w,) NLL sums, finite.
         reference: (n_w,) NLL sums of the other point, finite.
         tokens: (n_w,) scored tokens.
+        blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
     """
+    columns = Columns.of(tokens, blocks)
+    n_b = len(columns.share)
+    if n_b < 2:
+        return UNKNOWN_ERROR
     difference = totals - reference
-    return mean_error((difference - tokens * difference.sum() / tokens.sum()) / tokens.mean())
+    residuals = columns.sums((difference - tokens * difference.sum() / tokens.sum()) / tokens.mean())
+    return StandardError(math.sqrt(float((residuals**2 * columns.inflation).sum() / n_b)), columns.df)
 
 
 def paired_difference(
-    totals: NDArray[np.float64], center: NDArray[np.float64], tokens: NDArray, confidence: float = CONFIDENCE
+    totals: NDArray[np.float64],
+    center: NDArray[np.float64],
+    tokens: NDArray,
+    confidence: float = CONFIDENCE,
+    blocks: NDArray | None = None,
 ) -> Estimate:
     """``ΔL``, the loss of a point less the loss at w, in nats per token, with a t interval over the windows.
 
@@ -109,7 +175,8 @@ def paired_difference(
         totals: (n_w,) NLL sums of the point. One that is not finite is an overflow: ΔL is ``inf``, unbounded.
         center: (n_w,) NLL sums at w, over the same windows; finite.
         tokens: (n_w,) scored tokens.
-        confidence: Of the two-sided interval. One window gives an infinite one.
+        confidence: Of the two-sided interval. One window, or one block, gives an infinite one.
+        blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
 
     Raises:
         UsageError: the arrays do not fit each other, or the reference is not finite.
@@ -123,5 +190,5 @@ def paired_difference(
     if not np.isfinite(totals).all():
         return Estimate(math.inf, -math.inf, math.inf)
     value = float((totals - center).sum() / tokens.sum())
-    half = paired_error(totals, center, tokens).half_width(confidence)
+    half = paired_error(totals, center, tokens, blocks).half_width(confidence)
     return Estimate(value, value - half, value + half)

@@ -29,9 +29,12 @@ def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
     return ProbePlan.of([At(label) for label in labels], windows)
 
 
-def ray_plan(family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...]) -> ProbePlan:
-    """Every direction at every distance, direction by direction, so that each is drawn once."""
-    positions = (OnRay(family.name, index, lam) for index in range(directions) for lam in lambdas)
+def ray_plan(
+    family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...], pairs: bool = False
+) -> ProbePlan:
+    """Every direction at every distance, direction by direction, so that each is drawn once; ±ê where in pairs."""
+    signs = (1, -1) if pairs else (1,)
+    positions = (OnRay(family.name, index, s * lam) for index in range(directions) for s in signs for lam in lambdas)
     return ProbePlan.of(positions, windows)
 
 
@@ -50,7 +53,7 @@ def segment_ends(points: Sequence[Wanted]) -> Iterator[tuple[Wanted | None, Want
     for scheme in dict.fromkeys(point.scheme for point in points):
         family = [point for point in points if point.scheme == scheme]
         yield from ((None, point) for point in family)
-        yield from ((a, b) for a, b in combinations(family if scheme else (), 2) if {a.method, b.method} in PAIRS)
+        yield from ((a, b) for a, b in combinations(family, 2) if {a.method, b.method} in PAIRS)
 
 
 def segment_labels(points: Sequence[Wanted], labels: dict[Wanted, str]) -> tuple[tuple[str, str], ...]:

@@ -28,7 +28,6 @@ from landscape.plan import ProbePlan, Window
 from landscape.selection import tensor_selection
 from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.grid import GridTensor
 from quant.point import Part, WeightPoint
 from quant.space import Slot, WeightSpace
 
@@ -166,10 +165,10 @@ def stored_bytes(point: WeightPoint, slot: Slot) -> int:
     Raises:
         PointError: if it is on no grid.
     """
-    part = point.parts[slot.name]
-    if point.scheme is None or not isinstance(part, GridTensor):
-        raise PointError(f"expected codes of {slot.name} in {point.name}, found floats; their bit width is not known")
-    shared = part.grid.scale.numel() * (1 if part.grid.zero is None else 2)
+    if point.scheme is None:
+        raise PointError(f"expected a point on a grid, got {point.name}, whose bit width is not known")
+    grid = point.grid_tensor(slot).grid
+    shared = grid.scale.numel() * (1 if grid.zero is None else 2)
     return -(-slot.size * point.scheme.bits // 8) + SCALE_BYTES * shared
 
 

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.statistics import clipped_weights
@@ -136,11 +135,10 @@ def decompose(slot: Slot, center: Vector, point: Vector) -> Decomposition:
     Raises:
         PointError: if the matrix is on no grid, so that nothing says what is clipped.
     """
-    part = point.parts[slot.name] if isinstance(point, WeightPoint) else None
-    if not isinstance(part, GridTensor):
-        raise PointError(f"expected a point on a grid, whose Δw has parts, found floats in {slot.name}")
+    if not isinstance(point, WeightPoint):
+        raise PointError(f"expected a point on a grid, whose Δw has parts, got a {type(point).__name__}")
     w = center.tensor(slot).float()
-    part = part.to(w.device)
+    part = point.grid_tensor(slot).to(w.device)
     clipped, quantized = clipped_weights(part.grid, w), part.dequantize()
     kept = w.double().masked_fill(clipped, 0)
     square = float(kept.square().sum())

@@ -43,7 +43,7 @@ class OnRay:
     index: int
     """Which direction of it."""
     lam: float
-    """λ: ℓ2 distance from w."""
+    """λ: ℓ2 distance from w; negative for the way along −ê."""
 
     def __str__(self) -> str:
         return f"ray/{self.family}/index={self.index}/lam={self.lam.hex()}"

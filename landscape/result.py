@@ -40,7 +40,7 @@ class SubjectInfo:
 
 @dataclass(frozen=True, eq=False)
 class RayProfile:
-    """The loss along one random direction."""
+    """The loss along one random direction, or the mean of both ways along it."""
 
     index: int
     """Which direction of its family."""

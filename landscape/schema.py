@@ -25,6 +25,7 @@ from typing import Any
 
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
+from landscape.radius import Measured
 from landscape.result import Landscape, PointResult, SegmentResult
 
 SCHEMA_VERSION = 2
@@ -55,6 +56,36 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "seconds": round(landscape.seconds, 3),
         "store": landscape.store,
         "page": None if page is None else str(page),
+    }
+
+
+def radius_json(measured: Measured) -> dict[str, Any]:
+    """The JSON object of ``landscape radius``.
+
+    ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, center, chance, radius: {value, low,
+    high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
+    """
+    found = measured.found
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": measured.model,
+        "data": measured.data,
+        "split": measured.split,
+        "seq_len": measured.seq_len,
+        "space": {"dimension": measured.dimension, "norm": measured.norm},
+        "center": found.probes.center_nll,
+        "chance": found.probes.chance,
+        "radius": _crossing(found.radius),
+        "precise": found.precise,
+        "rounds": [
+            {"directions": each.directions, "windows": each.windows, "radius": _crossing(each.crossing)}
+            for each in found.rounds
+        ],
+        "evaluated": measured.evaluated,
+        "cached": measured.cached,
+        "tokens": measured.tokens,
+        "seconds": round(measured.seconds, 3),
+        "store": measured.store,
     }
 
 

@@ -17,7 +17,7 @@ from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import EMBEDDED, Checkpoint
 from quant.corpus import Corpus, load_corpus
-from quant.errors import CorpusError
+from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
 
 SPLITS = ("train", "validation", "test")
@@ -92,6 +92,19 @@ class Subject:
 def default_corpus(model: str) -> str:
     """The corpus of a model that no other was named for."""
     return "tales" if model == EMBEDDED else "wikitext2"
+
+
+def check_center(nll: float, chance: float, data: str) -> None:
+    """See that there is a basin at all.
+
+    Raises:
+        CheckpointError: if the model is no better than a uniform guess.
+    """
+    if not nll < chance:
+        raise CheckpointError(
+            f"expected a model that beats chance (ln|V| = {chance:.3f}) on {data}, got an NLL of {nll:.3f} at w; there "
+            "is no basin to measure: check the model and the data"
+        )
 
 
 def prepare(

@@ -7,17 +7,13 @@ Everything that was made or evaluated is in the store when this returns, and nea
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from landscape import analysis
-from landscape.directions import Sphere
+from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
@@ -29,13 +25,13 @@ from landscape.progress import Progress, Silent
 from landscape.result import Landscape, ProbeCount, SubjectInfo
 from landscape.run import Runner
 from landscape.store import Store
-from landscape.subject import Subject, default_corpus, prepare
+from landscape.subject import Subject, check_center, default_corpus, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
-from landscape.threads import frozen_threads
+from landscape.threads import frozen_threads, run_record
 from landscape.wanted import PAPER, TRAINED, External, Made, Wanted, check_names, wanted_points
 from quant.cache import cache_folder
 from quant.checkpoint import load_checkpoint
-from quant.errors import CheckpointError, UsageError
+from quant.errors import UsageError
 from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
 from quant.point import WeightPoint
@@ -69,6 +65,10 @@ class Survey:
     """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     directions: int = 8
     """Random directions."""
+    family: str = "sphere"
+    """What kind of directions: see ``landscape.directions.family_of``."""
+    pairs: bool = False
+    """Whether every direction is followed both ways, ±ê, and counts with their mean: what is odd in λ cancels."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
     """Windows, lengths, steps."""
     lambdas: tuple[float, ...] | None = None
@@ -133,8 +133,8 @@ class _Surveyor:
 
     def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
-        self.family = Sphere(subject.space, request.seed)
-        self.runner = Runner(store, _versions(request.device), progress.advance)
+        self.family = family_of(request.family, subject.space, subject.center, request.seed)
+        self.runner = Runner(store, run_record(request.device), progress.advance)
         self.wanted = request.wanted
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.points: dict[Wanted, WeightPoint] = {}
@@ -182,19 +182,15 @@ class _Surveyor:
         alphas = segment_alphas(self.request.preset.alphas)
         return (
             point_plan([CENTER, *labels], subject.all_windows)
-            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows)
+            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
             + segment_plan(segment_labels(placed, self.labels), alphas, subject.radial_windows)
         )
 
     # ---- the range of λ -----------------------------------------------------------------------------------------
 
     def _check_center(self) -> None:
-        nll, chance = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT]), self.subject.chance
-        if not nll < chance:
-            raise CheckpointError(
-                f"expected a model that beats chance (ln|V| = {chance:.3f}) on {self.request.corpus}, got an NLL of "
-                f"{nll:.3f} at w; there is no basin to measure: check the model and the data"
-            )
+        nll = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT])
+        check_center(nll, self.subject.chance, self.request.corpus)
 
     def _known_u(self, lam: float) -> float:
         windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
@@ -227,7 +223,7 @@ class _Surveyor:
         try:  # a pilot that is cached tells the grid, so that what is missing can be counted exactly
             plan, rays = self._plan(self._lambdas(pilot_radius(self._known_u, subject.norm))), 0
         except KeyError:
-            plan, rays = self._plan([]), self.request.directions * preset.lambdas
+            plan, rays = self._plan([]), self.request.directions * (1 + self.request.pairs) * preset.lambdas
         probes = len(plan.missing(self.runner.known)) + nominal_probes(
             self.wanted, new, rays, preset.alphas, radial, every
         )
@@ -256,7 +252,9 @@ class _Surveyor:
     def _landscape(self, lambdas: Sequence[float], started: float) -> Landscape:
         subject, request = self.subject, self.request
         probes = analysis.Probes(self.runner.known, subject.windows)
-        basins, rays = analysis.basins_and_rays(probes, self.family.name, request.directions, lambdas, subject.chance)
+        basins, rays = analysis.basins_and_rays(
+            probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
+        )
         shape = analysis.geometry(subject.space, subject.center, self.points)
         labels = {wanted: self.labels[wanted] for wanted in self.wanted}
         total = len(self.runner.asked)
@@ -293,6 +291,7 @@ class _Surveyor:
         return {
             "directions": request.directions,
             "family": self.family.name,
+            "both ways, ±ê": request.pairs,
             "preset": request.preset.name,
             "methods": ", ".join(request.methods),
             "scales": ", ".join(request.scales),
@@ -309,8 +308,3 @@ def _differences(options: GPTQOptions) -> dict[str, object]:
     """Options that are not the paper's."""
     paper = asdict(GPTQ_OF_THE_PAPER)
     return {name: value for name, value in asdict(options).items() if value != paper[name]}
-
-
-def _versions(device: str) -> dict[str, object]:
-    libraries = {name: version(name) for name in ("torch", "transformers", "numpy", "h5py", "quant-landscape")}
-    return {**libraries, "python": platform.python_version(), "device": device, "threads": torch.get_num_threads()}

@@ -1,13 +1,15 @@
-"""The number of threads, frozen with the store: sums depend on it in their last bits."""
+"""What the last bits of a sum depend on: the number of threads, frozen with the store, and the record of the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import torch
 
 from landscape.store import Store
+from quant.versions import library_versions
 
 
 @contextmanager
@@ -19,3 +21,9 @@ def frozen_threads(store: Store) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def run_record(device: str) -> dict[str, object]:
+    """What is recorded with new results: library versions, device and threads."""
+    versions = library_versions() | {"h5py": version("h5py")}
+    return {**versions, "device": device, "threads": torch.get_num_threads()}

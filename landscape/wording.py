@@ -75,18 +75,23 @@ def interval(estimate: Estimate, text: str, unbounded: str, signed_nats: bool = 
     return f"{text} [{low}, {high}]"
 
 
-def why_unbounded(basin: Basin) -> str:
+def why_unbounded(directions: int, windows: int) -> str:
     """Why an interval of R is infinite."""
-    if basin.directions < 2:
+    if directions < 2:
         return "not bounded by one direction"
-    return "not bounded by one window" if basin.windows < 2 else "not bounded by the data"
+    return "not bounded by one window" if windows < 2 else "not bounded by the data"
 
 
 def distance_text(crossing: Crossing, basin: Basin, norm: float = 1.0) -> str:
     """A radius with its interval, divided by ``norm``; a lower bound where the loss never gets there."""
+    return crossing_text(crossing, basin.directions, basin.windows, norm)
+
+
+def crossing_text(crossing: Crossing, directions: int, windows: int, norm: float = 1.0) -> str:
+    """The same of a crossing that belongs to no basin."""
     if crossing.value is not None:
         scaled = Estimate(crossing.value / norm, crossing.low / norm, crossing.high / norm)
-        return interval(scaled, number(scaled.value, 3), why_unbounded(basin))
+        return interval(scaled, number(scaled.value, 3), why_unbounded(directions, windows))
     reached, low = number(crossing.bracket[0] / norm, 3), number(crossing.low / norm, 3)
     if crossing.low == 0:
         return f"not reached up to {reached}, without a sure lower bound"
@@ -107,7 +112,7 @@ def ratio_text(point: PointResult, basin: Basin) -> str:
     """ρ with its interval."""
     if point.rho is None:
         return "R not reached"
-    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin))
+    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows))
 
 
 def rise_text(rise: Estimate) -> str:

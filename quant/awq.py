@@ -27,13 +27,14 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import Inputs
 from quant.grid import QuantScheme, channel_view
-from quant.hashing import token_hash
+from quant.hashing import token_record
 from quant.layer_error import layer_error
 from quant.layers import BlockStream, SharedHessian
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.space import Slot, WeightSpace
+from quant.versions import library_versions
 
 _LEAST = 1e-4  # of mean|x|^α, as the authors have it: a channel without input must not get the scale 0
 
@@ -235,6 +236,7 @@ def _provenance(
         "method": "awq",
         "scheme": str(scheme),
         "options": asdict(options) | {"alphas": list(options.alphas)},
-        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "windows": token_record(windows),
+        "versions": library_versions(),
         "layers": {name: asdict(record) for name, record in records.items()},
     }

@@ -20,12 +20,13 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.grid import GridTensor, QuantScheme, channel_view
-from quant.hashing import token_hash
+from quant.hashing import token_hash, token_record
 from quant.layer_error import LayerHessians, layer_error
 from quant.layers import BlockStream, SharedHessian, walk
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.versions import library_versions
 
 Inputs = Literal["quantized", "fp"]
 Progress = Callable[[int, int], None]
@@ -157,7 +158,7 @@ def _solve_shared(
 ) -> Iterator[tuple[Slot, GridTensor, LayerRecord]]:
     """Solve the matrices that share an input, and keep a record of each."""
     hessian = shared.hessian
-    starts = [_grid_tensor(rtn, slot, hessian.device) for slot in shared.slots]
+    starts = [rtn.grid_tensor(slot).to(hessian.device) for slot in shared.slots]
     weights = [channel_view(slot, center.tensor(slot)).to(hessian.dtype) for slot in shared.slots]
     problems = [
         Problem(weight, start.grid.channel_view(slot))
@@ -201,15 +202,6 @@ def _choose(
     return (part if chosen == "gptq" else rtn), record
 
 
-def _grid_tensor(point: WeightPoint, slot: Slot, device: torch.device) -> GridTensor:
-    part = point.parts.get(slot.name)
-    if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
-        raise PointError(
-            f"expected codes of shape {slot.shape} for {slot.name} in {point.name}; make RTN of this model"
-        )
-    return part.to(device)
-
-
 def _provenance(
     scheme: QuantScheme, windows: Tensor, options: GPTQOptions, records: dict[str, LayerRecord]
 ) -> dict[str, Any]:
@@ -217,7 +209,8 @@ def _provenance(
         "method": "gptq",
         "scheme": str(scheme),
         "options": asdict(options) | {"dampings": list(options.dampings)},
-        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "windows": token_record(windows),
+        "versions": library_versions(),
         "layers": {name: asdict(record) for name, record in records.items()},
         "rtn_chosen": sum(record.chosen == "rtn" for record in records.values()),
     }

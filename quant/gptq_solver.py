@@ -21,6 +21,7 @@ from torch import Tensor
 from quant.grid import Grid
 
 _CHUNK_BYTES = 2**29  # working memory of the candidates that run together; SmolLM2-135M's eight fit in one chunk
+_PANEL = 256  # columns of H that are multiplied at a time when candidates are scored
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def solve(
         kept, factors = _inverse_factors(hessian, chunk)
         for search in searches:
             search.try_candidates(kept, factors, hessian, block_size)
+        del factors  # else they lie beside those of the next chunk while these are made
     return [search.solution(order, dampings) for search in searches]
 
 
@@ -114,7 +116,7 @@ class _Target:
         ones = torch.ones_like(weight)
         scale = Grid(grid.scale.to(weight.dtype), grid.low, grid.high, None, grid.group).decode(ones)  # (out, in)
         along_rows = grid.group is not None
-        unit = ones[:, 0] if along_rows else scale[:, 0]
+        unit = ones[:, 0] if along_rows else scale[:, 0].clone()  # a view would keep all of the scale
         values = (weight / unit[:, None]).masked_fill_(dead, 0).T[order].contiguous()
         step = scale.T[order].contiguous() if along_rows else None
         limits = (grid.low, grid.high)
@@ -175,10 +177,13 @@ class _Search:
 def _chunks(dampings: Sequence[float], columns: int, rows: int, itemsize: int) -> Iterator[Sequence[float]]:
     """As many dampings at a time as fit into the working memory, at least one.
 
-    A candidate holds its damped Hessian, the Cholesky factor and its inverse, once more when reversed, and halves of it
-    on the way (5·in²), then the codes, their distance from the target and the errors to feed forward (3·in·out).
+    A candidate first holds its damped Hessian, the Cholesky factor and the inverse of that, which is selected and then
+    reversed (5·in²); later the reversed inverse (in²), the grid points and their distance from the target (2·in·out),
+    and when that is scored two panels of products (2·256·out).
     """
-    size = max(1, _CHUNK_BYTES // (itemsize * columns * (5 * columns + 3 * rows)))
+    factors = 5 * columns**2
+    sweep = columns**2 + 2 * rows * (columns + min(columns, _PANEL))
+    size = max(1, _CHUNK_BYTES // (itemsize * max(factors, sweep)))
     for start in range(0, len(dampings), size):
         yield dampings[start : start + size]
 
@@ -248,7 +253,7 @@ def _sweep(target: _Target, factors: Tensor, block_size: int) -> Tensor:
     return work
 
 
-def _row_errors(delta: Tensor, hessian: Tensor, panel: int = 256) -> Tensor:
+def _row_errors(delta: Tensor, hessian: Tensor, panel: int = _PANEL) -> Tensor:
     """δ H δᵀ for each row of each candidate; ``delta`` is (dampings, in, out), the result (dampings, out).
 
     H is symmetric: by panels of columns, only what lies on and right of the diagonal is multiplied.
@@ -256,7 +261,7 @@ def _row_errors(delta: Tensor, hessian: Tensor, panel: int = 256) -> Tensor:
     total = delta.new_zeros(delta.shape[0], delta.shape[2])
     for low in range(0, delta.shape[1], panel):
         high = min(low + panel, delta.shape[1])
-        product = 2 * (hessian[low:high, high:] @ delta[:, high:])
+        product = (hessian[low:high, high:] @ delta[:, high:]).mul_(2)
         product += hessian[low:high, low:high] @ delta[:, low:high]
         total += (product * delta[:, low:high]).sum(1)
     return total

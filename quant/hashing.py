@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,3 +18,8 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
 def token_hash(windows: Tensor) -> str:
     """sha256 of token ids as int64 in the machine's byte order, row-major."""
     return hashlib.sha256(tensor_bytes(windows.to(torch.int64))).hexdigest()
+
+
+def token_record(windows: Tensor) -> dict[str, Any]:
+    """What the record of a point says of token windows: ``{"sha256": …, "shape": [n, L]}``."""
+    return {"sha256": token_hash(windows), "shape": list(windows.shape)}

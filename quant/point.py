@@ -50,6 +50,23 @@ class WeightPoint:
             raise PointError(f"expected shape {slot.shape} in {slot.name}, point {self.name} has {tuple(weight.shape)}")
         return weight
 
+    def grid_tensor(self, slot: Slot) -> GridTensor:
+        """Its codes in ``slot``, with their grid.
+
+        Raises:
+            PointError: if it has none there, or none of the slot's shape.
+        """
+        part = self.parts.get(slot.name)
+        found = "nothing" if part is None else "floats"
+        if isinstance(part, GridTensor):
+            if tuple(part.codes.shape) == slot.shape:
+                return part
+            found = f"shape {tuple(part.codes.shape)}"
+        raise PointError(
+            f"expected codes of shape {slot.shape} for {slot.name} in {self.name}, got {found}; "
+            "make the point from this model, with a method that stays on the grid such as rtn"
+        )
+
     def fingerprint(self, space: WeightSpace) -> str:
         """sha256 over its content: the bytes of each tensor in flat order, whatever made them."""
         digest = hashlib.sha256(json.dumps([(s.name, s.shape) for s in space]).encode())

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
-from quant.hashing import tensor_bytes, token_hash
+from quant.hashing import tensor_bytes, token_record
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
+from quant.versions import library_versions
 
 
 def qaft(
@@ -59,8 +60,8 @@ def qaft(
 
     Returns:
         Method ``qaft``, ``qaft-lsq`` with learned scales, ``qaft-from-gptq``. The provenance holds ``options``, the
-        ``data``'s hashes, the ``curve`` (per rate and epoch the validation NLL, and the mean training NLL while it was
-        trained, null if not finite) and the ``chosen`` row.
+        ``data``'s hashes, the ``versions``, the ``curve`` (per rate and epoch the validation NLL, and the mean training
+        NLL while it was trained, null if not finite) and the ``chosen`` row.
 
     Raises:
         PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.
@@ -153,12 +154,8 @@ def _grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, 
     """The grid of every slot, on the model's device, once it is certain that a start called RTN is ``Q(w)``."""
     grids: dict[str, Grid] = {}
     for slot in space:
-        part, weight = start.parts.get(slot.name), center.tensor(slot)
-        if not isinstance(part, GridTensor):
-            raise PointError(
-                f"expected codes and scale of {slot.name} in {start.name}, found none; is it another model's?"
-            )
-        part = part.to(weight.device)
+        weight = center.tensor(slot)
+        part = start.grid_tensor(slot).to(weight.device)
         if start.method == "rtn" and not torch.equal(part.grid.quantize(weight).codes, part.codes):
             raise PointError(f"expected {start.name} to be this model's weights rounded, but {slot.name} differs")
         grids[slot.name] = part.grid
@@ -179,10 +176,7 @@ def _run(
     progress: Progress | None,
 ) -> tuple[Trained, dict[str, Any]]:
     """Train, with the state of the run in a file of its own, and make the provenance."""
-    inputs["data"] = {
-        name: {"sha256": token_hash(tokens), "shape": list(tokens.shape)}
-        for name, tokens in (("train", train), ("validation", validation))
-    }
+    inputs["data"] = {"train": token_record(train), "validation": token_record(validation)}
     state = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +185,8 @@ def _run(
         model, space, form, train, validation, options, center=center, masters=masters, state=state, progress=progress
     )
     curve = [row.record() for row in result.curve]
-    return result, {**inputs, "curve": curve, "chosen": result.chosen.record()}
+    # Versions are no input: a run that was interrupted goes on after an upgrade, and the record names the later one.
+    return result, {**inputs, "versions": library_versions(), "curve": curve, "chosen": result.chosen.record()}
 
 
 def _run_key(model: nn.Module, center: Center, inputs: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from quant.grid import GridTensor, QuantScheme
 from quant.point import WeightPoint
 from quant.scale import find_grid
 from quant.space import Slot, Vector, WeightSpace
+from quant.versions import library_versions
 
 
 def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
@@ -30,4 +31,5 @@ def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy's sort and search release the GIL
         parts = dict(zip((s.name for s in space), pool.map(part, space), strict=True))
-    return WeightPoint("rtn", scheme, parts, {"method": "rtn", "scheme": str(scheme)})
+    record = {"method": "rtn", "scheme": str(scheme), "versions": library_versions()}
+    return WeightPoint("rtn", scheme, parts, record)

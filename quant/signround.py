@@ -32,11 +32,12 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import Inputs
 from quant.grid import GridTensor
-from quant.hashing import token_hash
+from quant.hashing import token_record
 from quant.layers import BlockStream
 from quant.philox import permutation
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.versions import library_versions
 
 
 @dataclass(frozen=True)
@@ -145,16 +146,12 @@ class _Rounding:
         Raises:
             PointError: if that is not RTN.
         """
-        part = rtn.parts.get(slot.name)
-        if not isinstance(part, GridTensor) or tuple(part.codes.shape) != slot.shape:
-            raise PointError(
-                f"expected codes of shape {slot.shape} for {slot.name} in {rtn.name}; make RTN of this model"
-            )
+        part = rtn.grid_tensor(slot).to(weight.device)
         self.slot = slot
-        self._weight, self._grid = weight.float(), part.grid.to(weight.device)
+        self._weight, self._grid = weight.float(), part.grid
         self._offset = torch.zeros_like(self._weight)
         self.best = self.start = self.present()
-        if not torch.equal(self.start.codes, part.codes.to(weight.device)):
+        if not torch.equal(self.start.codes, part.codes):
             raise PointError(f"expected {rtn.name} to be this model's weights rounded, but {slot.name} differs")
 
     def present(self) -> GridTensor:
@@ -270,6 +267,7 @@ def _provenance(
         "method": "signround",
         "scheme": str(rtn.scheme),
         "options": asdict(options),
-        "windows": {"count": windows.shape[0], "length": windows.shape[1], "sha256": token_hash(windows)},
+        "windows": token_record(windows),
+        "versions": library_versions(),
         "blocks": [asdict(record) for record in records],
     }

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import Grid, GridTensor, QuantScheme
+from quant.grid import Grid, QuantScheme
 from quant.point import WeightPoint
 from quant.scale import find_grid
 from quant.space import Vector, WeightSpace
@@ -85,10 +85,8 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
     best_scheme = QuantScheme(point.scheme.bits, "exact", point.scheme.granularity)
     found = {}
     for slot in space:
-        part, weight = point.parts[slot.name], center.tensor(slot).float()
-        if not isinstance(part, GridTensor):
-            raise PointError(f"expected codes of {slot.name} in {point.name}, found floats")
-        part = part.to(weight.device)
+        weight = center.tensor(slot).float()
+        part = point.grid_tensor(slot).to(weight.device)
         rounded = part.dequantize()
         best = find_grid(slot, weight, best_scheme).nearest(weight)
         found[slot.name] = GridStatistics(

@@ -6,6 +6,7 @@ import typer
 
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
+from landscape.cli.radius import radius
 
 app = typer.Typer(
     name="landscape",
@@ -17,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(probe)
+app.command()(radius)
 app.command()(quantize)
 
 

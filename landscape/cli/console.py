@@ -14,9 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from landscape.forecast import Forecast
+from landscape.radius import Measured
 from landscape.result import Landscape
-from landscape.schema import to_json
-from landscape.wording import equals, is_steep
+from landscape.schema import radius_json, to_json
+from landscape.wording import crossing_text, equals, is_steep
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.grid import GridTensor
@@ -131,6 +132,40 @@ def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> Non
     console = Console(highlight=False, soft_wrap=True)
     for line in lines:
         console.print(line, markup=False)
+
+
+def print_radius(measured: Measured, as_json: bool) -> None:
+    """Print R: one JSON object, or what was found, how, and the next command worth typing."""
+    if as_json:
+        print(json.dumps(radius_json(measured), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in radius_lines(measured):
+        console.print(line, markup=False)
+
+
+def radius_lines(measured: Measured) -> list[str]:
+    """R in words, and the rounds that led there."""
+    found, length = measured.found, measured.norm
+    lines = [
+        f"{measured.model} on {measured.data} ({measured.split}, windows of {measured.seq_len} tokens): "
+        f"D = {measured.dimension:,}, ‖w‖ = {length:.4g}, L(w) = {found.probes.center_nll:.4f}, "
+        f"chance ln|V| = {found.probes.chance:.3f}",
+    ]
+    for index, each in enumerate(found.rounds, start=1):
+        value = crossing_text(each.crossing, each.directions, each.windows)
+        lines.append(f"round {index}: {each.directions} directions × {each.windows} windows: R = {value}")
+    last = found.rounds[-1]
+    radius, ratio = (crossing_text(found.radius, last.directions, last.windows, unit) for unit in (1.0, length))
+    reached = "" if found.precise else "  (not as precise as asked for)"
+    if found.radius.value is not None and math.isfinite(found.radius.high):
+        reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}{reached}"
+    lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
+    evaluations = f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
+    lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {_duration(measured.seconds)}")
+    lines.append(f"cache  {measured.store}")
+    lines.append(f"next   landscape probe --model {measured.model} --data {measured.data}    # where are the points?")
+    return lines
 
 
 def summary_lines(landscape: Landscape) -> list[str]:

@@ -28,6 +28,12 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
+FamilyOption = Annotated[
+    str, typer.Option(help="Kind of directions: sphere, filter, or layer:PATTERN for some tensors alone.")
+]
+PairsOption = Annotated[
+    bool, typer.Option("--pairs", help="Follow each direction both ways, and take their mean: twice the probes.")
+]
 GranularityOption = Annotated[
     str, typer.Option(help="What shares a scale: tensor, channel (output), or group:N (so many of its inputs).")
 ]

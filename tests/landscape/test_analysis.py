@@ -60,6 +60,25 @@ def test_the_radius_of_an_analytic_landscape_comes_out(setting):
     assert rays[1].nll["train"] == pytest.approx([well(lam) + 0.005 for lam in LAMBDAS])
 
 
+def test_a_pair_of_opposite_ways_counts_as_one_direction_and_cancels_what_is_odd(setting):
+    *_, probes = setting
+    tilted = dict(probes.known)
+    for index in range(3):
+        for lam in LAMBDAS:
+            for sign in (1, -1):
+                for window in (w for rows in probes.windows.values() for w in rows):
+                    even = probes.known[Probe(str(OnRay("f", index, lam)), window.identity)].total
+                    probe = Probe(str(OnRay("f", index, sign * lam)), window.identity)
+                    tilted[probe] = ProbeResult(probe, even + sign * lam * TOKENS, TOKENS)
+    paired, rays = basins_and_rays(Probes(tilted, probes.windows), "f", 3, LAMBDAS, CHANCE, pairs=True)
+    plain, plain_rays = basins_and_rays(probes, "f", 3, LAMBDAS, CHANCE)
+    one_way, _ = basins_and_rays(Probes(tilted, probes.windows), "f", 3, LAMBDAS, CHANCE)
+    assert paired["train"].radius.value == pytest.approx(plain["train"].radius.value)
+    assert paired["train"].directions == 3
+    assert rays[2].nll["validation"] == pytest.approx(plain_rays[2].nll["validation"])
+    assert one_way["train"].radius.value < 0.8 * plain["train"].radius.value
+
+
 def test_distances_match_flat_vectors(setting):
     space, center, points, shape, *_ = setting
 

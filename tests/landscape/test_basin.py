@@ -316,7 +316,7 @@ def censored(level: float, low: float) -> Crossing:
 
 
 def band(r10: Crossing, r90: Crossing) -> Basin:
-    return Basin(edge(0.5, 3, 4), r10, r90, CENTER, CHANCE, (3.5, 3.5), 2, 0.0, True)
+    return Basin(edge(0.5, 3, 4), r10, r90, CENTER, CHANCE, (3.5, 3.5), 2, 2, 0.0, True)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_paired_difference_of_equal_windows_is_the_paired_t_test():
 
 
 def test_paired_difference_of_ragged_windows_is_weighted_by_tokens():
-    """The value is a ratio of sums; its error is the textbook one of a ratio estimator, and covers."""
+    """The value is a ratio of sums; its error is that of a ratio estimator (Bell and McCaffrey 2002), and covers."""
     rng, covered, repetitions = np.random.default_rng(4), 0, 500
     for _ in range(repetitions):
         tokens = rng.integers(20, 200, 24)
@@ -390,9 +390,15 @@ def test_paired_difference_of_ragged_windows_is_weighted_by_tokens():
         covered += got.low <= 0.3 <= got.high
     # The linearisation is good to a per cent or two at 24 windows as ragged as these.
     assert 0.91 <= covered / repetitions <= 0.98
+    # CR2 and its degrees of freedom in matrices: residuals of a token-weighted mean of values with variances 1/tokens.
+    remove = np.diag(np.ones(24)) - np.outer(tokens, np.ones(24)) / tokens.sum()
+    covariance = remove @ np.diag(tokens) @ remove.T
+    form = np.diag(tokens / np.diag(covariance)) @ covariance
     residuals = tokens * (rise - got.value)
-    se = math.sqrt((residuals**2).sum() / 23 / 24) / tokens.mean()
-    assert got.high - got.value == pytest.approx(stats.t.ppf(0.975, 23) * se)
+    se = math.sqrt((residuals**2 * tokens / np.diag(covariance)).sum()) / tokens.sum()
+    df = np.trace(form) ** 2 / np.trace(form @ form)
+    assert df < 22
+    assert got.high - got.value == pytest.approx(stats.t.ppf(0.975, df) * se)
 
 
 def test_paired_difference_at_its_limits():

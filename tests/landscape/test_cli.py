@@ -188,7 +188,8 @@ def test_grids_and_options_of_gptq_reach_the_points(tmp_path, capsys, monkeypatc
     assert "make gptq-int3-absmax" in err  # other options make other points
     other = {p["name"]: p for p in json.loads(out)["points"]}
     assert all(other[name]["distance"] != plain[name]["distance"] for name in plain)
-    assert "GPTQ act_order" in Path(json.loads(out)["page"]).read_text()
+    page = Path(json.loads(out)["page"]).read_text()
+    assert all((f"GPTQ {name}" in page) == changed for name, changed in (("act_order", True), ("block_size", False)))
 
 
 def test_an_unknown_option_is_exit_code_2(capsys, monkeypatch):
@@ -261,7 +262,9 @@ def documented_commands(text):
     return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
 
 
-@pytest.mark.parametrize("source", ["README.md", "landscape/cli/probe.py", "landscape/cli/quantize.py"])
+@pytest.mark.parametrize(
+    "source", ["README.md", "landscape/cli/probe.py", "landscape/cli/radius.py", "landscape/cli/quantize.py"]
+)
 def test_every_documented_command_is_understood(source, monkeypatch):
     """Parsed by the real command line up to the point where work would begin."""
     import typer

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.directions import Filter, Profile, Sphere, noise
+from landscape.directions import Along, Filter, Layers, Profile, Shrink, Sphere, family_of, noise
 from quant.center import Center
+from quant.errors import UsageError
 from quant.grid import QuantScheme
 from quant.rtn import rtn
 from quant.space import Difference, WeightSpace
@@ -94,3 +95,61 @@ def test_filter_norms_run_over_the_inputs_of_each_output_channel(space_and_cente
             w, e = w.T, e.T
         ratio = np.linalg.norm(e, axis=1) / np.linalg.norm(w, axis=1)
         assert ratio == pytest.approx(np.full_like(ratio, ratio[0]), rel=1e-4)
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_shrink_copies_norm_and_angle_with_w_in_every_tensor_and_nothing_else(space_and_center):
+    space, center = space_and_center
+    point = rtn(space, center, QuantScheme(2))
+    delta = Difference(center, point)
+    total = float(np.linalg.norm(flat(space, delta)))
+    first, second = (Shrink(space, center, delta, "x").draw(index) for index in range(2))
+    for slot in space:
+        w, d, e, other = (v.tensor(slot).double().numpy().ravel() for v in (center, delta, first, second))
+        assert cosine(d, w) < -0.1  # rounding at the exact scale shrinks
+        assert cosine(e, w) == pytest.approx(cosine(d, w), abs=1e-6)
+        assert np.linalg.norm(e) == pytest.approx(np.linalg.norm(d) / total, rel=1e-5)
+        along = cosine(d, w) ** 2  # what two draws share
+        assert abs(cosine(e, other) - along) < 5 / math.sqrt(slot.size)
+        assert abs(cosine(e, d) - along) < 5 / math.sqrt(slot.size)
+
+
+def test_layers_is_the_sphere_inside_and_zero_outside(space_and_center):
+    space, _ = space_and_center
+    slot = space.slots[3]
+    inside = [s for s in space if s.name == slot.name]
+    direction, whole = Layers(space, f"*{slot.name[4:]}", 5).draw(1), Sphere(space, 5).draw(1)
+    assert all(bool(direction.tensor(s).any()) == (s in inside) for s in space)
+    assert np.linalg.norm(flat(space, direction)) == pytest.approx(1, abs=1e-6)
+    pair = [v.tensor(slot).double().numpy().ravel() for v in (direction, whole)]
+    assert cosine(*pair) == pytest.approx(1, abs=1e-6)
+    assert np.array_equal(flat(space, Layers(space, "*", 5).draw(1)), flat(space, whole))
+
+
+def test_along_is_the_vector_itself(space_and_center):
+    space, center = space_and_center
+    delta = Difference(center, rtn(space, center, QuantScheme(2)))
+    family = Along(space, delta, "x")
+    expected = flat(space, delta) / np.linalg.norm(flat(space, delta))
+    assert flat(space, family.draw(0)) == pytest.approx(expected, abs=1e-7)
+    with pytest.raises(UsageError, match="expected direction 0 along x"):
+        family.draw(1)
+    with pytest.raises(UsageError, match="expected a vector that is not zero"):
+        Along(space, Difference(center, center), "w").draw(0)
+
+
+def test_families_by_name(space_and_center):
+    space, center = space_and_center
+    found = [family_of(text, space, center, 3) for text in ("sphere", "filter", "layer:*.0.*")]
+    assert [type(family) for family in found] == [Sphere, Filter, Layers]
+    assert [family.name for family in found] == ["sphere/seed=3", "filter/seed=3", "layer:*.0.*/seed=3"]
+    names = {Profile(space, center, "a").name, Shrink(space, center, center, "a").name, Along(space, center, "a").name}
+    assert len(names) == 3
+    for wrong in ("spheres", "layer", "layer:"):
+        with pytest.raises(UsageError, match="expected sphere, filter or layer:PATTERN"):
+            family_of(wrong, space, center, 0)
+    with pytest.raises(UsageError, match="expected a pattern that matches a tensor"):
+        family_of("layer:nothing", space, center, 0)

@@ -214,6 +214,18 @@ def test_a_label_that_would_cover_another_points_marker_is_left_out() -> None:
     assert gptq.name not in crowded(replace(found, points=(gptq,)), "validation", frame)
 
 
+def test_a_long_name_takes_more_room_than_a_bit_width() -> None:
+    found = synthetic.landscape(bits=(4,), methods=("rtn",), external=("m",))
+    frame = view(found)
+    point, other = found.points[1], found.points[0]
+    right = point.distance + 0.2 * (frame.x[1] - frame.x[0])  # external labels stand right of and above their marker
+    above = point.nll["validation"] + 0.045 * (frame.y[1] - frame.y[0])
+    moved = replace(other, distance=right, nll={**other.nll, "validation": above})
+    for name, covered in (("m", False), ("mistral-7b-instruct.Q4_K_M", True)):
+        scene = replace(found, points=(replace(point, name=name), moved))
+        assert (name in crowded(scene, "validation", frame)) == covered
+
+
 def test_a_censored_radius_is_a_dotted_bound_and_the_band_ends_where_knowledge_does() -> None:
     found = synthetic.landscape(lambdas=[5, 10, 20, 30, 40, 50])
     assert found.basin.radius.value is None

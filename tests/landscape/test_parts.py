@@ -120,5 +120,5 @@ def test_a_zero_matrix_has_no_parts():
 
 def test_a_point_on_no_grid_has_no_parts():
     space, center, _ = setting("llama", QuantScheme(4))
-    with pytest.raises(PointError, match="on a grid"):
+    with pytest.raises(PointError, match="expected codes"):
         part_statistics(space, center, WeightPoint("other", None, dict(center.weights)))

@@ -1,5 +1,6 @@
 """No split leaks into what it must not touch, and points are made once."""
 
+import json
 import lzma
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
     for alone in METHODS:  # asked for alone, a method draws the same windows and has the same recipe
         by_itself = prepare(checkpoint, data, PRESET, (alone,), 0, tmp_path / "cache")
         own = next(point for point in wanted if point.method == alone)
+        assert ("rates" in json.loads(maker.recipe(own)).get("options", {})) == alone.startswith("qaft")
         assert PointMaker(by_itself, store, PRESET, 0).recipe(own) == maker.recipe(own)
 
 

@@ -65,6 +65,20 @@ def test_a_plan_counts_each_probe_once(tmp_path):
     assert len(list(plan.missing({}).probes())) == len(plan)
 
 
+def test_pairs_are_both_ways_from_w_on_one_draw(tmp_path):
+    setting = Setting(tmp_path)
+    positions = [step.position for step in ray_plan(setting.family, 2, [0.5, 2.0], setting.windows, pairs=True).steps]
+    assert [(p.index, p.lam) for p in positions] == [
+        (0, 0.5), (0, 2.0), (0, -0.5), (0, -2.0), (1, 0.5), (1, 2.0), (1, -0.5), (1, -2.0)
+    ]  # fmt: skip
+    atlas = Atlas(setting.center, {}, {setting.family.name: setting.family})
+    there, back = (atlas.vector(positions[i]) for i in (1, 3))
+    for slot in setting.space:
+        middle = (there.tensor(slot) + back.tensor(slot)) / 2
+        assert torch.allclose(middle, setting.center.tensor(slot), atol=1e-6)
+    assert len({str(p) for p in positions}) == 8
+
+
 def test_the_second_run_calls_the_model_never(tmp_path):
     setting = Setting(tmp_path)
     calls = count_forwards(setting.model)

@@ -19,7 +19,7 @@ from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_gptq import ALL, state
+from tests.quant.calibration import ALL, state
 from tests.quant.test_layers import recorded_inputs
 
 INPUTS = pytest.mark.parametrize("inputs", ["quantized", "fp"])
@@ -210,7 +210,7 @@ def test_provenance() -> None:
     assert json.loads(json.dumps(record)) == record
     assert (point.name, point.scheme) == ("awq-int3-exact", SCHEME)
     sha256 = hashlib.sha256(windows.numpy().tobytes()).hexdigest()
-    assert record["windows"] == {"count": 2, "length": 12, "sha256": sha256}
+    assert record["windows"] == {"sha256": sha256, "shape": [2, 12]}
     assert list(record["layers"]) == [s.name for s in space] == list(point.parts)
     assert record["options"] == {"alphas": [k / 20 for k in range(20)], "inputs": "quantized"}
     for slot in space:

@@ -20,7 +20,7 @@ from quant.point import WeightPoint
 from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_gptq import ALL, codes_of, prepared, same, state
+from tests.quant.calibration import ALL, codes_of, prepared, same, state
 
 SHORT = SignRoundOptions(steps=12, batch=3, check_every=4)
 
@@ -289,7 +289,7 @@ def test_provenance() -> None:
     assert json.loads(json.dumps(record)) == record
     assert point.name == "signround-int3-exact"
     sha256 = hashlib.sha256(windows.numpy().tobytes()).hexdigest()
-    assert record["windows"] == {"count": 2, "length": 12, "sha256": sha256}
+    assert record["windows"] == {"sha256": sha256, "shape": [2, 12]}
     assert record["options"] == {
         "steps": 12, "rate": None, "batch": 3, "check_every": 4, "inputs": "quantized", "seed": 0,
     }  # fmt: skip

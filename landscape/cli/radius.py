@@ -1,0 +1,79 @@
+"""``landscape radius``: R alone, as precise as asked for, by few evaluations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from landscape.cli.options import (
+    RUN,
+    DataOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    FamilyOption,
+    ModelOption,
+    PairsOption,
+    StoreOption,
+)
+
+
+def radius(
+    model: ModelOption = "opt-nano",
+    precision: Annotated[
+        float, typer.Option("--precision", "-p", help="Half width of R's 95 % interval over R, at which to stop.")
+    ] = 0.05,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after about so long all the same.  [default: never]", show_default=False)
+    ] = None,
+    data: DataOption = None,
+    split: Annotated[str, typer.Option(help="Split of the text: train, validation or test.")] = "validation",
+    seq_len: Annotated[
+        int | None, typer.Option(min=2, help="Tokens per window.  [default: 512, or all the model takes]")
+    ] = None,
+    family: FamilyOption = "sphere",
+    pairs: PairsOption = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of directions and windows.", rich_help_panel=RUN)] = 0,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    store: StoreOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=RUN)
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Measure the radius R of the basin around a model's weights, and nothing else.
+
+    Evaluates the loss at two distances from w alone, on as many random directions and windows of text as the interval
+    of R asks for. Everything is cached, for this command and for `landscape probe`.
+
+    **Examples**
+
+        landscape radius
+
+        landscape radius --model smollm2-135m --data path/to/wikitext-2 --precision 0.05 --max-minutes 10
+    """
+    from landscape.cli.failures import reported
+
+    with reported(debug):
+        from landscape.cli.console import ConsoleProgress, print_radius
+        from landscape.radius import RadiusRequest, measure_radius
+
+        request = RadiusRequest(
+            model=model,
+            data=data,
+            split=split,
+            seq_len=seq_len,
+            precision=precision,
+            minutes=max_minutes,
+            family=family,
+            pairs=pairs,
+            seed=seed,
+            dtype=dtype,
+            device=device,
+            store=store,
+        )
+        with ConsoleProgress() as progress:
+            measured = measure_radius(request, progress)
+        print_radius(measured, as_json=json)

@@ -1,0 +1,210 @@
+"""R alone: from a model's name to the radius of its basin, as precise as asked for, by few evaluations."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.analysis import Probes, radial_probes
+from landscape.directions import Family, family_of
+from landscape.engines import Engine
+from landscape.engines.inline import InlineEngine
+from landscape.layout import point_plan, ray_plan
+from landscape.paths import CENTER, Atlas
+from landscape.plan import ProbePlan, Window, identified
+from landscape.progress import Progress, Silent
+from landscape.run import Runner
+from landscape.search import Found, Limits, search
+from landscape.store import Store
+from landscape.subject import check_center, default_corpus
+from landscape.threads import frozen_threads, run_record
+from quant.architecture import vocabulary_size
+from quant.cache import cache_folder
+from quant.center import Center
+from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.corpus import load_corpus
+from quant.errors import UsageError
+from quant.space import norm
+
+Array = NDArray[np.float64]
+
+SEQ_LEN = 512
+"""Tokens per window, or as many as the model takes: R depends on it, for a longer context makes a lower loss at w."""
+_CHECKED = 4  # windows on which w must beat chance before anything is searched
+SAMPLED = 64
+"""Windows to be sampled where the corpus is ``self``; of a text all are at hand."""
+
+
+@dataclass(frozen=True)
+class RadiusRequest:
+    """What a user asks for."""
+
+    model: str = "opt-nano"
+    """Name, alias, folder or file: see ``quant.checkpoint``."""
+    data: str | None = None
+    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
+    split: str = "validation"
+    """Which split of it."""
+    seq_len: int | None = None
+    """Tokens per window; None for ``SEQ_LEN``, or fewer if the model takes fewer."""
+    precision: float = 0.05
+    """Half width of R's 95 % interval over R."""
+    minutes: float | None = None
+    """When to stop all the same; None for never."""
+    family: str = "sphere"
+    """What kind of directions: see ``landscape.directions.family_of``."""
+    pairs: bool = False
+    """Whether every direction is followed both ways."""
+    seed: int = 0
+    """Of directions and windows."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    store: Path | None = None
+    """Cache folder; None for the user's."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.precision < 1:
+            raise UsageError(f"expected a precision between 0 and 1, such as 0.05, got {self.precision:g}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise UsageError(f"expected more than 0 minutes, got {self.minutes:g}")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """R of a model, and what it took."""
+
+    model: str
+    data: str
+    split: str
+    seq_len: int
+    dimension: int
+    """D."""
+    norm: float
+    """‖w‖."""
+    found: Found
+    """R, the losses that it was read from, and the rounds that led there."""
+    evaluated: int
+    """Windows evaluated now, at w and anywhere."""
+    cached: int
+    """Windows whose loss the store already held."""
+    seconds: float
+    """Wall time."""
+    store: str
+    """Folder of the cache."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were run through the model or came from the store."""
+        return (self.evaluated + self.cached) * self.seq_len
+
+
+class StoredLosses:
+    """The landscape as a search sees it: what the store does not hold is evaluated."""
+
+    def __init__(
+        self, runner: Runner, engine: Engine, family: Family, windows: tuple[Window, ...], pairs: bool
+    ) -> None:
+        """Bind a family of directions to the windows of one split."""
+        self._runner, self._engine, self._family, self._pairs = runner, engine, family, pairs
+        self._windows = windows
+
+    def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
+        """See ``landscape.search.Losses``."""
+        some = self._windows[:windows]
+        self._run(point_plan([CENTER], some) + ray_plan(self._family, directions, lambdas, some, self._pairs))
+        probes = Probes(self._runner.known, {"": some})
+        return radial_probes(probes, "", self._family.name, directions, lambdas, math.inf, self._pairs).totals
+
+    def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
+        """See ``landscape.search.Losses``."""
+        some = self._windows[:windows]
+        self._run(point_plan([CENTER], some))
+        probes = Probes(self._runner.known, {"": some})
+        return probes.totals(CENTER, ""), probes.tokens("")
+
+    def _run(self, plan: ProbePlan) -> None:
+        self._runner.run(plan, self._engine)
+
+
+def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> Measured:
+    """Find R of a model as precisely as asked for.
+
+    Args:
+        request: What to measure.
+        progress: Hears what is going on.
+
+    Raises:
+        UsageError: if the request cannot be met as it is.
+        CheckpointError: if the model cannot be had, or is no better than chance on the data.
+        CorpusError: if the text cannot be had, or is too short.
+        StoreError: if the cache cannot be written; what was committed stays.
+    """
+    started = time.monotonic()
+    progress = progress or Silent()
+    progress.stage("loading the model")
+    root = request.store or cache_folder()
+    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=root)
+    store = Store(root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    with frozen_threads(store):
+        progress.stage("reading the text")
+        data = request.data or default_corpus(request.model)
+        windows = _windows(request, data, checkpoint, root)
+        return _measure(request, data, checkpoint, windows, store, progress, started)
+
+
+def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: Path) -> tuple[Window, ...]:
+    """All windows of the split, in the order of the seed."""
+    length = request.seq_len or min(SEQ_LEN, checkpoint.context)
+    sizes = {request.split: SAMPLED} if data == "self" else None
+    corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=request.seed, cache=cache)
+    every = corpus.windows(request.split)
+    return identified(corpus.windows(request.split, len(every), request.seed))
+
+
+def _measure(
+    request: RadiusRequest,
+    data: str,
+    checkpoint: Checkpoint,
+    windows: tuple[Window, ...],
+    store: Store,
+    progress: Progress,
+    started: float,
+) -> Measured:
+    model, space = checkpoint.model, checkpoint.space
+    center = Center.of(model, space)
+    length, chance = norm(space, center), math.log(vocabulary_size(model))
+    family = family_of(request.family, space, center, request.seed)
+    runner = Runner(store, run_record(request.device), progress.advance)
+    engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
+    losses = StoredLosses(runner, engine, family, windows, request.pairs)
+    totals, tokens = losses.center(min(_CHECKED, len(windows)))
+    check_center(float(totals.sum() / tokens.sum()), chance, data)
+    progress.stage("searching for R")
+
+    def out_of_time(evaluations: int) -> bool:
+        spent = time.monotonic() - started
+        pace = spent / max(runner.evaluated, 1)
+        return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
+
+    limits = Limits(request.precision, windows=len(windows), out_of_time=out_of_time)
+    found = search(losses, length, chance, limits)
+    store.compact()
+    return Measured(
+        model=request.model,
+        data=data,
+        split=request.split,
+        seq_len=len(windows[0].tokens),
+        dimension=space.dimension,
+        norm=length,
+        found=found,
+        evaluated=runner.evaluated,
+        cached=len(runner.asked) - runner.evaluated,
+        seconds=time.monotonic() - started,
+        store=str(store.folder),
+    )

@@ -1,0 +1,236 @@
+"""R by few evaluations: two distances, and as many directions and windows as its interval asks for.
+
+A pilot finds the two neighbouring distances of a fixed geometric grid between which ``u`` crosses ½. There every
+direction is evaluated on every window, and the interval of the crossed design (``landscape.basin.crossing``) says how
+wide R still is. While it is too wide, its components of variance say where that comes from, and the cheapest number of
+directions or windows that should do is added.
+
+The grid does not depend on the model, the seed or the precision asked for: whatever was evaluated for one search, any
+other finds in the store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from landscape.crossing import LOST, Crossing, crossing, first_zero
+from landscape.estimate import CONFIDENCE
+from landscape.radial import RadialProbes, direction_nll, excess, level_target
+from quant.errors import UsageError
+
+Array = NDArray[np.float64]
+
+STEPS_PER_OCTAVE = 8
+"""Of the grid of λ: neighbours are 9 % apart, so that between them a straight line in λ² is off by less than 0.2 %."""
+_START = -16  # grid index of λ/‖w‖ where the pilot begins: 0.25
+_STRIDE = 4  # grid steps by which it walks: a factor 1.4
+_REACH = 24  # grid index at which it gives up: 8 ‖w‖
+_FIRST = 4  # directions and windows of the first round: three degrees of freedom each
+_GROWTH = 2  # how much more of either a round may ask for: its components of variance are no better known than that
+_AIM = 0.9  # of the precision, so that a prediction that is a little too good does not cost another round
+
+
+class Losses(Protocol):
+    """Where the search gets its numbers."""
+
+    def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
+        """NLL sums (n_d, n_λ, n_w) of the first ``directions`` directions on the first ``windows`` windows."""
+        ...
+
+    def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
+        """NLL sums at w and scored tokens of the first ``windows`` windows, (n_w,) each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends."""
+
+    precision: float = 0.05
+    """Half width of R's interval over R."""
+    directions: int = 256
+    """Most directions."""
+    windows: int = 256
+    """Most windows: all that there are."""
+    out_of_time: Callable[[int], bool] = lambda evaluations: False
+    """Whether there is no time for so many more evaluations of a window."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One design and what came of it."""
+
+    directions: int
+    windows: int
+    crossing: Crossing
+    """R, as far as this round knows it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a search."""
+
+    probes: RadialProbes
+    """The losses that R was read from, at two distances; at all distances that the pilot tried, if R is censored."""
+    rounds: tuple[Round, ...]
+    precise: bool
+    """Whether the interval is as narrow as asked for."""
+
+    @property
+    def radius(self) -> Crossing:
+        """R."""
+        return self.rounds[-1].crossing
+
+
+def grid(index: int, norm: float) -> float:
+    """λ number ``index`` of the geometric grid, in units of ‖w‖ = ``norm``."""
+    return float(2.0 ** (index / STEPS_PER_OCTAVE)) * norm
+
+
+def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
+    """Find R as precisely as asked for, or as the limits allow.
+
+    Args:
+        losses: The landscape.
+        norm: ‖w‖, the unit of the grid.
+        chance: C = ln|V|.
+        limits: When to stop.
+
+    Raises:
+        UsageError: if fewer than two directions or windows are allowed: no interval could be told.
+    """
+    if min(limits.directions, limits.windows) < 2 or not limits.precision > 0:
+        raise UsageError(
+            f"expected a precision above 0 and at least 2 directions and windows, got {limits.precision:g}, "
+            f"{limits.directions} and {limits.windows}"
+        )
+    n_d, n_w = min(_FIRST, limits.directions), min(_FIRST, limits.windows)
+    upper = _pilot(lambda index: _mean_u(_table(losses, [grid(index, norm)], 1, n_w, chance))[0])
+    rounds: list[Round] = []
+    while True:
+        probes = _around(losses, norm, chance, upper, n_d, n_w)
+        rounds.append(Round(n_d, n_w, crossing(probes)))
+        if rounds[-1].crossing.value is None:
+            return Found(probes, tuple(rounds), precise=False)
+        upper = round(STEPS_PER_OCTAVE * math.log2(rounds[-1].crossing.bracket[1] / norm))
+        if _relative(rounds[-1].crossing) <= limits.precision:
+            return Found(probes, tuple(rounds), precise=True)
+        step = _next_design(probes, limits)
+        if step is None or limits.out_of_time(2 * (step[0] * step[1] - n_d * n_w)):
+            return Found(probes, tuple(rounds), precise=False)
+        n_d, n_w = step
+
+
+def _pilot(u: Callable[[int], float]) -> int | None:
+    """Grid index of the first distance at which u ≥ ½ that the walk meets; None if it never does.
+
+    From w outwards, in strides, until the level is passed: a profile that comes back farther out is not mistaken for
+    one that has not got there yet. Where it starts above the level it walks inwards.
+    """
+    index = _START
+    if u(index) >= LOST:
+        while u(index - _STRIDE) >= LOST:
+            index -= _STRIDE
+            if index < -40 * STEPS_PER_OCTAVE:  # 2⁻⁴⁰ ‖w‖: float32 weights do not move
+                raise UsageError("expected a loss at w below that of any step away from it; is w the trained model?")
+        return index
+    while u(index) < LOST:
+        index += _STRIDE
+        if index > _REACH:
+            return None
+    return index
+
+
+def _around(
+    losses: Losses, norm: float, chance: float, upper: int | None, directions: int, windows: int
+) -> RadialProbes:
+    """The two neighbouring distances between which the mean profile crosses, near ``upper``; a censored table if none.
+
+    The mean of many directions may cross in another step of the grid than the first one of them, or the last design.
+    """
+    while upper is not None and upper <= _REACH:
+        probes = _table(losses, [grid(upper - 1, norm), grid(upper, norm)], directions, windows, chance)
+        before, behind = _mean_u(probes)
+        if before < LOST <= behind:
+            return probes
+        upper += 1 if behind < LOST else -1
+    every = [grid(index, norm) for index in range(_START, _REACH + 1, _STRIDE)]
+    return _table(losses, every, directions, windows, chance)
+
+
+def _mean_u(probes: RadialProbes) -> Array:
+    """The normalised rise of the mean loss at every distance."""
+    span = probes.chance - probes.center_nll
+    return np.asarray((direction_nll(probes).mean(0) - probes.center_nll) / span)
+
+
+def _table(losses: Losses, lambdas: list[float], directions: int, windows: int, chance: float) -> RadialProbes:
+    center, tokens = losses.center(windows)
+    return RadialProbes(np.array(lambdas), losses.totals(directions, lambdas, windows), tokens, center, chance)
+
+
+def _relative(found: Crossing) -> float:
+    return math.inf if found.value is None else (found.high - found.value) / found.value
+
+
+def _next_design(probes: RadialProbes, limits: Limits) -> tuple[int, int] | None:
+    """The design to go on to: towards the cheapest that should be precise enough, but not faster than it is known.
+
+    None if there is nothing left to add.
+    """
+    lambdas, cells = np.concatenate([[0.0], probes.lambdas]), excess(probes, level_target(probes, LOST))
+    crossed = first_zero(lambdas, cells.mean((0, 2)))
+    n_d, _, n_w = cells.shape
+    directions, windows = np.arange(n_d, limits.directions + 1), np.arange(n_w, limits.windows + 1)
+    if crossed is None or len(directions) * len(windows) == 1:
+        return None
+    i, radius, slope = crossed
+    width = _Components.of(cells[:, i]).half_width(directions[:, None], windows) / slope / radius
+    width[0, 0] = math.inf  # this one is not precise enough, whatever is foretold of it
+    enough, cost = width <= _AIM * limits.precision, np.multiply.outer(directions, windows)
+    best = np.where(enough, cost, math.inf).argmin() if enough.any() else width.argmin()
+    to_d, to_w = np.unravel_index(best, cost.shape)
+    return min(int(directions[to_d]), _GROWTH * n_d), min(int(windows[to_w]), _GROWTH * n_w)
+
+
+@dataclass(frozen=True)
+class _Components:
+    """Components of variance of a table of directions × windows, from one design, to foretell another."""
+
+    directions: float
+    """σ²_d, 0 where the estimate is negative."""
+    windows: float
+    """σ²_w, 0 where the estimate is negative."""
+    interaction: float
+    """σ²_ε."""
+
+    @classmethod
+    def of(cls, cells: Array) -> _Components:
+        """Those of a table (n_d, n_w): two-way random effects, one observation a cell."""
+        n_d, n_w = cells.shape
+        rows, columns = cells.mean(1, keepdims=True), cells.mean(0, keepdims=True)
+        rest = float(((cells - rows - columns + cells.mean()) ** 2).sum()) / ((n_d - 1) * (n_w - 1))
+        return cls(
+            max(0.0, float(rows.var(ddof=1)) - rest / n_w), max(0.0, float(columns.var(ddof=1)) - rest / n_d), rest
+        )
+
+    def half_width(self, n_d: NDArray[np.int64], n_w: NDArray[np.int64]) -> Array:
+        """Half width of the grand mean's interval to be expected in designs, broadcast against each other."""
+        of_d, of_w, rest = self.directions / n_d, self.windows / n_w, self.interaction / (n_d * n_w)
+        variance = of_d + of_w + rest
+        # Satterthwaite's degrees of freedom, from the mean squares that ``crossed_error`` would meet on average.
+        of_rest = 1 - (self.directions > 0) - (self.windows > 0)
+        squares = (
+            (self.directions > 0) * (of_d + rest) ** 2 / (n_d - 1)
+            + (self.windows > 0) * (of_w + rest) ** 2 / (n_w - 1)
+            + (of_rest * rest) ** 2 / ((n_d - 1) * (n_w - 1))
+        )
+        df = variance**2 / np.maximum(squares, np.finfo(np.float64).tiny)
+        return np.asarray(np.sqrt(variance) * stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(df, 1)))

@@ -1,0 +1,29 @@
+"""The versions that a point was made with, for its record: they determine the last bits of its numbers."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+_DISTRIBUTIONS = ("torch", "transformers", "numpy", "quant-landscape")
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of this package, of the libraries it computes with, and of Python.
+
+    None stands for a distribution that is not installed, as this package where it runs from its source tree.
+    """
+    return dict(_found())
+
+
+@cache  # a look-up reads files, 10 ms in all, and AWQ makes an RTN point for each of its thousands of candidates
+def _found() -> dict[str, str | None]:
+    return {name: _version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,156 @@
+"""``landscape radius`` on the built-in model."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from landscape.cli import main
+from landscape.directions import Sphere
+from landscape.radius import RadiusRequest, measure_radius
+from quant.checkpoint import load_checkpoint
+from quant.corpus import load_corpus
+from quant.errors import CheckpointError, UsageError
+
+SMALL = {"seq_len": 32, "precision": 0.15}
+
+
+def by_hand(lambdas: np.ndarray, directions: int, windows: int, pairs: bool) -> np.ndarray:
+    """Mean NLL at w and along each direction, with transformers' own loss."""
+    checkpoint = load_checkpoint("opt-nano")
+    tokens = load_corpus("tales", checkpoint, 32).windows("validation", windows, 0)
+    pristine = {slot: parameter.detach().clone() for slot, parameter in checkpoint.space.parameters(checkpoint.model)}
+
+    def mean() -> float:
+        with torch.no_grad():
+            return float(np.mean([checkpoint.model(input_ids=t[None], labels=t[None]).loss.item() for t in tokens]))
+
+    found = [[mean()] * len(lambdas)]
+    for index in range(directions):
+        direction = Sphere(checkpoint.space, 0).draw(index)
+        row = []
+        for lam in lambdas:
+            losses = []
+            for sign in (1, -1) if pairs else (1,):
+                for slot, parameter in checkpoint.space.parameters(checkpoint.model):
+                    parameter.data.copy_(pristine[slot] + sign * float(lam) * direction.tensor(slot))
+                losses.append(mean())
+            row.append(np.mean(losses))
+        found.append(row)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_losses_are_those_of_the_model_and_r_lies_halfway(tmp_path: Path, pairs: bool) -> None:
+    measured = measure_radius(RadiusRequest(**SMALL, pairs=pairs, store=tmp_path))
+    probes, found = measured.found.probes, measured.found
+    n_d, _, n_w = probes.totals.shape
+    center, *rays = by_hand(probes.lambdas, n_d, n_w, pairs)
+    assert probes.center_nll == pytest.approx(center[0], abs=1e-5)
+    assert probes.totals.sum(2) / probes.tokens.sum() == pytest.approx(np.array(rays), abs=1e-5)
+    low, high = (np.mean(rays, axis=0) - center) / (math.log(1024) - center)
+    assert low < 0.5 <= high
+    straight = probes.lambdas[0] + (0.5 - low) / (high - low) * np.diff(probes.lambdas)[0]
+    assert found.radius.value == pytest.approx(straight, rel=0.01)
+    assert found.precise
+    assert measured.evaluated > 0
+
+
+def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
+    first = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
+    again = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
+    assert (again.evaluated, again.cached) == (0, first.evaluated)
+    assert again.found.radius == first.found.radius
+    finer = measure_radius(RadiusRequest(seq_len=32, precision=0.08, store=tmp_path))
+    assert finer.cached == first.evaluated
+    assert finer.evaluated > 0
+    assert len(finer.found.rounds) > len(first.found.rounds)
+
+
+def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> None:
+    found = [measure_radius(RadiusRequest(seq_len=64, precision=0.06, seed=s, store=tmp_path)).found for s in (0, 1)]
+    assert found[0].probes.center_nll != found[1].probes.center_nll
+    a, b = (each.radius for each in found)
+    assert a.value != b.value
+    # Two intervals of 95 % each: their difference is within the root of the sum of their squares, 95 times in 100.
+    assert abs(a.value - b.value) < 2 * math.hypot(a.high - a.value, b.high - b.value)
+
+
+def test_time_ends_a_search(tmp_path: Path) -> None:
+    measured = measure_radius(RadiusRequest(seq_len=32, precision=0.001, minutes=1e-6, store=tmp_path))
+    assert not measured.found.precise
+    assert len(measured.found.rounds) == 1
+
+
+def test_no_basin_is_an_error(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint("opt-nano")
+    with torch.no_grad():
+        checkpoint.model.model.decoder.final_layer_norm.weight.mul_(-40)  # confident, and wrong
+    checkpoint.model.save_pretrained(tmp_path / "ruined")
+    checkpoint.tokenizer.save_pretrained(tmp_path / "ruined")
+    with pytest.raises(CheckpointError, match="expected a model that beats chance"):
+        measure_radius(RadiusRequest(str(tmp_path / "ruined"), data="tales", **SMALL, store=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"precision": 0.0}, "a precision between 0 and 1"), ({"minutes": 0.0}, "more than 0 minutes")],
+)
+def test_requests_are_checked(options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        RadiusRequest(**options)
+
+
+def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["landscape", "radius", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capsys.readouterr()
+    return int(end.value.code or 0), out.out, out.err
+
+
+def test_text_and_json_say_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--seq-len", 32, "--precision", 0.15, "--store", tmp_path]
+    code, text, _ = run(capsys, monkeypatch, *words)
+    assert code == 0
+    code, out, _ = run(capsys, monkeypatch, *words, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert set(found) == {
+        "schema_version", "model", "data", "split", "seq_len", "space", "center", "chance", "radius", "precise",
+        "rounds", "evaluated", "cached", "tokens", "seconds", "store",
+    }  # fmt: skip
+    assert f"R = {found['radius']['value']:.3g} [{found['radius']['low']:.3g}, {found['radius']['high']:.3g}]" in text
+    assert found["tokens"] == (found["evaluated"] + found["cached"]) * 32
+    last = found["rounds"][-1]
+    assert f"{last['directions']} directions × {last['windows']} windows" in text
+    assert "next   landscape probe --model opt-nano --data tales" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--family", "cube"], "expected sphere, filter or layer:PATTERN as family of directions, got 'cube'"),
+        (["--precision", "2"], "expected a precision between 0 and 1, such as 0.05, got 2"),
+        (["--split", "dev"], "expected a split of"),
+    ],
+)
+def test_bad_requests_are_one_line(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, out, err = run(capsys, monkeypatch, *words, "--store", tmp_path)
+    assert (code != 0, out) == (True, "")
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert message in line

@@ -1,0 +1,184 @@
+"""The search for R on landscapes whose R is known, with direction and window effects of known size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from landscape.search import STEPS_PER_OCTAVE, Found, Limits, grid, search
+from quant.errors import UsageError
+
+CHANCE, BASE, NORM, TOKENS = 10.8, 3.2, 2000.0, 511
+Array = np.ndarray
+
+
+def gaussian(x: Array) -> Array:
+    """1 − 2^(−x²): ½ at 1."""
+    return np.asarray(1 - np.exp2(-(x**2)))
+
+
+@dataclass
+class Synthetic:
+    """``L_dw(λ) = L_w + (C − L_w)·g(λ/R_dw)`` and noise of each cell's own."""
+
+    radius: float = 430.0
+    direction_cv: float = 0.03
+    """Relative spread of R over directions."""
+    window_cv: float = 0.0
+    """Relative spread of R over windows."""
+    window_sd: float = 0.3
+    """Spread of the losses at w, nats."""
+    noise: float = 0.02
+    shape: Callable[[Array], Array] = gaussian
+    seed: int = 0
+    calls: set[tuple[int, float, int]] = field(default_factory=set)
+    """How many directions at which λ on how many windows were asked for."""
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        of_direction, of_window = rng.standard_normal((256, 1)), rng.standard_normal(256)
+        self.radii = self.radius * (1 + self.direction_cv * of_direction) * (1 + self.window_cv * of_window)
+        self.base = BASE + self.window_sd * rng.standard_normal(256)
+        self.cells = self.noise * rng.standard_normal((256, 256))
+
+    def center(self, windows: int) -> tuple[Array, Array]:
+        return self.base[:windows] * TOKENS, np.full(windows, TOKENS)
+
+    def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
+        base, cells = self.base[:windows], self.cells[:directions, None, :windows]
+        x = np.array(lambdas)[:, None] / self.radii[:directions, None, :windows]
+        self.calls |= {(directions, lam, windows) for lam in lambdas}
+        return np.asarray((base + self.shape(x) * (CHANCE - base) + cells) * TOKENS)
+
+    @property
+    def asked(self) -> set[tuple[int, float, int]]:
+        """Every (direction, λ, window) that was asked for."""
+        return {(d, lam, w) for n_d, lam, n_w in self.calls for d in range(n_d) for w in range(n_w)}
+
+
+def run(losses: Synthetic, **limits: object) -> Found:
+    return search(losses, NORM, CHANCE, Limits(**limits))  # type: ignore[arg-type]
+
+
+def relative(found: Found) -> float:
+    assert found.radius.value is not None
+    return (found.radius.high - found.radius.value) / found.radius.value
+
+
+@pytest.mark.parametrize("radius", [3.0, 60.0, 430.0, 1500.0, 9000.0])
+@pytest.mark.parametrize("precision", [0.05, 0.01])
+def test_r_is_found_as_precisely_as_asked_for_wherever_it_lies(radius: float, precision: float) -> None:
+    found = run(Synthetic(radius), precision=precision)
+    assert found.precise
+    assert relative(found) <= precision
+    assert found.radius.value == pytest.approx(radius, rel=3 * precision)
+    low, high = found.radius.bracket
+    assert high / low == pytest.approx(2 ** (1 / STEPS_PER_OCTAVE))
+    assert (found.probes.lambdas == [low, high]).all()  # two distances, and nothing else, make the number
+
+
+def test_without_noise_r_is_exact_to_the_curvature_between_two_distances() -> None:
+    for radius in np.geomspace(400, 440, 7):
+        found = run(Synthetic(float(radius), direction_cv=0, window_sd=0.1, noise=0))
+        assert found.radius.value == pytest.approx(radius, rel=2e-3)
+        assert len(found.rounds) == 1
+
+
+def test_the_grid_is_the_same_for_every_search() -> None:
+    lambdas = {lam for seed in range(3) for _, lam, _ in run_asked(Synthetic(seed=seed))}
+    steps = [STEPS_PER_OCTAVE * math.log2(lam / NORM) for lam in lambdas]
+    assert steps == pytest.approx([round(step) for step in steps])
+    finer, rough = run_asked(Synthetic(), precision=0.01), run_asked(Synthetic(), precision=0.05)
+    assert rough <= finer  # what was evaluated for one serves the other
+
+
+def run_asked(losses: Synthetic, **limits: object) -> set[tuple[int, float, int]]:
+    run(losses, **limits)
+    return losses.asked
+
+
+def test_what_makes_r_uncertain_is_what_is_added() -> None:
+    by_direction = run(Synthetic(direction_cv=0.1, window_sd=0.1), precision=0.03).rounds[-1]
+    by_window = run(Synthetic(direction_cv=0.01, window_cv=0.1), precision=0.03).rounds[-1]
+    assert by_direction.directions > 4 * by_direction.windows
+    assert by_window.windows > 2 * by_window.directions
+
+
+def test_few_evaluations() -> None:
+    """Against every direction and window on twenty distances: at most a fifth, at the width that the search reached."""
+    losses = Synthetic(direction_cv=0.1, window_sd=0.5)
+    found = run(losses, precision=0.02)
+    n_d, n_w = found.rounds[-1].directions, found.rounds[-1].windows
+    assert len(losses.asked) <= 20 * n_d * n_w / 5
+
+
+def test_the_interval_covers_although_the_search_stops_on_it() -> None:
+    """Stopping when the interval is narrow enough favours narrow ones; the loss must stay within a few per cent."""
+    repetitions, hits, reached = 200, 0, 0
+    for seed in range(repetitions):
+        found = run(
+            Synthetic(direction_cv=0.06, window_sd=0.3, noise=0.05, seed=seed),
+            precision=0.03,
+            directions=64,
+            windows=64,
+        )
+        reached += found.precise
+        hits += found.radius.low <= 430.0 <= found.radius.high
+    assert reached == repetitions
+    # The binomial range of 92 % at this many repetitions: three per cent are allowed to be lost to the stopping.
+    assert hits >= stats.binom.ppf(0.001, repetitions, 0.92)
+
+
+def test_a_profile_that_never_gets_there_is_censored() -> None:
+    found = run(Synthetic(shape=lambda x: 0.4 * gaussian(x)))
+    assert not found.precise
+    assert found.radius.value is None
+    assert found.radius.low > 2 * NORM
+    assert len(found.probes.lambdas) > 4
+
+
+def test_a_profile_that_comes_back_is_crossed_where_it_first_rises() -> None:
+    def hill(x: Array) -> Array:
+        return gaussian(x) - 0.8 * gaussian(np.maximum(0, x - 2.5))
+
+    assert run(Synthetic(shape=hill)).radius.value == pytest.approx(430.0, rel=0.06)
+
+
+def test_an_overflow_counts_as_risen() -> None:
+    def overflow(x: Array) -> Array:
+        return np.where(x < 1.4, gaussian(x), np.nan)
+
+    assert run(Synthetic(shape=overflow)).radius.value == pytest.approx(430.0, rel=0.06)
+
+
+def test_limits_end_a_search_and_say_so() -> None:
+    wild = Synthetic(direction_cv=0.2, window_sd=0.5)
+    few = run(wild, precision=0.005, directions=8, windows=4)
+    assert not few.precise
+    assert (few.rounds[-1].directions, few.rounds[-1].windows) == (8, 4)
+    budget = [200]
+
+    def out_of_time(evaluations: int) -> bool:
+        budget[0] -= evaluations
+        return budget[0] < 0
+
+    hurried = run(wild, precision=0.005, out_of_time=out_of_time)
+    assert not hurried.precise
+    last = hurried.rounds[-1]
+    assert 2 * last.directions * last.windows <= 200 + 2 * 16
+
+
+@pytest.mark.parametrize("limits", [{"directions": 1}, {"windows": 1}, {"precision": 0.0}])
+def test_a_search_that_could_not_end_is_refused(limits: dict) -> None:
+    with pytest.raises(UsageError, match="expected a precision above 0 and at least 2 directions and windows"):
+        run(Synthetic(), **limits)
+
+
+def test_the_grid_in_units_of_the_norm() -> None:
+    assert grid(0, 5.0) == 5.0
+    assert grid(-STEPS_PER_OCTAVE, 5.0) == 2.5
