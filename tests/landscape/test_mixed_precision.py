@@ -22,7 +22,7 @@ from quant.errors import PointError, UsageError
 from quant.grid import GridTensor, QuantScheme
 from quant.point import WeightPoint
 from quant.rtn import rtn
-from quant.space import WeightSpace
+from quant.space import Slot, WeightSpace
 from tests import tiny
 from tests.landscape.additive import Additive
 
@@ -182,3 +182,9 @@ def test_a_mixed_point_takes_each_tensor_from_its_own_point_when_it_is_asked_for
     assert (mixed.name, mixed.scheme) == ("mixed", None)
     assert mixed.provenance["tensors"][slots[1].name] == "rtn-int4-exact"
     assert len({mixed.fingerprint(landscape.space), *(p.fingerprint(landscape.space) for p in points.values())}) == 4
+
+
+def test_the_last_byte_of_a_matrix_may_be_part_full():
+    slot = Slot("x.weight", (3, 5), False, 0, 0)
+    space, center = WeightSpace((slot,)), Center({"x.weight": torch.linspace(-1, 1, 15).reshape(3, 5)})
+    assert stored_bytes(rtn(space, center, QuantScheme(3)), slot) == 6 + 4  # 45 bits and a scale
