@@ -1,4 +1,4 @@
-"""Positions: coordinates on rays and segments, and the atlas that turns them into weights.
+"""Positions: coordinates on rays and segments, parts of points, and the atlas that turns them into weights.
 
 A position is a recipe: small, hashable, and written into the store as the identity of a probe. The atlas knows the
 centre, the points and the direction families, and reads the weights at a position one tensor at a time; besides the
@@ -7,15 +7,17 @@ centre it holds at most one direction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from landscape.directions import Direction, Family
+from landscape.parts import PARTS, Part, decompose
+from landscape.selection import ALL, selected, selects
 from quant.center import Center
-from quant.space import Slot, Vector
+from quant.space import Slot, Vector, WeightSpace
 
 CENTER = "w"
 """Label of the pretrained weights."""
@@ -61,7 +63,25 @@ class OnSegment:
         return f"segment/{self.a}/{self.b}/alpha={self.alpha.hex()}"
 
 
-Position = At | OnRay | OnSegment
+@dataclass(frozen=True)
+class OnParts:
+    """Some tensors at ``w`` plus parts of a point's Δw, all others as they are elsewhere."""
+
+    point: str
+    """Label of the point."""
+    parts: tuple[Part, ...]
+    """Which parts of its Δw, in the order of ``landscape.parts.PARTS``; all of them for the point, none for ``w``."""
+    slots: str
+    """In which tensors: see ``landscape.selection``."""
+    rest: str
+    """Label of where the other tensors are: ``w``, or the point again."""
+
+    def __str__(self) -> str:
+        parts = "+".join(self.parts) or "none"
+        return f"parts/{self.point}/{parts}/slots={self.slots}/rest={self.rest}"
+
+
+Position = At | OnRay | OnSegment | OnParts
 
 
 def on_segment(a: str, b: str, alpha: float) -> Position:
@@ -69,6 +89,38 @@ def on_segment(a: str, b: str, alpha: float) -> Position:
     if alpha in (0.0, 1.0):
         return At(b if alpha else a)
     return OnSegment(a, b, alpha)
+
+
+def with_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
+    """``w`` and these parts of a point's Δw, in these tensors alone."""
+    return _on_parts(point, frozenset(parts), slots, CENTER)
+
+
+def without_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
+    """A point with these parts of its Δw undone, in these tensors."""
+    return _on_parts(point, frozenset(PARTS) - frozenset(parts), slots, point)
+
+
+def _on_parts(point: str, kept: frozenset[Part], slots: str, rest: str) -> Position:
+    """The position, which is the point or w itself where all or nothing of Δw is kept: no probe is made twice."""
+    if slots == ALL and len(kept) in (0, len(PARTS)):
+        return At(point if kept else CENTER)
+    return OnParts(point, tuple(part for part in PARTS if part in kept), slots, rest)
+
+
+def common_blocks(space: WeightSpace, position: Position) -> tuple[str, int]:
+    """How far a position is that of a label: it has the label's weights, to the bit, in so many of the first blocks.
+
+    Raises:
+        UsageError: if a selection selects nothing.
+    """
+    match position:
+        case OnParts(slots=slots, rest=rest):
+            return rest, min(slot.block for slot in selected(slots, space))
+        case At(label):
+            return label, 0
+        case _:
+            return CENTER, 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +151,25 @@ class Segment:
         return (1 - self.alpha) * a + self.alpha * self.b.tensor(slot).to(a.device, torch.float32)
 
 
+@dataclass(frozen=True)
+class Patchwork:
+    """The vector ``w + parts of Δw`` in some tensors, another vector in the others: both to the bit."""
+
+    center: Vector
+    point: Vector
+    parts: tuple[Part, ...]
+    slots: str
+    rest: Vector
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``."""
+        if not selects(self.slots, slot):
+            return self.rest.tensor(slot)
+        if len(self.parts) in (0, len(PARTS)):  # needs no grid: any point can be taken tensor by tensor
+            return (self.point if self.parts else self.center).tensor(slot)
+        return decompose(slot, self.center, self.point).with_parts(self.parts)
+
+
 class Atlas:
     """Knows the weights at every position of a landscape."""
 
@@ -122,6 +193,8 @@ class Atlas:
                 return self._points[label]
             case OnSegment(a, b, alpha):
                 return Segment(self._points[a], self._points[b], alpha)
+            case OnParts(point, parts, slots, rest):
+                return Patchwork(self.center, self._points[point], parts, slots, self._points[rest])
             case OnRay(family, index, lam):
                 return Ray(self.center, self._direction(family, index), lam)
 

@@ -16,7 +16,7 @@ class Probe:
     """Identity of one evaluation, inside one model and dtype."""
 
     position: str
-    """Recipe of the position: ``w``, ``point/…``, ``ray/…``, ``segment/…``."""
+    """Recipe of the position: ``w``, ``point/…``, ``ray/…``, ``segment/…``, ``parts/…``."""
     window: str
     """Hash of the window's token ids."""
 
@@ -57,7 +57,11 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class ProbePlan:
-    """Steps in the order they are to be made: all λ of a direction in a row, so that it is drawn once."""
+    """Steps in the order they are to be made.
+
+    All λ of a direction in a row, so that it is drawn once; and positions that leave the first blocks as they are by
+    how many they leave, so that what these put out is computed once.
+    """
 
     steps: tuple[Step, ...]
 

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
+from torch import Tensor
+
 from quant.errors import PointError
-from quant.grid import QuantScheme
+from quant.grid import Grid, QuantScheme
 from quant.point import WeightPoint
 from quant.scale import find_grid
 from quant.space import Vector, WeightSpace
@@ -51,6 +53,19 @@ class GridStatistics:
         return self.clipped / self.weights
 
 
+def clipped_weights(grid: Grid, weight: Tensor) -> Tensor:
+    """Which weights lie more than half a step beyond the ends of a grid.
+
+    Args:
+        grid: The grid of the matrix.
+        weight: The matrix in float32, on the grid's device.
+
+    Returns:
+        bool, in the shape of ``weight``.
+    """
+    return (grid.nearest(weight) - weight).abs() / grid.steps(weight) > _HALF_A_STEP
+
+
 def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> dict[str, GridStatistics]:
     """Statistics of every matrix of a point.
 
@@ -74,13 +89,12 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
         part = point.grid_tensor(slot).to(weight.device)
         rounded = part.dequantize()
         best = find_grid(slot, weight, best_scheme).nearest(weight)
-        missed = (part.grid.nearest(weight) - weight).abs() / part.grid.steps(weight)
         found[slot.name] = GridStatistics(
             slot.size,
             float((rounded - weight).double().square().sum()),
             float((best - weight).double().square().sum()),
             int((rounded == 0).sum()),
-            int((missed > _HALF_A_STEP).sum()),
+            int(clipped_weights(part.grid, weight).sum()),
         )
     return found
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from landscape.paths import Atlas
+from landscape.engines.prefix import Prefixes
+from landscape.paths import Atlas, common_blocks
 from landscape.plan import Probe, ProbePlan, ProbeResult
 from quant.center import preserved
 from quant.nll import window_nll
@@ -16,7 +17,10 @@ from quant.space import WeightSpace
 
 @dataclass(frozen=True, eq=False)
 class InlineEngine:
-    """Writes the weights of each position into the model, and puts the pristine ones back at the end."""
+    """Writes the weights of each position into the model, and puts the pristine ones back at the end.
+
+    Of positions that leave the first blocks as they are, these blocks run once: see ``landscape.engines.prefix``.
+    """
 
     model: nn.Module
     space: WeightSpace
@@ -24,10 +28,13 @@ class InlineEngine:
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
         """Evaluate the probes in the plan's order; the model is restored bit for bit, however this ends."""
+        prefixes = Prefixes(self.model)
         with preserved(self.model, self.space, self.atlas.center):
             for step in plan.steps:
+                label, blocks = common_blocks(self.space, step.position)
                 self.space.write(self.model, self.atlas.vector(step.position))
                 recipe = str(step.position)
                 for window in step.windows:
-                    nll = window_nll(self.model, window.tokens)
+                    with prefixes.reused(label, blocks, window.identity):
+                        nll = window_nll(self.model, window.tokens)
                     yield ProbeResult(Probe(recipe, window.identity), nll.total, nll.tokens)

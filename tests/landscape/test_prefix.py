@@ -1,0 +1,152 @@
+"""Running the first blocks once changes no bit of any result."""
+
+import random
+
+import pytest
+import torch
+
+from landscape.anatomy import anatomy_plan, groups, in_block_order
+from landscape.engines.inline import InlineEngine
+from landscape.paths import CENTER, At, Atlas, common_blocks, on_segment, with_parts, without_parts
+from landscape.plan import ProbePlan, Step, identified
+from quant.architecture import decoder_blocks
+from quant.center import Center, preserved
+from quant.checkpoint import load_checkpoint
+from quant.errors import UsageError
+from quant.grid import QuantScheme
+from quant.nll import window_nll
+from quant.rtn import rtn
+from quant.space import WeightSpace
+from tests import tiny
+
+
+class Setting:
+    def __init__(self, model, bits=3):
+        self.model = model
+        self.space = WeightSpace.of(model)
+        self.center = Center.of(model, self.space)
+        points = {f"p{b}": rtn(self.space, self.center, QuantScheme(b)) for b in (2, 3)}
+        self.atlas = Atlas(self.center, points, {})
+        self.windows = identified(tiny.windows(2))
+        self.engine = InlineEngine(model, self.space, self.atlas)
+
+    def plainly(self, plan):
+        """Every weight written, every block run."""
+        found = []
+        with preserved(self.model, self.space, self.center):
+            for step in plan.steps:
+                self.space.write(self.model, self.atlas.vector(step.position))
+                found += [window_nll(self.model, window.tokens).total for window in step.windows]
+        return found
+
+    def positions(self):
+        yield from (At(CENTER), At("p2"), on_segment(CENTER, "p3", 0.5))
+        yield from (with_parts("p2", slots=slots) for slots in groups(self.space, "type"))
+        for label in ("p2", "p3"):
+            for slots in (self.space.slots[0].name, self.space.slots[-1].name, "block=1"):
+                yield with_parts(label, slots=slots)
+                yield without_parts(label, ["clip"], slots)
+                yield with_parts(label, ["round"], slots)
+
+
+def block_runs(model):
+    """How often a matrix of each block was multiplied with, which it is not where the block only hands on."""
+    blocks, runs = decoder_blocks(model)[1], []
+    for index, block in enumerate(blocks):
+        first = next(m for m in block.modules() if isinstance(m, torch.nn.Linear))
+        first.register_forward_hook(lambda *_, index=index: runs.append(index))
+    return runs
+
+
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("dtype", "order"), [(torch.float32, "by block"), (torch.float32, "shuffled"), (torch.bfloat16, "by block")]
+)
+def test_every_result_is_that_of_a_whole_forward_pass_to_the_bit(architecture, dtype, order):
+    setting = Setting(tiny.ARCHITECTURES[architecture]().to(dtype))
+    plan = in_block_order(setting.space, setting.positions(), setting.windows)
+    if order == "shuffled":
+        plan = ProbePlan(tuple(random.Random(0).sample(plan.steps, len(plan.steps))))
+    found = [result.total for result in setting.engine.evaluate(plan)]
+    assert found == setting.plainly(plan)
+    assert len(set(found)) > len(plan.steps)  # the positions do differ
+
+
+def test_windows_that_are_known_already_may_be_missing_anywhere():
+    setting = Setting(tiny.opt())
+    draw = random.Random(1)
+    steps = in_block_order(setting.space, setting.positions(), setting.windows).steps
+    plan = ProbePlan(tuple(Step(s.position, tuple(draw.sample(s.windows, draw.randint(1, 2)))) for s in steps))
+    assert [result.total for result in setting.engine.evaluate(plan)] == setting.plainly(plan)
+
+
+def test_the_first_blocks_run_once_for_all_positions_that_leave_them():
+    checkpoint = load_checkpoint("opt-nano")
+    setting = Setting(checkpoint.model)
+    n = len(decoder_blocks(setting.model)[1])
+    tensors = [with_parts("p2", slots=slots) for slots in groups(setting.space, "tensor")]
+    runs = block_runs(setting.model)
+    list(setting.engine.evaluate(in_block_order(setting.space, tensors, setting.windows)))
+    m = len(tensors) // n  # matrices of a block
+    # position by position n − b blocks for a matrix of block b, and block b − 1 once more to know what it puts out
+    expected = sum(m * (n - b) + (b > 0) for b in range(n))
+    assert len(runs) == expected * len(setting.windows)
+    assert expected / (m * n * n) == pytest.approx((n + 1) / (2 * n), abs=1 / (m * n))
+
+
+def test_blocks_with_other_weights_are_not_taken_for_those_of_w():
+    setting = Setting(tiny.opt())
+    slots = "block=1"
+    positions = [with_parts("p2", ["clip"], slots), without_parts("p2", ["clip"], slots)]
+    assert [common_blocks(setting.space, position) for position in positions] == [(CENTER, 1), ("p2", 1)]
+    plan = ProbePlan.of([*positions, *positions], setting.windows)
+    assert [result.total for result in setting.engine.evaluate(plan)] == setting.plainly(plan)
+
+
+@pytest.mark.parametrize("ending", [None, ValueError, KeyboardInterrupt])
+def test_the_blocks_compute_again_however_it_ends(ending):
+    setting = Setting(tiny.llama())
+    plan = anatomy_plan(setting.space, "p2", setting.windows)
+    before = setting.plainly(ProbePlan.of([At(CENTER)], setting.windows))
+    calls = []
+
+    def fail(module, inputs, output):
+        calls.append(1)
+        if ending is not None and len(calls) == len(plan) - 2:
+            raise ending
+
+    hooks = [len(m._forward_hooks) for m in setting.model.modules()]
+    handle = setting.model.model.norm.register_forward_hook(fail)
+    if ending is None:
+        list(setting.engine.evaluate(plan))
+    else:
+        with pytest.raises(ending):
+            list(setting.engine.evaluate(plan))
+    handle.remove()
+    assert not any("forward" in vars(m) for m in setting.model.modules())
+    assert [len(m._forward_hooks) for m in setting.model.modules()] == hooks
+    runs = block_runs(setting.model)
+    assert setting.plainly(ProbePlan.of([At(CENTER)], setting.windows)) == before
+    assert runs == [0, 1] * 2
+
+
+def test_a_block_with_a_forward_of_its_own_keeps_it():
+    setting = Setting(tiny.llama())
+    block, calls = decoder_blocks(setting.model)[1][0], []
+    original = block.forward
+
+    def forward(*args, **kwargs):
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    block.forward = forward
+    list(setting.engine.evaluate(anatomy_plan(setting.space, "p2", setting.windows)))
+    assert calls
+    assert block.forward is forward
+
+
+def test_tensors_that_do_not_exist_are_an_error():
+    setting = Setting(tiny.llama())
+    plan = ProbePlan.of([with_parts("p2", slots="block=9")], setting.windows)
+    with pytest.raises(UsageError, match="block=9"):
+        list(setting.engine.evaluate(plan))
