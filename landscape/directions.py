@@ -6,7 +6,7 @@ Every family maps i.i.d. Gaussian noise over all D coordinates to a vector of on
     profile   in each tensor the norm of a given Δw: random rounding with the same allocation over layers
     shrink    profile, and in each tensor the cosine that Δw has with w: rounding shrinks, random steps inflate
     filter    in each output channel the norm of w there (Li et al. 2018, "Visualizing the Loss Landscape …")
-    layer     the noise in the tensors whose names match a pattern, nothing elsewhere
+    layer     the noise in some of the tensors, nothing elsewhere
 
 and ``along`` is one given vector, Δw itself or an eigenvector, for what only it can show.
 
@@ -21,13 +21,13 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.selection import selected, selects
 from quant.errors import UsageError
 from quant.philox import philox
 from quant.space import Slot, Vector, WeightSpace
@@ -156,26 +156,23 @@ class Layers:
     """Directions uniform on the unit sphere of some of the tensors."""
 
     space: WeightSpace
-    pattern: str
-    """Shell-style pattern of the tensors' names: ``*.layers.3.*``, ``*.fc2.weight``."""
+    slots: str
+    """Which: see ``landscape.selection``."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not any(fnmatchcase(slot.name, self.pattern) for slot in self.space):
-            raise UsageError(
-                f"expected a pattern that matches a tensor, such as {self.space.slots[0].name!r}, got {self.pattern!r}"
-            )
+        selected(self.slots, self.space)  # says now that it selects none
 
     @property
     def name(self) -> str:
-        """``layer:<pattern>/seed=0``."""
-        return f"layer:{self.pattern}/seed={self.seed}"
+        """``layer:<selection>/seed=0``."""
+        return f"layer:{self.slots}/seed={self.seed}"
 
     def draw(self, index: int) -> Direction:
-        """The sphere's noise where the pattern matches, so that a direction of all tensors is the sphere's."""
+        """The sphere's noise in the tensors selected, so that a direction of all of them is the sphere's."""
 
         def part(slot: Slot) -> Tensor:
-            return noise(slot, self.seed, index) if fnmatchcase(slot.name, self.pattern) else torch.zeros(slot.shape)
+            return noise(slot, self.seed, index) if selects(self.slots, slot) else torch.zeros(slot.shape)
 
         return _normalised(self.space, part)
 
@@ -231,19 +228,19 @@ class Filter:
 
 
 def family_of(text: str, space: WeightSpace, center: Vector, seed: int) -> Family:
-    """The family that a user names: ``sphere``, ``filter`` or ``layer:<pattern>``; the others belong to a point.
+    """The family that a user names: ``sphere``, ``filter`` or ``layer:<selection>``; the others belong to a point.
 
     Raises:
-        UsageError: for any other name, or a pattern that matches nothing.
+        UsageError: for any other name, or a selection of nothing.
     """
-    kind, _, pattern = text.partition(":")
+    kind, _, slots = text.partition(":")
     if text == "sphere":
         return Sphere(space, seed)
     if text == "filter":
         return Filter(space, center, seed)
-    if kind == "layer" and pattern:
-        return Layers(space, pattern, seed)
-    raise UsageError(f"expected sphere, filter or layer:PATTERN as family of directions, got {text!r}")
+    if kind == "layer" and slots:
+        return Layers(space, slots, seed)
+    raise UsageError(f"expected sphere, filter or layer:TENSORS as family of directions, got {text!r}")
 
 
 def _normalised(space: WeightSpace, part: Callable[[Slot], Tensor]) -> Direction:

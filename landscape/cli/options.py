@@ -29,7 +29,7 @@ DataOption = Annotated[
     ),
 ]
 FamilyOption = Annotated[
-    str, typer.Option(help="Kind of directions: sphere, filter, or layer:PATTERN for some tensors alone.")
+    str, typer.Option(help="Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3.")
 ]
 PairsOption = Annotated[
     bool, typer.Option("--pairs", help="Follow each direction both ways, and take their mean: twice the probes.")

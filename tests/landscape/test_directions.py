@@ -143,13 +143,13 @@ def test_along_is_the_vector_itself(space_and_center):
 
 def test_families_by_name(space_and_center):
     space, center = space_and_center
-    found = [family_of(text, space, center, 3) for text in ("sphere", "filter", "layer:*.0.*")]
+    found = [family_of(text, space, center, 3) for text in ("sphere", "filter", "layer:block=0")]
     assert [type(family) for family in found] == [Sphere, Filter, Layers]
-    assert [family.name for family in found] == ["sphere/seed=3", "filter/seed=3", "layer:*.0.*/seed=3"]
+    assert [family.name for family in found] == ["sphere/seed=3", "filter/seed=3", "layer:block=0/seed=3"]
     names = {Profile(space, center, "a").name, Shrink(space, center, center, "a").name, Along(space, center, "a").name}
     assert len(names) == 3
     for wrong in ("spheres", "layer", "layer:"):
-        with pytest.raises(UsageError, match="expected sphere, filter or layer:PATTERN"):
+        with pytest.raises(UsageError, match="expected sphere, filter or layer:TENSORS"):
             family_of(wrong, space, center, 0)
-    with pytest.raises(UsageError, match="expected a pattern that matches a tensor"):
+    with pytest.raises(UsageError, match="which selects none"):
         family_of("layer:nothing", space, center, 0)

@@ -138,7 +138,7 @@ def test_text_and_json_say_the_same(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--family", "cube"], "expected sphere, filter or layer:PATTERN as family of directions, got 'cube'"),
+        (["--family", "cube"], "expected sphere, filter or layer:TENSORS as family of directions, got 'cube'"),
         (["--precision", "2"], "expected a precision between 0 and 1, such as 0.05, got 2"),
         (["--split", "dev"], "expected a split of"),
     ],
