@@ -87,6 +87,10 @@ class Measured:
     """D."""
     norm: float
     """‖w‖."""
+    family: str
+    """Name of the directions, their seed in it."""
+    pairs: bool
+    """Whether each was followed both ways."""
     found: Found
     """R, the losses that it was read from, and the rounds that led there."""
     evaluated: int
@@ -202,6 +206,8 @@ def _measure(
         seq_len=len(windows[0].tokens),
         dimension=space.dimension,
         norm=length,
+        family=family.name,
+        pairs=request.pairs,
         found=found,
         evaluated=runner.evaluated,
         cached=len(runner.asked) - runner.evaluated,

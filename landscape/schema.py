@@ -62,8 +62,8 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
 def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
-    ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, center, chance, radius: {value, low,
-    high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
+    ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
+    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
     """
     found = measured.found
     return {
@@ -73,6 +73,8 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "split": measured.split,
         "seq_len": measured.seq_len,
         "space": {"dimension": measured.dimension, "norm": measured.norm},
+        "family": measured.family,
+        "pairs": measured.pairs,
         "center": found.probes.center_nll,
         "chance": found.probes.chance,
         "radius": _crossing(found.radius),

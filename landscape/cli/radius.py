@@ -45,8 +45,8 @@ def radius(
 ) -> None:
     """Measure the radius R of the basin around a model's weights, and nothing else.
 
-    Evaluates the loss at two distances from w alone, on as many random directions and windows of text as the interval
-    of R asks for. Everything is cached, for this command and for `landscape probe`.
+    Evaluates the loss at two neighbouring distances around R, on as many random directions and windows of text as the
+    interval of R asks for. Everything is cached, for this command and for `landscape probe`.
 
     **Examples**
 
