@@ -125,8 +125,8 @@ def test_text_and_json_say_the_same(
     found = json.loads(out)
     assert code == 0
     assert set(found) == {
-        "schema_version", "model", "data", "split", "seq_len", "space", "family", "pairs", "center", "chance", "radius", "precise",
-        "rounds", "evaluated", "cached", "tokens", "seconds", "store",
+        "schema_version", "model", "data", "split", "seq_len", "space", "family", "pairs", "center", "chance",
+        "radius", "precise", "rounds", "evaluated", "cached", "tokens", "seconds", "store",
     }  # fmt: skip
     assert f"R = {found['radius']['value']:.3g} [{found['radius']['low']:.3g}, {found['radius']['high']:.3g}]" in text
     assert found["tokens"] == (found["evaluated"] + found["cached"]) * 32
