@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.opened import frozen_threads
 from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.store import Store
 from landscape.subject import default_corpus, prepare
-from landscape.threads import frozen_threads
 from landscape.wanted import TRAINED, Made
 from quant.cache import cache_folder
 from quant.center import Center

@@ -16,6 +16,7 @@ from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
 from landscape.layout import point_plan, ray_plan
+from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas
 from landscape.plan import ProbePlan, Window, identified
 from landscape.progress import Progress, Silent
@@ -23,11 +24,10 @@ from landscape.run import Runner
 from landscape.search import Found, Limits, search
 from landscape.store import Store
 from landscape.subject import check_center, default_corpus
-from landscape.threads import frozen_threads, run_record
 from quant.architecture import vocabulary_size
 from quant.cache import cache_folder
 from quant.center import Center
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
 from quant.errors import UsageError
 from quant.space import norm
@@ -151,11 +151,8 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     """
     started = time.monotonic()
     progress = progress or Silent()
-    progress.stage("loading the model")
     root = request.store or cache_folder()
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=root)
-    store = Store(root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
-    with frozen_threads(store):
+    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
         progress.stage("reading the text")
         data = request.data or default_corpus(request.model)
         windows = _windows(request, data, checkpoint, root)

@@ -17,6 +17,7 @@ from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
+from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas, OnRay
 from landscape.plan import ProbePlan
 from landscape.points import PointMaker
@@ -27,10 +28,8 @@ from landscape.run import Runner
 from landscape.store import Store
 from landscape.subject import Subject, check_center, default_corpus, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
-from landscape.threads import frozen_threads, run_record
 from landscape.wanted import PAPER, TRAINED, External, Made, Wanted, check_names, wanted_points
 from quant.cache import cache_folder
-from quant.checkpoint import load_checkpoint
 from quant.errors import UsageError
 from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
@@ -119,10 +118,7 @@ def probe(request: Survey, progress: Progress | None = None) -> Landscape:
     """
     started = time.monotonic()
     progress = progress or Silent()
-    progress.stage("loading the model")
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
-    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
-    with frozen_threads(store):
+    with opened(request.model, request.dtype, request.device, request.root, progress) as (checkpoint, store):
         progress.stage("reading the text")
         subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
         return _Surveyor(request, subject, store, progress).work(started)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from landscape.presets import Preset, find_preset
 from landscape.wanted import External
 from quant.errors import UsageError
+from quant.gptq import GPTQOptions
 
 T = TypeVar("T")
 
@@ -60,6 +61,20 @@ def external_points(texts: Iterable[str]) -> tuple[External, ...]:
             raise UsageError(f"expected NAME=PATH in --point, got {text!r}")
         found.append(External(name, Path(path)))
     return tuple(found)
+
+
+def gptq_options(inputs: str, true_sequential: bool, act_order: bool, rtn_candidate: bool) -> GPTQOptions:
+    """GPTQ's options.
+
+    Raises:
+        UsageError: if they are not possible.
+    """
+    return GPTQOptions(
+        inputs=inputs,  # type: ignore[arg-type]
+        true_sequential=true_sequential,
+        act_order=act_order,
+        rtn_candidate=rtn_candidate,
+    )
 
 
 def request_preset(

@@ -114,7 +114,7 @@ def probe(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, page_path, print_result
-        from landscape.cli.parsing import external_points, floats, integers, request_preset, words
+        from landscape.cli.parsing import external_points, floats, gptq_options, integers, request_preset, words
 
         numbers = request_preset(
             preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows, qaft_examples,
@@ -123,7 +123,6 @@ def probe(
         from landscape.report import write_page
         from landscape.survey import Survey
         from landscape.survey import probe as run
-        from quant.gptq import GPTQOptions
 
         request = Survey(
             model=model,
@@ -132,12 +131,7 @@ def probe(
             scales=words(scale),
             granularities=words(granularity),
             symmetric=symmetric,
-            gptq=GPTQOptions(
-                inputs=gptq_inputs,  # type: ignore[arg-type]
-                true_sequential=true_sequential,
-                act_order=act_order,
-                rtn_candidate=rtn_candidate,
-            ),
+            gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
             external=external_points(point or ()),
             data=data,
             directions=directions,

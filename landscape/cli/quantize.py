@@ -75,7 +75,7 @@ def quantize(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, print_point
-        from landscape.cli.parsing import request_preset
+        from landscape.cli.parsing import gptq_options, request_preset
 
         numbers = request_preset(
             preset, None, None, seq_len, None, None, calibration_windows, qaft_examples, qaft_epochs, qaft_rates
@@ -84,16 +84,10 @@ def quantize(
         from landscape.quantize import quantize as run
         from landscape.wanted import wanted_point
         from quant.export import check_target, export_point
-        from quant.gptq import GPTQOptions
         from quant.grid import QuantScheme
 
         scheme = QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
-        options = GPTQOptions(
-            inputs=gptq_inputs,  # type: ignore[arg-type]
-            true_sequential=true_sequential,
-            act_order=act_order,
-            rtn_candidate=rtn_candidate,
-        )
+        options = gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate)
         wanted = wanted_point(method, scheme)
         request = Quantization(wanted, model, data, options, numbers, seed, dtype, device, store)
         check_target(export)
