@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.basin import Basin, Location, Loss
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate
+from landscape.health import Check
 
 Array = NDArray[np.float64]
 
@@ -129,6 +130,8 @@ class Landscape:
     """Folder of the cache."""
     settings: Mapping[str, object]
     """How it was made: directions, seed, preset, methods, versions."""
+    health: tuple[Check, ...] = ()
+    """Whether the run that made it was sound."""
 
     @property
     def basin(self) -> Basin:

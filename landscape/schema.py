@@ -13,6 +13,8 @@
                     barrier is the largest excess over the straight line between the ends' losses
     probes          {total, cached, evaluated}
     seconds, store, page
+    health          [{name, passed, words}]      checks of the run itself; passed is null for one that was not made or
+                                                 is not judged, and words say why
 
 A number that is not finite (a model whose output overflowed) is null.
 """
@@ -20,11 +22,13 @@ A number that is not finite (a model whose output overflowed) is null.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
+from landscape.health import Check
 from landscape.radius import Measured
 from landscape.result import Landscape, PointResult, SegmentResult
 
@@ -56,6 +60,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "seconds": round(landscape.seconds, 3),
         "store": landscape.store,
         "page": None if page is None else str(page),
+        "health": _health(landscape.health),
     }
 
 
@@ -63,7 +68,8 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
-    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
+    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store,
+    health: [{name, passed, words}]}``
     """
     found = measured.found
     return {
@@ -88,7 +94,12 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "tokens": measured.tokens,
         "seconds": round(measured.seconds, 3),
         "store": measured.store,
+        "health": _health(measured.health),
     }
+
+
+def _health(checks: Iterable[Check]) -> list[dict[str, Any]]:
+    return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
 
 
 def _number(value: float | None) -> float | None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from landscape import analysis
 from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
+from landscape.examine import Examined, examine, slope_at_w, slope_plan
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.health import Check, failed
 from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas, OnRay
@@ -35,6 +37,7 @@ from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
 from quant.point import WeightPoint
 from quant.space import distance
+from quant.texts import SELF
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
@@ -178,6 +181,7 @@ class _Surveyor:
         alphas = segment_alphas(self.request.preset.alphas)
         return (
             point_plan([CENTER, *labels], subject.all_windows)
+            + slope_plan(self.family, self.request.directions, subject.norm, subject.windows[analysis.VERDICT_SPLIT])
             + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
             + segment_plan(segment_labels(placed, self.labels), alphas, subject.radial_windows)
         )
@@ -266,7 +270,20 @@ class _Surveyor:
             seconds=time.monotonic() - started,
             store=str(self.store.folder),
             settings=self._settings(),
+            health=self._health(lambdas[0]),
         )
+
+    def _health(self, lam: float) -> tuple[Check, ...]:
+        """Whether the run was sound; what was not is warned of."""
+        subject, runner, family, count = self.subject, self.runner, self.family, self.request.directions
+        windows, own_text = subject.windows[analysis.VERDICT_SPLIT], self.request.corpus == SELF
+        slope = slope_at_w(runner, family, count, subject.norm, windows, own_text)
+        checks = examine(
+            Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
+        )
+        for check in failed(checks):
+            self.progress.warn(check.words)
+        return checks
 
     def _info(self) -> SubjectInfo:
         subject = self.subject

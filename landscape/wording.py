@@ -10,6 +10,7 @@ import numpy as np
 
 from landscape.basin import Basin, Crossing
 from landscape.estimate import CONFIDENCE, Estimate
+from landscape.health import Check, failed
 from landscape.result import Landscape, PointResult, SegmentResult
 
 READING = (
@@ -221,6 +222,17 @@ def segment_sentences(landscape: Landscape) -> list[str]:
         ("Open, for want of windows or of finite losses, for", [s for s in own if s.connectivity.monotonic is None]),
     )
     return [f"{words} {_listed(found)}." for words, found in groups if found]
+
+
+def health_sentence(checks: Sequence[Check]) -> str:
+    """Whether the run was sound, in one sentence."""
+    wrong, judged = failed(checks), [check for check in checks if check.passed is not None]
+    if wrong:
+        names = ", ".join(check.name for check in wrong)
+        return (
+            f"No: {len(wrong)} of {_plural(len(judged), 'check')} failed, as is said at the top of the page: {names}."
+        )
+    return f"Nothing speaks against it: {_plural(len(judged), 'check')} passed, none failed."
 
 
 def _listed(segments: Sequence[SegmentResult]) -> str:
