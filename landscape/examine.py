@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from landscape import health
-from landscape.analysis import Probes
 from landscape.directions import Direction, Family
 from landscape.health import Check
 from landscape.layout import ray_plan
 from landscape.paths import CENTER, OnRay, Ray
-from landscape.plan import Probe, ProbePlan, Window
+from landscape.plan import Probe, ProbePlan, ProbeResult, Window
 from landscape.run import Runner
 from quant.center import Center
 from quant.nll import window_nll
@@ -88,12 +87,14 @@ def slope_at_w(
         own_text: Whether the model wrote them itself.
     """
     some, lam = windows[:SLOPE_WINDOWS], SLOPE_RATIO * norm
-    probes, count = Probes(runner.known, {"": some}), min(directions, SLOPE_DIRECTIONS)
-    plus, minus = (
-        np.array([probes.totals(OnRay(family.name, index, signed), "") for index in range(count)])
-        for signed in (lam, -lam)
-    )
-    return health.slope(plus, minus, probes.tokens(""), lam, own_text)
+    indices = range(min(directions, SLOPE_DIRECTIONS))
+
+    def results(index: int, signed: float) -> list[ProbeResult]:
+        recipe = str(OnRay(family.name, index, signed))
+        return [runner.known[Probe(recipe, window.identity)] for window in some]
+
+    plus, minus = (np.array([[r.total for r in results(i, signed)] for i in indices]) for signed in (lam, -lam))
+    return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text)
 
 
 def _repeated(runner: Runner, model: nn.Module, window: Window) -> tuple[Check, Check]:

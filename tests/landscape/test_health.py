@@ -267,7 +267,7 @@ def test_the_models_own_text_is_flat_at_w_and_that_of_other_weights_is_not(tmp_p
     vector = Difference(writer, center) if moved else direction
     family, length = Along(space, vector, "moved"), norm(space, center)
     runner = Runner(Store(tmp_path, "f" * 64, "float32"), {})
-    plan = slope_plan(family, 1, length, windows) + point_plan([CENTER], windows)
+    plan = slope_plan(family, 1, length, windows)
     runner.run(plan, InlineEngine(model, space, Atlas(center, {}, {family.name: family})))
     found = slope_at_w(runner, family, 1, length, windows, own_text=True)
     assert found.passed is (moved == 0)
