@@ -81,20 +81,11 @@ def crossed_error(
     n_d, n_b = len(cells), len(columns.share)
     if n_b < 2 or (n_d < 2 and not fixed):
         return UNKNOWN_ERROR
-    table = columns.sums(cells)
-    table = table - table.mean() * n_b * columns.share
-    rows, means = table.mean(1, keepdims=True), table.mean(0)
     if fixed:
+        table = columns.sums(cells)
+        means = (table - table.mean() * n_b * columns.share).mean(0)
         return StandardError(math.sqrt(float((means**2 * columns.inflation).sum() / n_b)), columns.df)
-    rest = table - rows * n_b * columns.share - means
-    df = np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
-    squares = np.array(  # MS_d, MS_w, MS_dw
-        [
-            (rows**2).sum() * n_b / (n_d - 1),
-            (means**2 * columns.inflation).sum() * n_d,
-            (rest**2 * columns.inflation).sum() / (n_d - 1),
-        ]
-    )
+    squares, df = mean_squares(cells, columns)
     # A main effect whose mean square is below the interaction's has a negative variance estimate: it counts as zero.
     share = np.array([squares[0] > squares[2], squares[1] > squares[2], 0.0])
     share[2] = 1 - share.sum()
@@ -102,6 +93,26 @@ def crossed_error(
     if variance == 0:  # every cell alike: the interval has no width, whatever the degrees of freedom
         return StandardError(0.0, float(df.min()))
     return StandardError(math.sqrt(variance / (n_d * n_b)), variance**2 / float(((share * squares) ** 2 / df).sum()))
+
+
+def mean_squares(cells: NDArray[np.float64], columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Analysis of variance of a crossed table: ``MS_d``, ``MS_w`` and ``MS_dw``, and their degrees of freedom.
+
+    Args:
+        cells: (n_d, n_w), as ``crossed_error`` takes them; at least two rows.
+        columns: Of the table, at least two.
+    """
+    n_d, n_b = len(cells), len(columns.share)
+    table = columns.sums(cells)
+    table = table - table.mean() * n_b * columns.share
+    rows, means = table.mean(1, keepdims=True), table.mean(0)
+    rest = table - rows * n_b * columns.share - means
+    squares = [
+        (rows**2).sum() * n_b / (n_d - 1),
+        (means**2 * columns.inflation).sum() * n_d,
+        (rest**2 * columns.inflation).sum() / (n_d - 1),
+    ]
+    return np.array(squares), np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
 
 
 @dataclass(frozen=True, eq=False)
