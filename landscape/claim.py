@@ -24,9 +24,9 @@ class Threshold:
     """The values of a statistic with which a claim holds, and the verdict on an interval of it."""
 
     low: float = -math.inf
-    """Lower end of the range."""
+    """Lower end of the range, itself not in it: no gain at all is no gain."""
     high: float = math.inf
-    """Upper end of the range."""
+    """Upper end of the range, itself in it."""
     inside: bool = True
     """Whether the claim holds in the range, or outside of it."""
 
@@ -34,9 +34,9 @@ class Threshold:
         """Holds or fails if the whole interval says so; open if it straddles an end, or there is no estimate."""
         if estimate is None:
             return "open"
-        if self.low <= estimate.low and estimate.high <= self.high:
+        if self.low < estimate.low and estimate.high <= self.high:
             return "holds" if self.inside else "fails"
-        if estimate.high < self.low or self.high < estimate.low:
+        if estimate.high <= self.low or self.high < estimate.low:
             return "fails" if self.inside else "holds"
         return "open"
 
@@ -44,8 +44,8 @@ class Threshold:
         if math.isinf(self.low):
             return f"≤ {self.high:g}"
         if math.isinf(self.high):
-            return f"≥ {self.low:g}"
-        return f"{'in' if self.inside else 'outside'} [{self.low:g}, {self.high:g}]"
+            return f"> {self.low:g}"
+        return f"{'between' if self.inside else 'not between'} {self.low:g} and {self.high:g}"
 
 
 @dataclass(frozen=True)

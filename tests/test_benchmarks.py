@@ -127,11 +127,24 @@ def test_the_tables_of_claims_are_those_of_the_rows(claims_table: ModuleType) ->
     assert "| 6 | " in text
 
 
+def test_the_commands_on_the_page_ask_for_what_the_rows_hold(
+    claims_table: ModuleType, claims_script: ModuleType
+) -> None:
+    lines = [line.split() for line in claims_table.PAGE.read_text().splitlines() if "benchmarks/claims.py" in line]
+    asked = {r.model: r for r in (claims_script.survey(claims_script.parsed(words[2:])) for words in lines)}
+    assert tuple(asked) == claims_table.MODELS
+    for model in claims_table.models():
+        request = asked[model["model"]]
+        assert [point["name"] for point in model["points"]] == [wanted.name for wanted in request.wanted]
+        assert model["basin"]["directions"] == request.directions
+        assert model["settings"]["preset"] == request.preset.name
+
+
 def test_verdicts_in_the_rows_follow_from_their_numbers(claims_table: ModuleType) -> None:
     """Where the threshold is one number that the interval can be held against."""
     for model in claims_table.models():
         for row in model["claims"]:
-            if row["estimate"] is None or row["number"] in (3, 6) or row["threshold"][0] not in "≤≥":
+            if row["estimate"] is None or row["number"] in (3, 6) or row["threshold"][0] not in "≤>":
                 continue
             low, high = (row["estimate"][key] for key in ("low", "high"))
             limit, below = float(row["threshold"][2:]), row["threshold"][0] == "≤"

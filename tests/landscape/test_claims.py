@@ -83,7 +83,8 @@ def verdicts(found):
 @pytest.mark.parametrize(
     ("low", "high", "inside", "outside"),
     [(1.2, 1.8, "holds", "fails"), (0.5, 1.5, "open", "open"), (1.5, 2.5, "open", "open"), (0, 0.9, "fails", "holds"),
-     (2.1, math.inf, "fails", "holds"), (0.0, math.inf, "open", "open"), (1.0, 2.0, "holds", "fails")],
+     (2.1, math.inf, "fails", "holds"), (0.0, math.inf, "open", "open"), (2.0, 2.0, "holds", "fails"),
+     (1.0, 1.0, "fails", "holds")],
 )  # fmt: skip
 def test_an_interval_that_straddles_an_end_leaves_a_claim_open(low, high, inside, outside):
     estimate = Estimate((low + high) / 2, low, high)
@@ -238,6 +239,13 @@ def test_qaft_as_near_and_lower():
 def test_qaft_farther_and_higher():
     distance, loss = qaft_at(2.03, 0.99)
     assert (distance.verdict, loss.verdict) == ("fails", "fails")
+
+
+def test_qaft_that_kept_rtn_is_not_lower():
+    points = [("rtn", 2, 2.0, well), ("qaft", 2, 2.0, well)]
+    distance, loss = not_farther(evidence(points=points))
+    assert (distance.verdict, loss.verdict) == ("holds", "fails")
+    assert loss.note == "no epoch lowered the validation loss: QAFT kept RTN"
 
 
 def test_qaft_overflowed():
