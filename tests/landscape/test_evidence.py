@@ -17,7 +17,7 @@ from landscape.presets import Preset
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 
-TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, {bits: (1e-3,) for bits in range(2, 9)})
+TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 
 
 @pytest.fixture(scope="module")
