@@ -60,7 +60,8 @@ def test_claims_that_fail(maker: ModuleType) -> None:
     measured[2]["distance"], measured[4]["distance"] = 0.09, 0.12
     measured[2]["layer_error"], measured[4]["layer_error"] = measured[4]["layer_error"], measured[2]["layer_error"]
     assert verdicts(list(maker.claims(measured))) == [
-        "**fails** 0.100", "holds 0.800", "**fails** 0.900", "holds 0.100", "**fails** -0.400", "**fails** 0.900", "**fails** 1.200",
+        "**fails** 0.100", "holds 0.800", "**fails** 0.900", "holds 0.100", "**fails** -0.400", "**fails** 0.900",
+        "**fails** 1.200",
     ]  # fmt: skip
 
 
