@@ -206,3 +206,39 @@ def paired_difference(
     value = float((totals - center).sum() / tokens.sum())
     half = paired_error(totals, center, tokens, blocks).half_width(confidence)
     return Estimate(value, value - half, value + half)
+
+
+def paired_ratio(
+    totals: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    center: NDArray[np.float64],
+    tokens: NDArray,
+    confidence: float = CONFIDENCE,
+    blocks: NDArray | None = None,
+) -> Estimate | None:
+    """``ΔL / ΔL'``: the rise of the loss at one point over that at another, with a t interval over paired windows.
+
+    Both are ratios of sums over the same windows; theirs is linearised: a window contributes ``ΔT_w − r·ΔT'_w``.
+
+    Args:
+        totals: (n_w,) NLL sums of the point.
+        reference: (n_w,) NLL sums of the other point.
+        center: (n_w,) NLL sums at w, finite.
+        tokens: (n_w,) scored tokens.
+        confidence: Of the two-sided interval.
+        blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
+
+    Returns:
+        None if the other point's loss is not above that at w, or not finite: there is nothing to divide. ``inf``,
+        unbounded, where the point's own loss is not finite.
+    """
+    whole = float((reference - center).sum())
+    if not 0 < whole < math.inf:
+        return None
+    if not np.isfinite(totals).all():
+        return Estimate(math.inf, -math.inf, math.inf)
+    value = float((totals - center).sum()) / whole
+    scale = float(tokens.sum()) / whole  # residuals are per token of ΔL'
+    mix = (totals - center) - value * (reference - center)
+    half = paired_error(scale * mix, np.zeros_like(mix), tokens, blocks).half_width(confidence)
+    return Estimate(value, value - half, value + half)
