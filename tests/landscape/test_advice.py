@@ -20,7 +20,7 @@ def about(value: float, width: float = 0.01) -> Estimate:
     return Estimate(value, value - width * abs(value), value + width * abs(value))
 
 
-def evidence(rise: float, other: float = 100.0, unclipped: float | None = None, rho_prof: float = 0.2) -> Evidence:
+def evidence(rise: float, other: float = 1e6, unclipped: float | None = None, rho_prof: float = 0.2) -> Evidence:
     """ΔL in limits of RTN and of the best other grid."""
     left = rise if unclipped is None else unclipped
     return Evidence(
