@@ -26,7 +26,13 @@ RESOLVED = 1e-4
 """Relative deviation of ‖fl(w + λê) − w‖ from λ that is accepted."""
 FALSE_ALARM = 0.01
 """How often chance alone fails the check of the slope."""
-_KINDS = {"w": "at w", "ray": "along random directions", "segment": "on segments", "point": "at points"}
+_KINDS = {
+    "w": "at w",
+    "ray": "along random directions",
+    "segment": "on segments",
+    "point": "at points",
+    "parts": "with parts of a Δw",
+}
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from landscape.advice import Advice
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
+from landscape.evidence import Advised
 from landscape.health import Check
 from landscape.radius import Measured
 from landscape.result import Landscape, PointResult, SegmentResult
@@ -100,6 +102,71 @@ def radius_json(measured: Measured) -> dict[str, Any]:
 
 def _health(checks: Iterable[Check]) -> list[dict[str, Any]]:
     return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
+
+
+def advice_json(advised: Advised) -> dict[str, Any]:
+    """The JSON object of ``landscape advise``.
+
+    ``{schema_version, model, data, seq_len, windows, space: {dimension, norm}, center, chance, radius: {value, low,
+    high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number, factor}, numbers:
+    [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise, rise_interval,
+    unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store}``; costs are in forward passes of a window.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": advised.model,
+        "data": advised.data,
+        "seq_len": advised.seq_len,
+        "windows": advised.windows,
+        "space": {"dimension": advised.dimension, "norm": advised.norm},
+        "center": advised.center_nll,
+        "chance": advised.chance,
+        "radius": _crossing(advised.radius),
+        "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
+        "advice": [
+            _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
+        ],
+        "seconds_per_pass": advised.pace,
+        "evaluated": advised.evaluated,
+        "cached": advised.cached,
+        "seconds": round(advised.seconds, 3),
+        "store": advised.store,
+    }
+
+
+def _advice(advice: Advice) -> dict[str, Any]:
+    evidence, margin = advice.evidence, advice.margin
+    return {
+        "bits": evidence.scheme.bits,
+        "grid": evidence.scheme.grid,
+        "verdict": advice.verdict,
+        "possible": list(advice.possible),
+        "margin": margin and {"verdict": margin.verdict, "number": margin.name, "factor": margin.factor},
+        "numbers": [
+            {
+                "verdict": finding.verdict,
+                "name": finding.name,
+                "value": finding.estimate and _number(finding.estimate.value),
+                "interval": _interval(finding.estimate),
+                "most": finding.most,
+                "holds": finding.holds,
+                "open": finding.open,
+                "source": finding.source,
+            }
+            for finding in advice.findings
+        ],
+        "distance": evidence.distance,
+        "rise": _number(evidence.rise.value),
+        "rise_interval": _interval(evidence.rise),
+        "unclipped": _number(evidence.unclipped.value),
+        "unclipped_interval": _interval(evidence.unclipped),
+        "clipped": evidence.clipped,
+        "others": {scheme.grid: _number(rise.value) for scheme, rise in evidence.others.items()},
+        "rho": evidence.rho and _number(evidence.rho.value),
+        "rho_prof": evidence.rho_prof and _number(evidence.rho_prof.value),
+        "rho_along": evidence.rho_along and _number(evidence.rho_along.value),
+    }
 
 
 def _number(value: float | None) -> float | None:

@@ -22,7 +22,7 @@ from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alpha
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas, OnRay
 from landscape.plan import ProbePlan
-from landscape.points import PointMaker
+from landscape.points import PointMaker, point_label
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.result import Landscape, ProbeCount, SubjectInfo
@@ -159,7 +159,7 @@ class _Surveyor:
     def _place(self, wanted: Wanted, point: WeightPoint | None) -> None:
         if point is not None:
             self.points[wanted] = point
-            self.labels[wanted] = f"point/{point.fingerprint(self.subject.space)[:32]}"
+            self.labels[wanted] = point_label(point, self.subject.space)
 
     def _to_make(self) -> list[Made]:
         return [wanted for wanted in self.wanted if wanted not in self.points and isinstance(wanted, Made)]
