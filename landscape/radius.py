@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from landscape.plan import ProbePlan, Window, identified
 from landscape.progress import Progress, Silent
 from landscape.run import Runner
 from landscape.search import Found, Limits, search
-from landscape.store import Store
 from landscape.subject import check_center, default_corpus
 from quant.architecture import vocabulary_size
 from quant.cache import cache_folder
@@ -115,15 +115,16 @@ class StoredLosses:
         self, runner: Runner, engine: Engine, family: Family, windows: tuple[Window, ...], pairs: bool
     ) -> None:
         """Bind a family of directions to the windows of one split."""
-        self._runner, self._engine, self._family, self._pairs = runner, engine, family, pairs
+        self.family = family
+        self._runner, self._engine, self._pairs = runner, engine, pairs
         self._windows = windows
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         """See ``landscape.search.Losses``."""
         some = self._windows[:windows]
-        self._run(point_plan([CENTER], some) + ray_plan(self._family, directions, lambdas, some, self._pairs))
+        self._run(point_plan([CENTER], some) + ray_plan(self.family, directions, lambdas, some, self._pairs))
         probes = Probes(self._runner.known, {"": some})
-        return radial_probes(probes, "", self._family.name, directions, lambdas, math.inf, self._pairs).totals
+        return radial_probes(probes, "", self.family.name, directions, lambdas, math.inf, self._pairs).totals
 
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
         """See ``landscape.search.Losses``."""
@@ -132,8 +133,58 @@ class StoredLosses:
         probes = Probes(self._runner.known, {"": some})
         return probes.totals(CENTER, ""), probes.tokens("")
 
+    def paired(self) -> StoredLosses:
+        """The same landscape, with every direction followed both ways."""
+        return StoredLosses(self._runner, self._engine, self.family, self._windows, pairs=True)
+
     def _run(self, plan: ProbePlan) -> None:
         self._runner.run(plan, self._engine)
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a search for R stands on: a model that is lent, its windows and its losses."""
+
+    checkpoint: Checkpoint
+    center: Center
+    """The pristine copy of w."""
+    data: str
+    """The corpus."""
+    windows: tuple[Window, ...]
+    """All windows of the split, in the order of the seed."""
+    losses: StoredLosses
+    """Evaluated where the store does not hold them."""
+    runner: Runner
+    """Counts what was evaluated."""
+    norm: float
+    """‖w‖."""
+    chance: float
+    """C = ln|V|."""
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens per window."""
+        return len(self.windows[0].tokens)
+
+
+@contextmanager
+def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
+    """A model with its text, ready for probing; see ``measure_radius`` for the errors."""
+    root = request.store or cache_folder()
+    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
+        progress.stage("reading the text")
+        data = request.data or default_corpus(request.model)
+        windows = _windows(request, data, checkpoint, root)
+        model, space = checkpoint.model, checkpoint.space
+        center = Center.of(model, space)
+        family = family_of(request.family, space, center, request.seed)
+        runner = Runner(store, run_record(request.device), progress.advance)
+        engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
+        losses = StoredLosses(runner, engine, family, windows, request.pairs)
+        chance = math.log(vocabulary_size(model))
+        totals, tokens = losses.center(min(_CHECKED, len(windows)))
+        check_center(float(totals.sum() / tokens.sum()), chance, data)
+        yield Ground(checkpoint, center, data, windows, losses, runner, norm(space, center), chance)
 
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> Measured:
@@ -151,12 +202,38 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     """
     started = time.monotonic()
     progress = progress or Silent()
-    root = request.store or cache_folder()
-    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
-        progress.stage("reading the text")
-        data = request.data or default_corpus(request.model)
-        windows = _windows(request, data, checkpoint, root)
-        return _measure(request, data, checkpoint, windows, store, progress, started)
+    with ground(request, progress) as here:
+        return search_radius(request, here, progress, started)
+
+
+def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Measured:
+    """Find R on a model that is lent already; ``started`` is when the time of the request began."""
+    progress.stage("searching for R")
+    runner = here.runner
+
+    def out_of_time(evaluations: int) -> bool:
+        spent = time.monotonic() - started
+        pace = spent / max(runner.evaluated, 1)
+        return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
+
+    limits = Limits(request.precision, windows=len(here.windows), out_of_time=out_of_time)
+    found = search(here.losses, here.norm, here.chance, limits)
+    runner.store.compact()
+    return Measured(
+        model=request.model,
+        data=here.data,
+        split=request.split,
+        seq_len=here.seq_len,
+        dimension=here.checkpoint.space.dimension,
+        norm=here.norm,
+        family=here.losses.family.name,
+        pairs=request.pairs,
+        found=found,
+        evaluated=runner.evaluated,
+        cached=len(runner.asked) - runner.evaluated,
+        seconds=time.monotonic() - started,
+        store=str(runner.store.folder),
+    )
 
 
 def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: Path) -> tuple[Window, ...]:
@@ -166,48 +243,3 @@ def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: P
     corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=request.seed, cache=cache)
     every = corpus.windows(request.split)
     return identified(corpus.windows(request.split, len(every), request.seed))
-
-
-def _measure(
-    request: RadiusRequest,
-    data: str,
-    checkpoint: Checkpoint,
-    windows: tuple[Window, ...],
-    store: Store,
-    progress: Progress,
-    started: float,
-) -> Measured:
-    model, space = checkpoint.model, checkpoint.space
-    center = Center.of(model, space)
-    length, chance = norm(space, center), math.log(vocabulary_size(model))
-    family = family_of(request.family, space, center, request.seed)
-    runner = Runner(store, run_record(request.device), progress.advance)
-    engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
-    losses = StoredLosses(runner, engine, family, windows, request.pairs)
-    totals, tokens = losses.center(min(_CHECKED, len(windows)))
-    check_center(float(totals.sum() / tokens.sum()), chance, data)
-    progress.stage("searching for R")
-
-    def out_of_time(evaluations: int) -> bool:
-        spent = time.monotonic() - started
-        pace = spent / max(runner.evaluated, 1)
-        return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
-
-    limits = Limits(request.precision, windows=len(windows), out_of_time=out_of_time)
-    found = search(losses, length, chance, limits)
-    store.compact()
-    return Measured(
-        model=request.model,
-        data=data,
-        split=request.split,
-        seq_len=len(windows[0].tokens),
-        dimension=space.dimension,
-        norm=length,
-        family=family.name,
-        pairs=request.pairs,
-        found=found,
-        evaluated=runner.evaluated,
-        cached=len(runner.asked) - runner.evaluated,
-        seconds=time.monotonic() - started,
-        store=str(store.folder),
-    )
