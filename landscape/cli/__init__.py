@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from landscape.cli.curvature import curvature
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
 from landscape.cli.radius import radius
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(probe)
 app.command()(radius)
+app.command()(curvature)
 app.command()(quantize)
 
 
