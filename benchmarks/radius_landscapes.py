@@ -8,7 +8,8 @@ windows and their interaction. Windows come in articles, whose windows resemble 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,18 @@ class Synthetic:
     def draw(self, rng: np.random.Generator, n_d: int, n_w: int, lambdas: int = 14) -> tuple[RadialProbes, Array]:
         """One experiment: its probes on the grid of a survey, and the article of each window."""
         lam = np.array(sweep_grid(0.95, lambdas))  # the pilot's radius is never quite R
+        bottom, effect, tokens, articles = self._effects(rng, n_d, n_w)
+        loss = self.loss(lam[:, None], bottom, effect[:, None, :])
+        loss = loss + self.rough * (loss - bottom) * rng.standard_normal(loss.shape)
+        return RadialProbes(lam, loss * tokens, tokens, bottom * tokens, CHANCE), articles
+
+    def landscape(self, rng: np.random.Generator, n_d: int, n_w: int) -> SyntheticLosses:
+        """One landscape to search on, of so many directions and windows at most."""
+        bottom, effect, tokens, _ = self._effects(rng, n_d, n_w)
+        return SyntheticLosses(self, rng, bottom, effect, tokens)
+
+    def _effects(self, rng: np.random.Generator, n_d: int, n_w: int) -> tuple[Array, Array, NDArray[np.int64], Array]:
+        """L_w (n_w,), ln s_dw (n_d, n_w), and the windows' token counts and articles."""
         ends = rng.random(n_w) < 1 / self.article
         articles = np.concatenate([[0], np.cumsum(ends[:-1])])
         shared = rng.standard_normal((2, n_w))[:, articles]
@@ -93,9 +106,44 @@ class Synthetic:
         bottom, shift, real_tokens = self.window(far * z, far * own)
         tokens = np.maximum(2, np.rint(real_tokens)).astype(np.int64)
         effect = self.directions * rng.standard_normal((n_d, 1)) + self.cells * rng.standard_normal((n_d, n_w)) + shift
-        loss = self.loss(lam[:, None], bottom, effect[:, None, :])
-        loss = loss + self.rough * (loss - bottom) * rng.standard_normal(loss.shape)
-        return RadialProbes(lam, loss * tokens, tokens, bottom * tokens, CHANCE), articles
+        return bottom, effect, tokens, articles
+
+
+@dataclass
+class SyntheticLosses:
+    """A landscape as ``landscape.search`` sees it: what was evaluated once stays what it was."""
+
+    population: Synthetic
+    rng: np.random.Generator
+    bottom: Array
+    """(n_w,) L_w."""
+    effect: Array
+    """(n_d, n_w) ln s_dw."""
+    tokens: NDArray[np.int64]
+    """(n_w,) scored tokens."""
+    known: dict[float, Array] = field(default_factory=dict)
+    """NLL sums (n_d, n_w) of each λ that was asked for."""
+    asked: dict[float, NDArray[np.bool_]] = field(default_factory=dict)
+    """Which of them were."""
+
+    def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
+        """See ``landscape.search.Losses``."""
+        for lam in lambdas:
+            if lam not in self.known:
+                loss = self.population.loss(np.float64(lam), self.bottom, self.effect)
+                rough = self.population.rough * (loss - self.bottom) * self.rng.standard_normal(loss.shape)
+                self.known[lam], self.asked[lam] = (loss + rough) * self.tokens, np.zeros(loss.shape, bool)
+            self.asked[lam][:directions, :windows] = True
+        return np.stack([self.known[lam][:directions, :windows] for lam in lambdas], axis=1)
+
+    def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
+        """See ``landscape.search.Losses``."""
+        return (self.bottom * self.tokens)[:windows], self.tokens[:windows]
+
+    @property
+    def evaluations(self) -> int:
+        """How many different windows were evaluated away from w."""
+        return sum(int(asked.sum()) for asked in self.asked.values())
 
 
 LANDSCAPES = (

@@ -1,10 +1,11 @@
-"""How often the intervals of R hold the true R: the table of `landscape/CALIBRATION.md`, by simulation.
+"""How often the intervals of R hold the true R: the tables of `landscape/CALIBRATION.md`, by simulation.
 
     python benchmarks/validate_radius.py     (or `make validate`; some minutes on one core)
 
-Every cell of the table is 2000 surveys drawn from a population whose radius is known (`radius_landscapes.py`) and put
-through the estimator that `landscape probe` uses. Each cell has random numbers of its own, so that cells can be run
-singly (`--only`) and give what they give in the whole.
+Every cell of the first table is 2000 surveys drawn from a population whose radius is known (`radius_landscapes.py`) and
+put through the estimator that `landscape probe` uses; every cell of the second is 2000 searches of `landscape radius`,
+which stop when their interval is narrow enough. Each cell has random numbers of its own, so that cells can be run
+singly (`--only`) and give what they give in the whole. A row goes into its table as soon as it is measured.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import dataclasses
 import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from radius_landscapes import ARTICLES, LANDSCAPES, Synthetic
+from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, Synthetic
 from scipy import stats
 
 from landscape.basin import crossing
+from landscape.search import STEPS_PER_OCTAVE, Found, Limits, search
 
 PAGE = Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md"
 REPETITIONS = 2000
 LEVELS = (0.5, 0.1, 0.9)  # R, r10, r90
 DESIGNS = ((4, 16), (8, 16), (16, 16), (32, 16), (8, 4))  # directions × windows
 ARTICLE_DESIGNS = ((8, 16), (8, 32), (16, 64))
+SEARCHES = ((0, 0.05), (0, 0.02), (1, 0.05), (2, 0.05), (4, 0.05))  # landscape, precision
+MOST = 64  # directions and windows of a search
+FAR = 3.0  # ‖w‖ over R, about: where R lies between two distances of the grid differs from search to search
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,31 @@ class Cell:
         return zlib.crc32(f"{self.landscape.name} {self.directions} {self.windows}".encode())
 
 
+@dataclass(frozen=True)
+class SearchCell:
+    """One row of the second table."""
+
+    landscape: Synthetic
+    precision: float
+
+    @property
+    def name(self) -> str:
+        """As the table calls it."""
+        return self.landscape.name
+
+    @property
+    def seed(self) -> int:
+        """Of its random numbers."""
+        return zlib.crc32(f"search {self.name} {self.precision:g}".encode())
+
+
+def searches() -> Iterator[SearchCell]:
+    """All rows of the second table."""
+    yield from (SearchCell(LANDSCAPES[index], precision) for index, precision in SEARCHES)
+
+
 def cells() -> Iterator[Cell]:
-    """All rows."""
+    """All rows of the first table."""
     for landscape in LANDSCAPES:
         yield from (Cell(landscape, *design) for design in DESIGNS)
     for design in ARTICLE_DESIGNS:
@@ -81,6 +110,11 @@ class Coverage:
         low, high = stats.binom.interval(0.95, self.repetitions, 0.95)
         return "low" if self.covered < low else "high" if self.covered > high else "ok"
 
+    def __str__(self) -> str:
+        word = self.verdict if self.verdict == "ok" else f"**{self.verdict}**"
+        gone = f" ({self.censored / self.repetitions:.1%} censored)" if self.censored else ""
+        return f"{self.covered / self.repetitions:.1%} {word}{gone}"
+
 
 def measure(cell: Cell, repetitions: int = REPETITIONS) -> list[Coverage]:
     """Simulate the surveys of a cell."""
@@ -107,51 +141,119 @@ def measure(cell: Cell, repetitions: int = REPETITIONS) -> list[Coverage]:
     ]
 
 
+def measure_search(cell: SearchCell, repetitions: int = REPETITIONS) -> tuple[Coverage, list[tuple[Found, int]]]:
+    """Search R on landscapes of a cell; with what was found, and how many windows were evaluated away from w."""
+    rng = np.random.Generator(np.random.Philox(key=cell.seed))
+    truth, limits, ends = cell.landscape.truth(0.5), Limits(cell.precision, MOST, MOST), []
+    for _ in range(repetitions):
+        losses = cell.landscape.landscape(rng, MOST, MOST)
+        found = search(losses, FAR * 2 ** (rng.random() / STEPS_PER_OCTAVE), CHANCE, limits)
+        ends.append((found, losses.evaluations))
+    radii = [found.radius for found, _ in ends]
+    values = [radius.value for radius in radii if radius.value is not None]
+    coverage = Coverage(
+        0.5,
+        bias=float(np.mean(values) / truth - 1),
+        half_width=float(np.median([(radius.high - radius.low) / 2 / truth for radius in radii])),
+        covered=sum(radius.low <= truth <= radius.high for radius in radii),
+        censored=repetitions - len(values),
+        repetitions=repetitions,
+    )
+    return coverage, ends
+
+
 def row(cell: Cell, measured: list[Coverage]) -> str:
-    """A line of the table."""
+    """A line of the first table."""
     radius = measured[0]
-
-    def share(of: Coverage) -> str:
-        word = of.verdict if of.verdict == "ok" else f"**{of.verdict}**"
-        gone = f" ({of.censored / of.repetitions:.1%} censored)" if of.censored else ""
-        return f"{of.covered / of.repetitions:.1%} {word}{gone}"
-
     return (
         f"| {cell.name} | {cell.directions} × {cell.windows} | {radius.bias:+.2%} | ±{radius.half_width:.1%} | "
-        + " | ".join(share(of) for of in measured)
+        + " | ".join(str(of) for of in measured)
         + " |"
     )
 
 
-def table(rows: list[str]) -> str:
-    """The table with its heading."""
-    head = "| landscape | directions × windows | bias of R | half width of R | R covered | r10 covered | r90 covered |"
+def search_row(cell: SearchCell, coverage: Coverage, ends: list[tuple[Found, int]]) -> str:
+    """A line of the second table."""
+    rounds = np.array([len(found.rounds) for found, _ in ends])
+    first = [found.radius for found, _ in ends if len(found.rounds) == 1]
+    truth = cell.landscape.truth(0.5)
+    stopped = sum(radius.low <= truth <= radius.high for radius in first)
+    at_once = f"{stopped / len(first):.1%} of {len(first) / len(ends):.0%}" if first else "–"
+    evaluations = int(np.median([count for _, count in ends]))
+    precise = np.mean([found.precise for found, _ in ends])
+    return (
+        f"| {cell.name} | ±{cell.precision:.0%} | {precise:.1%} | {rounds.mean():.1f} | {evaluations} | "
+        f"{coverage.bias:+.2%} | ±{coverage.half_width:.1%} | {coverage} | {at_once} |"
+    )
+
+
+def survey_line(cell: Cell) -> str:
+    """Measure a cell of the first table."""
+    return row(cell, measure(cell))
+
+
+def search_line(cell: SearchCell) -> str:
+    """Measure a cell of the second table."""
+    return search_row(cell, *measure_search(cell))
+
+
+def note() -> str:
+    """What a verdict means."""
     low, high = stats.binom.interval(0.95, REPETITIONS, 0.95)
-    note = (
-        f"{REPETITIONS} surveys a row, intervals of 95 %; *ok* is coverage from {low / REPETITIONS:.1%} to "
+    return (
+        f"{REPETITIONS} repetitions a row, intervals of 95 %; *ok* is coverage from {low / REPETITIONS:.1%} to "
         f"{high / REPETITIONS:.1%}, where 95 % of rows with exact intervals fall."
     )
-    return "\n".join([note, "", head, "|---|---|---|---|---|---|---|", *rows])
 
 
-def write(text: str, page: Path = PAGE) -> None:
-    """Put the table between its markers."""
-    pattern = r"(<!-- coverage -->\n).*(<!-- /coverage -->)"
-    page.write_text(re.sub(pattern, lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text(), flags=re.S))
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: its rows in order, each found by its first two columns."""
+
+    name: str
+    """Of the comments that it stands between."""
+    columns: tuple[str, ...]
+    measures: dict[str, Callable[[], str]]
+    """What makes the line that begins so."""
+
+    def text(self, old: str, lines: dict[str, str]) -> str:
+        """The table with new lines in place of those that begin alike; one that is neither new nor old is not there."""
+        known = {key: line for line in old.splitlines() for key in self.measures if line.startswith(key)} | lines
+        head = [f"| {' | '.join(self.columns)} |", "|" + "---|" * len(self.columns)]
+        return "\n".join([note(), "", *head, *(known[key] for key in self.measures if key in known)])
+
+    def write(self, lines: dict[str, str], page: Path = PAGE) -> None:
+        """Put lines into the table of the page."""
+        pattern = rf"(<!-- {self.name} -->\n)(.*?)(<!-- /{self.name} -->)"
+        page.write_text(
+            re.sub(pattern, lambda m: f"{m[1]}{self.text(m[2], lines)}\n{m[3]}", page.read_text(), flags=re.S)
+        )
+
+
+def tables() -> tuple[Table, Table]:
+    """The two tables of the page."""
+    surveys = {f"| {c.name} | {c.directions} × {c.windows} |": partial(survey_line, c) for c in cells()}
+    adaptive = {f"| {c.name} | ±{c.precision:.0%} |": partial(search_line, c) for c in searches()}
+    design = ("landscape", "directions × windows", "bias of R", "half width of R")
+    search_design = ("landscape", "asked for", "reached", "rounds", "windows evaluated", "bias of R", "half width of R")
+    return (
+        Table("coverage", (*design, "R covered", "r10 covered", "r90 covered"), surveys),
+        Table("stopping", (*search_design, "R covered", "covered where the first round was enough"), adaptive),
+    )
 
 
 def main() -> None:
-    """Measure the cells and write the table; with --only, print those cells."""
+    """Measure the cells, and put each into its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="print the rows whose landscape's name has this in it, and write nothing")
+    parser.add_argument("--only", default="", help="the rows whose first two columns have this in them")
+    parser.add_argument("--table", choices=[table.name for table in tables()], help="the rows of one table")
     options = parser.parse_args()
-    rows = []
-    for cell in cells():
-        if options.only is None or options.only in cell.name:
-            rows.append(row(cell, measure(cell)))
-            print(rows[-1], flush=True)
-    if options.only is None:
-        write(table(rows))
+    for table in tables():
+        for key, measured in table.measures.items():
+            if options.only in key and options.table in (None, table.name):
+                line = measured()
+                print(line, flush=True)
+                table.write({key: line})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,12 @@ from landscape.radial import RadialProbes, excess, saturation
 from quant.errors import UsageError
 
 NEAR = 0.2  # u below which the rise is fitted by λ² and λ⁴: on a Gaussian well the λ⁶ beyond is then under 1 % of it
+FLOAT32 = float(np.finfo(np.float32).eps)
+ROUNDING_LIMIT = 0.01
+"""Largest share of a rise near w that may be rounding."""
+ROUNDING_STEPS = 4
+"""How many units of rounding a loss may be off. On opt-nano second differences of a window were off by up to 1.9 of its
+loss's units, four losses together, against the same in float64."""
 _SCAN = 64  # positions between two probes at which a change of the curvature's sign is looked for
 
 
@@ -117,8 +123,8 @@ def _steepest(curve: CubicSpline) -> float | None:
     return float(brentq(lambda s: float(_curvature(curve, s)), low, high)) if bend[0] > 0 > bend[1] else None
 
 
-def curvature(probes: RadialProbes, confidence: float = CONFIDENCE) -> Estimate | None:
-    """``Tr H/D``, the mean of êᵀHê, from the rise near w: ``ΔL = κλ²/2 + bλ⁴``, fitted where u is below 0.2.
+def curvature(probes: RadialProbes, confidence: float = CONFIDENCE, precision: float = FLOAT32) -> Estimate | None:
+    """``Tr H/D``, the mean of êᵀHê, from the rise near w: ``ΔL = κλ²/2 + bλ⁴``, fitted where ``fitted`` says.
 
     Least squares of ``ΔL/λ²`` on λ², since what directions and windows differ by grows with the rise. A row that is the
     mean of a pair ±ê has no odd term; of single directions the odd terms average to zero, and their scatter is in the
@@ -127,11 +133,41 @@ def curvature(probes: RadialProbes, confidence: float = CONFIDENCE) -> Estimate 
     Returns:
         Nats per token and unit of λ²; None with fewer than two probes that near.
     """
-    cells = curvature_cells(probes)
+    cells = curvature_cells(probes, precision)
     if cells is None:
         return None
     half = crossed_error(cells, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
     return Estimate(float(cells.mean()), float(cells.mean()) - half, float(cells.mean()) + half)
+
+
+def curvature_cells(probes: RadialProbes, precision: float = FLOAT32) -> NDArray[np.float64] | None:
+    """What each direction and window contributes to the fitted κ, (n_d, n_w), as ``crossed_error`` takes it."""
+    near = fitted(probes, precision)
+    if near is None:
+        return None
+    rise = excess(probes, probes.center)[:, 1:][:, near]
+    square = probes.lambdas[near] ** 2
+    intercept = np.linalg.pinv(np.stack([np.ones(len(square)), square / square[-1]], axis=1))[0]
+    return np.asarray(np.einsum("k,dkw->dw", 2 * intercept / square, rise))
+
+
+def fitted(probes: RadialProbes, precision: float = FLOAT32) -> slice | None:
+    """Which probes the parabola near w is fitted to: from where the rise stands clear of rounding to u = 0.2.
+
+    Args:
+        probes: The losses along the rays.
+        precision: Relative spacing of the numbers that the losses were computed in.
+
+    Returns:
+        None if they are fewer than two.
+    """
+    rise = excess(probes, probes.center)[:, 1:].mean((0, 2))
+    beyond = rise >= NEAR * (probes.chance - probes.center_nll)
+    end = int(beyond.argmax()) if beyond.any() else len(beyond)
+    # A rise is half a second difference, of four losses together.
+    clear = 4 * ROUNDING_STEPS * precision * abs(probes.center_nll) <= ROUNDING_LIMIT * 2 * abs(rise[:end])
+    start = int(clear.argmax()) if clear.any() else end
+    return slice(start, end) if end - start >= 2 else None
 
 
 def quadratic_radius(probes: RadialProbes, tau: float | None = None, confidence: float = CONFIDENCE) -> Estimate | None:
@@ -155,22 +191,59 @@ def quadratic_radius(probes: RadialProbes, tau: float | None = None, confidence:
         return None
     rise = LOST * (probes.chance * probes.tokens - probes.center) if tau is None else tau * probes.tokens
     rise = rise / probes.tokens.mean()  # (n_w,), its plain mean is τ
-    value = math.sqrt(2 * rise.mean() / cells.mean())
+    value = _parabola(float(cells.mean()), float(rise.mean()))
     relative = 0.5 * (rise / rise.mean() - cells / cells.mean())  # ln r, linearised
     stretch = math.exp(crossed_error(relative, probes.tokens, probes.blocks, probes.fixed).half_width(confidence))
     return Estimate(value, value / stretch, value * stretch)
 
 
-def curvature_cells(probes: RadialProbes) -> NDArray[np.float64] | None:
-    """What each direction and window contributes to the fitted κ, (n_d, n_w); None with fewer than two probes."""
-    rise = excess(probes, probes.center)[:, 1:]
-    beyond = rise.mean((0, 2)) >= NEAR * (probes.chance - probes.center_nll)
-    near = int(beyond.argmax()) if beyond.any() else len(beyond)
-    if near < 2:
+def radius_of_trace(trace: Estimate, dimension: int, excess: float) -> Estimate | None:
+    """The quadratic radius of a Tr H that is known otherwise than from losses along rays.
+
+    Args:
+        trace: Tr H of the token-mean NLL.
+        dimension: D.
+        excess: τ in nats per token; for R it is ``½(C − L(w))``, taken as known.
+
+    Returns:
+        None if the trace is not positive: then no quadratic gets there. The upper end is ``inf`` if the trace may be 0.
+
+    Raises:
+        UsageError: an excess that is not above 0.
+    """
+    if not excess > 0:
+        raise UsageError(f"expected an excess loss above 0, got {excess}: w is no better than chance")
+    if not trace.value > 0:
         return None
-    square = probes.lambdas[:near] ** 2
-    intercept = np.linalg.pinv(np.stack([np.ones(near), square / square[-1]], axis=1))[0]
-    return np.asarray(np.einsum("k,dkw->dw", 2 * intercept / square, rise[:, :near]))
+    value, low, high = (_parabola(t / dimension, excess) for t in (trace.value, trace.high, trace.low))
+    return Estimate(value, low, high)
+
+
+def anharmonicity(radius: Estimate, quadratic: Estimate) -> Estimate:
+    """``R / R_quadratic``, with an interval made of both.
+
+    1 for a quadratic, above 1 where the loss rises more slowly farther out, below 1 where it rises faster. The relative
+    errors below and above are added in quadrature on the logarithm (MOVER; Zou and Donner 2008), as if the two were
+    independent. Measured on the same windows they are correlated, and the interval is rather too wide.
+
+    Raises:
+        UsageError: a radius that is not above 0.
+    """
+    if not (radius.value > 0 and quadratic.value > 0):
+        raise UsageError(f"expected radii above 0, got {radius.value} and {quadratic.value}")
+    value = radius.value / quadratic.value
+    down = math.hypot(_log_ratio(radius.value, radius.low), _log_ratio(quadratic.high, quadratic.value))
+    up = math.hypot(_log_ratio(radius.high, radius.value), _log_ratio(quadratic.value, quadratic.low))
+    return Estimate(value, value * math.exp(-down), value * math.exp(up))
+
+
+def _parabola(curvature: float, rise: float) -> float:
+    """Where ½κλ² reaches a rise; never, if κ is not positive."""
+    return math.sqrt(2 * rise / curvature) if curvature > 0 else math.inf
+
+
+def _log_ratio(larger: float, smaller: float) -> float:
+    return math.inf if math.isinf(larger) or smaller <= 0 else math.log(larger / smaller)
 
 
 def _check_rise(tau: float) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from landscape.plan import ProbePlan, Window, identified
 from landscape.progress import Progress, Silent
 from landscape.run import Runner
 from landscape.search import Found, Limits, search
-from landscape.store import Store
 from landscape.subject import check_center, default_corpus
 from quant.architecture import vocabulary_size
 from quant.cache import cache_folder
@@ -120,25 +120,77 @@ class StoredLosses:
         self, runner: Runner, engine: Engine, family: Family, windows: tuple[Window, ...], pairs: bool
     ) -> None:
         """Bind a family of directions to the windows of one split."""
-        self._runner, self._engine, self._family, self._pairs = runner, engine, family, pairs
+        self.family = family
+        self._runner, self._engine, self._pairs = runner, engine, pairs
         self._windows = windows
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         """See ``landscape.search.Losses``."""
         some = self._windows[:windows]
-        self._run(point_plan([CENTER], some) + ray_plan(self._family, directions, lambdas, some, self._pairs))
+        self.run(point_plan([CENTER], some) + ray_plan(self.family, directions, lambdas, some, self._pairs))
         probes = Probes(self._runner.known, {"": some})
-        return radial_probes(probes, "", self._family.name, directions, lambdas, math.inf, self._pairs).totals
+        return radial_probes(probes, "", self.family.name, directions, lambdas, math.inf, self._pairs).totals
 
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
         """See ``landscape.search.Losses``."""
         some = self._windows[:windows]
-        self._run(point_plan([CENTER], some))
+        self.run(point_plan([CENTER], some))
         probes = Probes(self._runner.known, {"": some})
         return probes.totals(CENTER, ""), probes.tokens("")
 
-    def _run(self, plan: ProbePlan) -> None:
+    def paired(self) -> StoredLosses:
+        """The same landscape, with every direction followed both ways."""
+        return StoredLosses(self._runner, self._engine, self.family, self._windows, pairs=True)
+
+    def run(self, plan: ProbePlan) -> None:
+        """Evaluate what is missing of a plan."""
         self._runner.run(plan, self._engine)
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a search for R stands on: a model that is lent, its windows and its losses."""
+
+    checkpoint: Checkpoint
+    center: Center
+    """The pristine copy of w."""
+    data: str
+    """The corpus."""
+    windows: tuple[Window, ...]
+    """All windows of the split, in the order of the seed."""
+    losses: StoredLosses
+    """Evaluated where the store does not hold them."""
+    runner: Runner
+    """Counts what was evaluated."""
+    norm: float
+    """‖w‖."""
+    chance: float
+    """C = ln|V|."""
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens per window."""
+        return len(self.windows[0].tokens)
+
+
+@contextmanager
+def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
+    """A model with its text, ready for probing; see ``measure_radius`` for the errors."""
+    root = request.store or cache_folder()
+    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
+        progress.stage("reading the text")
+        data = request.data or default_corpus(request.model)
+        windows = _windows(request, data, checkpoint, root)
+        model, space = checkpoint.model, checkpoint.space
+        center = Center.of(model, space)
+        family = family_of(request.family, space, center, request.seed)
+        runner = Runner(store, run_record(request.device), progress.advance)
+        engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
+        losses = StoredLosses(runner, engine, family, windows, request.pairs)
+        chance = math.log(vocabulary_size(model))
+        totals, tokens = losses.center(min(_CHECKED, len(windows)))
+        check_center(float(totals.sum() / tokens.sum()), chance, data)
+        yield Ground(checkpoint, center, data, windows, losses, runner, norm(space, center), chance)
 
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> Measured:
@@ -156,12 +208,39 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     """
     started = time.monotonic()
     progress = progress or Silent()
-    root = request.store or cache_folder()
-    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
-        progress.stage("reading the text")
-        data = request.data or default_corpus(request.model)
-        windows = _windows(request, data, checkpoint, root)
-        return _measure(request, data, checkpoint, windows, store, progress, started)
+    with ground(request, progress) as here:
+        return search_radius(request, here, progress, started)
+
+
+def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Measured:
+    """Find R on a model that is lent already; ``started`` is when the time of the request began."""
+    runner, slope = here.runner, _slope(request, here)
+    progress.stage("searching for R")
+
+    def out_of_time(evaluations: int) -> bool:
+        spent = time.monotonic() - started
+        pace = spent / max(runner.evaluated, 1)
+        return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
+
+    limits = Limits(request.precision, windows=len(here.windows), out_of_time=out_of_time)
+    found = search(here.losses, here.norm, here.chance, limits)
+    runner.store.compact()
+    return Measured(
+        model=request.model,
+        data=here.data,
+        split=request.split,
+        seq_len=here.seq_len,
+        dimension=here.checkpoint.space.dimension,
+        norm=here.norm,
+        family=here.losses.family.name,
+        pairs=request.pairs,
+        found=found,
+        evaluated=runner.evaluated,
+        cached=len(runner.asked) - runner.evaluated,
+        seconds=time.monotonic() - started,
+        store=str(runner.store.folder),
+        health=_health(here, found, slope, progress),
+    )
 
 
 def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: Path) -> tuple[Window, ...]:
@@ -173,62 +252,22 @@ def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: P
     return identified(corpus.windows(request.split, len(every), request.seed))
 
 
-def _measure(
-    request: RadiusRequest,
-    data: str,
-    checkpoint: Checkpoint,
-    windows: tuple[Window, ...],
-    store: Store,
-    progress: Progress,
-    started: float,
-) -> Measured:
-    model, space = checkpoint.model, checkpoint.space
-    center = Center.of(model, space)
-    length, chance = norm(space, center), math.log(vocabulary_size(model))
-    family = family_of(request.family, space, center, request.seed)
-    runner = Runner(store, run_record(request.device), progress.advance)
-    engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
-    losses = StoredLosses(runner, engine, family, windows, request.pairs)
-    totals, tokens = losses.center(min(_CHECKED, len(windows)))
-    check_center(float(totals.sum() / tokens.sum()), chance, data)
-    slope = _slope(runner, engine, family, length, windows, data == SELF)
-    progress.stage("searching for R")
+def _slope(request: RadiusRequest, here: Ground) -> Check:
+    """The slope at w, for which the search itself evaluates nothing: only where it is judged is it worth the probes."""
+    if here.data != SELF:
+        return unchecked(SLOPE, "Not measured: the search stays around R, and only on --data self must the slope be 0.")
+    losses, windows = here.losses, here.windows
+    losses.run(slope_plan(losses.family, SLOPE_DIRECTIONS, here.norm, windows))
+    return slope_at_w(here.runner, losses.family, SLOPE_DIRECTIONS, here.norm, windows, own_text=True)
 
-    def out_of_time(evaluations: int) -> bool:
-        spent = time.monotonic() - started
-        pace = spent / max(runner.evaluated, 1)
-        return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
 
-    limits = Limits(request.precision, windows=len(windows), out_of_time=out_of_time)
-    found = search(losses, length, chance, limits)
-    store.compact()
+def _health(here: Ground, found: Found, slope: Check, progress: Progress) -> tuple[Check, ...]:
+    """Whether the search was sound; what was not is told at once."""
+    model, space = here.checkpoint.model, here.checkpoint.space
     drawn, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
-    checks = examine(Examined(runner, model, space, center, family, drawn, lam, windows[0], slope))
+    checks = examine(
+        Examined(here.runner, model, space, here.center, here.losses.family, drawn, lam, here.windows[0], slope)
+    )
     for check in failed(checks):
         progress.warn(check.words)
-    return Measured(
-        model=request.model,
-        data=data,
-        split=request.split,
-        seq_len=len(windows[0].tokens),
-        dimension=space.dimension,
-        norm=length,
-        family=family.name,
-        pairs=request.pairs,
-        found=found,
-        evaluated=runner.evaluated,
-        cached=len(runner.asked) - runner.evaluated,
-        seconds=time.monotonic() - started,
-        store=str(store.folder),
-        health=checks,
-    )
-
-
-def _slope(
-    runner: Runner, engine: Engine, family: Family, length: float, windows: tuple[Window, ...], own_text: bool
-) -> Check:
-    """The slope at w, for which the search itself evaluates nothing: only where it is judged is it worth the probes."""
-    if not own_text:
-        return unchecked(SLOPE, "Not measured: the search stays around R, and only on --data self must the slope be 0.")
-    runner.run(slope_plan(family, SLOPE_DIRECTIONS, length, windows), engine)
-    return slope_at_w(runner, family, SLOPE_DIRECTIONS, length, windows, own_text)
+    return checks

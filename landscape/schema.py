@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.advice import Advice
+from landscape.anharmonic import Curved, Quadratic
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
 from landscape.evidence import Advised
@@ -167,6 +168,41 @@ def _advice(advice: Advice) -> dict[str, Any]:
         "rho_prof": evidence.rho_prof and _number(evidence.rho_prof.value),
         "rho_along": evidence.rho_along and _number(evidence.rho_along.value),
     }
+
+
+def curvature_json(curved: Curved) -> dict[str, Any]:
+    """The JSON object of ``landscape curvature``.
+
+    ``{schema_version, radius: the object of landscape radius, products, pairs, lambdas, center, top: {value, residual,
+    products}, seconds}``. Each of ``products`` and ``pairs`` is ``{trace: {value, low, high, standard_error, df,
+    directions, windows}, quadratic_radius: {value, low, high}, index: {value, low, high}}``, the last two null if the
+    trace is not positive. ``top`` is null if it was not asked for.
+    """
+    top = curved.top
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "radius": radius_json(curved.measured),
+        "products": _quadratic(curved.products),
+        "pairs": _quadratic(curved.pairs),
+        "lambdas": list(curved.lambdas),
+        "center": curved.center_nll,
+        "top": None if top is None else {"value": top.value, "residual": top.residual, "products": top.products},
+        "seconds": round(curved.seconds, 3),
+    }
+
+
+def _quadratic(way: Quadratic) -> dict[str, Any]:
+    trace = way.trace
+    error = {"standard_error": _number(trace.error.value), "df": trace.error.df}
+    return {
+        "trace": _estimate(trace.estimate) | error | {"directions": trace.directions, "windows": trace.windows},
+        "quadratic_radius": None if way.radius is None else _estimate(way.radius),
+        "index": None if way.index is None else _estimate(way.index),
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {"value": _number(estimate.value), "low": _number(estimate.low), "high": _number(estimate.high)}
 
 
 def _number(value: float | None) -> float | None:

@@ -2,8 +2,8 @@
 
 A pilot walks one direction until the loss has climbed past half of chance, ``u(λ) = (L(λ) − L(w)) / (C − L(w)) ≥ ½``,
 and narrows the crossing down by bisection. The grid then spends most of its points evenly from the bottom of the basin
-to one and a half of that radius, and the rest on the plateau. The crossing is rounded to two figures of λ/‖w‖ first,
-so that the grid, and with it the cache, does not move with small changes.
+to a little beyond the outer edge of the border, wherever that is, and the rest on the plateau. The crossing is rounded
+to two figures of λ/‖w‖ first, so that the grid, and with it the cache, does not move with small changes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from quant.errors import UsageError
 _START = 0.1  # λ/‖w‖ of the first try; R lies between 0.1 and 2 for the models measured so far
 _LIMIT = 6  # factors of two tried on either side before the search gives up
 PILOT_PROBES = 8  # positions that a search takes, about: for the forecast
+_BORDER = (
+    2.2  # radii within which r90 lies: 1.8 in a Gaussian well, 2.0 if its plateau is at u = 0.95, less in a steep one
+)
 _TOLERANCE = 1.1  # the bisection ends when the bracket is this narrow: a grid needs no more
 
 
@@ -62,14 +65,17 @@ def sweep_grid(radius: float, count: int, reach: float = 0.0) -> tuple[float, ..
 
     Args:
         radius: The pilot's crossing.
-        count: How many points: four fifths of them evenly up to 1.5 radii, the others geometrically up to 3.
+        count: How many points: nine tenths of them evenly up to 2.2 radii, the others geometrically up to 3. With 14
+            points no interpolated r10, R or r90 of the calibration's wells is off by more than 0.03 %.
         reach: The grid goes on in steps of a factor 1.4 until it covers this distance, so that every point of the
             landscape lies on the plot.
     """
     if count < 4:
         raise UsageError(f"expected at least 4 values of λ per direction, got {count}")
-    rise = max(3, round(0.8 * count))
-    grid = [*(1.5 * np.arange(1, rise + 1) / rise), *(1.5 * 2 ** (np.arange(1, count - rise + 1) / (count - rise)))]
+    far = max(1, round(0.1 * count))
+    rise = count - far
+    steps, outer = np.arange(1, rise + 1) / rise, np.arange(1, far + 1) / far
+    grid = [*(_BORDER * steps), *(_BORDER * (3 / _BORDER) ** outer)]
     while grid[-1] * radius < reach:
         grid.append(grid[-1] * 1.4)
     return tuple(float(m * radius) for m in grid)

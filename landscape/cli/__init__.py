@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from landscape.cli.advise import advise
+from landscape.cli.curvature import curvature
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
 from landscape.cli.radius import radius
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(advise)
 app.command()(probe)
 app.command()(radius)
+app.command()(curvature)
 app.command()(quantize)
 
 

@@ -14,11 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from landscape.advice_text import NAMES, cost_text, duration, reason_lines, subject_lines, verdict_line
+from landscape.anharmonic import Curved, Quadratic
+from landscape.estimate import Estimate
 from landscape.evidence import Advised
 from landscape.forecast import Forecast
 from landscape.radius import Measured
 from landscape.result import Landscape
-from landscape.schema import advice_json, radius_json, to_json
+from landscape.schema import advice_json, curvature_json, radius_json, to_json
 from landscape.wording import crossing_text, equals, is_steep
 from quant.center import Center
 from quant.checkpoint import Checkpoint
@@ -187,6 +189,54 @@ def radius_lines(measured: Measured) -> list[str]:
     lines.append(f"cache  {measured.store}")
     lines.append(f"next   landscape probe --model {measured.model} --data {measured.data}    # where are the points?")
     return lines
+
+
+def print_curvature(curved: Curved, as_json: bool) -> None:
+    """Print the curvature: one JSON object, or what was found, and what it says."""
+    if as_json:
+        print(json.dumps(curvature_json(curved), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in curvature_lines(curved):
+        console.print(line, markup=False)
+
+
+def curvature_lines(curved: Curved) -> list[str]:
+    """Tr H in both ways, the quadratic radius and the index, the top eigenvalue, in words."""
+    measured, lambdas = curved.measured, " and ".join(f"{lam:.3g}" for lam in curved.lambdas)
+    last = measured.found.rounds[-1]
+    trace = curved.products.trace
+    lines = [
+        *radius_lines(measured)[:1],
+        f"R = {crossing_text(measured.found.radius, last.directions, last.windows)}",
+        f"curvature on {trace.directions} directions × {trace.windows} windows, L(w) = {curved.center_nll:.4f} there",
+        *_quadratic_lines("by Hessian products", curved.products),
+        *_quadratic_lines(f"by losses at ±λ, λ = {lambdas}", curved.pairs),
+    ]
+    if curved.top is not None:
+        top, mean = curved.top, trace.estimate.value / measured.dimension
+        lines.append(
+            f"λ_max = {top.value:.4g} (residual {top.residual:.1g}, {top.products} products), "
+            f"{top.value / mean:,.0f} times the mean eigenvalue Tr H/D = {mean:.3g}"
+        )
+    lines.append(
+        f"{curved.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
+        f"in {_duration(curved.seconds)}"
+    )
+    lines.append(f"cache  {measured.store}")
+    return lines
+
+
+def _quadratic_lines(name: str, way: Quadratic) -> list[str]:
+    trace = way.trace
+    line = f"{name}: Tr H = {trace.estimate.value:.4g} ± {trace.error.value:.2g} (standard error)"
+    if way.radius is None or way.index is None:
+        return [f"{line}: not positive, so no quadratic radius"]
+    return [line, f"  R_quadratic = {_interval(way.radius)}, R/R_quadratic = {_interval(way.index)}"]
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
 def summary_lines(landscape: Landscape) -> list[str]:

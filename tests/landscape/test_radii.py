@@ -5,7 +5,17 @@ import pytest
 from scipy import stats
 
 from landscape.basin import RadialProbes, crossing
-from landscape.radii import curvature, inflection, quadratic_radius, reference_radii, threshold_radius
+from landscape.estimate import Estimate
+from landscape.radii import (
+    anharmonicity,
+    curvature,
+    fitted,
+    inflection,
+    quadratic_radius,
+    radius_of_trace,
+    reference_radii,
+    threshold_radius,
+)
 from quant.errors import UsageError
 
 CHANCE, CENTER, S = 7.0, 3.0, 1.7
@@ -157,3 +167,60 @@ def test_a_rise_must_be_positive(tau):
     for radius in (threshold_radius, quadratic_radius):
         with pytest.raises(UsageError, match="rise"):
             radius(probes(well()), tau)
+
+
+# --- the quadratic radius of a trace, and the index ---------------------------------------------------------------
+
+
+def test_the_gaussian_well_has_the_index_of_its_closed_form():
+    """L = C − (C − L0)·exp(−λ²/2s²): curvature (C − L0)/s² in every direction, R = s√(2 ln 2), R_quadratic = s."""
+    chance, center, s, dimension = 7.0, 3.0, 1.7, 500
+    trace = dimension * (chance - center) / s**2
+    quadratic = radius_of_trace(Estimate(trace, 0.81 * trace, 1.21 * trace), dimension, (chance - center) / 2)
+    assert quadratic.value == pytest.approx(s)
+    assert quadratic.low == pytest.approx(s / 1.1)
+    assert quadratic.high == pytest.approx(s / 0.9)
+    radius = s * math.sqrt(2 * math.log(2))
+    index = anharmonicity(Estimate(radius, 0.8 * radius, 1.3 * radius), quadratic)
+    assert index.value == pytest.approx(1.17741, abs=1e-5)
+    assert index.low == pytest.approx(1.17741 * math.exp(-math.hypot(math.log(0.8), math.log(0.9))), abs=1e-5)
+    assert index.high == pytest.approx(1.17741 * math.exp(math.hypot(math.log(1.3), math.log(1.1))), abs=1e-5)
+
+
+def test_a_trace_that_may_be_zero_bounds_the_radius_on_one_side():
+    quadratic = radius_of_trace(Estimate(4.0, -1.0, 9.0), 9, 2.0)
+    assert quadratic == Estimate(3.0, 2.0, math.inf)
+    assert anharmonicity(Estimate(6.0, 6.0, 6.0), quadratic) == Estimate(2.0, 0.0, pytest.approx(3.0))
+    assert radius_of_trace(Estimate(0.0, -1.0, 1.0), 9, 2.0) is None
+    assert anharmonicity(Estimate(6.0, 0.0, math.inf), Estimate(3.0, 3.0, 3.0)) == Estimate(2.0, 0.0, math.inf)
+    with pytest.raises(UsageError, match="excess"):
+        radius_of_trace(Estimate(1.0, 1.0, 1.0), 9, 0.0)
+    with pytest.raises(UsageError, match="radii"):
+        anharmonicity(Estimate(0.0, 0.0, 1.0), quadratic)
+
+
+def test_the_interval_of_the_index_covers():
+    """Two independent radii of 10 % and 5 % standard error; 1.96 of these to each side."""
+    rng, covered = np.random.default_rng(3), 0
+    for _ in range(2000):
+        a, b = rng.normal(6, 0.6), rng.normal(3, 0.15)
+        index = anharmonicity(Estimate(a, a - 1.176, a + 1.176), Estimate(b, b - 0.294, b + 0.294))
+        covered += index.low < 2 < index.high
+    assert 0.94 < covered / 2000 < 0.96
+
+
+def test_the_quadratic_radius_of_losses_and_of_their_trace_are_one():
+    data, dimension = probes(well()), 500
+    kappa, radius = curvature(data), quadratic_radius(data)
+    again = radius_of_trace(Estimate(*(dimension * k for k in (kappa.value, kappa.low, kappa.high))), dimension, 2.0)
+    assert again.value == pytest.approx(radius.value)
+
+
+def test_what_the_parabola_is_fitted_to():
+    """From where 16 units of rounding of L(w) = 3 are below a hundredth of 2ΔL, to u = 0.2, a rise of 0.8."""
+    clear = 16 * 2**-23 * 3 / 0.02
+    rise = np.array([0.1 * clear, 0.99 * clear, 1.01 * clear, 0.3, 0.79, 0.81, 2.0])
+    lambdas = np.sqrt(rise)
+    assert fitted(probes(rise, lambdas)) == slice(2, 5)
+    assert fitted(probes(rise, lambdas), precision=2**-52) == slice(0, 5)
+    assert fitted(probes(rise[4:], lambdas[4:])) is None

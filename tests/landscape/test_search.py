@@ -173,6 +173,31 @@ def test_limits_end_a_search_and_say_so() -> None:
     assert 2 * last.directions * last.windows <= 200 + 2 * 16
 
 
+@dataclass
+class QuietBehind(Synthetic):
+    """Noise in front of R and none behind it, where the next design is foretold from."""
+
+    def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
+        cells = self.cells[:directions, None, :windows] * TOKENS
+        behind = (np.array(lambdas) >= self.radius)[:, None]
+        return np.asarray(super().totals(directions, lambdas, windows) - behind * cells)
+
+
+def test_a_design_that_should_have_done_is_not_tried_again() -> None:
+    """Foretold is no width at all, also of the design that was just found too wide."""
+    left = [40]
+
+    def out_of_time(evaluations: int) -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    losses = QuietBehind(direction_cv=0, window_sd=0, noise=0.5)
+    found = run(losses, precision=0.02, directions=16, windows=16, out_of_time=out_of_time)
+    designs = [(r.directions, r.windows) for r in found.rounds]
+    assert len(designs) == len(set(designs)) > 2
+    assert found.precise
+
+
 @pytest.mark.parametrize("limits", [{"directions": 1}, {"windows": 1}, {"precision": 0.0}])
 def test_a_search_that_could_not_end_is_refused(limits: dict) -> None:
     with pytest.raises(UsageError, match="expected a precision above 0 and at least 2 directions and windows"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -18,8 +18,9 @@ def script(monkeypatch) -> ModuleType:
     return importlib.import_module("validate_radius")
 
 
-def committed(script: ModuleType) -> list[list[str]]:
-    rows = [line for line in script.PAGE.read_text().splitlines() if line.startswith("| ") and "×" in line]
+def committed(script: ModuleType, name: str = "coverage") -> list[list[str]]:
+    text = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", script.PAGE.read_text(), re.DOTALL)[1]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1:]]
 
 
@@ -59,6 +60,56 @@ def test_the_committed_table_has_a_row_for_every_cell(script):
     assert [row[:2] for row in committed(script)] == [
         [cell.name, f"{cell.directions} × {cell.windows}"] for cell in script.cells()
     ]
+
+
+def test_the_committed_table_of_searches_has_a_row_for_every_cell(script):
+    assert [row[:2] for row in committed(script, "stopping")] == [
+        [cell.name, f"±{cell.precision:.0%}"] for cell in script.searches()
+    ]
+
+
+def test_what_was_evaluated_once_stays_what_it_was(script):
+    """A search asks for more of a landscape, not for another one; every window counts once."""
+    losses = script.LANDSCAPES[0].landscape(np.random.default_rng(3), 6, 5)
+    first = losses.totals(2, [0.8, 0.9], 3)
+    assert losses.evaluations == 2 * 2 * 3
+    assert (losses.totals(6, [0.9], 5)[:2, 0, :3] == first[:, 1]).all()
+    assert losses.evaluations == 2 * 3 + 6 * 5
+    assert len(np.unique(first)) == first.size
+    center, tokens = losses.center(5)
+    u = (losses.totals(6, [3.0], 5).sum() / 6 - center.sum()) / (script.CHANCE * tokens.sum() - center.sum())
+    assert u == pytest.approx(1, abs=0.05)  # far out lies the plateau
+
+
+def test_rows_take_the_place_of_those_that_begin_alike(script, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- stopping -->\n<!-- /stopping -->\nafter\n")
+    table = script.tables()[1]
+    first, second, *_ = table.measures
+    table.write({second: f"{second} old |"}, page)
+    table.write({first: f"{first} new |"}, page)
+    table.write({second: f"{second} newer |"}, page)
+    text = page.read_text()
+    assert text.splitlines()[-4:] == [f"{first} new |", f"{second} newer |", "<!-- /stopping -->", "after"]
+    assert text.startswith("before\n<!-- stopping -->\n2000 repetitions")
+    assert "old" not in text
+
+
+def test_a_search_row_says_what_became_of_the_searches(script):
+    cell = next(iter(script.searches()))
+    coverage, ends = script.measure_search(cell, repetitions=30)
+    name, precision, reached, rounds, evaluated, _, half, covered, first = (
+        text.strip() for text in script.search_row(cell, coverage, ends).strip("|").split("|")
+    )
+    assert (name, precision, reached) == (cell.name, "±5%", "100.0%")
+    truth = cell.landscape.truth(0.5)
+    hits = [found.radius.low <= truth <= found.radius.high for found, _ in ends]
+    assert covered.split("%")[0] == f"{100 * sum(hits) / 30:.1f}"
+    at_once = [hit for hit, (found, _) in zip(hits, ends, strict=True) if len(found.rounds) == 1]
+    assert first == f"{sum(at_once) / len(at_once):.1%} of {len(at_once) / 30:.0%}"
+    assert float(rounds) == pytest.approx(sum(len(found.rounds) for found, _ in ends) / 30, abs=0.05)
+    assert int(evaluated) == int(np.median([count for _, count in ends]))
+    assert float(half.strip("±%")) <= 5
 
 
 def test_the_committed_table_is_what_the_estimator_gives(script):

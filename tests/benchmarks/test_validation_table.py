@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -14,20 +11,14 @@ from landscape.advice import Evidence
 from landscape.estimate import Estimate
 from landscape.limits import Limit
 from quant.grid import QuantScheme
+from tests.benchmarks.scripts import script
 
-ROOT = Path(__file__).resolve().parent.parent
 LIMIT = Limit.parse("nll+0.1")
 
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("validation_table", ROOT / "benchmarks" / "validation_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["validation_table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script("validation_table")
 
 
 @pytest.mark.parametrize(
