@@ -27,7 +27,9 @@ class Preset:
     lambdas: int
     """Distances per direction."""
     alphas: int
-    """Positions per segment, its two ends included."""
+    """Positions per segment at first, its two ends included."""
+    refinements: int
+    """Positions added to each segment where its loss bends, at most."""
     calibration_windows: int
     """Windows of the training split that calibrate GPTQ."""
     qaft_examples: int
@@ -51,14 +53,14 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
-            "quick", 4, 4, 8, 256, 10, 6, 32, 64, 1,
+            "quick", 4, 4, 8, 256, 10, 6, 4, 32, 64, 1,
             _rates((range(2, 4), (1e-3,)), (range(4, 6), (1e-4,)), (range(6, 9), (1e-5,))),
         ),
         Preset(
-            "standard", 16, 16, 32, 512, 14, 11, 128, 128, 1,
+            "standard", 16, 16, 32, 512, 14, 11, 6, 128, 128, 1,
             _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))),
         ),
-        Preset("paper", 128, ALL, ALL, None, 20, 21, 128, 128, 8, _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3)))),
+        Preset("paper", 128, ALL, ALL, None, 20, 21, 12, 128, 128, 8, _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3)))),
     )
 }  # fmt: skip
 

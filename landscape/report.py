@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from landscape.figures import figure_html, radial_figure
-from landscape.result import Landscape
+from landscape.figures import figure_html, plane_figure, radial_figure
+from landscape.result import Landscape, PlaneResult
 from landscape.tables import Table, tables
 from landscape.view import omissions
 from landscape.wording import (
@@ -20,6 +20,7 @@ from landscape.wording import (
     PointNote,
     basin_sentences,
     headline,
+    plane_sentences,
     point_note,
     segment_sentences,
     subject_sentences,
@@ -41,6 +42,7 @@ def page(landscape: Landscape) -> str:
         label=html.escape(f"Interactive plot: {headline(landscape)}; all of its numbers are in the tables below"),
         subject=_paragraphs(subject_sentences(landscape)),
         figure=figure_html(radial_figure(landscape), DIV_ID),
+        planes="\n".join(_plane(plane, landscape, i) for i, plane in enumerate(landscape.planes, start=1)),
         omissions=html.escape(" ".join(omissions(landscape))),
         basin=_paragraphs(basin_sentences(landscape)),
         points=_list("ul", map(_note, notes)),
@@ -72,6 +74,17 @@ def write_page(landscape: Landscape, path: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ToolkitError(f"expected to write the page {path}, got: {error}; choose another folder") from error
+
+
+def _plane(plane: PlaneResult, landscape: Landscape, index: int) -> str:
+    """The picture of a plane, and beside it in words what it shows."""
+    label = html.escape(f"Interactive plot: the plane through w, {plane.a} and {plane.b}; in words below it")
+    drawn = figure_html(plane_figure(plane, landscape), f"plane-{index}", library=False)
+    caption = html.escape(" ".join(plane_sentences(plane, landscape)))
+    return (
+        f'<figure aria-labelledby="plane-{index}-caption">\n<div role="group" aria-label="{label}">\n{drawn}\n</div>\n'
+        f'<figcaption id="plane-{index}-caption">{caption}</figcaption>\n</figure>'
+    )
 
 
 def _paragraphs(sentences: Iterable[str]) -> str:

@@ -37,7 +37,9 @@ def test_a_format_has_one_importer(module, homes):
     assert all(path.startswith("landscape/") for path in found)
 
 
-@pytest.mark.parametrize("name", ["basin", "connectivity", "crossing", "estimate", "radial", "radii"])
+@pytest.mark.parametrize(
+    "name", ["basin", "connectivity", "crossing", "estimate", "radial", "radii", "refinement", "simultaneous"]
+)
 def test_estimators_need_neither_torch_nor_files(name):
     assert not {"torch", "h5py", "plotly", "transformers"} & {
         i.split(".")[0] for i in imports(ROOT / f"landscape/{name}.py")

@@ -1,0 +1,89 @@
+"""What is drawn in the picture of a plane, trace by trace: the loss as a contour, two levels, three points.
+
+A trace is a plain mapping in the terms of plotly. The loss is coloured by u, its way from L(w) to chance.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from landscape import palette
+from landscape.result import Array, Landscape, PlaneResult
+from landscape.wording import nats, number
+
+Trace = dict[str, Any]
+_HOVER = "%{customdata}<extra></extra>"
+_HIGHEST = 1.25  # of u that has a colour of its own: models that rise far past chance do not squash the basin
+_STEP = 0.125  # of u between neighbouring colours
+
+
+def saturations(plane: PlaneResult, landscape: Landscape) -> Array:
+    """The way from L(w) to chance, u, at every position, (n_y, n_x): 0 at w on the windows of the plane, 1 at chance."""
+    base = plane.point_nll["w"]
+    return np.asarray((plane.nll - base) / (landscape.subject.chance - base))
+
+
+def plane_traces(plane: PlaneResult, landscape: Landscape) -> Iterator[Trace]:
+    """The filled contour, the half-way level and chance as lines, and the three points."""
+    u = saturations(plane, landscape)
+    yield _surface(plane, u)
+    yield _level(plane, u, 0.5, "solid", 2.5, "u = ½: the basin's border")
+    yield _level(plane, u, 1.0, "dash", 1.5, "u = 1: chance, ln|V|")
+    for name, method in (("w", None), (plane.a, "gptq"), (plane.b, "qaft")):
+        yield _point(plane, landscape, name, method)
+
+
+def _surface(plane: PlaneResult, u: Array) -> Trace:
+    hover = [
+        [_place(plane, float(x), float(y), float(u[i, j]), float(plane.nll[i, j])) for j, x in enumerate(plane.x)]
+        for i, y in enumerate(plane.y)
+    ]
+    return _contour(plane, np.minimum(u, _HIGHEST)) | {
+        "contours": {"coloring": "fill", "showlines": False, "start": 0.0, "end": _HIGHEST, "size": _STEP},
+        "colorscale": "Cividis", "reversescale": True, "zmin": 0.0, "zmax": _HIGHEST, "customdata": hover,
+        "hovertemplate": _HOVER, "showlegend": False,
+        "colorbar": {
+            "title": {"text": "u", "side": "right"}, "tickvals": [0, 0.25, 0.5, 0.75, 1, _HIGHEST],
+            "ticktext": ["0: L(w)", "¼", "½", "¾", "1: chance", "beyond"], "thickness": 16, "outlinewidth": 0,
+        },
+    }  # fmt: skip
+
+
+def _level(plane: PlaneResult, u: Array, level: float, dash: str, width: float, name: str) -> Trace:
+    """One contour line of u, in the legend."""
+    return _contour(plane, u) | {
+        "contours": {"coloring": "none", "showlines": True, "type": "constraint", "operation": "=", "value": level},
+        "line": {"color": palette.INK, "width": width, "dash": dash}, "name": name, "showlegend": True,
+        "hoverinfo": "skip",
+    }  # fmt: skip
+
+
+def _contour(plane: PlaneResult, u: Array) -> Trace:
+    z = [[float(value) if np.isfinite(value) else None for value in row] for row in u]
+    return {"type": "contour", "x": plane.x.tolist(), "y": plane.y.tolist(), "z": z, "connectgaps": False}
+
+
+def _point(plane: PlaneResult, landscape: Landscape, name: str, method: str | None) -> Trace:
+    x, y = plane.places[name]
+    nll, base = plane.point_nll[name], plane.point_nll["w"]
+    u = (nll - base) / (landscape.subject.chance - base)
+    color, symbol = ("black", "x") if method is None else (palette.mark(method).color, palette.mark(method).symbol)
+    return {
+        "type": "scatter", "x": [x], "y": [y], "mode": "markers+text", "name": html.escape(name),
+        "marker": {"color": color, "symbol": symbol, "size": 15, "line": {"color": "white", "width": 2}},
+        "text": [f"<b>{html.escape(name)}</b>"], "textposition": "top center",
+        "textfont": {"size": 12, "color": palette.INK, "shadow": "0 0 3px white, 0 0 3px white, 0 0 6px white"},
+        "customdata": [f"<b>{html.escape(name)}</b><br>{_place(plane, x, y, u, nll)}"], "hovertemplate": _HOVER,
+        "cliponaxis": False,
+    }  # fmt: skip
+
+
+def _place(plane: PlaneResult, x: float, y: float, u: float, nll: float) -> str:
+    distance = number(float(np.hypot(x, y)), 4)
+    return (
+        f"({number(x, 4)}, {number(y, 4)}), ‖Δw‖ = {distance}<br>NLL {nats(nll)} on {plane.split}, u = {number(u, 3)}"
+    )
