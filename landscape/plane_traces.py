@@ -21,15 +21,9 @@ _HIGHEST = 1.25  # of u that has a colour of its own: models that rise far past 
 _STEP = 0.125  # of u between neighbouring colours
 
 
-def saturations(plane: PlaneResult, landscape: Landscape) -> Array:
-    """The way from L(w) to chance, u, at every position, (n_y, n_x): 0 at w on the windows of the plane, 1 at chance."""
-    base = plane.point_nll["w"]
-    return np.asarray((plane.nll - base) / (landscape.subject.chance - base))
-
-
 def plane_traces(plane: PlaneResult, landscape: Landscape) -> Iterator[Trace]:
     """The filled contour, the half-way level and chance as lines, and the three points."""
-    u = saturations(plane, landscape)
+    u = plane.saturation(landscape.subject.chance)
     yield _surface(plane, u)
     yield _level(plane, u, 0.5, "solid", 2.5, "u = ½: the basin's border")
     yield _level(plane, u, 1.0, "dash", 1.5, "u = 1: chance, ln|V|")
@@ -69,8 +63,8 @@ def _contour(plane: PlaneResult, u: Array) -> Trace:
 
 def _point(plane: PlaneResult, landscape: Landscape, name: str, method: str | None) -> Trace:
     x, y = plane.places[name]
-    nll, base = plane.point_nll[name], plane.point_nll["w"]
-    u = (nll - base) / (landscape.subject.chance - base)
+    nll = plane.point_nll[name]
+    u = float(plane.saturation(landscape.subject.chance, nll))
     color, symbol = ("black", "x") if method is None else (palette.mark(method).color, palette.mark(method).symbol)
     return {
         "type": "scatter", "x": [x], "y": [y], "mode": "markers+text", "name": html.escape(name),

@@ -120,6 +120,16 @@ class PlaneResult:
     point_nll: Mapping[str, float]
     """NLL of the three points on the same windows, by name."""
 
+    def saturation(self, chance: float, nll: Array | float | None = None) -> Array:
+        """The way from L(w) to chance, u: 0 at w on these windows, 1 at chance.
+
+        Args:
+            chance: ln|V|.
+            nll: Where; None for all positions.
+        """
+        base = self.point_nll["w"]
+        return np.asarray(((self.nll if nll is None else nll) - base) / (chance - base))
+
 
 @dataclass(frozen=True)
 class ProbeCount:

@@ -108,7 +108,7 @@ def segment_table(landscape: Landscape) -> Table:
     caption = (
         "The straight segments (1 − α)a + αb. P is the deepest fall of the loss on the way up from the low end, from α "
         "to α; monotonic if P is within what the choice of windows explains (noise). Losses in nats per token; "
-        f"brackets are {CONFIDENCE:.0%} intervals over paired windows that allow for the choice of α among those probed."
+        f"brackets are {CONFIDENCE:.0%} intervals over paired windows that allow for the choice among the α probed."
     )
     return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}), wide=True)
 
@@ -185,8 +185,7 @@ def plane_values(landscape: Landscape) -> Table:
 
 
 def _plane_place(plane: PlaneResult, landscape: Landscape, x: float, y: float, nll: float) -> tuple[str, ...]:
-    base = plane.point_nll["w"]
-    u = (nll - base) / (landscape.subject.chance - base)
+    u = float(plane.saturation(landscape.subject.chance, nll))
     return (number(x), number(y), number(math.hypot(x, y)), nats(nll), number(u, 3))
 
 

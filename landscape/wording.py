@@ -246,16 +246,15 @@ def height_text(height: Estimate) -> str:
 
 def plane_sentences(plane: PlaneResult, landscape: Landscape) -> list[str]:
     """What the picture of a plane shows, for who cannot see it."""
-    base = plane.point_nll["w"]
-    u = (plane.nll - base) / (landscape.subject.chance - base)
+    chance, base = landscape.subject.chance, plane.point_nll["w"]
     angle = math.degrees(math.atan2(*reversed(plane.places[plane.b])))
     ends = ", ".join(
-        f"{name} {number(math.hypot(*plane.places[name]), 4)} from w at NLL {nats(nll)} (u = "
-        f"{number((nll - base) / (landscape.subject.chance - base), 2)})"
+        f"{name} {number(math.hypot(*plane.places[name]), 4)} from w at NLL {nats(nll)} "
+        f"(u = {number(float(plane.saturation(chance, nll)), 2)})"
         for name, nll in plane.point_nll.items()
         if name != "w"
     )
-    inside = float((u < 0.5).mean())
+    inside = float((plane.saturation(chance) < 0.5).mean())
     border = (
         f"the border of the basin, u = ½, is the thick line; {inside:.0%} of the picture lies below it"
         if 0 < inside < 1
