@@ -61,6 +61,7 @@ def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
     figure = go.Figure(list(plane_traces(plane, landscape)))
     line = {"showline": True, "linecolor": "#888888", "showgrid": False, "zeroline": False, "ticks": "outside"}
     a, b = html.escape(plane.a), html.escape(plane.b)
+    wide, high = (float(side[-1] - side[0]) for side in (plane.x, plane.y))
     return figure.update_layout(
         title={"text": f"The plane through w, {a} and {b}", "x": 0, "xref": "paper", "font": {"size": 16}},
         xaxis={
@@ -71,10 +72,11 @@ def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
             **line, "title": {"text": f"ℓ2 distance from that line, towards {b}"}, "scaleanchor": "x", "scaleratio": 1,
             "constrain": "domain", "range": [float(plane.y[0]), float(plane.y[-1])],
         },
-        height=PLANE_HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 56, "b": 100}, template="none",
+        height=PLANE_HEIGHT, width=max(640, round((PLANE_HEIGHT - 180) * wide / high) + 200), template="none",
+        margin={"l": 64, "r": 136, "t": 56, "b": 124},
         paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.16, "yanchor": "top", "font": {"size": 12}},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
     )  # fmt: skip
 
 

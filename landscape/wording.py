@@ -228,9 +228,10 @@ def segment_sentences(landscape: Landscape) -> list[str]:
 def ridge_sentence(segment: SegmentResult) -> str:
     """Where the ridge of a segment is and how deep the fall behind it, with the barriers."""
     c = segment.connectivity
+    top = "this end" if c.ridge_alpha == c.low_end == 0 else f"the ridge at α = {number(c.ridge_alpha, 3)}"
     return (
-        f"From {segment.a} to {segment.b} the loss falls by P = {height_text(c.prominence_interval)} from the ridge at "
-        f"α = {number(c.ridge_alpha, 3)} to the valley at α = {number(c.valley_alpha, 3)}; barrier over the straight "
+        f"From {segment.a} to {segment.b} the loss falls by P = {height_text(c.prominence_interval)} from {top} to "
+        f"the valley at α = {number(c.valley_alpha, 3)}; barrier over the straight "
         f"line {height_text(c.barrier_interval)} at α = {number(c.barrier_alpha, 3)}, over the higher end "
         f"{height_text(c.barrier_max_interval)} at α = {number(c.barrier_max_alpha, 3)}."
     )

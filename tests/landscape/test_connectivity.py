@@ -139,30 +139,27 @@ def test_between_two_positions_the_noise_is_the_paired_t():
     assert got.noise == pytest.approx(expected, rel=0.06)
 
 
-PLATEAUS = np.array([0.0, 0.5, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.6, 1.0])
-"""Up to a plateau, down to another, up again: many falls of 0.2, of which the windows pick the luckiest."""
+PLATEAUS = np.array([0.0, 0.5, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.6, 0.45])
+"""Up to a plateau, down to another, up again: many falls of 0.2, of which the windows pick the luckiest; top 0.6."""
 
 
 @pytest.mark.parametrize("kind", ["smooth", "rough"])
 def test_intervals_cover_the_truth_though_both_positions_are_picked(kind):
     """P, barrier and barrier over the higher end; the t interval of the fall picked covers too seldom where rough."""
-    rng, n_w, repetitions = np.random.default_rng(11), 16, 150
+    rng, n_w, repetitions = np.random.default_rng(11), 16, 120
     n_a, tokens = len(PLATEAUS), np.full(16, 50)
     alphas = np.linspace(0, 1, n_a)
-    over_line = (PLATEAUS - alphas).max()
-    ends = np.array([*PLATEAUS[:-1], 0.45])  # its highest position is above both ends
+    over_line = (PLATEAUS - 0.45 * alphas).max()
     misses = np.zeros(4, int)
     for _ in range(repetitions):
-        noise = noisy(rng, n_a, n_w, kind)
-        losses = noise + PLATEAUS[:, None]
+        losses = noisy(rng, n_a, n_w, kind) + PLATEAUS[:, None]
         got = connectivity(alphas, losses * tokens, tokens)
-        other = connectivity(alphas, (noise + ends[:, None]) * tokens, tokens)
         fall = losses[round(got.ridge_alpha * (n_a - 1))] - losses[round(got.valley_alpha * (n_a - 1))]
         half = stats.t.ppf(0.975, n_w - 1) * fall.std(ddof=1) / math.sqrt(n_w)
         misses += [
             not got.prominence_interval.low <= 0.2 <= got.prominence_interval.high,
             not got.barrier_interval.low <= over_line <= got.barrier_interval.high,
-            not other.barrier_max_interval.low <= 0.15 <= other.barrier_max_interval.high,
+            not got.barrier_max_interval.low <= 0.15 <= got.barrier_max_interval.high,
             abs(fall.mean() - 0.2) > half,
         ]
         assert got.prominence_interval.low <= got.prominence <= got.prominence_interval.high
@@ -203,8 +200,9 @@ def test_a_fall_within_the_noise_has_an_interval_from_zero_and_what_falls_at_all
     assert got.monotonic is True
     assert got.prominence_interval.low == 0
     assert got.prominence_interval.high > got.prominence
-    rising = connectivity(np.linspace(0, 1, 3), (np.array([0, 0.01, 2])[:, None] + losses[:3]) * tokens, tokens)
-    assert rising.prominence_interval.high > 0
+    flat = np.array([3.0, 3.05, 5.0])[:, None] + 0.1 * rng.standard_normal((3, 8))
+    rising = connectivity(np.linspace(0, 1, 3), flat * tokens, tokens)
+    assert rising.prominence == 0 < rising.prominence_interval.high
 
 
 def test_one_window_and_an_overflow_bound_nothing():

@@ -147,12 +147,16 @@ def found():
 def test_the_contour_is_the_measurement_with_the_border_chance_and_three_points(found):
     plane = found.planes[1]
     figure = plane_figure(plane, found)
-    surface, border, chance, *points = figure.data
+    surface, lines, border, chance, *points = figure.data
     base = plane.point_nll["w"]
     u = (plane.nll - base) / (found.subject.chance - base)
     assert (list(surface.x), list(surface.y)) == (plane.x.tolist(), plane.y.tolist())
     np.testing.assert_allclose(np.array(surface.z), np.minimum(u, 1.25))
     np.testing.assert_allclose(np.array(border.z), u)
+    np.testing.assert_allclose(np.array(lines.z), plane.nll)
+    drawn = np.arange(lines.contours.start, lines.contours.end, lines.contours.size)
+    assert 3 <= len(drawn) <= 10
+    assert plane.nll.min() <= drawn[0] < drawn[-1] <= plane.nll.max()
     assert (border.contours.value, chance.contours.value) == (0.5, 1.0)
     assert border.line.dash != chance.line.dash
     assert [point.name for point in points] == ["w", plane.a, plane.b]

@@ -66,17 +66,16 @@ def test_a_straight_profile_and_a_bend_of_no_account_are_left_alone():
 
 def test_what_is_within_the_noise_of_paired_windows_is_left_alone():
     """A zigzag of 0.03 nats: a bend if the windows agree on it, noise if they do not."""
-    rng = np.random.default_rng(1)
-    draws = {}
-
-    def own(alpha):
-        return draws.setdefault(alpha, 0.3 * rng.standard_normal(6))
 
     def zigzag(x):
         return 0.03 * math.cos(4 * math.pi * x)
 
+    def chased(seed):
+        rng, draws = np.random.default_rng(seed), {}
+        return refine(zigzag, most=6, noise=lambda alpha: draws.setdefault(alpha, 0.3 * rng.standard_normal(6)))
+
     assert len(refine(zigzag, most=6)) == 6
-    assert len(refine(zigzag, most=6, noise=own)) <= 1
+    assert sum(len(chased(seed)) for seed in range(12)) <= 6  # of 72
 
 
 def test_the_ridge_comes_before_a_larger_bend_elsewhere():
@@ -85,11 +84,9 @@ def test_the_ridge_comes_before_a_larger_bend_elsewhere():
     def loss(x):
         return 0.1 * math.exp(-((x - 0.25) ** 2) / 0.005) + 8 / (1 + math.exp(-60 * (x - 0.9)))
 
-    first = refine(loss, coarse=6, most=2)
-    assert all(0 < x < 0.4 or x > 0.6 for x in first)
-    assert any(0.1 < x < 0.4 for x in refine(loss, coarse=6, most=6))
-    cliff = refine(lambda x: loss(x) - loss(0) * (x < 0.5), coarse=6, most=1)
-    assert cliff[0] > 0.6
+    assert 0.25 in refine(loss, coarse=6, most=4)
+    alone = refine(lambda x: 8 / (1 + math.exp(-60 * (x - 0.9))), coarse=6, most=4)
+    assert min(alone) > 0.6
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

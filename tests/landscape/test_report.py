@@ -154,8 +154,8 @@ def test_a_ridge_is_told_with_its_place_its_depth_and_their_intervals(found: Lan
         c = s.connectivity
         p = c.prominence_interval
         assert (
-            f"From w to {s.b} the loss falls by P = {p.value:.4f} [{p.low:.4f}, {p.high:.4f}] from the ridge at "
-            f"α = {number(c.ridge_alpha, 3)} to the valley at α = {number(c.valley_alpha, 3)}"
+            f"From w to {s.b} the loss falls by P = {p.value:.4f} [{p.low:.4f}, {p.high:.4f}] from "
+            f"the ridge at α = {number(c.ridge_alpha, 3)} to the valley at α = {number(c.valley_alpha, 3)}"
         ) in parsed.text
 
 
