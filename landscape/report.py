@@ -82,7 +82,8 @@ def _plane(plane: PlaneResult, landscape: Landscape, index: int) -> str:
     drawn = figure_html(plane_figure(plane, landscape), f"plane-{index}", library=False)
     caption = html.escape(" ".join(plane_sentences(plane, landscape)))
     return (
-        f'<figure aria-labelledby="plane-{index}-caption">\n<div class="scroll" role="group" aria-label="{label}">\n{drawn}\n</div>\n'
+        f'<figure aria-labelledby="plane-{index}-caption">\n'
+        f'<div class="scroll" role="group" aria-label="{label}">\n{drawn}\n</div>\n'
         f'<figcaption id="plane-{index}-caption">{caption}</figcaption>\n</figure>'
     )
 
