@@ -28,8 +28,6 @@ class Preset:
     """Distances per direction."""
     alphas: int
     """Positions per segment at first, its two ends included."""
-    refinements: int
-    """Positions added to each segment where its loss bends, at most."""
     calibration_windows: int
     """Windows of the training split that calibrate GPTQ."""
     qaft_examples: int
@@ -38,6 +36,8 @@ class Preset:
     """Passes of QAFT over them."""
     rates: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """Learning rates of QAFT by bit width; the best on the validation split is kept."""
+    refinements: int = 4
+    """Positions added to each segment where its loss bends, at most."""
 
     def rates_for(self, bits: int) -> tuple[float, ...]:
         """Learning rates to try at a bit width."""
@@ -53,14 +53,17 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
-            "quick", 4, 4, 8, 256, 10, 6, 4, 32, 64, 1,
+            "quick", 4, 4, 8, 256, 10, 6, 32, 64, 1,
             _rates((range(2, 4), (1e-3,)), (range(4, 6), (1e-4,)), (range(6, 9), (1e-5,))),
         ),
         Preset(
-            "standard", 16, 16, 32, 512, 14, 11, 6, 128, 128, 1,
-            _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))),
+            "standard", 16, 16, 32, 512, 14, 11, 128, 128, 1,
+            _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))), refinements=6,
         ),
-        Preset("paper", 128, ALL, ALL, None, 20, 21, 12, 128, 128, 8, _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3)))),
+        Preset(
+            "paper", 128, ALL, ALL, None, 20, 21, 128, 128, 8,
+            _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3))), refinements=12,
+        ),
     )
 }  # fmt: skip
 

@@ -127,7 +127,7 @@ def curvature(probes: RadialProbes, confidence: float = CONFIDENCE) -> Estimate 
     Returns:
         Nats per token and unit of λ²; None with fewer than two probes that near.
     """
-    cells = _curvature_cells(probes)
+    cells = curvature_cells(probes)
     if cells is None:
         return None
     half = crossed_error(cells, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
@@ -150,7 +150,7 @@ def quadratic_radius(probes: RadialProbes, tau: float | None = None, confidence:
     """
     if tau is not None:
         _check_rise(tau)
-    cells = _curvature_cells(probes)
+    cells = curvature_cells(probes)
     if cells is None or cells.mean() <= 0:
         return None
     rise = LOST * (probes.chance * probes.tokens - probes.center) if tau is None else tau * probes.tokens
@@ -161,7 +161,7 @@ def quadratic_radius(probes: RadialProbes, tau: float | None = None, confidence:
     return Estimate(value, value / stretch, value * stretch)
 
 
-def _curvature_cells(probes: RadialProbes) -> NDArray[np.float64] | None:
+def curvature_cells(probes: RadialProbes) -> NDArray[np.float64] | None:
     """What each direction and window contributes to the fitted κ, (n_d, n_w); None with fewer than two probes."""
     rise = excess(probes, probes.center)[:, 1:]
     beyond = rise.mean((0, 2)) >= NEAR * (probes.chance - probes.center_nll)

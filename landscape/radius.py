@@ -15,6 +15,8 @@ from landscape.analysis import Probes, radial_probes
 from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
+from landscape.examine import SLOPE_DIRECTIONS, Examined, examine, slope_at_w, slope_plan
+from landscape.health import SLOPE, Check, failed, unchecked
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas
@@ -31,6 +33,7 @@ from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
 from quant.errors import UsageError
 from quant.space import norm
+from quant.texts import SELF
 
 Array = NDArray[np.float64]
 
@@ -101,6 +104,8 @@ class Measured:
     """Wall time."""
     store: str
     """Folder of the cache."""
+    health: tuple[Check, ...]
+    """Whether the run was sound."""
 
     @property
     def tokens(self) -> int:
@@ -186,6 +191,7 @@ def _measure(
     losses = StoredLosses(runner, engine, family, windows, request.pairs)
     totals, tokens = losses.center(min(_CHECKED, len(windows)))
     check_center(float(totals.sum() / tokens.sum()), chance, data)
+    slope = _slope(runner, engine, family, length, windows, data == SELF)
     progress.stage("searching for R")
 
     def out_of_time(evaluations: int) -> bool:
@@ -196,6 +202,10 @@ def _measure(
     limits = Limits(request.precision, windows=len(windows), out_of_time=out_of_time)
     found = search(losses, length, chance, limits)
     store.compact()
+    drawn, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
+    checks = examine(Examined(runner, model, space, center, family, drawn, lam, windows[0], slope))
+    for check in failed(checks):
+        progress.warn(check.words)
     return Measured(
         model=request.model,
         data=data,
@@ -210,4 +220,15 @@ def _measure(
         cached=len(runner.asked) - runner.evaluated,
         seconds=time.monotonic() - started,
         store=str(store.folder),
+        health=checks,
     )
+
+
+def _slope(
+    runner: Runner, engine: Engine, family: Family, length: float, windows: tuple[Window, ...], own_text: bool
+) -> Check:
+    """The slope at w, for which the search itself evaluates nothing: only where it is judged is it worth the probes."""
+    if not own_text:
+        return unchecked(SLOPE, "Not measured: the search stays around R, and only on --data self must the slope be 0.")
+    runner.run(slope_plan(family, SLOPE_DIRECTIONS, length, windows), engine)
+    return slope_at_w(runner, family, SLOPE_DIRECTIONS, length, windows, own_text)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from landscape.figures import figure_html, plane_figure, radial_figure
+from landscape.health import Check, failed
 from landscape.result import Landscape, PlaneResult
 from landscape.tables import Table, tables
 from landscape.view import omissions
@@ -20,6 +21,7 @@ from landscape.wording import (
     PointNote,
     basin_sentences,
     headline,
+    health_sentence,
     plane_sentences,
     point_note,
     segment_sentences,
@@ -40,6 +42,7 @@ def page(landscape: Landscape) -> str:
     return template.substitute(
         title=html.escape(headline(landscape)),
         label=html.escape(f"Interactive plot: {headline(landscape)}; all of its numbers are in the tables below"),
+        alarm=_alarm(failed(landscape.health)),
         subject=_paragraphs(subject_sentences(landscape)),
         figure=figure_html(radial_figure(landscape), DIV_ID),
         planes="\n".join(_plane(plane, landscape, i) for i, plane in enumerate(landscape.planes, start=1)),
@@ -49,6 +52,7 @@ def page(landscape: Landscape) -> str:
         segments=_paragraphs(segment_sentences(landscape)),
         reading=_list("ol", map(html.escape, READING)),
         limits=html.escape(LIMITS),
+        health=_health(landscape.health),
         tables="\n".join(map(_table, tables(landscape))),
     )
 
@@ -99,6 +103,31 @@ def _list(tag: str, items: Iterable[str]) -> str:
 
 def _note(note: PointNote) -> str:
     return f"<strong>{html.escape(note.name)}: {html.escape(note.verdict)}.</strong> {html.escape(note.detail)}"
+
+
+def _alarm(checks: Sequence[Check]) -> str:
+    """What failed, for the top of the page."""
+    if not checks:
+        return ""
+    each = _list("ul", (_check((check.name,), check.words) for check in checks))
+    return f'<div class="alarm">\n<p><strong>This run is not sound.</strong></p>\n{each}\n</div>'
+
+
+def _health(checks: Sequence[Check]) -> str:
+    """The verdict, what could not be judged, and on demand what was found in order."""
+    passed, unjudged = ([check for check in checks if check.passed is flag] for flag in (True, None))
+    alike = {check.words: tuple(c.name for c in unjudged if c.words == check.words) for check in unjudged}
+    lines = [f"<p>{html.escape(health_sentence(checks))}</p>"]
+    lines += [f"<p>Not judged: {_check(names, words)}</p>" for words, names in alike.items()]
+    if passed:
+        names = html.escape(", ".join(check.name for check in passed))
+        found = _list("ul", (_check((check.name,), check.words) for check in passed))
+        lines.append(f"<details><summary>Passed: {names}</summary>\n{found}\n</details>")
+    return "\n".join(lines)
+
+
+def _check(names: Sequence[str], words: str) -> str:
+    return f"<strong>{html.escape(', '.join(names))}.</strong> {html.escape(words)}"
 
 
 def _table(table: Table) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.basin import Basin, Location, Loss
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate
+from landscape.health import Check
 
 Array = NDArray[np.float64]
 
@@ -166,6 +167,8 @@ class Landscape:
     """How it was made: directions, seed, preset, methods, versions."""
     planes: tuple[PlaneResult, ...] = ()
     """The planes through w, GPTQ and QAFT, if they were asked for."""
+    health: tuple[Check, ...] = ()
+    """Whether the run that made it was sound."""
 
     @property
     def basin(self) -> Basin:

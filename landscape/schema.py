@@ -18,6 +18,8 @@
                     nll[i][j] is at y[i], x[j], ℓ2 distances from w along e1, towards a, and e2, at right angles to it
     probes          {total, cached, evaluated}
     seconds, store, page
+    health          [{name, passed, words}]      checks of the run itself; passed is null for one that was not made or
+                                                 is not judged, and words say why
 
 A number that is not finite (a model whose output overflowed) is null.
 """
@@ -25,11 +27,15 @@ A number that is not finite (a model whose output overflowed) is null.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from landscape.advice import Advice
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
+from landscape.evidence import Advised
+from landscape.health import Check
 from landscape.radius import Measured
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
@@ -62,6 +68,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "seconds": round(landscape.seconds, 3),
         "store": landscape.store,
         "page": None if page is None else str(page),
+        "health": _health(landscape.health),
     }
 
 
@@ -69,7 +76,8 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
-    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
+    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store,
+    health: [{name, passed, words}]}``
     """
     found = measured.found
     return {
@@ -94,6 +102,76 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "tokens": measured.tokens,
         "seconds": round(measured.seconds, 3),
         "store": measured.store,
+        "health": _health(measured.health),
+    }
+
+
+def _health(checks: Iterable[Check]) -> list[dict[str, Any]]:
+    return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
+
+
+def advice_json(advised: Advised) -> dict[str, Any]:
+    """The JSON object of ``landscape advise``.
+
+    ``{schema_version, model, data, seq_len, windows, space: {dimension, norm}, center, chance, radius: {value, low,
+    high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number, factor}, numbers:
+    [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise, rise_interval,
+    unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store}``; costs are in forward passes of a window.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": advised.model,
+        "data": advised.data,
+        "seq_len": advised.seq_len,
+        "windows": advised.windows,
+        "space": {"dimension": advised.dimension, "norm": advised.norm},
+        "center": advised.center_nll,
+        "chance": advised.chance,
+        "radius": _crossing(advised.radius),
+        "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
+        "advice": [
+            _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
+        ],
+        "seconds_per_pass": advised.pace,
+        "evaluated": advised.evaluated,
+        "cached": advised.cached,
+        "seconds": round(advised.seconds, 3),
+        "store": advised.store,
+    }
+
+
+def _advice(advice: Advice) -> dict[str, Any]:
+    evidence, margin = advice.evidence, advice.margin
+    return {
+        "bits": evidence.scheme.bits,
+        "grid": evidence.scheme.grid,
+        "verdict": advice.verdict,
+        "possible": list(advice.possible),
+        "margin": margin and {"verdict": margin.verdict, "number": margin.name, "factor": margin.factor},
+        "numbers": [
+            {
+                "verdict": finding.verdict,
+                "name": finding.name,
+                "value": finding.estimate and _number(finding.estimate.value),
+                "interval": _interval(finding.estimate),
+                "most": finding.most,
+                "holds": finding.holds,
+                "open": finding.open,
+                "source": finding.source,
+            }
+            for finding in advice.findings
+        ],
+        "distance": evidence.distance,
+        "rise": _number(evidence.rise.value),
+        "rise_interval": _interval(evidence.rise),
+        "unclipped": _number(evidence.unclipped.value),
+        "unclipped_interval": _interval(evidence.unclipped),
+        "clipped": evidence.clipped,
+        "others": {scheme.grid: _number(rise.value) for scheme, rise in evidence.others.items()},
+        "rho": evidence.rho and _number(evidence.rho.value),
+        "rho_prof": evidence.rho_prof and _number(evidence.rho_prof.value),
+        "rho_along": evidence.rho_along and _number(evidence.rho_along.value),
     }
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from landscape import analysis
 from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
+from landscape.examine import Examined, examine, slope_at_w, slope_plan
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.health import Check, failed
 from landscape.layout import (
     nominal_probes,
     plane_plan,
@@ -30,7 +32,7 @@ from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas, OnRay
 from landscape.plan import ProbePlan, Window
 from landscape.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
-from landscape.points import PointMaker
+from landscape.points import PointMaker, point_label
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.result import Landscape, PlaneResult, ProbeCount, SubjectInfo
@@ -46,6 +48,7 @@ from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
 from quant.point import WeightPoint
 from quant.space import distance
+from quant.texts import SELF
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
@@ -177,7 +180,7 @@ class _Surveyor:
         if point is not None:
             self.points[wanted] = point
             self._measured = None
-            self.labels[wanted] = f"point/{point.fingerprint(self.subject.space)[:32]}"
+            self.labels[wanted] = point_label(point, self.subject.space)
 
     def _to_make(self) -> list[Made]:
         return [wanted for wanted in self.wanted if wanted not in self.points and isinstance(wanted, Made)]
@@ -207,6 +210,7 @@ class _Surveyor:
         subject = self.subject
         plan = (
             point_plan([CENTER, *(self.labels[wanted] for wanted in self._placed)], subject.all_windows)
+            + slope_plan(self.family, self.request.directions, subject.norm, subject.windows[analysis.VERDICT_SPLIT])
             + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
             + segment_plan(segments.alphas, subject.radial_windows)
         )
@@ -330,6 +334,7 @@ class _Surveyor:
             store=str(self.store.folder),
             settings=self._settings(),
             planes=self._planes(),
+            health=self._health(lambdas[0]),
         )
 
     def _planes(self) -> tuple[PlaneResult, ...]:
@@ -340,6 +345,18 @@ class _Surveyor:
         return tuple(
             analysis.plane_result(self.probes, self.labels, a, b, lattice) for (a, b), lattice in lattices.items()
         )
+
+    def _health(self, lam: float) -> tuple[Check, ...]:
+        """Whether the run was sound; what was not is warned of."""
+        subject, runner, family, count = self.subject, self.runner, self.family, self.request.directions
+        windows, own_text = subject.windows[analysis.VERDICT_SPLIT], self.request.corpus == SELF
+        slope = slope_at_w(runner, family, count, subject.norm, windows, own_text)
+        checks = examine(
+            Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
+        )
+        for check in failed(checks):
+            self.progress.warn(check.words)
+        return checks
 
     def _info(self) -> SubjectInfo:
         subject = self.subject

@@ -10,6 +10,7 @@ import numpy as np
 
 from landscape.basin import Basin, Crossing
 from landscape.estimate import CONFIDENCE, Estimate
+from landscape.health import Check, failed
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
 READING = (
@@ -269,6 +270,17 @@ def plane_sentences(plane: PlaneResult, landscape: Landscape) -> list[str]:
     if gaps := int((~np.isfinite(plane.nll)).sum()):
         said.append(f"Where the model's output overflowed ({_plural(gaps, 'position')}) nothing is drawn.")
     return said
+
+
+def health_sentence(checks: Sequence[Check]) -> str:
+    """Whether the run was sound, in one sentence."""
+    wrong, judged = failed(checks), [check for check in checks if check.passed is not None]
+    if wrong:
+        names = ", ".join(check.name for check in wrong)
+        return (
+            f"No: {len(wrong)} of {_plural(len(judged), 'check')} failed, as is said at the top of the page: {names}."
+        )
+    return f"Nothing speaks against it: {_plural(len(judged), 'check')} passed, none failed."
 
 
 def _listed(segments: Sequence[SegmentResult]) -> str:

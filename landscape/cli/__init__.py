@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from landscape.cli.advise import advise
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
 from landscape.cli.radius import radius
@@ -17,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(advise)
 app.command()(probe)
 app.command()(radius)
 app.command()(quantize)

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from landscape.advice_text import NAMES, cost_text, duration, reason_lines, subject_lines, verdict_line
+from landscape.evidence import Advised
 from landscape.forecast import Forecast
 from landscape.radius import Measured
 from landscape.result import Landscape
-from landscape.schema import radius_json, to_json
+from landscape.schema import advice_json, radius_json, to_json
 from landscape.wording import crossing_text, equals, is_steep
 from quant.center import Center
 from quant.checkpoint import Checkpoint
@@ -142,6 +144,25 @@ def print_radius(measured: Measured, as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for line in radius_lines(measured):
         console.print(line, markup=False)
+
+
+def print_advice(advised: Advised, as_json: bool) -> None:
+    """Print the advice: one JSON object, or for each grid the verdict, its reasons, and what the ways would cost."""
+    if as_json:
+        print(json.dumps(advice_json(advised), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in subject_lines(advised):
+        console.print(line, markup=False)
+    for advice, work in zip(advised.advice, advised.work, strict=True):
+        console.print(f"\n{verdict_line(advice)}", markup=False, style="bold")
+        for line in reason_lines(advice):
+            console.print(f"    {line}", markup=False)
+        costs = ", ".join(f"{NAMES[way]} {cost_text(passes, advised.pace)}" for way, passes in work.items())
+        console.print(f"    would cost: {costs}", markup=False)
+    evaluations = f"{advised.evaluated} windows evaluated, {advised.cached} from the cache"
+    console.print(f"\n{evaluations}, in {duration(advised.seconds)}", markup=False)
+    console.print(f"cache  {advised.store}", markup=False)
 
 
 def radius_lines(measured: Measured) -> list[str]:

@@ -84,11 +84,11 @@ def request_preset(
     seq_len: int | None,
     lambda_count: int | None,
     alphas: int | None,
-    refinements: int | None,
     calibration_windows: int | None,
     qaft_examples: int | None,
     qaft_epochs: int | None,
     qaft_rates: str | None,
+    refinements: int | None = None,
 ) -> Preset:
     """The preset with the numbers that the user set for themselves."""
     changes = {

@@ -132,8 +132,8 @@ def probe(
         from landscape.cli.parsing import external_points, floats, gptq_options, integers, request_preset, words
 
         numbers = request_preset(
-            preset, windows, test_windows, seq_len, lambda_count, alphas, refinements, calibration_windows,
-            qaft_examples, qaft_epochs, qaft_rates,
+            preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows,
+            qaft_examples, qaft_epochs, qaft_rates, refinements,
         )  # fmt: skip
         from landscape.report import write_page
         from landscape.survey import Survey

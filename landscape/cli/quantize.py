@@ -78,7 +78,7 @@ def quantize(
         from landscape.cli.parsing import gptq_options, request_preset
 
         numbers = request_preset(
-            preset, None, None, seq_len, None, None, None, calibration_windows, qaft_examples, qaft_epochs, qaft_rates
+            preset, None, None, seq_len, None, None, calibration_windows, qaft_examples, qaft_epochs, qaft_rates
         )
         from landscape.quantize import Quantization
         from landscape.quantize import quantize as run

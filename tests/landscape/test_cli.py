@@ -42,8 +42,8 @@ def forwards():
 
 
 def stable(found):
-    """What may not differ between two runs of the same command."""
-    return {key: value for key, value in found.items() if key not in ("seconds", "probes", "store", "page")}
+    """What may not differ between two runs of the same command; its checks are those of one run."""
+    return {key: value for key, value in found.items() if key not in ("seconds", "probes", "store", "page", "health")}
 
 
 def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
@@ -53,8 +53,10 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     found = json.loads(out)
     assert set(found) == {
         "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
-        "probes", "seconds", "store", "page",
+        "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
+    assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True]
+    assert "warning" not in err
     assert found["space"]["dimension"] == 983040
     assert [p["name"] for p in found["points"]] == [
         f"{method}-int{bits}-exact" for bits in (4, 2) for method in ("rtn", "gptq", "qaft")
@@ -72,6 +74,7 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     again = json.loads(out)
     assert len(forwards) == again["probes"]["evaluated"] == 0
     assert "nothing to evaluate" in err
+    assert [check["passed"] for check in again["health"]] == [None, None, None, None, None, True]
     assert stable(again) == stable(found)
 
     # more directions and bits: what is known is not evaluated again
@@ -111,6 +114,18 @@ def test_the_forecast_counts_what_a_fresh_run_evaluates(tmp_path, capsys, monkey
     assert code == 0, err
     told = int(re.search(r"evaluate about\s+(\d+)\s+probes", err).group(1))
     assert told == pytest.approx(json.loads(out)["probes"]["evaluated"], rel=0.05)
+
+
+def test_a_failed_check_is_a_warning_in_plain_words(tmp_path, capsys, monkeypatch):
+    words = probe_words(tmp_path, "--bits", "2", "--methods", "rtn", "--lambdas", "1e-7,60", "--json")
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    found = json.loads(out)
+    (check,) = [check for check in found["health"] if check["passed"] is False]
+    assert check["name"] == "float resolution"
+    assert "landscape: warning: Weights in float32 are too coarse" in " ".join(err.split())
+    page = Path(found["page"]).read_text()
+    assert page.index("This run is not sound") < page.index(check["words"]) < page.index("<figure")
 
 
 def test_a_table_for_people(tmp_path, capsys, monkeypatch):
@@ -294,9 +309,10 @@ def documented_commands(text):
     return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "source", ["README.md", "landscape/cli/probe.py", "landscape/cli/radius.py", "landscape/cli/quantize.py"]
-)
+COMMANDS = [f"landscape/cli/{command.callback.__name__}.py" for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("source", ["README.md", *COMMANDS])
 def test_every_documented_command_is_understood(source, monkeypatch):
     """Parsed by the real command line up to the point where work would begin."""
     import typer

@@ -13,6 +13,7 @@ import pytest
 from landscape.basin import location
 from landscape.cli.console import near_but_steep
 from landscape.estimate import Estimate
+from landscape.health import Check
 from landscape.report import page, write_page
 from landscape.result import Landscape, ProbeCount
 from landscape.schema import to_json
@@ -313,6 +314,31 @@ def test_values_that_are_not_finite_are_named_in_words() -> None:
     assert (row["NLL validation"], row["ΔL validation"]) == ("∞", "∞ (the model's output overflowed)")
     assert "Not drawn, since the NLL on validation is not finite: rtn-int2-exact." in parsed.text
     assert "not a number" in {r["NLL validation"] for r in parsed.table("All values along the random directions")}
+
+
+SOUND = Check("finite losses", True, "0 of 9", "none", "All 9 losses are finite.")
+UNJUDGED = [Check(name, None, "", "", "Nothing was evaluated.") for name in ("L(w) reproduced", "float resolution")]
+WRONG = Check("deterministic evaluation", False, "1.0 and 2.0", "equal", "It draws <random> numbers.")
+
+
+def test_a_failed_check_stands_above_the_plot_in_plain_words(found: Landscape) -> None:
+    text = page(replace(found, health=(WRONG, *UNJUDGED, SOUND)))
+    top = text[text.index("<h1>") : text.index("<figure")]
+    assert "This run is not sound" in top
+    assert "It draws &lt;random&gt; numbers." in top
+    assert "All 9 losses" not in top
+    section = text[text.index("Is this run sound?") :]
+    assert "No: 1 of 2 checks failed, as is said at the top of the page: deterministic evaluation." in section
+    assert "Not judged: <strong>L(w) reproduced, float resolution.</strong> Nothing was evaluated." in section
+
+
+def test_passed_checks_are_folded_to_one_line(found: Landscape) -> None:
+    text = page(replace(found, health=(SOUND, *UNJUDGED)))
+    assert "not sound" not in text
+    section = text[text.index("Is this run sound?") : text.index('id="numbers-title"')]
+    assert "Nothing speaks against it: 1 check passed, none failed." in section
+    assert "<details><summary>Passed: finite losses</summary>" in section
+    assert "All 9 losses are finite." in section[section.index("<details>") :]
 
 
 def test_names_are_escaped() -> None:
