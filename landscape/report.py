@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from landscape.figures import figure_html, radial_figure
+from landscape.figures import figure_html, plane_figure, radial_figure
 from landscape.health import Check, failed
-from landscape.result import Landscape
+from landscape.result import Landscape, PlaneResult
 from landscape.tables import Table, tables
 from landscape.view import omissions
 from landscape.wording import (
@@ -22,6 +22,7 @@ from landscape.wording import (
     basin_sentences,
     headline,
     health_sentence,
+    plane_sentences,
     point_note,
     segment_sentences,
     subject_sentences,
@@ -44,6 +45,7 @@ def page(landscape: Landscape) -> str:
         alarm=_alarm(failed(landscape.health)),
         subject=_paragraphs(subject_sentences(landscape)),
         figure=figure_html(radial_figure(landscape), DIV_ID),
+        planes="\n".join(_plane(plane, landscape, i) for i, plane in enumerate(landscape.planes, start=1)),
         omissions=html.escape(" ".join(omissions(landscape))),
         basin=_paragraphs(basin_sentences(landscape)),
         points=_list("ul", map(_note, notes)),
@@ -76,6 +78,18 @@ def write_page(landscape: Landscape, path: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ToolkitError(f"expected to write the page {path}, got: {error}; choose another folder") from error
+
+
+def _plane(plane: PlaneResult, landscape: Landscape, index: int) -> str:
+    """The picture of a plane, and beside it in words what it shows."""
+    label = html.escape(f"Interactive plot: the plane through w, {plane.a} and {plane.b}; in words below it")
+    drawn = figure_html(plane_figure(plane, landscape), f"plane-{index}", library=False)
+    caption = html.escape(" ".join(plane_sentences(plane, landscape)))
+    return (
+        f'<figure aria-labelledby="plane-{index}-caption">\n'
+        f'<div class="scroll" role="group" aria-label="{label}">\n{drawn}\n</div>\n'
+        f'<figcaption id="plane-{index}-caption">{caption}</figcaption>\n</figure>'
+    )
 
 
 def _paragraphs(sentences: Iterable[str]) -> str:

@@ -9,8 +9,13 @@
                     value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
                     loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
-    segments        [{a, b, bits, split, monotonic, prominence, barrier}]
-                    barrier is the largest excess over the straight line between the ends' losses
+    segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
+                    ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
+                    barrier_max_interval, barrier_max_alpha}]; each segment has its own alphas
+                    prominence is the deepest fall, from ridge_alpha to valley_alpha; barrier the largest excess over
+                    the straight line between the ends' losses, barrier_max over the higher of them
+    planes          [{a, b, bits, split, windows, x, y, nll, points: [{name, x, y, nll}]}], empty without --plane;
+                    nll[i][j] is at y[i], x[j], ℓ2 distances from w along e1, towards a, and e2, at right angles to it
     probes          {total, cached, evaluated}
     seconds, store, page
     health          [{name, passed, words}]      checks of the run itself; passed is null for one that was not made or
@@ -33,7 +38,7 @@ from landscape.estimate import Estimate
 from landscape.evidence import Advised
 from landscape.health import Check
 from landscape.radius import Measured
-from landscape.result import Landscape, PointResult, SegmentResult
+from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
 SCHEMA_VERSION = 2
 
@@ -55,6 +60,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         },
         "points": [_point(point) for point in landscape.points],
         "segments": [_segment(segment) for segment in landscape.segments],
+        "planes": [_plane(plane) for plane in landscape.planes],
         "probes": {
             "total": landscape.probes.total,
             "cached": landscape.probes.cached,
@@ -241,7 +247,34 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "b": segment.b,
         "bits": segment.bits,
         "split": segment.split,
+        "alphas": segment.alphas.tolist(),
+        "nll": [_number(value) for value in segment.nll.tolist()],
         "monotonic": shape.monotonic,
         "prominence": _number(shape.prominence),
+        "prominence_interval": _interval(shape.prominence_interval),
+        "ridge_alpha": shape.ridge_alpha,
+        "valley_alpha": shape.valley_alpha,
         "barrier": _number(shape.barrier),
+        "barrier_interval": _interval(shape.barrier_interval),
+        "barrier_alpha": shape.barrier_alpha,
+        "barrier_max": _number(shape.barrier_max),
+        "barrier_max_interval": _interval(shape.barrier_max_interval),
+        "barrier_max_alpha": shape.barrier_max_alpha,
+    }
+
+
+def _plane(plane: PlaneResult) -> dict[str, Any]:
+    return {
+        "a": plane.a,
+        "b": plane.b,
+        "bits": plane.bits,
+        "split": plane.split,
+        "windows": plane.windows,
+        "x": plane.x.tolist(),
+        "y": plane.y.tolist(),
+        "nll": [[_number(value) for value in row] for row in plane.nll.tolist()],
+        "points": [
+            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": _number(nll)}
+            for name, nll in plane.point_nll.items()
+        ],
     }

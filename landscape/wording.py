@@ -11,7 +11,7 @@ import numpy as np
 from landscape.basin import Basin, Crossing
 from landscape.estimate import CONFIDENCE, Estimate
 from landscape.health import Check, failed
-from landscape.result import Landscape, PointResult, SegmentResult
+from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
 READING = (
     "Each thin grey line is the loss along one random direction from the pretrained weights w; the horizontal axis is "
@@ -216,12 +216,60 @@ def typical_rise(landscape: Landscape, distance: float) -> float | None:
 def segment_sentences(landscape: Landscape) -> list[str]:
     """Which points are simply connected with w."""
     own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split]
+    ridged = [s for s in own if s.connectivity.monotonic is False]
     groups = (
         ("No ridge beyond the noise on the straight way from w to", [s for s in own if s.connectivity.monotonic]),
-        ("A ridge on the way from w to", [s for s in own if s.connectivity.monotonic is False]),
+        ("A ridge on the way from w to", ridged),
         ("Open, for want of windows or of finite losses, for", [s for s in own if s.connectivity.monotonic is None]),
     )
-    return [f"{words} {_listed(found)}." for words, found in groups if found]
+    said = [f"{words} {_listed(found)}." for words, found in groups if found]
+    return [*said, *map(ridge_sentence, ridged)]
+
+
+def ridge_sentence(segment: SegmentResult) -> str:
+    """Where the ridge of a segment is and how deep the fall behind it, with the barriers."""
+    c = segment.connectivity
+    top = "this end" if c.ridge_alpha == c.low_end == 0 else f"the ridge at α = {number(c.ridge_alpha, 3)}"
+    return (
+        f"From {segment.a} to {segment.b} the loss falls by P = {height_text(c.prominence_interval)} from {top} to "
+        f"the valley at α = {number(c.valley_alpha, 3)}; barrier over the straight "
+        f"line {height_text(c.barrier_interval)} at α = {number(c.barrier_alpha, 3)}, over the higher end "
+        f"{height_text(c.barrier_max_interval)} at α = {number(c.barrier_max_alpha, 3)}."
+    )
+
+
+def height_text(height: Estimate) -> str:
+    """A prominence or a barrier with its interval over windows."""
+    reason = "not bounded by one window" if math.isfinite(height.value) else "the model's output overflowed"
+    if not math.isfinite(height.high):
+        return f"{nats(height.value)} ({reason})"
+    return f"{nats(height.value)} [{nats(height.low)}, {nats(height.high)}]"
+
+
+def plane_sentences(plane: PlaneResult, landscape: Landscape) -> list[str]:
+    """What the picture of a plane shows, for who cannot see it."""
+    chance, base = landscape.subject.chance, plane.point_nll["w"]
+    angle = math.degrees(math.atan2(*reversed(plane.places[plane.b])))
+    ends = ", ".join(
+        f"{name} {number(math.hypot(*plane.places[name]), 4)} from w at NLL {nats(nll)} "
+        f"(u = {number(float(plane.saturation(chance, nll)), 2)})"
+        for name, nll in plane.point_nll.items()
+        if name != "w"
+    )
+    inside = float((plane.saturation(chance) < 0.5).mean())
+    border = (
+        f"the border of the basin, u = ½, is the thick line; {inside:.0%} of the picture lies below it"
+        if 0 < inside < 1
+        else f"the border of the basin, u = ½, is not in the picture: all of it lies {'below' if inside else 'above'}"
+    )
+    said = [
+        f"The loss on the plane through w, {plane.a} and {plane.b}, drawn to scale, on "
+        f"{_plural(plane.windows, 'window')} of {plane.split}: w at NLL {nats(base)}, {ends}.",
+        f"Seen from w the two are {number(angle, 2)}° apart; {border}.",
+    ]
+    if gaps := int((~np.isfinite(plane.nll)).sum()):
+        said.append(f"Where the model's output overflowed ({_plural(gaps, 'position')}) nothing is drawn.")
+    return said
 
 
 def health_sentence(checks: Sequence[Check]) -> str:

@@ -39,7 +39,20 @@ def test_a_format_has_one_importer(module, homes):
 
 @pytest.mark.parametrize(
     "name",
-    ["basin", "claim", "claims", "connectivity", "crossing", "estimate", "radial", "radial_claims", "radii", "spread"],
+    [
+        "basin",
+        "claim",
+        "claims",
+        "connectivity",
+        "crossing",
+        "estimate",
+        "radial",
+        "radial_claims",
+        "radii",
+        "refinement",
+        "simultaneous",
+        "spread",
+    ],
 )
 def test_estimators_need_neither_torch_nor_files(name):
     assert not {"torch", "h5py", "plotly", "transformers"} & {

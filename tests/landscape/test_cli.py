@@ -52,8 +52,8 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     assert code == 0, err
     found = json.loads(out)
     assert set(found) == {
-        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "probes",
-        "seconds", "store", "page", "health",
+        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
+        "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
     assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True]
     assert "warning" not in err
@@ -83,6 +83,37 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     new_rays = more["probes"]["total"] - found["probes"]["total"]
     assert more["probes"]["evaluated"] == new_rays > 0
     assert [p["nll"] for p in more["points"]] == [p["nll"] for p in found["points"]]
+
+
+def test_the_plane_is_drawn_is_in_the_json_and_is_forecast(tmp_path, capsys, monkeypatch, forwards):
+    """First without GPTQ, so that its point comes after QAFT's: pairs must not depend on what was made first."""
+    words = probe_words(tmp_path, "--bits", "2", "--json")
+    assert run(capsys, monkeypatch, *words, "--methods", "qaft")[0] == 0
+    code, out, err = run(capsys, monkeypatch, *words, "--plane")
+    assert code == 0, err
+    found = json.loads(out)
+    (plane,) = found["planes"]
+    assert (plane["a"], plane["b"], plane["windows"]) == ("gptq-int2-exact", "qaft-int2-exact", 2)
+    assert (len(plane["nll"]), len(plane["nll"][0])) == (13, 13)
+    distances = {p["name"]: p["distance"] for p in found["points"]}
+    for point in plane["points"][1:]:
+        assert (point["x"] ** 2 + point["y"] ** 2) ** 0.5 == pytest.approx(distances[point["name"]], rel=1e-6)
+    assert 'id="plane-1"' in Path(found["page"]).read_text()
+    told = int(re.search(r"evaluate about\s+(\d+)\s+probes", err).group(1))
+    assert told == pytest.approx(found["probes"]["evaluated"], rel=0.1)
+    forwards.clear()
+    _, out, err = run(capsys, monkeypatch, *words, "--plane")
+    assert len(forwards) == json.loads(out)["probes"]["evaluated"] == 0
+    assert "nothing to evaluate" in err
+
+
+def test_the_forecast_counts_what_a_fresh_run_evaluates(tmp_path, capsys, monkeypatch):
+    methods = "rtn,gptq,awq,qaft,qaft-lsq,qaft-from-gptq"
+    words = probe_words(tmp_path, "--bits", "2", "--methods", methods, "--refinements", "0", "--json")
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    told = int(re.search(r"evaluate about\s+(\d+)\s+probes", err).group(1))
+    assert told == pytest.approx(json.loads(out)["probes"]["evaluated"], rel=0.05)
 
 
 def test_a_failed_check_is_a_warning_in_plain_words(tmp_path, capsys, monkeypatch):
@@ -145,6 +176,7 @@ USAGE = [
     (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
     (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
     (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
+    (["--plane", "--methods", "rtn,qaft"], "expected the methods gptq and qaft with plane, got rtn, qaft"),
     (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
     (["--preset", "huge"], "expected one of quick, standard, paper"),
     (["--lambdas", "0,1"], "distances above 0"),
