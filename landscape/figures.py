@@ -20,7 +20,7 @@ from landscape.wording import headline
 HEIGHT = 660
 """Of the figure, in pixels."""
 _GAP = 0.035  # between the panels, as a share of the width
-_FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
 def radial_figure(landscape: Landscape) -> go.Figure:
@@ -44,13 +44,19 @@ def radial_figure(landscape: Landscape) -> go.Figure:
     return figure.update_layout(updatemenus=menus)
 
 
-def figure_html(figure: go.Figure, div_id: str) -> str:
-    """The figure and plotly.js as one ``<div>`` that loads nothing; the same bytes for the same figure."""
+def figure_html(figure: go.Figure, div_id: str, library: bool = True) -> str:
+    """The figure as one ``<div>`` that loads nothing; the same bytes for the same figure.
+
+    Args:
+        figure: What to show.
+        div_id: Of the element, its own on the page.
+        library: Whether plotly.js comes along, which the first figure of a page must bring and one is enough.
+    """
     config = {
         "displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"],
         "showSendToCloud": False, "plotlyServerURL": "",  # plotly.js 4 offers an upload by default
     }  # fmt: skip
-    return str(to_html(figure, include_plotlyjs=True, full_html=False, div_id=div_id, config=config))
+    return str(to_html(figure, include_plotlyjs=library, full_html=False, div_id=div_id, config=config))
 
 
 def _axis(letter: str, panel: int) -> str:
@@ -124,7 +130,7 @@ def _lay_out(figure: go.Figure, landscape: Landscape, frame: Frame) -> None:
             "yanchor": "top", "pad": {"t": 14}, "font": {"size": 18},
         },
         height=HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 112, "b": 120}, template="none",
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT, "size": 13, "color": palette.INK},
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": -0.155, "yanchor": "top", "font": {"size": 12},

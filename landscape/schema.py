@@ -39,7 +39,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "model": subject.model,
         "space": {"dimension": subject.dimension, "norm": subject.norm},
         "data": subject.data,
-        "center": {split: _number(nll) for split, nll in landscape.center.items()},
+        "center": {split: finite(nll) for split, nll in landscape.center.items()},
         "chance": subject.chance,
         "basin": {
             "split": landscape.verdict_split,
@@ -91,18 +91,19 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is not finite: JSON knows neither NaN nor infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _crossing(crossing: Crossing) -> dict[str, float | None]:
-    return {"value": crossing.value, "low": _number(crossing.low), "high": _number(crossing.high)}
+    return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
 
 
 def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
     if estimate is None:
         return None
-    return {"low": _number(estimate.low), "high": _number(estimate.high)}
+    return {"low": finite(estimate.low), "high": finite(estimate.high)}
 
 
 def _point(point: PointResult) -> dict[str, Any]:
@@ -112,9 +113,9 @@ def _point(point: PointResult) -> dict[str, Any]:
         "bits": point.bits,
         "grid": point.grid,
         "distance": point.distance,
-        "rho": None if point.rho is None else _number(point.rho.value),
+        "rho": None if point.rho is None else finite(point.rho.value),
         "rho_interval": _interval(point.rho),
-        "nll": {split: _number(nll) for split, nll in point.nll.items()},
+        "nll": {split: finite(nll) for split, nll in point.nll.items()},
         "location": point.location,
         "loss": point.loss,
     }
@@ -128,6 +129,6 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "bits": segment.bits,
         "split": segment.split,
         "monotonic": shape.monotonic,
-        "prominence": _number(shape.prominence),
-        "barrier": _number(shape.barrier),
+        "prominence": finite(shape.prominence),
+        "barrier": finite(shape.barrier),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from landscape.cli.anatomy import anatomy
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
 from landscape.cli.radius import radius
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(probe)
 app.command()(radius)
+app.command()(anatomy)
 app.command()(quantize)
 
 

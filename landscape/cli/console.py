@@ -60,7 +60,7 @@ class ConsoleProgress:
         self.console.print(_plan(forecast), highlight=False)
         if forecast.work:
             self.console.print(
-                f"about {_duration(forecast.seconds)}, {_size(forecast.memory)} of memory, "
+                f"about {duration(forecast.seconds)}, {_size(forecast.memory)} of memory, "
                 f"{_size(forecast.disk)} of disk",
                 highlight=False,
             )
@@ -106,9 +106,9 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
     probes = landscape.probes
     console.print(
         f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, "
-        f"in {_duration(landscape.seconds)}"
+        f"in {duration(landscape.seconds)}"
         if probes.evaluated
-        else f"nothing to evaluate: all {probes.total} probes came from the cache ({_duration(landscape.seconds)})",
+        else f"nothing to evaluate: all {probes.total} probes came from the cache ({duration(landscape.seconds)})",
         markup=False,
         soft_wrap=True,
     )
@@ -162,7 +162,7 @@ def radius_lines(measured: Measured) -> list[str]:
         reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}{reached}"
     lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
     evaluations = f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
-    lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {_duration(measured.seconds)}")
+    lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {duration(measured.seconds)}")
     lines.append(f"cache  {measured.store}")
     lines.append(f"next   landscape probe --model {measured.model} --data {measured.data}    # where are the points?")
     return lines
@@ -235,7 +235,8 @@ def _plan(forecast: Forecast) -> str:
     return f"to do: {'; '.join(todo)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60

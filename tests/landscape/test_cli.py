@@ -263,7 +263,14 @@ def documented_commands(text):
 
 
 @pytest.mark.parametrize(
-    "source", ["README.md", "landscape/cli/probe.py", "landscape/cli/radius.py", "landscape/cli/quantize.py"]
+    "source",
+    [
+        "README.md",
+        "landscape/cli/probe.py",
+        "landscape/cli/radius.py",
+        "landscape/cli/quantize.py",
+        "landscape/cli/anatomy.py",
+    ],
 )
 def test_every_documented_command_is_understood(source, monkeypatch):
     """Parsed by the real command line up to the point where work would begin."""
