@@ -78,6 +78,7 @@ class Dissection:
             )
         if self.directions < 2:
             raise UsageError(f"expected at least 2 directions, whose spread is the yardstick, got {self.directions}")
+        _ = self.offered  # says now that a bit width cannot be
 
     @property
     def offered(self) -> tuple[Made, ...]:
