@@ -7,7 +7,7 @@ import math
 from landscape.advice import WORDS, Advice, Finding, Margin, Verdict
 from landscape.estimate import Estimate
 from landscape.evidence import Advised
-from landscape.wording import crossing_text, interval, nats, number, rise_text
+from landscape.wording import crossing_text, duration, interval, nats, number, rise_text
 
 NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 
@@ -56,14 +56,6 @@ def cost_text(passes: float, pace: float | None) -> str:
     if pace is None:
         return f"about {passes:,.0f} forward passes"
     return f"about {duration(passes * pace)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _margin(margin: Margin) -> str:

@@ -184,6 +184,13 @@ class Layers:
         return _normalised(self, self.space, index)
 
 
+def layers_of(name: str) -> str | None:
+    """The tensors that a family of this name moves, if it is one of ``Layers``; None for families that move all."""
+    if not name.startswith("layer:"):
+        return None
+    return name.removeprefix("layer:").rpartition("/seed=")[0]
+
+
 @dataclass(frozen=True)
 class Along:
     """The one direction of a given vector."""

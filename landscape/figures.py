@@ -24,7 +24,7 @@ HEIGHT = 660
 PLANE_HEIGHT = 560
 """Of the picture of a plane."""
 _GAP = 0.035  # between the panels, as a share of the width
-_FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
 def radial_figure(landscape: Landscape) -> go.Figure:
@@ -74,7 +74,7 @@ def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
         },
         height=PLANE_HEIGHT, width=max(640, round((PLANE_HEIGHT - 180) * wide / high) + 200), template="none",
         margin={"l": 64, "r": 136, "t": 56, "b": 124},
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT, "size": 13, "color": palette.INK},
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
     )  # fmt: skip
@@ -166,7 +166,7 @@ def _lay_out(figure: go.Figure, landscape: Landscape, frame: Frame) -> None:
             "yanchor": "top", "pad": {"t": 14}, "font": {"size": 18},
         },
         height=HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 112, "b": 120}, template="none",
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT, "size": 13, "color": palette.INK},
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": -0.155, "yanchor": "top", "font": {"size": 12},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.directions import Direction, Family
+from landscape.directions import Direction, Family, layers_of
 from landscape.parts import PARTS, Part, decompose
 from landscape.selection import ALL, selected, selects
 from quant.center import Center
@@ -140,6 +140,8 @@ def common_blocks(space: WeightSpace, position: Position) -> tuple[str, int]:
             return rest, min(slot.block for slot in selected(slots, space))
         case At(label):
             return label, 0
+        case OnRay(family=family) if moved := layers_of(family):
+            return CENTER, min(slot.block for slot in selected(moved, space))
         case _:
             return CENTER, 0
 

@@ -51,7 +51,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "model": subject.model,
         "space": {"dimension": subject.dimension, "norm": subject.norm},
         "data": subject.data,
-        "center": {split: _number(nll) for split, nll in landscape.center.items()},
+        "center": {split: finite(nll) for split, nll in landscape.center.items()},
         "chance": subject.chance,
         "basin": {
             "split": landscape.verdict_split,
@@ -154,7 +154,7 @@ def _advice(advice: Advice) -> dict[str, Any]:
             {
                 "verdict": finding.verdict,
                 "name": finding.name,
-                "value": finding.estimate and _number(finding.estimate.value),
+                "value": finding.estimate and finite(finding.estimate.value),
                 "interval": _interval(finding.estimate),
                 "most": finding.most,
                 "holds": finding.holds,
@@ -164,15 +164,15 @@ def _advice(advice: Advice) -> dict[str, Any]:
             for finding in advice.findings
         ],
         "distance": evidence.distance,
-        "rise": _number(evidence.rise.value),
+        "rise": finite(evidence.rise.value),
         "rise_interval": _interval(evidence.rise),
-        "unclipped": _number(evidence.unclipped.value),
+        "unclipped": finite(evidence.unclipped.value),
         "unclipped_interval": _interval(evidence.unclipped),
         "clipped": evidence.clipped,
-        "others": {scheme.grid: _number(rise.value) for scheme, rise in evidence.others.items()},
-        "rho": evidence.rho and _number(evidence.rho.value),
-        "rho_prof": evidence.rho_prof and _number(evidence.rho_prof.value),
-        "rho_along": evidence.rho_along and _number(evidence.rho_along.value),
+        "others": {scheme.grid: finite(rise.value) for scheme, rise in evidence.others.items()},
+        "rho": evidence.rho and finite(evidence.rho.value),
+        "rho_prof": evidence.rho_prof and finite(evidence.rho_prof.value),
+        "rho_along": evidence.rho_along and finite(evidence.rho_along.value),
     }
 
 
@@ -199,7 +199,7 @@ def curvature_json(curved: Curved) -> dict[str, Any]:
 
 def _quadratic(way: Quadratic) -> dict[str, Any]:
     trace = way.trace
-    error = {"standard_error": _number(trace.error.value), "df": trace.error.df}
+    error = {"standard_error": finite(trace.error.value), "df": trace.error.df}
     return {
         "trace": _estimate(trace.estimate) | error | {"directions": trace.directions, "windows": trace.windows},
         "quadratic_radius": None if way.radius is None else _estimate(way.radius),
@@ -208,21 +208,22 @@ def _quadratic(way: Quadratic) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": _number(estimate.value), "low": _number(estimate.low), "high": _number(estimate.high)}
+    return {"value": finite(estimate.value), "low": finite(estimate.low), "high": finite(estimate.high)}
 
 
-def _number(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is not finite: JSON knows neither NaN nor infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _crossing(crossing: Crossing) -> dict[str, float | None]:
-    return {"value": crossing.value, "low": _number(crossing.low), "high": _number(crossing.high)}
+    return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
 
 
 def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
     if estimate is None:
         return None
-    return {"low": _number(estimate.low), "high": _number(estimate.high)}
+    return {"low": finite(estimate.low), "high": finite(estimate.high)}
 
 
 def _point(point: PointResult) -> dict[str, Any]:
@@ -232,9 +233,9 @@ def _point(point: PointResult) -> dict[str, Any]:
         "bits": point.bits,
         "grid": point.grid,
         "distance": point.distance,
-        "rho": None if point.rho is None else _number(point.rho.value),
+        "rho": None if point.rho is None else finite(point.rho.value),
         "rho_interval": _interval(point.rho),
-        "nll": {split: _number(nll) for split, nll in point.nll.items()},
+        "nll": {split: finite(nll) for split, nll in point.nll.items()},
         "location": point.location,
         "loss": point.loss,
     }
@@ -248,16 +249,16 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "bits": segment.bits,
         "split": segment.split,
         "alphas": segment.alphas.tolist(),
-        "nll": [_number(value) for value in segment.nll.tolist()],
+        "nll": [finite(value) for value in segment.nll.tolist()],
         "monotonic": shape.monotonic,
-        "prominence": _number(shape.prominence),
+        "prominence": finite(shape.prominence),
         "prominence_interval": _interval(shape.prominence_interval),
         "ridge_alpha": shape.ridge_alpha,
         "valley_alpha": shape.valley_alpha,
-        "barrier": _number(shape.barrier),
+        "barrier": finite(shape.barrier),
         "barrier_interval": _interval(shape.barrier_interval),
         "barrier_alpha": shape.barrier_alpha,
-        "barrier_max": _number(shape.barrier_max),
+        "barrier_max": finite(shape.barrier_max),
         "barrier_max_interval": _interval(shape.barrier_max_interval),
         "barrier_max_alpha": shape.barrier_max_alpha,
     }
@@ -272,9 +273,9 @@ def _plane(plane: PlaneResult) -> dict[str, Any]:
         "windows": plane.windows,
         "x": plane.x.tolist(),
         "y": plane.y.tolist(),
-        "nll": [[_number(value) for value in row] for row in plane.nll.tolist()],
+        "nll": [[finite(value) for value in row] for row in plane.nll.tolist()],
         "points": [
-            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": _number(nll)}
+            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": finite(nll)}
             for name, nll in plane.point_nll.items()
         ],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.basin import Basin, Crossing
+from landscape.basin import Basin, Crossing, Location, Loss
 from landscape.estimate import CONFIDENCE, Estimate
 from landscape.health import Check, failed
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
@@ -104,6 +104,14 @@ def equals(name: str, crossing: Crossing, basin: Basin, norm: float = 1.0) -> st
     return f"{name} {'is' if crossing.value is None else '='} {distance_text(crossing, basin, norm)}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
 def headline(landscape: Landscape) -> str:
     """The finding in one line: ``opt-nano: basin radius R = 71.2 [69.8, 72.6]``."""
     return f"{landscape.subject.model}: basin radius {equals('R', landscape.basin.radius, landscape.basin)}"
@@ -184,9 +192,21 @@ def verdict_hint(point: PointResult, steep: bool = True) -> str:
         point: What has the two words.
         steep: Whether its loss is more than that of random directions at its distance.
     """
-    match point.location, point.loss:
+    return together(point.location, point.loss, point.method == "rtn", steep)
+
+
+def together(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
+    """The same of a point that is given by its two words.
+
+    Args:
+        location: Where it lies.
+        loss: What is left of the model.
+        rounded: Whether it is RTN's.
+        steep: Whether its loss is more than that of random directions at its distance.
+    """
+    match location, loss:
         case "inside", "kept":
-            return "rounding is cheap here" if point.method == "rtn" else "near and flat"
+            return "rounding is cheap here" if rounded else "near and flat"
         case "inside", _:
             return "near but steep" if steep else "near, and no steeper than a random step of that length"
         case "border", "kept":

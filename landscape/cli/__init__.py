@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from landscape.cli.advise import advise
+from landscape.cli.anatomy import anatomy
 from landscape.cli.curvature import curvature
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
@@ -23,6 +24,7 @@ app.command()(advise)
 app.command()(probe)
 app.command()(radius)
 app.command()(curvature)
+app.command()(anatomy)
 app.command()(quantize)
 
 

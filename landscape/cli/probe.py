@@ -22,7 +22,9 @@ from landscape.cli.options import (
     FamilyOption,
     GranularityOption,
     InputsOption,
+    JsonOption,
     ModelOption,
+    OutputOption,
     PairsOption,
     PresetOption,
     RatesOption,
@@ -99,10 +101,8 @@ def probe(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=RUN)] = Path("landscape-report"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=RUN)
-    ] = False,
+    output: OutputOption = Path("landscape-report"),
+    json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Probe the loss landscape around a model's weights and their quantized versions.
