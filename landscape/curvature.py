@@ -10,9 +10,9 @@ directions × windows and have the interval of that crossed design.
 
 With ReLU they differ. Its derivative jumps, and what the jumps add to the loss's curvature is in the differences but
 in no product: it scatters the differences, the more the smaller λ is, and on average shifts them. On opt-nano (OPT, R
-about 57; 8 directions × 4 windows of 512 tokens) the second difference at one λ is off from the product's by 28 % of the
-trace (standard deviation over cells) at λ = 1.4, 12 % at 5.6 and 9 % at 11, and their mean by −14 ± 5 % at each of these,
-as in the limit that the fit takes. So λ of about R/10 and R/5 are better than the smallest that rounding allows.
+about 57; 8 directions × 4 windows of 512 tokens) the second difference at one λ is off from the product's by 28 % of
+the trace (standard deviation over cells) at λ = 1.4, 12 % at 5.6 and 9 % at 11, and their mean by −14 ± 5 % at each of
+these, as in the limit that the fit takes. So λ of about R/10 and R/5 are better than the smallest that rounding allows.
 """
 
 from __future__ import annotations
