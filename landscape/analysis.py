@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from landscape.basin import Basin, RadialProbes, estimate_basin, location, loss_
 from landscape.connectivity import connectivity
 from landscape.estimate import paired_difference
 from landscape.layout import segment_ends
-from landscape.paths import CENTER, OnRay, Position, on_segment
+from landscape.paths import CENTER, OnRay, Position, on_plane, on_segment
 from landscape.plan import Probe, ProbeResult, Window
-from landscape.result import PointResult, RayProfile, SegmentResult
+from landscape.plane import PLANE_WINDOWS, PlaneLattice
+from landscape.result import PlaneResult, PointResult, RayProfile, SegmentResult
 from landscape.subject import RADIAL_SPLITS
-from landscape.wanted import Wanted
+from landscape.wanted import Made, Wanted
 from quant.errors import PointError
 from quant.space import Difference, Vector, WeightSpace, dot
 
@@ -146,13 +147,13 @@ def point_results(
 
 
 def segment_results(
-    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, alphas: Iterable[float]
+    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
 ) -> tuple[SegmentResult, ...]:
-    """Every segment on every radial split."""
-    positions = np.array(sorted(alphas))
+    """Every segment on every radial split, at its own α, by the labels of its ends; both splits have the same."""
 
     def result(a: Wanted | None, b: Wanted, split: str) -> SegmentResult:
         start = CENTER if a is None else labels[a]
+        positions = np.array(alphas[start, labels[b]])
         totals = np.array([probes.totals(on_segment(start, labels[b], float(alpha)), split) for alpha in positions])
         tokens = probes.tokens(split)
         return SegmentResult(
@@ -168,3 +169,26 @@ def segment_results(
 
     ends = list(segment_ends(list(labels)))
     return tuple(result(a, b, split) for a, b in ends for split in RADIAL_SPLITS)
+
+
+def plane_result(probes: Probes, labels: Mapping[Wanted, str], a: Made, b: Made, lattice: PlaneLattice) -> PlaneResult:
+    """The loss on the plane through w, a and b, on the first windows of the verdict split."""
+    first = {VERDICT_SPLIT: probes.windows[VERDICT_SPLIT][:PLANE_WINDOWS]}
+    few = Probes(probes.known, first)
+
+    def nll(s: float, t: float) -> float:
+        return few.nll(on_plane(labels[a], labels[b], s, t), VERDICT_SPLIT)
+
+    basis = lattice.basis
+    return PlaneResult(
+        a=a.name,
+        b=b.name,
+        bits=a.scheme.bits,
+        split=VERDICT_SPLIT,
+        windows=len(first[VERDICT_SPLIT]),
+        x=lattice.x,
+        y=lattice.y,
+        nll=np.array([[nll(s, t) for s, t in row] for row in lattice.affine.tolist()]),
+        places={CENTER: (0.0, 0.0), a.name: (basis.a, 0.0), b.name: basis.b},
+        point_nll={CENTER: nll(0.0, 0.0), a.name: nll(1.0, 0.0), b.name: nll(0.0, 1.0)},
+    )

@@ -69,6 +69,8 @@ class Anatomy:
     """Each part alone on w, in all tensors."""
     undone: Mapping[Part, Effect]
     """The point with each part undone in all tensors: what is left of ΔL."""
+    saved: Mapping[Part, Estimate | None]
+    """By how much undoing each part lowers the loss of the point, on the same windows; None if one overflowed."""
     groups: Mapping[Grouping, tuple[Effect, ...]]
     """The Δw of each group of tensors alone on w, costliest first."""
     additivity: Mapping[Grouping, Additivity]
@@ -80,9 +82,14 @@ class Anatomy:
         return together(self.statistics.values())
 
     @property
-    def culprit(self) -> Part:
-        """The part whose undoing leaves the least loss."""
-        return min(PARTS, key=lambda part: self.undone[part].rise.value)
+    def culprit(self) -> Part | None:
+        """The part whose undoing lowers the loss most; None if none lowers it by more than the choice of windows may.
+
+        A part is guilty only if the whole interval of what its undoing saves lies above 0. One window gives no
+        interval, hence no culprit, and an overflow nothing to compare with.
+        """
+        surely = {part: saved.value for part, saved in self.saved.items() if saved is not None and saved.low > 0}
+        return max(surely, key=lambda part: surely[part], default=None)
 
 
 def groups(space: WeightSpace, grouping: Grouping) -> tuple[str, ...]:
@@ -151,6 +158,7 @@ def anatomy(
         undone={
             part: Effect(ALL, total.norm(part), rise(probes, without_parts(label, [part]), split)) for part in PARTS
         },
+        saved={part: _saved(probes, split, label, part) for part in PARTS},
         groups={by: costliest_first(map(group, groups(space, by))) for by in groupings},
         additivity={
             by: additivity(probes, split, [with_parts(label, slots=s) for s in groups(space, by)], label)
@@ -236,6 +244,14 @@ def additivity(
 def costliest_first(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     """Ranked by ΔL."""
     return tuple(sorted(effects, key=lambda effect: -effect.rise.value))
+
+
+def _saved(probes: Probes, split: str, label: str, part: Part) -> Estimate | None:
+    """L(point) less L(point with the part undone), window by window."""
+    whole, undone = probes.totals(label, split), probes.totals(without_parts(label, [part]), split)
+    if not (np.isfinite(whole).all() and np.isfinite(undone).all()):
+        return None
+    return paired_difference(whole, undone, probes.tokens(split))
 
 
 def _clipping(space: WeightSpace, statistics: Mapping[str, PartStatistics]) -> list[str]:

@@ -20,12 +20,14 @@ from quant.errors import UsageError
 
 __all__ = [
     "Basin", "Crossing", "Location", "Loss", "RadialProbes", "crossing", "direction_nll", "estimate_basin", "location",
-    "loss_word", "ratio", "saturation",
+    "location_at", "loss_word", "ratio", "saturation",
 ]  # fmt: skip
 
 Location = Literal["inside", "border", "outside", "unresolved"]
 Loss = Literal["kept", "degraded", "lost"]
 
+INNER, OUTER = 0.1, 0.9
+"""Levels of u at which the border band begins and ends."""
 KEPT_LIMIT = math.log(1.05)  # nats per token: a perplexity 5 % higher
 
 
@@ -79,7 +81,7 @@ def estimate_basin(probes: RadialProbes, confidence: float = CONFIDENCE) -> Basi
         probes: The losses along the rays.
         confidence: Of the intervals.
     """
-    r10, radius, r90 = (crossing(probes, level, confidence) for level in (0.1, LOST, 0.9))
+    r10, radius, r90 = (crossing(probes, level, confidence) for level in (INNER, LOST, OUTER))
     x = np.concatenate([[0.0], probes.lambdas])
     singles = (first_zero(x, profile) for profile in excess(probes, level_target(probes, LOST)).mean(2))
     mean_profile = np.concatenate([[probes.center_nll], direction_nll(probes).mean(0)])
@@ -112,6 +114,21 @@ def location(distance: float, basin: Basin) -> Location:
     if distance > basin.r90.high:
         return "outside"
     return "border" if basin.r10.high <= distance <= basin.r90.low else "unresolved"
+
+
+def location_at(u: Estimate) -> Location:
+    """The same of a point whose distance was itself probed along random directions, from the u of their mean there.
+
+    Where the mean profile rises, ``‖Δw‖ < r10`` is ``u(‖Δw‖) < 0.1``: one distance tells what the band would.
+
+    Args:
+        u: The normalised rise of the mean loss of random directions at ‖Δw‖, with its interval.
+    """
+    if u.high < INNER:
+        return "inside"
+    if u.low > OUTER:
+        return "outside"
+    return "border" if u.low >= INNER and u.high <= OUTER else "unresolved"
 
 
 def loss_word(delta: Estimate, u: float, limit: float = KEPT_LIMIT) -> Loss:

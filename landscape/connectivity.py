@@ -2,6 +2,12 @@
 
 Xu et al. 2024, §4.3: two points are *simply connected* if the loss along the segment between them is monotonic, without
 a ridge in the middle.
+
+What is reported is the largest of many differences along α, picked by the same windows that measure it: it is biased
+upwards, and the t interval of the picked one alone covers too seldom. The intervals here are simultaneous: with q the
+95 % quantile of the largest |t| of all differences that could have been picked, all of them lie within q standard
+errors of their truth at once, and so does whichever is the largest, in the data or in truth. They are about the
+positions probed: a ridge between two of these can be higher.
 """
 
 from __future__ import annotations
@@ -12,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from landscape.estimate import Estimate
+from landscape.simultaneous import PairedLosses, largest_quantile
 from quant.errors import UsageError
-
-ONE_SIDED = 0.95
-DRAWS = 5000  # of the largest fall that noise makes: the Monte-Carlo error of its 95 % quantile is then about 2 %
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,22 @@ class Connectivity:
     """How far the loss falls below the low end anywhere on the segment, at least 0."""
     barrier: float
     """``max_α [L(α) − ((1−α)·L(a) + α·L(b))]``, above the straight line between the ends."""
+    barrier_alpha: float
+    """The α where that is; an end if the loss is nowhere above the line."""
     barrier_max: float
     """``max_α L(α) − max(L(a), L(b))``, above the higher end: it misses a ridge lower than that."""
+    barrier_max_alpha: float
+    """The α where that is, of the highest loss; an end if no loss is above the ends'."""
+    prominence_interval: Estimate
+    """P with its 95 % interval over paired windows, which allows for the choice of both α: see the module. Its low end
+    is that of the fall picked, its high end the most that any fall may be. Unbounded with one window or an overflow."""
+    barrier_interval: Estimate
+    """The same of ``barrier``."""
+    barrier_max_interval: Estimate
+    """The same of ``barrier_max``."""
     noise: float | None
-    """The largest P that the choice of windows alone would explain; None with one window, or an infinite P."""
+    """The largest P that the choice of windows alone would explain; None with one window, or an infinite P. This test
+    is one-sided, so that a P just beyond it can have an interval that begins at 0."""
     monotonic: bool | None
     """Whether P is 0 or within the noise; None if one window leaves that open, or the loss is finite at neither end."""
 
@@ -66,17 +83,25 @@ def connectivity(alphas: NDArray[np.float64], totals: NDArray[np.float64], token
     low, high = losses[0], losses[-1]
     along = np.abs(alphas - alphas[0])
     straight = (1 - along) * low + along * high if np.isfinite(high) else np.full_like(losses, np.inf)
-    top, bottom = _deepest_fall(losses)
+    top, bottom = deepest_fall(losses)
     prominence = float(losses[top] - losses[bottom]) if top < bottom else 0.0
-    noise = _noise(totals, tokens, top, bottom)
+    above_line, above_ends = _rise(straight, losses), _rise(high, losses)
+    over_line, over_ends = int(np.argmax(above_line)), int(np.argmax(above_ends))
+    paired = PairedLosses.of(totals, tokens)
+    noise = _noise(paired, top, bottom)
     return Connectivity(
         prominence=prominence,
         ridge_alpha=float(alphas[top]),
         valley_alpha=float(alphas[bottom]),
         low_end=float(alphas[0]),
         dip=float(_rise(losses, low).max()),
-        barrier=float(_rise(straight, losses).max()),
-        barrier_max=float(_rise(high, losses).max()),
+        barrier=float(above_line.max()),
+        barrier_alpha=float(alphas[over_line]),
+        barrier_max=float(above_ends.max()),
+        barrier_max_alpha=float(alphas[over_ends]),
+        prominence_interval=_fall_interval(prominence, paired, top, bottom),
+        barrier_interval=_barrier_interval(float(above_line.max()), paired, along, over_line),
+        barrier_max_interval=_barrier_max_interval(float(above_ends.max()), paired, over_ends),
         noise=noise,
         monotonic=_is_monotonic(prominence, noise) if np.isfinite(low) else None,
     )
@@ -91,7 +116,7 @@ def _check(alphas: NDArray[np.float64], totals: NDArray[np.float64], tokens: NDA
         raise UsageError(f"expected strictly increasing alphas with 0 and 1 among them, got {alphas}")
 
 
-def _deepest_fall(losses: NDArray[np.float64]) -> tuple[int, int]:
+def deepest_fall(losses: NDArray[np.float64]) -> tuple[int, int]:
     """Indices of the top and the bottom of the deepest fall; (0, 0) if the losses never fall."""
     bottom = int(np.argmax(_rise(losses, np.maximum.accumulate(losses))))
     return int(np.argmax(losses[: bottom + 1])), bottom
@@ -109,7 +134,10 @@ def _is_monotonic(prominence: float, noise: float | None) -> bool | None:
     return None if noise is None else prominence <= noise
 
 
-def _noise(totals: NDArray[np.float64], tokens: NDArray[np.int64], top: int, bottom: int) -> float | None:
+# ---- noise and intervals over paired windows ------------------------------------------------------------------------
+
+
+def _noise(paired: PairedLosses, top: int, bottom: int) -> float | None:
     """How deep a fall from ``top`` to ``bottom`` windows alone can make, one-sided at 95 %: ``q × se``.
 
     ``se`` is the paired standard error over windows of the difference. P is the largest of many falls, so q is the
@@ -118,32 +146,50 @@ def _noise(totals: NDArray[np.float64], tokens: NDArray[np.int64], top: int, bot
     """
     if top == bottom:
         return 0.0
-    finite = np.isfinite(totals[:, 0])  # a position that overflowed is infinite in every window
-    if len(tokens) < 2 or not finite[top]:
+    if paired.windows < 2 or not paired.finite[top]:
         return None
-    losses = totals.sum(1, keepdims=True) / tokens.sum()
-    # Linearised residuals of the ratio of sums: their differences along α are the paired differences, centred.
-    residuals = (totals[finite] - tokens * losses[finite]) / tokens.mean()
-    fall = residuals[finite[:top].sum()] - residuals[finite[:bottom].sum()]
-    se = math.sqrt(float(fall @ fall) / (len(tokens) * (len(tokens) - 1)))
-    return se * _largest_t_quantile(residuals) if se > 0 else 0.0
+    fall = paired.residuals[paired.index(top)] - paired.residuals[paired.index(bottom)]
+    se = float(paired.se(fall))
+    return se * paired.falls[0] if se > 0 else 0.0
 
 
-def _largest_t_quantile(residuals: NDArray[np.float64]) -> float:
-    """Quantile of the largest t among all falls of a flat line with the noise of these residuals, (n_α, n_w).
+def _fall_interval(value: float, paired: PairedLosses, top: int, bottom: int) -> Estimate:
+    """P's interval: at least the fall picked less q se, at most the largest of ``fall + q se`` over all falls."""
+    if paired.windows < 2 or not math.isfinite(value):
+        return _unbounded(value)
+    low = high = 0.0
+    for i in range(1, len(paired.losses)):
+        falls = paired.losses[:i] - paired.losses[i]
+        wide = paired.falls[1] * paired.se(paired.residuals[:i] - paired.residuals[i])
+        high = max(high, float((falls + wide).max()))
+        if top < bottom and i == paired.index(bottom):
+            low = max(0.0, float((falls - wide)[paired.index(top)]))
+    return Estimate(value, low, high)
 
-    The multivariate t with the covariance of the residuals (single-step max-t: Hothorn, Bretz and Westfall 2008), drawn
-    with a fixed seed. For a single pair it is Student's t with n_w − 1 degrees of freedom.
-    """
-    n_w = residuals.shape[1]
-    rng = np.random.default_rng(0)
-    noise = residuals @ rng.standard_normal((n_w, DRAWS))  # (n_α, draws)
-    scale = np.sqrt(rng.chisquare(n_w - 1, DRAWS) / (n_w - 1))
-    largest = np.full(DRAWS, -np.inf)
-    for i in range(1, len(residuals)):
-        spread = np.linalg.norm(residuals[:i] - residuals[i], axis=1)
-        differ = spread > 0
-        if differ.any():
-            falls = (noise[:i][differ] - noise[i]) / spread[differ, None]
-            largest = np.maximum(largest, falls.max(0))
-    return float(np.quantile(largest / scale, ONE_SIDED))
+
+def _barrier_interval(value: float, paired: PairedLosses, along: NDArray[np.float64], picked: int) -> Estimate:
+    """Interval of the barrier over the straight line; ``along`` runs from 0 at the low end to 1."""
+    if paired.windows < 2 or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
+        return _unbounded(value)
+    share = along[paired.finite]
+    above, residuals = (
+        values - np.multiply.outer(1 - share, values[0]) - np.multiply.outer(share, values[-1])
+        for values in (paired.losses, paired.residuals)
+    )
+    wide = largest_quantile(residuals) * paired.se(residuals)
+    low = float((above - wide)[paired.index(picked)])
+    return Estimate(value, max(0.0, low), max(0.0, float((above + wide).max())))
+
+
+def _barrier_max_interval(value: float, paired: PairedLosses, picked: int) -> Estimate:
+    """Interval of the barrier over the higher end: of the lesser of the rises over the two, whichever is higher."""
+    if paired.windows < 2 or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
+        return _unbounded(value)
+    above = np.stack([paired.losses - paired.losses[end] for end in (0, -1)])  # (2, m)
+    wide = np.stack([paired.falls[1] * paired.se(paired.residuals - paired.residuals[end]) for end in (0, -1)])
+    low = float((above - wide).min(0)[paired.index(picked)])
+    return Estimate(value, max(0.0, low), max(0.0, float((above + wide).min(0).max())))
+
+
+def _unbounded(value: float) -> Estimate:
+    return Estimate(value, 0.0 if math.isfinite(value) else -math.inf, math.inf)

@@ -78,9 +78,7 @@ def first_reach(
         low = _surely_below(probes, cells, confidence)
         return Crossing(level, None, low, math.inf, (float(lambdas[-1]), math.inf), reentry=False)
     i, value, slope = found
-    # The mix that puts the mean at the level: exactly linear in the cells, as the analysis of variance needs it.
-    t = profile[i - 1] / (profile[i - 1] - profile[i])
-    error = crossed_error((1 - t) * cells[:, i - 1] + t * cells[:, i], probes.tokens, probes.blocks, probes.fixed)
+    error = crossed_error(_at_zero(cells, i), probes.tokens, probes.blocks, probes.fixed)
     error = StandardError(error.value / slope, error.df) if slope > 0 else UNKNOWN_ERROR
     half = error.half_width(confidence)
     return Crossing(
@@ -92,6 +90,29 @@ def first_reach(
         reentry=bool((profile[i:] < 0).any()),
         error=error,
     )
+
+
+def relative_radii(probes: RadialProbes, level: float = LOST) -> NDArray[np.float64] | None:
+    """How much farther out than the mean profile each direction and window crosses a level, relative to that radius.
+
+    To first order: what a cell's loss lacks where the mean crosses, over the slope there and over the radius.
+
+    Returns:
+        (n_d, n_w), of mean 0; None if the mean profile never reaches the level, or is flat there.
+    """
+    cells = excess(probes, level_target(probes, level))
+    found = first_zero(np.concatenate([[0.0], probes.lambdas]), cells.mean((0, 2)))
+    if found is None or not found[2] > 0:
+        return None
+    i, value, slope = found
+    return np.asarray(-_at_zero(cells, i) / (slope * value))
+
+
+def _at_zero(cells: NDArray[np.float64], i: int) -> NDArray[np.float64]:
+    """The mix of probes i − 1 and i whose mean is zero: exactly linear, as the analysis of variance needs it."""
+    before, after = float(cells[:, i - 1].mean()), float(cells[:, i].mean())
+    t = before / (before - after)
+    return np.asarray((1 - t) * cells[:, i - 1] + t * cells[:, i])
 
 
 def first_zero(lambdas: NDArray[np.float64], profile: NDArray[np.float64]) -> tuple[int, float, float] | None:

@@ -18,7 +18,6 @@ generator between versions; a test holds known values.)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,6 +54,10 @@ class Family(Protocol):
         """Says all that determines direction ``index``, except the index."""
         ...
 
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """Direction number ``index``, from 0, in one slot, before its global norm is brought to 1."""
+        ...
+
     def draw(self, index: int) -> Direction:
         """Direction number ``index``, from 0."""
         ...
@@ -78,9 +81,13 @@ class Sphere:
         """``sphere/seed=0``."""
         return f"sphere/seed={self.seed}"
 
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """The noise itself: a tensor's share of the norm is its share of the coordinates, in expectation."""
+        return noise(slot, self.seed, index)
+
     def draw(self, index: int) -> Direction:
-        """One global norm: a tensor's share of it is its share of the coordinates, in expectation."""
-        return _normalised(self.space, lambda slot: noise(slot, self.seed, index))
+        """One global norm."""
+        return _normalised(self, self.space, index)
 
 
 @dataclass(frozen=True)
@@ -103,15 +110,15 @@ class Profile:
         """``profile/<label>/seed=0``."""
         return f"profile/{self.label}/seed={self.seed}"
 
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """Noise scaled to the norm of Δw in the slot."""
+        g = noise(slot, self.seed, index)
+        length = float(self.delta.tensor(slot).double().norm())
+        return g * (length / float(g.double().norm()))
+
     def draw(self, index: int) -> Direction:
         """Noise scaled in each tensor to the norm of Δw there."""
-
-        def part(slot: Slot) -> Tensor:
-            g = noise(slot, self.seed, index)
-            length = float(self.delta.tensor(slot).double().norm())
-            return g * (length / float(g.double().norm()))
-
-        return _normalised(self.space, part)
+        return _normalised(self, self.space, index)
 
 
 @dataclass(frozen=True)
@@ -135,20 +142,20 @@ class Shrink:
         """``shrink/<label>/seed=0``."""
         return f"shrink/{self.label}/seed={self.seed}"
 
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """Δw's own part along w in the slot, and noise orthogonal to w for the rest of its norm."""
+        w, delta = (vector.tensor(slot).cpu().double() for vector in (self.center, self.delta))
+        g, square = noise(slot, self.seed, index).double(), w.square().sum()
+        onto_w = w / square if square > 0 else w  # a tensor of zeros has no direction to shrink along
+        along = (delta * w).sum() * onto_w
+        across = g - (g * w).sum() * onto_w
+        rest = (delta.square().sum() - along.square().sum()).clamp(min=0).sqrt()
+        shrunk: Tensor = along + rest * across / across.norm()
+        return shrunk.float()
+
     def draw(self, index: int) -> Direction:
         """In each tensor Δw's own part along w, and noise orthogonal to w for the rest of its norm."""
-
-        def part(slot: Slot) -> Tensor:
-            w, delta = (vector.tensor(slot).cpu().double() for vector in (self.center, self.delta))
-            g, square = noise(slot, self.seed, index).double(), w.square().sum()
-            onto_w = w / square if square > 0 else w  # a tensor of zeros has no direction to shrink along
-            along = (delta * w).sum() * onto_w
-            across = g - (g * w).sum() * onto_w
-            rest = (delta.square().sum() - along.square().sum()).clamp(min=0).sqrt()
-            shrunk: Tensor = along + rest * across / across.norm()
-            return shrunk.float()
-
-        return _normalised(self.space, part)
+        return _normalised(self, self.space, index)
 
 
 @dataclass(frozen=True)
@@ -168,13 +175,20 @@ class Layers:
         """``layer:<selection>/seed=0``."""
         return f"layer:{self.slots}/seed={self.seed}"
 
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """The sphere's noise if the slot is selected, else zeros."""
+        return noise(slot, self.seed, index) if selects(self.slots, slot) else torch.zeros(slot.shape)
+
     def draw(self, index: int) -> Direction:
         """The sphere's noise in the tensors selected, so that a direction of all of them is the sphere's."""
+        return _normalised(self, self.space, index)
 
-        def part(slot: Slot) -> Tensor:
-            return noise(slot, self.seed, index) if selects(self.slots, slot) else torch.zeros(slot.shape)
 
-        return _normalised(self.space, part)
+def layers_of(name: str) -> str | None:
+    """The tensors that a family of this name moves, if it is one of ``Layers``; None for families that move all."""
+    if not name.startswith("layer:"):
+        return None
+    return name.removeprefix("layer:").rpartition("/seed=")[0]
 
 
 @dataclass(frozen=True)
@@ -191,15 +205,23 @@ class Along:
         """``along/<label>``."""
         return f"along/{self.label}"
 
-    def draw(self, index: int) -> Direction:
-        """The vector over its norm, unaltered.
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """The vector in the slot.
 
         Raises:
             UsageError: for any index but 0.
         """
         if index != 0:
             raise UsageError(f"expected direction 0 along {self.label}, which is the only one, got {index}")
-        return _normalised(self.space, lambda slot: self.vector.tensor(slot).float().cpu())
+        return self.vector.tensor(slot).float().cpu()
+
+    def draw(self, index: int) -> Direction:
+        """The vector over its norm, unaltered.
+
+        Raises:
+            UsageError: for any index but 0.
+        """
+        return _normalised(self, self.space, index)
 
 
 @dataclass(frozen=True)
@@ -215,16 +237,16 @@ class Filter:
         """``filter/seed=0``."""
         return f"filter/seed={self.seed}"
 
+    def part(self, slot: Slot, index: int) -> Tensor:
+        """Noise scaled in each output channel of the slot to the norm of w there."""
+        g, w = noise(slot, self.seed, index), self.center.tensor(slot).float().cpu()
+        lengths = torch.linalg.vector_norm(w, dim=slot.input_dim, keepdim=True)
+        scaled: Tensor = g * (lengths / torch.linalg.vector_norm(g, dim=slot.input_dim, keepdim=True))
+        return scaled
+
     def draw(self, index: int) -> Direction:
         """Noise scaled in each output channel to the norm of w there."""
-
-        def part(slot: Slot) -> Tensor:
-            g, w = noise(slot, self.seed, index), self.center.tensor(slot).float().cpu()
-            lengths = torch.linalg.vector_norm(w, dim=slot.input_dim, keepdim=True)
-            scaled: Tensor = g * (lengths / torch.linalg.vector_norm(g, dim=slot.input_dim, keepdim=True))
-            return scaled
-
-        return _normalised(self.space, part)
+        return _normalised(self, self.space, index)
 
 
 def family_of(text: str, space: WeightSpace, center: Vector, seed: int) -> Family:
@@ -243,9 +265,10 @@ def family_of(text: str, space: WeightSpace, center: Vector, seed: int) -> Famil
     raise UsageError(f"expected sphere, filter or layer:TENSORS as family of directions, got {text!r}")
 
 
-def _normalised(space: WeightSpace, part: Callable[[Slot], Tensor]) -> Direction:
+def _normalised(family: Family, space: WeightSpace, index: int) -> Direction:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy draws without holding the GIL
-        parts = dict(zip((s.name for s in space), pool.map(part, space), strict=True))
+        drawn = pool.map(lambda slot: family.part(slot, index), space)
+        parts = dict(zip((s.name for s in space), drawn, strict=True))
     square = math.fsum(float(np.einsum("ij,ij->", p.numpy(), p.numpy(), dtype=np.float64)) for p in parts.values())
     if square == 0:
         raise UsageError("expected a vector that is not zero as a direction; the point lies at w itself")

@@ -81,20 +81,11 @@ def crossed_error(
     n_d, n_b = len(cells), len(columns.share)
     if n_b < 2 or (n_d < 2 and not fixed):
         return UNKNOWN_ERROR
-    table = columns.sums(cells)
-    table = table - table.mean() * n_b * columns.share
-    rows, means = table.mean(1, keepdims=True), table.mean(0)
     if fixed:
+        table = columns.sums(cells)
+        means = (table - table.mean() * n_b * columns.share).mean(0)
         return StandardError(math.sqrt(float((means**2 * columns.inflation).sum() / n_b)), columns.df)
-    rest = table - rows * n_b * columns.share - means
-    df = np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
-    squares = np.array(  # MS_d, MS_w, MS_dw
-        [
-            (rows**2).sum() * n_b / (n_d - 1),
-            (means**2 * columns.inflation).sum() * n_d,
-            (rest**2 * columns.inflation).sum() / (n_d - 1),
-        ]
-    )
+    squares, df = mean_squares(cells, columns)
     # A main effect whose mean square is below the interaction's has a negative variance estimate: it counts as zero.
     share = np.array([squares[0] > squares[2], squares[1] > squares[2], 0.0])
     share[2] = 1 - share.sum()
@@ -102,6 +93,26 @@ def crossed_error(
     if variance == 0:  # every cell alike: the interval has no width, whatever the degrees of freedom
         return StandardError(0.0, float(df.min()))
     return StandardError(math.sqrt(variance / (n_d * n_b)), variance**2 / float(((share * squares) ** 2 / df).sum()))
+
+
+def mean_squares(cells: NDArray[np.float64], columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Analysis of variance of a crossed table: ``MS_d``, ``MS_w`` and ``MS_dw``, and their degrees of freedom.
+
+    Args:
+        cells: (n_d, n_w), as ``crossed_error`` takes them; at least two rows.
+        columns: Of the table, at least two.
+    """
+    n_d, n_b = len(cells), len(columns.share)
+    table = columns.sums(cells)
+    table = table - table.mean() * n_b * columns.share
+    rows, means = table.mean(1, keepdims=True), table.mean(0)
+    rest = table - rows * n_b * columns.share - means
+    squares = [
+        (rows**2).sum() * n_b / (n_d - 1),
+        (means**2 * columns.inflation).sum() * n_d,
+        (rest**2 * columns.inflation).sum() / (n_d - 1),
+    ]
+    return np.array(squares), np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,4 +205,40 @@ def paired_difference(
         return Estimate(math.inf, -math.inf, math.inf)
     value = float((totals - center).sum() / tokens.sum())
     half = paired_error(totals, center, tokens, blocks).half_width(confidence)
+    return Estimate(value, value - half, value + half)
+
+
+def paired_ratio(
+    totals: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    center: NDArray[np.float64],
+    tokens: NDArray,
+    confidence: float = CONFIDENCE,
+    blocks: NDArray | None = None,
+) -> Estimate | None:
+    """``ΔL / ΔL'``: the rise of the loss at one point over that at another, with a t interval over paired windows.
+
+    Both are ratios of sums over the same windows; theirs is linearised: a window contributes ``ΔT_w − r·ΔT'_w``.
+
+    Args:
+        totals: (n_w,) NLL sums of the point.
+        reference: (n_w,) NLL sums of the other point.
+        center: (n_w,) NLL sums at w, finite.
+        tokens: (n_w,) scored tokens.
+        confidence: Of the two-sided interval.
+        blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
+
+    Returns:
+        None if the other point's loss is not above that at w, or not finite: there is nothing to divide. ``inf``,
+        unbounded, where the point's own loss is not finite.
+    """
+    whole = float((reference - center).sum())
+    if not 0 < whole < math.inf:
+        return None
+    if not np.isfinite(totals).all():
+        return Estimate(math.inf, -math.inf, math.inf)
+    value = float((totals - center).sum()) / whole
+    scale = float(tokens.sum()) / whole  # residuals are per token of ΔL'
+    mix = (totals - center) - value * (reference - center)
+    half = paired_error(scale * mix, np.zeros_like(mix), tokens, blocks).half_width(confidence)
     return Estimate(value, value - half, value + half)

@@ -1,6 +1,7 @@
-"""The radial landscape as an interactive figure: Figure 3 of Xu et al. 2024, with the basin's radius and its border.
+"""The landscape as interactive figures. This is the only importer of plotly.
 
-NLL against ℓ2 distance from w, one panel a split. This is the only importer of plotly.
+The radial one is Figure 3 of Xu et al. 2024 with the basin's radius and its border: NLL against ℓ2 distance from w, one
+panel a split. The other shows the plane through w and two points.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 
 from landscape import palette
-from landscape.result import Landscape
+from landscape.plane_traces import plane_traces
+from landscape.result import Landscape, PlaneResult
 from landscape.traces import legend_entries, panel_traces
 from landscape.view import Frame, panels, units, view
 from landscape.wording import headline
 
 HEIGHT = 660
-"""Of the figure, in pixels."""
+"""Of the radial figure, in pixels."""
+PLANE_HEIGHT = 560
+"""Of the picture of a plane."""
 _GAP = 0.035  # between the panels, as a share of the width
-_FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
 def radial_figure(landscape: Landscape) -> go.Figure:
@@ -44,13 +48,51 @@ def radial_figure(landscape: Landscape) -> go.Figure:
     return figure.update_layout(updatemenus=menus)
 
 
-def figure_html(figure: go.Figure, div_id: str) -> str:
-    """The figure and plotly.js as one ``<div>`` that loads nothing; the same bytes for the same figure."""
+def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
+    """Draw the loss on the plane through w and two points, to scale: distances on the picture are ℓ2 distances.
+
+    Args:
+        plane: What was measured. Values that are not finite are gaps.
+        landscape: What it belongs to: chance.
+
+    Returns:
+        A contour of u, the way from L(w) to chance, with its levels ½ and 1 as lines and the three points as markers.
+    """
+    figure = go.Figure(list(plane_traces(plane, landscape)))
+    line = {"showline": True, "linecolor": "#888888", "showgrid": False, "zeroline": False, "ticks": "outside"}
+    a, b = html.escape(plane.a), html.escape(plane.b)
+    wide, high = (float(side[-1] - side[0]) for side in (plane.x, plane.y))
+    return figure.update_layout(
+        title={"text": f"The plane through w, {a} and {b}", "x": 0, "xref": "paper", "font": {"size": 16}},
+        xaxis={
+            **line, "title": {"text": f"ℓ2 distance from w along Δw of {a}"}, "constrain": "domain",
+            "range": [float(plane.x[0]), float(plane.x[-1])],
+        },
+        yaxis={
+            **line, "title": {"text": f"ℓ2 distance from that line, towards {b}"}, "scaleanchor": "x", "scaleratio": 1,
+            "constrain": "domain", "range": [float(plane.y[0]), float(plane.y[-1])],
+        },
+        height=PLANE_HEIGHT, width=max(640, round((PLANE_HEIGHT - 180) * wide / high) + 200), template="none",
+        margin={"l": 64, "r": 136, "t": 56, "b": 124},
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
+        hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
+    )  # fmt: skip
+
+
+def figure_html(figure: go.Figure, div_id: str, library: bool = True) -> str:
+    """The figure as one ``<div>`` that loads nothing; the same bytes for the same figure.
+
+    Args:
+        figure: What to draw.
+        div_id: Of its element.
+        library: Whether plotly.js is in it: a page needs it once, before all others.
+    """
     config = {
         "displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"],
         "showSendToCloud": False, "plotlyServerURL": "",  # plotly.js 4 offers an upload by default
     }  # fmt: skip
-    return str(to_html(figure, include_plotlyjs=True, full_html=False, div_id=div_id, config=config))
+    return str(to_html(figure, include_plotlyjs=library, full_html=False, div_id=div_id, config=config))
 
 
 def _axis(letter: str, panel: int) -> str:
@@ -124,7 +166,7 @@ def _lay_out(figure: go.Figure, landscape: Landscape, frame: Frame) -> None:
             "yanchor": "top", "pad": {"t": 14}, "font": {"size": 18},
         },
         height=HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 112, "b": 120}, template="none",
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT, "size": 13, "color": palette.INK},
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": -0.155, "yanchor": "top", "font": {"size": 12},

@@ -1,16 +1,17 @@
-"""Where a landscape is probed: the centre, rays, points and the segments between them, as plans."""
+"""Where a landscape is probed: the centre, rays, points, the segments between them and planes, as plans."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 
 from landscape.directions import Family
-from landscape.paths import CENTER, At, OnRay, on_segment
+from landscape.paths import CENTER, At, OnRay, on_plane, on_segment
 from landscape.plan import ProbePlan, Window
-from landscape.wanted import Wanted
+from landscape.plane import PlaneLattice
+from landscape.wanted import Made, Wanted
 
 BEYOND = 0.1
 """How far segments are followed beyond their ends, in α."""
@@ -38,13 +39,28 @@ def ray_plan(
     return ProbePlan.of(positions, windows)
 
 
-def segment_plan(ends: Iterable[tuple[str, str]], alphas: Sequence[float], windows: tuple[Window, ...]) -> ProbePlan:
-    """Every segment at every α."""
-    return ProbePlan.of((on_segment(a, b, alpha) for a, b in ends for alpha in alphas), windows)
+def segment_plan(alphas: Mapping[tuple[str, str], Sequence[float]], windows: tuple[Window, ...]) -> ProbePlan:
+    """Every segment, by the labels of its ends, at each of its own α."""
+    return ProbePlan.of((on_segment(*ends, alpha) for ends, own in alphas.items() for alpha in own), windows)
+
+
+def plane_plan(a: str, b: str, lattice: PlaneLattice, windows: tuple[Window, ...]) -> ProbePlan:
+    """The plane through w and two points, by their labels, row by row."""
+    return ProbePlan.of((on_plane(a, b, s, t) for s, t in lattice.affine.reshape(-1, 2).tolist()), windows)
+
+
+def plane_points(points: Iterable[Wanted]) -> list[tuple[Made, Made]]:
+    """GPTQ and QAFT of each grid that has both: with w they span a plane."""
+    made = {(p.method, p.scheme): p for p in points if isinstance(p, Made)}
+    return [
+        (p, made["qaft", scheme])
+        for (method, scheme), p in made.items()
+        if method == "gptq" and ("qaft", scheme) in made
+    ]
 
 
 def segment_alphas(count: int) -> tuple[float, ...]:
-    """``count`` positions from end to end, and one beyond each."""
+    """``count`` positions from end to end, and one beyond each: where every segment is probed first."""
     return (-BEYOND, *(float(a) for a in np.linspace(0, 1, count)), 1 + BEYOND)
 
 
@@ -62,17 +78,21 @@ def segment_labels(points: Sequence[Wanted], labels: dict[Wanted, str]) -> tuple
 
 
 def nominal_probes(
-    points: Sequence[Wanted], new: Sequence[Wanted], rays: int, alphas: int, radial: int, every: int
+    points: Sequence[Wanted], new: Sequence[Wanted], rays: int, alphas: int, refinements: int, radial: int, every: int
 ) -> int:
     """How many probes points that do not exist yet will ask for, and the rays: the forecast's count.
+
+    As many as there may be: points that turn out to be the same share theirs, and segments without a bend take fewer.
 
     Args:
         points: All points of the run.
         new: Those that are still to be made.
         rays: Positions on rays that are not known to be cached.
-        alphas: Positions per segment, its ends included.
+        alphas: Positions per segment at first, its two ends included.
+        refinements: Positions that may be added to each.
         radial: Windows of the radial splits.
         every: Windows of all splits.
     """
     segments = sum(1 for a, b in segment_ends(points) if a in new or b in new)
-    return rays * radial + len(new) * every + segments * (alphas - 2) * radial
+    own = len(segment_alphas(alphas)) - 2 + refinements  # the two ends are points
+    return rays * radial + len(new) * every + segments * own * radial

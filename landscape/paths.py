@@ -1,4 +1,4 @@
-"""Positions: coordinates on rays and segments, parts of points, and the atlas that turns them into weights.
+"""Positions: coordinates on rays, segments and planes, parts of points, and the atlas that turns them into weights.
 
 A position is a recipe: small, hashable, and written into the store as the identity of a probe. The atlas knows the
 centre, the points and the direction families, and reads the weights at a position one tensor at a time; besides the
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.directions import Direction, Family
+from landscape.directions import Direction, Family, layers_of
 from landscape.parts import PARTS, Part, decompose
 from landscape.selection import ALL, selected, selects
 from quant.center import Center
@@ -64,6 +64,21 @@ class OnSegment:
 
 
 @dataclass(frozen=True)
+class OnPlane:
+    """``w + s (a − w) + t (b − w)``; the three points themselves are ``At``."""
+
+    a: str
+    """Label of the point at s = 1, t = 0."""
+    b: str
+    """Label of the point at s = 0, t = 1."""
+    s: float
+    t: float
+
+    def __str__(self) -> str:
+        return f"plane/{self.a}/{self.b}/s={self.s.hex()}/t={self.t.hex()}"
+
+
+@dataclass(frozen=True)
 class OnParts:
     """Some tensors at ``w`` plus parts of a point's Δw, all others as they are elsewhere."""
 
@@ -81,7 +96,7 @@ class OnParts:
         return f"parts/{self.point}/{parts}/slots={self.slots}/rest={self.rest}"
 
 
-Position = At | OnRay | OnSegment | OnParts
+Position = At | OnRay | OnSegment | OnPlane | OnParts
 
 
 def on_segment(a: str, b: str, alpha: float) -> Position:
@@ -89,6 +104,12 @@ def on_segment(a: str, b: str, alpha: float) -> Position:
     if alpha in (0.0, 1.0):
         return At(b if alpha else a)
     return OnSegment(a, b, alpha)
+
+
+def on_plane(a: str, b: str, s: float, t: float) -> Position:
+    """The position at (s, t), which is one of the three points at (0, 0), (1, 0) and (0, 1)."""
+    corners = {(0.0, 0.0): CENTER, (1.0, 0.0): a, (0.0, 1.0): b}
+    return At(corners[s, t]) if (s, t) in corners else OnPlane(a, b, s, t)
 
 
 def with_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
@@ -119,6 +140,8 @@ def common_blocks(space: WeightSpace, position: Position) -> tuple[str, int]:
             return rest, min(slot.block for slot in selected(slots, space))
         case At(label):
             return label, 0
+        case OnRay(family=family) if moved := layers_of(family):
+            return CENTER, min(slot.block for slot in selected(moved, space))
         case _:
             return CENTER, 0
 
@@ -149,6 +172,23 @@ class Segment:
         """Its part in ``slot``, in float32."""
         a = self.a.tensor(slot).float()
         return (1 - self.alpha) * a + self.alpha * self.b.tensor(slot).to(a.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The vector ``(1 − s − t) w + s a + t b``: to the bit w at (0, 0), ``a`` at (1, 0) and ``b`` at (0, 1)."""
+
+    center: Vector
+    a: Vector
+    b: Vector
+    s: float
+    t: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        w = self.center.tensor(slot).float()
+        a, b = (vector.tensor(slot).to(w.device, torch.float32) for vector in (self.a, self.b))
+        return (1 - self.s - self.t) * w + self.s * a + self.t * b
 
 
 @dataclass(frozen=True)
@@ -193,6 +233,8 @@ class Atlas:
                 return self._points[label]
             case OnSegment(a, b, alpha):
                 return Segment(self._points[a], self._points[b], alpha)
+            case OnPlane(a, b, s, t):
+                return Plane(self.center, self._points[a], self._points[b], s, t)
             case OnParts(point, parts, slots, rest):
                 return Patchwork(self.center, self._points[point], parts, slots, self._points[rest])
             case OnRay(family, index, lam):

@@ -16,7 +16,7 @@ class Probe:
     """Identity of one evaluation, inside one model and dtype."""
 
     position: str
-    """Recipe of the position: ``w``, ``point/…``, ``ray/…``, ``segment/…``, ``parts/…``."""
+    """Recipe of the position: ``w``, ``point/…``, ``ray/…``, ``segment/…``, ``plane/…``, ``parts/…``."""
     window: str
     """Hash of the window's token ids."""
 

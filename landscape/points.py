@@ -21,10 +21,16 @@ from quant.point import WeightPoint
 from quant.qaft import qaft
 from quant.rtn import rtn
 from quant.signround import SignRoundOptions, signround
+from quant.space import WeightSpace
 from quant.training import TrainingOptions
 
 RECIPE_VERSION = 1
 """Part of every recipe: raised when the code makes another point from the same options."""
+
+
+def point_label(point: WeightPoint, space: WeightSpace) -> str:
+    """What the probes of a point are stored under: it follows from the weights, however they were made."""
+    return f"point/{point.fingerprint(space)[:32]}"
 
 
 class PointMaker:

@@ -27,7 +27,7 @@ class Preset:
     lambdas: int
     """Distances per direction."""
     alphas: int
-    """Positions per segment, its two ends included."""
+    """Positions per segment at first, its two ends included."""
     calibration_windows: int
     """Windows of the training split that calibrate GPTQ."""
     qaft_examples: int
@@ -36,6 +36,8 @@ class Preset:
     """Passes of QAFT over them."""
     rates: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """Learning rates of QAFT by bit width; the best on the validation split is kept."""
+    refinements: int = 4
+    """Positions added to each segment where its loss bends, at most."""
 
     def rates_for(self, bits: int) -> tuple[float, ...]:
         """Learning rates to try at a bit width."""
@@ -56,9 +58,12 @@ PRESETS = {
         ),
         Preset(
             "standard", 16, 16, 32, 512, 14, 11, 128, 128, 1,
-            _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))),
+            _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))), refinements=6,
         ),
-        Preset("paper", 128, ALL, ALL, None, 20, 21, 128, 128, 8, _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3)))),
+        Preset(
+            "paper", 128, ALL, ALL, None, 20, 21, 128, 128, 8,
+            _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3))), refinements=12,
+        ),
     )
 }  # fmt: skip
 

@@ -16,6 +16,8 @@ from landscape.analysis import Probes, radial_probes
 from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
+from landscape.examine import SLOPE_DIRECTIONS, Examined, examine, slope_at_w, slope_plan
+from landscape.health import SLOPE, Check, failed, unchecked
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas
@@ -31,6 +33,7 @@ from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
 from quant.errors import UsageError
 from quant.space import norm
+from quant.texts import SELF
 
 Array = NDArray[np.float64]
 
@@ -101,6 +104,8 @@ class Measured:
     """Wall time."""
     store: str
     """Folder of the cache."""
+    health: tuple[Check, ...]
+    """Whether the run was sound."""
 
     @property
     def tokens(self) -> int:
@@ -122,14 +127,14 @@ class StoredLosses:
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         """See ``landscape.search.Losses``."""
         some = self._windows[:windows]
-        self._run(point_plan([CENTER], some) + ray_plan(self.family, directions, lambdas, some, self._pairs))
+        self.run(point_plan([CENTER], some) + ray_plan(self.family, directions, lambdas, some, self._pairs))
         probes = Probes(self._runner.known, {"": some})
         return radial_probes(probes, "", self.family.name, directions, lambdas, math.inf, self._pairs).totals
 
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
         """See ``landscape.search.Losses``."""
         some = self._windows[:windows]
-        self._run(point_plan([CENTER], some))
+        self.run(point_plan([CENTER], some))
         probes = Probes(self._runner.known, {"": some})
         return probes.totals(CENTER, ""), probes.tokens("")
 
@@ -137,7 +142,8 @@ class StoredLosses:
         """The same landscape, with every direction followed both ways."""
         return StoredLosses(self._runner, self._engine, self.family, self._windows, pairs=True)
 
-    def _run(self, plan: ProbePlan) -> None:
+    def run(self, plan: ProbePlan) -> None:
+        """Evaluate what is missing of a plan."""
         self._runner.run(plan, self._engine)
 
 
@@ -208,8 +214,8 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
 
 def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Measured:
     """Find R on a model that is lent already; ``started`` is when the time of the request began."""
+    runner, slope = here.runner, _slope(request, here)
     progress.stage("searching for R")
-    runner = here.runner
 
     def out_of_time(evaluations: int) -> bool:
         spent = time.monotonic() - started
@@ -233,6 +239,7 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
         cached=len(runner.asked) - runner.evaluated,
         seconds=time.monotonic() - started,
         store=str(runner.store.folder),
+        health=_health(here, found, slope, progress),
     )
 
 
@@ -243,3 +250,24 @@ def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: P
     corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=request.seed, cache=cache)
     every = corpus.windows(request.split)
     return identified(corpus.windows(request.split, len(every), request.seed))
+
+
+def _slope(request: RadiusRequest, here: Ground) -> Check:
+    """The slope at w, for which the search itself evaluates nothing: only where it is judged is it worth the probes."""
+    if here.data != SELF:
+        return unchecked(SLOPE, "Not measured: the search stays around R, and only on --data self must the slope be 0.")
+    losses, windows = here.losses, here.windows
+    losses.run(slope_plan(losses.family, SLOPE_DIRECTIONS, here.norm, windows))
+    return slope_at_w(here.runner, losses.family, SLOPE_DIRECTIONS, here.norm, windows, own_text=True)
+
+
+def _health(here: Ground, found: Found, slope: Check, progress: Progress) -> tuple[Check, ...]:
+    """Whether the search was sound; what was not is told at once."""
+    model, space = here.checkpoint.model, here.checkpoint.space
+    drawn, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
+    checks = examine(
+        Examined(here.runner, model, space, here.center, here.losses.family, drawn, lam, here.windows[0], slope)
+    )
+    for check in failed(checks):
+        progress.warn(check.words)
+    return checks

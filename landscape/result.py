@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.basin import Basin, Location, Loss
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate
+from landscape.health import Check
 
 Array = NDArray[np.float64]
 
@@ -96,6 +97,41 @@ class SegmentResult:
     """Whether the two are simply connected, and the barriers between them."""
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneResult:
+    """The loss on the plane through w and two points, at positions ``w + x e₁ + y e₂`` of an orthonormal basis."""
+
+    a: str
+    """Name of the point at (‖Δa‖, 0); w is the origin."""
+    b: str
+    """Name of the point above the abscissa."""
+    bits: int
+    """Bit width that both have."""
+    split: str
+    windows: int
+    """How many windows of the split it was probed on: the first ones."""
+    x: Array
+    """(n_x,) ℓ2 distances along e₁, which points to ``a``, increasing."""
+    y: Array
+    """(n_y,) ℓ2 distances along e₂, increasing."""
+    nll: Array
+    """(n_y, n_x) NLL."""
+    places: Mapping[str, tuple[float, float]]
+    """x and y of the three points, by name."""
+    point_nll: Mapping[str, float]
+    """NLL of the three points on the same windows, by name."""
+
+    def saturation(self, chance: float, nll: Array | float | None = None) -> Array:
+        """The way from L(w) to chance, u: 0 at w on these windows, 1 at chance.
+
+        Args:
+            chance: ln|V|.
+            nll: Where; None for all positions.
+        """
+        base = self.point_nll["w"]
+        return np.asarray(((self.nll if nll is None else nll) - base) / (chance - base))
+
+
 @dataclass(frozen=True)
 class ProbeCount:
     """The work of a run."""
@@ -129,6 +165,10 @@ class Landscape:
     """Folder of the cache."""
     settings: Mapping[str, object]
     """How it was made: directions, seed, preset, methods, versions."""
+    planes: tuple[PlaneResult, ...] = ()
+    """The planes through w, GPTQ and QAFT, if they were asked for."""
+    health: tuple[Check, ...] = ()
+    """Whether the run that made it was sound."""
 
     @property
     def basin(self) -> Basin:

@@ -33,8 +33,13 @@ class Runner:
         """Every result so far, from the store or new."""
         self.asked: set[Probe] = set()
         """Every probe that a plan asked for."""
-        self.evaluated = 0
-        """How many of them were evaluated by this runner; the store held the others."""
+        self.fresh: set[Probe] = set()
+        """Those of them that were evaluated by this runner; the store held the others."""
+
+    @property
+    def evaluated(self) -> int:
+        """How many probes were evaluated by this runner."""
+        return len(self.fresh)
 
     def run(self, plan: ProbePlan, engine: Engine) -> None:
         """Evaluate what is missing of a plan; what was evaluated is committed also when this is interrupted."""
@@ -46,7 +51,7 @@ class Runner:
                 for result in results:
                     pending.append(result)
                     self.known[result.probe] = result
-                    self.evaluated += 1
+                    self.fresh.add(result.probe)
                     self.advance(1.0)
                     if time.monotonic() - committed_at > COMMIT_SECONDS:
                         self.store.commit(pending, self.provenance)

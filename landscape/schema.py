@@ -9,10 +9,17 @@
                     value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
                     loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
-    segments        [{a, b, bits, split, monotonic, prominence, barrier}]
-                    barrier is the largest excess over the straight line between the ends' losses
+    segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
+                    ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
+                    barrier_max_interval, barrier_max_alpha}]; each segment has its own alphas
+                    prominence is the deepest fall, from ridge_alpha to valley_alpha; barrier the largest excess over
+                    the straight line between the ends' losses, barrier_max over the higher of them
+    planes          [{a, b, bits, split, windows, x, y, nll, points: [{name, x, y, nll}]}], empty without --plane;
+                    nll[i][j] is at y[i], x[j], ℓ2 distances from w along e1, towards a, and e2, at right angles to it
     probes          {total, cached, evaluated}
     seconds, store, page
+    health          [{name, passed, words}]      checks of the run itself; passed is null for one that was not made or
+                                                 is not judged, and words say why
 
 A number that is not finite (a model whose output overflowed) is null.
 """
@@ -20,14 +27,18 @@ A number that is not finite (a model whose output overflowed) is null.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from landscape.advice import Advice
 from landscape.anharmonic import Curved, Quadratic
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
+from landscape.evidence import Advised
+from landscape.health import Check
 from landscape.radius import Measured
-from landscape.result import Landscape, PointResult, SegmentResult
+from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
 SCHEMA_VERSION = 2
 
@@ -40,7 +51,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "model": subject.model,
         "space": {"dimension": subject.dimension, "norm": subject.norm},
         "data": subject.data,
-        "center": {split: _number(nll) for split, nll in landscape.center.items()},
+        "center": {split: finite(nll) for split, nll in landscape.center.items()},
         "chance": subject.chance,
         "basin": {
             "split": landscape.verdict_split,
@@ -49,6 +60,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         },
         "points": [_point(point) for point in landscape.points],
         "segments": [_segment(segment) for segment in landscape.segments],
+        "planes": [_plane(plane) for plane in landscape.planes],
         "probes": {
             "total": landscape.probes.total,
             "cached": landscape.probes.cached,
@@ -57,6 +69,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "seconds": round(landscape.seconds, 3),
         "store": landscape.store,
         "page": None if page is None else str(page),
+        "health": _health(landscape.health),
     }
 
 
@@ -64,7 +77,8 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
-    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store}``
+    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store,
+    health: [{name, passed, words}]}``
     """
     found = measured.found
     return {
@@ -89,6 +103,76 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "tokens": measured.tokens,
         "seconds": round(measured.seconds, 3),
         "store": measured.store,
+        "health": _health(measured.health),
+    }
+
+
+def _health(checks: Iterable[Check]) -> list[dict[str, Any]]:
+    return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
+
+
+def advice_json(advised: Advised) -> dict[str, Any]:
+    """The JSON object of ``landscape advise``.
+
+    ``{schema_version, model, data, seq_len, windows, space: {dimension, norm}, center, chance, radius: {value, low,
+    high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number, factor}, numbers:
+    [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise, rise_interval,
+    unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store}``; costs are in forward passes of a window.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": advised.model,
+        "data": advised.data,
+        "seq_len": advised.seq_len,
+        "windows": advised.windows,
+        "space": {"dimension": advised.dimension, "norm": advised.norm},
+        "center": advised.center_nll,
+        "chance": advised.chance,
+        "radius": _crossing(advised.radius),
+        "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
+        "advice": [
+            _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
+        ],
+        "seconds_per_pass": advised.pace,
+        "evaluated": advised.evaluated,
+        "cached": advised.cached,
+        "seconds": round(advised.seconds, 3),
+        "store": advised.store,
+    }
+
+
+def _advice(advice: Advice) -> dict[str, Any]:
+    evidence, margin = advice.evidence, advice.margin
+    return {
+        "bits": evidence.scheme.bits,
+        "grid": evidence.scheme.grid,
+        "verdict": advice.verdict,
+        "possible": list(advice.possible),
+        "margin": margin and {"verdict": margin.verdict, "number": margin.name, "factor": margin.factor},
+        "numbers": [
+            {
+                "verdict": finding.verdict,
+                "name": finding.name,
+                "value": finding.estimate and finite(finding.estimate.value),
+                "interval": _interval(finding.estimate),
+                "most": finding.most,
+                "holds": finding.holds,
+                "open": finding.open,
+                "source": finding.source,
+            }
+            for finding in advice.findings
+        ],
+        "distance": evidence.distance,
+        "rise": finite(evidence.rise.value),
+        "rise_interval": _interval(evidence.rise),
+        "unclipped": finite(evidence.unclipped.value),
+        "unclipped_interval": _interval(evidence.unclipped),
+        "clipped": evidence.clipped,
+        "others": {scheme.grid: finite(rise.value) for scheme, rise in evidence.others.items()},
+        "rho": evidence.rho and finite(evidence.rho.value),
+        "rho_prof": evidence.rho_prof and finite(evidence.rho_prof.value),
+        "rho_along": evidence.rho_along and finite(evidence.rho_along.value),
     }
 
 
@@ -115,7 +199,7 @@ def curvature_json(curved: Curved) -> dict[str, Any]:
 
 def _quadratic(way: Quadratic) -> dict[str, Any]:
     trace = way.trace
-    error = {"standard_error": _number(trace.error.value), "df": trace.error.df}
+    error = {"standard_error": finite(trace.error.value), "df": trace.error.df}
     return {
         "trace": _estimate(trace.estimate) | error | {"directions": trace.directions, "windows": trace.windows},
         "quadratic_radius": None if way.radius is None else _estimate(way.radius),
@@ -124,21 +208,22 @@ def _quadratic(way: Quadratic) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": _number(estimate.value), "low": _number(estimate.low), "high": _number(estimate.high)}
+    return {"value": finite(estimate.value), "low": finite(estimate.low), "high": finite(estimate.high)}
 
 
-def _number(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is not finite: JSON knows neither NaN nor infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _crossing(crossing: Crossing) -> dict[str, float | None]:
-    return {"value": crossing.value, "low": _number(crossing.low), "high": _number(crossing.high)}
+    return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
 
 
 def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
     if estimate is None:
         return None
-    return {"low": _number(estimate.low), "high": _number(estimate.high)}
+    return {"low": finite(estimate.low), "high": finite(estimate.high)}
 
 
 def _point(point: PointResult) -> dict[str, Any]:
@@ -148,9 +233,9 @@ def _point(point: PointResult) -> dict[str, Any]:
         "bits": point.bits,
         "grid": point.grid,
         "distance": point.distance,
-        "rho": None if point.rho is None else _number(point.rho.value),
+        "rho": None if point.rho is None else finite(point.rho.value),
         "rho_interval": _interval(point.rho),
-        "nll": {split: _number(nll) for split, nll in point.nll.items()},
+        "nll": {split: finite(nll) for split, nll in point.nll.items()},
         "location": point.location,
         "loss": point.loss,
     }
@@ -163,7 +248,34 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "b": segment.b,
         "bits": segment.bits,
         "split": segment.split,
+        "alphas": segment.alphas.tolist(),
+        "nll": [finite(value) for value in segment.nll.tolist()],
         "monotonic": shape.monotonic,
-        "prominence": _number(shape.prominence),
-        "barrier": _number(shape.barrier),
+        "prominence": finite(shape.prominence),
+        "prominence_interval": _interval(shape.prominence_interval),
+        "ridge_alpha": shape.ridge_alpha,
+        "valley_alpha": shape.valley_alpha,
+        "barrier": finite(shape.barrier),
+        "barrier_interval": _interval(shape.barrier_interval),
+        "barrier_alpha": shape.barrier_alpha,
+        "barrier_max": finite(shape.barrier_max),
+        "barrier_max_interval": _interval(shape.barrier_max_interval),
+        "barrier_max_alpha": shape.barrier_max_alpha,
+    }
+
+
+def _plane(plane: PlaneResult) -> dict[str, Any]:
+    return {
+        "a": plane.a,
+        "b": plane.b,
+        "bits": plane.bits,
+        "split": plane.split,
+        "windows": plane.windows,
+        "x": plane.x.tolist(),
+        "y": plane.y.tolist(),
+        "nll": [[finite(value) for value in row] for row in plane.nll.tolist()],
+        "points": [
+            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": finite(nll)}
+            for name, nll in plane.point_nll.items()
+        ],
     }

@@ -15,16 +15,29 @@ from pathlib import Path
 from landscape import analysis
 from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
+from landscape.examine import Examined, examine, slope_at_w, slope_plan
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
-from landscape.layout import nominal_probes, point_plan, ray_plan, segment_alphas, segment_labels, segment_plan
+from landscape.health import Check, failed
+from landscape.layout import (
+    nominal_probes,
+    plane_plan,
+    plane_points,
+    point_plan,
+    ray_plan,
+    segment_alphas,
+    segment_labels,
+    segment_plan,
+)
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas, OnRay
-from landscape.plan import ProbePlan
-from landscape.points import PointMaker
+from landscape.plan import ProbePlan, Window
+from landscape.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
+from landscape.points import PointMaker, point_label
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
-from landscape.result import Landscape, ProbeCount, SubjectInfo
+from landscape.result import Landscape, PlaneResult, ProbeCount, SubjectInfo
 from landscape.run import Runner
+from landscape.segments import AdaptiveSegments
 from landscape.store import Store
 from landscape.subject import Subject, check_center, default_corpus, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
@@ -35,6 +48,7 @@ from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
 from quant.point import WeightPoint
 from quant.space import distance
+from quant.texts import SELF
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
@@ -72,6 +86,9 @@ class Survey:
     """Windows, lengths, steps."""
     lambdas: tuple[float, ...] | None = None
     """Distances to sweep; None to find them."""
+    plane: bool = False
+    """Whether the plane through w, GPTQ and QAFT is probed too, for each grid: ``landscape.plane.SIDE`` squared
+    positions on up to ``landscape.plane.PLANE_WINDOWS`` validation windows."""
     seed: int = 0
     """Of directions, windows and the order of QAFT's examples."""
     dtype: str = "float32"
@@ -85,6 +102,8 @@ class Survey:
         if self.lambdas is not None and (not self.lambdas or min(self.lambdas) <= 0):
             raise UsageError(f"expected distances above 0 as lambdas, got {self.lambdas}; w itself is always probed")
         check_names(self.wanted)
+        if self.plane and not plane_points(self.wanted):
+            raise UsageError(f"expected the methods gptq and qaft with plane, got {', '.join(self.methods)}")
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
@@ -135,6 +154,7 @@ class _Surveyor:
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.points: dict[Wanted, WeightPoint] = {}
         self.labels: dict[Wanted, str] = {}
+        self._measured: analysis.Geometry | None = None
 
     def work(self, started: float) -> Landscape:
         """Do all the work, in the order the data flows."""
@@ -149,14 +169,18 @@ class _Surveyor:
             self._make(wanted)
         lambdas = self._lambdas(radius)
         self.progress.stage("probing")
-        self._run(self._plan(lambdas))
+        segments = self._segments()
+        self._run(self._plan(lambdas, segments))
+        while segments.grow(self.probes):
+            self._run(segment_plan(segments.alphas, self.subject.radial_windows))
         self.store.compact()
-        return self._landscape(lambdas, started)
+        return self._landscape(lambdas, segments, started)
 
     def _place(self, wanted: Wanted, point: WeightPoint | None) -> None:
         if point is not None:
             self.points[wanted] = point
-            self.labels[wanted] = f"point/{point.fingerprint(self.subject.space)[:32]}"
+            self._measured = None
+            self.labels[wanted] = point_label(point, self.subject.space)
 
     def _to_make(self) -> list[Made]:
         return [wanted for wanted in self.wanted if wanted not in self.points and isinstance(wanted, Made)]
@@ -171,16 +195,54 @@ class _Surveyor:
         atlas = Atlas(self.subject.center, points, {self.family.name: self.family})
         self.runner.run(plan, InlineEngine(self.subject.model, self.subject.space, atlas))
 
-    def _plan(self, lambdas: Sequence[float]) -> ProbePlan:
-        """Everything there is to probe, given the points made so far."""
-        subject, placed = self.subject, [wanted for wanted in self.wanted if wanted in self.points]
-        labels = [self.labels[wanted] for wanted in placed]
-        alphas = segment_alphas(self.request.preset.alphas)
-        return (
-            point_plan([CENTER, *labels], subject.all_windows)
+    @property
+    def probes(self) -> analysis.Probes:
+        """What is known so far."""
+        return analysis.Probes(self.runner.known, self.subject.windows)
+
+    @property
+    def _placed(self) -> list[Wanted]:
+        """The points made so far, in the order asked for."""
+        return [wanted for wanted in self.wanted if wanted in self.points]
+
+    def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
+        """Everything there is to probe, given the points made so far and the positions on segments known so far."""
+        subject = self.subject
+        plan = (
+            point_plan([CENTER, *(self.labels[wanted] for wanted in self._placed)], subject.all_windows)
+            + slope_plan(self.family, self.request.directions, subject.norm, subject.windows[analysis.VERDICT_SPLIT])
             + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
-            + segment_plan(segment_labels(placed, self.labels), alphas, subject.radial_windows)
+            + segment_plan(segments.alphas, subject.radial_windows)
         )
+        for (a, b), lattice in self._lattices().items():
+            plan += plane_plan(self.labels[a], self.labels[b], lattice, self._plane_windows)
+        return plan
+
+    def _segments(self) -> AdaptiveSegments:
+        """The segments between the points made so far, refined as far as what is known tells."""
+        preset, ends = self.request.preset, segment_labels(self._placed, self.labels)
+        segments = AdaptiveSegments(ends, segment_alphas(preset.alphas), preset.refinements)
+        while segments.grow(self.probes):
+            pass
+        return segments
+
+    @property
+    def _shape(self) -> analysis.Geometry:
+        """Distances and angles of the points made so far, measured again only when there are more."""
+        if self._measured is None:
+            points = {wanted: self.points[wanted] for wanted in self._placed}  # pairs in the order of the segments
+            self._measured = analysis.geometry(self.subject.space, self.subject.center, points)
+        return self._measured
+
+    @property
+    def _plane_windows(self) -> tuple[Window, ...]:
+        return self.subject.windows[analysis.VERDICT_SPLIT][:PLANE_WINDOWS]
+
+    def _lattices(self) -> dict[tuple[Made, Made], PlaneLattice]:
+        """The planes to probe; none through points on one line with w."""
+        pairs = plane_points(self._placed) if self.request.plane else []
+        bases = {(a, b): PlaneBasis.of(*(self._shape.gram[p] for p in ((a, a), (a, b), (b, b)))) for a, b in pairs}
+        return {pair: PlaneLattice.around(basis) for pair, basis in bases.items() if basis}
 
     # ---- the range of λ -----------------------------------------------------------------------------------------
 
@@ -212,19 +274,26 @@ class _Surveyor:
     # ---- forecast -----------------------------------------------------------------------------------------------
 
     def _forecast(self) -> Forecast:
-        """What will be done and what it will cost; one forward pass is measured if there is work to do."""
+        """What will be done and what it will cost; one forward pass is measured if there is work to do.
+
+        Not in it: distances that are added to the grid when a point to be made turns out to lie beyond it.
+        """
         subject, preset = self.subject, self.request.preset
         new = self._to_make()
         radial, every = len(subject.radial_windows), len(subject.all_windows)
+        segments = self._segments()
         try:  # a pilot that is cached tells the grid, so that what is missing can be counted exactly
-            plan, rays = self._plan(self._lambdas(pilot_radius(self._known_u, subject.norm))), 0
+            radius = None if self.request.lambdas else pilot_radius(self._known_u, subject.norm)
+            plan, rays = self._plan(self._lambdas(radius), segments), 0
         except KeyError:
-            plan, rays = self._plan([]), self.request.directions * (1 + self.request.pairs) * preset.lambdas
-        probes = len(plan.missing(self.runner.known)) + nominal_probes(
-            self.wanted, new, rays, preset.alphas, radial, every
-        )
-        pilot = PILOT_PROBES * min(PILOT_WINDOWS, len(subject.windows["validation"])) if rays else 0
-        work = probes + pilot + sum(map(self._point_work, new))
+            plan, rays = self._plan([], segments), self.request.directions * (1 + self.request.pairs) * preset.lambdas
+        probes = len(plan.missing(self.runner.known)) + segments.left * radial
+        probes += nominal_probes(self.wanted, new, rays, preset.alphas, preset.refinements, radial, every)
+        probes += PILOT_PROBES * min(PILOT_WINDOWS, len(subject.windows[analysis.VERDICT_SPLIT])) if rays else 0
+        if self.request.plane:
+            planes = sum(1 for a, b in plane_points(self.wanted) if a in new or b in new)
+            probes += planes * SIDE**2 * len(self._plane_windows)
+        work = probes + sum(map(self._point_work, new))
         return Forecast(
             probes=probes,
             cached=len(plan) - len(plan.missing(self.runner.known)),
@@ -245,13 +314,11 @@ class _Surveyor:
 
     # ---- the result ---------------------------------------------------------------------------------------------
 
-    def _landscape(self, lambdas: Sequence[float], started: float) -> Landscape:
-        subject, request = self.subject, self.request
-        probes = analysis.Probes(self.runner.known, subject.windows)
+    def _landscape(self, lambdas: Sequence[float], segments: AdaptiveSegments, started: float) -> Landscape:
+        subject, request, probes, shape = self.subject, self.request, self.probes, self._shape
         basins, rays = analysis.basins_and_rays(
             probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
         )
-        shape = analysis.geometry(subject.space, subject.center, self.points)
         labels = {wanted: self.labels[wanted] for wanted in self.wanted}
         total = len(self.runner.asked)
         return Landscape(
@@ -261,12 +328,35 @@ class _Surveyor:
             verdict_split=analysis.VERDICT_SPLIT,
             rays=rays,
             points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT]),
-            segments=analysis.segment_results(probes, labels, shape, segment_alphas(request.preset.alphas)),
+            segments=analysis.segment_results(probes, labels, shape, segments.alphas),
             probes=ProbeCount(total, total - self.runner.evaluated, self.runner.evaluated),
             seconds=time.monotonic() - started,
             store=str(self.store.folder),
             settings=self._settings(),
+            planes=self._planes(),
+            health=self._health(lambdas[0]),
         )
+
+    def _planes(self) -> tuple[PlaneResult, ...]:
+        lattices = self._lattices()
+        for a, b in plane_points(self.wanted) if self.request.plane else ():
+            if (a, b) not in lattices:
+                self.progress.warn(f"w, {a.name} and {b.name} lie on one line: they span no plane")
+        return tuple(
+            analysis.plane_result(self.probes, self.labels, a, b, lattice) for (a, b), lattice in lattices.items()
+        )
+
+    def _health(self, lam: float) -> tuple[Check, ...]:
+        """Whether the run was sound; what was not is warned of."""
+        subject, runner, family, count = self.subject, self.runner, self.family, self.request.directions
+        windows, own_text = subject.windows[analysis.VERDICT_SPLIT], self.request.corpus == SELF
+        slope = slope_at_w(runner, family, count, subject.norm, windows, own_text)
+        checks = examine(
+            Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
+        )
+        for check in failed(checks):
+            self.progress.warn(check.words)
+        return checks
 
     def _info(self) -> SubjectInfo:
         subject = self.subject

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from landscape.basin import Basin
 from landscape.estimate import CONFIDENCE
-from landscape.result import Landscape, PointResult, SegmentResult
-from landscape.wording import distance_text, nats, number, ratio_text, rise_text
+from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
+from landscape.wording import distance_text, height_text, nats, number, ratio_text, rise_text
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def tables(landscape: Landscape) -> list[Table]:
     Wall time, the share of the cache and its place are not among them: the same measurement gives the same page.
     """
     found = [basin_table(landscape), point_table(landscape), segment_table(landscape), provenance_table(landscape)]
-    found += [ray_values(landscape), segment_values(landscape)]
+    found += [plane_table(landscape), ray_values(landscape), segment_values(landscape), plane_values(landscape)]
     return [table for table in found if table.rows]
 
 
@@ -91,7 +92,7 @@ def segment_table(landscape: Landscape) -> Table:
     """One row a segment and split."""
     header = (
         "from a", "to b", "bits", "split", "monotonic", "deepest fall P", "noise", "from α", "to α", "low end α", "dip",
-        "barrier over the line", "barrier over the ends",
+        "barrier over the line", "its α", "barrier over the ends", "at α",
     )  # fmt: skip
 
     def row(s: SegmentResult) -> tuple[str, ...]:
@@ -99,13 +100,15 @@ def segment_table(landscape: Landscape) -> Table:
         monotonic = "open" if c.monotonic is None else _yes(c.monotonic)
         noise = "unknown" if c.noise is None else nats(c.noise)
         return (
-            s.a, s.b, _bits(s), s.split, monotonic, nats(c.prominence), noise, number(c.ridge_alpha, 3),
-            number(c.valley_alpha, 3), number(c.low_end, 3), nats(c.dip), nats(c.barrier), nats(c.barrier_max),
+            s.a, s.b, _bits(s), s.split, monotonic, height_text(c.prominence_interval), noise, number(c.ridge_alpha, 3),
+            number(c.valley_alpha, 3), number(c.low_end, 3), nats(c.dip), height_text(c.barrier_interval),
+            number(c.barrier_alpha, 3), height_text(c.barrier_max_interval), number(c.barrier_max_alpha, 3),
         )  # fmt: skip
 
     caption = (
         "The straight segments (1 − α)a + αb. P is the deepest fall of the loss on the way up from the low end, from α "
-        "to α; monotonic if P is within what the choice of windows explains (noise). Losses in nats per token."
+        "to α; monotonic if P is within what the choice of windows explains (noise). Losses in nats per token; "
+        f"brackets are {CONFIDENCE:.0%} intervals over paired windows that allow for the choice among the α probed."
     )
     return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}), wide=True)
 
@@ -152,6 +155,38 @@ def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
     for alpha, distance, nll in zip(segment.alphas, segment.distances, segment.nll, strict=True):
         place = (number(float(alpha), 3), number(float(distance)), nats(float(nll)))
         yield (segment.a, segment.b, segment.split, *place)
+
+
+def plane_table(landscape: Landscape) -> Table:
+    """One row a point of a plane."""
+    header = ("plane through w and", "point", "x", "y", "ℓ2 distance from w", "NLL", "u")
+    rows = tuple(
+        (f"{plane.a}, {plane.b}", name, *_plane_place(plane, landscape, *plane.places[name], nll))
+        for plane in landscape.planes
+        for name, nll in plane.point_nll.items()
+    )
+    caption = (
+        "The planes through w and two points: x along the way from w to the first, y at right angles to it, in ℓ2 "
+        "distance; NLL on the windows of the plane, u its way from L(w) to chance."
+    )
+    return Table(caption, header, rows, frozenset({0, 1}))
+
+
+def plane_values(landscape: Landscape) -> Table:
+    """Every value of the planes."""
+    header = ("plane through w and", "x", "y", "ℓ2 distance from w", "NLL", "u")
+    rows = tuple(
+        (f"{plane.a}, {plane.b}", *_plane_place(plane, landscape, x, y, float(plane.nll[i, j])))
+        for plane in landscape.planes
+        for i, y in enumerate(plane.y.tolist())
+        for j, x in enumerate(plane.x.tolist())
+    )
+    return Table("All values on the planes", header, rows, frozenset({0}), folded=True)
+
+
+def _plane_place(plane: PlaneResult, landscape: Landscape, x: float, y: float, nll: float) -> tuple[str, ...]:
+    u = float(plane.saturation(landscape.subject.chance, nll))
+    return (number(x), number(y), number(math.hypot(x, y)), nats(nll), number(u, 3))
 
 
 def _bits(owner: PointResult | SegmentResult) -> str:

@@ -17,6 +17,8 @@ PAPER: tuple[Method, ...] = ("rtn", "gptq", "qaft")
 """The three of Xu et al. 2024."""
 CALIBRATED = frozenset({"gptq", "awq", "signround", "qaft-from-gptq"})
 """Methods that run through the calibration windows."""
+OFF_GRID: frozenset[Method] = frozenset({"awq"})
+"""Methods whose points lie on no grid of the weights: AWQ's channels are scaled before they are rounded."""
 TRAINED = frozenset({"qaft", "qaft-lsq", "qaft-from-gptq"})
 """Methods that fine-tune the whole model."""
 

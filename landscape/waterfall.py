@@ -22,8 +22,8 @@ import numpy as np
 from landscape.basin import ratio
 from landscape.crossing import Crossing, crossing
 from landscape.directions import Along, Family, Profile, Shrink, Sphere
-from landscape.estimate import Estimate
-from landscape.radial import direction_nll
+from landscape.estimate import Estimate, crossed_error
+from landscape.radial import direction_nll, excess
 from landscape.search import Losses, fixed_design, table
 from quant.errors import UsageError
 from quant.space import Difference, Vector, WeightSpace, norm
@@ -40,7 +40,15 @@ class Matched:
     """Mean ΔL, nats per token."""
     spread: float
     """Standard deviation of ΔL over the directions."""
-    directions: int
+    rises: tuple[float, ...]
+    """ΔL of each direction."""
+    interval: Estimate
+    """The mean with its interval over directions and windows."""
+
+    @property
+    def directions(self) -> int:
+        """How many directions."""
+        return len(self.rises)
 
     def multiple(self, rise: float) -> float:
         """How many spreads a point's ΔL lies above the mean; infinite if the spread is 0 and it lies elsewhere."""
@@ -136,4 +144,8 @@ def waterfall(
 def _matched(losses: Losses, away: float, chance: float, directions: int, windows: int) -> Matched:
     probes = table(losses, [away], directions, windows, chance)
     rises = direction_nll(probes)[:, 0] - probes.center_nll
-    return Matched(float(rises.mean()), float(rises.std(ddof=1)), directions)
+    mean = float(rises.mean())
+    cells = excess(probes, probes.center)[:, 1]  # (n_d, n_w), their plain mean is the mean rise
+    half = crossed_error(cells, probes.tokens).half_width()
+    interval = Estimate(mean, mean - half, mean + half)
+    return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), interval)

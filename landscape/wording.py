@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.basin import Basin, Crossing
+from landscape.basin import Basin, Crossing, Location, Loss
 from landscape.estimate import CONFIDENCE, Estimate
-from landscape.result import Landscape, PointResult, SegmentResult
+from landscape.health import Check, failed
+from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
 READING = (
     "Each thin grey line is the loss along one random direction from the pretrained weights w; the horizontal axis is "
@@ -103,6 +104,14 @@ def equals(name: str, crossing: Crossing, basin: Basin, norm: float = 1.0) -> st
     return f"{name} {'is' if crossing.value is None else '='} {distance_text(crossing, basin, norm)}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
 def headline(landscape: Landscape) -> str:
     """The finding in one line: ``opt-nano: basin radius R = 71.2 [69.8, 72.6]``."""
     return f"{landscape.subject.model}: basin radius {equals('R', landscape.basin.radius, landscape.basin)}"
@@ -183,9 +192,21 @@ def verdict_hint(point: PointResult, steep: bool = True) -> str:
         point: What has the two words.
         steep: Whether its loss is more than that of random directions at its distance.
     """
-    match point.location, point.loss:
+    return together(point.location, point.loss, point.method == "rtn", steep)
+
+
+def together(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
+    """The same of a point that is given by its two words.
+
+    Args:
+        location: Where it lies.
+        loss: What is left of the model.
+        rounded: Whether it is RTN's.
+        steep: Whether its loss is more than that of random directions at its distance.
+    """
+    match location, loss:
         case "inside", "kept":
-            return "rounding is cheap here" if point.method == "rtn" else "near and flat"
+            return "rounding is cheap here" if rounded else "near and flat"
         case "inside", _:
             return "near but steep" if steep else "near, and no steeper than a random step of that length"
         case "border", "kept":
@@ -215,12 +236,71 @@ def typical_rise(landscape: Landscape, distance: float) -> float | None:
 def segment_sentences(landscape: Landscape) -> list[str]:
     """Which points are simply connected with w."""
     own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split]
+    ridged = [s for s in own if s.connectivity.monotonic is False]
     groups = (
         ("No ridge beyond the noise on the straight way from w to", [s for s in own if s.connectivity.monotonic]),
-        ("A ridge on the way from w to", [s for s in own if s.connectivity.monotonic is False]),
+        ("A ridge on the way from w to", ridged),
         ("Open, for want of windows or of finite losses, for", [s for s in own if s.connectivity.monotonic is None]),
     )
-    return [f"{words} {_listed(found)}." for words, found in groups if found]
+    said = [f"{words} {_listed(found)}." for words, found in groups if found]
+    return [*said, *map(ridge_sentence, ridged)]
+
+
+def ridge_sentence(segment: SegmentResult) -> str:
+    """Where the ridge of a segment is and how deep the fall behind it, with the barriers."""
+    c = segment.connectivity
+    top = "this end" if c.ridge_alpha == c.low_end == 0 else f"the ridge at α = {number(c.ridge_alpha, 3)}"
+    return (
+        f"From {segment.a} to {segment.b} the loss falls by P = {height_text(c.prominence_interval)} from {top} to "
+        f"the valley at α = {number(c.valley_alpha, 3)}; barrier over the straight "
+        f"line {height_text(c.barrier_interval)} at α = {number(c.barrier_alpha, 3)}, over the higher end "
+        f"{height_text(c.barrier_max_interval)} at α = {number(c.barrier_max_alpha, 3)}."
+    )
+
+
+def height_text(height: Estimate) -> str:
+    """A prominence or a barrier with its interval over windows."""
+    reason = "not bounded by one window" if math.isfinite(height.value) else "the model's output overflowed"
+    if not math.isfinite(height.high):
+        return f"{nats(height.value)} ({reason})"
+    return f"{nats(height.value)} [{nats(height.low)}, {nats(height.high)}]"
+
+
+def plane_sentences(plane: PlaneResult, landscape: Landscape) -> list[str]:
+    """What the picture of a plane shows, for who cannot see it."""
+    chance, base = landscape.subject.chance, plane.point_nll["w"]
+    angle = math.degrees(math.atan2(*reversed(plane.places[plane.b])))
+    ends = ", ".join(
+        f"{name} {number(math.hypot(*plane.places[name]), 4)} from w at NLL {nats(nll)} "
+        f"(u = {number(float(plane.saturation(chance, nll)), 2)})"
+        for name, nll in plane.point_nll.items()
+        if name != "w"
+    )
+    inside = float((plane.saturation(chance) < 0.5).mean())
+    border = (
+        f"the border of the basin, u = ½, is the thick line; {inside:.0%} of the picture lies below it"
+        if 0 < inside < 1
+        else f"the border of the basin, u = ½, is not in the picture: all of it lies {'below' if inside else 'above'}"
+    )
+    said = [
+        f"The loss on the plane through w, {plane.a} and {plane.b}, drawn to scale, on "
+        f"{_plural(plane.windows, 'window')} of {plane.split}: w at NLL {nats(base)}, {ends}.",
+        f"Seen from w the two are {number(angle, 2)}° apart; {border}.",
+    ]
+    if gaps := int((~np.isfinite(plane.nll)).sum()):
+        said.append(f"Where the model's output overflowed ({_plural(gaps, 'position')}) nothing is drawn.")
+    return said
+
+
+def health_sentence(checks: Sequence[Check]) -> str:
+    """Whether the run was sound, in one sentence."""
+    wrong, judged = failed(checks), [check for check in checks if check.passed is not None]
+    if wrong:
+        names = ", ".join(check.name for check in wrong)
+        return (
+            f"No: {len(wrong)} of {_plural(len(judged), 'check')} failed, as is said at the top of the page: {names}."
+        )
+    return f"Nothing speaks against it: {_plural(len(judged), 'check')} passed, none failed."
 
 
 def _listed(segments: Sequence[SegmentResult]) -> str:

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from landscape.basin import RadialProbes, estimate_basin, location, loss_word, ratio, saturation
 from landscape.connectivity import connectivity
 from landscape.estimate import paired_difference
-from landscape.result import Landscape, PointResult, ProbeCount, RayProfile, SegmentResult, SubjectInfo
+from landscape.plane import PlaneBasis, PlaneLattice
+from landscape.result import (
+    Landscape,
+    PlaneResult,
+    PointResult,
+    ProbeCount,
+    RayProfile,
+    SegmentResult,
+    SubjectInfo,
+)
 
 Array = NDArray[np.float64]
 SPLITS = ("train", "validation")
@@ -62,6 +71,7 @@ def landscape(
     windows: int = 8,
     lambdas: Sequence[float] | None = None,
     seed: int = 0,
+    plane: bool = False,
 ) -> Landscape:
     """A landscape of that shape; everything in it follows from the arguments."""
     well = well or Well()
@@ -117,6 +127,20 @@ def landscape(
             a, b, names[b][1], split, alphas, distances, nll, connectivity(alphas, sums, tokens)
         )  # fmt: skip
 
+    def drawn(a: str, b: str) -> PlaneResult:
+        e1 = place[a] / np.linalg.norm(place[a])
+        rest = place[b] - place[b] @ e1 * e1
+        e2 = rest / np.linalg.norm(rest)
+        spots = {"w": (0.0, 0.0), a: (place[a] @ e1, 0.0), b: (place[b] @ e1, place[b] @ e2)}
+        lattice = PlaneLattice.around(PlaneBasis(spots[a][0], spots[b]))
+
+        def loss(x: float, y: float) -> float:
+            return float(well.at((x * e1 + y * e2)[None], names[b][3])[0])
+
+        nll = np.array([[loss(x, y) for x in lattice.x] for y in lattice.y])
+        heights = {name: loss(*spot) for name, spot in spots.items()}
+        return PlaneResult(a, b, names[a][1] or 0, "validation", 4, lattice.x, lattice.y, nll, spots, heights)
+
     pairs = [("w", name) for name in names] + [
         (a, b)
         for i, a in enumerate(names)
@@ -141,6 +165,7 @@ def landscape(
         seconds=61.25,
         store="/cache/of/this/machine",
         settings={"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed},
+        planes=tuple(drawn(a, a.replace("gptq", "qaft")) for a in names if plane and names[a][0] == "gptq"),
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from landscape.cli.advise import advise
+from landscape.cli.anatomy import anatomy
 from landscape.cli.curvature import curvature
 from landscape.cli.probe import probe
 from landscape.cli.quantize import quantize
@@ -18,9 +20,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(advise)
 app.command()(probe)
 app.command()(radius)
 app.command()(curvature)
+app.command()(anatomy)
 app.command()(quantize)
 
 

@@ -13,13 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from landscape.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
 from landscape.anharmonic import Curved, Quadratic
 from landscape.estimate import Estimate
+from landscape.evidence import Advised
 from landscape.forecast import Forecast
 from landscape.radius import Measured
 from landscape.result import Landscape
-from landscape.schema import curvature_json, radius_json, to_json
-from landscape.wording import crossing_text, equals, is_steep
+from landscape.schema import advice_json, curvature_json, radius_json, to_json
+from landscape.wording import crossing_text, duration, equals, is_steep
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.grid import GridTensor
@@ -62,7 +64,7 @@ class ConsoleProgress:
         self.console.print(_plan(forecast), highlight=False)
         if forecast.work:
             self.console.print(
-                f"about {_duration(forecast.seconds)}, {_size(forecast.memory)} of memory, "
+                f"about {duration(forecast.seconds)}, {_size(forecast.memory)} of memory, "
                 f"{_size(forecast.disk)} of disk",
                 highlight=False,
             )
@@ -108,9 +110,9 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
     probes = landscape.probes
     console.print(
         f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, "
-        f"in {_duration(landscape.seconds)}"
+        f"in {duration(landscape.seconds)}"
         if probes.evaluated
-        else f"nothing to evaluate: all {probes.total} probes came from the cache ({_duration(landscape.seconds)})",
+        else f"nothing to evaluate: all {probes.total} probes came from the cache ({duration(landscape.seconds)})",
         markup=False,
         soft_wrap=True,
     )
@@ -146,6 +148,25 @@ def print_radius(measured: Measured, as_json: bool) -> None:
         console.print(line, markup=False)
 
 
+def print_advice(advised: Advised, as_json: bool) -> None:
+    """Print the advice: one JSON object, or for each grid the verdict, its reasons, and what the ways would cost."""
+    if as_json:
+        print(json.dumps(advice_json(advised), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in subject_lines(advised):
+        console.print(line, markup=False)
+    for advice, work in zip(advised.advice, advised.work, strict=True):
+        console.print(f"\n{verdict_line(advice)}", markup=False, style="bold")
+        for line in reason_lines(advice):
+            console.print(f"    {line}", markup=False)
+        costs = ", ".join(f"{NAMES[way]} {cost_text(passes, advised.pace)}" for way, passes in work.items())
+        console.print(f"    would cost: {costs}", markup=False)
+    evaluations = f"{advised.evaluated} windows evaluated, {advised.cached} from the cache"
+    console.print(f"\n{evaluations}, in {duration(advised.seconds)}", markup=False)
+    console.print(f"cache  {advised.store}", markup=False)
+
+
 def radius_lines(measured: Measured) -> list[str]:
     """R in words, and the rounds that led there."""
     found, length = measured.found, measured.norm
@@ -164,7 +185,7 @@ def radius_lines(measured: Measured) -> list[str]:
         reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}{reached}"
     lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
     evaluations = f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
-    lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {_duration(measured.seconds)}")
+    lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {duration(measured.seconds)}")
     lines.append(f"cache  {measured.store}")
     lines.append(f"next   landscape probe --model {measured.model} --data {measured.data}    # where are the points?")
     return lines
@@ -200,7 +221,7 @@ def curvature_lines(curved: Curved) -> list[str]:
         )
     lines.append(
         f"{curved.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
-        f"in {_duration(curved.seconds)}"
+        f"in {duration(curved.seconds)}"
     )
     lines.append(f"cache  {measured.store}")
     return lines
@@ -283,13 +304,6 @@ def _plan(forecast: Forecast) -> str:
     if forecast.probes or forecast.cached:
         todo.append(f"evaluate about {forecast.probes} probes ({forecast.cached} are in the cache)")
     return f"to do: {'; '.join(todo)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _size(count: float) -> str:

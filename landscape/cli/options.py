@@ -64,6 +64,13 @@ StoreOption = Annotated[
     Path | None,
     typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=RUN),
 ]
+OutputOption = Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=RUN)]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=RUN)
+]
+LimitOption = Annotated[
+    str, typer.Option(help="Loss that is acceptable: ppl+5% (perplexity), or nll+0.05 (nats per token).")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUN)]
 
 PresetOption = Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")]

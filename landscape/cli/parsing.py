@@ -88,6 +88,7 @@ def request_preset(
     qaft_examples: int | None,
     qaft_epochs: int | None,
     qaft_rates: str | None,
+    refinements: int | None = None,
 ) -> Preset:
     """The preset with the numbers that the user set for themselves."""
     changes = {
@@ -97,6 +98,7 @@ def request_preset(
         "seq_len": seq_len,
         "lambdas": lambda_count,
         "alphas": alphas,
+        "refinements": refinements,
         "calibration_windows": calibration_windows,
         "qaft_examples": qaft_examples,
         "qaft_epochs": qaft_epochs,

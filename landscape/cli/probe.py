@@ -22,7 +22,9 @@ from landscape.cli.options import (
     FamilyOption,
     GranularityOption,
     InputsOption,
+    JsonOption,
     ModelOption,
+    OutputOption,
     PairsOption,
     PresetOption,
     RatesOption,
@@ -73,7 +75,20 @@ def probe(
     lambda_count: Annotated[
         int | None, typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=NUMBERS)
     ] = None,
-    alphas: Annotated[int | None, typer.Option(min=2, help="Positions per segment.", rich_help_panel=NUMBERS)] = None,
+    plane: Annotated[
+        bool,
+        typer.Option(
+            "--plane",
+            help="Draw the plane through w, GPTQ and QAFT too: 676 evaluations per grid (13 × 13 on 4 windows).",
+        ),
+    ] = False,
+    alphas: Annotated[
+        int | None, typer.Option(min=2, help="Positions per segment at first.", rich_help_panel=NUMBERS)
+    ] = None,
+    refinements: Annotated[
+        int | None,
+        typer.Option(min=0, help="Positions added to each where its loss bends, at most.", rich_help_panel=NUMBERS),
+    ] = None,
     calibration_windows: CalibrationOption = None,
     qaft_examples: ExamplesOption = None,
     qaft_epochs: EpochsOption = None,
@@ -86,10 +101,8 @@ def probe(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=RUN)] = Path("landscape-report"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=RUN)
-    ] = False,
+    output: OutputOption = Path("landscape-report"),
+    json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Probe the loss landscape around a model's weights and their quantized versions.
@@ -108,6 +121,8 @@ def probe(
 
         landscape probe --scale exact,absmax --bits 2 --json
 
+        landscape probe --bits 3,2 --directions 4 --plane
+
         landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf
     """
     from landscape.cli.failures import reported
@@ -117,8 +132,8 @@ def probe(
         from landscape.cli.parsing import external_points, floats, gptq_options, integers, request_preset, words
 
         numbers = request_preset(
-            preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows, qaft_examples,
-            qaft_epochs, qaft_rates,
+            preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows,
+            qaft_examples, qaft_epochs, qaft_rates, refinements,
         )  # fmt: skip
         from landscape.report import write_page
         from landscape.survey import Survey
@@ -139,6 +154,7 @@ def probe(
             pairs=pairs,
             preset=numbers,
             lambdas=None if lambdas == "auto" else floats(lambdas, "--lambdas"),
+            plane=plane,
             seed=seed,
             dtype=dtype,
             device=device,

@@ -126,7 +126,8 @@ def test_points_get_two_words_and_their_rise(setting):
 def test_a_segment_up_the_well_is_monotonic(setting):
     *_, shape, labels, probes = setting
     first = next(iter(labels))
-    (train, validation) = segment_results(probes, {first: labels[first]}, shape, (-0.1, 0.0, 0.5, 1.0, 1.1))
+    alphas = {(CENTER, labels[first]): (-0.1, 0.0, 0.5, 1.0, 1.1)}
+    (train, validation) = segment_results(probes, {first: labels[first]}, shape, alphas)
     assert (train.split, validation.split) == ("train", "validation")
     assert train.connectivity.prominence == 0
     assert train.nll[1] == pytest.approx(BASE + 0.005)

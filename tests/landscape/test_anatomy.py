@@ -100,7 +100,34 @@ def test_every_part_costs_what_its_vector_does(landscape, found):
         assert found.alone[part].rise.value == pytest.approx(alone, rel=1e-4)
         # orthogonal parts under a loss that is round in each tensor: undoing one leaves the others
         assert found.undone[part].rise.value == pytest.approx(found.whole.rise.value - alone, rel=1e-4)
+        assert found.saved[part].value == pytest.approx(alone, rel=1e-4)
     assert found.culprit == max(PARTS, key=lambda part: found.alone[part].rise.value)
+
+
+def altered(landscape, position, changes):
+    """An anatomy in which some losses differ window by window, in nats per token."""
+    known = dict(landscape.known)
+    for window, change in zip(landscape.windows, changes, strict=True):
+        probe = Probe(str(position), window.identity)
+        known[probe] = ProbeResult(probe, known[probe].total + change * known[probe].tokens, known[probe].tokens)
+    probes = Probes(known, landscape.probes.windows)
+    return anatomy(probes, "v", landscape.space, landscape.center, landscape.points["p"], "p", ["block"])
+
+
+def test_a_part_is_to_blame_only_beyond_the_noise_of_the_windows(landscape, found):
+    costs = {part: found.saved[part].value for part in PARTS}
+    worst, second, _ = sorted(PARTS, key=lambda part: -costs[part])
+    undone = without_parts("p", [worst])
+    # windows that disagree by far more than the part costs in the mean: it can no longer be blamed, the next one can
+    assert altered(landscape, undone, (8 * costs[worst], 0, -8 * costs[worst])).culprit == second
+    # nor can a part be blamed whose undoing makes matters worse
+    assert altered(landscape, undone, (2 * costs[worst],) * 3).culprit == second
+    # and where the point itself costs nothing beyond its noise, none can
+    big = 20 * found.whole.rise.value
+    assert altered(landscape, "p", (big, 0, -big)).culprit is None
+    overflow = altered(landscape, undone, (math.inf, 0, 0))
+    assert overflow.saved[worst] is None
+    assert overflow.culprit == second
 
 
 def test_tensors_blocks_and_types_are_ranked_by_what_they_cost(landscape, found):

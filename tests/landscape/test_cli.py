@@ -42,8 +42,8 @@ def forwards():
 
 
 def stable(found):
-    """What may not differ between two runs of the same command."""
-    return {key: value for key, value in found.items() if key not in ("seconds", "probes", "store", "page")}
+    """What may not differ between two runs of the same command; its checks are those of one run."""
+    return {key: value for key, value in found.items() if key not in ("seconds", "probes", "store", "page", "health")}
 
 
 def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
@@ -52,9 +52,11 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     assert code == 0, err
     found = json.loads(out)
     assert set(found) == {
-        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "probes",
-        "seconds", "store", "page",
+        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
+        "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
+    assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True]
+    assert "warning" not in err
     assert found["space"]["dimension"] == 983040
     assert [p["name"] for p in found["points"]] == [
         f"{method}-int{bits}-exact" for bits in (4, 2) for method in ("rtn", "gptq", "qaft")
@@ -72,6 +74,7 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     again = json.loads(out)
     assert len(forwards) == again["probes"]["evaluated"] == 0
     assert "nothing to evaluate" in err
+    assert [check["passed"] for check in again["health"]] == [None, None, None, None, None, True]
     assert stable(again) == stable(found)
 
     # more directions and bits: what is known is not evaluated again
@@ -80,6 +83,49 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     new_rays = more["probes"]["total"] - found["probes"]["total"]
     assert more["probes"]["evaluated"] == new_rays > 0
     assert [p["nll"] for p in more["points"]] == [p["nll"] for p in found["points"]]
+
+
+def test_the_plane_is_drawn_is_in_the_json_and_is_forecast(tmp_path, capsys, monkeypatch, forwards):
+    """First without GPTQ, so that its point comes after QAFT's: pairs must not depend on what was made first."""
+    words = probe_words(tmp_path, "--bits", "2", "--json")
+    assert run(capsys, monkeypatch, *words, "--methods", "qaft")[0] == 0
+    code, out, err = run(capsys, monkeypatch, *words, "--plane")
+    assert code == 0, err
+    found = json.loads(out)
+    (plane,) = found["planes"]
+    assert (plane["a"], plane["b"], plane["windows"]) == ("gptq-int2-exact", "qaft-int2-exact", 2)
+    assert (len(plane["nll"]), len(plane["nll"][0])) == (13, 13)
+    distances = {p["name"]: p["distance"] for p in found["points"]}
+    for point in plane["points"][1:]:
+        assert (point["x"] ** 2 + point["y"] ** 2) ** 0.5 == pytest.approx(distances[point["name"]], rel=1e-6)
+    assert 'id="plane-1"' in Path(found["page"]).read_text()
+    told = int(re.search(r"evaluate about\s+(\d+)\s+probes", err).group(1))
+    assert told == pytest.approx(found["probes"]["evaluated"], rel=0.1)
+    forwards.clear()
+    _, out, err = run(capsys, monkeypatch, *words, "--plane")
+    assert len(forwards) == json.loads(out)["probes"]["evaluated"] == 0
+    assert "nothing to evaluate" in err
+
+
+def test_the_forecast_counts_what_a_fresh_run_evaluates(tmp_path, capsys, monkeypatch):
+    methods = "rtn,gptq,awq,qaft,qaft-lsq,qaft-from-gptq"
+    words = probe_words(tmp_path, "--bits", "2", "--methods", methods, "--refinements", "0", "--json")
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    told = int(re.search(r"evaluate about\s+(\d+)\s+probes", err).group(1))
+    assert told == pytest.approx(json.loads(out)["probes"]["evaluated"], rel=0.05)
+
+
+def test_a_failed_check_is_a_warning_in_plain_words(tmp_path, capsys, monkeypatch):
+    words = probe_words(tmp_path, "--bits", "2", "--methods", "rtn", "--lambdas", "1e-7,60", "--json")
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    found = json.loads(out)
+    (check,) = [check for check in found["health"] if check["passed"] is False]
+    assert check["name"] == "float resolution"
+    assert "landscape: warning: Weights in float32 are too coarse" in " ".join(err.split())
+    page = Path(found["page"]).read_text()
+    assert page.index("This run is not sound") < page.index(check["words"]) < page.index("<figure")
 
 
 def test_a_table_for_people(tmp_path, capsys, monkeypatch):
@@ -130,6 +176,7 @@ USAGE = [
     (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
     (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
     (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
+    (["--plane", "--methods", "rtn,qaft"], "expected the methods gptq and qaft with plane, got rtn, qaft"),
     (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
     (["--preset", "huge"], "expected one of quick, standard, paper"),
     (["--lambdas", "0,1"], "distances above 0"),
@@ -262,9 +309,10 @@ def documented_commands(text):
     return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "source", ["README.md", *(f"landscape/cli/{name}.py" for name in ("probe", "radius", "curvature", "quantize"))]
-)
+COMMANDS = [f"landscape/cli/{command.callback.__name__}.py" for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("source", ["README.md", *COMMANDS])
 def test_every_documented_command_is_understood(source, monkeypatch):
     """Parsed by the real command line up to the point where work would begin."""
     import typer

@@ -139,6 +139,84 @@ def test_between_two_positions_the_noise_is_the_paired_t():
     assert got.noise == pytest.approx(expected, rel=0.06)
 
 
+PLATEAUS = np.array([0.0, 0.5, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.6, 0.45])
+"""Up to a plateau, down to another, up again: many falls of 0.2, of which the windows pick the luckiest; top 0.6."""
+
+
+@pytest.mark.parametrize("kind", ["smooth", "rough"])
+def test_intervals_cover_the_truth_though_both_positions_are_picked(kind):
+    """P, barrier and barrier over the higher end; the t interval of the fall picked covers too seldom where rough."""
+    rng, n_w, repetitions = np.random.default_rng(11), 16, 120
+    n_a, tokens = len(PLATEAUS), np.full(16, 50)
+    alphas = np.linspace(0, 1, n_a)
+    over_line = (PLATEAUS - 0.45 * alphas).max()
+    misses = np.zeros(4, int)
+    for _ in range(repetitions):
+        losses = noisy(rng, n_a, n_w, kind) + PLATEAUS[:, None]
+        got = connectivity(alphas, losses * tokens, tokens)
+        fall = losses[round(got.ridge_alpha * (n_a - 1))] - losses[round(got.valley_alpha * (n_a - 1))]
+        half = stats.t.ppf(0.975, n_w - 1) * fall.std(ddof=1) / math.sqrt(n_w)
+        misses += [
+            not got.prominence_interval.low <= 0.2 <= got.prominence_interval.high,
+            not got.barrier_interval.low <= over_line <= got.barrier_interval.high,
+            not got.barrier_max_interval.low <= 0.15 <= got.barrier_max_interval.high,
+            abs(fall.mean() - 0.2) > half,
+        ]
+        assert got.prominence_interval.low <= got.prominence <= got.prominence_interval.high
+    bound = stats.binom.ppf(0.999, repetitions, 0.05)
+    assert (misses[:3] <= bound).all(), misses
+    if kind == "rough":
+        assert misses[3] > bound
+
+
+def test_intervals_are_those_of_the_paired_t_where_there_is_one_difference():
+    """With three positions of which two differ: the simultaneous interval is Student's, up to its Monte-Carlo error."""
+    rng = np.random.default_rng(5)
+    tokens, level = np.full(8, 50), rng.normal(3, 0.5, 8)
+    mode = rng.normal(0.4, 0.1, 8)
+    losses = np.stack([level, level + mode, level])
+    got = connectivity(np.array([0, 0.5, 1.0]), losses * tokens, tokens)
+    half = stats.t.ppf(0.975, 7) * mode.std(ddof=1) / math.sqrt(8)
+    for found in (got.prominence_interval, got.barrier_interval, got.barrier_max_interval):
+        assert found.value == pytest.approx(mode.mean())
+        assert (found.low, found.high) == pytest.approx((mode.mean() - half, mode.mean() + half), rel=0.05)
+    assert got.barrier_alpha == got.barrier_max_alpha == got.ridge_alpha == 0.5
+
+
+def test_the_barriers_have_positions_of_their_own():
+    got = measure([0.0, 3.0, 2.5, 4.5, 4.0])
+    assert (got.barrier_alpha, got.barrier_max_alpha, got.ridge_alpha) == (0.25, 0.75, 0.25)
+    plain = measure([0.0, 1.0, 2.0])
+    assert plain.barrier_max_alpha in (0.0, 1.0)
+    assert plain.prominence_interval == plain.barrier_interval == plain.barrier_max_interval
+    assert (plain.prominence_interval.low, plain.prominence_interval.high) == (0, 0)
+
+
+def test_a_fall_within_the_noise_has_an_interval_from_zero_and_what_falls_at_all_may_fall_so_much():
+    rng = np.random.default_rng(2)
+    tokens = np.full(8, 50)
+    losses = np.array([0.0, 0.5, 0.49, 1.0])[:, None] + 0.1 * rng.standard_normal((4, 8)) + 3
+    got = connectivity(np.linspace(0, 1, 4), losses * tokens, tokens)
+    assert got.monotonic is True
+    assert got.prominence_interval.low == 0
+    assert got.prominence_interval.high > got.prominence
+    flat = np.array([3.0, 3.05, 5.0])[:, None] + 0.1 * rng.standard_normal((3, 8))
+    rising = connectivity(np.linspace(0, 1, 3), flat * tokens, tokens)
+    assert rising.prominence == 0 < rising.prominence_interval.high
+
+
+def test_one_window_and_an_overflow_bound_nothing():
+    one = measure([3.0, 4.0, 3.5, 5.0], tokens=np.array([50]))
+    assert (one.prominence_interval.low, one.prominence_interval.high) == (0, math.inf)
+    lost = measure([3.0, math.inf, 3.5, 4.0])
+    for found in (lost.prominence_interval, lost.barrier_interval, lost.barrier_max_interval):
+        assert (found.value, found.low, found.high) == (math.inf, -math.inf, math.inf)
+    end = measure([3.0, 3.5, 3.2, math.nan])
+    assert end.prominence_interval.value == pytest.approx(0.3)
+    assert end.prominence_interval.high == pytest.approx(0.3)
+    assert end.barrier_interval.high == end.barrier_max_interval.high == math.inf
+
+
 def test_one_window_leaves_it_open():
     got = measure([3.0, 4.0, 3.5, 5.0], tokens=np.array([50]))
     assert got.prominence == pytest.approx(0.5)

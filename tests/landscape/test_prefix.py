@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from landscape.anatomy import anatomy_plan, groups, in_block_order
+from landscape.directions import Layers
 from landscape.engines.inline import InlineEngine
-from landscape.paths import CENTER, At, Atlas, common_blocks, on_segment, with_parts, without_parts
+from landscape.paths import CENTER, At, Atlas, OnRay, common_blocks, on_segment, with_parts, without_parts
 from landscape.plan import ProbePlan, Step, identified
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
@@ -26,7 +27,8 @@ class Setting:
         self.space = WeightSpace.of(model)
         self.center = Center.of(model, self.space)
         points = {f"p{b}": rtn(self.space, self.center, QuantScheme(b)) for b in (2, 3)}
-        self.atlas = Atlas(self.center, points, {})
+        self.layers = Layers(self.space, "block=1")
+        self.atlas = Atlas(self.center, points, {self.layers.name: self.layers})
         self.windows = identified(tiny.windows(2))
         self.engine = InlineEngine(model, self.space, self.atlas)
 
@@ -47,6 +49,7 @@ class Setting:
                 yield with_parts(label, slots=slots)
                 yield without_parts(label, ["clip"], slots)
                 yield with_parts(label, ["round"], slots)
+        yield from (OnRay(self.layers.name, index, lam) for index in (0, 1) for lam in (0.5, -2.0))
 
 
 def block_runs(model):

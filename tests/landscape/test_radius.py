@@ -60,6 +60,7 @@ def test_the_losses_are_those_of_the_model_and_r_lies_halfway(tmp_path: Path, pa
     assert found.radius.value == pytest.approx(straight, rel=0.01)
     assert found.precise
     assert measured.evaluated > 0
+    assert [check.passed for check in measured.health] == [True, True, None, True, True, True]
 
 
 def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
@@ -71,6 +72,14 @@ def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
     assert finer.cached == first.evaluated
     assert finer.evaluated > 0
     assert len(finer.found.rounds) > len(first.found.rounds)
+
+
+def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
+    request = RadiusRequest(**SMALL, data="self", store=tmp_path)
+    first, again = measure_radius(request), measure_radius(request)
+    assert [check.passed for check in first.health] == [True] * 6
+    assert [check.passed for check in again.health] == [None, None, True, None, None, True]
+    assert (again.evaluated, again.found.radius) == (0, first.found.radius)
 
 
 def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> None:
@@ -126,7 +135,7 @@ def test_text_and_json_say_the_same(
     assert code == 0
     assert set(found) == {
         "schema_version", "model", "data", "split", "seq_len", "space", "family", "pairs", "center", "chance",
-        "radius", "precise", "rounds", "evaluated", "cached", "tokens", "seconds", "store",
+        "radius", "precise", "rounds", "evaluated", "cached", "tokens", "seconds", "store", "health",
     }  # fmt: skip
     assert f"R = {found['radius']['value']:.3g} [{found['radius']['low']:.3g}, {found['radius']['high']:.3g}]" in text
     assert found["tokens"] == (found["evaluated"] + found["cached"]) * 32

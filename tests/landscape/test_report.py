@@ -13,6 +13,7 @@ import pytest
 from landscape.basin import location
 from landscape.cli.console import near_but_steep
 from landscape.estimate import Estimate
+from landscape.health import Check
 from landscape.report import page, write_page
 from landscape.result import Landscape, ProbeCount
 from landscape.schema import to_json
@@ -136,6 +137,43 @@ def test_segments_are_in_the_table(found: Landscape, parsed: Page) -> None:
         cells += [row["barrier over the line"], row["barrier over the ends"]]
         expected = [c.prominence, c.noise, c.ridge_alpha, c.valley_alpha, c.low_end, c.dip, c.barrier, c.barrier_max]
         assert [floats(cell)[0] for cell in cells] == pytest.approx(expected, abs=6e-5)
+        assert [floats(row[k])[0] for k in ("its α", "at α")] == pytest.approx(
+            [c.barrier_alpha, c.barrier_max_alpha], abs=6e-3
+        )
+        for name, e in (
+            ("deepest fall P", c.prominence_interval),
+            ("barrier over the line", c.barrier_interval),
+            ("barrier over the ends", c.barrier_max_interval),
+        ):
+            assert floats(row[name])[1:] == pytest.approx([e.low, e.high], abs=6e-5)
+
+
+def test_a_ridge_is_told_with_its_place_its_depth_and_their_intervals(found: Landscape, parsed: Page) -> None:
+    ridged = [s for s in found.segments if s.a == "w" and s.split == "validation" and not s.connectivity.monotonic]
+    assert ridged
+    for s in ridged:
+        c = s.connectivity
+        p = c.prominence_interval
+        assert (
+            f"From w to {s.b} the loss falls by P = {p.value:.4f} [{p.low:.4f}, {p.high:.4f}] from "
+            f"the ridge at α = {number(c.ridge_alpha, 3)} to the valley at α = {number(c.valley_alpha, 3)}"
+        ) in parsed.text
+
+
+def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: Landscape) -> None:
+    written = to_json(found)
+    assert written["schema_version"] == 2  # fields were added, none changed
+    for entry, s in zip(written["segments"], found.segments, strict=True):
+        c = s.connectivity
+        for name in ("prominence", "barrier", "barrier_max"):
+            estimate = getattr(c, f"{name}_interval")
+            assert (entry[name], entry[f"{name}_interval"]) == (
+                estimate.value, {"low": estimate.low, "high": estimate.high}
+            )  # fmt: skip
+        for name in ("ridge_alpha", "valley_alpha", "barrier_alpha", "barrier_max_alpha"):
+            assert entry[name] == getattr(c, name)
+        assert entry["alphas"] == list(s.alphas)
+        assert entry["nll"] == list(s.nll)
 
 
 def test_the_basin_is_in_the_table(found: Landscape, parsed: Page) -> None:
@@ -276,6 +314,31 @@ def test_values_that_are_not_finite_are_named_in_words() -> None:
     assert (row["NLL validation"], row["ΔL validation"]) == ("∞", "∞ (the model's output overflowed)")
     assert "Not drawn, since the NLL on validation is not finite: rtn-int2-exact." in parsed.text
     assert "not a number" in {r["NLL validation"] for r in parsed.table("All values along the random directions")}
+
+
+SOUND = Check("finite losses", True, "0 of 9", "none", "All 9 losses are finite.")
+UNJUDGED = [Check(name, None, "", "", "Nothing was evaluated.") for name in ("L(w) reproduced", "float resolution")]
+WRONG = Check("deterministic evaluation", False, "1.0 and 2.0", "equal", "It draws <random> numbers.")
+
+
+def test_a_failed_check_stands_above_the_plot_in_plain_words(found: Landscape) -> None:
+    text = page(replace(found, health=(WRONG, *UNJUDGED, SOUND)))
+    top = text[text.index("<h1>") : text.index("<figure")]
+    assert "This run is not sound" in top
+    assert "It draws &lt;random&gt; numbers." in top
+    assert "All 9 losses" not in top
+    section = text[text.index("Is this run sound?") :]
+    assert "No: 1 of 2 checks failed, as is said at the top of the page: deterministic evaluation." in section
+    assert "Not judged: <strong>L(w) reproduced, float resolution.</strong> Nothing was evaluated." in section
+
+
+def test_passed_checks_are_folded_to_one_line(found: Landscape) -> None:
+    text = page(replace(found, health=(SOUND, *UNJUDGED)))
+    assert "not sound" not in text
+    section = text[text.index("Is this run sound?") : text.index('id="numbers-title"')]
+    assert "Nothing speaks against it: 1 check passed, none failed." in section
+    assert "<details><summary>Passed: finite losses</summary>" in section
+    assert "All 9 losses are finite." in section[section.index("<details>") :]
 
 
 def test_names_are_escaped() -> None:

@@ -41,7 +41,7 @@ class Setting:
 
     def plan(self):
         rays = ray_plan(self.family, 2, [0.5, 2.0], self.windows)
-        return point_plan([CENTER, "p"], self.windows) + rays + segment_plan([(CENTER, "p")], [0, 0.5, 1], self.windows)
+        return point_plan([CENTER, "p"], self.windows) + rays + segment_plan({(CENTER, "p"): [0, 0.5, 1]}, self.windows)
 
 
 def state_hash(model):

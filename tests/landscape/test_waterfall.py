@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from landscape.directions import Family
+from landscape.estimate import Estimate
 from landscape.waterfall import KINDS, Matched, families, waterfall
 from quant.center import Center
 from quant.errors import UsageError
@@ -111,9 +113,26 @@ def test_the_point_against_random_steps_of_its_length(scene):
     )))  # fmt: skip
     for step in found.steps[:3]:
         rises = (written[step.kind].totals(6, [away], 4)[:, 0].sum(1) - written[step.kind].center(4)[0].sum()) / 400
-        assert step.matched == Matched(pytest.approx(rises.mean()), pytest.approx(rises.std(ddof=1)), 6)
+        assert (step.matched.mean, step.matched.spread) == pytest.approx((rises.mean(), rises.std(ddof=1)))
+        assert step.matched.rises == pytest.approx(rises)
+        assert step.matched.directions == 6
+        cells = (written[step.kind].totals(6, [away], 4)[:, 0] - written[step.kind].center(4)[0]) / TOKENS
+        assert step.matched.interval.value == pytest.approx(rises.mean())
+        assert step.matched.interval.high - rises.mean() == pytest.approx(crossed_half_width(cells))
     assert found.steps[3].matched is None
     assert found.steps[0].matched.multiple(found.rise) > 3
+
+
+def crossed_half_width(cells):
+    """Half the 95 % interval of the mean of a two-way table, by the textbook's mean squares and Satterthwaite's df."""
+    n_d, n_w = cells.shape
+    rows, columns = cells.mean(1), cells.mean(0)
+    ms = np.array([n_w * rows.var(ddof=1), n_d * columns.var(ddof=1), 0.0])
+    ms[2] = ((cells - rows[:, None] - columns + cells.mean()) ** 2).sum() / ((n_d - 1) * (n_w - 1))
+    signs, df = np.array([1, 1, -1]), np.array([n_d - 1, n_w - 1, (n_d - 1) * (n_w - 1)])
+    assert ms[2] < ms[:2].min()
+    total = float(signs @ ms)
+    return stats.t.ppf(0.975, total**2 / float((ms**2 / df).sum())) * math.sqrt(total / (n_d * n_w))
 
 
 def test_along_the_perturbation_windows_alone_are_uncertain(scene):
@@ -123,9 +142,12 @@ def test_along_the_perturbation_windows_alone_are_uncertain(scene):
 
 
 def test_multiples_without_a_spread():
-    assert Matched(1.0, 0.5, 4).multiple(2.0) == 2.0
-    assert Matched(1.0, 0.0, 4).multiple(1.0) == 0.0
-    assert Matched(1.0, 0.0, 4).multiple(0.5) == -math.inf
+    def matched(spread):
+        return Matched(1.0, spread, (1.0 - spread, 1.0 + spread), Estimate(1.0, 1.0 - spread, 1.0 + spread))
+
+    assert matched(0.5).multiple(2.0) == 2.0
+    assert matched(0.0).multiple(1.0) == 0.0
+    assert matched(0.0).multiple(0.5) == -math.inf
 
 
 def test_w_itself_has_no_waterfall(scene):

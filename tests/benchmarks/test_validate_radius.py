@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+"""Does the advice come true? The evidence of every grid beside what RTN, GPTQ, QAFT and w_FT then gave.
+
+    python benchmarks/comparison.py --model opt-nano --data tales --bits 8,6,4,3,2 \
+        --scales exact,histogram,histogram-torch,absmax --work WORK
+    python benchmarks/validate_advice.py --model opt-nano --data tales --store STORE
+    python benchmarks/validation_table.py
+
+``comparison.py`` makes the points and measures the outcomes. This gathers, for each of its grids, the evidence of
+``landscape advise`` on the same validation windows, ρ_shrink for the contest, and what RTN gives on the other grids on
+the test windows: one row a grid in ``benchmarks/advice-<model>.jsonl``, kept as soon as it is measured.
+
+Declared before anything was measured:
+
+- Cells: on opt-nano bits 8, 6, 4, 3, 2 × exact, histogram, histogram-torch, absmax; on SmolLM2-135M bits 8, 4, 3, 2 ×
+  exact, histogram, and int6 at exact and absmax. Limits: ppl+1%, ppl+5%, ppl+20%.
+- What turned out right, on the test split: of RTN, RTN on the other grid that lost least on the validation split, GPTQ,
+  and QAFT, in this order, the first within the limit of L(w); if none is, the first whose loss is within the limit of
+  the least of them. QAFT counts with what is left after its control, L(QAFT) − L(w_FT), which is how M counts it.
+- A hit is an advice that is just that. A miss is cheap (a dearer way was right) or dear (a cheaper one was).
+- ``RESCUE`` and ``RIM`` are those, of powers of 2^(1/4), with the most hits on opt-nano over all cells and limits;
+  among equals the nearest to 5 and 1, the guesses they had before. SmolLM2-135M is then a test.
+- The contest: within each bit width, Spearman's rank correlation over scales with the misalignment
+  M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split, of ρ, ρ_prof, ρ_shrink, ρ_Δ and of the baselines: the
+  squared error of the weights, ΔL of RTN; the mean over bit widths. And over all cells, where bits are a baseline too.
+
+On SmolLM2-135M the outcomes of the exact scale were known before this was written, those of the others were not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscape.analysis import Probes
+from landscape.estimate import Estimate
+from landscape.evidence import Gatherer
+from landscape.opened import opened
+from landscape.paths import CENTER
+from landscape.presets import PRESETS
+from landscape.progress import Silent
+from landscape.subject import prepare
+from landscape.wanted import Made
+from quant.grid import QuantScheme
+
+HERE = Path(__file__).resolve().parent
+PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)
+"""The windows that ``comparison.py`` measures the outcomes on."""
+CELLS = {
+    "opt-nano": [(b, s) for b in (8, 6, 4, 3, 2) for s in ("exact", "histogram", "histogram-torch", "absmax")],
+    "smollm2-135m": [(b, s) for b in (8, 4, 3, 2) for s in ("exact", "histogram")] + [(6, "exact"), (6, "absmax")],
+}
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """What has been measured so far."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def row(gatherer: Gatherer, made: Made) -> dict[str, Any]:
+    """The evidence of one grid, and what RTN gives on the test split here and on the other grids."""
+    evidence, scheme = gatherer.evidence(made), made.scheme
+    point = gatherer.point(made)
+    shrink = gatherer.ratio(point, gatherer.label(point), "shrink")
+    test = gatherer.subject.windows["test"]
+
+    def rise(other: QuantScheme) -> float:
+        gatherer.run(gatherer.point(Made("rtn", other)), test)
+        probes = Probes(gatherer.runner.known, {"test": test})
+        label = gatherer.label(gatherer.point(Made("rtn", other)))
+        return probes.nll(label, "test") - probes.nll(CENTER, "test")
+
+    return {
+        "bits": scheme.bits,
+        "scale": scheme.scale,
+        "distance": evidence.distance / gatherer.subject.norm,
+        "clipped": evidence.clipped,
+        **{
+            name: numbers(getattr(evidence, name))
+            for name in ("rise", "unclipped", "remaining", "over_here", "rho", "rho_prof", "rho_along")
+        },
+        "rho_shrink": numbers(shrink),
+        "others": [{"scheme": asdict(other), "rise": numbers(value)} for other, value in evidence.others.items()],
+        "test": {"rtn": rise(scheme), "others": [rise(other) for other in evidence.others]},
+    }
+
+
+def numbers(estimate: Estimate | None) -> list[float] | None:
+    """An estimate as JSON."""
+    return None if estimate is None else [estimate.value, estimate.low, estimate.high]
+
+
+def main() -> None:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=CELLS, default="opt-nano")
+    parser.add_argument("--data", default="tales")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    file = HERE / f"advice-{arguments.model}.jsonl"
+    with opened(arguments.model, "float32", "cpu", arguments.store, Silent()) as (checkpoint, store):
+        subject = prepare(checkpoint, arguments.data, PRESET, ("rtn",), 0, arguments.store)
+        gatherer = Gatherer(subject, store, PRESET, 0, "cpu", Silent())
+        gatherer.check(arguments.data)
+        for bits, scale in CELLS[arguments.model]:
+            if (bits, scale) in {(known["bits"], known["scale"]) for known in rows_of(file)}:
+                continue
+            measured = row(gatherer, Made("rtn", QuantScheme(bits, scale)))
+            with file.open("a") as stream:
+                stream.write(json.dumps(measured) + "\n")
+            print(f"int{bits} {scale:16} ΔL {measured['rise'][0]:+.4f}  ρ_prof {measured['rho_prof']}", flush=True)
+        store.compact()
+
+
+if __name__ == "__main__":
+    main()

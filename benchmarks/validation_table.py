@@ -1,0 +1,245 @@
+"""Hold the advice against what came of it, and write the tables of `landscape/VALIDATION.md`.
+
+    python benchmarks/validation_table.py          rewrite the tables from the rows that are there
+    python benchmarks/validation_table.py --fit    the thresholds with the most hits on opt-nano
+
+What is counted, and how, was declared in ``validate_advice.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from landscape.advice import RESCUE, RIM, VERDICTS, Evidence, Verdict, advise, rules
+from landscape.estimate import Estimate
+from landscape.limits import Limit
+from quant.grid import QuantScheme
+
+HERE = Path(__file__).resolve().parent
+FILE = HERE.parent / "landscape" / "VALIDATION.md"
+MODELS = ("opt-nano", "smollm2-135m")
+LIMITS = tuple(map(Limit.parse, ("ppl+1%", "ppl+5%", "ppl+20%")))
+GUESSED = (5.0, 1.0)
+"""RESCUE and RIM before anything was measured."""
+TRIED = tuple(float(2.0 ** (k / 4)) for k in range(-16, 33))
+"""Thresholds to choose from: a sixteenth to 256."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One grid: what was known beforehand, and what came of it."""
+
+    bits: int
+    scale: str
+    evidence: Evidence
+    rho_shrink: float
+    weight_error: float
+    """‖Δw‖²/‖w‖², the squared error of the weights."""
+    ways: Mapping[Verdict, float]
+    """ΔL of each way on the test split; QAFT's less its control's."""
+    misalignment: float
+    """M on the test split."""
+
+    @property
+    def name(self) -> str:
+        """``int4 exact``."""
+        return f"int{self.bits} {self.scale}"
+
+
+def cells(model: str) -> list[Cell]:
+    """The cells of a model whose evidence and outcomes are both there."""
+    outcomes = {row["key"]: row for row in rows(HERE / f"comparison-{model}.jsonl")}
+    return [cell for row in rows(HERE / f"advice-{model}.jsonl") if (cell := _cell(row, outcomes)) is not None]
+
+
+def rows(file: Path) -> list[Row]:
+    """The lines of a file, none if it is not there."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _cell(row: Row, outcomes: Mapping[str, Row]) -> Cell | None:
+    scheme = QuantScheme(row["bits"], row["scale"])
+    rates = "0.0001,0.001" if scheme.bits <= 3 else "1e-05,0.0001"
+    keys = ["w", f"gptq {scheme}", f"qaft {scheme}", f"w_ft {rates}"]
+    if not outcomes.keys() >= set(keys):
+        return None
+    w, gptq, qaft, control = (outcomes[key]["nll"]["test"] for key in keys)
+    evidence = _evidence(row, scheme)
+    best = list(evidence.others).index(evidence.best_other)
+    ways: dict[Verdict, float] = {
+        "rtn": row["test"]["rtn"], "grid": row["test"]["others"][best], "gptq": gptq - w, "qaft": qaft - control,
+    }  # fmt: skip
+    shrink = row["rho_shrink"][0] if row["rho_shrink"] else np.nan
+    return Cell(scheme.bits, scheme.scale, evidence, shrink, row["distance"] ** 2, ways, ways["gptq"] - ways["qaft"])
+
+
+def _evidence(row: Row, scheme: QuantScheme) -> Evidence:
+    def estimate(numbers: list[float] | None) -> Estimate | None:
+        return None if numbers is None else Estimate(*numbers)
+
+    return Evidence(
+        scheme=scheme,
+        distance=row["distance"],
+        rise=Estimate(*row["rise"]),
+        unclipped=Estimate(*row["unclipped"]),
+        remaining=estimate(row["remaining"]),
+        clipped=row["clipped"],
+        others={QuantScheme(**other["scheme"]): Estimate(*other["rise"]) for other in row["others"]},
+        over_here=estimate(row["over_here"]),
+        rho=estimate(row["rho"]),
+        rho_prof=estimate(row["rho_prof"]),
+        rho_along=estimate(row["rho_along"]),
+    )
+
+
+def right(ways: Mapping[Verdict, float], limit: Limit) -> Verdict:
+    """The first way within the limit; if there is none, the first within the limit of the least loss of them all."""
+    least = min(ways.values())
+    most = limit.nats if least <= limit.nats else least + limit.nats
+    return next(way for way in VERDICTS if ways[way] <= most)
+
+
+def hits(found: list[Cell], rescue: float = RESCUE, rim: float = RIM) -> int:
+    """How many pieces of advice were right."""
+    tried = rules(rescue, rim)
+    return sum(advise(c.evidence, limit, tried).verdict == right(c.ways, limit) for c, limit in product(found, LIMITS))
+
+
+def fit(found: list[Cell]) -> tuple[float, float, int]:
+    """The thresholds with the most hits, and how many these are; of equals the nearest to the first guesses."""
+
+    def quality(pair: tuple[float, float]) -> tuple[int, float]:
+        return hits(found, *pair), -float(np.abs(np.log(np.divide(pair, GUESSED))).sum())
+
+    best = max(product(TRIED, TRIED), key=quality)
+    return *best, hits(found, *best)
+
+
+def verdicts(model: str, found: list[Cell]) -> Iterator[str]:
+    """Lines of the table of advice and outcome, for the limit in the middle, and the counts for all."""
+    limit = LIMITS[1]
+    heads = ["grid", "ΔL RTN", "without clipping", "another grid", "ρ_prof", "advice", "also possible"]
+    heads += ["RTN", "other grid", "GPTQ", "QAFT − w_FT", "right", ""]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for cell in found:
+        advice, true = advise(cell.evidence, limit), right(cell.ways, limit)
+        e = cell.evidence
+        rho = "not reached" if e.rho_prof is None else f"{e.rho_prof.value:.3f}"
+        before = [f"{e.rise.value:.4f}", f"{e.unclipped.value:.4f}", f"{e.others[e.best_other].value:.4f}", rho]
+        after = [f"{cell.ways[way]:.4f}" for way in VERDICTS]
+        said = [advice.verdict, ", ".join(advice.possible)]
+        yield f"| {' | '.join([cell.name, *before, *said, *after, true, verdict_word(advice.verdict, true)])} |"
+
+
+def verdict_word(advised: Verdict, true: Verdict) -> str:
+    """Hit, or which way it missed."""
+    if advised == true:
+        return "hit"
+    return "**miss, cheap**" if VERDICTS.index(advised) < VERDICTS.index(true) else "**miss, dear**"
+
+
+def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
+    """Hits by model and limit, beside three advisers that look at less."""
+    yield "| model | limit | cells | hits | cheap | dear | always the commonest | ΔL of RTN alone | paper's ρ < 1 |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for (model, of_model), limit in product(found.items(), LIMITS):
+        words = [verdict_word(advise(c.evidence, limit).verdict, right(c.ways, limit)) for c in of_model]
+        true = [right(cell.ways, limit) for cell in of_model]
+        if not true:
+            continue
+        commonest = max(true.count(way) for way in VERDICTS)
+        by_rise = sum(by_rise_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
+        by_rho = sum(by_rho_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
+        numbers = [len(true), words.count("hit"), *(words.count(f"**miss, {w}**") for w in ("cheap", "dear"))]
+        yield f"| {model} | {limit.text} | {' | '.join(map(str, [*numbers, commonest, by_rise, by_rho]))} |"
+
+
+def by_rise_alone(evidence: Evidence, limit: Limit) -> Verdict:
+    """RTN within the limit, GPTQ within RESCUE limits, else QAFT."""
+    if evidence.rise.value <= limit.nats:
+        return "rtn"
+    return "gptq" if evidence.rise.value <= RESCUE * limit.nats else "qaft"
+
+
+def by_rho_alone(evidence: Evidence, limit: Limit) -> Verdict:
+    """The paper's picture: RTN within the limit, GPTQ inside the basin, QAFT outside."""
+    if evidence.rise.value <= limit.nats:
+        return "rtn"
+    return "gptq" if evidence.rho is not None and evidence.rho.value < 1 else "qaft"
+
+
+CONTESTANTS: dict[str, Callable[[Cell], float]] = {
+    "ρ": lambda c: c.evidence.rho.value if c.evidence.rho else np.nan,
+    "ρ_prof": lambda c: c.evidence.rho_prof.value if c.evidence.rho_prof else np.nan,
+    "ρ_shrink": lambda c: c.rho_shrink,
+    "ρ_Δ": lambda c: c.evidence.rho_along.value if c.evidence.rho_along else np.nan,
+    "squared error of the weights": lambda c: c.weight_error,
+    "ΔL of RTN": lambda c: c.evidence.rise.value,
+    "bits (fewer is worse)": lambda c: -c.bits,
+}
+
+
+def contest(found: Mapping[str, list[Cell]]) -> Iterator[str]:
+    """Rank correlations with M: within bit widths, and over all cells."""
+    known = {model: of_model for model, of_model in found.items() if len(of_model) > 2}
+    heads = [f"{model}, {what}" for model in known for what in ("within bit widths", "all cells")]
+    yield f"| | {' | '.join(heads)} |"
+    yield "|---|" + "---|" * len(heads)
+    for name, number in CONTESTANTS.items():
+        row = []
+        for of_model in known.values():
+            row += [within_bits(of_model, number), correlation(of_model, number)]
+        yield f"| {name} | {' | '.join('–' if np.isnan(value) else f'{value:+.2f}' for value in row)} |"
+
+
+def within_bits(found: list[Cell], number: Callable[[Cell], float]) -> float:
+    """The mean over bit widths of the rank correlation over scales; NaN where the number is the same for all."""
+    groups = [[cell for cell in found if cell.bits == bits] for bits in dict.fromkeys(cell.bits for cell in found)]
+    return float(np.mean([correlation(group, number) for group in groups if len(group) > 1]))
+
+
+def correlation(found: list[Cell], number: Callable[[Cell], float]) -> float:
+    """Spearman's, with M; NaN if the number is the same for all."""
+    values, target = [number(cell) for cell in found], [cell.misalignment for cell in found]
+    if len(set(values)) < 2 or len(set(target)) < 2:
+        return float("nan")
+    return float(stats.spearmanr(values, target).statistic)
+
+
+def document(text: str, found: Mapping[str, list[Cell]]) -> str:
+    """The page with its tables made anew, each between two comments of its name."""
+    sections = {"counts": counts(found), "contest": contest(found)}
+    sections |= {model: verdicts(model, of_model) for model, of_model in found.items()}
+    for name, lines in sections.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = "\n".join([f"{before}{begin}", "", *lines, "", f"{end}{after}"])
+    return text
+
+
+def main() -> None:
+    """Rewrite the tables, or fit."""
+    found = {model: cells(model) for model in MODELS}
+    if sys.argv[1:] == ["--fit"]:
+        rescue, rim, count = fit(found["opt-nano"])
+        total = len(found["opt-nano"]) * len(LIMITS)
+        print(f"RESCUE {rescue:.4g}, RIM {rim:.4g}: {count} of {total} hits; as they are {hits(found['opt-nano'])}")
+        return
+    FILE.write_text(document(FILE.read_text(), found))
+
+
+if __name__ == "__main__":
+    main()

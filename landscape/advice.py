@@ -1,0 +1,280 @@
+"""What to do at a bit width, decided by rules that are data: each a verdict and the numbers that must be within bounds.
+
+The rules are tried in the order of what the ways cost, and the first one whose bounds all hold is the advice:
+
+    rtn     rounding to nearest is enough: nothing to calibrate, nothing to train
+    grid    change the scale or granularity first: RTN on another grid of as many bits was seen to lose at most half,
+            and little enough for that grid to do without training
+    gptq    a layer-wise method should do
+    qaft    fine-tune with quantization in the loop
+
+``rtn`` fires only where the whole interval of the measured ΔL is within the limit. The others fire on the value, and
+where an interval reaches across a bound the advice says which other verdicts stay possible.
+
+Nothing is predicted where a measurement is at hand: ΔL of RTN is measured, also with its clipping undone and on other
+grids. That GPTQ rescues a point is a prediction, made of two numbers whose thresholds were fitted on the
+built-in model alone: see ``landscape/VALIDATION.md`` for how often it comes true elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from landscape.estimate import Estimate
+from landscape.limits import Limit
+from quant.grid import QuantScheme
+
+Verdict = Literal["rtn", "grid", "gptq", "qaft"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""In the order of what they cost."""
+WORDS: dict[Verdict, str] = {
+    "rtn": "rounding to nearest (RTN) is enough",
+    "grid": "change the scale or granularity first",
+    "gptq": "a layer-wise method (GPTQ) should do",
+    "qaft": "fine-tune with quantization in the loop (QAFT)",
+}
+
+
+HALF = 0.5
+"""The largest share of ΔL that another grid may leave to be worth changing to, and that may be left where the clipping
+is undone for clipping to dominate."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one grid before anything is calibrated or trained."""
+
+    scheme: QuantScheme
+    """The grid."""
+    distance: float
+    """‖Δw‖ of RTN."""
+    rise: Estimate
+    """ΔL at RTN, nats per token."""
+    unclipped: Estimate
+    """ΔL at RTN with its clipping undone."""
+    remaining: Estimate | None
+    """That over ΔL at RTN, the share of the loss that is not clipping's; None where ΔL is not above 0."""
+    clipped: float
+    """Share of the weights that are clipped."""
+    others: Mapping[QuantScheme, Estimate]
+    """ΔL at RTN on other grids of as many bits."""
+    over_here: Estimate | None
+    """The least of these over ΔL here; None where that is not above 0."""
+    rho: Estimate | None
+    """ρ = ‖Δw‖/R, R along uniform directions; None if R is censored."""
+    rho_prof: Estimate | None
+    """The same along directions with the per-tensor norms of Δw."""
+    rho_along: Estimate | None
+    """ρ_Δ, along Δw itself: a description of the loss at RTN, used by no rule."""
+
+    @property
+    def best_other(self) -> QuantScheme:
+        """The other grid on which RTN loses least."""
+        return min(self.others, key=lambda scheme: self.others[scheme].value)
+
+    @property
+    def clipping_dominates(self) -> bool:
+        """Whether surely more than half of ΔL goes when the clipping is undone."""
+        return self.remaining is not None and self.remaining.high < HALF
+
+
+Measure = Callable[[Evidence, Limit], Estimate | None]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A condition: some number of the evidence is at most a threshold."""
+
+    name: str
+    """The number, as a reader sees it."""
+    measure: Measure
+    """Takes it from the evidence; None where it is not known."""
+    most: float
+    """The threshold."""
+    source: str
+    """Where the threshold comes from."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A verdict and what must hold for it."""
+
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    """All of them; none for the last resort."""
+    surely: bool = False
+    """Whether whole intervals must be within the bounds, not their values alone."""
+
+
+RESCUE = 2**6.75
+"""Largest ΔL, in limits, that is left to do without training: 107.6. Fitted on opt-nano, where training through the
+rounding was never the right way, so that it is known from below alone: it may be too high, and hardly too low."""
+RIM = 1.0
+"""Largest ρ_prof at which GPTQ is trusted at all. Fitted likewise; it is where the paper puts the rim of the basin (Xu
+et al. 2024, §4.3)."""
+
+_FITTED = "fitted on opt-nano: landscape/VALIDATION.md"
+
+
+def rules(rescue: float = RESCUE, rim: float = RIM) -> tuple[Rule, ...]:
+    """The rules, in the order in which they are tried.
+
+    Args:
+        rescue: ``RESCUE``, or a value of it that is being tried.
+        rim: ``RIM``, likewise.
+    """
+    return (
+        Rule("rtn", (Bound("ΔL of RTN, in limits", _rise, 1.0, "the user's limit"),), surely=True),
+        Rule(
+            "grid",
+            (
+                Bound("ΔL of RTN on another grid, over ΔL here", _over_here, HALF, "half"),
+                Bound("ΔL of RTN on another grid, in limits", _other_rise, rescue, _FITTED),
+            ),
+        ),
+        Rule(
+            "gptq",
+            (
+                Bound("ΔL of RTN, in limits", _rise, rescue, _FITTED),
+                Bound("ρ_prof", lambda evidence, limit: evidence.rho_prof, rim, _FITTED),
+            ),
+        ),
+        Rule("qaft", ()),
+    )
+
+
+def _rise(evidence: Evidence, limit: Limit) -> Estimate:
+    return _in_limits(evidence.rise, limit)
+
+
+def _other_rise(evidence: Evidence, limit: Limit) -> Estimate:
+    return _in_limits(evidence.others[evidence.best_other], limit)
+
+
+def _over_here(evidence: Evidence, limit: Limit) -> Estimate | None:
+    return evidence.over_here
+
+
+def _in_limits(estimate: Estimate, limit: Limit) -> Estimate:
+    return Estimate(estimate.value / limit.nats, estimate.low / limit.nats, estimate.high / limit.nats)
+
+
+RULES = rules()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One bound and the number that met it or did not."""
+
+    verdict: Verdict
+    """The verdict that asked."""
+    name: str
+    """The number, as a reader sees it."""
+    estimate: Estimate | None
+    """It; None where it is not known."""
+    judged: float
+    """What was held against the threshold: its value, or the upper end where all of the interval must be within; NaN
+    where it is not known."""
+    most: float
+    """The threshold."""
+    source: str
+    """Where that comes from."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound counts as met."""
+        return self.judged <= self.most
+
+    @property
+    def open(self) -> bool:
+        """Whether the interval reaches across the threshold, or the number is not known."""
+        return self.estimate is None or self.estimate.low <= self.most < self.estimate.high
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How far the advice is from another one."""
+
+    verdict: Verdict
+    """The nearest other verdict."""
+    name: str
+    """The number that would have to change."""
+    factor: float
+    """By how many times: above 1 it would have to grow, below 1 to shrink."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The verdict for one grid, and what decided it."""
+
+    evidence: Evidence
+    limit: Limit
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    """Every bound of the rule that fired and of those tried before it, in order."""
+    possible: tuple[Verdict, ...]
+    """Other verdicts that the intervals leave open, in the order of what they cost."""
+    margin: Margin | None
+    """None if no single number would turn it."""
+
+
+def advise(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> Advice:
+    """The first rule whose bounds hold.
+
+    Args:
+        evidence: What was measured on one grid.
+        limit: The ΔL that the user allows.
+        tried: The rules, in this order; the last one has no bounds.
+    """
+    judged = [(rule, [_finding(rule, bound, evidence, limit) for bound in rule.bounds]) for rule in tried]
+    fired = _first(judged)
+    before, after = judged[: fired + 1], judged[fired + 1 :]
+    return Advice(
+        evidence=evidence,
+        limit=limit,
+        verdict=tried[fired].verdict,
+        findings=tuple(finding for _, findings in before for finding in findings),
+        possible=_possible(before, after),
+        margin=_margin(before, after),
+    )
+
+
+_Judged = Sequence[tuple[Rule, list[Finding]]]
+
+
+def _finding(rule: Rule, bound: Bound, evidence: Evidence, limit: Limit) -> Finding:
+    found = bound.measure(evidence, limit)
+    judged = math.nan if found is None else found.high if rule.surely else found.value
+    return Finding(rule.verdict, bound.name, found, judged, bound.most, bound.source)
+
+
+def _first(judged: _Judged) -> int:
+    """The first rule whose bounds all hold."""
+    return next(i for i, (_, findings) in enumerate(judged) if all(finding.holds for finding in findings))
+
+
+def _possible(before: _Judged, after: _Judged) -> tuple[Verdict, ...]:
+    """What the advice could be if numbers whose interval reaches across a bound lay on its other side."""
+    *tried, (_, findings) = before
+    found = [rule.verdict for rule, of_rule in tried if all(finding.holds or finding.open for finding in of_rule)]
+    if any(finding.open for finding in findings):
+        found.append(after[_first(after)][0].verdict)
+    return tuple(found)
+
+
+def _margin(before: _Judged, after: _Judged) -> Margin | None:
+    """The single number whose change, by the least factor, turns the advice."""
+    *tried, (_, findings) = before
+    candidates = [(after[_first(after)][0].verdict, finding) for finding in findings]
+    for rule, of_rule in tried:
+        failing = [finding for finding in of_rule if not finding.holds]
+        candidates += [(rule.verdict, failing[0])] if len(failing) == 1 else []
+    margins = [
+        Margin(verdict, finding.name, finding.most / finding.judged)
+        for verdict, finding in candidates
+        if 0 < finding.judged < math.inf
+    ]
+    return min(margins, key=lambda margin: abs(math.log(margin.factor)), default=None)

@@ -1,0 +1,188 @@
+"""What an anatomy found, in plain words: the first thing that the console and the page say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from landscape.anatomy import Effect, Grouping
+from landscape.dissection import Dissected
+from landscape.estimate import CONFIDENCE
+from landscape.layer_radii import LayerRadius
+from landscape.parts import Part
+from landscape.selection import ALL
+from landscape.waterfall import Kind, Step
+from landscape.wording import crossing_text, interval, nats, number, rise_text, together, why_unbounded
+
+PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
+STEP_NAMES: dict[Kind, str] = {
+    "sphere": "its length",
+    "profile": "its allocation over the tensors",
+    "shrink": "its shrinkage",
+    "along": "the rest: its clipping, and the single weights it moves",
+}
+"""What a perturbation's share of the basin is spent by, step by step."""
+SYMBOLS: dict[Kind, str] = {"sphere": "ρ", "profile": "ρ_prof", "shrink": "ρ_shrink", "along": "ρ_Δ"}
+READING = (
+    "The waterfall: ‖Δw‖/R with R along directions that share more and more with Δw. The first bar knows the length of "
+    "Δw alone, the second how it is spread over the tensors, the third how much it shrinks each of them, the last is "
+    "Δw itself. What a step adds is what that property spends; 1 is the rim, where the loss is halfway to chance.",
+    "The last bar restates the loss at the point on a monotone line; it describes, and predicts nothing.",
+    "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
+    "A part or a group alone is put on w; a part undone is taken out of the point. Where parts act on one another the "
+    "two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
+    "The cost of a tensor's clipping alone, and then what is left of ΔL when the clipping of the costliest is undone.",
+)
+_MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
+_NAMED = 8  # tensors named in a sentence
+
+
+def title(found: Dissected) -> str:
+    """The finding in one line."""
+    return f"{found.subject.model}, {found.point}: {_place(found)}"
+
+
+def finding(found: Dissected) -> list[str]:
+    """The finding in a few sentences, the point first."""
+    said = [_where(found), _against_random(found), _blame(found)]
+    said += [text for text in (_restoration(found), _layers(found)) if text]
+    return said + list(_plan(found))
+
+
+def subject_sentences(found: Dissected) -> list[str]:
+    """The model, the text and the loss at w."""
+    subject = found.subject
+    windows = ", ".join(f"{count} of {split}" for split, count in subject.windows.items())
+    return [
+        f"{subject.model}: D = {subject.dimension:,} weights in the linear layers of its blocks, "
+        f"‖w‖ = {number(subject.norm)}.",
+        f"Text: {subject.data}, windows of {subject.seq_len} tokens ({windows}). NLL at w: {nats(found.center_nll)} on "
+        f"{found.split}, in nats per token; a uniform guess scores ln|V| = {nats(subject.chance)} (chance). Brackets "
+        f"are {CONFIDENCE:.0%} intervals.",
+    ]
+
+
+def radius_text(step: Step, found: Dissected) -> str:
+    """R along a step's directions."""
+    return crossing_text(step.radius, _MANY, found.subject.windows[found.split])
+
+
+def rho_text(step: Step, found: Dissected) -> str:
+    """‖Δw‖ over it; an upper bound where R is censored."""
+    if step.rho is None:
+        bound = found.waterfall.distance / step.radius.low if step.radius.low > 0 else math.inf
+        return f"less than {number(bound, 2)}" if math.isfinite(bound) else "not bounded"
+    return interval(step.rho, number(step.rho.value, 3), why_unbounded(_MANY, found.subject.windows[found.split]))
+
+
+def spent_text(radius: LayerRadius, windows: int) -> str:
+    """‖Δw_l‖/R_l; an upper bound where R_l is censored."""
+    if radius.rho is None:
+        return f"less than {number(radius.rho_bound, 2)}" if math.isfinite(radius.rho_bound) else "not bounded"
+    return interval(radius.rho, number(radius.rho.value, 2), why_unbounded(_MANY, windows))
+
+
+def group_name(slots: str) -> str:
+    """A selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
+    if slots == ALL:
+        return "all tensors"
+    kind, equals, value = slots.partition("=")
+    if equals:
+        return f"block {value}" if kind == "block" else value
+    parts = slots.removesuffix(".weight").split(".")
+    first = next((i for i, part in enumerate(parts) if part.isdecimal()), 0)
+    return ".".join(parts[first:])
+
+
+def grouping_name(grouping: Grouping) -> str:
+    """What the groups are called."""
+    return {"block": "block", "type": "matrix type", "tensor": "tensor"}[grouping]
+
+
+def _place(found: Dissected) -> str:
+    """``inside, degraded: near but steep``."""
+    hint = together(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
+    return f"{found.location}, {found.loss}" + (f": {hint}" if hint else "")
+
+
+def _where(found: Dissected) -> str:
+    sphere = found.waterfall.steps[0]
+    away = f"at {rho_text(sphere, found)} R, {number(found.waterfall.distance / found.subject.norm, 3)} ‖w‖"
+    return f"{found.point} lies {away} from w: {_place(found)}."
+
+
+def _against_random(found: Dissected) -> str:
+    said = f"ΔL = {rise_text(found.rise)} nats per token; random directions of that length: {rise_text(found.typical)}"
+    matched = found.waterfall.steps[0].matched
+    assert matched is not None  # of the sphere, which is random
+    multiple = matched.multiple(found.waterfall.rise)
+    side = "above" if multiple > 0 else "below"
+    return f"{said}, so the point lies {number(abs(multiple), 2)} times their spread {side} them."
+
+
+def _blame(found: Dissected) -> str:
+    culprit, windows = found.anatomy.culprit, found.subject.windows[found.split]
+    if culprit is None:
+        if any(saved is None for saved in found.anatomy.saved.values()):
+            return "No part of Δw can be blamed: the model's output overflowed at one of them."
+        if windows < 2:
+            return "No part of Δw can be blamed: one window gives no interval; take more --windows."
+        return (
+            "No part of Δw is to blame: undoing none of its shrinkage, rounding and clipping lowers the loss by more "
+            "than the choice of windows explains."
+        )
+    saved = found.anatomy.saved[culprit]
+    assert saved is not None  # or it were no culprit
+    what = PART_NAMES[culprit].capitalize()
+    if culprit == "clip":
+        what += f" of {number(found.clipped_per_million, 2)} weights in a million"
+    return (
+        f"{what} costs {rise_text(saved)} of these {nats(found.rise.value, True)} nats: so much is saved by undoing it."
+    )
+
+
+def _restoration(found: Dissected) -> str:
+    """In how many tensors clipping must be undone, where clipping is to blame."""
+    if found.anatomy.culprit != "clip" or not found.restored:
+        return ""
+    count, limit = found.enough, f"the limit {found.limit.text} ({nats(found.limit.nats)})"
+    if count == 0:
+        return f"ΔL is within {limit} as it is."
+    if count is None:
+        last, left = max(found.restored.items())
+        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, still beyond {limit}."
+    names = _listed(found.clipping[:count])
+    return (
+        f"Undoing it in {count} of {len(found.clipping)} tensors that clip ({names}) restores the loss: "
+        f"ΔL = {rise_text(found.restored[count].rise)} is left, within {limit}."
+    )
+
+
+def _layers(found: Dissected) -> str:
+    """Which block and which type spend most of their own radius."""
+    most = [(by, rows[0]) for by, rows in found.layers.items() if rows and rows[0].rho is not None]
+    windows = found.subject.windows[found.split]
+    said = [f"{group_name(row.slots)} ({spent_text(row, windows)} of its R_l)" for _, row in most]
+    return f"Δw spends most of the radius of {' and of '.join(said)}." if said else ""
+
+
+def _plan(found: Dissected) -> Iterator[str]:
+    """The mixed-precision plan, and whether its prediction held."""
+    plan = found.plan
+    if plan is None:
+        return
+    yield (
+        f"Mixed precision: {number(plan.mean_bits, 3)} bits a weight ({number(plan.bytes / plan.float_bytes, 3)} of "
+        f"the bytes of 16 bits) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
+    )
+    for split, check in plan.checks.items():
+        word = "kept" if plan.kept(split) else "not kept"
+        yield (
+            f"Measured on {split}: ΔL = {rise_text(check.whole)} against a sum of {rise_text(check.sum)} of the "
+            f"tensors one at a time: the limit is {word}."
+        )
+
+
+def _listed(effects: tuple[Effect, ...]) -> str:
+    names = [group_name(effect.slots) for effect in effects[:_NAMED]]
+    return ", ".join(names) + (f" and {len(effects) - _NAMED} more" if len(effects) > _NAMED else "")

@@ -1,0 +1,140 @@
+"""Mixed precision, measured: bits are chosen on validation windows, and the plan is checked there and on test windows.
+
+``landscape.mixed_precision`` chooses; here are the points measured that it chooses from, and the point that it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from landscape.analysis import Probes
+from landscape.anatomy import Additivity, in_block_order, rise
+from landscape.estimate import Estimate
+from landscape.limits import Limit
+from landscape.mixed_precision import (
+    FLOAT_BYTES,
+    Choice,
+    checked,
+    choose,
+    mixed_point,
+    options_plan,
+    stored_bytes,
+    tensor_options,
+)
+from landscape.paths import CENTER, At, Position, with_parts
+from landscape.plan import ProbePlan, Window
+from landscape.selection import tensor_selection
+from quant.center import Center
+from quant.point import WeightPoint
+from quant.space import WeightSpace
+
+CHOSEN_ON, CHECKED_ON = "validation", "test"
+FLOAT_BITS = 8 * FLOAT_BYTES
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """One bit width in every tensor."""
+
+    name: str
+    """Of its point."""
+    bits: int
+    bytes: int
+    """What the tensors take."""
+    rise: Mapping[str, Estimate]
+    """ΔL by split."""
+
+
+@dataclass(frozen=True)
+class BitPlan:
+    """Bits of each tensor, and what they cost: predicted and measured."""
+
+    limit: Limit
+    """What the prediction was kept under."""
+    bits: Mapping[str, int]
+    """By the tensor's name; 16 where it is left as it is."""
+    bytes: int
+    """What all tensors take."""
+    predicted: float
+    """ΔL that the choice counted with: the sum of the tensors' own, each with its margin for noise."""
+    checks: Mapping[str, Additivity]
+    """By split: the sum of the tensors' own ΔL, without margin, against the measured ΔL of the plan."""
+    uniform: tuple[Uniform, ...]
+    """Beside it: one bit width throughout."""
+    weights: int
+    """How many weights the tensors hold."""
+
+    @property
+    def float_bytes(self) -> int:
+        """What the tensors take in 16 bits."""
+        return self.weights * FLOAT_BYTES
+
+    @property
+    def mean_bits(self) -> float:
+        """Bits of a weight, scales and zeros included."""
+        return 8 * self.bytes / self.weights
+
+    def kept(self, split: str) -> bool:
+        """Whether the measured ΔL is within the limit."""
+        return self.checks[split].whole.value <= self.limit.nats
+
+
+def plan_bits(
+    run: Callable[[ProbePlan, Mapping[str, WeightPoint]], Probes],
+    space: WeightSpace,
+    center: Center,
+    points: Mapping[str, WeightPoint],
+    windows: Mapping[str, tuple[Window, ...]],
+    limit: Limit,
+) -> BitPlan:
+    """Choose the bits of each tensor on validation windows, make the point, and measure it there and on test windows.
+
+    Args:
+        run: Evaluates a plan, in which points of its own may be named, and hands back all that is known.
+        space: The weight space.
+        center: The pretrained weights.
+        points: The points to choose from, by label; each on one grid.
+        windows: Of both splits.
+        limit: What the predicted ΔL is kept under.
+
+    Raises:
+        PointError: if a point is on no grid.
+    """
+    probes = run(options_plan(space, points, windows[CHOSEN_ON]), {})
+    choice = choose(tensor_options(probes, CHOSEN_ON, space, points), limit.nats)
+    mixed = mixed_point(choice, points, center)
+    label = f"point/{mixed.fingerprint(space)[:32]}"
+    for split, some in windows.items():
+        singles = _singles(space, choice) if split != CHOSEN_ON else []
+        wholes = [At(CENTER), At(label), *map(At, points)]
+        probes = run(in_block_order(space, [*wholes, *singles], some), {label: mixed})
+    widths = {label: _bits(point) for label, point in points.items()} | {CENTER: FLOAT_BITS}
+    return BitPlan(
+        limit=limit,
+        bits={name: widths[taken] for name, taken in choice.labels.items()},
+        bytes=choice.bytes,
+        predicted=choice.rise,
+        checks={split: checked(probes, split, space, choice, label) for split in windows},
+        uniform=tuple(
+            Uniform(
+                point.name,
+                widths[each],
+                sum(stored_bytes(point, slot) for slot in space),
+                {split: rise(probes, each, split) for split in windows},
+            )
+            for each, point in points.items()
+        ),
+        weights=space.dimension,
+    )
+
+
+def _singles(space: WeightSpace, choice: Choice) -> list[Position]:
+    """Each tensor of a plan alone on w."""
+    quantized = (slot for slot in space if choice.labels[slot.name] != CENTER)
+    return [with_parts(choice.labels[slot.name], slots=tensor_selection(slot)) for slot in quantized]
+
+
+def _bits(point: WeightPoint) -> int:
+    assert point.scheme is not None  # the points of a plan are on one grid each
+    return point.scheme.bits

@@ -1,0 +1,83 @@
+"""``landscape advise``: which way to quantize, before anything expensive is done."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from landscape.cli.options import (
+    NUMBERS,
+    RUN,
+    DataOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    GranularityOption,
+    ModelOption,
+    PresetOption,
+    SeqLenOption,
+    StoreOption,
+)
+
+
+def advise(
+    model: ModelOption = "opt-nano",
+    bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,3,2",
+    limit: Annotated[
+        str, typer.Option("--limit", "-l", help="The loss that you accept: ppl+5%, or nll+0.05 (nats per token).")
+    ] = "ppl+5%",
+    scale: Annotated[
+        str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
+    ] = "exact",
+    granularity: GranularityOption = "tensor",
+    data: DataOption = None,
+    preset: PresetOption = "standard",
+    windows: Annotated[
+        int | None, typer.Option(min=2, help="Windows of the validation split.", rich_help_panel=NUMBERS)
+    ] = None,
+    seq_len: SeqLenOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of directions and windows.", rich_help_panel=RUN)] = 0,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    store: StoreOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=RUN)
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Say for each bit width whether RTN is enough, GPTQ should do, QAFT is needed, or another grid.
+
+    Measures the basin's radius, rounds to nearest, and follows the lines along Δw; nothing is calibrated or trained.
+
+    **Examples**
+
+        landscape advise
+
+        landscape advise --model smollm2-135m --bits 8,4,3,2 --limit ppl+5% --data path/to/wikitext-2
+    """
+    from landscape.cli.failures import reported
+
+    with reported(debug):
+        from landscape.cli.console import ConsoleProgress, print_advice
+        from landscape.cli.parsing import integers, request_preset, words
+        from landscape.evidence import AdviceRequest, give_advice
+        from landscape.limits import Limit
+
+        numbers = request_preset(preset, windows, None, seq_len, None, None, None, None, None, None)
+        request = AdviceRequest(
+            model=model,
+            bits=integers(bits, "--bits"),
+            scales=words(scale),
+            granularities=words(granularity),
+            limit=Limit.parse(limit),
+            data=data,
+            preset=numbers,
+            seed=seed,
+            dtype=dtype,
+            device=device,
+            store=store,
+        )
+        with ConsoleProgress() as progress:
+            advised = give_advice(request, progress)
+        print_advice(advised, as_json=json)

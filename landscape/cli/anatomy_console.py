@@ -1,0 +1,83 @@
+"""What a person sees of an anatomy: the finding in plain words, then the tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Drawn
+
+from landscape.anatomy_schema import anatomy_json
+from landscape.anatomy_tables import (
+    clipping_table,
+    group_table,
+    parts_table,
+    plan_table,
+    restoration_table,
+    waterfall_table,
+)
+from landscape.anatomy_wording import finding, subject_sentences
+from landscape.cli.console import PIPED_WIDTH
+from landscape.dissection import Dissected
+from landscape.tables import Table
+from landscape.wording import duration
+
+ROWS = 8
+"""Of a ranking; the page holds the others."""
+
+
+def print_anatomy(found: Dissected, page: Path, as_json: bool) -> None:
+    """Print an anatomy: one JSON object, or the finding, the tables and the next command worth typing."""
+    if as_json:
+        print(json.dumps(anatomy_json(found, page), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    for sentence in (*finding(found), "", *subject_sentences(found)):
+        say(sentence)
+    tables = [waterfall_table(found), parts_table(found)]
+    tables += [group_table(found, grouping) for grouping in found.anatomy.groups]
+    tables += [clipping_table(found), restoration_table(found), plan_table(found)]
+    for table in tables:
+        if table.rows:
+            say(f"\n{table.caption}")
+            console.print(_drawn(table))
+            if len(table.rows) > ROWS:
+                say(f"… and {len(table.rows) - ROWS} more on the page")
+    say(f"\n{_work(found)}")
+    say(f"page   {page}")
+    say(f"cache  {found.store}")
+    say(f"next   {next_command(found)}")
+
+
+def next_command(found: Dissected) -> str:
+    """What is worth typing next."""
+    subject = found.subject
+    where = f"--model {subject.model} --data {subject.data}"
+    bits = found.point.partition("-int")[2].partition("-")[0]
+    if found.anatomy.culprit == "clip" and not found.point.endswith("absmax"):
+        return f"landscape probe {where} --bits {bits} --scale exact,absmax    # is it better unclipped?"
+    if found.plan is None:
+        return f"landscape anatomy {where} --bits {bits} --plan-bits 8,6,4,3    # which tensors need more bits?"
+    return f"landscape probe {where} --bits {bits}    # where are GPTQ and QAFT?"
+
+
+def _work(found: Dissected) -> str:
+    probes, spent = found.probes, duration(found.seconds)
+    if not probes.evaluated:
+        return f"nothing to evaluate: all {probes.total} probes came from the cache ({spent})"
+    return f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, in {spent}"
+
+
+def _drawn(table: Table) -> Drawn:
+    drawn = Drawn(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(table.header):
+        drawn.add_column(name, justify="left" if index in table.text else "right", overflow="fold")
+    for row in table.rows[:ROWS]:
+        drawn.add_row(*(text.replace("[", r"\[") for text in row))
+    return drawn

@@ -1,0 +1,318 @@
+"""The evidence that advice rests on, for each grid: radial probes, RTN, and the lines along its Δw. No GPTQ, no QAFT.
+
+R           along uniform directions, once for all grids (``landscape.search``)
+ρ_prof      along directions with the per-tensor norms of this grid's Δw
+ρ_Δ         along Δw itself
+ΔL          at RTN, at RTN with its clipping undone, and at RTN on other grids, on all validation windows
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from landscape.advice import Advice, Evidence, Verdict, advise
+from landscape.analysis import Probes
+from landscape.basin import ratio
+from landscape.crossing import Crossing, crossing
+from landscape.directions import Family, Sphere
+from landscape.engines.inline import InlineEngine
+from landscape.estimate import Estimate, paired_difference, paired_ratio
+from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.limits import Limit
+from landscape.opened import opened, run_record
+from landscape.parts import part_statistics, together
+from landscape.paths import CENTER, At, Atlas, Position, without_parts
+from landscape.plan import ProbePlan, Window
+from landscape.points import PointMaker
+from landscape.presets import PRESETS, Preset
+from landscape.progress import Progress, Silent
+from landscape.radius import StoredLosses
+from landscape.run import Runner
+from landscape.search import Limits, fixed_design, search
+from landscape.store import Store
+from landscape.subject import Subject, check_center, default_corpus, prepare
+from landscape.wanted import Made, wanted_points
+from landscape.waterfall import Kind, families
+from quant.cache import cache_folder
+from quant.grid import QuantScheme
+from quant.point import WeightPoint
+from quant.space import distance
+
+SPLIT = "validation"
+"""The split that advice is made on; the test split stays for what comes of it."""
+PRECISION = 0.1
+"""Of R: half width over R. Rules compare ρ with a rim that is no sharper."""
+DIRECTIONS = 4
+"""Random directions for each ρ_prof."""
+RATIO_WINDOWS = 8
+"""Windows on which ρ_prof and ρ_Δ are measured at most."""
+# What a search costs, for the forecast: the pilot's distances, and those around R, of which one moves now and then.
+PILOT_STEPS, BRACKET, RADIUS_WORK = 4, 3, 100
+
+
+@dataclass(frozen=True)
+class AdviceRequest:
+    """What a user asks for."""
+
+    model: str = "opt-nano"
+    """Name, alias, folder or file: see ``quant.checkpoint``."""
+    bits: tuple[int, ...] = (8, 4, 3, 2)
+    """Bit widths to advise on."""
+    scales: tuple[str, ...] = ("exact",)
+    """How the grids' scales are found: see ``quant.scale``."""
+    granularities: tuple[str, ...] = ("tensor",)
+    """What shares a scale: see ``quant.grid.QuantScheme``."""
+    limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
+    """The ΔL that is acceptable."""
+    data: str | None = None
+    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
+    preset: Preset = field(default_factory=lambda: PRESETS["standard"])
+    """Windows and their length, and what GPTQ and QAFT would be run with."""
+    seed: int = 0
+    """Of directions and windows."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    store: Path | None = None
+    """Cache folder; None for the user's."""
+
+    @property
+    def wanted(self) -> tuple[Made, ...]:
+        """RTN on every grid."""
+        return wanted_points(("rtn",), self.bits, self.scales, self.granularities)
+
+
+@dataclass(frozen=True)
+class Advised:
+    """The advice for every grid, and what it cost to give."""
+
+    model: str
+    data: str
+    seq_len: int
+    windows: int
+    """How many windows of the validation split ΔL is of."""
+    dimension: int
+    """D."""
+    norm: float
+    """‖w‖."""
+    center_nll: float
+    """L(w), nats per token, on these windows."""
+    chance: float
+    """ln|V|."""
+    radius: Crossing
+    """R."""
+    limit: Limit
+    advice: tuple[Advice, ...]
+    """One for each grid."""
+    work: tuple[Mapping[Verdict, float], ...]
+    """For each grid: what GPTQ and QAFT would cost with this preset, in forward passes of a window."""
+    pace: float | None
+    """Wall seconds of one forward pass; None if nothing was evaluated."""
+    evaluated: int
+    """Windows evaluated now."""
+    cached: int
+    """Windows whose loss the store already held."""
+    seconds: float
+    """Wall time."""
+    store: str
+    """Folder of the cache."""
+
+
+def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Advised:
+    """Measure what the rules of ``landscape.advice`` ask for, and apply them.
+
+    Args:
+        request: What to advise on.
+        progress: Hears what is going on.
+
+    Raises:
+        UsageError: if the request cannot be met as it is.
+        CheckpointError: if the model cannot be had, or is no better than chance on the data.
+        CorpusError: if the text cannot be had, or is too short.
+        StoreError: if the cache cannot be written; what was committed stays.
+    """
+    started = time.monotonic()
+    progress = progress or Silent()
+    root, data = request.store or cache_folder(), request.data or default_corpus(request.model)
+    wanted = request.wanted
+    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
+        progress.stage("reading the text")
+        subject = prepare(checkpoint, data, request.preset, ("rtn",), request.seed, root)
+        gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
+        gatherer.check(data)
+        forecast = gatherer.forecast(wanted)
+        progress.forecast(forecast)
+        evidence = [gatherer.evidence(made) for made in wanted]
+        store.compact()
+        runner = gatherer.runner
+        return Advised(
+            model=request.model,
+            data=data,
+            seq_len=subject.seq_len,
+            windows=len(gatherer.windows),
+            dimension=subject.space.dimension,
+            norm=subject.norm,
+            center_nll=gatherer.probes.nll(CENTER, SPLIT),
+            chance=subject.chance,
+            radius=gatherer.radius,
+            limit=request.limit,
+            advice=tuple(advise(each, request.limit) for each in evidence),
+            work=tuple(work_of_ways(made.scheme.bits, request.preset, len(gatherer.windows)) for made in wanted),
+            pace=forecast.seconds / forecast.work if forecast.work else None,
+            evaluated=runner.evaluated,
+            cached=len(runner.asked) - runner.evaluated,
+            seconds=time.monotonic() - started,
+            store=str(store.folder),
+        )
+
+
+class Gatherer:
+    """Gathers the evidence of one model, grid by grid; whatever was evaluated is in the store."""
+
+    def __init__(
+        self, subject: Subject, store: Store, preset: Preset, seed: int, device: str, progress: Progress
+    ) -> None:
+        """Bind to a model at its pretrained weights and its store."""
+        self.subject, self.seed, self.progress = subject, seed, progress
+        self.windows = subject.windows[SPLIT]
+        self.runner = Runner(store, run_record(device), progress.advance)
+        self.probes = Probes(self.runner.known, {SPLIT: self.windows})
+        self._maker = PointMaker(subject, store, preset, seed)
+
+    def check(self, data: str) -> None:
+        """See that w beats chance, before anything else is done.
+
+        Raises:
+            CheckpointError: if it does not.
+        """
+        self._run({}, [At(CENTER)])
+        check_center(self.probes.nll(CENTER, SPLIT), self.subject.chance, data)
+
+    def forecast(self, wanted: Sequence[Made]) -> Forecast:
+        """What gathering will cost; one forward pass is measured if a grid is new."""
+        subject, new = self.subject, [made for made in wanted if not self._is_known(made)]
+        windows = min(RATIO_WINDOWS, len(self.windows))
+        lines = sum(PILOT_STEPS * windows + BRACKET * directions * windows for directions in (1, DIRECTIONS))
+        work = len(new) * (5 * len(self.windows) + lines) + (RADIUS_WORK if new else 0)
+        return Forecast(
+            probes=work,
+            cached=len(self.runner.known),
+            points=tuple(made.name for made in new),
+            work=float(work),
+            seconds=work * forward_seconds(subject.model, self.windows[0].tokens) if work else 0.0,
+            memory=peak_memory(subject.space.dimension, logits=subject.seq_len * subject.vocabulary, trains=False),
+            disk=disk_growth(subject.space.dimension, len(new), work),
+        )
+
+    def _is_known(self, made: Made) -> bool:
+        """Whether ΔL of a grid is in the store."""
+        point = self._maker.find(made)
+        if point is None:
+            return False
+        return not len(ProbePlan.of([At(self.label(point))], self.windows).missing(self.runner.known))
+
+    @cached_property
+    def radius(self) -> Crossing:
+        """R along uniform directions."""
+        self.progress.stage("searching for R")
+        family = Sphere(self.subject.space, self.seed)
+        limits = Limits(PRECISION, windows=len(self.windows))
+        return search(self._losses(family, len(self.windows)), self.subject.norm, self.subject.chance, limits).radius
+
+    def point(self, made: Made) -> WeightPoint:
+        """RTN on a grid, from the store if it is there."""
+        return self._maker.find(made) or self._maker.make(made, lambda share: None)
+
+    def label(self, point: WeightPoint) -> str:
+        """What the store calls it."""
+        return f"point/{point.fingerprint(self.subject.space)[:32]}"
+
+    def evidence(self, made: Made) -> Evidence:
+        """All that the rules ask of one grid."""
+        subject, point, radius = self.subject, self.point(made), self.radius
+        self.progress.stage(f"following {made.name}")
+        label = self.label(point)
+        bare = without_parts(label, ["clip"])
+        self._run({label: point}, [At(label), bare])
+        others = {scheme: self._measured(Made("rtn", scheme)) for scheme in other_grids(made.scheme)}
+        rises = {scheme: self.rise(other) for scheme, other in others.items()}
+        best = min(rises, key=lambda scheme: rises[scheme].value)
+        away = distance(subject.space, subject.center, point)
+        parts = together(part_statistics(subject.space, subject.center, point).values())
+        return Evidence(
+            scheme=made.scheme,
+            distance=away,
+            rise=self.rise(label),
+            unclipped=self.rise(bare),
+            remaining=self._share(bare, label),
+            clipped=parts.clipped / parts.weights,
+            others=rises,
+            over_here=self._share(others[best], label),
+            rho=ratio(away, radius),
+            rho_prof=self.ratio(point, label, "profile"),
+            rho_along=self.ratio(point, label, "along"),
+        )
+
+    def rise(self, position: Position | str) -> Estimate:
+        """ΔL at a position that was evaluated."""
+        totals, center = self.probes.totals(position, SPLIT), self.probes.totals(CENTER, SPLIT)
+        return paired_difference(totals, center, self.probes.tokens(SPLIT))
+
+    def ratio(self, point: WeightPoint, label: str, kind: Kind) -> Estimate | None:
+        """‖Δw‖ over R along a family of directions that belongs to the point; None if that is censored."""
+        subject, fixed = self.subject, kind == "along"
+        family = families(subject.space, subject.center, point, label, self.seed)[kind]
+        windows = min(RATIO_WINDOWS, len(self.windows))
+        losses, directions = self._losses(family, windows), 1 if fixed else DIRECTIONS
+        found = crossing(fixed_design(losses, subject.norm, subject.chance, directions, windows, fixed))
+        return ratio(distance(subject.space, subject.center, point), found)
+
+    def _measured(self, made: Made) -> str:
+        """The label of a point whose loss is known afterwards."""
+        point = self.point(made)
+        self.run(point, self.windows)
+        return self.label(point)
+
+    def _share(self, position: Position | str, label: str) -> Estimate | None:
+        """ΔL at a position over ΔL at a point."""
+        center, tokens = self.probes.totals(CENTER, SPLIT), self.probes.tokens(SPLIT)
+        return paired_ratio(self.probes.totals(position, SPLIT), self.probes.totals(label, SPLIT), center, tokens)
+
+    def _losses(self, family: Family, windows: int) -> StoredLosses:
+        subject = self.subject
+        engine = InlineEngine(subject.model, subject.space, Atlas(subject.center, {}, {family.name: family}))
+        return StoredLosses(self.runner, engine, family, self.windows[:windows], pairs=False)
+
+    def run(self, point: WeightPoint, windows: tuple[Window, ...]) -> None:
+        """Evaluate w and a point on some windows."""
+        self._run({self.label(point): point}, [At(CENTER), At(self.label(point))], windows)
+
+    def _run(
+        self,
+        points: Mapping[str, WeightPoint],
+        positions: Sequence[Position],
+        windows: tuple[Window, ...] | None = None,
+    ) -> None:
+        subject = self.subject
+        engine = InlineEngine(subject.model, subject.space, Atlas(subject.center, points, {}))
+        self.runner.run(ProbePlan.of(positions, self.windows if windows is None else windows), engine)
+
+
+def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:
+    """What RTN is also tried on: up to the largest weight, at the least squared error, and with more scales."""
+    finer = "channel" if scheme.granularity == "tensor" else "group:32"
+    grids = (
+        replace(scheme, scale="absmax"),
+        replace(scheme, scale="exact", symmetric=True),
+        replace(scheme, scale="absmax", granularity=finer),
+    )
+    return tuple(grid for grid in dict.fromkeys(grids) if grid != scheme)
+
+
+def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Verdict, float]:
+    """What the methods that use data would cost, in forward passes of a window."""
+    ways: tuple[Verdict, ...] = ("gptq", "qaft")
+    return {way: point_work(way, bits, preset, validation_windows) for way in ways}

@@ -1,0 +1,170 @@
+"""The stages of an anatomy, each from a plan to its numbers.
+
+Every stage is written as if all that it asks for were evaluated; what the store does not hold is evaluated on the way.
+Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises a KeyError if not.
+All losses are those of the validation windows; a plan of bits is checked on test windows as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from functools import cached_property
+
+from landscape.analysis import VERDICT_SPLIT, Probes
+from landscape.anatomy import (
+    GROUPINGS,
+    Anatomy,
+    Effect,
+    Grouping,
+    anatomy,
+    anatomy_plan,
+    clipping,
+    clipping_plan,
+    groups,
+    in_block_order,
+    restoration_positions,
+    restorations,
+)
+from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, BitPlan, plan_bits
+from landscape.directions import Family, Layers
+from landscape.dissection import Dissection
+from landscape.engines import Engine
+from landscape.engines.inline import InlineEngine
+from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
+from landscape.parts import PartStatistics, part_statistics
+from landscape.paths import CENTER, At, Atlas
+from landscape.plan import ProbePlan, ProbeResult
+from landscape.progress import Progress
+from landscape.radius import StoredLosses
+from landscape.run import Runner
+from landscape.subject import Subject
+from landscape.wanted import Made
+from landscape.waterfall import Waterfall, families, waterfall
+from quant.point import WeightPoint
+from quant.space import Difference
+
+SMALL = 10_000_000
+"""D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
+
+
+class _Unasked:
+    """An engine that evaluates nothing: what the store does not hold stays unknown, and reading it is a KeyError."""
+
+    def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
+        """Nothing."""
+        yield from ()
+
+
+class Stages:
+    """Plans of one anatomy, run and read."""
+
+    def __init__(self, request: Dissection, subject: Subject, runner: Runner, progress: Progress) -> None:
+        """Bind the stages to a model and to what is known of it; points are named by ``place``."""
+        self.request, self.subject, self.runner, self.progress = request, subject, runner, progress
+        self.space, self.center = subject.space, subject.center
+        self.windows = subject.windows[VERDICT_SPLIT]
+        self.probes = Probes(runner.known, subject.windows)
+        self.points: dict[Made, WeightPoint] = {}
+        self.labels: dict[Made, str] = {}
+        self.dry = False
+        """Whether nothing is evaluated."""
+        small = self.space.dimension <= SMALL
+        self.groupings: tuple[Grouping, ...] = request.groupings or (GROUPINGS if small else ("block", "type"))
+        self.layer_groupings = self._layer_groupings(small if request.layer_radii is None else request.layer_radii)
+
+    def place(self, wanted: Made, point: WeightPoint) -> None:
+        """Name a point by its weights."""
+        self.points[wanted] = point
+        self.labels[wanted] = f"point/{point.fingerprint(self.space)[:32]}"
+
+    def probe_center(self) -> None:
+        """Evaluate w."""
+        self._run(ProbePlan.of([At(CENTER)], self.windows))
+
+    @cached_property
+    def statistics(self) -> Mapping[str, PartStatistics]:
+        """The parts of every tensor.
+
+        Raises:
+            KeyError: if the point has not been placed.
+        """
+        return part_statistics(self.space, self.center, self._point)
+
+    def waterfall(self) -> Waterfall:
+        """Four radii, and random steps of the length of Δw."""
+        self._stage("measuring R along directions more and more like Δw")
+        kinds = families(self.space, self.center, self._point, self._label, self.request.seed)
+        losses = {kind: self._losses(family) for kind, family in kinds.items()}
+        return waterfall(
+            lambda kind: losses[kind], self.space, self.center, self._point, self.subject.chance,
+            self.request.directions, len(self.windows),
+        )  # fmt: skip
+
+    def anatomy(self) -> Anatomy:
+        """Parts alone and undone, and groups alone."""
+        self._stage("probing the parts of Δw, and groups of tensors")
+        self._run(anatomy_plan(self.space, self._label, self.windows, self.groupings))
+        return anatomy(
+            self.probes, VERDICT_SPLIT, self.space, self.center, self._point, self._label, self.groupings
+        )  # fmt: skip
+
+    def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect]]:
+        """The clipping of each tensor alone, and what is left when that of the costliest is undone."""
+        self._stage("probing the clipping of each tensor")
+        self._run(clipping_plan(self.space, self.statistics, self._label, self.windows))
+        ranking = clipping(self.probes, VERDICT_SPLIT, self.space, self.statistics, self._label)
+        self._run(in_block_order(self.space, restoration_positions(self._label, ranking).values(), self.windows))
+        return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking)
+
+    def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
+        """R_l of each block and each type."""
+        found: dict[Grouping, tuple[LayerRadius, ...]] = {}
+        delta = Difference(self.center, self._point)
+        for grouping in self.layer_groupings:
+            self._stage(f"measuring R of each {grouping}")
+            found[grouping] = most_spent_first(
+                layer_radius(
+                    self._losses, Layers(self.space, slots, self.request.seed), self.center, delta,
+                    self.subject.chance, self.request.directions, len(self.windows),
+                )
+                for slots in groups(self.space, grouping)
+            )  # fmt: skip
+        return found
+
+    def plan(self) -> BitPlan | None:
+        """Mixed precision; None if no bit widths are offered."""
+        if not self.request.offered:
+            return None
+        self._stage("probing every tensor at each bit width, and the plan")
+        offered = {self.labels[wanted]: self.points[wanted] for wanted in self.request.offered}
+        windows = {split: self.subject.windows[split] for split in (CHOSEN_ON, CHECKED_ON)}
+        return plan_bits(self._run, self.space, self.center, offered, windows, self.request.limit)
+
+    def _layer_groupings(self, asked: bool) -> tuple[Grouping, ...]:
+        """Those whose R_l is measured; a single matrix hardly ever brings the loss halfway to chance."""
+        return tuple(by for by in self.groupings if by != "tensor") if asked else ()
+
+    @property
+    def _point(self) -> WeightPoint:
+        return self.points[self.request.wanted]
+
+    @property
+    def _label(self) -> str:
+        return self.labels[self.request.wanted]
+
+    def _engine(self, named: Mapping[str, Family], points: Mapping[str, WeightPoint] | None = None) -> Engine:
+        if self.dry:
+            return _Unasked()
+        own = {label: self.points[wanted] for wanted, label in self.labels.items()}
+        return InlineEngine(self.subject.model, self.space, Atlas(self.center, {**own, **(points or {})}, named))
+
+    def _run(self, plan: ProbePlan, points: Mapping[str, WeightPoint] | None = None) -> Probes:
+        self.runner.run(plan, self._engine({}, points))
+        return self.probes
+
+    def _losses(self, family: Family) -> StoredLosses:
+        return StoredLosses(self.runner, self._engine({family.name: family}), family, self.windows, pairs=False)
+
+    def _stage(self, name: str) -> None:
+        if not self.dry:
+            self.progress.stage(name)

@@ -1,0 +1,101 @@
+"""The paper's claims on the landscape: tables that are made of the rows, and rows that follow from their numbers."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from landscape.progress import Silent
+from landscape.survey import probe
+from tests.benchmarks.scripts import script
+
+
+@pytest.fixture(scope="module")
+def claims_table() -> ModuleType:
+    return script("claims_table")
+
+
+@pytest.fixture(scope="module")
+def claims_script() -> ModuleType:
+    return script("claims")
+
+
+def judged(verdict: str, aside: bool = False, **more: object) -> dict:
+    estimate = {"value": 1.234567, "low": 1.0, "high": None}
+    return {
+        "number": 1, "case": "at R", "text": "alike", "measure": "m", "threshold": "≤ 2", "verdict": verdict,
+        "estimate": estimate, "note": "too few", "aside": aside,
+    } | more  # fmt: skip
+
+
+def test_a_claim_fails_in_the_table_if_one_case_does(claims_table: ModuleType) -> None:
+    assert claims_table.verdict([judged("holds"), judged("fails"), judged("open")]) == (
+        "**fails** (1 holds, 1 fails, 1 open)"
+    )
+    assert claims_table.verdict([judged("holds"), judged("open")]) == "open (1 holds, 1 open)"
+    assert claims_table.verdict([judged("holds"), judged("fails", aside=True)]) == "holds (1 holds)"
+
+
+def test_a_cell_shows_the_number_its_interval_and_what_is_not_known(claims_table: ModuleType) -> None:
+    assert claims_table.cell(judged("fails")) == "**fails** 1.23 [1, ∞]"
+    exact = judged("holds", estimate={"value": 1.0, "low": 1.0, "high": 1.0})
+    assert claims_table.cell(exact) == "holds 1"
+    assert claims_table.cell(judged("open", estimate=None)) == "open: too few"
+    assert claims_table.cell(None) == ""
+
+
+def test_the_tables_of_claims_are_those_of_the_rows(claims_table: ModuleType) -> None:
+    text = claims_table.PAGE.read_text()
+    assert claims_table.rewritten(text, claims_table.models()) == text
+    assert "| 6 | " in text
+
+
+def test_the_commands_on_the_page_ask_for_what_the_rows_hold(
+    claims_table: ModuleType, claims_script: ModuleType
+) -> None:
+    lines = [line.split() for line in claims_table.PAGE.read_text().splitlines() if "benchmarks/claims.py" in line]
+    asked = {r.model: r for r in (claims_script.survey(claims_script.parsed(words[2:])) for words in lines)}
+    assert tuple(asked) == claims_table.MODELS
+    for model in claims_table.models():
+        request = asked[model["model"]]
+        assert [point["name"] for point in model["points"]] == [wanted.name for wanted in request.wanted]
+        assert model["basin"]["directions"] == request.directions
+        assert model["settings"]["preset"] == request.preset.name
+
+
+def test_verdicts_in_the_rows_follow_from_their_numbers(claims_table: ModuleType) -> None:
+    """Where the threshold is one number that the interval can be held against."""
+    for model in claims_table.models():
+        for row in model["claims"]:
+            if row["estimate"] is None or row["number"] in (3, 6) or row["threshold"][0] not in "≤>":
+                continue
+            low, high = (row["estimate"][key] for key in ("low", "high"))
+            limit, below = float(row["threshold"][2:]), row["threshold"][0] == "≤"
+            sure = {"holds": high, "fails": low} if below else {"holds": low, "fails": high}
+            if row["verdict"] == "open":
+                assert low is None or high is None or low < limit < high, row
+            else:
+                assert (sure[row["verdict"]] <= limit) == (below == (row["verdict"] == "holds")), row
+
+
+def test_the_losses_by_window_are_those_of_the_landscape(claims_script: ModuleType, tmp_path: Path) -> None:
+    words = ["--store", str(tmp_path), "--bits", "2", "--scale", "absmax", "--directions", "2"]
+    request = claims_script.survey(claims_script.parsed(words))
+    preset = dataclasses.replace(request.preset, train_windows=1, validation_windows=2, test_windows=2, seq_len=32)
+    request = dataclasses.replace(request, preset=preset, methods=("rtn",))
+    found = probe(request)
+    evidence = claims_script.gather(request, found, Silent())
+    (point,) = found.points
+    tokens = evidence.radial.tokens.sum()
+    for ray, totals in zip(found.rays, evidence.radial.totals, strict=True):
+        assert totals.sum(1) / tokens == pytest.approx(ray.nll["validation"])
+    way = evidence.along[point.name]
+    assert way.lambdas[-1] == pytest.approx(point.distance)
+    assert way.totals[0, -1].sum() / tokens == pytest.approx(point.nll["validation"])
+    segment = next(s for s in found.segments if s.b == point.name and s.split == "validation")
+    assert way.totals[0].sum(1) / tokens == pytest.approx(segment.nll[2:-1])
+    assert evidence.test[point.name].sum() / evidence.test_tokens.sum() == pytest.approx(point.nll["test"])
+    written = claims_script.document(found, claims_script.claims(evidence))
+    assert json.loads(json.dumps(written, allow_nan=False))["points"][0]["name"] == "rtn-int2-absmax"

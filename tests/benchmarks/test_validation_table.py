@@ -1,0 +1,86 @@
+"""The tables of `landscape/VALIDATION.md`: what is right, what is a hit, and that they are made of the rows."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from landscape.advice import Evidence
+from landscape.estimate import Estimate
+from landscape.limits import Limit
+from quant.grid import QuantScheme
+from tests.benchmarks.scripts import script
+
+LIMIT = Limit.parse("nll+0.1")
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    return script("validation_table")
+
+
+@pytest.mark.parametrize(
+    ("rtn", "grid", "gptq", "qaft", "right"),
+    [
+        (0.05, 0.0, 0.0, 0.0, "rtn"),
+        (0.15, 0.05, 0.0, 0.0, "grid"),
+        (0.15, 0.12, 0.1, 0.0, "gptq"),
+        (0.15, 0.12, 0.11, -0.3, "qaft"),
+        (9.0, 5.0, 2.05, 2.0, "gptq"),  # nothing is within the limit; GPTQ comes as near as the best
+        (9.0, 5.0, 2.15, 2.0, "qaft"),
+        (2.05, 5.0, 2.15, 2.0, "rtn"),
+    ],
+)
+def test_the_cheapest_way_that_does_is_right(
+    maker: ModuleType, rtn: float, grid: float, gptq: float, qaft: float, right: str
+) -> None:
+    assert maker.right({"rtn": rtn, "grid": grid, "gptq": gptq, "qaft": qaft}, LIMIT) == right
+
+
+def cell(maker: ModuleType, bits: int, rise: float, misalignment: float, gptq: float) -> object:
+    def exactly(value: float) -> Estimate:
+        return Estimate(value, value, value)
+
+    evidence = Evidence(
+        scheme=QuantScheme(bits), distance=rise, rise=exactly(rise), unclipped=exactly(rise), remaining=exactly(1.0),
+        clipped=0.0, others={QuantScheme(bits, "absmax"): exactly(9.0)}, over_here=exactly(9.0 / rise),
+        rho=exactly(rise), rho_prof=exactly(0.1), rho_along=exactly(-rise),
+    )  # fmt: skip
+    ways = {"rtn": rise, "grid": 9.0, "gptq": gptq, "qaft": 0.0}
+    return maker.Cell(bits, "exact", evidence, 0.5, rise**2, ways, misalignment)
+
+
+def test_a_fit_finds_the_threshold_that_separates(maker: ModuleType) -> None:
+    """GPTQ does up to 20 limits of 5 % and not beyond 40: the threshold nearest to the guess of 5 that says so."""
+    limit = maker.LIMITS[1].nats
+    found = [cell(maker, 4, k * limit, 1.0, gptq=0.0 if k <= 20 else 9.0) for k in (5, 10, 20, 40, 80)]
+    rescue, rim, count = maker.fit(found)
+    assert rim == 1.0
+    wrong_before = maker.hits(found, 5.0, 1.0)
+    assert count == maker.hits(found, rescue, rim) > wrong_before
+    assert count == max(maker.hits(found, tried, 1.0) for tried in maker.TRIED)
+
+
+def test_misses_have_a_side(maker: ModuleType) -> None:
+    assert maker.verdict_word("gptq", "gptq") == "hit"
+    assert maker.verdict_word("rtn", "qaft") == "**miss, cheap**"
+    assert maker.verdict_word("qaft", "grid") == "**miss, dear**"
+
+
+def test_correlations_are_within_bit_widths(maker: ModuleType) -> None:
+    """Inside each bit width more ΔL goes with more M, and over all of them with less."""
+    found = [cell(maker, 4, rise, 10 + rise, 0.0) for rise in (1.0, 2.0, 3.0)]
+    found += [cell(maker, 8, rise, rise - 10, 0.0) for rise in (11.0, 12.0, 13.0)]
+    number = maker.CONTESTANTS["ΔL of RTN"]
+    assert maker.within_bits(found, number) == pytest.approx(1.0)
+    assert maker.correlation(found, number) < 0
+    assert maker.within_bits(found, maker.CONTESTANTS["ρ_Δ"]) == pytest.approx(-1.0)
+    assert np.isnan(maker.within_bits(found, maker.CONTESTANTS["bits (fewer is worse)"]))
+
+
+def test_the_document_is_made_of_the_rows(maker: ModuleType) -> None:
+    text = maker.FILE.read_text()
+    assert maker.document(text, {model: maker.cells(model) for model in maker.MODELS}) == text
+    assert "| opt-nano | ppl+5% |" in text

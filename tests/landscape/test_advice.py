@@ -1,0 +1,113 @@
+"""The rules of the advice, on evidence made up so that the right answer is plain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from landscape.advice import HALF, RESCUE, RIM, Evidence, advise, rules
+from landscape.estimate import Estimate
+from landscape.limits import Limit
+from quant.grid import QuantScheme
+
+LIMIT = Limit.parse("nll+0.1")
+EXACT, ABSMAX, CHANNEL = QuantScheme(4), QuantScheme(4, "absmax"), QuantScheme(4, "absmax", "channel")
+
+
+def about(value: float, width: float = 0.01) -> Estimate:
+    return Estimate(value, value - width * abs(value), value + width * abs(value))
+
+
+def evidence(rise: float, other: float = 1e6, unclipped: float | None = None, rho_prof: float = 0.2) -> Evidence:
+    """ΔL in limits of RTN and of the best other grid."""
+    left = rise if unclipped is None else unclipped
+    return Evidence(
+        scheme=EXACT, distance=1.0, rise=about(rise * LIMIT.nats), unclipped=about(left * LIMIT.nats),
+        remaining=about(left / rise) if rise > 0 else None, clipped=1e-5,
+        others={ABSMAX: about(other * LIMIT.nats), CHANNEL: about(2 * other * LIMIT.nats)},
+        over_here=about(other / rise) if rise > 0 else None,
+        rho=about(0.1), rho_prof=about(rho_prof), rho_along=about(0.3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (evidence(0.5), "rtn"),
+        (evidence(-0.1), "rtn"),
+        (evidence(0.8 * RESCUE), "gptq"),
+        (evidence(1.2 * RESCUE), "qaft"),
+        (evidence(0.8 * RESCUE, rho_prof=1.2 * RIM), "qaft"),
+        (evidence(0.8 * RESCUE, other=0.8 * RESCUE * 0.9 * HALF), "grid"),
+        (evidence(0.8 * RESCUE, other=0.8 * RESCUE * 1.1 * HALF), "gptq"),
+        (evidence(30 * RESCUE, other=0.9 * RESCUE), "grid"),
+        (evidence(30 * RESCUE, other=1.1 * RESCUE), "qaft"),  # half is gone, and yet too much is left
+        (evidence(30 * RESCUE, other=0.9 * RESCUE, rho_prof=3.0), "grid"),  # the rim is no matter on another grid
+    ],
+)
+def test_the_first_rule_whose_bounds_hold_fires(found: Evidence, verdict: str) -> None:
+    assert advise(found, LIMIT).verdict == verdict
+
+
+def test_rtn_is_never_enough_where_the_interval_reaches_beyond_the_limit() -> None:
+    """0.09 nats are within 0.1, but up to 0.104 are possible."""
+    advice = advise(replace(evidence(0.9), rise=Estimate(0.09, 0.076, 0.104)), LIMIT)
+    assert advice.verdict == "gptq"
+    assert advice.possible == ("rtn",)
+
+
+def test_a_loss_that_overflowed_asks_for_training_or_another_grid() -> None:
+    lost = Estimate(math.inf, -math.inf, math.inf)
+    ruined = replace(evidence(9.0), rise=lost, remaining=None, over_here=None)
+    assert advise(ruined, LIMIT).verdict == "qaft"
+
+
+def test_a_censored_radius_is_not_taken_for_a_small_ratio() -> None:
+    """ρ_prof is not known: GPTQ stays possible, and is not promised."""
+    advice = advise(replace(evidence(0.8 * RESCUE), rho_prof=None), LIMIT)
+    assert (advice.verdict, advice.possible) == ("qaft", ("gptq",))
+
+
+def test_an_interval_across_a_bound_leaves_the_next_verdict_possible() -> None:
+    wide = replace(evidence(0.9 * RESCUE), rho_prof=Estimate(0.9 * RIM, 0.7 * RIM, 1.1 * RIM))
+    assert advise(wide, LIMIT).possible == ("qaft",)
+    assert advise(evidence(0.5 * RESCUE), LIMIT).possible == ()
+
+
+def test_the_margin_is_the_nearest_single_change() -> None:
+    """GPTQ at 0.8 of RESCUE: 1.25 times more loss would turn it, a ρ_prof five times as large as well."""
+    margin = advise(evidence(0.8 * RESCUE), LIMIT).margin
+    assert margin is not None
+    assert (margin.verdict, margin.factor) == ("qaft", pytest.approx(1.25))
+    near_enough = advise(evidence(1.2), LIMIT).margin  # the upper end, 1.212 limits, would have to come down to 1
+    assert near_enough is not None
+    assert (near_enough.verdict, near_enough.factor) == ("rtn", pytest.approx(1 / 1.212))
+
+
+def test_no_single_number_turns_a_point_that_is_beyond_two_bounds() -> None:
+    far = evidence(30 * RESCUE, other=20 * RESCUE, rho_prof=2 * RIM)
+    margin = advise(far, LIMIT).margin
+    assert margin is not None
+    assert margin.verdict == "rtn"  # one bound, far away; GPTQ would need two numbers to change, and so would a grid
+    assert margin.factor == pytest.approx(1 / (30 * RESCUE * 1.01))
+
+
+def test_every_bound_that_was_tried_is_reported_with_its_source() -> None:
+    findings = advise(evidence(1.2 * RESCUE), LIMIT).findings
+    assert [finding.verdict for finding in findings] == ["rtn", "grid", "grid", "gptq", "gptq"]
+    assert all(finding.source for finding in findings)
+    assert findings[3].judged == pytest.approx(1.2 * RESCUE)
+
+
+def test_clipping_dominates_only_if_surely_more_than_half_goes_with_it() -> None:
+    assert evidence(5.0, unclipped=0.4 * 5).clipping_dominates
+    assert not evidence(5.0, unclipped=0.6 * 5).clipping_dominates
+    assert not replace(evidence(5.0), remaining=Estimate(0.45, 0.38, 0.52)).clipping_dominates
+
+
+def test_thresholds_can_be_tried() -> None:
+    found = evidence(0.8 * RESCUE)
+    assert advise(found, LIMIT, rules(rescue=0.5 * RESCUE)).verdict == "qaft"
+    assert advise(found, LIMIT, rules(rim=0.1)).verdict == "qaft"

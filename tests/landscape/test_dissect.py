@@ -1,0 +1,471 @@
+"""The anatomy from end to end, on the built-in model with the trap of real models planted in it.
+
+Two blocks get three huge weights each, which the bias takes back: the model is as good as before, but a scale of least
+squared error clips them, as it does in SmolLM2-135M.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from landscape.anatomy_figures import (
+    matched_figure,
+    parts_figure,
+    plan_figure,
+    ranking_figures,
+    restoration_figure,
+    waterfall_figure,
+)
+from landscape.anatomy_report import anatomy_page
+from landscape.anatomy_schema import anatomy_json
+from landscape.anatomy_wording import finding, group_name, title
+from landscape.cli import main
+from landscape.directions import Layers, Sphere
+from landscape.dissect import dissect
+from landscape.dissection import Dissected, Dissection, groupings_of
+from landscape.estimate import Estimate
+from landscape.limits import Limit
+from landscape.parts import PARTS
+from landscape.presets import PRESETS
+from landscape.wanted import wanted_point
+from quant.center import Center
+from quant.checkpoint import load_checkpoint
+from quant.corpus import load_corpus
+from quant.errors import UsageError
+from quant.grid import QuantScheme
+from quant.rtn import rtn
+from quant.space import Difference, norm
+from tests.landscape.test_report import Page, floats
+
+PLANTED = (1, 3)
+OUTLIERS = 80  # standard deviations
+SMALL = replace(PRESETS["quick"], train_windows=1, validation_windows=4, test_windows=3, seq_len=48)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkpoint = load_checkpoint("opt-nano")
+    with torch.no_grad():
+        for block in PLANTED:
+            layer = checkpoint.model.model.decoder.layers[block]
+            layer.final_layer_norm.weight[7], layer.final_layer_norm.bias[7] = 0, 1  # a constant, which acts as a bias
+            huge, rows = OUTLIERS * float(layer.fc1.weight.std()), [3, 100, 200]
+            layer.fc1.bias[rows] += layer.fc1.weight[rows, 7] + huge
+            layer.fc1.weight[rows, 7] = -huge
+    path = tmp_path_factory.mktemp("trap") / "trap"
+    checkpoint.model.save_pretrained(path)
+    checkpoint.tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def request_(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dissection:
+    return Dissection(
+        wanted_point("rtn", QuantScheme(4)), str(folder), "tales", preset=SMALL, directions=2,
+        groupings=("block", "type"), layer_radii=False, store=tmp_path_factory.mktemp("store"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(request_: Dissection) -> Dissected:
+    return dissect(request_)
+
+
+class ByHand:
+    """Losses with transformers' own loss, and nothing of the house but the weights."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoint = load_checkpoint(str(folder))
+        self.space = self.checkpoint.space
+        self.center = Center.of(self.checkpoint.model, self.space)
+        self.tokens = load_corpus("tales", self.checkpoint, 48).windows("validation", 4, 0)
+
+    def nll(self, at=None) -> float:
+        """Mean over the windows, of weights given as a function of the slot."""
+        with torch.no_grad():
+            for slot, parameter in self.space.parameters(self.checkpoint.model):
+                parameter.copy_(self.center.tensor(slot) if at is None else at(slot))
+            model = self.checkpoint.model
+            return float(np.mean([model(input_ids=t[None], labels=t[None]).loss.item() for t in self.tokens]))
+
+    def rise(self, at) -> float:
+        return self.nll(at) - self.nll()
+
+    def u(self, direction, radius: float) -> float:
+        span = math.log(1024) - self.nll()
+        return self.rise(lambda slot: self.center.tensor(slot) + radius * direction.tensor(slot)) / span
+
+
+@pytest.fixture(scope="module")
+def by_hand(folder: Path) -> ByHand:
+    return ByHand(folder)
+
+
+# ---- the job --------------------------------------------------------------------------------------------------------
+
+
+def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(found: Dissected) -> None:
+    assert (found.location, found.loss, found.steep) == ("inside", "degraded", True)
+    assert found.waterfall.steps[0].rho.high < 0.5
+    assert found.anatomy.culprit == "clip"
+    planted = {f"model.decoder.layers.{block}.fc1.weight" for block in PLANTED}
+    assert {effect.slots for effect in found.clipping[:2]} == planted
+    assert found.enough == 2
+    assert found.restored[2].rise.value < found.limit.nats < 0.2 < found.rise.value
+    steps = {step.kind: step for step in found.waterfall.steps}
+    assert steps["along"].rho.value > 1.2 * steps["sphere"].rho.value
+    assert steps["sphere"].matched.multiple(found.waterfall.rise) > 5
+
+
+def test_the_losses_are_those_of_the_model(found: Dissected, by_hand: ByHand) -> None:
+    point = rtn(by_hand.space, by_hand.center, QuantScheme(4))
+    assert found.center_nll == pytest.approx(by_hand.nll(), abs=1e-5)
+    assert found.rise.value == pytest.approx(by_hand.rise(point.tensor), abs=1e-5)
+    assert found.waterfall.rise == pytest.approx(found.rise.value, abs=1e-6)  # on the ray, but for float32
+    delta = Difference(by_hand.center, point)
+    assert found.waterfall.distance == pytest.approx(norm(by_hand.space, delta), rel=1e-6)
+    directions = [Sphere(by_hand.space, 0).draw(index) for index in (0, 1)]
+    sphere = found.waterfall.steps[0]
+    assert np.mean([by_hand.u(d, sphere.radius.value) for d in directions]) == pytest.approx(0.5, abs=0.01)
+    rises = [by_hand.u(d, found.waterfall.distance) * (math.log(1024) - by_hand.nll()) for d in directions]
+    assert sphere.matched.rises == pytest.approx(rises, abs=2e-4)
+    for effect in found.anatomy.groups["block"]:
+        own = int(effect.slots.removeprefix("block="))
+
+        def alone(slot, own=own):
+            return point.tensor(slot) if slot.block == own else by_hand.center.tensor(slot)
+
+        assert effect.rise.value == pytest.approx(by_hand.rise(alone), abs=1e-5)
+
+
+def test_the_second_run_evaluates_nothing_and_says_the_same(request_: Dissection, found: Dissected) -> None:
+    calls, told = [], []
+
+    class Heard:
+        def forecast(self, forecast) -> None:
+            told.append(forecast)
+
+        def stage(self, name) -> None: ...
+        def advance(self, work) -> None: ...
+        def warn(self, message) -> None:
+            raise AssertionError(message)
+
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, *_: calls.append(1) if isinstance(module, PreTrainedModel) and module.can_generate() else None
+    )
+    try:
+        again = dissect(request_, Heard())
+    finally:
+        handle.remove()
+    assert not calls
+    assert (told[0].work, told[0].seconds, told[0].points) == (0, 0.0, ())
+    assert again.probes.evaluated == 0 < found.probes.evaluated == again.probes.total
+    assert anatomy_page(again) == anatomy_page(found)
+
+
+def test_the_forecast_counts_what_is_missing(request_: Dissection, found: Dissected) -> None:
+    """With all but one grouping known, only that one is to be done, and about as much as is told is evaluated."""
+    told = []
+
+    class Heard:
+        def forecast(self, forecast) -> None:
+            told.append(forecast)
+
+        def stage(self, name) -> None: ...
+        def advance(self, work) -> None: ...
+        def warn(self, message) -> None:
+            raise AssertionError(message)
+
+    more = dissect(replace(request_, layer_radii=True, groupings=("block",)), Heard())
+    assert told[0].probes == 5 * (6 + 2 * 2) * 4  # blocks × distances × windows
+    assert 0.4 * told[0].probes < more.probes.evaluated < 1.6 * told[0].probes
+    assert told[0].seconds > 0
+
+
+def test_r_of_a_block_is_where_moving_it_alone_loses_half(request_: Dissection, by_hand: ByHand) -> None:
+    more = dissect(replace(request_, layer_radii=True, groupings=("block",)))
+    ranked = more.layers["block"]
+    assert [r.rho.value for r in ranked if r.rho] == sorted((r.rho.value for r in ranked if r.rho), reverse=True)
+    reached = next(radius for radius in ranked if radius.radius.value is not None)
+    directions = [Layers(by_hand.space, reached.slots, 0).draw(index) for index in (0, 1)]
+    assert np.mean([by_hand.u(d, reached.radius.value) for d in directions]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dissection) -> None:
+    limit = Limit.parse("nll+0.2")
+    asked = replace(request_, plan_bits=(8, 3), limit=limit)
+    planned = dissect(asked)
+    plan = planned.plan
+    assert plan is not None
+    assert set(plan.bits.values()) <= {8, 3, 16}
+    assert len(set(plan.bits.values())) > 1
+    assert plan.predicted <= limit.nats
+    assert {u.bits for u in plan.uniform} == {8, 3}
+    low, high = (next(u for u in plan.uniform if u.bits == bits) for bits in (3, 8))
+    assert low.bytes < plan.bytes < high.bytes
+    sizes = {s.name: s.size for s in load_checkpoint(str(folder)).space}
+    assert plan.bytes == sum(sizes[n] * b // 8 + (4 if b < 16 else 0) for n, b in plan.bits.items())
+    assert set(plan.checks) == {"validation", "test"}
+    hand = ByHand(folder)
+    by_bits = {bits: rtn(hand.space, hand.center, QuantScheme(bits)) for bits in (8, 3)}
+
+    def mixed(slot):
+        bits = plan.bits[slot.name]
+        return hand.center.tensor(slot) if bits == 16 else by_bits[bits].tensor(slot)
+
+    assert plan.checks["validation"].whole.value == pytest.approx(hand.rise(mixed), abs=1e-5)
+    assert plan.kept("validation") == (hand.rise(mixed) <= limit.nats)
+    assert dissect(asked).probes.evaluated == 0
+    said = " ".join(finding(planned))
+    assert "Measured on test" in said
+    figure = plan_figure(planned)
+    assert figure is not None
+    stars = [trace for trace in figure.data if trace.name.startswith("mixed")]
+    assert [(trace.x[0], trace.y[0]) for trace in stars] == [
+        (plan.mean_bits, check.whole.value) for check in plan.checks.values()
+    ]
+    table = Page(anatomy_page(planned)).table("Mixed precision under")
+    assert [row["point"] for row in table] == ["mixed precision", "rtn-int8-exact", "rtn-int3-exact"]
+    assert floats(table[0]["bytes"]) == [plan.bytes]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"wanted": wanted_point("awq", QuantScheme(4))}, "expected a method that leaves the weights on a grid"),
+        ({"directions": 1}, "expected at least 2 directions"),
+    ],
+)
+def test_requests_are_checked(options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Dissection(**options)
+
+
+def test_groupings_are_named_in_their_own_order() -> None:
+    assert groupings_of(["tensor", "block"]) == ("block", "tensor")
+    for names in (["layer"], []):
+        with pytest.raises(UsageError, match="expected groups from block, type, tensor"):
+            groupings_of(names)
+
+
+# ---- in words -------------------------------------------------------------------------------------------------------
+
+
+def test_the_finding_comes_first_and_in_plain_words(found: Dissected) -> None:
+    where, against, blame, restored, *_ = finding(found)
+    assert re.match(
+        r"rtn-int4-exact lies at 0\.\d+ \[0\.\d+, 0\.\d+\] R, .*: inside, degraded: near but steep\.", where
+    )
+    assert "times their spread above them" in against
+    assert re.search(r"^Clipping of \d[\d,.]* weights in a million costs \+\d\.\d+ \[.*\] of these \+\d", blame)
+    assert re.search(r"Undoing it in 2 of \d+ tensors that clip \(\d\.fc1, \d\.fc1\) restores the loss", restored)
+    assert title(found).endswith("rtn-int4-exact: inside, degraded: near but steep")
+
+
+def blamed(found: Dissected, **saved: Estimate | None) -> str:
+    return finding(replace(found, anatomy=replace(found.anatomy, saved={**found.anatomy.saved, **saved})))[2]
+
+
+def test_nothing_is_blamed_without_evidence(found: Dissected) -> None:
+    noise = Estimate(0.1, -0.1, 0.3)
+    quiet = {"shrink": noise, "round": noise, "clip": noise}
+    assert blamed(found, **quiet).startswith("No part of Δw is to blame")
+    assert "overflowed" in blamed(found, **{**quiet, "round": None})
+    assert blamed(found, **{**quiet, "round": Estimate(0.3, 0.2, 0.4)}).startswith("Rounding costs +0.3000 [")
+
+
+def test_a_limit_that_is_not_reached_is_said(found: Dissected) -> None:
+    strict = replace(found, limit=Limit("nll+0.000001", 1e-6), restored={1: found.restored[1]})
+    assert "still beyond the limit nll+0.000001" in finding(strict)[3]
+    assert strict.enough is None
+    loose = replace(found, limit=Limit("nll+9", 9.0))
+    assert loose.enough == 0
+    assert "as it is" in finding(loose)[3]
+
+
+def test_groups_are_named_as_people_say_them() -> None:
+    assert group_name("block=3") == "block 3"
+    assert group_name("type=mlp.down_proj") == "mlp.down_proj"
+    assert group_name("model.layers.3.mlp.down_proj.weight") == "3.mlp.down_proj"
+
+
+# ---- drawn ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(found: Dissected) -> None:
+    figure = waterfall_figure(found)
+    *bars, ends = figure.data
+    values = [step.rho.value for step in found.waterfall.steps]
+    assert [bar.base[0] + bar.y[0] for bar in bars] == pytest.approx(values)
+    assert [bar.base[0] for bar in bars] == pytest.approx([0.0, *values[:-1]])
+    assert list(ends.y) == pytest.approx(values)
+    highs = [y + e for y, e in zip(ends.y, ends.error_y.array, strict=True)]
+    lows = [y - e for y, e in zip(ends.y, ends.error_y.arrayminus, strict=True)]
+    assert highs == pytest.approx([step.rho.high for step in found.waterfall.steps])
+    assert lows == pytest.approx([step.rho.low for step in found.waterfall.steps])
+    assert [shape.y0 for shape in figure.layout.shapes] == [1]
+    assert figure.layout.yaxis.range[1] > 1
+
+
+def test_a_step_that_is_censored_has_no_bar(found: Dissected) -> None:
+    first, second, *others = found.waterfall.steps
+    gap = replace(second, rho=None, radius=replace(second.radius, value=None, low=50.0, high=math.inf))
+    censored = replace(found, waterfall=replace(found.waterfall, steps=(first, gap, *others)))
+    *bars, ends = waterfall_figure(censored).data
+    assert len(bars) == len(ends.x) == 3
+    assert bars[1].base[0] == pytest.approx(first.rho.value)
+    page = Page(anatomy_page(censored))
+    assert page.table("The waterfall")[1]["‖Δw‖/R"].startswith("less than ")
+
+
+def test_the_point_is_drawn_against_every_random_step(found: Dissected) -> None:
+    figure = matched_figure(found)
+    assert [list(trace.y) for trace in figure.data] == [list(s.matched.rises) for s in found.waterfall.steps[:3]]
+    assert len({trace.marker.symbol for trace in figure.data}) == 3
+    assert found.waterfall.rise in [shape.y0 for shape in figure.layout.shapes]
+
+
+def test_parts_and_rankings_are_the_measured_values(found: Dissected) -> None:
+    alone, undone = parts_figure(found).data
+    assert list(alone.y) == [found.anatomy.alone[part].rise.value for part in PARTS]
+    assert list(undone.y) == [found.anatomy.undone[part].rise.value for part in PARTS]
+    assert alone.marker.pattern.shape != undone.marker.pattern.shape
+    ranked = dict(ranking_figures(found))
+    assert list(ranked) == ["block", "type", "clipping"]
+    (bars,) = ranked["block"].data
+    assert list(bars.x) == [effect.rise.value for effect in found.anatomy.groups["block"]]
+    assert bars.y[0] == group_name(found.anatomy.groups["block"][0].slots)
+    (bars,) = ranked["clipping"].data
+    assert len(bars.x) == 15 < len(found.clipping)
+    (line,) = restoration_figure(found).data
+    assert list(line.x) == ["none", "1", "2", "4", "8", "16", "30"]
+    assert list(line.y) == [found.rise.value, *(effect.rise.value for effect in found.restored.values())]
+
+
+def test_an_overflow_is_left_out_of_a_drawing_and_said_in_the_table(found: Dissected) -> None:
+    worst, *others = found.anatomy.groups["block"]
+    lost = replace(worst, rise=Estimate(math.inf, -math.inf, math.inf))
+    broken = replace(found, anatomy=replace(found.anatomy, groups={"block": (lost, *others)}))
+    (bars,) = dict(ranking_figures(broken))["block"].data
+    assert bars.x[0] is None
+    assert "overflowed" in Page(anatomy_page(broken)).table("Each block")[0]["ΔL alone on w"]
+    json.dumps(anatomy_json(broken), allow_nan=False)
+
+
+# ---- the page and the JSON ------------------------------------------------------------------------------------------
+
+
+def test_the_page_loads_nothing_and_brings_plotly_once(found: Dissected) -> None:
+    text = anatomy_page(found)
+    page = Page(text)
+    assert page.loads == ["data:,"]
+    assert 4e6 < len(text) < 7e6  # plotly.js is of 4.8 MB
+    ids = re.findall(r'<div id="(anatomy-[a-z]+)"', text)
+    assert ids == [
+        f"anatomy-{n}" for n in ("waterfall", "matched", "parts", "block", "type", "clipping", "restoration")
+    ]
+    assert page.text.index("near but steep") < page.text.index("The numbers")
+    for sentence in finding(found):
+        assert sentence in page.text
+
+
+def test_tables_hold_the_numbers(found: Dissected) -> None:
+    page = Page(anatomy_page(found))
+    for row, step in zip(page.table("The waterfall"), found.waterfall.steps, strict=True):
+        assert floats(row["‖Δw‖/R"])[0] == pytest.approx(step.rho.value, rel=0.01)
+        assert floats(row["R"])[0] == pytest.approx(step.radius.value, rel=0.01)
+    for row, part in zip(page.table("The parts")[1:], PARTS, strict=True):
+        assert floats(row["saved by undoing it"])[0] == pytest.approx(found.anatomy.saved[part].value, abs=1e-4)
+        assert floats(row["share of ‖Δw‖²"])[0] == pytest.approx(found.anatomy.total.share(part), rel=0.01)
+    restored = page.table("The point with the clipping")
+    assert [row["tensors undone"] for row in restored] == [str(count) for count in found.restored]
+    assert [row["within ppl+5%"] for row in restored][:2] == ["no", "yes"]
+
+
+def test_the_json_is_strict_and_says_what_the_text_does(found: Dissected) -> None:
+    told = json.loads(json.dumps(anatomy_json(found), allow_nan=False))
+    assert set(told) == {
+        "schema_version", "model", "data", "split", "seq_len", "windows", "space", "point", "center", "chance",
+        "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped", "weights",
+        "groups", "additivity", "clipping", "restored", "enough", "layers", "plan", "probes", "seconds", "store",
+        "page",
+    }  # fmt: skip
+    assert told["culprit"] == "clip"
+    assert told["enough"] == 2
+    assert told["rise"]["value"] == found.rise.value
+    assert [step["rho"]["value"] for step in told["waterfall"]] == [s.rho.value for s in found.waterfall.steps]
+    assert told["waterfall"][3]["matched"] is None
+    assert told["clipping"][0]["clipped"] == found.anatomy.statistics[found.clipping[0].slots].clipped > 0
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["landscape", "anatomy", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capsys.readouterr()
+    return int(end.value.code or 0), out.out, out.err
+
+
+def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
+    request_: Dissection,
+    found: Dissected,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [
+        "--model", request_.model, "--data", "tales", "--bits", 4, "--windows", 4, "--test-windows", 3, "--seq-len", 48,
+        "--directions", 2, "--groups", "type,block", "--no-layer-radii", "--store", request_.store,
+        "--output", tmp_path / "report",
+    ]  # fmt: skip
+    code, text, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    assert "nothing to evaluate" in err
+    assert text.startswith(finding(found)[0])
+    for sentence in finding(found):
+        assert sentence in text
+    assert re.search(r"clipping +\d[\d.]* ", text)
+    assert "… and 22 more on the page" in text  # of the clipping tensors
+    assert f"next   landscape probe --model {request_.model} --data tales --bits 4 --scale exact,absmax" in text
+    (page,) = (tmp_path / "report").iterdir()
+    assert page.name == "trap-rtn-int4-exact-anatomy.html"
+    assert "near but steep" in page.read_text()
+    code, out, err = run(capsys, monkeypatch, *words, "--json")
+    told = json.loads(out)
+    ours = json.loads(json.dumps(anatomy_json(found)))
+    same = set(told) - {"probes", "seconds", "page"}
+    assert {key: told[key] for key in same} == {key: ours[key] for key in same}
+    assert told["page"] == str(page)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", "5%"], "expected a limit like ppl+5% (perplexity) or nll+0.05"),
+        (["--groups", "layer"], "expected groups from block, type, tensor, got 'layer'"),
+        (["--method", "awq"], "expected a method that leaves the weights on a grid"),
+        (["--method", "rtm"], "expected methods from rtn"),
+        (["--plan-bits", "8,x"], "whole numbers in --plan-bits, got '8,x'"),
+        (["--plan-bits", "9"], "expected bits from 2 to 8, got 9"),
+    ],
+)
+def test_bad_requests_are_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert message in line

@@ -1,0 +1,118 @@
+"""``landscape advise`` on the built-in model: its evidence against numbers that were got another way."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from landscape.cli import main
+from landscape.evidence import AdviceRequest, Advised, give_advice, other_grids
+from landscape.presets import Preset
+from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
+from quant.errors import UsageError
+
+TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def advised(store: Path) -> Advised:
+    return give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+
+
+def test_the_losses_are_those_of_transformers(advised: Advised) -> None:
+    checkpoint = load_checkpoint("opt-nano")
+    model, space = checkpoint.model, checkpoint.space
+    center, scheme = Center.of(model, space), QuantScheme(2)
+    windows = load_corpus("tales", checkpoint, 32, sizes={"train": 1, "validation": 4, "test": 1}).windows(
+        "validation", 4, 0
+    )
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(np.mean([model(input_ids=t[None], labels=t[None]).loss.item() for t in windows]))
+
+    at_w = loss()
+    space.write(model, rtn(space, center, scheme))
+    at_rtn = loss()
+    point = rtn(space, center, scheme)
+    with torch.no_grad():  # more than half a step beyond the codes ±1, with what quant.statistics allows for rounding
+        for slot, parameter in space.parameters(model):
+            w, step = center.tensor(slot), float(point.grid_tensor(slot).grid.scale)
+            parameter.copy_(torch.where(w.abs() > 1.5001 * step, w, parameter))
+    without_clipping = loss()
+    evidence = advised.advice[1].evidence
+    assert advised.center_nll == pytest.approx(at_w, abs=1e-5)
+    assert evidence.rise.value == pytest.approx(at_rtn - at_w, abs=1e-5)
+    assert evidence.unclipped.value == pytest.approx(without_clipping - at_w, abs=1e-5)
+    assert evidence.remaining is not None
+    assert evidence.remaining.value == pytest.approx((without_clipping - at_w) / (at_rtn - at_w), rel=1e-4)
+
+
+def test_what_is_measured_decides(advised: Advised) -> None:
+    fine, coarse = advised.advice
+    assert fine.verdict == "rtn"
+    assert fine.evidence.rise.high <= advised.limit.nats
+    assert coarse.verdict != "rtn"
+    assert coarse.evidence.rise.value > advised.limit.nats
+
+
+def test_the_ratios_are_of_one_distance(advised: Advised) -> None:
+    """ρ and ρ_prof share ‖Δw‖; the paper's has R of the whole space."""
+    evidence = advised.advice[1].evidence
+    assert evidence.rho is not None
+    assert advised.radius.value is not None
+    assert evidence.rho.value == pytest.approx(evidence.distance / advised.radius.value)
+    assert evidence.rho_prof is not None
+    assert evidence.rho_along is not None
+    assert 0.3 < evidence.rho_prof.value / evidence.rho.value < 3
+
+
+def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, store: Path) -> None:
+    again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+    assert (again.evaluated, again.cached) == (0, advised.evaluated + advised.cached)
+    assert again.pace is None
+    assert again.advice == advised.advice
+
+
+def test_other_grids_do_not_repeat_the_one_at_hand() -> None:
+    assert other_grids(QuantScheme(4)) == (QuantScheme(4, "absmax"), QuantScheme(4, "absmax", "channel"))
+    assert other_grids(QuantScheme(4, "absmax")) == (QuantScheme(4), QuantScheme(4, "absmax", "channel"))
+    assert QuantScheme(4, "absmax", "group:32") in other_grids(QuantScheme(4, "exact", "channel"))
+
+
+def test_the_command_prints_verdicts_and_json(
+    store: Path, advised: Advised, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["landscape", "advise", "--bits", "2", "--windows", "4", "--seq-len", "32", "--store", str(store)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capsys.readouterr().out
+    assert not end.value.code
+    assert "int2 exact: " in out
+    assert "limit ppl+5%" in out
+    monkeypatch.setattr(sys, "argv", [*words, "--json", "--limit", "nll+9"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    found = json.loads(capsys.readouterr().out)
+    assert not end.value.code
+    assert found["limit"] == {"text": "nll+9", "nats": 9.0}
+    assert [(one["bits"], one["verdict"]) for one in found["advice"]] == [(2, "rtn")]
+    assert found["advice"][0]["rise"] == pytest.approx(advised.advice[1].evidence.rise.value, rel=0.5)
+    assert math.isfinite(found["advice"][0]["cost"]["qaft"])
+
+
+def test_a_model_without_a_bit_width_is_refused() -> None:
+    with pytest.raises(UsageError, match="bits"):
+        give_advice(AdviceRequest(bits=(1,), preset=TINY))

@@ -1,0 +1,29 @@
+import math
+
+import pytest
+
+from landscape.limits import Limit
+from quant.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "nats"),
+    [
+        ("ppl+5%", math.log(1.05)),
+        ("ppl+100%", math.log(2)),
+        ("PPL+0.5%", math.log(1.005)),
+        (" nll+0.05 ", 0.05),
+        ("nll+.2", 0.2),
+        ("nll+1", 1.0),
+    ],
+)
+def test_a_limit_is_a_rise_in_nats(text, nats):
+    assert Limit.parse(text) == Limit(text.strip(), pytest.approx(nats, rel=1e-12))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5%", "ppl+5", "nll+5%", "ppl-5%", "nll+0", "ppl+0%", "nll+nan", "nll+1e9x", "ppl+5%%"]
+)
+def test_what_is_no_limit_is_refused(text):
+    with pytest.raises(UsageError, match="expected a limit like ppl"):
+        Limit.parse(text)
