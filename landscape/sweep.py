@@ -18,9 +18,8 @@ from quant.errors import UsageError
 _START = 0.1  # λ/‖w‖ of the first try; R lies between 0.1 and 2 for the models measured so far
 _LIMIT = 6  # factors of two tried on either side before the search gives up
 PILOT_PROBES = 8  # positions that a search takes, about: for the forecast
-_BORDER = (
-    2.2  # radii within which r90 lies: 1.8 in a Gaussian well, 2.0 if its plateau is at u = 0.95, less in a steep one
-)
+_BORDER = 2.2
+"""Radii within which r90 lies: 1.8 in a Gaussian well, 2.0 with its plateau at u = 0.95, less behind a steep wall."""
 _TOLERANCE = 1.1  # the bisection ends when the bracket is this narrow: a grid needs no more
 
 

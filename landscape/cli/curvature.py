@@ -39,8 +39,9 @@ def curvature(
     faster.
 
     A product costs about ten forward passes of a window. Memory beside the model: 4 float32 vectors of D numbers, 15
-    more for the top eigenvalue (`--no-top`), and a window's activations, twice derived (`--seq-len` sets how many).
-    R is measured as by `landscape radius`, and cached with it; products are not cached. Needs float32.
+    more for the top eigenvalue (`--no-top`), and a window's activations, twice derived (`--seq-len` sets how many): for
+    smollm2-135m 4.1 GB in all at 128 tokens and 5.1 GB at 256, and 6.4 GB more for the top eigenvalue. R is measured as
+    by `landscape radius`, and cached with it; products are not cached. Needs float32.
 
     **Examples**
 

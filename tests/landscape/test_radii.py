@@ -114,6 +114,8 @@ def test_intervals_where_directions_are_all_the_noise():
         (radius.value * math.exp(-half / 2), radius.value * math.exp(half / 2))
     )
     assert threshold.high / threshold.value == pytest.approx(1 + half / 2)
+    assert threshold.error.value == pytest.approx(threshold.value * delta.std(ddof=1) / 2 / 2)
+    assert threshold.error.df == pytest.approx(3)
 
 
 def test_the_noise_of_the_center_is_in_the_quadratic_radius_and_not_with_a_given_rise():
