@@ -207,6 +207,8 @@ def test_a_step_of_the_right_length_by_chance_is_found(tmp_path: Path) -> None:
     assert found.passed is False
     assert float(found.measured.split("λ, ")[1].split("%")[0]) > 10  # of the step is noise
     assert health.resolution(1.0, 0.4, 1.0, "bfloat16").passed is False
+    assert health.resolution(1.0, 0.0, 1.0, "bfloat16").passed is True
+    assert health.resolution(0.995, 0.005, 1.0, "bfloat16").passed is False  # little is lost, but all of it lengthwise
 
 
 # ---- the slope at w -----------------------------------------------------------------------------------------------
