@@ -47,22 +47,22 @@ _LABELS = {
 def waterfall_figure(found: Dissected) -> go.Figure:
     """ρ → ρ_prof → ρ_shrink → ρ_Δ as steps, each with its interval, and the rim at 1. Censored steps have no bar."""
     known = [step for step in found.waterfall.steps if step.rho is not None]
-    figure, before = go.Figure(), 0.0
+    figure, before, texts = go.Figure(), 0.0, []
     for step in known:
         assert step.rho is not None  # they are those that are known
         value = step.rho.value
-        sign = "" if step.kind == "sphere" else ("+" if value >= before else "−")
+        change = f" ({'+' if value >= before else '−'}{number(abs(value - before), 2)})" if texts else ""
+        texts.append(f"<b>{number(value, 2)}</b>{change}")
         figure.add_bar(
             x=[_LABELS[step.kind]], y=[value - before], base=[before], width=0.6, name=STEP_NAMES[step.kind],
-            marker=_bar(_STEPS[step.kind], _PATTERNS[step.kind]), text=[f"{sign}{number(abs(value - before), 2)}"],
-            textposition="inside", insidetextanchor="middle", textfont={"color": "white", "size": 14},
-            hovertext=[f"{SYMBOLS[step.kind]} = {rho_text(step, found)}"], hoverinfo="text",
+            marker=_bar(_STEPS[step.kind], _PATTERNS[step.kind]), hoverinfo="text",
+            hovertext=[f"{SYMBOLS[step.kind]} = {rho_text(step, found)}"],
         )  # fmt: skip
         before = value
     figure.add_scatter(
         x=[_LABELS[step.kind] for step in known], y=[step.rho.value for step in known if step.rho],
         error_y=_errors([step.rho for step in known if step.rho]), mode="markers+text",
-        text=[number(step.rho.value, 2) for step in known if step.rho], textposition="top right",
+        text=texts, textposition="top right",
         textfont={"size": 14, "color": palette.INK}, marker={"color": palette.INK, "size": 8, "symbol": "diamond"},
         hoverinfo="skip", name="‖Δw‖/R and its interval",
     )  # fmt: skip
@@ -100,12 +100,13 @@ def matched_figure(found: Dissected) -> go.Figure:
             text=f"{number(abs(multiple), 2)} spreads {side}",
         )  # fmt: skip
     figure.add_hline(
-        y=found.waterfall.rise, line={"color": palette.VERMILLION, "width": 2.4}, annotation_position="bottom right",
+        y=found.waterfall.rise, line={"color": palette.VERMILLION, "width": 2.4}, annotation_position="top right",
         annotation_text=f"{html.escape(found.point)}: {nats(found.waterfall.rise, True)}",
     )  # fmt: skip
     figure.add_hline(y=0, line={"color": palette.INK, "dash": "dot", "width": 1.2}, annotation_text="w")
     _lay_out(figure, "ΔL of random directions as long as Δw that share with it …", HEIGHT)
-    return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={"showgrid": False})
+    room = {"showgrid": False, "range": [-0.5, 2.9]}  # at the right, for what the line is called
+    return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis=room)
 
 
 def parts_figure(found: Dissected) -> go.Figure:
@@ -129,8 +130,9 @@ def parts_figure(found: Dissected) -> go.Figure:
         )  # fmt: skip
     _lay_out(figure, "ΔL of the parts of Δw", HEIGHT)
     return figure.update_layout(
-        showlegend=True, barmode="group", yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={"showgrid": False}
-    )
+        showlegend=True, barmode="group", yaxis={"title": {"text": "ΔL (nats per token)"}},
+        xaxis={"showgrid": False, "range": [-0.5, 2.9]},
+    )  # fmt: skip
 
 
 def ranking_figures(found: Dissected) -> Iterator[tuple[str, go.Figure]]:
@@ -232,7 +234,14 @@ def _errors(estimates: Sequence[Estimate]) -> dict[str, Any]:
 
 def _bar(color: str, pattern: str) -> dict[str, Any]:
     """Filled in a colour, with a pattern in white over it."""
-    shape = {"shape": pattern, "fgcolor": "white", "fgopacity": 0.45, "size": 7, "solidity": 0.25}
+    shape = {
+        "shape": pattern,
+        "fgcolor": "white",
+        "fgopacity": 0.45,
+        "size": 7,
+        "solidity": 0.25,
+        "fillmode": "overlay",
+    }
     return {"color": color, "pattern": shape, "line": {"color": palette.INK, "width": 0.6}}
 
 
