@@ -47,7 +47,8 @@ _LABELS = {
 def waterfall_figure(found: Dissected) -> go.Figure:
     """ρ → ρ_prof → ρ_shrink → ρ_Δ as steps, each with its interval, and the rim at 1. Censored steps have no bar."""
     known = [step for step in found.waterfall.steps if step.rho is not None]
-    figure, before, texts = go.Figure(), 0.0, []
+    figure, before = go.Figure(), 0.0
+    texts: list[str] = []
     for step in known:
         assert step.rho is not None  # they are those that are known
         value = step.rho.value
