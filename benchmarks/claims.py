@@ -25,7 +25,6 @@ from landscape.basin import Crossing, RadialProbes
 from landscape.claims import Claim, Evidence, claims
 from landscape.cli.console import ConsoleProgress
 from landscape.estimate import Estimate
-from landscape.layout import segment_alphas
 from landscape.opened import opened
 from landscape.paths import CENTER, on_segment
 from landscape.points import PointMaker, point_label
@@ -75,7 +74,7 @@ def gather(request: Survey, found: Landscape, progress: Progress) -> Evidence:
             probes, VERDICT_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
         ),
         along={
-            point.name: _along(probes, subject, labels[point.name], point.distance, request.preset.alphas)
+            point.name: _along(probes, subject, labels[point.name], point.distance, _alphas(found, point.name))
             for point in found.points
         },
         test={name: probes.totals(label, "test") for name, label in labels.items()},
@@ -83,9 +82,14 @@ def gather(request: Survey, found: Landscape, progress: Progress) -> Evidence:
     )  # fmt: skip
 
 
-def _along(probes: Probes, subject: Subject, label: str, distance: float, count: int) -> RadialProbes:
+def _alphas(found: Landscape, name: str) -> list[float]:
+    """Where the way from w to a point was probed, w itself and what lies beyond left out."""
+    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, VERDICT_SPLIT))
+    return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
+
+
+def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
     """The way from w to a point as a ray that ends there."""
-    alphas = [alpha for alpha in segment_alphas(count) if 0 < alpha <= 1]
     totals = np.array([probes.totals(on_segment(CENTER, label, alpha), VERDICT_SPLIT) for alpha in alphas])
     center = probes.totals(CENTER, VERDICT_SPLIT)
     return RadialProbes(
