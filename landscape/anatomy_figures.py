@@ -147,24 +147,28 @@ def ranking_figures(found: Dissected) -> Iterator[tuple[str, go.Figure]]:
 
 def restoration_figure(found: Dissected) -> go.Figure:
     """What is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
-    rises = [found.rise, *(effect.rise for effect in found.restored.values())]
     counts = ["none", *map(str, found.restored)]
+    chosen = [found.rise, *(effect.rise for effect in found.restored.values())]
     figure = go.Figure()
-    figure.add_scatter(
-        x=counts, y=[_drawn(rise.value) for rise in rises], error_y=_errors(rises), mode="lines+markers",
-        line={"color": palette.PURPLE, "width": 2}, marker={"symbol": "square", "size": 9}, name="ΔL left",
-        hovertext=[f"{n} undone: ΔL = {rise_text(rise)}" for n, rise in zip(counts, rises, strict=True)],
-        hoverinfo="text",
-    )  # fmt: skip
+    for split, rises, color, symbol, dash in (
+        (f"{found.split}, which ranked the tensors", chosen, palette.PURPLE, "square", "solid"),
+        ("test, which ranked nothing", list(found.held_out.values()), palette.BLUE, "circle", "dot"),
+    ):
+        figure.add_scatter(
+            x=counts, y=[_drawn(rise.value) for rise in rises], error_y=_errors(rises), mode="lines+markers",
+            line={"color": color, "width": 2, "dash": dash}, marker={"symbol": symbol, "size": 9}, name=split,
+            hovertext=[f"{n} undone: ΔL = {rise_text(rise)}" for n, rise in zip(counts, rises, strict=True)],
+            hoverinfo="text",
+        )  # fmt: skip
     figure.add_hline(
         y=found.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
         annotation_text=f"limit {html.escape(found.limit.text)}",
     )  # fmt: skip
     _lay_out(figure, "ΔL left when the clipping of the costliest tensors is undone", HEIGHT)
     return figure.update_layout(
-        yaxis={"title": {"text": "ΔL (nats per token)"}, "rangemode": "tozero"},
-        xaxis={"type": "category", "title": {"text": "tensors undone"}},
-    )
+        showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}, "rangemode": "tozero"},
+        xaxis={"type": "category", "title": {"text": "tensors undone"}}, legend={"y": -0.22},
+    )  # fmt: skip
 
 
 def plan_figure(found: Dissected) -> go.Figure | None:

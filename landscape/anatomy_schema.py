@@ -12,7 +12,9 @@
     groups                       {grouping: [{slots, distance, rise}]}, costliest first
     additivity                   {grouping: {sum, whole, excess}}
     clipping                     [{slots, clipped, distance, rise}], costliest first
-    restored                     [{count, slots, rise}]: what is left with the clipping of so many tensors undone
+    restored                     [{count, slots, rise, test}]: what is left with the clipping of so many tensors undone,
+                                 on validation windows, which ranked them, and on test windows, which did not
+    test_rise                    ΔL of the point on the test windows
     enough                       of these, the smallest count within the limit; null if none
     layers                       {grouping: [{slots, distance, norm, radius, rho}]}, most spent first
     plan                         null, or {bits: {tensor: bits}, bytes, float_bytes, mean_bits, predicted,
@@ -42,7 +44,7 @@ from landscape.waterfall import Matched, Step
 
 def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
     """The JSON object of an anatomy, ready for ``json.dumps(…, allow_nan=False)``."""
-    subject, parts = found.subject, found.anatomy
+    subject, parts, held_out = found.subject, found.anatomy, found.held_out
     return {
         "schema_version": SCHEMA_VERSION,
         "model": subject.model,
@@ -80,9 +82,10 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
             {**effect, "clipped": parts.statistics[effect["slots"]].clipped} for effect in _effects(found.clipping)
         ],
         "restored": [
-            {"count": count, "slots": effect.slots, "rise": _estimate(effect.rise)}
+            {"count": count, "slots": effect.slots, "rise": _estimate(effect.rise), "test": _estimate(held_out[count])}
             for count, effect in found.restored.items()
         ],
+        "test_rise": _estimate(held_out[0]),
         "enough": found.enough,
         "layers": {grouping: [_layer(radius) for radius in radii] for grouping, radii in found.layers.items()},
         "plan": None if found.plan is None else _plan(found.plan),

@@ -31,7 +31,8 @@ READING = (
     "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
     "A part or a group alone is put on w; a part undone is taken out of the point. Where parts act on one another the "
     "two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
-    "The cost of a tensor's clipping alone, and then what is left of ΔL when the clipping of the costliest is undone.",
+    "The cost of a tensor's clipping alone, and then what is left of ΔL when the clipping of the costliest is undone. "
+    "The windows that ranked the tensors flatter a choice among them; the test windows ranked nothing.",
 )
 _MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
 _NAMED = 8  # tensors named in a sentence
@@ -154,7 +155,8 @@ def _restoration(found: Dissected) -> str:
     names = _listed(found.clipping[:count])
     return (
         f"Undoing it in {count} of {len(found.clipping)} tensors that clip ({names}) restores the loss: "
-        f"ΔL = {rise_text(found.restored[count].rise)} is left, within {limit}."
+        f"ΔL = {rise_text(found.restored[count].rise)} is left, within {limit}. On test windows, which ranked nothing: "
+        f"{rise_text(found.held_out[count])} of {rise_text(found.held_out[0])}."
     )
 
 

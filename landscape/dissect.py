@@ -141,10 +141,11 @@ class _Dissector:
         offered = [stages.labels.get(wanted, wanted.name) for wanted in self.request.offered]
         parts = anatomy_plan(space, label, windows, stages.groupings)
         checks = len(space.slots) * len(tests) if offered else 0
+        undone = (2 + len(space.slots).bit_length()) * (len(windows) + len(tests))
         return [
             self._count(stages.waterfall, _whole(along * len(windows))),
             self._count(stages.anatomy, self._shared(parts)),
-            self._count(stages.clipping, self._shared(clipping_plan(space, clips, label, windows))),
+            self._count(stages.clipping, self._shared(clipping_plan(space, clips, label, windows)), _whole(undone)),
             self._count(stages.layers, _whole(layers * len(windows))),
             self._count(stages.plan, self._shared(options_plan(space, offered, windows)), _whole(checks)),
         ]
@@ -173,7 +174,7 @@ class _Dissector:
     def _dissected(self, center_nll: float, started: float) -> Dissected:
         stages = self.stages
         falls, parts = stages.waterfall(), stages.anatomy()
-        ranking, restored = stages.clipping()
+        ranking, restored, held_out = stages.clipping()
         layers, plan = stages.layers(), stages.plan()
         total = len(self.runner.asked)
         return Dissected(
@@ -186,6 +187,7 @@ class _Dissector:
             anatomy=parts,
             clipping=ranking,
             restored=restored,
+            held_out=held_out,
             layers=layers,
             plan=plan,
             probes=ProbeCount(total, total - self.runner.evaluated, self.runner.evaluated),
@@ -196,7 +198,6 @@ class _Dissector:
 
     def _info(self) -> SubjectInfo:
         subject = self.subject
-        splits = (CHOSEN_ON, CHECKED_ON) if self.request.offered else (VERDICT_SPLIT,)
         return SubjectInfo(
             model=self.request.model,
             fingerprint=subject.checkpoint.fingerprint,
@@ -206,7 +207,7 @@ class _Dissector:
             chance=subject.chance,
             data=self.request.corpus,
             seq_len=subject.seq_len,
-            windows={split: len(subject.windows[split]) for split in splits},
+            windows={split: len(subject.windows[split]) for split in (CHOSEN_ON, CHECKED_ON)},
         )
 
     def _settings(self) -> dict[str, object]:

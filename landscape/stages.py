@@ -2,7 +2,8 @@
 
 Every stage is written as if all that it asks for were evaluated; what the store does not hold is evaluated on the way.
 Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises a KeyError if not.
-All losses are those of the validation windows; a plan of bits is checked on test windows as well.
+All losses are those of the validation windows; what was chosen by them, the tensors whose clipping is undone and a plan
+of bits, is checked on test windows as well.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from landscape.anatomy import (
     in_block_order,
     restoration_positions,
     restorations,
+    rise,
 )
 from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, BitPlan, plan_bits
 from landscape.directions import Family, Layers
 from landscape.dissection import Dissection
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
+from landscape.estimate import Estimate
 from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.parts import PartStatistics, part_statistics
 from landscape.paths import CENTER, At, Atlas
@@ -108,13 +111,16 @@ class Stages:
             self.probes, VERDICT_SPLIT, self.space, self.center, self._point, self._label, self.groupings
         )  # fmt: skip
 
-    def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect]]:
-        """The clipping of each tensor alone, and what is left when that of the costliest is undone."""
+    def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect], dict[int, Estimate]]:
+        """The clipping of each tensor alone, and what is left when that of the costliest is undone: on test too."""
         self._stage("probing the clipping of each tensor")
         self._run(clipping_plan(self.space, self.statistics, self._label, self.windows))
         ranking = clipping(self.probes, VERDICT_SPLIT, self.space, self.statistics, self._label)
-        self._run(in_block_order(self.space, restoration_positions(self._label, ranking).values(), self.windows))
-        return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking)
+        undone = {0: At(self._label), **restoration_positions(self._label, ranking)}
+        self._run(in_block_order(self.space, undone.values(), self.windows))
+        self._run(in_block_order(self.space, [At(CENTER), *undone.values()], self.subject.windows[CHECKED_ON]))
+        held_out = {count: rise(self.probes, position, CHECKED_ON) for count, position in undone.items()}
+        return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
         """R_l of each block and each type."""

@@ -123,6 +123,8 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(found
     assert {effect.slots for effect in found.clipping[:2]} == planted
     assert found.enough == 2
     assert found.restored[2].rise.value < found.limit.nats < 0.2 < found.rise.value
+    assert list(found.held_out) == [0, *found.restored]
+    assert found.held_out[2].value < 0.1 < found.held_out[0].value  # on windows that ranked nothing, too
     steps = {step.kind: step for step in found.waterfall.steps}
     assert steps["along"].rho.value > 1.2 * steps["sphere"].rho.value
     assert steps["sphere"].matched.multiple(found.waterfall.rise) > 5
@@ -140,6 +142,10 @@ def test_the_losses_are_those_of_the_model(found: Dissected, by_hand: ByHand) ->
     assert np.mean([by_hand.u(d, sphere.radius.value) for d in directions]) == pytest.approx(0.5, abs=0.01)
     rises = [by_hand.u(d, found.waterfall.distance) * (math.log(1024) - by_hand.nll()) for d in directions]
     assert sphere.matched.rises == pytest.approx(rises, abs=2e-4)
+    tests = load_corpus("tales", by_hand.checkpoint, 32).windows("test", 2, 0)
+    by_hand.tokens, validation = tests, by_hand.tokens
+    assert found.held_out[0].value == pytest.approx(by_hand.rise(point.tensor), abs=1e-5)
+    by_hand.tokens = validation
     for effect in found.anatomy.groups["block"]:
         own = int(effect.slots.removeprefix("block="))
 
@@ -346,7 +352,9 @@ def test_parts_and_rankings_are_the_measured_values(found: Dissected) -> None:
     (bars,) = ranked["clipping"].data
     assert list(bars.x) == [effect.rise.value for effect in found.clipping[:15]]
     assert len(found.clipping) == 30
-    (line,) = restoration_figure(found).data
+    line, test = restoration_figure(found).data
+    assert list(test.y) == [estimate.value for estimate in found.held_out.values()]
+    assert list(test.x) == list(line.x)
     assert list(line.x) == ["none", "1", "2", "4", "8", "16", "30"]
     assert list(line.y) == [found.rise.value, *(effect.rise.value for effect in found.restored.values())]
 
@@ -391,6 +399,9 @@ def test_tables_hold_the_numbers(found: Dissected) -> None:
         assert floats(row["share of ‖Δw‖²"])[0] == pytest.approx(found.anatomy.total.share(part), rel=0.01)
     restored = page.table("The point with the clipping")
     assert [row["tensors undone"] for row in restored] == [str(count) for count in found.restored]
+    assert [floats(row["ΔL left, test"])[0] for row in restored] == pytest.approx(
+        [found.held_out[count].value for count in found.restored], abs=1e-4
+    )
     assert [row["within ppl+5%"] for row in restored][:2] == ["no", "yes"]
 
 
@@ -399,8 +410,8 @@ def test_the_json_is_strict_and_says_what_the_text_does(found: Dissected) -> Non
     assert set(told) == {
         "schema_version", "model", "data", "split", "seq_len", "windows", "space", "point", "center", "chance",
         "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped", "weights",
-        "groups", "additivity", "clipping", "restored", "enough", "layers", "plan", "probes", "seconds", "store",
-        "page",
+        "groups", "additivity", "clipping", "restored", "test_rise", "enough", "layers", "plan", "probes", "seconds",
+        "store", "page",
     }  # fmt: skip
     assert told["culprit"] == "clip"
     assert told["enough"] == 2

@@ -9,8 +9,14 @@ from functools import cache
 import pytest
 import torch
 
+from landscape.analysis import Probes
+from landscape.anatomy import Effect, costliest_first, groups, in_block_order, restoration_positions, restorations, rise
 from landscape.directions import Sphere
-from landscape.paths import Ray
+from landscape.engines.inline import InlineEngine
+from landscape.parts import PARTS
+from landscape.paths import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
+from landscape.plan import identified
+from landscape.selection import either, selected
 from quant.center import Center, preserved
 from quant.corpus import load_corpus
 from quant.grid import QuantScheme
@@ -38,6 +44,7 @@ class Bench:
     """The model, its windows, and the NLL of any weights."""
 
     def __init__(self, checkpoint, folder):
+        self.checkpoint, self.folder = checkpoint, folder
         self.model, self.space = checkpoint.model, checkpoint.space
         self.windows = load_corpus(str(folder), checkpoint, 512).splits["test"][:4]
         self.center = Center.of(self.model, self.space)
@@ -87,6 +94,41 @@ def test_clipping_a_few_weights_ruins_a_near_point(bench):
     assert distance(bench.space, bench.center, point) < distance(bench.space, bench.center, bench.rounded("absmax", 8))
     assert bench.nll(point) > 3.2384 + 0.5
     assert bench.nll(bench.rounded("exact", 6)) > 7.02  # half of the way to chance
+
+
+def test_the_anatomy_names_clipping_and_undoing_it_in_a_few_tensors_restores_the_loss(bench):
+    """Near but steep: clipping carries the loss, two blocks carry the clipping, and few of their matrices all of it."""
+    point, space = bench.rounded("exact", 8), bench.space
+    windows = identified(load_corpus(str(bench.folder), bench.checkpoint, 128).windows("validation", 3, 0))
+    sphere, away = Sphere(space), distance(space, bench.center, point)
+    engine = InlineEngine(bench.model, space, Atlas(bench.center, {"p": point}, {sphere.name: sphere}))
+    probes = Probes({}, {"v": windows})
+
+    def run(positions):
+        probes.known.update({r.probe: r for r in engine.evaluate(in_block_order(space, positions, windows))})
+
+    def clips(selections):
+        run(with_parts("p", ["clip"], slots) for slots in selections)
+        effects = [Effect(slots, 0.0, rise(probes, with_parts("p", ["clip"], slots), "v")) for slots in selections]
+        return costliest_first(effects)
+
+    random = OnRay(sphere.name, 0, away)
+    undone = {part: without_parts("p", [part]) for part in PARTS}
+    run([At(CENTER), At("p"), random, *undone.values()])
+    whole = rise(probes, "p", "v").value
+    assert rise(probes, random, "v").value < 0.1 < 0.5 < whole  # near, but steep
+    left = {part: rise(probes, position, "v").value for part, position in undone.items()}
+    assert left["clip"] < 0.1 < 0.9 * whole < min(left["round"], left["shrink"])
+
+    blocks = clips(groups(space, "block"))
+    worst = either(block.slots for block in blocks[:2])
+    assert blocks[0].rise.value > 5 * blocks[2].rise.value
+    ranking = clips([slot.name for slot in selected(worst, space)])
+    assert {effect.slots.split(".")[-2] for effect in ranking[:2]} == {"down_proj"}
+    run(restoration_positions("p", ranking[:2]).values())
+    restored = restorations(probes, "v", "p", ranking[:2])
+    assert restored[1].rise.value > restored[2].rise.value
+    assert restored[2].rise.value < 0.15 * whole
 
 
 def test_the_loss_along_a_random_direction(bench):
