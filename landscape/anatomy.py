@@ -127,6 +127,7 @@ def anatomy(
     point: Vector,
     label: str,
     groupings: Iterable[Grouping] = GROUPINGS,
+    statistics: Mapping[str, PartStatistics] | None = None,
 ) -> Anatomy:
     """Assemble what the plan measured.
 
@@ -138,12 +139,13 @@ def anatomy(
         point: A point on a grid.
         label: The point's in the plan.
         groupings: Those of the plan.
+        statistics: The parts of every tensor where they are known already: a large model takes seconds to take apart.
 
     Raises:
         KeyError: if a probe of the plan is missing.
         PointError: if the point is on no grid.
     """
-    statistics = part_statistics(space, center, point)
+    statistics = part_statistics(space, center, point) if statistics is None else statistics
     total, groupings = together(statistics.values()), tuple(groupings)
 
     def group(slots: str) -> Effect:

@@ -108,7 +108,8 @@ class Stages:
         self._stage("probing the parts of Δw, and groups of tensors")
         self._run(anatomy_plan(self.space, self._label, self.windows, self.groupings))
         return anatomy(
-            self.probes, VERDICT_SPLIT, self.space, self.center, self._point, self._label, self.groupings
+            self.probes, VERDICT_SPLIT, self.space, self.center, self._point, self._label, self.groupings,
+            self.statistics,
         )  # fmt: skip
 
     def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect], dict[int, Estimate]]:

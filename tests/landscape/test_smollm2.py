@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from landscape.analysis import Probes
-from landscape.anatomy import Effect, costliest_first, groups, in_block_order, restoration_positions, restorations, rise
+from landscape.anatomy import Effect, costliest_first, groups, in_block_order, rise
 from landscape.directions import Sphere
 from landscape.engines.inline import InlineEngine
-from landscape.parts import PARTS
 from landscape.paths import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
 from landscape.plan import identified
 from landscape.selection import either, selected
@@ -97,38 +96,38 @@ def test_clipping_a_few_weights_ruins_a_near_point(bench):
 
 
 def test_the_anatomy_names_clipping_and_undoing_it_in_a_few_tensors_restores_the_loss(bench):
-    """Near but steep: clipping carries the loss, two blocks carry the clipping, and few of their matrices all of it."""
+    """Near but steep: clipping carries the loss, one type of matrix carries the clipping, and a few of its matrices.
+
+    ``landscape anatomy`` on three windows of 128 tokens: ΔL 1.270, clipping alone 1.261, undone 0.032; that of block
+    11's down_proj alone 0.896.
+    """
     point, space = bench.rounded("exact", 8), bench.space
-    windows = identified(load_corpus(str(bench.folder), bench.checkpoint, 128).windows("validation", 3, 0))
+    windows = identified(load_corpus(str(bench.folder), bench.checkpoint, 128).windows("validation", 1, 0))
     sphere, away = Sphere(space), distance(space, bench.center, point)
     engine = InlineEngine(bench.model, space, Atlas(bench.center, {"p": point}, {sphere.name: sphere}))
     probes = Probes({}, {"v": windows})
 
-    def run(positions):
+    def measured(*positions):
         probes.known.update({r.probe: r for r in engine.evaluate(in_block_order(space, positions, windows))})
+        return [rise(probes, position, "v") for position in positions]
 
-    def clips(selections):
-        run(with_parts("p", ["clip"], slots) for slots in selections)
-        effects = [Effect(slots, 0.0, rise(probes, with_parts("p", ["clip"], slots), "v")) for slots in selections]
-        return costliest_first(effects)
+    def ranking(selections):
+        rises = measured(*(with_parts("p", ["clip"], slots) for slots in selections))
+        return costliest_first(Effect(slots, away, each) for slots, each in zip(selections, rises, strict=True))
 
-    random = OnRay(sphere.name, 0, away)
-    undone = {part: without_parts("p", [part]) for part in PARTS}
-    run([At(CENTER), At("p"), random, *undone.values()])
-    whole = rise(probes, "p", "v").value
-    assert rise(probes, random, "v").value < 0.1 < 0.5 < whole  # near, but steep
-    left = {part: rise(probes, position, "v").value for part, position in undone.items()}
-    assert left["clip"] < 0.1 < 0.9 * whole < min(left["round"], left["shrink"])
-
-    blocks = clips(groups(space, "block"))
-    worst = either(block.slots for block in blocks[:2])
-    assert blocks[0].rise.value > 5 * blocks[2].rise.value
-    ranking = clips([slot.name for slot in selected(worst, space)])
-    assert {effect.slots.split(".")[-2] for effect in ranking[:2]} == {"down_proj"}
-    run(restoration_positions("p", ranking[:2]).values())
-    restored = restorations(probes, "v", "p", ranking[:2])
-    assert restored[1].rise.value > restored[2].rise.value
-    assert restored[2].rise.value < 0.15 * whole
+    measured(At(CENTER))
+    whole, random, undone = (
+        each.value for each in measured(At("p"), OnRay(sphere.name, 0, away), without_parts("p", ["clip"]))
+    )
+    assert random < 0.1 < 0.9 < whole  # near, but steep
+    assert undone < 0.1
+    worst, second, *_ = ranking(groups(space, "type"))
+    assert worst.slots == "type=mlp.down_proj"
+    assert worst.rise.value > 5 * second.rise.value
+    matrices = ranking([slot.name for slot in selected(worst.slots, space)])
+    assert [effect.slots for effect in matrices[:2]] == [f"model.layers.{b}.mlp.down_proj.weight" for b in (11, 2)]
+    (left,) = measured(without_parts("p", ["clip"], either(effect.slots for effect in matrices[:8])))
+    assert left.value < 0.15 * whole
 
 
 def test_the_loss_along_a_random_direction(bench):
