@@ -4,6 +4,8 @@
 # make bench  speed and memory of quant, as ratios
 # make validate  how often the intervals of R hold, by simulation: landscape/CALIBRATION.md
 PYTHON ?= python3
+# Processes that share the tests: models so small are no faster on two threads than on one.
+WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -13,7 +15,7 @@ demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
 
 test: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/developed
 	$(BIN)/ruff check .

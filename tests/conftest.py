@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from quant.checkpoint import Checkpoint, load_checkpoint
@@ -14,6 +16,18 @@ from tests import tiny
 from tests.tiny_tokenizer import tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = ("test_notebooks.py", "test_cli.py")
+
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    # Processes that share the tests share the cores: here, where torch is loaded already, and in what they start.
+    threads = max(1, (os.cpu_count() or 1) // int(workers))
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that processes that share the tests end together."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
