@@ -80,13 +80,27 @@ class Found:
     probes: RadialProbes
     """The losses that R was read from, at two distances; at all distances that the pilot tried, if R is censored."""
     rounds: tuple[Round, ...]
-    precise: bool
-    """Whether the interval is as narrow as asked for."""
+    precision: float | None
+    """The relative half width that was asked for and reached; None if something else ended the search."""
+
+    @property
+    def precise(self) -> bool:
+        """Whether the interval is as narrow as asked for."""
+        return self.precision is not None
 
     @property
     def radius(self) -> Crossing:
-        """R."""
-        return self.rounds[-1].crossing
+        """R, with the interval that was asked for where the search stopped on it.
+
+        An interval that was waited for is too narrow: the search ends with the rounds that underrate their variance.
+        The one of fixed width, R ± precision·R, keeps its level as the precision gets finer (Chow and Robbins 1965,
+        "On the asymptotic theory of fixed-width sequential confidence intervals for the mean").
+        """
+        last = self.rounds[-1].crossing
+        if self.precision is None or last.value is None:
+            return last
+        width = self.precision * last.value
+        return replace(last, low=min(last.low, last.value - width), high=max(last.high, last.value + width))
 
 
 def grid(index: int, norm: float) -> float:
@@ -118,13 +132,13 @@ def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
         probes = _around(losses, norm, chance, upper, n_d, n_w)
         rounds.append(Round(n_d, n_w, crossing(probes)))
         if rounds[-1].crossing.value is None:
-            return Found(probes, tuple(rounds), precise=False)
+            return Found(probes, tuple(rounds), None)
         upper = round(STEPS_PER_OCTAVE * math.log2(rounds[-1].crossing.bracket[1] / norm))
         if _relative(rounds[-1].crossing) <= limits.precision:
-            return Found(probes, tuple(rounds), precise=True)
+            return Found(probes, tuple(rounds), limits.precision)
         step = _next_design(probes, limits)
         if step is None or limits.out_of_time(2 * (step[0] * step[1] - n_d * n_w)):
-            return Found(probes, tuple(rounds), precise=False)
+            return Found(probes, tuple(rounds), None)
         n_d, n_w = step
 
 

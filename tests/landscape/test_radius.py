@@ -137,7 +137,8 @@ def test_text_and_json_say_the_same(
         "schema_version", "model", "data", "split", "seq_len", "space", "family", "pairs", "center", "chance",
         "radius", "precise", "rounds", "evaluated", "cached", "tokens", "seconds", "store", "health",
     }  # fmt: skip
-    assert f"R = {found['radius']['value']:.3g} [{found['radius']['low']:.3g}, {found['radius']['high']:.3g}]" in text
+    value, low, high = (f"{found['radius'][name]:#.3g}" for name in ("value", "low", "high"))
+    assert f"R = {value} [{low}, {high}]" in text
     assert found["tokens"] == (found["evaluated"] + found["cached"]) * 32
     last = found["rounds"][-1]
     assert f"{last['directions']} directions × {last['windows']} windows" in text
