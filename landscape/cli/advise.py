@@ -8,14 +8,18 @@ import typer
 
 from landscape.cli.options import (
     NUMBERS,
-    RUN,
+    BitWidthsOption,
     DataOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
     GranularityOption,
+    JsonOption,
+    LimitOption,
     ModelOption,
     PresetOption,
+    ScalesOption,
+    SeedOption,
     SeqLenOption,
     StoreOption,
 )
@@ -23,13 +27,9 @@ from landscape.cli.options import (
 
 def advise(
     model: ModelOption = "opt-nano",
-    bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,3,2",
-    limit: Annotated[
-        str, typer.Option("--limit", "-l", help="The loss that you accept: ppl+5%, or nll+0.05 (nats per token).")
-    ] = "ppl+5%",
-    scale: Annotated[
-        str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
-    ] = "exact",
+    bits: BitWidthsOption = "8,4,3,2",
+    limit: LimitOption = "ppl+5%",
+    scale: ScalesOption = "exact",
     granularity: GranularityOption = "tensor",
     data: DataOption = None,
     preset: PresetOption = "standard",
@@ -37,13 +37,11 @@ def advise(
         int | None, typer.Option(min=2, help="Windows of the validation split.", rich_help_panel=NUMBERS)
     ] = None,
     seq_len: SeqLenOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of directions and windows.", rich_help_panel=RUN)] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=RUN)
-    ] = False,
+    json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Say for each bit width whether RTN is enough, GPTQ should do, QAFT is needed, or another grid.

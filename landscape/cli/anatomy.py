@@ -9,8 +9,8 @@ import typer
 
 from landscape.cli.options import (
     NUMBERS,
-    RUN,
     ActOrderOption,
+    BitWidthOption,
     CalibrationOption,
     DataOption,
     DebugOption,
@@ -27,6 +27,8 @@ from landscape.cli.options import (
     PresetOption,
     RatesOption,
     RtnCandidateOption,
+    ScaleOption,
+    SeedOption,
     SeqLenOption,
     StoreOption,
     SymmetricOption,
@@ -36,13 +38,11 @@ from landscape.cli.options import (
 
 def anatomy(
     model: ModelOption = "opt-nano",
-    bits: Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")] = 8,
+    bits: BitWidthOption = 8,
     method: Annotated[
         str, typer.Option(help="rtn, gptq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq.")
     ] = "rtn",
-    scale: Annotated[
-        str, typer.Option(help="How the grid's scale is found: exact, histogram, histogram-torch or absmax.")
-    ] = "exact",
+    scale: ScaleOption = "exact",
     granularity: GranularityOption = "tensor",
     symmetric: SymmetricOption = True,
     directions: Annotated[int, typer.Option("--directions", "-d", min=2, help="Random directions of each family.")] = 4,
@@ -84,7 +84,7 @@ def anatomy(
     true_sequential: TrueSequentialOption = False,
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=RUN)] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.options import RUN, DataOption, DebugOption, DeviceOption, DtypeOption, ModelOption, StoreOption
+from landscape.cli.options import (
+    DataOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    LengthOption,
+    ModelOption,
+    PrecisionOption,
+    SeedOption,
+    SplitOption,
+    StoreOption,
+)
 
 
 def curvature(
@@ -14,21 +26,15 @@ def curvature(
     directions: Annotated[int, typer.Option(help="Random directions that Tr H is averaged over.")] = 8,
     windows: Annotated[int, typer.Option(help="Windows of text that it is averaged over.")] = 4,
     top: Annotated[bool, typer.Option(help="Find the top eigenvalue too, by Lanczos: some 20 products.")] = True,
-    precision: Annotated[
-        float, typer.Option("--precision", "-p", help="Half width of R's 95 % interval over R, at which to stop.")
-    ] = 0.05,
+    precision: PrecisionOption = 0.05,
     data: DataOption = None,
-    split: Annotated[str, typer.Option(help="Split of the text: train, validation or test.")] = "validation",
-    seq_len: Annotated[
-        int | None, typer.Option(min=2, help="Tokens per window.  [default: 512, or all the model takes]")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of directions and windows.", rich_help_panel=RUN)] = 0,
+    split: SplitOption = "validation",
+    seq_len: LengthOption = None,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=RUN)
-    ] = False,
+    json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Measure the curvature at a model's weights: Tr H, the top eigenvalue, and how anharmonic the basin is.

@@ -1,4 +1,4 @@
-"""Options that every command has, in one place."""
+"""Options that several commands have, in one place."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
+BitWidthOption = Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")]
+BitWidthsOption = Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")]
+ScaleOption = Annotated[
+    str, typer.Option(help="How the grid's scale is found: exact, histogram, histogram-torch or absmax.")
+]
+ScalesOption = Annotated[
+    str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
+]
 FamilyOption = Annotated[
     str, typer.Option(help="Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3.")
 ]
@@ -39,6 +47,14 @@ GranularityOption = Annotated[
 ]
 SymmetricOption = Annotated[
     bool, typer.Option(help="Zero in the middle of the grid; if not, from least to greatest weight (absmax).")
+]
+PrecisionOption = Annotated[
+    float, typer.Option("--precision", "-p", help="Half width of R's 95 % interval over R, at which to stop.")
+]
+SplitOption = Annotated[str, typer.Option(help="Split of the text: train, validation or test.")]
+# Where there is no preset, whose number ``SeqLenOption`` sets.
+LengthOption = Annotated[
+    int | None, typer.Option("--seq-len", min=2, help="Tokens per window.  [default: 512, or all the model takes]")
 ]
 InputsOption = Annotated[
     str,
@@ -58,6 +74,9 @@ ActOrderOption = Annotated[
 RtnCandidateOption = Annotated[
     bool, typer.Option("--rtn-candidate", help="Keep RTN where its layer error is least.", rich_help_panel=GPTQ)
 ]
+SeedOption = Annotated[
+    int, typer.Option(min=0, help="Of all that is drawn: directions, windows, training order.", rich_help_panel=RUN)
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=RUN)]
 DtypeOption = Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=RUN)]
 StoreOption = Annotated[
@@ -65,11 +84,10 @@ StoreOption = Annotated[
     typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=RUN),
 ]
 OutputOption = Annotated[Path, typer.Option(help="Folder for the page.", rich_help_panel=RUN)]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object instead of a table.", rich_help_panel=RUN)
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=RUN)]
 LimitOption = Annotated[
-    str, typer.Option(help="Loss that is acceptable: ppl+5% (perplexity), or nll+0.05 (nats per token).")
+    str,
+    typer.Option("--limit", "-l", help="The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUN)]
 

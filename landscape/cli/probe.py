@@ -10,8 +10,8 @@ import typer
 
 from landscape.cli.options import (
     NUMBERS,
-    RUN,
     ActOrderOption,
+    BitWidthsOption,
     CalibrationOption,
     DataOption,
     DebugOption,
@@ -29,6 +29,8 @@ from landscape.cli.options import (
     PresetOption,
     RatesOption,
     RtnCandidateOption,
+    ScalesOption,
+    SeedOption,
     SeqLenOption,
     StoreOption,
     SymmetricOption,
@@ -38,7 +40,7 @@ from landscape.cli.options import (
 
 def probe(
     model: ModelOption = "opt-nano",
-    bits: Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")] = "8,4,2",
+    bits: BitWidthsOption = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
     family: FamilyOption = "sphere",
     pairs: PairsOption = False,
@@ -46,9 +48,7 @@ def probe(
         str,
         typer.Option(help="Some of rtn, gptq, awq, signround, qaft, qaft-lsq (scales learn too), qaft-from-gptq."),
     ] = "rtn,gptq,qaft",
-    scale: Annotated[
-        str, typer.Option(help="How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list.")
-    ] = "exact",
+    scale: ScalesOption = "exact",
     granularity: GranularityOption = "tensor",
     symmetric: SymmetricOption = True,
     point: Annotated[
@@ -97,7 +97,7 @@ def probe(
     true_sequential: TrueSequentialOption = False,
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of directions, windows, training order.", rich_help_panel=RUN)] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
-    RUN,
     ActOrderOption,
+    BitWidthOption,
     CalibrationOption,
     DataOption,
     DebugOption,
@@ -23,6 +23,8 @@ from landscape.cli.options import (
     PresetOption,
     RatesOption,
     RtnCandidateOption,
+    ScaleOption,
+    SeedOption,
     SeqLenOption,
     StoreOption,
     SymmetricOption,
@@ -33,14 +35,12 @@ from landscape.cli.options import (
 def quantize(
     export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
     model: ModelOption = "opt-nano",
-    bits: Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")] = 4,
+    bits: BitWidthOption = 4,
     method: Annotated[
         str,
         typer.Option(help="rtn, gptq, awq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq."),
     ] = "gptq",
-    scale: Annotated[
-        str, typer.Option(help="How the grid's scale is found: exact, histogram, histogram-torch or absmax.")
-    ] = "exact",
+    scale: ScaleOption = "exact",
     granularity: GranularityOption = "tensor",
     symmetric: SymmetricOption = True,
     data: DataOption = None,
@@ -54,7 +54,7 @@ def quantize(
     true_sequential: TrueSequentialOption = False,
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of windows and training order.", rich_help_panel=RUN)] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,

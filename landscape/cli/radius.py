@@ -7,40 +7,38 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
-    RUN,
     DataOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
     FamilyOption,
+    JsonOption,
+    LengthOption,
     ModelOption,
     PairsOption,
+    PrecisionOption,
+    SeedOption,
+    SplitOption,
     StoreOption,
 )
 
 
 def radius(
     model: ModelOption = "opt-nano",
-    precision: Annotated[
-        float, typer.Option("--precision", "-p", help="Half width of R's 95 % interval over R, at which to stop.")
-    ] = 0.05,
+    precision: PrecisionOption = 0.05,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after about so long all the same.  [default: never]", show_default=False)
     ] = None,
     data: DataOption = None,
-    split: Annotated[str, typer.Option(help="Split of the text: train, validation or test.")] = "validation",
-    seq_len: Annotated[
-        int | None, typer.Option(min=2, help="Tokens per window.  [default: 512, or all the model takes]")
-    ] = None,
+    split: SplitOption = "validation",
+    seq_len: LengthOption = None,
     family: FamilyOption = "sphere",
     pairs: PairsOption = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of directions and windows.", rich_help_panel=RUN)] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=RUN)
-    ] = False,
+    json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Measure the radius R of the basin around a model's weights, and nothing else.
