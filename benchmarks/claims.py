@@ -57,7 +57,7 @@ OTHERS = Settings("8,4,2", "exact", 8, "quick")
 
 def gather(request: Survey, found: Landscape, progress: Progress) -> Evidence:
     """The losses by window behind a landscape, read from the store that it was left in."""
-    with opened(request.model, request.dtype, request.device, request.root, progress) as (checkpoint, store):
+    with opened(request, progress) as (checkpoint, store):
         subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
         maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         labels = {

@@ -43,6 +43,7 @@ from landscape.opened import opened
 from landscape.paths import CENTER
 from landscape.presets import PRESETS
 from landscape.progress import Silent
+from landscape.request import Request
 from landscape.subject import prepare
 from landscape.wanted import Made
 from quant.grid import QuantScheme
@@ -104,10 +105,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     file = HERE / f"advice-{arguments.model}.jsonl"
-    with opened(arguments.model, "float32", "cpu", arguments.store, Silent()) as (checkpoint, store):
-        subject = prepare(checkpoint, arguments.data, PRESET, ("rtn",), 0, arguments.store)
-        gatherer = Gatherer(subject, store, PRESET, 0, "cpu", Silent())
-        gatherer.check(arguments.data)
+    request = Request(arguments.model, arguments.data, store=arguments.store)
+    with opened(request, Silent()) as (checkpoint, store):
+        subject = prepare(checkpoint, request.corpus, PRESET, ("rtn",), request.seed, request.root)
+        gatherer = Gatherer(subject, store, PRESET, request.seed, request.device, Silent())
+        gatherer.check(request.corpus)
         for bits, scale in CELLS[arguments.model]:
             if (bits, scale) in {(known["bits"], known["scale"]) for known in rows_of(file)}:
                 continue

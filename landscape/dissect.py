@@ -49,7 +49,7 @@ def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
     """
     started = time.monotonic()
     progress = progress or Silent()
-    with opened(request.model, request.dtype, request.device, request.root, progress) as (checkpoint, store):
+    with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         methods = (request.wanted.method,)
         subject = prepare(checkpoint, request.corpus, request.preset, methods, request.seed, request.root)

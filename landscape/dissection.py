@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from landscape.anatomy import GROUPINGS, Anatomy, Effect, Grouping
 from landscape.basin import Location, Loss, location_at, loss_word, saturation
@@ -14,11 +13,10 @@ from landscape.estimate import Estimate
 from landscape.layer_radii import LayerRadius
 from landscape.limits import Limit
 from landscape.presets import PRESETS, Preset
+from landscape.request import Request
 from landscape.result import ProbeCount, SubjectInfo
-from landscape.subject import default_corpus
 from landscape.wanted import OFF_GRID, Made, wanted_point
 from landscape.waterfall import Waterfall
-from quant.cache import cache_folder
 from quant.errors import UsageError
 from quant.gptq import PAPER, GPTQOptions
 from quant.grid import QuantScheme
@@ -36,16 +34,12 @@ def groupings_of(names: Sequence[str]) -> tuple[Grouping, ...]:
     return tuple(grouping for grouping in GROUPINGS if grouping in names)
 
 
-@dataclass(frozen=True)
-class Dissection:
-    """What a user asks for."""
+@dataclass(frozen=True, kw_only=True)
+class Dissection(Request):
+    """What a user asks of an anatomy."""
 
     wanted: Made = field(default_factory=lambda: wanted_point("rtn", QuantScheme(8)))
     """The point: method and scheme."""
-    model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoint``."""
-    data: str | None = None
-    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     gptq: GPTQOptions = PAPER
     """How GPTQ is run."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
@@ -63,12 +57,6 @@ class Dissection:
     """Bit widths that a mixed-precision plan may use; none for no plan."""
     limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
     """What ΔL is acceptable: of the plan's prediction, and of a loss that counts as restored."""
-    seed: int = 0
-    """Of directions, windows and the order of QAFT's examples."""
-    dtype: str = "float32"
-    device: str = "cpu"
-    store: Path | None = None
-    """Cache folder; None for the user's."""
 
     def __post_init__(self) -> None:
         if self.wanted.method in OFF_GRID:
@@ -89,16 +77,6 @@ class Dissection:
             for bits in sorted(set(self.plan_bits), reverse=True)
         )
         return tuple(wanted_point(self.wanted.method, each) for each in schemes)
-
-    @property
-    def corpus(self) -> str:
-        """Name of the corpus."""
-        return self.data or default_corpus(self.model)
-
-    @property
-    def root(self) -> Path:
-        """The cache folder."""
-        return self.store or cache_folder()
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from landscape.advice import Advice, Evidence, Verdict, advise
 from landscape.analysis import Probes
@@ -31,13 +30,13 @@ from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.radius import StoredLosses
+from landscape.request import Request
 from landscape.run import Runner
 from landscape.search import Limits, fixed_design, search
 from landscape.store import Store
-from landscape.subject import Subject, check_center, default_corpus, prepare
+from landscape.subject import Subject, check_center, prepare
 from landscape.wanted import Made, wanted_points
 from landscape.waterfall import Kind, families
-from quant.cache import cache_folder
 from quant.grid import QuantScheme
 from quant.point import WeightPoint
 from quant.space import distance
@@ -54,12 +53,10 @@ RATIO_WINDOWS = 8
 PILOT_STEPS, BRACKET, RADIUS_WORK = 4, 3, 100
 
 
-@dataclass(frozen=True)
-class AdviceRequest:
-    """What a user asks for."""
+@dataclass(frozen=True, kw_only=True)
+class AdviceRequest(Request):
+    """What a user asks of advice."""
 
-    model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoint``."""
     bits: tuple[int, ...] = (8, 4, 3, 2)
     """Bit widths to advise on."""
     scales: tuple[str, ...] = ("exact",)
@@ -68,16 +65,8 @@ class AdviceRequest:
     """What shares a scale: see ``quant.grid.QuantScheme``."""
     limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
     """The ΔL that is acceptable."""
-    data: str | None = None
-    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     preset: Preset = field(default_factory=lambda: PRESETS["standard"])
     """Windows and their length, and what GPTQ and QAFT would be run with."""
-    seed: int = 0
-    """Of directions and windows."""
-    dtype: str = "float32"
-    device: str = "cpu"
-    store: Path | None = None
-    """Cache folder; None for the user's."""
 
     @property
     def wanted(self) -> tuple[Made, ...]:
@@ -136,13 +125,12 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
     """
     started = time.monotonic()
     progress = progress or Silent()
-    root, data = request.store or cache_folder(), request.data or default_corpus(request.model)
     wanted = request.wanted
-    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
+    with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, data, request.preset, ("rtn",), request.seed, root)
+        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
         gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
-        gatherer.check(data)
+        gatherer.check(request.corpus)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
         evidence = [gatherer.evidence(made) for made in wanted]
@@ -150,7 +138,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
         runner = gatherer.runner
         return Advised(
             model=request.model,
-            data=data,
+            data=request.corpus,
             seq_len=subject.seq_len,
             windows=len(gatherer.windows),
             dimension=subject.space.dimension,

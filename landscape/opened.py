@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 from landscape.progress import Progress
+from landscape.request import Request
 from landscape.store import Store
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.versions import library_versions
 
 
 @contextmanager
-def opened(model: str, dtype: str, device: str, root: Path, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
-    """A model and its store in a cache folder, with the store's number of threads.
+def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
+    """The model of a request and its store, with the store's number of threads.
 
     Raises:
         CheckpointError: if the model cannot be had.
         StoreError: if the store cannot be read or made.
     """
     progress.stage("loading the model")
-    checkpoint = load_checkpoint(model, dtype=dtype, device=device, cache=root)
-    store = Store(root, checkpoint.fingerprint, dtype, warn=progress.warn)
+    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
+    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
     with frozen_threads(store):
         yield checkpoint, store
 

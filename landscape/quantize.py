@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.opened import frozen_threads
 from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
+from landscape.request import Request
 from landscape.store import Store
-from landscape.subject import default_corpus, prepare
+from landscape.subject import prepare
 from landscape.wanted import TRAINED, Made
-from quant.cache import cache_folder
 from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.gptq import PAPER, GPTQOptions
@@ -21,26 +20,16 @@ from quant.point import WeightPoint
 from quant.rtn import rtn
 
 
-@dataclass(frozen=True)
-class Quantization:
-    """What a user asks for."""
+@dataclass(frozen=True, kw_only=True)
+class Quantization(Request):
+    """What a user asks of one point; ``data`` is what GPTQ and QAFT learn from, and RTN needs none."""
 
     wanted: Made
     """Method and scheme."""
-    model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoint``."""
-    data: str | None = None
-    """Corpus that GPTQ and QAFT learn from; RTN needs none."""
     gptq: GPTQOptions = PAPER
     """How GPTQ is run."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
     """Windows, lengths, steps."""
-    seed: int = 0
-    """Of the windows, and the order of QAFT's examples."""
-    dtype: str = "float32"
-    device: str = "cpu"
-    store: Path | None = None
-    """Cache folder; None for the user's."""
 
 
 def quantize(request: Quantization, progress: Progress | None = None) -> tuple[Checkpoint, WeightPoint]:
@@ -61,16 +50,15 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
     """
     progress = progress or Silent()
     progress.stage("loading the model")
-    root, wanted = request.store or cache_folder(), request.wanted
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=root)
+    wanted = request.wanted
+    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
     if wanted.method == "rtn":
         progress.stage(f"making {wanted.name}")
         return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
-    store = Store(root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
     with frozen_threads(store):
         progress.stage("reading the text")
-        data = request.data or default_corpus(request.model)
-        subject = prepare(checkpoint, data, request.preset, (wanted.method,), request.seed, root)
+        subject = prepare(checkpoint, request.corpus, request.preset, (wanted.method,), request.seed, request.root)
         maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         point = maker.find(wanted)
         if point is None:

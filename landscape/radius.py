@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +22,11 @@ from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas
 from landscape.plan import ProbePlan, Window, identified
 from landscape.progress import Progress, Silent
+from landscape.request import Request
 from landscape.run import Runner
 from landscape.search import Found, Limits, search
-from landscape.subject import check_center, default_corpus
+from landscape.subject import check_center
 from quant.architecture import vocabulary_size
-from quant.cache import cache_folder
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
@@ -44,14 +43,10 @@ SAMPLED = 64
 """Windows to be sampled where the corpus is ``self``; of a text all are at hand."""
 
 
-@dataclass(frozen=True)
-class RadiusRequest:
-    """What a user asks for."""
+@dataclass(frozen=True, kw_only=True)
+class RadiusRequest(Request):
+    """What a user asks of a search for R."""
 
-    model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoint``."""
-    data: str | None = None
-    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     split: str = "validation"
     """Which split of it."""
     seq_len: int | None = None
@@ -64,12 +59,6 @@ class RadiusRequest:
     """What kind of directions: see ``landscape.directions.family_of``."""
     pairs: bool = False
     """Whether every direction is followed both ways."""
-    seed: int = 0
-    """Of directions and windows."""
-    dtype: str = "float32"
-    device: str = "cpu"
-    store: Path | None = None
-    """Cache folder; None for the user's."""
 
     def __post_init__(self) -> None:
         if not 0 < self.precision < 1:
@@ -176,11 +165,9 @@ class Ground:
 @contextmanager
 def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
     """A model with its text, ready for probing; see ``measure_radius`` for the errors."""
-    root = request.store or cache_folder()
-    with opened(request.model, request.dtype, request.device, root, progress) as (checkpoint, store):
+    with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        data = request.data or default_corpus(request.model)
-        windows = _windows(request, data, checkpoint, root)
+        windows = _windows(request, checkpoint)
         model, space = checkpoint.model, checkpoint.space
         center = Center.of(model, space)
         family = family_of(request.family, space, center, request.seed)
@@ -189,8 +176,8 @@ def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
         losses = StoredLosses(runner, engine, family, windows, request.pairs)
         chance = math.log(vocabulary_size(model))
         totals, tokens = losses.center(min(_CHECKED, len(windows)))
-        check_center(float(totals.sum() / tokens.sum()), chance, data)
-        yield Ground(checkpoint, center, data, windows, losses, runner, norm(space, center), chance)
+        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus)
+        yield Ground(checkpoint, center, request.corpus, windows, losses, runner, norm(space, center), chance)
 
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> Measured:
@@ -243,11 +230,11 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
     )
 
 
-def _windows(request: RadiusRequest, data: str, checkpoint: Checkpoint, cache: Path) -> tuple[Window, ...]:
+def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ...]:
     """All windows of the split, in the order of the seed."""
     length = request.seq_len or min(SEQ_LEN, checkpoint.context)
-    sizes = {request.split: SAMPLED} if data == "self" else None
-    corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=request.seed, cache=cache)
+    sizes = {request.split: SAMPLED} if request.corpus == SELF else None
+    corpus = load_corpus(request.corpus, checkpoint, length, sizes=sizes, seed=request.seed, cache=request.root)
     every = corpus.windows(request.split)
     return identified(corpus.windows(request.split, len(every), request.seed))
 

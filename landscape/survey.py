@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from landscape import analysis
 from landscape.directions import family_of
@@ -35,14 +34,14 @@ from landscape.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
 from landscape.points import PointMaker, point_label
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
+from landscape.request import Request
 from landscape.result import Landscape, PlaneResult, ProbeCount, SubjectInfo
 from landscape.run import Runner
 from landscape.segments import AdaptiveSegments
 from landscape.store import Store
-from landscape.subject import Subject, check_center, default_corpus, prepare
+from landscape.subject import Subject, check_center, prepare
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
 from landscape.wanted import PAPER, TRAINED, External, Made, Wanted, check_names, wanted_points
-from quant.cache import cache_folder
 from quant.errors import UsageError
 from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
@@ -54,12 +53,10 @@ PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What a user asks for."""
+@dataclass(frozen=True, kw_only=True)
+class Survey(Request):
+    """What a user asks of a survey."""
 
-    model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoint``."""
     bits: tuple[int, ...] = (8, 4, 2)
     """Bit widths to quantize to."""
     methods: tuple[str, ...] = PAPER
@@ -74,8 +71,6 @@ class Survey:
     """How GPTQ is run."""
     external: tuple[External, ...] = ()
     """Points that other tools made."""
-    data: str | None = None
-    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     directions: int = 8
     """Random directions."""
     family: str = "sphere"
@@ -89,12 +84,6 @@ class Survey:
     plane: bool = False
     """Whether the plane through w, GPTQ and QAFT is probed too, for each grid: ``landscape.plane.SIDE`` squared
     positions on up to ``landscape.plane.PLANE_WINDOWS`` validation windows."""
-    seed: int = 0
-    """Of directions, windows and the order of QAFT's examples."""
-    dtype: str = "float32"
-    device: str = "cpu"
-    store: Path | None = None
-    """Cache folder; None for the user's."""
 
     def __post_init__(self) -> None:
         if self.directions < 1:
@@ -110,16 +99,6 @@ class Survey:
         """All points: those to be made, then those of other tools."""
         made = wanted_points(self.methods, self.bits, self.scales, self.granularities, self.symmetric)
         return (*made, *self.external)
-
-    @property
-    def corpus(self) -> str:
-        """Name of the corpus."""
-        return self.data or default_corpus(self.model)
-
-    @property
-    def root(self) -> Path:
-        """The cache folder."""
-        return self.store or cache_folder()
 
 
 def probe(request: Survey, progress: Progress | None = None) -> Landscape:
@@ -137,7 +116,7 @@ def probe(request: Survey, progress: Progress | None = None) -> Landscape:
     """
     started = time.monotonic()
     progress = progress or Silent()
-    with opened(request.model, request.dtype, request.device, request.root, progress) as (checkpoint, store):
+    with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
         return _Surveyor(request, subject, store, progress).work(started)

@@ -89,7 +89,17 @@ def quantize(
         scheme = QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
         options = gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate)
         wanted = wanted_point(method, scheme)
-        request = Quantization(wanted, model, data, options, numbers, seed, dtype, device, store)
+        request = Quantization(
+            model=model,
+            data=data,
+            wanted=wanted,
+            gptq=options,
+            preset=numbers,
+            seed=seed,
+            dtype=dtype,
+            device=device,
+            store=store,
+        )
         check_target(export)
         with ConsoleProgress() as progress:
             checkpoint, point = run(request, progress)

@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def request_(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dissection:
     return Dissection(
-        wanted_point("rtn", QuantScheme(4)), str(folder), "tales", preset=SMALL, directions=2,
+        str(folder), "tales", wanted=wanted_point("rtn", QuantScheme(4)), preset=SMALL, directions=2,
         groupings=("block",), layer_radii=False, store=tmp_path_factory.mktemp("store"),
     )  # fmt: skip
 

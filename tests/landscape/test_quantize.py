@@ -44,7 +44,7 @@ def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: 
 
 
 def test_a_point_is_made_once_and_is_the_one_that_a_survey_uses(tmp_path: Path) -> None:
-    request = Quantization(wanted_point("gptq", QuantScheme(3)), store=tmp_path)
+    request = Quantization(wanted=wanted_point("gptq", QuantScheme(3)), store=tmp_path)
     first, second = Heard(), Heard()
     checkpoint, point = quantize(request, first)
     _, again = quantize(request, second)
@@ -83,7 +83,9 @@ def test_the_folder_holds_the_point(
 
 def test_rtn_needs_no_text(tmp_path: Path) -> None:
     scheme = QuantScheme(4, "absmax", "group:64", symmetric=False)
-    checkpoint, point = quantize(Quantization(wanted_point("rtn", scheme), data=str(tmp_path / "none"), store=tmp_path))
+    checkpoint, point = quantize(
+        Quantization(wanted=wanted_point("rtn", scheme), data=str(tmp_path / "none"), store=tmp_path)
+    )
     expected = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), scheme)
     assert point.fingerprint(checkpoint.space) == expected.fingerprint(checkpoint.space)
     assert all(isinstance(part, GridTensor) and part.grid.zero is not None for part in point.parts.values())
@@ -119,7 +121,9 @@ def test_bad_requests_are_one_line(
 
 
 def test_a_point_that_was_stored_is_exported_from_disk(tmp_path: Path) -> None:
-    request = Quantization(wanted_point("gptq", QuantScheme(3, granularity="group:32")), store=tmp_path / "store")
+    request = Quantization(
+        wanted=wanted_point("gptq", QuantScheme(3, granularity="group:32")), store=tmp_path / "store"
+    )
     quantize(request)
     checkpoint, stored = quantize(request)
     export_point(checkpoint, stored, tmp_path / "out")

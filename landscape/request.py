@@ -1,0 +1,36 @@
+"""What every request holds: which model on which text, what is drawn, how it is computed, and where it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from landscape.subject import default_corpus
+from quant.cache import cache_folder
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of any job; each has its own beside it."""
+
+    model: str = "opt-nano"
+    """Name, alias, folder or file: see ``quant.checkpoint``."""
+    data: str | None = None
+    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
+    _: KW_ONLY
+    seed: int = 0
+    """Of all that is drawn: directions, windows, the order of QAFT's examples."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    store: Path | None = None
+    """Cache folder; None for the user's."""
+
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus."""
+        return self.data or default_corpus(self.model)
+
+    @property
+    def root(self) -> Path:
+        """The cache folder."""
+        return self.store or cache_folder()
