@@ -24,6 +24,7 @@ from landscape.mixed_precision import (
 )
 from landscape.paths import CENTER, At, Position, with_parts
 from landscape.plan import ProbePlan, Window
+from landscape.points import point_label
 from landscape.selection import tensor_selection
 from quant.center import Center
 from quant.point import WeightPoint
@@ -104,7 +105,7 @@ def plan_bits(
     probes = run(options_plan(space, points, windows[CHOSEN_ON]), {})
     choice = choose(tensor_options(probes, CHOSEN_ON, space, points), limit.nats)
     mixed = mixed_point(choice, points, center)
-    label = f"point/{mixed.fingerprint(space)[:32]}"
+    label = point_label(mixed, space)
     for split, some in windows.items():
         singles = _singles(space, choice) if split != CHOSEN_ON else []
         wholes = [At(CENTER), At(label), *map(At, points)]

@@ -26,7 +26,7 @@ from landscape.opened import opened, run_record
 from landscape.parts import part_statistics, together
 from landscape.paths import CENTER, At, Atlas, Position, without_parts
 from landscape.plan import ProbePlan, Window
-from landscape.points import PointMaker
+from landscape.points import PointMaker, point_label
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.radius import StoredLosses
@@ -216,7 +216,7 @@ class Gatherer:
 
     def label(self, point: WeightPoint) -> str:
         """What the store calls it."""
-        return f"point/{point.fingerprint(self.subject.space)[:32]}"
+        return point_label(point, self.subject.space)
 
     def evidence(self, made: Made) -> Evidence:
         """All that the rules ask of one grid."""

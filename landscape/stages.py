@@ -37,6 +37,7 @@ from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.parts import PartStatistics, part_statistics
 from landscape.paths import CENTER, At, Atlas
 from landscape.plan import ProbePlan, ProbeResult
+from landscape.points import point_label
 from landscape.progress import Progress
 from landscape.radius import StoredLosses
 from landscape.run import Runner
@@ -78,7 +79,7 @@ class Stages:
     def place(self, wanted: Made, point: WeightPoint) -> None:
         """Name a point by its weights."""
         self.points[wanted] = point
-        self.labels[wanted] = f"point/{point.fingerprint(self.space)[:32]}"
+        self.labels[wanted] = point_label(point, self.space)
 
     def probe_center(self) -> None:
         """Evaluate w."""
