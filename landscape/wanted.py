@@ -72,11 +72,19 @@ def wanted_points(
         UsageError: for an unknown method, scale or granularity, or bits out of range.
     """
     schemes = [
-        QuantScheme(b, scale, granularity, symmetric)  # type: ignore[arg-type]
-        for scale, granularity, b in product(scales, granularities, bits)
+        scheme_of(b, scale, granularity, symmetric) for scale, granularity, b in product(scales, granularities, bits)
     ]
     found = {wanted_point(method, scheme) for scheme in schemes for method in methods}
     return tuple(point for scheme in schemes for m in METHODS if (point := Made(m, scheme)) in found)
+
+
+def scheme_of(bits: int, scale: str, granularity: str, symmetric: bool) -> QuantScheme:
+    """A grid by a user's words, which ``QuantScheme`` checks.
+
+    Raises:
+        UsageError: for an unknown scale or granularity, or bits out of range.
+    """
+    return QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
 
 
 def wanted_point(method: str, scheme: QuantScheme) -> Made:

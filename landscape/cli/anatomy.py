@@ -121,11 +121,10 @@ def anatomy(
         from landscape.dissect import dissect
         from landscape.dissection import Dissection, groupings_of
         from landscape.limits import Limit
-        from landscape.wanted import wanted_point
-        from quant.grid import QuantScheme
+        from landscape.wanted import scheme_of, wanted_point
 
         request = Dissection(
-            wanted=wanted_point(method, QuantScheme(bits, scale, granularity, symmetric)),  # type: ignore[arg-type]
+            wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
             model=model,
             data=data,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),

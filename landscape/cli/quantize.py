@@ -82,13 +82,11 @@ def quantize(
         )
         from landscape.quantize import Quantization
         from landscape.quantize import quantize as run
-        from landscape.wanted import wanted_point
+        from landscape.wanted import scheme_of, wanted_point
         from quant.export import check_target, export_point
-        from quant.grid import QuantScheme
 
-        scheme = QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
         options = gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate)
-        wanted = wanted_point(method, scheme)
+        wanted = wanted_point(method, scheme_of(bits, scale, granularity, symmetric))
         request = Quantization(
             model=model,
             data=data,
