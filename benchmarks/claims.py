@@ -22,7 +22,7 @@ import numpy as np
 
 from landscape.analysis import VERDICT_SPLIT, Probes, radial_probes
 from landscape.basin import Crossing, RadialProbes
-from landscape.claims import Claim, Evidence, claims
+from landscape.claims import Claim, Observed, claims
 from landscape.cli.console import ConsoleProgress
 from landscape.estimate import Estimate
 from landscape.opened import opened
@@ -55,7 +55,7 @@ SETTINGS = {
 OTHERS = Settings("8,4,2", "exact", 8, "quick")
 
 
-def gather(request: Survey, found: Landscape, progress: Progress) -> Evidence:
+def gather(request: Survey, found: Landscape, progress: Progress) -> Observed:
     """The losses by window behind a landscape, read from the store that it was left in."""
     with opened(request, progress) as (checkpoint, store):
         subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
@@ -68,7 +68,7 @@ def gather(request: Survey, found: Landscape, progress: Progress) -> Evidence:
         probes = Probes(store.probes(), subject.windows)
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
     family = str(found.settings["family"])
-    return Evidence(
+    return Observed(
         landscape=found,
         radial=radial_probes(
             probes, VERDICT_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs

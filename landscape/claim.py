@@ -75,7 +75,7 @@ class Claim:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Observed:
     """A landscape, and the losses by window that its summary does not hold."""
 
     landscape: Landscape

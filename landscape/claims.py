@@ -19,14 +19,14 @@ from typing import Literal
 import numpy as np
 
 from landscape.basin import KEPT_LIMIT, Basin
-from landscape.claim import SOURCE, Claim, Evidence, Threshold, Verdict, overall
+from landscape.claim import SOURCE, Claim, Observed, Threshold, Verdict, overall
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate, paired_difference
 from landscape.radial_claims import alike, case_of, less_steep, of_method, quadratic, rtn_of
 from landscape.result import PointResult
 
 __all__ = [
-    "Claim", "Evidence", "Threshold", "Verdict", "alike", "claims", "less_steep", "located", "not_connected",
+    "Claim", "Observed", "Threshold", "Verdict", "alike", "claims", "less_steep", "located", "not_connected",
     "not_farther", "overall", "quadratic",
 ]  # fmt: skip
 
@@ -42,24 +42,24 @@ NOT_FARTHER = Threshold(high=1 + MATERIAL)
 LOWER = Threshold(low=0.0)
 
 
-def claims(evidence: Evidence) -> tuple[Claim, ...]:
+def claims(observed: Observed) -> tuple[Claim, ...]:
     """All six, in every case that the landscape has."""
     return tuple(
         claim
         for of_paper in (alike, quadratic, located, less_steep, not_farther, not_connected)
-        for claim in of_paper(evidence)
+        for claim in of_paper(observed)
     )
 
 
-def located(evidence: Evidence) -> Iterator[Claim]:
+def located(observed: Observed) -> Iterator[Claim]:
     """Claim 3: w_RTN within the basin at int8 and int6, around its border at int4, clearly outside at int3 and int2.
 
     ‖Δw‖ against the band: within r10 is inside, beyond r90 outside, between them the border (DESIGN.md §3: a tenth and
     nine tenths of the way to chance). ‖Δw‖ has no sampling error; the verdict is open while it lies in the interval of
     an edge. The number shown is ρ = ‖Δw‖/R with R's interval.
     """
-    basin = evidence.landscape.basin
-    for point in of_method(evidence, "rtn"):
+    basin = observed.landscape.basin
+    for point in of_method(observed, "rtn"):
         expected = EXPECTED.get(point.bits or 0)
         if expected is None:
             continue
@@ -76,18 +76,18 @@ def located(evidence: Evidence) -> Iterator[Claim]:
         )
 
 
-def not_farther(evidence: Evidence) -> Iterator[Claim]:
+def not_farther(observed: Observed) -> Iterator[Claim]:
     """Claim 5: w_QAFT is not materially more distant from w than w_RTN, but at a significantly lower loss.
 
     The ratio of distances, which has no sampling error, within 1 %: R is asked for to 5 %, and a fifth of that moves no
     point in the picture. And L(RTN) − L(QAFT) on the test split, over paired windows, above 0: the validation split has
     chosen QAFT's epoch.
     """
-    for point in of_method(evidence, "qaft"):
-        rtn = rtn_of(evidence, point)
+    for point in of_method(observed, "qaft"):
+        rtn = rtn_of(observed, point)
         ratio = None if rtn is None else point.distance / rtn.distance
         distance = None if ratio is None else Estimate(ratio, ratio, ratio)
-        gain, note = _gain(evidence, rtn, point)
+        gain, note = _gain(observed, rtn, point)
         for case, measure, estimate, threshold in (
             ("distance", "‖Δw_QAFT‖ / ‖Δw_RTN‖; no sampling error", distance, NOT_FARTHER),
             ("loss", "L(RTN) − L(QAFT), test split, nats per token", gain, LOWER),
@@ -105,7 +105,7 @@ def not_farther(evidence: Evidence) -> Iterator[Claim]:
             )
 
 
-def not_connected(evidence: Evidence) -> Iterator[Claim]:
+def not_connected(observed: Observed) -> Iterator[Claim]:
     """Claim 6: no quantized point more distant than R is simply connected with w.
 
     P, the deepest fall of the loss on the way from the low end of the segment to the other, against the largest that
@@ -114,7 +114,7 @@ def not_connected(evidence: Evidence) -> Iterator[Claim]:
     open, as it is for a point that may lie on either side of R (ρ's interval holds 1). A ridge narrower than the step
     of α is not seen. Aside, the converse, which the paper does not say: points surely within R are connected.
     """
-    landscape = evidence.landscape
+    landscape = observed.landscape
     ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split}
     for point in landscape.points:
         if point.method not in METHODS:
@@ -166,13 +166,13 @@ def _passed(distance: float, low: float, high: float) -> bool | None:
     return True if distance > high else False if distance <= low else None
 
 
-def _gain(evidence: Evidence, rtn: PointResult | None, qaft: PointResult) -> tuple[Estimate | None, str]:
+def _gain(observed: Observed, rtn: PointResult | None, qaft: PointResult) -> tuple[Estimate | None, str]:
     if rtn is None:
         return None, "no RTN point of this grid"
-    if not np.isfinite(evidence.test[qaft.name]).all():
+    if not np.isfinite(observed.test[qaft.name]).all():
         return None, "the loss at w_QAFT is not finite"
-    gain = paired_difference(evidence.test[rtn.name], evidence.test[qaft.name], evidence.test_tokens)
-    same = np.array_equal(evidence.test[rtn.name], evidence.test[qaft.name])
+    gain = paired_difference(observed.test[rtn.name], observed.test[qaft.name], observed.test_tokens)
+    same = np.array_equal(observed.test[rtn.name], observed.test[qaft.name])
     return gain, "no epoch lowered the validation loss: QAFT kept RTN" if same else ""
 
 

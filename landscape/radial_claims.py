@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from landscape.claim import SOURCE, Claim, Evidence, Threshold
+from landscape.claim import SOURCE, Claim, Observed, Threshold
 from landscape.crossing import LOST, relative_radii
 from landscape.estimate import Estimate, crossed_error
 from landscape.radial import RadialProbes, excess, saturation
@@ -28,7 +28,7 @@ PLATEAU = Threshold(high=0.5)
 LESS_STEEP = Threshold(low=0.0)
 
 
-def alike(evidence: Evidence) -> Iterator[Claim]:
+def alike(observed: Observed) -> Iterator[Claim]:
     """Claim 1: the profiles of single directions are rather similar.
 
     The coefficient of variation over directions of the radius at which a direction crosses u = 0.1 and u = ½, the share
@@ -37,8 +37,8 @@ def alike(evidence: Evidence) -> Iterator[Claim]:
     well as another. The paper shows its bundle of lines and names no number.
     """
     for level, case in ((0.1, "at r10"), (LOST, "at R")):
-        cells = relative_radii(evidence.radial, level)
-        spread = None if cells is None else direction_spread(cells, evidence.radial.tokens, evidence.radial.blocks)
+        cells = relative_radii(observed.radial, level)
+        spread = None if cells is None else direction_spread(cells, observed.radial.tokens, observed.radial.blocks)
         yield Claim(
             number=1,
             case=case,
@@ -48,11 +48,11 @@ def alike(evidence: Evidence) -> Iterator[Claim]:
             estimate=spread,
             threshold=str(ALIKE),
             verdict=ALIKE.verdict(spread),
-            note=f"{len(evidence.radial.totals)} directions" if spread else "never crossed, or a single direction",
+            note=f"{len(observed.radial.totals)} directions" if spread else "never crossed, or a single direction",
         )
 
 
-def quadratic(evidence: Evidence) -> Iterator[Claim]:
+def quadratic(observed: Observed) -> Iterator[Claim]:
     """Claim 2: quadratic near w; beyond, off the parabola, and a plateau at a high level.
 
     Near: the exponent p of ``ΔL ∝ λ^p``, the slope of the logarithms of the mean rise over the probes up to r10 (the
@@ -68,16 +68,16 @@ def quadratic(evidence: Evidence) -> Iterator[Claim]:
     """
     text = "near w the landscape looks quadratic; beyond, it quickly leaves the parabola and plateaus at a high level"
     for case, measure, threshold, (estimate, note) in (
-        ("up to r10", "exponent p of ΔL ∝ λ^p", QUADRATIC, _near(evidence)),
-        ("at 1.5 R", "ΔL / that of the parabola fitted near w", PARABOLA, _beyond(evidence)),
-        ("2 R to 3 R", "exponent p of ΔL ∝ λ^p", PLATEAU, _plateau(evidence)),
+        ("up to r10", "exponent p of ΔL ∝ λ^p", QUADRATIC, _near(observed)),
+        ("at 1.5 R", "ΔL / that of the parabola fitted near w", PARABOLA, _beyond(observed)),
+        ("2 R to 3 R", "exponent p of ΔL ∝ λ^p", PLATEAU, _plateau(observed)),
     ):
         source = f"{SOURCE} (second paragraph), Figure 3, gray lines"
         verdict = threshold.verdict(estimate)
         yield Claim(2, case, text, source, measure, estimate, str(threshold), verdict, note)
 
 
-def less_steep(evidence: Evidence) -> Iterator[Claim]:
+def less_steep(observed: Observed) -> Iterator[Claim]:
     """Claim 4: the direction from w to w_GPTQ rises less steeply than typical ones.
 
     The mean ΔL of random directions less that along Δw_GPTQ, same windows and same distances, the latter meant and the
@@ -86,14 +86,14 @@ def less_steep(evidence: Evidence) -> Iterator[Claim]:
     monotonely in λ². Beyond R all are on the plateau and the paper expects nothing of the initial rise ("no longer
     mattered"); what the point itself shows is reported aside, and so is how much farther out it lies than RTN.
     """
-    for point in of_method(evidence, "gptq"):
-        yield from _steepness(evidence, point)
-        yield _farther(evidence, point)
+    for point in of_method(observed, "gptq"):
+        yield from _steepness(observed, point)
+        yield _farther(observed, point)
 
 
-def of_method(evidence: Evidence, method: str) -> list[PointResult]:
+def of_method(observed: Observed, method: str) -> list[PointResult]:
     """The points of a method."""
-    return [point for point in evidence.landscape.points if point.method == method]
+    return [point for point in observed.landscape.points if point.method == method]
 
 
 def case_of(point: PointResult) -> str:
@@ -101,23 +101,23 @@ def case_of(point: PointResult) -> str:
     return f"int{point.bits}-{point.grid}"
 
 
-def rtn_of(evidence: Evidence, point: PointResult) -> PointResult | None:
+def rtn_of(observed: Observed, point: PointResult) -> PointResult | None:
     """The RTN point of the same grid."""
-    same = (rtn for rtn in of_method(evidence, "rtn") if (rtn.bits, rtn.grid) == (point.bits, point.grid))
+    same = (rtn for rtn in of_method(observed, "rtn") if (rtn.bits, rtn.grid) == (point.bits, point.grid))
     return next(same, None)
 
 
 # ---- claim 2 ----------------------------------------------------------------------------------------------------
 
 
-def _near(evidence: Evidence) -> tuple[Estimate | None, str]:
-    radial, edge = evidence.radial, evidence.landscape.basin.r10.value
+def _near(observed: Observed) -> tuple[Estimate | None, str]:
+    radial, edge = observed.radial, observed.landscape.basin.r10.value
     count = len(radial.lambdas) if edge is None else int((radial.lambdas <= edge).sum())
     return _exponent(radial, np.arange(max(2, count)))
 
 
-def _plateau(evidence: Evidence) -> tuple[Estimate | None, str]:
-    radial, radius = evidence.radial, evidence.landscape.basin.radius.value
+def _plateau(observed: Observed) -> tuple[Estimate | None, str]:
+    radial, radius = observed.radial, observed.landscape.basin.radius.value
     if radius is None:
         return None, "R is censored"
     near, far = (_nearest(radial, multiple * radius) for multiple in (2, 3))
@@ -129,8 +129,8 @@ def _plateau(evidence: Evidence) -> tuple[Estimate | None, str]:
     return estimate, f"{note}; u = {u:.2f} at the outer one"
 
 
-def _beyond(evidence: Evidence) -> tuple[Estimate | None, str]:
-    radial, radius = evidence.radial, evidence.landscape.basin.radius.value
+def _beyond(observed: Observed) -> tuple[Estimate | None, str]:
+    radial, radius = observed.radial, observed.landscape.basin.radius.value
     curvature = curvature_cells(radial)
     if radius is None or curvature is None or curvature.mean() <= 0:
         return None, "R is censored, or no parabola fits near w"
@@ -174,12 +174,12 @@ def _on_log_scale(value: float, half: float) -> Estimate | None:
 # ---- claim 4 ----------------------------------------------------------------------------------------------------
 
 
-def _steepness(evidence: Evidence, point: PointResult) -> Iterator[Claim]:
-    along, radius = evidence.along[point.name], evidence.landscape.basin.radius.value
+def _steepness(observed: Observed, point: PointResult) -> Iterator[Claim]:
+    along, radius = observed.along[point.name], observed.landscape.basin.radius.value
     positions = np.arange(len(along.lambdas))
     interior = positions[:-1][along.lambdas[:-1] <= (np.inf if radius is None else radius)]
     for which, case, aside in ((interior, "on the way", False), (positions[-1:], "at the point", True)):
-        estimate, note = _below_random(evidence.radial, along, which)
+        estimate, note = _below_random(observed.radial, along, which)
         yield Claim(
             number=4,
             case=f"{case_of(point)}, {case}",
@@ -212,8 +212,8 @@ def _below_random(radial: RadialProbes, along: RadialProbes, which: NDArray[np.i
     return Estimate(value, value - half, value + half), note
 
 
-def _farther(evidence: Evidence, point: PointResult) -> Claim:
-    rtn = rtn_of(evidence, point)
+def _farther(observed: Observed, point: PointResult) -> Claim:
+    rtn = rtn_of(observed, point)
     ratio = None if rtn is None else point.distance / rtn.distance
     estimate = None if ratio is None else Estimate(ratio, ratio, ratio)
     threshold = Threshold(low=1.01)

@@ -86,16 +86,16 @@ def test_the_losses_by_window_are_those_of_the_landscape(claims_script: ModuleTy
     preset = dataclasses.replace(request.preset, train_windows=1, validation_windows=2, test_windows=2, seq_len=32)
     request = dataclasses.replace(request, preset=preset, methods=("rtn",))
     found = probe(request)
-    evidence = claims_script.gather(request, found, Silent())
+    observed = claims_script.gather(request, found, Silent())
     (point,) = found.points
-    tokens = evidence.radial.tokens.sum()
-    for ray, totals in zip(found.rays, evidence.radial.totals, strict=True):
+    tokens = observed.radial.tokens.sum()
+    for ray, totals in zip(found.rays, observed.radial.totals, strict=True):
         assert totals.sum(1) / tokens == pytest.approx(ray.nll["validation"])
-    way = evidence.along[point.name]
+    way = observed.along[point.name]
     assert way.lambdas[-1] == pytest.approx(point.distance)
     assert way.totals[0, -1].sum() / tokens == pytest.approx(point.nll["validation"])
     segment = next(s for s in found.segments if s.b == point.name and s.split == "validation")
     assert way.totals[0].sum(1) / tokens == pytest.approx(segment.nll[2:-1])
-    assert evidence.test[point.name].sum() / evidence.test_tokens.sum() == pytest.approx(point.nll["test"])
-    written = claims_script.document(found, claims_script.claims(evidence))
+    assert observed.test[point.name].sum() / observed.test_tokens.sum() == pytest.approx(point.nll["test"])
+    written = claims_script.document(found, claims_script.claims(observed))
     assert json.loads(json.dumps(written, allow_nan=False))["points"][0]["name"] == "rtn-int2-absmax"

@@ -8,7 +8,7 @@ import pytest
 from landscape.basin import RadialProbes, estimate_basin, location, ratio
 from landscape.claims import (
     Claim,
-    Evidence,
+    Observed,
     Threshold,
     alike,
     claims,
@@ -43,7 +43,7 @@ def sums(u, rng, noise=0.0):
     return TOKENS * (BASE + level + (CHANCE - BASE) * (u * steep + rough))
 
 
-def evidence(profiles=(well,) * 4, points=(), noise=0.0, test=None, seed=0):
+def observed(profiles=(well,) * 4, points=(), noise=0.0, test=None, seed=0):
     """A landscape of these profiles; points are (method, bits, ‖Δw‖/R, u along Δw as a function of the distance)."""
     rng = np.random.default_rng(seed)
     center = sums(0.0, rng)
@@ -70,7 +70,7 @@ def evidence(profiles=(well,) * 4, points=(), noise=0.0, test=None, seed=0):
         {"validation": basin}, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},
     )  # fmt: skip
     at_end = {name: probes.totals[0, -1] for name, probes in along.items()}
-    return Evidence(landscape, radial, along, {**at_end, **(test or {})}, TOKENS)
+    return Observed(landscape, radial, along, {**at_end, **(test or {})}, TOKENS)
 
 
 def verdicts(found):
@@ -115,23 +115,23 @@ def stretched(factor):
 
 def test_the_spread_of_directions_is_the_one_planted():
     factors = np.array([0.98, 0.99, 1.0, 1.0, 1.01, 1.02])
-    for claim in alike(evidence([stretched(f) for f in factors])):
+    for claim in alike(observed([stretched(f) for f in factors])):
         assert claim.estimate.value == pytest.approx(factors.std(ddof=1), rel=0.03)
         assert claim.verdict == "holds"
 
 
 def test_directions_that_differ_fail_and_few_of_them_leave_it_open():
     wide = np.linspace(0.6, 1.4, 12)
-    assert set(verdicts(alike(evidence([stretched(f) for f in wide]))).values()) == {"fails"}
+    assert set(verdicts(alike(observed([stretched(f) for f in wide]))).values()) == {"fails"}
     few = [0.93, 1.0, 1.07]  # 7 %, up to 44 % with two degrees of freedom
-    assert set(verdicts(alike(evidence([stretched(f) for f in few]))).values()) == {"open"}
+    assert set(verdicts(alike(observed([stretched(f) for f in few]))).values()) == {"open"}
 
 
 # ---- 2: quadratic near w, and not beyond --------------------------------------------------------------------------
 
 
 def test_a_gaussian_well_is_quadratic_near_w_and_not_beyond():
-    near, beyond, plateau = quadratic(evidence())
+    near, beyond, plateau = quadratic(observed())
     assert near.estimate.value == pytest.approx(math.log(well(GRID[1]) / well(GRID[0]), 2))
     assert beyond.estimate.value == pytest.approx((1 - 2**-2.25) / (2.25 * math.log(2)), rel=0.01)
     assert plateau.estimate.value == pytest.approx(math.log(well(3) / well(2)) / math.log(1.5))
@@ -139,7 +139,7 @@ def test_a_gaussian_well_is_quadratic_near_w_and_not_beyond():
 
 
 def test_a_parabola_to_the_end_fails_beyond():
-    near, beyond, plateau = quadratic(evidence([lambda x: 0.5 * np.asarray(x) ** 2] * 4))
+    near, beyond, plateau = quadratic(observed([lambda x: 0.5 * np.asarray(x) ** 2] * 4))
     assert near.estimate.value == pytest.approx(2)
     assert beyond.estimate.value == pytest.approx(1)
     assert plateau.estimate.value == pytest.approx(2)
@@ -147,15 +147,15 @@ def test_a_parabola_to_the_end_fails_beyond():
 
 
 def test_a_cone_fails_near_w():
-    near, _, _ = quadratic(evidence([lambda x: 0.5 * np.asarray(x)] * 4))
+    near, _, _ = quadratic(observed([lambda x: 0.5 * np.asarray(x)] * 4))
     assert near.estimate.value == pytest.approx(1)
     assert near.verdict == "fails"
 
 
 def test_noise_widens_the_interval_of_the_exponent_about_the_truth():
     """Over 200 landscapes the interval holds the exponent of the noiseless one about as often as it says."""
-    truth = next(iter(quadratic(evidence()))).estimate.value
-    found = [next(iter(quadratic(evidence(noise=0.01, seed=seed)))).estimate for seed in range(200)]
+    truth = next(iter(quadratic(observed()))).estimate.value
+    found = [next(iter(quadratic(observed(noise=0.01, seed=seed)))).estimate for seed in range(200)]
     assert 180 <= sum(e.low <= truth <= e.high for e in found) <= 200
     assert min(e.high - e.low for e in found) > 0.02
 
@@ -166,7 +166,7 @@ R10, R90 = math.sqrt(-math.log2(0.9)), math.sqrt(-math.log2(0.1))  # 0.39 and 1.
 
 
 def rtn_at(**distances):
-    return evidence(points=[("rtn", int(bits[1:]), away, well) for bits, away in distances.items()])
+    return observed(points=[("rtn", int(bits[1:]), away, well) for bits, away in distances.items()])
 
 
 def test_rtn_where_the_paper_finds_it():
@@ -191,7 +191,7 @@ def test_on_an_edge_it_is_open_and_int5_is_not_in_the_paper():
 
 def test_a_shallow_way_to_gptq():
     """Positions 0.26, 0.52, 0.78, 1.04 of 1.3 R: three of them within R, none of them on the grid."""
-    way, end, _ = less_steep(evidence(points=[("rtn", 4, 1.0, well), ("gptq", 4, 1.3, stretched(2.0))]))
+    way, end, _ = less_steep(observed(points=[("rtn", 4, 1.0, well), ("gptq", 4, 1.3, stretched(2.0))]))
     at = ALPHAS[1:4] * 1.3
     assert way.estimate.value == pytest.approx(4 * (well(at) - well(at / 2)).mean(), rel=2e-3)
     assert end.estimate.value == pytest.approx(4 * (well(1.3) - well(0.65)), rel=2e-3)
@@ -200,24 +200,24 @@ def test_a_shallow_way_to_gptq():
 
 
 def test_a_steep_way_to_gptq_fails():
-    way, end, _ = less_steep(evidence(points=[("rtn", 4, 0.6, well), ("gptq", 4, 0.7, stretched(0.5))]))
+    way, end, _ = less_steep(observed(points=[("rtn", 4, 0.6, well), ("gptq", 4, 0.7, stretched(0.5))]))
     assert (way.verdict, end.verdict) == ("fails", "fails")
     assert "steeper than GPTQ's: 0 of 4 directions" in way.note
 
 
 def test_directions_on_both_sides_of_gptq_leave_it_open():
-    way, *_ = less_steep(evidence([stretched(f) for f in (0.8, 0.9, 1.1, 1.2)], [("gptq", 4, 0.9, well)]))
+    way, *_ = less_steep(observed([stretched(f) for f in (0.8, 0.9, 1.1, 1.2)], [("gptq", 4, 0.9, well)]))
     assert way.verdict == "open"
 
 
 def test_what_windows_share_cancels():
     """Levels of ±0.5 nats and slopes of ±1 % are common to all: the interval is of the 1 % of the difference."""
-    way, *_ = less_steep(evidence(points=[("gptq", 4, 0.9, stretched(1.5))]))
+    way, *_ = less_steep(observed(points=[("gptq", 4, 0.9, stretched(1.5))]))
     assert 0 < way.estimate.high - way.estimate.low < 0.02 * way.estimate.value
 
 
 def test_a_point_whose_first_step_is_beyond_the_basin_tells_nothing():
-    way, *_ = less_steep(evidence(points=[("gptq", 2, 5.2, well)]))
+    way, *_ = less_steep(observed(points=[("gptq", 2, 5.2, well)]))
     assert (way.estimate, way.verdict) == (None, "open")
 
 
@@ -226,7 +226,7 @@ def test_a_point_whose_first_step_is_beyond_the_basin_tells_nothing():
 
 def qaft_at(away, u):
     points = [("rtn", 2, 2.0, well), ("qaft", 2, away, lambda x: u * np.asarray(x) / away)]
-    return list(not_farther(evidence(points=points)))
+    return list(not_farther(observed(points=points)))
 
 
 def test_qaft_as_near_and_lower():
@@ -243,7 +243,7 @@ def test_qaft_farther_and_higher():
 
 def test_qaft_that_kept_rtn_is_not_lower():
     points = [("rtn", 2, 2.0, well), ("qaft", 2, 2.0, well)]
-    distance, loss = not_farther(evidence(points=points))
+    distance, loss = not_farther(observed(points=points))
     assert (distance.verdict, loss.verdict) == ("holds", "fails")
     assert loss.note == "no epoch lowered the validation loss: QAFT kept RTN"
 
@@ -251,7 +251,7 @@ def test_qaft_that_kept_rtn_is_not_lower():
 def test_qaft_overflowed():
     points = [("rtn", 2, 2.0, well), ("qaft", 2, 2.0, well)]
     test = {"qaft-int2-exact": np.full(WINDOWS, np.inf)}
-    _, loss = not_farther(evidence(points=points, test=test))
+    _, loss = not_farther(observed(points=points, test=test))
     assert (loss.verdict, loss.note) == ("open", "the loss at w_QAFT is not finite")
 
 
@@ -264,7 +264,7 @@ def ridged(height, away):
 
 
 def connected(away, u, **more):
-    (claim,) = not_connected(evidence(points=[("rtn", 2, away, u)], **more))
+    (claim,) = not_connected(observed(points=[("rtn", 2, away, u)], **more))
     return claim
 
 
@@ -304,7 +304,7 @@ def test_all_claims_of_the_paper_hold_on_its_own_picture():
         ("rtn", 8, 0.1, well), ("gptq", 8, 0.2, stretched(2.0)), ("qaft", 8, 0.1, stretched(1.5)),
         ("rtn", 2, 2.5, ridged(1.2, 2.5)), ("gptq", 2, 3.0, late), ("qaft", 2, 2.5, ridged(0.8, 2.5)),
     ]  # fmt: skip
-    found = claims(evidence([stretched(f) for f in (0.98, 0.99, 1.01, 1.02)], points))
+    found = claims(observed([stretched(f) for f in (0.98, 0.99, 1.01, 1.02)], points))
     by_number = {n: overall([claim for claim in found if claim.number == n]) for n in range(1, 7)}
     assert by_number == dict.fromkeys(range(1, 7), "holds")
     assert len({(claim.number, claim.case) for claim in found}) == len(found)
