@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from landscape.advice import WORDS, Advice, Finding, Margin, Verdict
+from landscape.advised import Advised
 from landscape.estimate import Estimate
-from landscape.evidence import Advised
 from landscape.wording import crossing_text, duration, interval, nats, number, rise_text
 
 NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
@@ -14,8 +14,9 @@ NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ
 
 def subject_lines(advised: Advised) -> list[str]:
     """The model, its basin and the limit."""
-    radius = crossing_text(advised.radius, 2, advised.windows)
-    share = "" if advised.radius.value is None else f" = {number(advised.radius.value / advised.norm, 3)} ‖w‖"
+    found, last = advised.found.radius, advised.found.rounds[-1]
+    radius = crossing_text(found, last.directions, last.windows)
+    share = "" if found.value is None else f" = {number(found.value / advised.norm, 3)} ‖w‖"
     return [
         f"{advised.model} on {advised.data} (validation, {advised.windows} windows of {advised.seq_len} tokens): "
         f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(advised.chance)}, R = {radius}{share}",

@@ -8,34 +8,31 @@ R           along uniform directions, once for all grids (``landscape.search``)
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 
-from landscape.advice import Advice, Evidence, Verdict, advise
+from landscape.advice import Evidence
 from landscape.analysis import Probes
 from landscape.basin import ratio
-from landscape.crossing import Crossing, crossing
+from landscape.crossing import crossing
 from landscape.directions import Family, Sphere
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate, paired_difference, paired_ratio
-from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
-from landscape.limits import Limit
-from landscape.opened import opened, run_record
+from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory
+from landscape.opened import run_record
 from landscape.parts import part_statistics, together
 from landscape.paths import CENTER, At, Atlas, Position, without_parts
 from landscape.plan import ProbePlan, Window
 from landscape.points import PointMaker, point_label
-from landscape.presets import PRESETS, Preset
-from landscape.progress import Progress, Silent
+from landscape.presets import Preset
+from landscape.progress import Progress
 from landscape.radius import StoredLosses
-from landscape.request import Request
 from landscape.run import Runner
-from landscape.search import Limits, fixed_design, search
+from landscape.search import Found, Limits, fixed_design, search
 from landscape.store import Store
-from landscape.subject import Subject, check_center, prepare
-from landscape.wanted import Made, wanted_points
+from landscape.subject import Subject, check_center
+from landscape.wanted import Made
 from landscape.waterfall import Kind, families
 from quant.grid import QuantScheme
 from quant.point import WeightPoint
@@ -51,110 +48,6 @@ RATIO_WINDOWS = 8
 """Windows on which ρ_prof and ρ_Δ are measured at most."""
 # What a search costs, for the forecast: the pilot's distances, and those around R, of which one moves now and then.
 PILOT_STEPS, BRACKET, RADIUS_WORK = 4, 3, 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdviceRequest(Request):
-    """What a user asks of advice."""
-
-    bits: tuple[int, ...] = (8, 4, 3, 2)
-    """Bit widths to advise on."""
-    scales: tuple[str, ...] = ("exact",)
-    """How the grids' scales are found: see ``quant.scale``."""
-    granularities: tuple[str, ...] = ("tensor",)
-    """What shares a scale: see ``quant.grid.QuantScheme``."""
-    limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
-    """The ΔL that is acceptable."""
-    preset: Preset = field(default_factory=lambda: PRESETS["standard"])
-    """Windows and their length, and what GPTQ and QAFT would be run with."""
-
-    @property
-    def wanted(self) -> tuple[Made, ...]:
-        """RTN on every grid."""
-        return wanted_points(("rtn",), self.bits, self.scales, self.granularities)
-
-
-@dataclass(frozen=True)
-class Advised:
-    """The advice for every grid, and what it cost to give."""
-
-    model: str
-    data: str
-    seq_len: int
-    windows: int
-    """How many windows of the validation split ΔL is of."""
-    dimension: int
-    """D."""
-    norm: float
-    """‖w‖."""
-    center_nll: float
-    """L(w), nats per token, on these windows."""
-    chance: float
-    """ln|V|."""
-    radius: Crossing
-    """R."""
-    limit: Limit
-    advice: tuple[Advice, ...]
-    """One for each grid."""
-    work: tuple[Mapping[Verdict, float], ...]
-    """For each grid: what GPTQ and QAFT would cost with this preset, in forward passes of a window."""
-    pace: float | None
-    """Wall seconds of one forward pass; None if nothing was evaluated."""
-    evaluated: int
-    """Windows evaluated now."""
-    cached: int
-    """Windows whose loss the store already held."""
-    seconds: float
-    """Wall time."""
-    store: str
-    """Folder of the cache."""
-
-
-def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Advised:
-    """Measure what the rules of ``landscape.advice`` ask for, and apply them.
-
-    Args:
-        request: What to advise on.
-        progress: Hears what is going on.
-
-    Raises:
-        UsageError: if the request cannot be met as it is.
-        CheckpointError: if the model cannot be had, or is no better than chance on the data.
-        CorpusError: if the text cannot be had, or is too short.
-        StoreError: if the cache cannot be written; what was committed stays.
-    """
-    started = time.monotonic()
-    progress = progress or Silent()
-    wanted = request.wanted
-    with opened(request, progress) as (checkpoint, store):
-        progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
-        gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
-        gatherer.check(request.corpus)
-        forecast = gatherer.forecast(wanted)
-        progress.forecast(forecast)
-        evidence = [gatherer.evidence(made) for made in wanted]
-        store.compact()
-        runner = gatherer.runner
-        return Advised(
-            model=request.model,
-            data=request.corpus,
-            seq_len=subject.seq_len,
-            windows=len(gatherer.windows),
-            dimension=subject.space.dimension,
-            norm=subject.norm,
-            center_nll=gatherer.probes.nll(CENTER, SPLIT),
-            chance=subject.chance,
-            radius=gatherer.radius,
-            limit=request.limit,
-            advice=tuple(advise(each, request.limit) for each in evidence),
-            work=tuple(work_of_ways(made.scheme.bits, request.preset, len(gatherer.windows)) for made in wanted),
-            pace=forecast.seconds / forecast.work if forecast.work else None,
-            evaluated=runner.evaluated,
-            cached=len(runner.asked) - runner.evaluated,
-            seconds=time.monotonic() - started,
-            store=str(store.folder),
-        )
 
 
 class Gatherer:
@@ -203,12 +96,12 @@ class Gatherer:
         return not len(ProbePlan.of([At(self.label(point))], self.windows).missing(self.runner.known))
 
     @cached_property
-    def radius(self) -> Crossing:
-        """R along uniform directions."""
+    def found(self) -> Found:
+        """R along uniform directions, and how it was found."""
         self.progress.stage("searching for R")
         family = Sphere(self.subject.space, self.seed)
         limits = Limits(PRECISION, windows=len(self.windows))
-        return search(self._losses(family, len(self.windows)), self.subject.norm, self.subject.chance, limits).radius
+        return search(self._losses(family, len(self.windows)), self.subject.norm, self.subject.chance, limits)
 
     def point(self, made: Made) -> WeightPoint:
         """RTN on a grid, from the store if it is there."""
@@ -220,7 +113,7 @@ class Gatherer:
 
     def evidence(self, made: Made) -> Evidence:
         """All that the rules ask of one grid."""
-        subject, point, radius = self.subject, self.point(made), self.radius
+        subject, point, radius = self.subject, self.point(made), self.found.radius
         self.progress.stage(f"following {made.name}")
         label = self.label(point)
         bare = without_parts(label, ["clip"])
@@ -298,9 +191,3 @@ def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:
         replace(scheme, scale="absmax", granularity=finer),
     )
     return tuple(grid for grid in dict.fromkeys(grids) if grid != scheme)
-
-
-def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Verdict, float]:
-    """What the methods that use data would cost, in forward passes of a window."""
-    ways: tuple[Verdict, ...] = ("gptq", "qaft")
-    return {way: point_work(way, bits, preset, validation_windows) for way in ways}

@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from landscape.advice import Advice
+from landscape.advised import Advised
 from landscape.anharmonic import Curved, Quadratic
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
-from landscape.evidence import Advised
 from landscape.health import Check
 from landscape.radius import Measured
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
@@ -129,7 +129,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
         "space": {"dimension": advised.dimension, "norm": advised.norm},
         "center": advised.center_nll,
         "chance": advised.chance,
-        "radius": _crossing(advised.radius),
+        "radius": _crossing(advised.found.radius),
         "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
         "advice": [
             _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)

@@ -57,9 +57,9 @@ def advise(
     from landscape.cli.failures import reported
 
     with reported(debug):
+        from landscape.advised import AdviceRequest, give_advice
         from landscape.cli.console import ConsoleProgress, print_advice
         from landscape.cli.parsing import integers, request_preset, words
-        from landscape.evidence import AdviceRequest, give_advice
         from landscape.limits import Limit
 
         numbers = request_preset(preset, windows, None, seq_len, None, None, None, None, None, None)

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from landscape.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
+from landscape.advised import Advised
 from landscape.anharmonic import Curved, Quadratic
 from landscape.estimate import Estimate
-from landscape.evidence import Advised
 from landscape.forecast import Forecast
 from landscape.radius import Measured
 from landscape.result import Landscape

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from landscape.advice_text import subject_lines
+from landscape.advised import AdviceRequest, Advised, give_advice
 from landscape.cli import main
-from landscape.evidence import AdviceRequest, Advised, give_advice, other_grids
+from landscape.evidence import other_grids
 from landscape.presets import Preset
+from landscape.search import Round
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 
@@ -71,11 +75,21 @@ def test_the_ratios_are_of_one_distance(advised: Advised) -> None:
     """ρ and ρ_prof share ‖Δw‖; the paper's has R of the whole space."""
     evidence = advised.advice[1].evidence
     assert evidence.rho is not None
-    assert advised.radius.value is not None
-    assert evidence.rho.value == pytest.approx(evidence.distance / advised.radius.value)
+    assert advised.found.radius.value is not None
+    assert evidence.rho.value == pytest.approx(evidence.distance / advised.found.radius.value)
     assert evidence.rho_prof is not None
     assert evidence.rho_along is not None
     assert 0.3 < evidence.rho_prof.value / evidence.rho.value < 3
+
+
+def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: Advised) -> None:
+    found = advised.found
+    assert "R = " in subject_lines(advised)[0]
+    assert "not bounded" not in subject_lines(advised)[0]
+    unbounded = replace(found.radius, low=0.0, high=math.inf)
+    for directions, windows, why in ((1, 4, "one direction"), (4, 1, "one window"), (4, 4, "the data")):
+        last = replace(found, rounds=(*found.rounds, Round(directions, windows, unbounded)))
+        assert f"not bounded by {why}" in subject_lines(replace(advised, found=last))[0]
 
 
 def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, store: Path) -> None:

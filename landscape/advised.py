@@ -1,0 +1,135 @@
+"""Advice as a job: from a model's name to a verdict on every grid, and what the ways that use data would cost.
+
+    checkpoint → weight space → R → RTN on each grid → evidence → rules → Advised
+
+What is measured is in ``landscape.evidence``, the rules are in ``landscape.advice``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from landscape.advice import Advice, Verdict, advise
+from landscape.evidence import SPLIT, Gatherer
+from landscape.forecast import point_work
+from landscape.limits import Limit
+from landscape.opened import opened
+from landscape.paths import CENTER
+from landscape.presets import PRESETS, Preset
+from landscape.progress import Progress, Silent
+from landscape.request import Request
+from landscape.search import Found
+from landscape.subject import prepare
+from landscape.wanted import Made, wanted_points
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviceRequest(Request):
+    """What a user asks of advice."""
+
+    bits: tuple[int, ...] = (8, 4, 3, 2)
+    """Bit widths to advise on."""
+    scales: tuple[str, ...] = ("exact",)
+    """How the grids' scales are found: see ``quant.scale``."""
+    granularities: tuple[str, ...] = ("tensor",)
+    """What shares a scale: see ``quant.grid.QuantScheme``."""
+    limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
+    """The ΔL that is acceptable."""
+    preset: Preset = field(default_factory=lambda: PRESETS["standard"])
+    """Windows and their length, and what GPTQ and QAFT would be run with."""
+
+    @property
+    def wanted(self) -> tuple[Made, ...]:
+        """RTN on every grid."""
+        return wanted_points(("rtn",), self.bits, self.scales, self.granularities)
+
+
+@dataclass(frozen=True)
+class Advised:
+    """The advice for every grid, and what it cost to give."""
+
+    model: str
+    data: str
+    seq_len: int
+    windows: int
+    """How many windows of the validation split ΔL is of."""
+    dimension: int
+    """D."""
+    norm: float
+    """‖w‖."""
+    center_nll: float
+    """L(w), nats per token, on these windows."""
+    chance: float
+    """ln|V|."""
+    found: Found
+    """R, the losses that it was read from, and the rounds that led there."""
+    limit: Limit
+    advice: tuple[Advice, ...]
+    """One for each grid."""
+    work: tuple[Mapping[Verdict, float], ...]
+    """For each grid: what GPTQ and QAFT would cost with this preset, in forward passes of a window."""
+    pace: float | None
+    """Wall seconds of one forward pass; None if nothing was evaluated."""
+    evaluated: int
+    """Windows evaluated now."""
+    cached: int
+    """Windows whose loss the store already held."""
+    seconds: float
+    """Wall time."""
+    store: str
+    """Folder of the cache."""
+
+
+def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Advised:
+    """Measure what the rules of ``landscape.advice`` ask for, and apply them.
+
+    Args:
+        request: What to advise on.
+        progress: Hears what is going on.
+
+    Raises:
+        UsageError: if the request cannot be met as it is.
+        CheckpointError: if the model cannot be had, or is no better than chance on the data.
+        CorpusError: if the text cannot be had, or is too short.
+        StoreError: if the cache cannot be written; what was committed stays.
+    """
+    started = time.monotonic()
+    progress = progress or Silent()
+    wanted = request.wanted
+    with opened(request, progress) as (checkpoint, store):
+        progress.stage("reading the text")
+        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
+        gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
+        gatherer.check(request.corpus)
+        forecast = gatherer.forecast(wanted)
+        progress.forecast(forecast)
+        evidence = [gatherer.evidence(made) for made in wanted]
+        store.compact()
+        runner = gatherer.runner
+        return Advised(
+            model=request.model,
+            data=request.corpus,
+            seq_len=subject.seq_len,
+            windows=len(gatherer.windows),
+            dimension=subject.space.dimension,
+            norm=subject.norm,
+            center_nll=gatherer.probes.nll(CENTER, SPLIT),
+            chance=subject.chance,
+            found=gatherer.found,
+            limit=request.limit,
+            advice=tuple(advise(each, request.limit) for each in evidence),
+            work=tuple(work_of_ways(made.scheme.bits, request.preset, len(gatherer.windows)) for made in wanted),
+            pace=forecast.seconds / forecast.work if forecast.work else None,
+            evaluated=runner.evaluated,
+            cached=len(runner.asked) - runner.evaluated,
+            seconds=time.monotonic() - started,
+            store=str(store.folder),
+        )
+
+
+def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Verdict, float]:
+    """What the methods that use data would cost, in forward passes of a window."""
+    ways: tuple[Verdict, ...] = ("gptq", "qaft")
+    return {way: point_work(way, bits, preset, validation_windows) for way in ways}
