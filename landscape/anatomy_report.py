@@ -19,7 +19,7 @@ def anatomy_page(found: Dissected) -> str:
     return filled(
         "anatomy_page.html",
         title=html.escape(title(found)),
-        subject=paragraphs(subject_sentences(found)),
+        header=paragraphs(subject_sentences(found)),
         finding=paragraphs(finding(found)),
         figures="\n".join(_figures(found)),
         reading=items("ul", map(html.escape, READING)),

@@ -17,11 +17,17 @@ LONG = 64
 """Characters from which on the text of a cell may go over several lines."""
 
 
-def filled(template: str, **values: str) -> str:
-    """A template of this package with its values, which are HTML already, and the style that all pages share."""
-    folder = files("landscape")
-    text = folder.joinpath(template).read_text(encoding="utf-8")
-    return Template(text).substitute(values, style=folder.joinpath("page.css").read_text(encoding="utf-8"))
+def filled(template: str, title: str, header: str, **values: str) -> str:
+    """A whole page: a template of this package with its values, in the frame and the style that all pages share.
+
+    Args:
+        template: File of what comes after the header.
+        title: Of the page; this and all other values are HTML already.
+        header: What comes below the title.
+        values: By their names in the template.
+    """
+    body = Template(_file(template)).substitute(values)
+    return Template(_file("frame.html")).substitute(title=title, header=header, body=body, style=_file("page.css"))
 
 
 def write_text(content: str, path: Path) -> None:
@@ -68,6 +74,10 @@ def table_html(table: Table) -> str:
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
     return f"<details><summary>{caption}</summary>\n{body}\n</details>" if table.folded else body
+
+
+def _file(name: str) -> str:
+    return files("landscape").joinpath(name).read_text(encoding="utf-8")
 
 
 def _cells(table: Table, row: tuple[str, ...]) -> str:

@@ -35,9 +35,8 @@ def page(landscape: Landscape) -> str:
     return filled(
         "page.html",
         title=html.escape(headline(landscape)),
+        header=f"{_alarm(failed(landscape.health))}\n{paragraphs(subject_sentences(landscape))}",
         label=html.escape(f"Interactive plot: {headline(landscape)}; all of its numbers are in the tables below"),
-        alarm=_alarm(failed(landscape.health)),
-        subject=paragraphs(subject_sentences(landscape)),
         figure=figure_html(radial_figure(landscape), DIV_ID),
         planes="\n".join(_plane(plane, landscape, i) for i, plane in enumerate(landscape.planes, start=1)),
         omissions=html.escape(" ".join(omissions(landscape))),
