@@ -32,7 +32,8 @@ from landscape.presets import find_preset
 from landscape.progress import Progress
 from landscape.result import Landscape
 from landscape.subject import Subject, prepare
-from landscape.survey import Survey, probe
+from landscape.survey import Survey
+from landscape.surveyor import probe
 from landscape.wanted import Made
 
 HERE = Path(__file__).resolve().parent

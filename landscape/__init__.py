@@ -17,7 +17,7 @@ _HOMES = {
     "Preset": "landscape.presets",
     "Survey": "landscape.survey",
     "radial_figure": "landscape.figures",
-    "probe": "landscape.survey",
+    "probe": "landscape.surveyor",
     "to_json": "landscape.schema",
     "write_page": "landscape.report",
 }

@@ -22,7 +22,7 @@ from landscape.paths import CENTER, common_blocks
 from landscape.plan import ProbePlan
 from landscape.points import PointMaker
 from landscape.progress import Progress, Silent
-from landscape.result import ProbeCount, SubjectInfo
+from landscape.result import ProbeCount
 from landscape.run import Runner
 from landscape.stages import Stages
 from landscape.store import Store
@@ -178,7 +178,7 @@ class _Dissector:
         layers, plan = stages.layers(), stages.plan()
         total = len(self.runner.asked)
         return Dissected(
-            subject=self._info(),
+            subject=self.request.info(self.subject, (CHOSEN_ON, CHECKED_ON)),
             point=self.request.wanted.name,
             split=VERDICT_SPLIT,
             center_nll=center_nll,
@@ -194,20 +194,6 @@ class _Dissector:
             seconds=time.monotonic() - started,
             store=str(self.store.folder),
             settings=self._settings(),
-        )
-
-    def _info(self) -> SubjectInfo:
-        subject = self.subject
-        return SubjectInfo(
-            model=self.request.model,
-            fingerprint=subject.checkpoint.fingerprint,
-            dtype=self.request.dtype,
-            dimension=subject.space.dimension,
-            norm=subject.norm,
-            chance=subject.chance,
-            data=self.request.corpus,
-            seq_len=subject.seq_len,
-            windows={split: len(subject.windows[split]) for split in (CHOSEN_ON, CHECKED_ON)},
         )
 
     def _settings(self) -> dict[str, object]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from landscape.subject import default_corpus
+from landscape.result import SubjectInfo
+from landscape.subject import Subject, default_corpus
 from quant.cache import cache_folder
 
 
@@ -34,3 +36,17 @@ class Request:
     def root(self) -> Path:
         """The cache folder."""
         return self.store or cache_folder()
+
+    def info(self, subject: Subject, splits: Iterable[str]) -> SubjectInfo:
+        """What results say of the model and the text, of which these splits were probed."""
+        return SubjectInfo(
+            model=self.model,
+            fingerprint=subject.checkpoint.fingerprint,
+            dtype=self.dtype,
+            dimension=subject.space.dimension,
+            norm=subject.norm,
+            chance=subject.chance,
+            data=self.corpus,
+            seq_len=subject.seq_len,
+            windows={split: len(subject.windows[split]) for split in splits},
+        )

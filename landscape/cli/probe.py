@@ -137,7 +137,7 @@ def probe(
         )  # fmt: skip
         from landscape.report import write_page
         from landscape.survey import Survey
-        from landscape.survey import probe as run
+        from landscape.surveyor import probe as run
 
         request = Survey(
             model=model,

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from landscape.progress import Silent
-from landscape.survey import probe
+from landscape.surveyor import probe
 from tests.benchmarks.scripts import script
 
 

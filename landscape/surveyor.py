@@ -1,0 +1,282 @@
+"""The main job: from a model's name to the landscape around it.
+
+    checkpoint → weight space → points → plan → engine → store → analysis → Landscape
+
+Everything that was made or evaluated is in the store when this returns, and nearly all of it when it does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from landscape import analysis
+from landscape.directions import family_of
+from landscape.engines.inline import InlineEngine
+from landscape.examine import Examined, examine, slope_at_w, slope_plan
+from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.health import Check, failed
+from landscape.layout import (
+    nominal_probes,
+    plane_plan,
+    plane_points,
+    point_plan,
+    ray_plan,
+    segment_alphas,
+    segment_plan,
+)
+from landscape.opened import opened, run_record
+from landscape.paths import CENTER, Atlas, OnRay
+from landscape.placed import Placed
+from landscape.plan import ProbePlan, Window
+from landscape.plane import PLANE_WINDOWS, SIDE, PlaneLattice
+from landscape.points import PointMaker
+from landscape.progress import Progress, Silent
+from landscape.result import Landscape, PlaneResult, ProbeCount
+from landscape.run import Runner
+from landscape.segments import AdaptiveSegments
+from landscape.store import Store
+from landscape.subject import Subject, check_center, prepare
+from landscape.survey import Survey
+from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
+from landscape.wanted import TRAINED, Made
+from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
+from quant.gptq import GPTQOptions
+from quant.texts import SELF
+
+PILOT_WINDOWS = 4
+"""Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
+
+
+def probe(request: Survey, progress: Progress | None = None) -> Landscape:
+    """Probe the landscape around a model.
+
+    Args:
+        request: What to probe.
+        progress: Hears what is going on.
+
+    Raises:
+        UsageError: if the request cannot be met as it is.
+        CheckpointError: if the model cannot be had, or is no better than chance on the data.
+        CorpusError: if the text cannot be had, or is too short.
+        StoreError: if the cache cannot be written; what was committed stays.
+    """
+    started = time.monotonic()
+    progress = progress or Silent()
+    with opened(request, progress) as (checkpoint, store):
+        progress.stage("reading the text")
+        subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
+        return _Surveyor(request, subject, store, progress).work(started)
+
+
+class _Surveyor:
+    """One survey under way."""
+
+    def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
+        self.request, self.subject, self.store, self.progress = request, subject, store, progress
+        self.family = family_of(request.family, subject.space, subject.center, request.seed)
+        self.runner = Runner(store, run_record(request.device), progress.advance)
+        self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
+        self.placed = Placed(request.wanted, subject.space, subject.center)
+
+    def work(self, started: float) -> Landscape:
+        """Do all the work, in the order the data flows."""
+        for wanted in self.placed.wanted:
+            point = self.maker.find(wanted)
+            if point is not None:
+                self.placed.place(wanted, point)
+        self.progress.forecast(self._forecast())
+        self.progress.stage("finding the range of λ")
+        self._run(point_plan([CENTER], self.subject.all_windows))
+        self._check_center()
+        radius = None if self.request.lambdas else pilot_radius(self._pilot_u, self.subject.norm)
+        for wanted in self.placed.missing:
+            self._make(wanted)
+        lambdas = self._lambdas(radius)
+        self.progress.stage("probing")
+        segments = self._segments()
+        self._run(self._plan(lambdas, segments))
+        while segments.grow(self.probes):
+            self._run(segment_plan(segments.alphas, self.subject.radial_windows))
+        self.store.compact()
+        return self._landscape(lambdas, segments, started)
+
+    def _make(self, wanted: Made) -> None:
+        self.progress.stage(f"making {wanted.name}")
+        work = self._point_work(wanted)
+        self.placed.place(wanted, self.maker.make(wanted, lambda share: self.progress.advance(share * work)))
+
+    def _run(self, plan: ProbePlan) -> None:
+        atlas = Atlas(self.subject.center, self.placed.vectors, {self.family.name: self.family})
+        self.runner.run(plan, InlineEngine(self.subject.model, self.subject.space, atlas))
+
+    @property
+    def probes(self) -> analysis.Probes:
+        """What is known so far."""
+        return analysis.Probes(self.runner.known, self.subject.windows)
+
+    def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
+        """Everything there is to probe, given the points made so far and the positions on segments known so far."""
+        subject, placed = self.subject, self.placed
+        plan = (
+            point_plan([CENTER, *(placed.labels[wanted] for wanted in placed.there)], subject.all_windows)
+            + slope_plan(self.family, self.request.directions, subject.norm, subject.windows[analysis.VERDICT_SPLIT])
+            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
+            + segment_plan(segments.alphas, subject.radial_windows)
+        )
+        for (a, b), lattice in self._lattices().items():
+            plan += plane_plan(placed.labels[a], placed.labels[b], lattice, self._plane_windows)
+        return plan
+
+    def _segments(self) -> AdaptiveSegments:
+        """The segments between the points made so far, refined as far as what is known tells."""
+        preset = self.request.preset
+        segments = AdaptiveSegments(self.placed.segments, segment_alphas(preset.alphas), preset.refinements)
+        while segments.grow(self.probes):
+            pass
+        return segments
+
+    @property
+    def _plane_windows(self) -> tuple[Window, ...]:
+        return self.subject.windows[analysis.VERDICT_SPLIT][:PLANE_WINDOWS]
+
+    def _lattices(self) -> dict[tuple[Made, Made], PlaneLattice]:
+        """The planes to probe."""
+        return self.placed.lattices if self.request.plane else {}
+
+    # ---- the range of λ -----------------------------------------------------------------------------------------
+
+    def _check_center(self) -> None:
+        nll = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT])
+        check_center(nll, self.subject.chance, self.request.corpus)
+
+    def _known_u(self, lam: float) -> float:
+        windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
+        base = self.runner.nll(CENTER, windows)
+        here = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
+        return (here - base) / (self.subject.chance - base)
+
+    def _pilot_u(self, lam: float) -> float:
+        windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
+        self._run(ray_plan(self.family, 1, [lam], windows))
+        return self._known_u(lam)
+
+    def _lambdas(self, radius: float | None) -> tuple[float, ...]:
+        if self.request.lambdas:
+            return tuple(sorted(set(self.request.lambdas)))
+        if radius is None:
+            self.progress.warn("the loss never rises halfway to chance along the first direction: R will be censored")
+            radius = self.subject.norm
+        return sweep_grid(radius, self.request.preset.lambdas, reach=1.05 * self.placed.farthest)
+
+    # ---- forecast -----------------------------------------------------------------------------------------------
+
+    def _forecast(self) -> Forecast:
+        """What will be done and what it will cost; one forward pass is measured if there is work to do.
+
+        Not in it: distances that are added to the grid when a point to be made turns out to lie beyond it.
+        """
+        subject, preset = self.subject, self.request.preset
+        new = self.placed.missing
+        radial, every = len(subject.radial_windows), len(subject.all_windows)
+        segments = self._segments()
+        try:  # a pilot that is cached tells the grid, so that what is missing can be counted exactly
+            radius = None if self.request.lambdas else pilot_radius(self._known_u, subject.norm)
+            plan, rays = self._plan(self._lambdas(radius), segments), 0
+        except KeyError:
+            plan, rays = self._plan([], segments), self.request.directions * (1 + self.request.pairs) * preset.lambdas
+        probes = len(plan.missing(self.runner.known)) + segments.left * radial
+        probes += nominal_probes(self.placed.wanted, new, rays, preset.alphas, preset.refinements, radial, every)
+        probes += PILOT_PROBES * min(PILOT_WINDOWS, len(subject.windows[analysis.VERDICT_SPLIT])) if rays else 0
+        if self.request.plane:
+            planes = sum(1 for a, b in plane_points(self.placed.wanted) if a in new or b in new)
+            probes += planes * SIDE**2 * len(self._plane_windows)
+        work = probes + sum(map(self._point_work, new))
+        return Forecast(
+            probes=probes,
+            cached=len(plan) - len(plan.missing(self.runner.known)),
+            points=tuple(wanted.name for wanted in new),
+            work=work,
+            seconds=work * forward_seconds(subject.model, subject.windows["validation"][0].tokens) if work else 0.0,
+            memory=peak_memory(
+                subject.space.dimension,
+                logits=subject.seq_len * subject.vocabulary,
+                trains=any(wanted.method in TRAINED for wanted in new),
+            ),
+            disk=disk_growth(subject.space.dimension, len(new), probes),
+        )
+
+    def _point_work(self, wanted: Made) -> float:
+        validation = len(self.subject.windows["validation"])
+        return point_work(wanted.method, wanted.scheme.bits, self.request.preset, validation)
+
+    # ---- the result ---------------------------------------------------------------------------------------------
+
+    def _landscape(self, lambdas: Sequence[float], segments: AdaptiveSegments, started: float) -> Landscape:
+        subject, request, probes, shape = self.subject, self.request, self.probes, self.placed.shape
+        basins, rays = analysis.basins_and_rays(
+            probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
+        )
+        labels = {wanted: self.placed.labels[wanted] for wanted in self.placed.wanted}
+        total = len(self.runner.asked)
+        return Landscape(
+            subject=request.info(subject, tuple(subject.windows)),
+            center={split: probes.nll(CENTER, split) for split in subject.windows},
+            basins=basins,
+            verdict_split=analysis.VERDICT_SPLIT,
+            rays=rays,
+            points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT]),
+            segments=analysis.segment_results(probes, labels, shape, segments.alphas),
+            probes=ProbeCount(total, total - self.runner.evaluated, self.runner.evaluated),
+            seconds=time.monotonic() - started,
+            store=str(self.store.folder),
+            settings=self._settings(),
+            planes=self._planes(),
+            health=self._health(lambdas[0]),
+        )
+
+    def _planes(self) -> tuple[PlaneResult, ...]:
+        lattices = self._lattices()
+        for a, b in plane_points(self.placed.wanted) if self.request.plane else ():
+            if (a, b) not in lattices:
+                self.progress.warn(f"w, {a.name} and {b.name} lie on one line: they span no plane")
+        return tuple(
+            analysis.plane_result(self.probes, self.placed.labels, a, b, lattice)
+            for (a, b), lattice in lattices.items()
+        )
+
+    def _health(self, lam: float) -> tuple[Check, ...]:
+        """Whether the run was sound; what was not is warned of."""
+        subject, runner, family, count = self.subject, self.runner, self.family, self.request.directions
+        windows, own_text = subject.windows[analysis.VERDICT_SPLIT], self.request.corpus == SELF
+        slope = slope_at_w(runner, family, count, subject.norm, windows, own_text)
+        checks = examine(
+            Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
+        )
+        for check in failed(checks):
+            self.progress.warn(check.words)
+        return checks
+
+    def _settings(self) -> dict[str, object]:
+        request = self.request
+        return {
+            "directions": request.directions,
+            "family": self.family.name,
+            "both ways, ±ê": request.pairs,
+            "preset": request.preset.name,
+            "methods": ", ".join(request.methods),
+            "scales": ", ".join(request.scales),
+            "granularities": ", ".join(request.granularities),
+            **{f"GPTQ {name}": value for name, value in _differences(request.gptq).items()},
+            **{f"point {e.name}": e.path.name for e in request.external},
+            "seed": request.seed,
+            "corpus fingerprint": self.subject.corpus.fingerprint,
+            **self.runner.provenance,
+        }
+
+
+def _differences(options: GPTQOptions) -> dict[str, object]:
+    """Options that are not the paper's."""
+    paper = asdict(GPTQ_OF_THE_PAPER)
+    return {name: value for name, value in asdict(options).items() if value != paper[name]}
