@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from landscape.advice import Advice, Verdict, advise
 from landscape.evidence import SPLIT, Gatherer
 from landscape.forecast import point_work
+from landscape.health import Check
 from landscape.limits import Limit
 from landscape.opened import opened
 from landscape.paths import CENTER
@@ -80,6 +81,8 @@ class Advised:
     """Wall time."""
     store: str
     """Folder of the cache."""
+    health: tuple[Check, ...]
+    """Whether the run was sound."""
 
 
 def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Advised:
@@ -106,6 +109,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
         evidence = [gatherer.evidence(made) for made in wanted]
+        health = gatherer.health(request.corpus)
         store.compact()
         runner = gatherer.runner
         return Advised(
@@ -126,6 +130,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
             cached=len(runner.asked) - runner.evaluated,
             seconds=time.monotonic() - started,
             store=str(store.folder),
+            health=health,
         )
 
 

@@ -11,6 +11,7 @@ from landscape.anatomy_tables import anatomy_tables
 from landscape.anatomy_wording import READING, finding, subject_sentences, title
 from landscape.dissection import Dissected
 from landscape.figures import figure_html
+from landscape.health_html import alarm, health_section
 from landscape.markup import filled, items, paragraphs, table_html, write_text
 
 
@@ -19,10 +20,11 @@ def anatomy_page(found: Dissected) -> str:
     return filled(
         "anatomy_page.html",
         title=html.escape(title(found)),
-        header=paragraphs(subject_sentences(found)),
+        header=f"{alarm(found.health)}\n{paragraphs(subject_sentences(found))}",
         finding=paragraphs(finding(found)),
         figures="\n".join(_figures(found)),
         reading=items("ul", map(html.escape, READING)),
+        health=health_section(found.health),
         tables="\n".join(map(table_html, anatomy_tables(found))),
     )
 

@@ -21,6 +21,7 @@
                                  checks: {split: {sum, whole, excess, kept}},
                                  uniform: [{name, bits, bytes, rise: {split}}]}
     probes: {total, cached, evaluated}, seconds, store, page
+    health                       [{name, passed, words}]: checks of the run itself
 
 A number that is not finite is null.
 """
@@ -38,7 +39,7 @@ from landscape.dissection import Dissected
 from landscape.estimate import Estimate
 from landscape.layer_radii import LayerRadius
 from landscape.parts import PARTS
-from landscape.schema import SCHEMA_VERSION, finite
+from landscape.schema import SCHEMA_VERSION, finite, health_json
 from landscape.waterfall import Matched, Step
 
 
@@ -97,6 +98,7 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
         "seconds": round(found.seconds, 3),
         "store": found.store,
         "page": None if page is None else str(page),
+        "health": health_json(found.health),
     }
 
 

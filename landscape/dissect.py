@@ -13,12 +13,16 @@ from collections.abc import Callable
 from landscape.analysis import VERDICT_SPLIT
 from landscape.anatomy import anatomy_plan, clipping_plan, groups
 from landscape.bit_plan import CHECKED_ON, CHOSEN_ON
+from landscape.directions import Sphere
 from landscape.dissection import Dissected, Dissection
+from landscape.engines.inline import InlineEngine
+from landscape.examine import Examined, examine, slope_if_judged
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.health import Check
 from landscape.mixed_precision import options_plan
 from landscape.opened import opened, run_record
 from landscape.parts import PartStatistics
-from landscape.paths import CENTER, common_blocks
+from landscape.paths import CENTER, Atlas, common_blocks
 from landscape.plan import ProbePlan
 from landscape.points import PointMaker
 from landscape.progress import Progress, Silent
@@ -28,7 +32,8 @@ from landscape.stages import Stages
 from landscape.store import Store
 from landscape.subject import Subject, check_center, prepare
 from landscape.wanted import TRAINED, Made
-from landscape.waterfall import KINDS
+from landscape.waterfall import KINDS, Waterfall
+from quant.texts import SELF
 
 _SEARCH = 6  # distances that a search for R takes before the two around it, about
 _ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # of a point that is not made yet every tensor may clip
@@ -176,6 +181,7 @@ class _Dissector:
         falls, parts = stages.waterfall(), stages.anatomy()
         ranking, restored, held_out = stages.clipping()
         layers, plan = stages.layers(), stages.plan()
+        health = self._health(falls)
         total = len(self.runner.asked)
         return Dissected(
             subject=self.request.info(self.subject, (CHOSEN_ON, CHECKED_ON)),
@@ -194,6 +200,30 @@ class _Dissector:
             seconds=time.monotonic() - started,
             store=str(self.store.folder),
             settings=self._settings(),
+            health=health,
+        )
+
+    def _health(self, falls: Waterfall) -> tuple[Check, ...]:
+        """Whether the run was sound; what was not is told at once."""
+        subject, windows, runner = self.subject, self.subject.windows[VERDICT_SPLIT], self.runner
+        family, lam = Sphere(subject.space, self.request.seed), min(falls.distance, falls.steps[0].radius.bracket[1])
+        engine = InlineEngine(subject.model, subject.space, Atlas(subject.center, {}, {family.name: family}))
+        slope = slope_if_judged(
+            lambda plan: runner.run(plan, engine), runner, family, subject.norm, windows, self.request.corpus == SELF
+        )
+        return examine(
+            Examined(
+                runner,
+                subject.model,
+                subject.space,
+                subject.center,
+                family,
+                self.request.directions,
+                lam,
+                windows[0],
+                slope,
+            ),
+            self.progress,
         )
 
     def _settings(self) -> dict[str, object]:

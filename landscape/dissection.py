@@ -10,6 +10,7 @@ from landscape.anatomy import GROUPINGS, Anatomy, Effect, Grouping
 from landscape.basin import Location, Loss, location_at, loss_word, saturation
 from landscape.bit_plan import BitPlan
 from landscape.estimate import Estimate
+from landscape.health import Check
 from landscape.layer_radii import LayerRadius
 from landscape.limits import Limit
 from landscape.presets import PRESETS, Preset
@@ -111,6 +112,8 @@ class Dissected:
     """Folder of the cache."""
     settings: Mapping[str, object]
     """How it was made."""
+    health: tuple[Check, ...]
+    """Whether the run was sound."""
 
     @property
     def rise(self) -> Estimate:

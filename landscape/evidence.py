@@ -19,7 +19,9 @@ from landscape.crossing import crossing
 from landscape.directions import Family, Sphere
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate, paired_difference, paired_ratio
+from landscape.examine import Examined, examine, slope_if_judged
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory
+from landscape.health import Check
 from landscape.opened import run_record
 from landscape.parts import part_statistics, together
 from landscape.paths import CENTER, At, Atlas, Position, without_parts
@@ -37,6 +39,7 @@ from landscape.waterfall import Kind, families
 from quant.grid import QuantScheme
 from quant.point import WeightPoint
 from quant.space import distance
+from quant.texts import SELF
 
 SPLIT = "validation"
 """The split that advice is made on; the test split stays for what comes of it."""
@@ -99,9 +102,27 @@ class Gatherer:
     def found(self) -> Found:
         """R along uniform directions, and how it was found."""
         self.progress.stage("searching for R")
-        family = Sphere(self.subject.space, self.seed)
         limits = Limits(PRECISION, windows=len(self.windows))
-        return search(self._losses(family, len(self.windows)), self.subject.norm, self.subject.chance, limits)
+        return search(self._sphere, self.subject.norm, self.subject.chance, limits)
+
+    def health(self, data: str) -> tuple[Check, ...]:
+        """Whether the run was sound, all evidence being there; what was not is told at once."""
+        subject, runner, losses, found = self.subject, self.runner, self._sphere, self.found
+        slope = slope_if_judged(losses.run, runner, losses.family, subject.norm, self.windows, data == SELF)
+        return examine(
+            Examined(
+                runner,
+                subject.model,
+                subject.space,
+                subject.center,
+                losses.family,
+                found.rounds[-1].directions,
+                float(found.probes.lambdas[0]),
+                self.windows[0],
+                slope,
+            ),
+            self.progress,
+        )
 
     def point(self, made: Made) -> WeightPoint:
         """RTN on a grid, from the store if it is there."""
@@ -161,6 +182,11 @@ class Gatherer:
         """ΔL at a position over ΔL at a point."""
         center, tokens = self.probes.totals(CENTER, SPLIT), self.probes.tokens(SPLIT)
         return paired_ratio(self.probes.totals(position, SPLIT), self.probes.totals(label, SPLIT), center, tokens)
+
+    @property
+    def _sphere(self) -> StoredLosses:
+        """The landscape along uniform directions."""
+        return self._losses(Sphere(self.subject.space, self.seed), len(self.windows))
 
     def _losses(self, family: Family, windows: int) -> StoredLosses:
         subject = self.subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from landscape import health
 from landscape.directions import Direction, Family
-from landscape.health import Check
+from landscape.health import Check, failed
 from landscape.layout import ray_plan
 from landscape.paths import CENTER, OnRay, Ray
 from landscape.plan import Probe, ProbePlan, ProbeResult, Window
+from landscape.progress import Progress, Silent
 from landscape.run import Runner
 from quant.center import Center
 from quant.nll import window_nll
@@ -31,6 +32,7 @@ SLOPE_DIRECTIONS = 2
 SLOPE_WINDOWS = 8
 """At most, and the first ones."""
 _COMPARED = 3  # directions: one held whole, one tensor of each other; drawing one takes 2.4 s at 1e8 weights
+_NOT_NEAR = "Not measured: this run evaluates nothing near w, and only on --data self must the slope be 0."
 _CACHED = "Nothing was evaluated in this run, so there was nothing to check: every loss came from the cache."
 
 
@@ -54,8 +56,13 @@ class Examined:
     """Of the slope at w: see ``slope_at_w``."""
 
 
-def examine(run: Examined) -> tuple[Check, ...]:
-    """All checks of a run; if it evaluated nothing, only those that call no model and draw no direction."""
+def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...]:
+    """All checks of a run; if it evaluated nothing, only those that call no model and draw no direction.
+
+    Args:
+        run: The run.
+        progress: Is warned of what failed.
+    """
     if run.runner.evaluated:
         first = run.family.draw(0)
         model = _repeated(run.runner, run.model, run.window)
@@ -64,7 +71,10 @@ def examine(run: Examined) -> tuple[Check, ...]:
     else:
         model = (health.unchecked(health.L_AT_W, _CACHED), health.unchecked(health.DETERMINISTIC, _CACHED))
         drawn = (health.unchecked(health.ORTHOGONAL, _CACHED), health.unchecked(health.RESOLUTION, _CACHED))
-    return (*model, run.slope, *drawn, _finite(run.runner))
+    checks = (*model, run.slope, *drawn, _finite(run.runner))
+    for check in failed(checks):
+        (progress or Silent()).warn(check.words)
+    return checks
 
 
 def slope_plan(family: Family, directions: int, norm: float, windows: tuple[Window, ...]) -> ProbePlan:
@@ -95,6 +105,30 @@ def slope_at_w(
 
     plus, minus = (np.array([[r.total for r in results(i, signed)] for i in indices]) for signed in (lam, -lam))
     return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text)
+
+
+def slope_if_judged(
+    run: Callable[[ProbePlan], None],
+    runner: Runner,
+    family: Family,
+    norm: float,
+    windows: tuple[Window, ...],
+    own_text: bool,
+) -> Check:
+    """The slope at w, for jobs that evaluate nothing near w: only where it is judged is it worth the probes.
+
+    Args:
+        run: Evaluates what is missing of a plan.
+        runner: Knows the results afterwards.
+        family: Of the directions.
+        norm: ‖w‖.
+        windows: Those of the split.
+        own_text: Whether the model wrote them itself.
+    """
+    if not own_text:
+        return health.unchecked(health.SLOPE, _NOT_NEAR)
+    run(slope_plan(family, SLOPE_DIRECTIONS, norm, windows))
+    return slope_at_w(runner, family, SLOPE_DIRECTIONS, norm, windows, own_text=True)
 
 
 def _repeated(runner: Runner, model: nn.Module, window: Window) -> tuple[Check, Check]:

@@ -15,8 +15,8 @@ from landscape.analysis import Probes, radial_probes
 from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
-from landscape.examine import SLOPE_DIRECTIONS, Examined, examine, slope_at_w, slope_plan
-from landscape.health import SLOPE, Check, failed, unchecked
+from landscape.examine import Examined, examine, slope_if_judged
+from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas
@@ -201,7 +201,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
 
 def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Measured:
     """Find R on a model that is lent already; ``started`` is when the time of the request began."""
-    runner, slope = here.runner, _slope(request, here)
+    runner = here.runner
     progress.stage("searching for R")
 
     def out_of_time(evaluations: int) -> bool:
@@ -226,7 +226,7 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
         cached=len(runner.asked) - runner.evaluated,
         seconds=time.monotonic() - started,
         store=str(runner.store.folder),
-        health=_health(here, found, slope, progress),
+        health=_health(here, found, progress),
     )
 
 
@@ -239,22 +239,12 @@ def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ..
     return identified(corpus.windows(request.split, len(every), request.seed))
 
 
-def _slope(request: RadiusRequest, here: Ground) -> Check:
-    """The slope at w, for which the search itself evaluates nothing: only where it is judged is it worth the probes."""
-    if here.data != SELF:
-        return unchecked(SLOPE, "Not measured: the search stays around R, and only on --data self must the slope be 0.")
-    losses, windows = here.losses, here.windows
-    losses.run(slope_plan(losses.family, SLOPE_DIRECTIONS, here.norm, windows))
-    return slope_at_w(here.runner, losses.family, SLOPE_DIRECTIONS, here.norm, windows, own_text=True)
-
-
-def _health(here: Ground, found: Found, slope: Check, progress: Progress) -> tuple[Check, ...]:
+def _health(here: Ground, found: Found, progress: Progress) -> tuple[Check, ...]:
     """Whether the search was sound; what was not is told at once."""
-    model, space = here.checkpoint.model, here.checkpoint.space
+    losses, windows = here.losses, here.windows
     drawn, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
-    checks = examine(
-        Examined(here.runner, model, space, here.center, here.losses.family, drawn, lam, here.windows[0], slope)
+    slope = slope_if_judged(losses.run, here.runner, losses.family, here.norm, windows, here.data == SELF)
+    model, space = here.checkpoint.model, here.checkpoint.space
+    return examine(
+        Examined(here.runner, model, space, here.center, losses.family, drawn, lam, windows[0], slope), progress
     )
-    for check in failed(checks):
-        progress.warn(check.words)
-    return checks

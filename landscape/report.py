@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from pathlib import Path
 
 from landscape.figures import figure_html, plane_figure, radial_figure
-from landscape.health import Check, failed
+from landscape.health_html import alarm, health_section
 from landscape.markup import filled, items, paragraphs, table_html, write_text
 from landscape.result import Landscape, PlaneResult
 from landscape.tables import tables
@@ -18,7 +17,6 @@ from landscape.wording import (
     PointNote,
     basin_sentences,
     headline,
-    health_sentence,
     plane_sentences,
     point_note,
     segment_sentences,
@@ -35,7 +33,7 @@ def page(landscape: Landscape) -> str:
     return filled(
         "page.html",
         title=html.escape(headline(landscape)),
-        header=f"{_alarm(failed(landscape.health))}\n{paragraphs(subject_sentences(landscape))}",
+        header=f"{alarm(landscape.health)}\n{paragraphs(subject_sentences(landscape))}",
         label=html.escape(f"Interactive plot: {headline(landscape)}; all of its numbers are in the tables below"),
         figure=figure_html(radial_figure(landscape), DIV_ID),
         planes="\n".join(_plane(plane, landscape, i) for i, plane in enumerate(landscape.planes, start=1)),
@@ -45,7 +43,7 @@ def page(landscape: Landscape) -> str:
         segments=paragraphs(segment_sentences(landscape)),
         reading=items("ol", map(html.escape, READING)),
         limits=html.escape(LIMITS),
-        health=_health(landscape.health),
+        health=health_section(landscape.health),
         tables="\n".join(map(table_html, tables(landscape))),
     )
 
@@ -77,28 +75,3 @@ def _plane(plane: PlaneResult, landscape: Landscape, index: int) -> str:
 
 def _note(note: PointNote) -> str:
     return f"<strong>{html.escape(note.name)}: {html.escape(note.verdict)}.</strong> {html.escape(note.detail)}"
-
-
-def _alarm(checks: Sequence[Check]) -> str:
-    """What failed, for the top of the page."""
-    if not checks:
-        return ""
-    each = items("ul", (_check((check.name,), check.words) for check in checks))
-    return f'<div class="alarm">\n<p><strong>This run is not sound.</strong></p>\n{each}\n</div>'
-
-
-def _health(checks: Sequence[Check]) -> str:
-    """The verdict, what could not be judged, and on demand what was found in order."""
-    passed, unjudged = ([check for check in checks if check.passed is flag] for flag in (True, None))
-    alike = {check.words: tuple(c.name for c in unjudged if c.words == check.words) for check in unjudged}
-    lines = [f"<p>{html.escape(health_sentence(checks))}</p>"]
-    lines += [f"<p>Not judged: {_check(names, words)}</p>" for words, names in alike.items()]
-    if passed:
-        names = html.escape(", ".join(check.name for check in passed))
-        found = items("ul", (_check((check.name,), check.words) for check in passed))
-        lines.append(f"<details><summary>Passed: {names}</summary>\n{found}\n</details>")
-    return "\n".join(lines)
-
-
-def _check(names: Sequence[str], words: str) -> str:
-    return f"<strong>{html.escape(', '.join(names))}.</strong> {html.escape(words)}"

@@ -69,7 +69,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "seconds": round(landscape.seconds, 3),
         "store": landscape.store,
         "page": None if page is None else str(page),
-        "health": _health(landscape.health),
+        "health": health_json(landscape.health),
     }
 
 
@@ -103,11 +103,12 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "tokens": measured.tokens,
         "seconds": round(measured.seconds, 3),
         "store": measured.store,
-        "health": _health(measured.health),
+        "health": health_json(measured.health),
     }
 
 
-def _health(checks: Iterable[Check]) -> list[dict[str, Any]]:
+def health_json(checks: Iterable[Check]) -> list[dict[str, Any]]:
+    """The checks of a run; the same in every JSON object."""
     return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
 
 
@@ -118,7 +119,8 @@ def advice_json(advised: Advised) -> dict[str, Any]:
     high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number, factor}, numbers:
     [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise, rise_interval,
     unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost: {gptq, qaft}}],
-    seconds_per_pass, evaluated, cached, seconds, store}``; costs are in forward passes of a window.
+    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are in forward passes
+    of a window.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -139,6 +141,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
         "cached": advised.cached,
         "seconds": round(advised.seconds, 3),
         "store": advised.store,
+        "health": health_json(advised.health),
     }
 
 

@@ -16,7 +16,7 @@ from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
 from landscape.examine import Examined, examine, slope_at_w, slope_plan
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
-from landscape.health import Check, failed
+from landscape.health import Check
 from landscape.layout import (
     nominal_probes,
     plane_plan,
@@ -247,16 +247,12 @@ class _Surveyor:
         )
 
     def _health(self, lam: float) -> tuple[Check, ...]:
-        """Whether the run was sound; what was not is warned of."""
+        """Whether the run was sound."""
         subject, runner, family, count = self.subject, self.runner, self.family, self.request.directions
         windows, own_text = subject.windows[analysis.VERDICT_SPLIT], self.request.corpus == SELF
         slope = slope_at_w(runner, family, count, subject.norm, windows, own_text)
-        checks = examine(
-            Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
-        )
-        for check in failed(checks):
-            self.progress.warn(check.words)
-        return checks
+        run = Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
+        return examine(run, self.progress)
 
     def _settings(self) -> dict[str, object]:
         request = self.request

@@ -35,6 +35,7 @@ from landscape.dissect import dissect
 from landscape.dissection import Dissected, Dissection, groupings_of
 from landscape.estimate import Estimate
 from landscape.forecast import Forecast
+from landscape.health import Check
 from landscape.limits import Limit
 from landscape.parts import PARTS
 from landscape.presets import PRESETS
@@ -128,6 +129,15 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(found
     steps = {step.kind: step for step in found.waterfall.steps}
     assert steps["along"].rho.value > 1.2 * steps["sphere"].rho.value
     assert steps["sphere"].matched.multiple(found.waterfall.rise) > 5
+
+
+def test_the_run_is_checked_and_the_page_says_so(found: Dissected) -> None:
+    assert [check.passed for check in found.health] == [True, True, None, True, True, True]
+    page = anatomy_page(found)
+    assert "Nothing speaks against it: 5 checks passed, none failed." in page
+    wrong = Check("finite losses", False, "1 of 9", "none", "One of 9 is not finite.")
+    page = anatomy_page(replace(found, health=(wrong, *found.health[:5])))
+    assert "One of 9 is not finite." in page[page.index("<h1>") : page.index('id="summary"')]
 
 
 def test_the_losses_are_those_of_the_model(found: Dissected, by_hand: ByHand) -> None:
@@ -411,7 +421,7 @@ def test_the_json_is_strict_and_says_what_the_text_does(found: Dissected) -> Non
         "schema_version", "model", "data", "split", "seq_len", "windows", "space", "point", "center", "chance",
         "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped", "weights",
         "groups", "additivity", "clipping", "restored", "test_rise", "enough", "layers", "plan", "probes", "seconds",
-        "store", "page",
+        "store", "page", "health",
     }  # fmt: skip
     assert told["culprit"] == "clip"
     assert told["enough"] == 2
@@ -459,9 +469,17 @@ def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
     code, out, err = run(capsys, monkeypatch, *words, "--json")
     told = json.loads(out)
     ours = json.loads(json.dumps(anatomy_json(found)))
-    same = set(told) - {"probes", "seconds", "page"}
+    same = set(told) - {"probes", "seconds", "page", "health"}
     assert {key: told[key] for key in same} == {key: ours[key] for key in same}
     assert told["page"] == str(page)
+    assert [check["passed"] for check in told["health"]] == [
+        None,
+        None,
+        None,
+        None,
+        None,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,17 @@ def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, stor
     again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
     assert (again.evaluated, again.cached) == (0, advised.evaluated + advised.cached)
     assert again.pace is None
+    assert [check.passed for check in again.health] == [None, None, None, None, None, True]
     assert again.advice == advised.advice
+
+
+def test_the_run_is_checked(advised: Advised) -> None:
+    assert [check.passed for check in advised.health] == [True, True, None, True, True, True]
+
+
+def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:
+    advised = give_advice(AdviceRequest(data="self", bits=(8,), preset=TINY, store=tmp_path))
+    assert [check.passed for check in advised.health] == [True] * 6
 
 
 def test_other_grids_do_not_repeat_the_one_at_hand() -> None:
@@ -125,6 +135,7 @@ def test_the_command_prints_verdicts_and_json(
     assert [(one["bits"], one["verdict"]) for one in found["advice"]] == [(2, "rtn")]
     assert found["advice"][0]["rise"] == pytest.approx(advised.advice[1].evidence.rise.value, rel=0.5)
     assert math.isfinite(found["advice"][0]["cost"]["qaft"])
+    assert [check["passed"] for check in found["health"]].count(False) == 0
 
 
 def test_a_model_without_a_bit_width_is_refused() -> None:

@@ -19,6 +19,7 @@ from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
 from landscape.paths import CENTER, Atlas, Ray
 from landscape.plan import Probe, ProbeResult, Window, identified
+from landscape.progress import Silent
 from landscape.run import Runner
 from landscape.store import Store
 from quant.center import Center
@@ -89,6 +90,20 @@ def test_a_weight_that_changed_is_found(small: Run, name: str) -> None:
     found = judged(done)
     assert [check.passed for check in found.values()] == [False, True, None, True, True, True]
     assert "changed on the way" in found[health.L_AT_W].words
+
+
+def test_what_failed_is_told_at_once(small: Run) -> None:
+    told: list[str] = []
+
+    class Told(Silent):
+        def warn(self, message: str) -> None:
+            told.append(message)
+
+    done = small.work()
+    with torch.no_grad():
+        small.model.get_parameter("model.decoder.final_layer_norm.weight")[0] += 1e-3
+    checks = examine(done, Told())
+    assert told == [checks[0].words]
 
 
 def test_dropout_left_on_is_found(small: Run) -> None:
