@@ -22,6 +22,7 @@ from landscape.anatomy_wording import (
     grouping_name,
     rho_text,
 )
+from landscape.bit_plan import CHECKED_ON
 from landscape.dissection import Dissected
 from landscape.estimate import Estimate
 from landscape.figures import FONT
@@ -30,6 +31,8 @@ from landscape.wording import nats, number, rise_text
 
 HEIGHT = 420
 """Of a figure, in pixels; a ranking is as high as its rows."""
+BELOW_THE_AXIS = -0.22
+"""Of a legend, clear of the title of the x axis."""
 SHOWN = 15
 """Rows of a ranking; the tables hold the others."""
 _ROW, _MARGINS = 26, 120  # pixels of a row, and of all that is not rows
@@ -167,7 +170,7 @@ def restoration_figure(found: Dissected) -> go.Figure:
     _lay_out(figure, "ΔL left when the clipping of the costliest tensors is undone", HEIGHT)
     return figure.update_layout(
         showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}, "rangemode": "tozero"},
-        xaxis={"type": "category", "title": {"text": "tensors undone"}}, legend={"y": -0.22},
+        xaxis={"type": "category", "title": {"text": "tensors undone"}}, legend={"y": BELOW_THE_AXIS},
     )  # fmt: skip
 
 
@@ -183,7 +186,7 @@ def plan_figure(found: Dissected) -> go.Figure | None:
         figure.add_scatter(
             x=[8 * u.bytes / plan.weights for u in rows], y=[_drawn(u.rise[split].value) for u in rows],
             error_y=_errors([u.rise[split] for u in rows]), mode="lines+markers+text", name=f"one width, {split}",
-            text=[f"int{u.bits}" for u in rows], textposition="top right",
+            text=[f"int{u.bits}" if split == CHECKED_ON else "" for u in rows], textposition="top right",
             line={"color": color, "dash": "dot", "width": 1.2}, marker={"symbol": symbol, "size": 9},
         )  # fmt: skip
         whole = plan.checks[split].whole
@@ -199,7 +202,7 @@ def plan_figure(found: Dissected) -> go.Figure | None:
     _lay_out(figure, "Mixed precision beside one bit width throughout", HEIGHT)
     return figure.update_layout(
         showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}},
-        xaxis={"title": {"text": "bits a weight, scales included"}},
+        xaxis={"title": {"text": "bits a weight, scales included"}}, legend={"y": BELOW_THE_AXIS},
     )  # fmt: skip
 
 

@@ -72,8 +72,8 @@ def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
             **line, "title": {"text": f"ℓ2 distance from that line, towards {b}"}, "scaleanchor": "x", "scaleratio": 1,
             "constrain": "domain", "range": [float(plane.y[0]), float(plane.y[-1])],
         },
-        height=PLANE_HEIGHT, width=max(640, round((PLANE_HEIGHT - 180) * wide / high) + 200), template="none",
-        margin={"l": 64, "r": 136, "t": 56, "b": 124},
+        height=PLANE_HEIGHT, width=max(680, round((PLANE_HEIGHT - 180) * wide / high) + 240), template="none",
+        margin={"l": 64, "r": 176, "t": 56, "b": 124}, modebar={"orientation": "v"},  # clear of the long title
         paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
