@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.basin import RadialProbes, estimate_basin, location, loss_word, ratio, saturation
 from landscape.connectivity import connectivity
-from landscape.estimate import paired_difference
+from landscape.estimate import Estimate, paired_difference
 from landscape.plane import PlaneBasis, PlaneLattice
 from landscape.result import (
     Landscape,
@@ -173,3 +174,24 @@ def smollm2_like(**options: object) -> Landscape:
     """Rays that rise far past chance, and steep points: SmolLM2-135M with clipping scales."""
     well = Well(bottom=3.24, top=12.6, chance=10.8, radius=430.0, norm=1992.6, tilt=2.2, scatter=0.04, steep=6.0)
     return landscape(well, model="smollm2-135m", **{"bits": (8, 6, 4, 3, 2), "directions": 4, **options})  # type: ignore[arg-type]
+
+
+def overflowing() -> Landscape:
+    """A ray that ends in NaN, a point and a segment that overflow on the validation split."""
+    found = landscape()
+    ray, validation = found.rays[0], found.rays[0].nll["validation"].copy()
+    validation[-1] = math.nan
+    rays = (replace(ray, nll={**ray.nll, "validation": validation}), *found.rays[1:])
+    point = next(p for p in found.points if p.name == "rtn-int2-exact")
+    lost = replace(
+        point,
+        nll={**point.nll, "validation": math.inf},
+        rise={**point.rise, "validation": Estimate(math.inf, -math.inf, math.inf)},
+        loss="lost",
+    )
+    points = tuple(lost if p is point else p for p in found.points)
+    segment = next(s for s in found.segments if s.b == point.name and s.split == "validation")
+    nll = np.where(segment.alphas >= 1, math.inf, segment.nll)
+    ridge = connectivity(segment.alphas, nll[:, None] * [500.0, 500.0], np.array([500, 500]))
+    segments = tuple(replace(s, nll=nll, connectivity=ridge) if s is segment else s for s in found.segments)
+    return replace(found, rays=rays, points=points, segments=segments)

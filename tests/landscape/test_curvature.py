@@ -1,94 +1,26 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from dataclasses import dataclass
-from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+from torch import Tensor
 
-from landscape.basin import RadialProbes
-from landscape.curvature import (
-    hutchinson_trace,
-    top_eigenvalue,
-    trace_from_pairs,
-)
+from landscape.curvature import hutchinson_trace, top_eigenvalue, trace_from_pairs
 from landscape.directions import Sphere
 from landscape.hessian_product import FlatVector, lent_hessian
 from landscape.paths import Ray
-from landscape.plan import identified
+from landscape.radial import RadialProbes
 from quant.center import Center
-from quant.errors import CheckpointError, UsageError
+from quant.errors import UsageError
 from quant.nll import window_nll
-from quant.space import Slot, WeightSpace
+from quant.space import WeightSpace
 from tests import tiny
-
-# --- models small enough for an explicit Hessian ------------------------------------------------------------------
-
-VOCABULARY = 11
-COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-CONFIGS = {  # about a hundred coordinates; weights of order 1, so that the loss is far from flat
-    "gpt2": (GPT2LMHeadModel, GPT2Config(
-        n_positions=16, n_embd=4, n_inner=4, n_layer=1, n_head=2, initializer_range=0.4, **COMMON,
-    )),
-    "opt": (OPTForCausalLM, OPTConfig(
-        hidden_size=4, word_embed_proj_dim=4, ffn_dim=4, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=16, init_std=0.4, **COMMON,
-    )),
-    "llama": (LlamaForCausalLM, LlamaConfig(
-        hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
-        max_position_embeddings=16, initializer_range=0.4, **COMMON,
-    )),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    model: nn.Module
-    space: WeightSpace
-    windows: tuple
-    matrix: Tensor
-    """The explicit Hessian."""
-    precision: float
-    """How exact its own forward is: transformers' RMSNorm works in float32 whatever the weights are."""
-
-
-@cache
-def case(name: str) -> Case:
-    """In float64, with windows of different lengths: a mean of window means would be another matrix."""
-    kind, config = CONFIGS[name]
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = kind(config).double().eval()
-    space = WeightSpace.of(model)
-    rows = [torch.randint(0, VOCABULARY, (n,), generator=torch.Generator().manual_seed(n)) for n in (12, 7, 4)]
-    windows = tuple(identified(row[None])[0] for row in rows)
-    return Case(model, space, windows, explicit_hessian(model, space, rows), 1e-5 if name == "llama" else 1e-9)
-
-
-def explicit_hessian(model: nn.Module, space: WeightSpace, rows: list[Tensor]) -> Tensor:
-    """Of a loss written down once more, by torch's own function, in one flat vector."""
-
-    def loss(flat: Tensor) -> Tensor:
-        parts = flat.split([slot.size for slot in space])
-        weights = {slot.name: part.view(slot.shape) for slot, part in zip(space, parts, strict=True)}
-        total = torch.zeros((), dtype=flat.dtype)
-        for row in rows:
-            logits = functional_call(model, weights, kwargs={"input_ids": row[None], "use_cache": False}).logits[0]
-            total = total - logits[:-1].log_softmax(-1).gather(1, row[1:, None]).sum()
-        return total / sum(len(row) - 1 for row in rows)
-
-    flat = torch.cat([p.detach().flatten() for _, p in space.parameters(model)])
-    with sdpa_kernel(SDPBackend.MATH):
-        return torch.autograd.functional.hessian(loss, flat)
+from tests.landscape.hessians import CONFIGS, Case, Line, case
 
 
 @pytest.fixture(params=list(CONFIGS))
@@ -96,10 +28,7 @@ def small(request) -> Case:
     return case(request.param)
 
 
-def random_vector(dimension: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> FlatVector:
-    return FlatVector(
-        torch.randn(dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-    )
+# --- Tr H by products -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -113,148 +42,6 @@ class Axes:
         values = torch.zeros(self.dimension)
         values[index] = 1
         return FlatVector(values)
-
-
-# --- products -----------------------------------------------------------------------------------------------------
-
-
-def test_products_are_those_of_the_explicit_hessian(small):
-    v = random_vector(small.space.dimension)
-    expected = small.matrix @ v.values
-    assert expected.norm() > 0.1
-    with lent_hessian(small.model, small.space, small.windows) as hessian:
-        assert hessian.tokens.tolist() == [11, 6, 3]
-        assert float((hessian.product(v).values - expected).norm() / expected.norm()) < small.precision
-        forms = hessian.forms(v)
-    assert forms.shape == (3,)
-    assert forms.sum() / 20 == pytest.approx(float(v.values @ expected), rel=small.precision)
-
-
-@pytest.mark.parametrize("name", list(tiny.ARCHITECTURES))
-def test_products_are_derivatives_of_gradients_through_the_fused_kernel(name):
-    """Central differences of ordinary gradients: no second derivative, and no math kernel, in the reference."""
-    model = tiny.ARCHITECTURES[name]().double()
-    # Llama's float32 inside asks for a larger step; ReLU's kinks for a step that crosses none of them.
-    space, windows, step = WeightSpace.of(model), identified(tiny.windows(2)), 1e-4 if name == "llama" else 1e-6
-    v, start = random_vector(space.dimension), Center.of(model, space)
-
-    def gradient(lam: float) -> Tensor:
-        space.write(model, Line(start, v, lam))
-        tokens = torch.stack([window.tokens for window in windows])
-        logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        grads = torch.autograd.grad(loss, [p for _, p in space.parameters(model)])
-        return torch.cat([g.flatten() for g in grads])
-
-    expected = (gradient(step) - gradient(-step)) / (2 * step)
-    space.write(model, start)
-    with lent_hessian(model, space, windows) as hessian:
-        found = hessian.product(v).values
-    assert float((found - expected).norm() / expected.norm()) < (1e-4 if name == "llama" else 1e-7)
-
-
-@dataclass(frozen=True)
-class Line:
-    start: Center
-    v: FlatVector
-    lam: float
-
-    def tensor(self, slot: Slot) -> Tensor:
-        return self.start.tensor(slot) + self.lam * self.v.tensor(slot)
-
-
-def test_products_in_float32():
-    small = case("llama")
-    v = random_vector(small.space.dimension)
-    with lent_hessian(copy.deepcopy(small.model).float(), small.space, small.windows) as hessian:
-        found = hessian.product(v).values
-    assert found.dtype == torch.float32
-    expected = small.matrix @ v.values
-    assert float((found - expected).norm() / expected.norm()) < 1e-5
-
-
-# --- the model is lent --------------------------------------------------------------------------------------------
-
-
-def fingerprint(model: nn.Module) -> str:
-    bits = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        bits.update(name.encode() + value.numpy().tobytes())
-    for name, parameter in model.named_parameters():
-        bits.update(f"{name}{parameter.requires_grad}{parameter.grad is None}".encode())
-    for name, module in model.named_modules():
-        bits.update(f"{name}{module.training}".encode())
-    return bits.hexdigest()
-
-
-class Stopped(Exception):  # noqa: N818
-    pass
-
-
-@pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("name", list(tiny.ARCHITECTURES))
-def test_the_model_is_as_it_was(name, fails):
-    model = tiny.ARCHITECTURES[name]().train()
-    space = WeightSpace.of(model)
-    next(model.parameters()).requires_grad_(False)
-    model.get_parameter(space.slots[0].name).requires_grad_(False)
-    before, random = fingerprint(model), torch.get_rng_state()
-    with (
-        pytest.raises(Stopped) if fails else torch.no_grad(),
-        lent_hessian(model, space, identified(tiny.windows(1))) as h,
-    ):
-        assert not any(module.training for module in model.modules())
-        wanted = {n for n, p in model.named_parameters() if p.requires_grad}
-        assert wanted == {slot.name for slot in space}
-        h.product(random_vector(space.dimension, dtype=torch.float32))
-        assert torch.backends.cuda.flash_sdp_enabled()  # the math kernel is for the products alone
-        if fails:
-            space.write(model, random_vector(space.dimension))
-            raise Stopped
-    assert fingerprint(model) == before
-    assert torch.equal(random, torch.get_rng_state())
-
-
-class TwoFaced(nn.Module):
-    """A model whose loss depends on the attention kernel."""
-
-    def __init__(self, model: nn.Module, difference: float) -> None:
-        super().__init__()
-        self.inner, self.config, self.difference = model, model.config, difference
-
-    def forward(self, input_ids: Tensor, use_cache: bool) -> SimpleNamespace:
-        logits = self.inner(input_ids=input_ids, use_cache=use_cache).logits
-        gold = nn.functional.one_hot(input_ids.roll(-1, 1), logits.shape[-1])
-        # A lower logit of the right token alone; the loss itself is about ln 61 = 4.1.
-        return SimpleNamespace(
-            logits=logits - gold * (0 if torch.backends.cuda.flash_sdp_enabled() else self.difference)
-        )
-
-
-@pytest.mark.parametrize(("difference", "accepted"), [(1e-5, True), (1e-4, False), (math.nan, False)])
-def test_a_loss_that_depends_on_the_kernel_is_an_error(difference, accepted):
-    model = TwoFaced(tiny.opt(), difference)
-    space, windows = WeightSpace.of(model), identified(tiny.windows(2))
-    if accepted:
-        with lent_hessian(model, space, windows):
-            return
-    before = fingerprint(model)
-    with pytest.raises(CheckpointError, match="attn_implementation"), lent_hessian(model, space, windows):
-        pytest.fail("the block was entered")
-    assert fingerprint(model) == before
-
-
-def test_requests_that_cannot_be_met():
-    model = tiny.opt()
-    space, windows = WeightSpace.of(model), identified(tiny.windows(1))
-    for bad in ([], identified(tiny.windows(1, length=1))):
-        with pytest.raises(UsageError, match="window"), lent_hessian(model, space, bad):
-            pass
-    with pytest.raises(UsageError, match="float32"), lent_hessian(model.bfloat16(), space, windows):
-        pass
-
-
-# --- Tr H by products ---------------------------------------------------------------------------------------------
 
 
 def test_the_trace_over_all_axes_is_exact(small):
@@ -315,7 +102,7 @@ def test_the_interval_of_hutchinson_covers(design):
     assert 552 <= covered <= 592
 
 
-# --- Tr H from pairs ----------------------------------------------------------------------------------------------
+# --- Tr H from pairs --------------------------------------------------------------------------------------------------
 
 
 def pair_probes(lambdas, curvatures, quartic=0.0, tokens=(50, 80), nll=3.0) -> RadialProbes:
@@ -400,7 +187,7 @@ def test_the_interval_of_pairs_covers():
     assert 552 <= hits <= 592, hits
 
 
-# --- the top eigenvalue -------------------------------------------------------------------------------------------
+# --- the top eigenvalue -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -47,7 +47,7 @@ from quant.errors import UsageError
 from quant.grid import QuantScheme
 from quant.rtn import rtn
 from quant.space import Difference, norm
-from tests.landscape.test_report import Page, floats
+from tests.landscape.reading import Page, floats
 
 PLANTED = (1, 3)
 OUTLIERS = 80  # standard deviations

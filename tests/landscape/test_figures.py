@@ -8,8 +8,6 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from landscape.connectivity import connectivity
-from landscape.estimate import Estimate
 from landscape.figures import radial_figure
 from landscape.result import Landscape
 from landscape.traces import crowded
@@ -245,7 +243,7 @@ def test_one_direction_has_a_radius_without_a_shade() -> None:
 
 
 def test_values_that_are_not_finite_become_gaps_and_are_told() -> None:
-    found = overflowing()
+    found = synthetic.overflowing()
     figure = radial_figure(found)
     json.loads(figure.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
     (ray,) = traces(figure, "x2", "direction 0")
@@ -256,27 +254,6 @@ def test_values_that_are_not_finite_become_gaps_and_are_told() -> None:
     told = " ".join(omissions(found))
     assert "the NLL on validation is not finite: rtn-int2-exact." in told
     assert "3 gaps" in told
-
-
-def overflowing() -> Landscape:
-    """A ray that ends in NaN, a point and a segment that overflow on the validation split."""
-    found = synthetic.landscape()
-    ray, validation = found.rays[0], found.rays[0].nll["validation"].copy()
-    validation[-1] = math.nan
-    rays = (replace(ray, nll={**ray.nll, "validation": validation}), *found.rays[1:])
-    point = next(p for p in found.points if p.name == "rtn-int2-exact")
-    lost = replace(
-        point,
-        nll={**point.nll, "validation": math.inf},
-        rise={**point.rise, "validation": Estimate(math.inf, -math.inf, math.inf)},
-        loss="lost",
-    )
-    points = tuple(lost if p is point else p for p in found.points)
-    segment = next(s for s in found.segments if s.b == point.name and s.split == "validation")
-    nll = np.where(segment.alphas >= 1, math.inf, segment.nll)
-    ridge = connectivity(segment.alphas, nll[:, None] * [500.0, 500.0], np.array([500, 500]))
-    segments = tuple(replace(s, nll=nll, connectivity=ridge) if s is segment else s for s in found.segments)
-    return replace(found, rays=rays, points=points, segments=segments)
 
 
 def test_markup_in_a_name_is_text() -> None:

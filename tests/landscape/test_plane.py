@@ -21,7 +21,7 @@ from quant.center import Center
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import synthetic, tiny
-from tests.landscape.test_report import Page, floats
+from tests.landscape.reading import Page, floats
 
 
 @pytest.fixture(scope="module")

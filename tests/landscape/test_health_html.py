@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from landscape.health import Check
+from landscape.report import page
+from landscape.result import Landscape
+from tests import synthetic
+
+SOUND = Check("finite losses", True, "0 of 9", "none", "All 9 losses are finite.")
+UNJUDGED = [Check(name, None, "", "", "Nothing was evaluated.") for name in ("L(w) reproduced", "float resolution")]
+WRONG = Check("deterministic evaluation", False, "1.0 and 2.0", "equal", "It draws <random> numbers.")
+
+
+@pytest.fixture(scope="module")
+def found() -> Landscape:
+    return synthetic.landscape()
+
+
+def test_a_failed_check_stands_above_the_plot_in_plain_words(found: Landscape) -> None:
+    text = page(replace(found, health=(WRONG, *UNJUDGED, SOUND)))
+    top = text[text.index("<h1>") : text.index("<figure")]
+    assert "This run is not sound" in top
+    assert "It draws &lt;random&gt; numbers." in top
+    assert "All 9 losses" not in top
+    section = text[text.index("Is this run sound?") :]
+    assert "No: 1 of 2 checks failed, as is said at the top of the page: deterministic evaluation." in section
+    assert "Not judged: <strong>L(w) reproduced, float resolution.</strong> Nothing was evaluated." in section
+
+
+def test_passed_checks_are_folded_to_one_line(found: Landscape) -> None:
+    text = page(replace(found, health=(SOUND, *UNJUDGED)))
+    assert "not sound" not in text
+    section = text[text.index("Is this run sound?") : text.index('id="numbers-title"')]
+    assert "Nothing speaks against it: 1 check passed, none failed." in section
+    assert "<details><summary>Passed: finite losses</summary>" in section
+    assert "All 9 losses are finite." in section[section.index("<details>") :]

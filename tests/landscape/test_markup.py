@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from landscape.report import write_page
+from landscape.result import Landscape
+from quant.errors import ToolkitError
+from tests import synthetic
+
+
+@pytest.fixture(scope="module")
+def found() -> Landscape:
+    return synthetic.landscape()
+
+
+def test_a_page_that_cannot_be_written_is_one_line_and_leaves_the_old_one(
+    found: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ToolkitError, match=r"^expected to write the page .*file.page\.html, got: .*$"):
+        write_page(found, tmp_path / "file" / "page.html")
+    old = tmp_path / "page.html"
+    old.write_text("old")
+
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("landscape.markup.os.replace", full)
+    with pytest.raises(ToolkitError, match="No space left"):
+        write_page(found, old)
+    assert old.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["file", "page.html"]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from landscape.result import Landscape
+from landscape.schema import to_json
+from tests import synthetic
+
+
+@pytest.fixture(scope="module")
+def found() -> Landscape:
+    return synthetic.landscape()
+
+
+def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: Landscape) -> None:
+    written = to_json(found)
+    assert written["schema_version"] == 2  # fields were added, none changed
+    for entry, s in zip(written["segments"], found.segments, strict=True):
+        c = s.connectivity
+        for name in ("prominence", "barrier", "barrier_max"):
+            estimate = getattr(c, f"{name}_interval")
+            assert (entry[name], entry[f"{name}_interval"]) == (
+                estimate.value, {"low": estimate.low, "high": estimate.high}
+            )  # fmt: skip
+        for name in ("ridge_alpha", "valley_alpha", "barrier_alpha", "barrier_max_alpha"):
+            assert entry[name] == getattr(c, name)
+        assert entry["alphas"] == list(s.alphas)
+        assert entry["nll"] == list(s.nll)

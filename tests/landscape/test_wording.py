@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from landscape.basin import location
+from landscape.cli.console import near_but_steep
+from landscape.estimate import Estimate
+from landscape.report import page
+from landscape.result import Landscape
+from landscape.wording import interval, number, point_note, typical_rise, verdict_hint
+from tests import synthetic
+from tests.landscape.reading import Page
+
+
+@pytest.fixture(scope="module")
+def found() -> Landscape:
+    return synthetic.landscape()
+
+
+@pytest.fixture(scope="module")
+def parsed(found: Landscape) -> Page:
+    return Page(page(found))
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(71.24, "71.2"), (0.0284, "0.0284"), (1992.6, "1,993"), (0.0, "0"), (-3.456, "−3.46"), (2.5e-7, "2.50e−07"),
+     (float("inf"), "∞"), (float("nan"), "not a number"), (9.999, "10.0")],
+)  # fmt: skip
+def test_numbers_are_written_out(value: float, text: str) -> None:
+    assert number(value, 3) == text
+
+
+def test_half_an_interval_keeps_its_known_end() -> None:
+    assert interval(Estimate(2.0, 1.5, float("inf")), "2.00", "unbounded") == "2.00 [1.50, ∞]"
+    assert interval(Estimate(2.0, 0.0, float("inf")), "2.00", "unbounded") == "2.00 (unbounded)"
+
+
+def test_intervals_that_are_not_bounded_read_as_words() -> None:
+    found = synthetic.landscape(directions=1, windows=1, bits=(4,), methods=("rtn",), model="opt-nano")
+    parsed = Page(page(found))
+    assert f"opt-nano: basin radius R = {found.basin.radius.value:.1f} (not bounded by one direction)" in parsed.text
+    assert "(not bounded by one window)" in parsed.text
+    assert "rtn-int4-exact: unresolved, degraded" in parsed.text
+    assert not re.search(r"\b(inf|nan|None)\b", parsed.text)
+
+
+def test_a_censored_radius_reads_as_a_bound() -> None:
+    found = synthetic.landscape(lambdas=[5, 10, 20, 30, 40, 50])
+    assert location(60.0, found.basin) == "unresolved"
+    parsed = Page(page(found))
+    assert "opt-125m: basin radius R is more than 50.0" in parsed.text
+    assert {row["ρ = ‖Δw‖/R"] for row in parsed.table("The quantized points")} == {"R not reached"}
+
+
+# --- sentences --------------------------------------------------------------------------------------------------------
+
+
+def test_a_ridge_is_told_with_its_place_its_depth_and_their_intervals(found: Landscape, parsed: Page) -> None:
+    ridged = [s for s in found.segments if s.a == "w" and s.split == "validation" and not s.connectivity.monotonic]
+    assert ridged
+    for s in ridged:
+        c = s.connectivity
+        p = c.prominence_interval
+        assert (
+            f"From w to {s.b} the loss falls by P = {p.value:.4f} [{p.low:.4f}, {p.high:.4f}] from "
+            f"the ridge at α = {number(c.ridge_alpha, 3)} to the valley at α = {number(c.valley_alpha, 3)}"
+        ) in parsed.text
+
+
+def test_a_ruined_point_deep_inside_reads_near_but_steep() -> None:
+    found = synthetic.smollm2_like(bits=(6,), methods=("rtn",), directions=3)
+    (point,) = found.points
+    assert (point.location, point.loss) == ("inside", "degraded")
+    parsed = Page(page(found))
+    assert "rtn-int6-exact: inside, degraded: near but steep." in parsed.text
+    typical = typical_rise(found, point.distance)
+    assert f"Random directions at that distance: ΔL about +{typical:.4f}." in parsed.text
+    assert point.rise["validation"].low > 4 * typical
+
+
+def test_the_typical_rise_is_that_of_the_rays(found: Landscape) -> None:
+    lam = float(found.rays[0].lambdas[4])
+    mean = sum(ray.nll["validation"][4] for ray in found.rays) / 8 - found.center["validation"]
+    assert typical_rise(found, lam) == pytest.approx(mean)
+    assert typical_rise(found, 10 * found.rays[0].lambdas[-1]) is None
+    assert typical_rise(synthetic.overflowing(), float(found.rays[0].lambdas[-1])) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "loss", "hint"),
+    [
+        ("rtn", "inside", "kept", "rounding is cheap here"),
+        ("gptq", "inside", "kept", "near and flat"),
+        ("rtn", "inside", "lost", "near but steep"),
+        ("qaft", "outside", "degraded", "far but not lost"),
+        ("rtn", "outside", "lost", "far and lost"),
+        ("rtn", "border", "lost", ""),
+    ],
+)
+def test_what_two_words_mean_together(found: Landscape, method: str, place: str, loss: str, hint: str) -> None:
+    assert verdict_hint(replace(found.points[0], method=method, location=place, loss=loss)) == hint  # type: ignore[arg-type]
+
+
+def test_a_degraded_point_no_steeper_than_random_directions_is_not_called_steep() -> None:
+    found = synthetic.landscape(synthetic.Well(steep=0.9), bits=(6,), methods=("rtn",))
+    (point,) = found.points
+    assert (point.location, point.loss) == ("inside", "degraded")
+    assert point.rise["validation"].value < typical_rise(found, point.distance)
+    assert point_note(point, found).verdict.endswith("no steeper than a random step of that length")
+    assert near_but_steep(found) == []
+    steep = synthetic.landscape(synthetic.Well(steep=1.5), bits=(6,), methods=("rtn",))
+    assert near_but_steep(steep) == ["rtn-int6-exact"]
