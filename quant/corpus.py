@@ -1,13 +1,15 @@
 """Corpora: from a name to windows of token ids for training, validation and test.
 
 A text is tokenized as it stands, without special tokens, and cut into contiguous windows that do not overlap; the tail
-that fills no window is dropped, and nothing is prepended.
+that fills no window is dropped, and nothing is prepended. Where the text tells its articles (``quant.articles``), it is
+known in which of them each window lies; of ``self`` every window is one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +17,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from quant.architecture import vocabulary_size
+from quant.articles import window_articles
 from quant.cache import atomic_path, cache_folder
 from quant.checkpoint import Checkpoint
 from quant.errors import CorpusError, UsageError
 from quant.hashing import tensor_bytes
 from quant.philox import permutation
 from quant.self_corpus import recipe_fingerprint, sample_windows
-from quant.texts import SELF, SPLITS, read_texts
+from quant.texts import SELF, SPLITS, Text, read_texts
 
 _CACHED_LENGTH = 1_000_000  # characters; a longer text takes seconds to tokenize
 
@@ -37,6 +40,9 @@ class Corpus:
     """The name it was asked for by."""
     splits: Mapping[str, Tensor]
     """Windows of each split, (n, L) int64, in the order of the text."""
+    articles: Mapping[str, Tensor | None]
+    """Of each split the article of every window, (n,) int64: the one in which most of its tokens lie. None where the
+    text, or a tokenizer that is not fast, does not tell."""
     fingerprint: str
     """Of a text: sha256 over the ids of all splits. Of ``self``: over the recipe, so it stays as windows are added."""
     shuffled: bool
@@ -56,20 +62,28 @@ class Corpus:
         Raises:
             CorpusError: if there are fewer.
         """
+        return self.splits[split][self._chosen(split, count, seed)]
+
+    def window_articles(self, split: str, count: int | None = None, seed: int = 0) -> Tensor | None:
+        """The article of each window that ``windows`` gives for the same arguments, (count,); None if not known."""
+        chosen, articles = self._chosen(split, count, seed), self.articles[split]
+        return None if articles is None else articles[chosen]
+
+    def _chosen(self, split: str, count: int | None, seed: int) -> Tensor | slice:
+        """Which of a split's windows a subset is made of."""
         if split not in self.splits:
             raise CorpusError(f"expected a split of {', '.join(self.splits)}, got {split!r}; ask for it in `sizes`")
         every = self.splits[split]
         if count is None:
-            return every
+            return slice(None)
         if not 1 <= count <= len(every):
             raise CorpusError(
                 f"expected 1 to {len(every)} windows of {self.name} {split}, which has no more of {every.shape[1]} "
                 f"tokens, got {count}; ask for fewer, or use a smaller --seq-len"
             )
-        order = (
-            torch.from_numpy(permutation(len(every), "windows", split, seed)) if self.shuffled else torch.arange(count)
-        )
-        return every[order[:count]]
+        if not self.shuffled:
+            return slice(count)
+        return torch.from_numpy(permutation(len(every), "windows", split, seed))[:count]
 
 
 def load_corpus(
@@ -107,14 +121,15 @@ def load_corpus(
             raise UsageError(f"expected at least one window of {', '.join(SPLITS)}, got {count} of {split!r}")
     if name == SELF:
         splits = sample_windows(checkpoint, seq_len, sizes, seed, cache)
-        return Corpus(name, splits, recipe_fingerprint(checkpoint, seq_len, seed), shuffled=False)
-    texts = read_texts(name)
+        alone = {split: torch.arange(len(windows)) for split, windows in splits.items()}
+        return Corpus(name, splits, alone, recipe_fingerprint(checkpoint, seq_len, seed), shuffled=False)
     vocabulary = vocabulary_size(checkpoint.model)
-    splits = {
-        split: _cut(name, split, _tokenize(text, checkpoint.tokenizer, cache), seq_len, vocabulary)
-        for split, text in texts.items()
-    }
-    corpus = Corpus(name, splits, _fingerprint(splits), shuffled=True)
+    splits, articles = {}, {}
+    for split, text in read_texts(name).items():
+        ids, starts = _tokenize(text, checkpoint.tokenizer, cache)
+        splits[split] = _cut(name, split, ids, seq_len, vocabulary)
+        articles[split] = None if starts is None else _articles(starts, splits[split])
+    corpus = Corpus(name, splits, articles, _fingerprint(splits), shuffled=True)
     for split, count in sizes.items():
         corpus.windows(split, count)  # says now that there are too few
     return corpus
@@ -135,22 +150,48 @@ def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> T
     return ids[: count * seq_len].view(count, seq_len)
 
 
-def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, cache: Path) -> Tensor:
-    """Token ids (N,) of a text; those of a long one are kept in ``<cache>/tokens``."""
-    if len(text) < _CACHED_LENGTH or not tokenizer.is_fast:
+def _articles(starts: Tensor, windows: Tensor) -> Tensor:
+    """The article of each window (n, L) of a text whose articles begin at these tokens, (n,)."""
+    return torch.from_numpy(window_articles(starts.numpy(), *windows.shape))
+
+
+def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> tuple[Tensor, Tensor | None]:
+    """Token ids (N,) of a text and the tokens at which its articles begin; kept in ``<cache>/tokens`` if it is long.
+
+    The starts are None if the text tells none, or the tokenizer does not say which characters a token is made of.
+    """
+    if len(text.content) < _CACHED_LENGTH or not tokenizer.is_fast:
         return _encode(text, tokenizer)
     digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    digest.update(hashlib.sha256(text.encode()).digest())
+    digest.update(hashlib.sha256(text.content.encode()).digest())
+    if text.starts is not None:  # a file without them, as earlier versions left, is another one
+        digest.update(json.dumps(["articles", *text.starts]).encode())
     path = cache / "tokens" / f"{digest.hexdigest()}.safetensors"
     if not path.is_file():
+        ids, starts = _encode(text, tokenizer)
+        kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
         with atomic_path(path) as temporary:
-            save_file({"ids": _encode(text, tokenizer).to(torch.int32)}, temporary)
-    return load_file(path)["ids"].long()
+            save_file(kept, temporary)
+    kept = load_file(path)
+    return kept["ids"].long(), kept.get("articles")
 
 
-def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+def _encode(text: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor | None]:
     """Tokenize; ``verbose`` would warn that the text is longer than the model's context, which it is meant to be."""
-    return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.int64)
+    encoding = tokenizer(text.content, add_special_tokens=False, verbose=False)
+    ids = torch.tensor(encoding["input_ids"], dtype=torch.int64)
+    if text.starts is None or not tokenizer.is_fast:
+        return ids, None
+    return ids, torch.tensor(_token_starts(encoding, text.starts, len(ids)), dtype=torch.int64)
+
+
+def _token_starts(encoding: BatchEncoding, starts: tuple[int, ...], count: int) -> list[int]:
+    """The first token that holds a character at or after each of these; one that lies across belongs to what follows.
+
+    Found by bisection: tokens are in the order of the text, and a list of all their characters would take 100 bytes a
+    token.
+    """
+    return [bisect_right(range(count), start, key=lambda i: encoding.token_to_chars(i).end) for start in starts]
 
 
 def _fingerprint(splits: Mapping[str, Tensor]) -> str:

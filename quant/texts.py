@@ -6,9 +6,11 @@ import difflib
 import gzip
 import lzma
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from quant import hub
+from quant.articles import article_starts
 from quant.embedded import embedded
 from quant.errors import CorpusError, UsageError
 
@@ -25,7 +27,17 @@ _READERS: dict[str, Callable[[Path], bytes]] = {
 _REPOSITORY, _CONFIGURATION = "Salesforce/wikitext", "wikitext-2-raw-v1"
 
 
-def read_texts(name: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Text:
+    """The text of one split."""
+
+    content: str
+    """As it stands."""
+    starts: tuple[int, ...] | None
+    """The characters at which its articles begin, the first of them 0; None if that is not known."""
+
+
+def read_texts(name: str) -> dict[str, Text]:
     """The text of each split of a corpus.
 
     Args:
@@ -49,9 +61,10 @@ def read_texts(name: str) -> dict[str, str]:
     raise UsageError(f"unknown corpus {name!r}: {hint}expected {', '.join(known)} or a folder that exists")
 
 
-def _read_folder(folder: Path) -> dict[str, str]:
+def _read_folder(folder: Path) -> dict[str, Text]:
     """Read the three splits of a folder."""
-    return {split: _read_split(folder, split) for split in SPLITS}
+    contents = {split: _read_split(folder, split) for split in SPLITS}
+    return {split: Text(content, article_starts(content.split("\n"), gap=1)) for split, content in contents.items()}
 
 
 def _read_split(folder: Path, split: str) -> str:
@@ -72,7 +85,7 @@ def _read_split(folder: Path, split: str) -> str:
         raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {error}") from error
 
 
-def _fetch_wikitext() -> dict[str, str]:
+def _fetch_wikitext() -> dict[str, Text]:
     """WikiText-2 raw, its rows joined by two newlines, as GPTQ's evaluation does (Frantar et al. 2023)."""
     folder = hub.fetch(
         _REPOSITORY,
@@ -81,7 +94,8 @@ def _fetch_wikitext() -> dict[str, str]:
         ".parquet",
         f"use a folder of train.txt, validation.txt and test.txt, {TALES} (built in) or {SELF} (written by the model)",
     )
-    return {split: "\n\n".join(_rows(folder / _CONFIGURATION, split)) for split in SPLITS}
+    rows = {split: _rows(folder / _CONFIGURATION, split) for split in SPLITS}
+    return {split: Text("\n\n".join(lines), article_starts(lines, gap=2)) for split, lines in rows.items()}
 
 
 def _rows(folder: Path, split: str) -> list[str]:

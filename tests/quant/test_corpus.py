@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
+import quant.corpus as corpus_module
 from quant import hub
 from quant.cache import cache_folder
 from quant.checkpoint import Checkpoint
@@ -19,6 +20,7 @@ from quant.errors import CorpusError, UsageError
 from quant.nll import mean_nll, window_nll
 from quant.philox import uniforms
 from quant.space import WeightSpace
+from quant.texts import Text
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer, words
 
@@ -172,13 +174,13 @@ def test_long_text_is_tokenized_once(folder: Path, checkpoint: Checkpoint, monke
     first = load(folder, checkpoint)
     assert len(list((folder / "cache" / "tokens").iterdir())) == 1
 
-    def refuse(text: str, *args: object, **options: object) -> dict[str, list[int]]:
-        assert len(text) < 1000
-        return type(checkpoint.tokenizer).__call__(checkpoint.tokenizer, text, *args, **options)
+    encode = corpus_module._encode
 
-    monkeypatch.setattr(
-        "quant.corpus._encode", lambda text, _: torch.tensor(refuse(text, add_special_tokens=False)["input_ids"])
-    )
+    def refuse(text: Text, tokenizer: object) -> object:
+        assert len(text.content) < 1000
+        return encode(text, tokenizer)
+
+    monkeypatch.setattr(corpus_module, "_encode", refuse)
     assert load(folder, checkpoint).fingerprint == first.fingerprint
     other = Checkpoint("tiny", checkpoint.model, tokenizer(size=60), "f" * 64, checkpoint.space)
     with pytest.raises(AssertionError):  # another tokenizer, other ids
@@ -201,7 +203,9 @@ def test_wikitext_rows_are_joined_by_two_newlines(
     asked = []
     monkeypatch.setattr(hub, "fetch", lambda *arguments: asked.append(arguments[:2]) or tmp_path)
     texts = []
-    monkeypatch.setattr("quant.corpus._encode", lambda text, _: texts.append(text) or torch.tensor([3, 4]))
+    monkeypatch.setattr(
+        corpus_module, "_encode", lambda text, _: (texts.append(text.content) or torch.tensor([3, 4]), None)
+    )
     load_corpus("wikitext2", checkpoint, 2, cache=tmp_path)
     assert asked == [("Salesforce/wikitext", "dataset")]
     assert texts == ["w3 w4\n\n\n\nw5", "w6\n\nw7", "w8\n\n\nw9"]
