@@ -80,6 +80,7 @@ def gather(request: Survey, found: Landscape, progress: Progress) -> Observed:
         },
         test={name: probes.totals(label, "test") for name, label in labels.items()},
         test_tokens=probes.tokens("test"),
+        test_blocks=probes.blocks("test"),
     )  # fmt: skip
 
 
@@ -92,10 +93,12 @@ def _alphas(found: Landscape, name: str) -> list[float]:
 def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
     """The way from w to a point as a ray that ends there."""
     totals = np.array([probes.totals(on_segment(CENTER, label, alpha), VERDICT_SPLIT) for alpha in alphas])
-    center = probes.totals(CENTER, VERDICT_SPLIT)
-    return RadialProbes(
-        np.array(alphas) * distance, totals[None], probes.tokens(VERDICT_SPLIT), center, subject.chance, fixed=True
+    center, tokens, blocks = (
+        probes.totals(CENTER, VERDICT_SPLIT),
+        probes.tokens(VERDICT_SPLIT),
+        probes.blocks(VERDICT_SPLIT),
     )
+    return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 
 
 def document(found: Landscape, measured: Sequence[Claim]) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def around(here: Ground, windows: int, radius: float) -> RadialProbes:
 def between(probes: RadialProbes) -> RadialProbes:
     """Probes at the two distances alone between which the mean loss crosses."""
     keep = np.isin(probes.lambdas, crossing(probes).bracket)
-    return RadialProbes(probes.lambdas[keep], probes.totals[:, keep], probes.tokens, probes.center, probes.chance)
+    return RadialProbes(
+        probes.lambdas[keep], probes.totals[:, keep], probes.tokens, probes.center, probes.chance, probes.blocks
+    )
 
 
 def fixed_design(here: Ground, radius: float, width: float, only_around: bool) -> dict[str, Any]:

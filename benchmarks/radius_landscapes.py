@@ -93,8 +93,7 @@ class Synthetic:
 
     def landscape(self, rng: np.random.Generator, n_d: int, n_w: int) -> SyntheticLosses:
         """One landscape to search on, of so many directions and windows at most."""
-        bottom, effect, tokens, _ = self._effects(rng, n_d, n_w)
-        return SyntheticLosses(self, rng, bottom, effect, tokens)
+        return SyntheticLosses(self, rng, *self._effects(rng, n_d, n_w))
 
     def _effects(self, rng: np.random.Generator, n_d: int, n_w: int) -> tuple[Array, Array, NDArray[np.int64], Array]:
         """L_w (n_w,), ln s_dw (n_d, n_w), and the windows' token counts and articles."""
@@ -121,6 +120,8 @@ class SyntheticLosses:
     """(n_d, n_w) ln s_dw."""
     tokens: NDArray[np.int64]
     """(n_w,) scored tokens."""
+    articles: Array
+    """(n_w,) the article of each window."""
     known: dict[float, Array] = field(default_factory=dict)
     """NLL sums (n_d, n_w) of each λ that was asked for."""
     asked: dict[float, NDArray[np.bool_]] = field(default_factory=dict)
@@ -139,6 +140,10 @@ class SyntheticLosses:
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
         """See ``landscape.search.Losses``."""
         return (self.bottom * self.tokens)[:windows], self.tokens[:windows]
+
+    def blocks(self, windows: int) -> Array | None:
+        """See ``landscape.search.Losses``."""
+        return self.articles[:windows]
 
     @property
     def evaluations(self) -> int:

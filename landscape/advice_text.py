@@ -7,7 +7,7 @@ import math
 from landscape.advice import WORDS, Advice, Finding, Margin, Verdict
 from landscape.advised import Advised
 from landscape.estimate import Estimate
-from landscape.wording import crossing_text, duration, interval, nats, number, rise_text
+from landscape.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
 
 NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 
@@ -15,10 +15,11 @@ NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ
 def subject_lines(advised: Advised) -> list[str]:
     """The model, its basin and the limit."""
     found, last = advised.found.radius, advised.found.rounds[-1]
-    radius = crossing_text(found, last.directions, last.windows)
+    radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
+    windows = windows_text(advised.windows, advised.articles)
     share = "" if found.value is None else f" = {number(found.value / advised.norm, 3)} ‖w‖"
     return [
-        f"{advised.model} on {advised.data} (validation, {advised.windows} windows of {advised.seq_len} tokens): "
+        f"{advised.model} on {advised.data} (validation, {windows}, {advised.seq_len} tokens each): "
         f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(advised.chance)}, R = {radius}{share}",
         f"limit {advised.limit.text}: ΔL at most {number(advised.limit.nats, 3)} nats per token",
     ]

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from landscape.advice import Advice, Verdict, advise
+from landscape.estimate import article_count
 from landscape.evidence import SPLIT, Gatherer
 from landscape.forecast import point_work
 from landscape.health import Check
 from landscape.limits import Limit
 from landscape.opened import opened
 from landscape.paths import CENTER
+from landscape.plan import blocks_of
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
@@ -56,6 +58,8 @@ class Advised:
     seq_len: int
     windows: int
     """How many windows of the validation split ΔL is of."""
+    articles: int | None
+    """How many articles these lie in; None if not known, each window is then taken for independent."""
     dimension: int
     """D."""
     norm: float
@@ -117,6 +121,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
             data=request.corpus,
             seq_len=subject.seq_len,
             windows=len(gatherer.windows),
+            articles=article_count(blocks_of(gatherer.windows)),
             dimension=subject.space.dimension,
             norm=subject.norm,
             center_nll=gatherer.probes.nll(CENTER, SPLIT),

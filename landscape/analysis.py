@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from landscape.basin import Basin, RadialProbes, estimate_basin, location, loss_word, ratio, saturation
 from landscape.connectivity import connectivity
-from landscape.estimate import paired_difference
+from landscape.estimate import Estimate, paired_difference
 from landscape.layout import segment_ends
 from landscape.paths import CENTER, OnRay, Position, on_plane, on_segment
-from landscape.plan import Probe, ProbeResult, Window
+from landscape.plan import Probe, ProbeResult, Window, blocks_of
 from landscape.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.result import PlaneResult, PointResult, RayProfile, SegmentResult
 from landscape.subject import RADIAL_SPLITS
@@ -78,6 +78,16 @@ class Probes:
         """Scored tokens of the split's windows, (n_w,)."""
         return np.array([self.known[Probe(CENTER, w.identity)].tokens for w in self.windows[split]])
 
+    def blocks(self, split: str) -> NDArray[np.int64] | None:
+        """The articles of the split's windows, (n_w,), which intervals take for independent; None if not known."""
+        return blocks_of(self.windows[split])
+
+    def rise(self, position: Position | str, split: str) -> Estimate:
+        """ΔL at a position against w, with its interval over the windows, or over their articles."""
+        return paired_difference(
+            self.totals(position, split), self.totals(CENTER, split), self.tokens(split), blocks=self.blocks(split)
+        )
+
     def nll(self, position: Position | str, split: str) -> float:
         """Nats per token."""
         return float(self.totals(position, split).sum() / self.tokens(split).sum())
@@ -99,7 +109,8 @@ def radial_probes(
         return np.asarray(np.mean([probes.totals(OnRay(family, index, s), split) for s in signed], axis=0))
 
     totals = np.array([[losses(index, lam) for lam in lambdas] for index in range(directions)])
-    return RadialProbes(np.array(lambdas), totals, probes.tokens(split), probes.totals(CENTER, split), chance)
+    center, blocks = probes.totals(CENTER, split), probes.blocks(split)
+    return RadialProbes(np.array(lambdas), totals, probes.tokens(split), center, chance, blocks)
 
 
 def basins_and_rays(
@@ -123,10 +134,7 @@ def point_results(
     """Every point: how far, how lossy, and the two words for it."""
 
     def result(wanted: Wanted, label: str) -> PointResult:
-        rise = {
-            split: paired_difference(probes.totals(label, split), probes.totals(CENTER, split), probes.tokens(split))
-            for split in probes.windows
-        }
+        rise = {split: probes.rise(label, split) for split in probes.windows}
         nll = {split: probes.nll(label, split) for split in probes.windows}
         u = saturation(nll[VERDICT_SPLIT], basin.center_nll, basin.chance)
         away = shape.distance(wanted)
@@ -164,7 +172,7 @@ def segment_results(
             alphas=positions,
             distances=shape.along(a, b, positions),
             nll=totals.sum(1) / tokens.sum(),
-            connectivity=connectivity(positions, totals, tokens),
+            connectivity=connectivity(positions, totals, tokens, probes.blocks(split)),
         )
 
     ends = list(segment_ends(list(labels)))

@@ -218,7 +218,7 @@ def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effec
 
 def rise(probes: Probes, position: Position | str, split: str) -> Estimate:
     """ΔL at a position, with its interval over the windows."""
-    return paired_difference(probes.totals(position, split), probes.totals(CENTER, split), probes.tokens(split))
+    return probes.rise(position, split)
 
 
 def additivity(
@@ -232,14 +232,14 @@ def additivity(
         singles: Positions that change one group each.
         together_at: The position that changes all of them.
     """
-    center, tokens = probes.totals(CENTER, split), probes.tokens(split)
+    center, tokens, blocks = probes.totals(CENTER, split), probes.tokens(split), probes.blocks(split)
     summed = center + np.sum([probes.totals(position, split) - center for position in singles], axis=0)
     whole = probes.totals(together_at, split)
     finite = bool(np.isfinite(summed).all() and np.isfinite(whole).all())
     return Additivity(
-        sum=paired_difference(summed, center, tokens),
-        whole=paired_difference(whole, center, tokens),
-        excess=paired_difference(whole, summed, tokens) if finite else None,
+        sum=paired_difference(summed, center, tokens, blocks=blocks),
+        whole=paired_difference(whole, center, tokens, blocks=blocks),
+        excess=paired_difference(whole, summed, tokens, blocks=blocks) if finite else None,
     )
 
 
@@ -253,7 +253,7 @@ def _saved(probes: Probes, split: str, label: str, part: Part) -> Estimate | Non
     whole, undone = probes.totals(label, split), probes.totals(without_parts(label, [part]), split)
     if not (np.isfinite(whole).all() and np.isfinite(undone).all()):
         return None
-    return paired_difference(whole, undone, probes.tokens(split))
+    return paired_difference(whole, undone, probes.tokens(split), blocks=probes.blocks(split))
 
 
 def _clipping(space: WeightSpace, statistics: Mapping[str, PartStatistics]) -> list[str]:

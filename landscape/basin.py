@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from landscape.crossing import LOST, Crossing, crossing, first_zero
-from landscape.estimate import CONFIDENCE, Estimate
+from landscape.estimate import CONFIDENCE, Estimate, article_count
 from landscape.radial import RadialProbes, direction_nll, excess, level_target, saturation
 from quant.errors import UsageError
 
@@ -49,8 +49,9 @@ class Basin:
     """R of each single direction, None where it is censored. Their spread is not the uncertainty of R."""
     windows: int
     """How many windows were averaged."""
-    blocks: int
-    """How many independent blocks they form, as articles; as many as windows if each is taken for independent."""
+    blocks: int | None
+    """How many articles they are of, which are what the intervals take for independent; None if that is not known: then
+    it is the windows."""
     non_finite: float
     """Share of the probes whose loss was NaN or infinite; how they count is said at ``direction_nll``."""
     monotone: bool
@@ -93,7 +94,7 @@ def estimate_basin(probes: RadialProbes, confidence: float = CONFIDENCE) -> Basi
         chance=probes.chance,
         direction_radii=tuple(None if found is None else found[1] for found in singles),
         windows=len(probes.tokens),
-        blocks=len(probes.tokens) if probes.blocks is None else len(np.unique(probes.blocks)),
+        blocks=article_count(probes.blocks),
         non_finite=float(1 - np.isfinite(probes.totals).mean()),
         monotone=bool((np.diff(mean_profile) >= 0).all()),
     )

@@ -87,6 +87,8 @@ class Observed:
     """By name of a point: its NLL sums on the test windows, (n_w,)."""
     test_tokens: NDArray[np.int64]
     """(n_w,) scored tokens of the test windows."""
+    test_blocks: NDArray[np.int64] | None = None
+    """(n_w,) their articles; None if not known."""
 
 
 def overall(claims: list[Claim]) -> Verdict:

@@ -171,7 +171,9 @@ def _gain(observed: Observed, rtn: PointResult | None, qaft: PointResult) -> tup
         return None, "no RTN point of this grid"
     if not np.isfinite(observed.test[qaft.name]).all():
         return None, "the loss at w_QAFT is not finite"
-    gain = paired_difference(observed.test[rtn.name], observed.test[qaft.name], observed.test_tokens)
+    gain = paired_difference(
+        observed.test[rtn.name], observed.test[qaft.name], observed.test_tokens, blocks=observed.test_blocks
+    )
     same = np.array_equal(observed.test[rtn.name], observed.test[qaft.name])
     return gain, "no epoch lowered the validation loss: QAFT kept RTN" if same else ""
 

@@ -48,19 +48,23 @@ class Connectivity:
     """The α where that is, of the highest loss; an end if no loss is above the ends'."""
     prominence_interval: Estimate
     """P with its 95 % interval over paired windows, which allows for the choice of both α: see the module. Its low end
-    is that of the fall picked, its high end the most that any fall may be. Unbounded with one window or an overflow."""
+    is that of the fall picked, its high end the most that any fall may be. Unbounded with one window, or one article,
+    or an overflow."""
     barrier_interval: Estimate
     """The same of ``barrier``."""
     barrier_max_interval: Estimate
     """The same of ``barrier_max``."""
     noise: float | None
-    """The largest P that the choice of windows alone would explain; None with one window, or an infinite P. This test
-    is one-sided, so that a P just beyond it can have an interval that begins at 0."""
+    """The largest P that the choice of windows alone would explain; None with one window, or one article, or an
+    infinite P. This test is one-sided, so that a P just beyond it can have an interval that begins at 0."""
     monotonic: bool | None
-    """Whether P is 0 or within the noise; None if one window leaves that open, or the loss is finite at neither end."""
+    """Whether P is 0 or within the noise; None if one window or article leaves that open, or the loss is finite at
+    neither end."""
 
 
-def connectivity(alphas: NDArray[np.float64], totals: NDArray[np.float64], tokens: NDArray[np.int64]) -> Connectivity:
+def connectivity(
+    alphas: NDArray[np.float64], totals: NDArray[np.float64], tokens: NDArray[np.int64], blocks: NDArray | None = None
+) -> Connectivity:
     """Measure the ridge, the dip and the barriers of a segment ``(1−α)a + αb``.
 
     Args:
@@ -68,6 +72,7 @@ def connectivity(alphas: NDArray[np.float64], totals: NDArray[np.float64], token
         totals: (n_α, n_w) NLL sums in nats. A position with a NaN or infinite sum overflowed: it counts as infinitely
             high, and as level with the others that did.
         tokens: (n_w,) scored tokens.
+        blocks: (n_w,) labels; windows with the same one, as those of one article, are not independent. None if all are.
 
     Raises:
         UsageError: shapes do not fit, or an end is missing.
@@ -87,7 +92,7 @@ def connectivity(alphas: NDArray[np.float64], totals: NDArray[np.float64], token
     prominence = float(losses[top] - losses[bottom]) if top < bottom else 0.0
     above_line, above_ends = _rise(straight, losses), _rise(high, losses)
     over_line, over_ends = int(np.argmax(above_line)), int(np.argmax(above_ends))
-    paired = PairedLosses.of(totals, tokens)
+    paired = PairedLosses.of(totals, tokens, blocks)
     noise = _noise(paired, top, bottom)
     return Connectivity(
         prominence=prominence,
@@ -146,7 +151,7 @@ def _noise(paired: PairedLosses, top: int, bottom: int) -> float | None:
     """
     if top == bottom:
         return 0.0
-    if paired.windows < 2 or not paired.finite[top]:
+    if not paired.bounded or not paired.finite[top]:
         return None
     fall = paired.residuals[paired.index(top)] - paired.residuals[paired.index(bottom)]
     se = float(paired.se(fall))
@@ -155,7 +160,7 @@ def _noise(paired: PairedLosses, top: int, bottom: int) -> float | None:
 
 def _fall_interval(value: float, paired: PairedLosses, top: int, bottom: int) -> Estimate:
     """P's interval: at least the fall picked less q se, at most the largest of ``fall + q se`` over all falls."""
-    if paired.windows < 2 or not math.isfinite(value):
+    if not paired.bounded or not math.isfinite(value):
         return _unbounded(value)
     low = high = 0.0
     for i in range(1, len(paired.losses)):
@@ -169,21 +174,21 @@ def _fall_interval(value: float, paired: PairedLosses, top: int, bottom: int) ->
 
 def _barrier_interval(value: float, paired: PairedLosses, along: NDArray[np.float64], picked: int) -> Estimate:
     """Interval of the barrier over the straight line; ``along`` runs from 0 at the low end to 1."""
-    if paired.windows < 2 or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
+    if not paired.bounded or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
         return _unbounded(value)
     share = along[paired.finite]
     above, residuals = (
         values - np.multiply.outer(1 - share, values[0]) - np.multiply.outer(share, values[-1])
         for values in (paired.losses, paired.residuals)
     )
-    wide = largest_quantile(residuals) * paired.se(residuals)
+    wide = largest_quantile(residuals, paired.df) * paired.se(residuals)
     low = float((above - wide)[paired.index(picked)])
     return Estimate(value, max(0.0, low), max(0.0, float((above + wide).max())))
 
 
 def _barrier_max_interval(value: float, paired: PairedLosses, picked: int) -> Estimate:
     """Interval of the barrier over the higher end: of the lesser of the rises over the two, whichever is higher."""
-    if paired.windows < 2 or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
+    if not paired.bounded or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
         return _unbounded(value)
     above = np.stack([paired.losses - paired.losses[end] for end in (0, -1)])  # (2, m)
     wide = np.stack([paired.falls[1] * paired.se(paired.residuals - paired.residuals[end]) for end in (0, -1)])

@@ -115,6 +115,11 @@ def mean_squares(cells: NDArray[np.float64], columns: Columns) -> tuple[NDArray[
     return np.array(squares), np.array([n_d - 1, columns.df, (n_d - 1) * columns.df])
 
 
+def article_count(blocks: NDArray | None) -> int | None:
+    """How many articles there are among these labels; None if they are not known."""
+    return None if blocks is None else len(np.unique(blocks))
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """The independent columns of a table: windows, or blocks of windows that are not independent, of unequal size.
@@ -134,13 +139,18 @@ class Columns:
     @classmethod
     def of(cls, tokens: NDArray, blocks: NDArray | None = None) -> Columns:
         """The columns of windows with these token counts and block labels, both (n_w,)."""
-        index = np.arange(len(tokens)) if blocks is None else np.unique(blocks, return_inverse=True)[1]
+        index = np.arange(len(tokens)) if blocks is None else _numbered(blocks)
         return cls(index, np.bincount(index, weights=tokens) / tokens.sum())
 
     def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums over the windows of each column, scaled to have the mean of the values: (…, n_w) to (…, n_b)."""
         n_b = len(self.share)
         return np.asarray(values @ (self.index[:, None] == np.arange(n_b)) * (n_b / len(self.index)))
+
+    @property
+    def alone(self) -> bool:
+        """Whether every window is a column of its own."""
+        return len(self.share) == len(self.index)
 
     @property
     def inflation(self) -> NDArray[np.float64]:
@@ -152,6 +162,12 @@ class Columns:
         """Degrees of freedom of the residuals' sum of squares."""
         pull = self.share**2 / (1 - self.share)
         return float(1 / ((self.share**2).sum() + pull.sum() ** 2 - (pull**2).sum()))
+
+
+def _numbered(labels: NDArray) -> NDArray[np.int64]:
+    """Equal labels by equal numbers, as they first come, so that windows that are all alone keep their order."""
+    _, first, index = np.unique(labels, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[index])
 
 
 def paired_error(

@@ -18,7 +18,7 @@ from landscape.basin import ratio
 from landscape.crossing import crossing
 from landscape.directions import Family, Sphere
 from landscape.engines.inline import InlineEngine
-from landscape.estimate import Estimate, paired_difference, paired_ratio
+from landscape.estimate import Estimate, paired_ratio
 from landscape.examine import Examined, examine, slope_if_judged
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory
 from landscape.health import Check
@@ -160,8 +160,7 @@ class Gatherer:
 
     def rise(self, position: Position | str) -> Estimate:
         """ΔL at a position that was evaluated."""
-        totals, center = self.probes.totals(position, SPLIT), self.probes.totals(CENTER, SPLIT)
-        return paired_difference(totals, center, self.probes.tokens(SPLIT))
+        return self.probes.rise(position, SPLIT)
 
     def ratio(self, point: WeightPoint, label: str, kind: Kind) -> Estimate | None:
         """‖Δw‖ over R along a family of directions that belongs to the point; None if that is censored."""
@@ -180,8 +179,9 @@ class Gatherer:
 
     def _share(self, position: Position | str, label: str) -> Estimate | None:
         """ΔL at a position over ΔL at a point."""
-        center, tokens = self.probes.totals(CENTER, SPLIT), self.probes.tokens(SPLIT)
-        return paired_ratio(self.probes.totals(position, SPLIT), self.probes.totals(label, SPLIT), center, tokens)
+        probes = self.probes
+        totals, whole, center = (probes.totals(at, SPLIT) for at in (position, label, CENTER))
+        return paired_ratio(totals, whole, center, probes.tokens(SPLIT), blocks=probes.blocks(SPLIT))
 
     @property
     def _sphere(self) -> StoredLosses:

@@ -18,7 +18,7 @@ from landscape.directions import Direction, Family
 from landscape.health import Check, failed
 from landscape.layout import ray_plan
 from landscape.paths import CENTER, OnRay, Ray
-from landscape.plan import Probe, ProbePlan, ProbeResult, Window
+from landscape.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of
 from landscape.progress import Progress, Silent
 from landscape.run import Runner
 from quant.center import Center
@@ -104,7 +104,7 @@ def slope_at_w(
         return [runner.known[Probe(recipe, window.identity)] for window in some]
 
     plus, minus = (np.array([[r.total for r in results(i, signed)] for i in indices]) for signed in (lam, -lam))
-    return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text)
+    return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text, blocks_of(some))
 
 
 def slope_if_judged(

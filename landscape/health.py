@@ -94,7 +94,12 @@ def deterministic(one: float, two: float) -> Check:
 
 
 def slope(
-    plus: NDArray[np.float64], minus: NDArray[np.float64], tokens: NDArray[np.int64], lam: float, own_text: bool
+    plus: NDArray[np.float64],
+    minus: NDArray[np.float64],
+    tokens: NDArray[np.int64],
+    lam: float,
+    own_text: bool,
+    blocks: NDArray | None = None,
 ) -> Check:
     """Whether w is a minimum along some directions: ``(L(λ) − L(−λ))/2λ`` is zero within its standard error.
 
@@ -108,16 +113,19 @@ def slope(
         tokens: (n_w,) scored tokens.
         lam: λ.
         own_text: Whether the model wrote the windows; of another text the slope is told and not judged.
+        blocks: (n_w,) labels; windows with the same one, as those of one article, are not independent. None if all are.
     """
     expected = "0 along every direction" if own_text else "0 only on text that the model wrote"
     if not (np.isfinite(plus).all() and np.isfinite(minus).all()):
         words = f"The model's output overflowed at λ = {lam:.3g}, so there is no slope at w; use a wider --dtype."
         return Check(SLOPE, False if own_text else None, "not finite", expected, words)
     values = (plus - minus).sum(1) / tokens.sum() / (2 * lam)
-    errors = [paired_error(p, m, tokens) for p, m in zip(plus, minus, strict=True)]
+    errors = [paired_error(p, m, tokens, blocks) for p, m in zip(plus, minus, strict=True)]
     halves = np.array([error.half_width(1 - FALSE_ALARM / len(plus)) for error in errors]) / (2 * lam)
     if not np.isfinite(halves).all():
-        return Check(SLOPE, None, "", expected, "A single window does not tell how uncertain the slope at w is.")
+        return Check(
+            SLOPE, None, "", expected, "A single window, or article, does not tell how uncertain the slope at w is."
+        )
     flat = bool((np.abs(values) <= halves).all())
     each = ", ".join(_minus(f"{v:+.2g} ± {h:.2g}") for v, h in zip(values, halves, strict=True))
     measured = f"{each} nats per token and unit of λ, taken at ±{lam:.3g} along {len(plus)} of the directions"

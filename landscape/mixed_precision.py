@@ -142,13 +142,13 @@ def tensor_options(
         KeyError: if a probe of the plan is missing.
         PointError: if a point is on no grid.
     """
-    center, tokens = probes.totals(CENTER, split), probes.tokens(split)
+    center, tokens, blocks = probes.totals(CENTER, split), probes.tokens(split), probes.blocks(split)
 
     def option(label: str, point: WeightPoint, slot: Slot) -> Option:
         totals = probes.totals(with_parts(label, slots=tensor_selection(slot)), split)
         cost = paired_difference(totals, center, tokens).value
         if margin and math.isfinite(cost):
-            cost += margin * paired_error(totals, center, tokens).value
+            cost += margin * paired_error(totals, center, tokens, blocks).value
         return Option(label, stored_bytes(point, slot), cost)
 
     return {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.paths import Position
@@ -40,11 +42,22 @@ class Window:
     """Hash of its token ids."""
     tokens: Tensor
     """(L,) int64."""
+    article: int | None = None
+    """Which article of its split it lies in; None if not known. A label, no part of the identity: the loss is the
+    same."""
 
 
-def identified(windows: Tensor) -> tuple[Window, ...]:
-    """Windows of token ids, (n, L), with their identities."""
-    return tuple(Window(token_hash(row)[:32], row) for row in windows)
+def identified(windows: Tensor, articles: Tensor | None = None) -> tuple[Window, ...]:
+    """Windows of token ids, (n, L), with their identities, and with their articles, (n,), if these are known."""
+    labels = [None] * len(windows) if articles is None else articles.tolist()
+    return tuple(Window(token_hash(row)[:32], row, label) for row, label in zip(windows, labels, strict=True))
+
+
+def blocks_of(windows: Iterable[Window]) -> NDArray[np.int64] | None:
+    """The articles of windows as the estimators take them, (n_w,); None if not all are known."""
+    labels = [window.article for window in windows]
+    known = [label for label in labels if label is not None]
+    return np.array(known, np.int64) if len(known) == len(labels) else None
 
 
 @dataclass(frozen=True, eq=False)

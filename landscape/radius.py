@@ -20,7 +20,7 @@ from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
 from landscape.paths import CENTER, Atlas
-from landscape.plan import ProbePlan, Window, identified
+from landscape.plan import ProbePlan, Window, blocks_of, identified
 from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.run import Runner
@@ -126,6 +126,10 @@ class StoredLosses:
         self.run(point_plan([CENTER], some))
         probes = Probes(self._runner.known, {"": some})
         return probes.totals(CENTER, ""), probes.tokens("")
+
+    def blocks(self, windows: int) -> NDArray[np.int64] | None:
+        """See ``landscape.search.Losses``."""
+        return blocks_of(self._windows[:windows])
 
     def paired(self) -> StoredLosses:
         """The same landscape, with every direction followed both ways."""
@@ -235,8 +239,8 @@ def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ..
     length = request.seq_len or min(SEQ_LEN, checkpoint.context)
     sizes = {request.split: SAMPLED} if request.corpus == SELF else None
     corpus = load_corpus(request.corpus, checkpoint, length, sizes=sizes, seed=request.seed, cache=request.root)
-    every = corpus.windows(request.split)
-    return identified(corpus.windows(request.split, len(every), request.seed))
+    chosen = (request.split, len(corpus.windows(request.split)), request.seed)
+    return identified(corpus.windows(*chosen), corpus.window_articles(*chosen))
 
 
 def _health(here: Ground, found: Found, progress: Progress) -> tuple[Check, ...]:

@@ -5,6 +5,8 @@ added where that is most, in nats, beside the ridge's top, the valley's bottom a
 where it is more than noise: the bend must stand out of its own paired standard error, and what is missed must
 count beside that of the loss. All positions are from one dyadic
 lattice, and each is the simplest dyadic fraction near the middle of its interval, so that every run asks for the same.
+Standard errors are here those of windows taken each for itself, whatever articles they are of: they choose where to
+look, and are reported nowhere.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@
     space           {dimension, norm}            D and ‖w‖
     center          {split: NLL}                 L(w), nats per token
     chance          ln|V|
-    basin           {split, radius, band: {r10, r90}}; each radius {value, low, high}, 95 % interval;
+    basin           {split, directions, windows, articles, radius, band: {r10, r90}}; articles is how many articles of
+                    the text the windows are of, which intervals take for independent, null if that is not known and
+                    each window is; each radius {value, low, high}, 95 % interval;
                     value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
                     loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
@@ -55,6 +57,9 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
         "chance": subject.chance,
         "basin": {
             "split": landscape.verdict_split,
+            "directions": basin.directions,
+            "windows": basin.windows,
+            "articles": basin.blocks,
             "radius": _crossing(basin.radius),
             "band": {"r10": _crossing(basin.r10), "r90": _crossing(basin.r90)},
         },
@@ -77,8 +82,8 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
-    {value, low, high}, precise, rounds: [{directions, windows, radius}], evaluated, cached, tokens, seconds, store,
-    health: [{name, passed, words}]}``
+    {value, low, high}, precise, rounds: [{directions, windows, articles, radius}], evaluated, cached, tokens, seconds,
+    store, health: [{name, passed, words}]}``; articles as in ``landscape probe``.
     """
     found = measured.found
     return {
@@ -95,7 +100,12 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "radius": _crossing(found.radius),
         "precise": found.precise,
         "rounds": [
-            {"directions": each.directions, "windows": each.windows, "radius": _crossing(each.crossing)}
+            {
+                "directions": each.directions,
+                "windows": each.windows,
+                "articles": each.articles,
+                "radius": _crossing(each.crossing),
+            }
             for each in found.rounds
         ],
         "evaluated": measured.evaluated,
@@ -115,12 +125,12 @@ def health_json(checks: Iterable[Check]) -> list[dict[str, Any]]:
 def advice_json(advised: Advised) -> dict[str, Any]:
     """The JSON object of ``landscape advise``.
 
-    ``{schema_version, model, data, seq_len, windows, space: {dimension, norm}, center, chance, radius: {value, low,
-    high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number, factor}, numbers:
-    [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise, rise_interval,
-    unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost: {gptq, qaft}}],
-    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are in forward passes
-    of a window.
+    ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
+    {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number,
+    factor}, numbers: [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise,
+    rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost:
+    {gptq, qaft}}], seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are
+    in forward passes of a window.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -128,6 +138,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
         "data": advised.data,
         "seq_len": advised.seq_len,
         "windows": advised.windows,
+        "articles": advised.articles,
         "space": {"dimension": advised.dimension, "norm": advised.norm},
         "center": advised.center_nll,
         "chance": advised.chance,

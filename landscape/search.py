@@ -3,7 +3,7 @@
 A pilot finds the two neighbouring distances of a fixed geometric grid between which ``u`` crosses ½. There every
 direction is evaluated on every window, and the interval of the crossed design (``landscape.basin.crossing``) says how
 wide R still is. While it is too wide, its components of variance say where that comes from, and the cheapest number of
-directions or windows that should do is added.
+directions or windows that should do is added. What counts of windows are the articles that they are of.
 
 The grid does not depend on the model, the seed or the precision asked for: whatever was evaluated for one search, any
 other finds in the store.
@@ -12,6 +12,7 @@ other finds in the store.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from landscape.crossing import LOST, Crossing, crossing, first_zero
-from landscape.estimate import CONFIDENCE
+from landscape.estimate import CONFIDENCE, Columns, article_count, mean_squares
 from landscape.radial import RadialProbes, direction_nll, excess, level_target
 from quant.errors import UsageError
 
@@ -48,6 +49,10 @@ class Losses(Protocol):
         """NLL sums at w and scored tokens of the first ``windows`` windows, (n_w,) each."""
         ...
 
+    def blocks(self, windows: int) -> NDArray | None:
+        """The articles of the first ``windows`` windows, (n_w,); None if each window is independent of the others."""
+        ...
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -71,6 +76,8 @@ class Round:
     windows: int
     crossing: Crossing
     """R, as far as this round knows it."""
+    articles: int | None = None
+    """How many articles the windows are of; None if not known."""
 
 
 @dataclass(frozen=True)
@@ -118,25 +125,31 @@ def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
         limits: When to stop.
 
     Raises:
-        UsageError: if fewer than two directions or windows are allowed: no interval could be told.
+        UsageError: if fewer than two directions or windows are allowed, or all windows are of one article: no interval
+            could be told.
     """
     if min(limits.directions, limits.windows) < 2 or not limits.precision > 0:
         raise UsageError(
             f"expected a precision above 0 and at least 2 directions and windows, got {limits.precision:g}, "
             f"{limits.directions} and {limits.windows}"
         )
+    if article_count(losses.blocks(limits.windows)) == 1:
+        raise UsageError(
+            f"expected windows of at least two articles, got {limits.windows} of one, which tell no interval of R; use "
+            "more windows, or a text of several articles"
+        )
     n_d, n_w = min(_FIRST, limits.directions), min(_FIRST, limits.windows)
     upper = _pilot(lambda index: _mean_u(table(losses, [grid(index, norm)], 1, n_w, chance))[0])
     rounds: list[Round] = []
     while True:
         probes = _around(losses, norm, chance, upper, n_d, n_w)
-        rounds.append(Round(n_d, n_w, crossing(probes)))
+        rounds.append(Round(n_d, n_w, crossing(probes), article_count(probes.blocks)))
         if rounds[-1].crossing.value is None:
             return Found(probes, tuple(rounds), None)
         upper = round(STEPS_PER_OCTAVE * math.log2(rounds[-1].crossing.bracket[1] / norm))
         if _relative(rounds[-1].crossing) <= limits.precision:
             return Found(probes, tuple(rounds), limits.precision)
-        step = _next_design(probes, limits)
+        step = _next_design(probes, limits, losses.blocks(limits.windows))
         if step is None or limits.out_of_time(2 * (step[0] * step[1] - n_d * n_w)):
             return Found(probes, tuple(rounds), None)
         n_d, n_w = step
@@ -205,17 +218,24 @@ def _mean_u(probes: RadialProbes) -> Array:
 def table(losses: Losses, lambdas: list[float], directions: int, windows: int, chance: float) -> RadialProbes:
     """The losses of a design at some distances, as the estimators take them."""
     center, tokens = losses.center(windows)
-    return RadialProbes(np.array(lambdas), losses.totals(directions, lambdas, windows), tokens, center, chance)
+    totals = losses.totals(directions, lambdas, windows)
+    return RadialProbes(np.array(lambdas), totals, tokens, center, chance, losses.blocks(windows))
 
 
 def _relative(found: Crossing) -> float:
     return math.inf if found.value is None else (found.high - found.value) / found.value
 
 
-def _next_design(probes: RadialProbes, limits: Limits) -> tuple[int, int] | None:
+def _next_design(probes: RadialProbes, limits: Limits, blocks: NDArray | None) -> tuple[int, int] | None:
     """The design to go on to: towards the cheapest that should be precise enough, but not faster than it is known.
 
-    None if there is nothing left to add.
+    Args:
+        probes: The losses around R so far.
+        limits: How far it may go.
+        blocks: The articles of all windows that there are; None if each window is independent.
+
+    Returns:
+        None if there is nothing left to add.
     """
     lambdas, cells = np.concatenate([[0.0], probes.lambdas]), excess(probes, level_target(probes, LOST))
     crossed = first_zero(lambdas, cells.mean((0, 2)))
@@ -223,8 +243,12 @@ def _next_design(probes: RadialProbes, limits: Limits) -> tuple[int, int] | None
     directions, windows = np.arange(n_d, limits.directions + 1), np.arange(n_w, limits.windows + 1)
     if crossed is None or len(directions) * len(windows) == 1:
         return None
+    if article_count(probes.blocks) == 1:  # of which no component can be told
+        return n_d, min(_GROWTH * n_w, limits.windows)
     i, radius, slope = crossed
-    width = _Components.of(cells[:, i]).half_width(directions[:, None], windows) / slope / radius
+    independent = _independent(blocks, limits.windows)
+    components = _Components.of(cells[:, i], probes.blocks, float(independent[n_w - 1]))
+    width = components.half_width(directions[:, None], independent[n_w - 1 :]) / slope / radius
     width[0, 0] = math.inf  # this one is not precise enough, whatever is foretold of it
     enough, cost = width <= _AIM * limits.precision, np.multiply.outer(directions, windows)
     best = np.where(enough, cost, math.inf).argmin() if enough.any() else width.argmin()
@@ -232,29 +256,55 @@ def _next_design(probes: RadialProbes, limits: Limits) -> tuple[int, int] | None
     return min(int(directions[to_d]), _GROWTH * n_d), min(int(windows[to_w]), _GROWTH * n_w)
 
 
+def _independent(blocks: NDArray | None, most: int) -> Array:
+    """How many articles of equal size the first 1, 2, … windows are worth, (most,): ``n²/Σc²``, c windows in each.
+
+    As many as windows if none shares its article with another. That windows of one article say nothing beyond the first
+    is more careful than true; the interval itself, which ends the search, takes them as they are.
+    """
+    if blocks is None:
+        return np.arange(1.0, most + 1)
+    squares, seen, total = [], Counter[object](), 0
+    for label in blocks[:most].tolist():
+        seen[label] += 1
+        total += 2 * seen[label] - 1
+        squares.append(total)
+    return np.asarray(np.arange(1.0, most + 1) ** 2 / np.array(squares))
+
+
 @dataclass(frozen=True)
 class _Components:
-    """Components of variance of a table of directions × windows, from one design, to foretell another."""
+    """Components of variance of a table of directions × articles, from one design, to foretell another."""
 
     directions: float
     """σ²_d, 0 where the estimate is negative."""
     windows: float
-    """σ²_w, 0 where the estimate is negative."""
+    """σ²_w, of an article, or of a window if it is one; 0 where the estimate is negative."""
     interaction: float
     """σ²_ε."""
 
     @classmethod
-    def of(cls, cells: Array) -> _Components:
-        """Those of a table (n_d, n_w): two-way random effects, one observation a cell."""
-        n_d, n_w = cells.shape
-        rows, columns = cells.mean(1, keepdims=True), cells.mean(0, keepdims=True)
-        rest = float(((cells - rows - columns + cells.mean()) ** 2).sum()) / ((n_d - 1) * (n_w - 1))
-        return cls(
-            max(0.0, float(rows.var(ddof=1)) - rest / n_w), max(0.0, float(columns.var(ddof=1)) - rest / n_d), rest
-        )
+    def of(cls, cells: Array, blocks: NDArray | None, independent: float) -> _Components:
+        """Those of a table (n_d, n_w): two-way random effects, one observation a cell.
 
-    def half_width(self, n_d: NDArray[np.int64], n_w: NDArray[np.int64]) -> Array:
-        """Half width of the grand mean's interval to be expected in designs, broadcast against each other."""
+        Args:
+            cells: Of at least two directions and two articles.
+            blocks: (n_w,) articles.
+            independent: How many of equal size these windows are worth.
+        """
+        columns = Columns.of(np.ones(cells.shape[1]), blocks)
+        (of_d, of_w, rest), _ = mean_squares(cells, columns)
+        n_d, n_b = len(cells), len(columns.share)
+        size = independent / n_b  # 1 if the articles are of equal size
+        return cls(max(0.0, (of_d - rest) / n_b), max(0.0, (of_w - rest) / n_d) * size, rest * size)
+
+    def half_width(self, n_d: NDArray[np.int64], n_w: Array) -> Array:
+        """Half width of the grand mean's interval to be expected in designs, broadcast against each other.
+
+        Args:
+            n_d: Directions.
+            n_w: Articles of equal size, or what they are worth.
+        """
         of_d, of_w, rest = self.directions / n_d, self.windows / n_w, self.interaction / (n_d * n_w)
         variance = of_d + of_w + rest
         # Satterthwaite's degrees of freedom, from the mean squares that ``crossed_error`` would meet on average.

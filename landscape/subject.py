@@ -130,7 +130,9 @@ def prepare(
     chosen = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, examples)}
     calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])
     center = Center.of(checkpoint.model, checkpoint.space)
-    windows = {split: identified(rows) for split, rows in drawn.items()}
+    windows = {
+        split: identified(rows, corpus.window_articles(split, counts[split], seed)) for split, rows in drawn.items()
+    }
     _check_leakage(windows["test"], calibration)
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
 

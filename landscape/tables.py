@@ -54,6 +54,7 @@ def basin_table(landscape: Landscape) -> Table:
         each("R of each direction", _radii),
         each("directions", lambda b: str(b.directions)),
         each("windows", lambda b: str(b.windows)),
+        each("articles that they are of", lambda b: "not known" if b.blocks is None else str(b.blocks)),
         each("L(w)", lambda b: nats(b.center_nll)),
         each("chance, ln|V|", lambda b: nats(b.chance)),
         each("evaluations that overflowed", lambda b: f"{b.non_finite:.1%}"),
@@ -61,7 +62,8 @@ def basin_table(landscape: Landscape) -> Table:
         each("comes back below r10, R, r90", lambda b: ", ".join(_yes(c.reentry) for c in (b.r10, b.radius, b.r90))),
     ]
     caption = (
-        f"The basin, by split. Distances are ℓ2; brackets are {CONFIDENCE:.0%} intervals over directions and windows."
+        f"The basin, by split. Distances are ℓ2; brackets are {CONFIDENCE:.0%} intervals over directions and windows, "
+        "or the articles of these."
     )
     return Table(caption, ("", *splits), tuple(rows), frozenset({0}))
 

@@ -146,6 +146,6 @@ def _matched(losses: Losses, away: float, chance: float, directions: int, window
     rises = direction_nll(probes)[:, 0] - probes.center_nll
     mean = float(rises.mean())
     cells = excess(probes, probes.center)[:, 1]  # (n_d, n_w), their plain mean is the mean rise
-    half = crossed_error(cells, probes.tokens).half_width()
+    half = crossed_error(cells, probes.tokens, probes.blocks).half_width()
     interval = Estimate(mean, mean - half, mean + half)
     return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), interval)

@@ -24,7 +24,8 @@ READING = (
 LIMITS = (
     "R is measured along random directions. The perturbation of a particular quantizer is one particular direction and "
     "can be much steeper, or flatter: location and loss are therefore two words. Intervals are at "
-    f"{CONFIDENCE:.0%} confidence, over directions and windows of this text only."
+    f"{CONFIDENCE:.0%} confidence, over directions and windows of this text only; windows of one article "
+    "count together, where the text tells its articles."
 )
 
 
@@ -76,23 +77,36 @@ def interval(estimate: Estimate, text: str, unbounded: str, signed_nats: bool = 
     return f"{text} [{low}, {high}]"
 
 
-def why_unbounded(directions: int, windows: int) -> str:
+def windows_text(windows: int, articles: int | None) -> str:
+    """``8 windows in 7 articles``; where the articles are not known it is said what intervals take in their place."""
+    if articles is None:
+        return _plural(windows, "window") + (", each taken for independent" if windows > 1 else "")
+    return f"{_plural(windows, 'window')} in {_plural(articles, 'article')}"
+
+
+def why_unbounded(directions: int, windows: int, articles: int | None = None) -> str:
     """Why an interval of R is infinite."""
     if directions < 2:
         return "not bounded by one direction"
-    return "not bounded by one window" if windows < 2 else "not bounded by the data"
+    if windows < 2:
+        return "not bounded by one window"
+    return (
+        "not bounded by windows of one article: take more of the text" if articles == 1 else "not bounded by the data"
+    )
 
 
 def distance_text(crossing: Crossing, basin: Basin, norm: float = 1.0) -> str:
     """A radius with its interval, divided by ``norm``; a lower bound where the loss never gets there."""
-    return crossing_text(crossing, basin.directions, basin.windows, norm)
+    return crossing_text(crossing, basin.directions, basin.windows, norm, basin.blocks)
 
 
-def crossing_text(crossing: Crossing, directions: int, windows: int, norm: float = 1.0) -> str:
+def crossing_text(
+    crossing: Crossing, directions: int, windows: int, norm: float = 1.0, articles: int | None = None
+) -> str:
     """The same of a crossing that belongs to no basin."""
     if crossing.value is not None:
         scaled = Estimate(crossing.value / norm, crossing.low / norm, crossing.high / norm)
-        return interval(scaled, number(scaled.value, 3), why_unbounded(directions, windows))
+        return interval(scaled, number(scaled.value, 3), why_unbounded(directions, windows, articles))
     reached, low = number(crossing.bracket[0] / norm, 3), number(crossing.low / norm, 3)
     if crossing.low == 0:
         return f"not reached up to {reached}, without a sure lower bound"
@@ -121,12 +135,12 @@ def ratio_text(point: PointResult, basin: Basin) -> str:
     """ρ with its interval."""
     if point.rho is None:
         return "R not reached"
-    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows))
+    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.blocks))
 
 
 def rise_text(rise: Estimate) -> str:
-    """ΔL with its interval over windows."""
-    reason = "not bounded by one window" if math.isfinite(rise.value) else "the model's output overflowed"
+    """ΔL with its interval over windows, or over their articles."""
+    reason = "not bounded by one window or article" if math.isfinite(rise.value) else "the model's output overflowed"
     return interval(rise, nats(rise.value, True), reason, signed_nats=True)
 
 
@@ -147,7 +161,7 @@ def basin_sentences(landscape: Landscape) -> list[str]:
     basin, norm = landscape.basin, landscape.subject.norm
     many = "1 random direction" if basin.directions == 1 else f"{basin.directions} random directions"
     said = [
-        f"Basin on the {landscape.verdict_split} split ({many}, {_plural(basin.windows, 'window')}): "
+        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.blocks)}): "
         f"{equals('R', basin.radius, basin)}; relative to ‖w‖: {distance_text(basin.radius, basin, norm)}.",
         f"Its border begins where the mean loss has risen by a tenth, {equals('r10', basin.r10, basin)}, and ends at "
         f"nine tenths, {equals('r90', basin.r90, basin)}.",
@@ -259,8 +273,8 @@ def ridge_sentence(segment: SegmentResult) -> str:
 
 
 def height_text(height: Estimate) -> str:
-    """A prominence or a barrier with its interval over windows."""
-    reason = "not bounded by one window" if math.isfinite(height.value) else "the model's output overflowed"
+    """A prominence or a barrier with its interval over windows, or over their articles."""
+    reason = "not bounded by one window or article" if math.isfinite(height.value) else "the model's output overflowed"
     if not math.isfinite(height.high):
         return f"{nats(height.value)} ({reason})"
     return f"{nats(height.value)} [{nats(height.low)}, {nats(height.high)}]"

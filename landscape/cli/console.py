@@ -21,7 +21,7 @@ from landscape.forecast import Forecast
 from landscape.radius import Measured
 from landscape.result import Landscape
 from landscape.schema import advice_json, curvature_json, radius_json, to_json
-from landscape.wording import crossing_text, duration, equals, is_steep
+from landscape.wording import crossing_text, duration, equals, is_steep, windows_text
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.grid import GridTensor
@@ -176,10 +176,13 @@ def radius_lines(measured: Measured) -> list[str]:
         f"chance ln|V| = {found.probes.chance:.3f}",
     ]
     for index, each in enumerate(found.rounds, start=1):
-        value = crossing_text(each.crossing, each.directions, each.windows)
-        lines.append(f"round {index}: {each.directions} directions × {each.windows} windows: R = {value}")
+        value = crossing_text(each.crossing, each.directions, each.windows, articles=each.articles)
+        windows = windows_text(each.windows, each.articles)
+        lines.append(f"round {index}: {each.directions} directions × {windows}: R = {value}")
     last = found.rounds[-1]
-    radius, ratio = (crossing_text(found.radius, last.directions, last.windows, unit) for unit in (1.0, length))
+    radius, ratio = (
+        crossing_text(found.radius, last.directions, last.windows, unit, last.articles) for unit in (1.0, length)
+    )
     reached = "" if found.precise else "  (not as precise as asked for)"
     if found.radius.value is not None and math.isfinite(found.radius.high):
         reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}{reached}"
@@ -242,12 +245,13 @@ def _interval(estimate: Estimate) -> str:
 def summary_lines(landscape: Landscape) -> list[str]:
     """The basin in words."""
     subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
+    windows = windows_text(basin.windows, basin.blocks)
     center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
     return [
         f"{subject.model} on {subject.data}: D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, "
         f"chance ln|V| = {subject.chance:.3f}",
         f"NLL at w: {center} (nats per token, windows of {subject.seq_len} tokens)",
-        f"basin ({split}): {equals('R', basin.radius, basin)}; in units of ‖w‖: "
+        f"basin ({split}, {windows}): {equals('R', basin.radius, basin)}; in units of ‖w‖: "
         + ", ".join(
             equals(name, crossing, basin, subject.norm)
             for name, crossing in (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))

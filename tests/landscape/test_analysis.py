@@ -2,10 +2,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from landscape.analysis import Probes, basins_and_rays, geometry, point_results, segment_results
+from landscape.analysis import Probes, basins_and_rays, geometry, point_results, radial_probes, segment_results
+from landscape.estimate import paired_difference
 from landscape.paths import CENTER, OnRay, on_segment
-from landscape.plan import Probe, ProbeResult, identified
+from landscape.plan import Probe, ProbeResult, blocks_of, identified
 from landscape.wanted import wanted_points
 from quant.center import Center
 from quant.rtn import rtn
@@ -121,6 +123,43 @@ def test_points_get_two_words_and_their_rise(setting):
         assert point.rise["validation"].value == pytest.approx(well(away) - BASE)
         assert point.nll["test"] == pytest.approx(well(away))
         assert point.rho.value == pytest.approx(away / basins["validation"].radius.value)
+
+
+def test_intervals_take_the_articles_of_windows_for_independent(setting):
+    """Two of the three validation windows are of one article; without labels the windows count."""
+    *_, shape, labels, probes = setting
+    rng = np.random.default_rng(0)
+    known = {p: ProbeResult(p, r.total * (1 + 0.01 * rng.standard_normal()), r.tokens) for p, r in probes.known.items()}
+    plain = Probes(known, probes.windows)
+    told = Probes(known, {split: identified(torch.stack([w.tokens for w in rows]), torch.tensor([4, 4, 7][: len(rows)]))
+                          for split, rows in probes.windows.items()})  # fmt: skip
+    assert [w.identity for w in told.windows["validation"]] == [w.identity for w in probes.windows["validation"]]
+    assert (told.blocks("validation").tolist(), plain.blocks("validation")) == ([4, 4, 7], None)
+    radial = radial_probes(told, "validation", "f", 3, LAMBDAS, CHANCE)
+    assert radial.blocks.tolist() == [4, 4, 7]
+    basins, _ = basins_and_rays(told, "f", 3, LAMBDAS, CHANCE)
+    assert [(basins[s].windows, basins[s].blocks) for s in ("train", "validation")] == [(2, 1), (3, 2)]
+    assert basins["train"].radius.high == math.inf  # one article bounds nothing
+    (point, *_), label = point_results(told, labels, shape, basins["validation"]), next(iter(labels.values()))
+    totals, center = (told.totals(at, "validation") for at in (label, CENTER))
+    tokens = told.tokens("validation")
+    expected = paired_difference(totals, center, tokens, blocks=np.array([0, 0, 1]))
+    assert point.rise["validation"] == expected != paired_difference(totals, center, tokens)
+    first = next(iter(labels))
+    alphas = {(CENTER, labels[first]): (-0.1, 0.0, 0.5, 1.0, 1.1)}
+    known.update({Probe(str(on_segment(CENTER, labels[first], a)), w.identity): known[Probe(at, w.identity)]
+                  for a, at in ((0.0, CENTER), (1.0, labels[first])) for rows in told.windows.values() for w in rows}
+    )  # fmt: skip
+    (_, own), (_, blind) = (segment_results(each, {first: labels[first]}, shape, alphas) for each in (told, plain))
+    assert own.connectivity.barrier == blind.connectivity.barrier
+    assert own.connectivity.barrier_interval != blind.connectivity.barrier_interval
+
+
+def test_articles_count_only_where_all_are_known():
+    rows = tiny.windows(2)
+    windows = identified(rows, torch.tensor([3, 3]))
+    assert blocks_of(windows).tolist() == [3, 3]
+    assert blocks_of((*windows, *identified(tiny.windows(1, seed=5)))) is None
 
 
 def test_a_segment_up_the_well_is_monotonic(setting):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from landscape.connectivity import connectivity
+from landscape.simultaneous import PairedLosses
 from quant.errors import UsageError
 
 TOKENS = np.array([50, 50, 50])
@@ -261,3 +262,70 @@ def test_malformed_segments_are_refused():
         connectivity(np.array([0.0, 0.5, 1.0]), good[:2], TOKENS)
     with pytest.raises(UsageError, match="tokens"):
         connectivity(np.array([0.0, 0.5, 1.0]), good, np.array([0, 1, 1]))
+
+
+# --- windows of one article ---------------------------------------------------------------------------------------
+
+
+def wavy(rng, n_w, spread=0.05):
+    """A hill on a slope, (5, n_w) NLL sums; windows differ in height and in shape."""
+    hill = np.array([2.0, 2.4, 2.2, 2.5, 2.6])[:, None]
+    return (hill + 0.3 * rng.standard_normal(n_w) + spread * rng.standard_normal((5, n_w))) * 40.0, np.full(n_w, 40)
+
+
+def intervals(found):
+    return [found.prominence_interval, found.barrier_interval, found.barrier_max_interval]
+
+
+def test_windows_of_different_articles_are_windows_to_the_bit():
+    rng, alphas = np.random.default_rng(0), np.linspace(0, 1, 5)
+    totals, _ = wavy(rng, 9)
+    for tokens in (np.full(9, 40), rng.integers(20, 60, 9)):
+        assert connectivity(alphas, totals, tokens, rng.permutation(9)) == connectivity(alphas, totals, tokens)
+
+
+def test_an_article_of_equal_windows_counts_once():
+    rng, alphas = np.random.default_rng(1), np.linspace(0, 1, 5)
+    totals, tokens = wavy(rng, 6)
+    once = connectivity(alphas, totals, tokens)
+    thrice, blocks = np.repeat(totals, 3, axis=1), np.repeat(np.arange(6), 3)
+    told, blind = (connectivity(alphas, thrice, np.repeat(tokens, 3), labels) for labels in (blocks, None))
+    assert told.noise == pytest.approx(once.noise)
+    for got, expected in zip(intervals(told), intervals(once), strict=True):
+        assert (got.value, got.low, got.high) == pytest.approx((expected.value, expected.low, expected.high))
+    got, narrow = told.prominence_interval, blind.prominence_interval
+    assert narrow.high - narrow.value < 0.7 * (got.high - got.value)
+
+
+def test_one_article_tells_no_noise():
+    totals, tokens = wavy(np.random.default_rng(2), 4)
+    found = connectivity(np.linspace(0, 1, 5), totals, tokens, np.zeros(4, int))
+    assert (found.noise, found.monotonic) == (None, None)
+    assert [(each.low, each.high) for each in intervals(found)] == [(0.0, np.inf)] * 3
+
+
+def test_the_error_of_a_difference_with_articles_of_unequal_size_is_unbiased():
+    """Σ over articles of c²σ² / n², against the mean of what single samples tell: c windows in each, one effect."""
+    rng, sizes = np.random.default_rng(3), np.array([1, 2, 3, 6, 2, 4])
+    blocks = np.repeat(np.arange(6), sizes)
+    tokens, squares = np.full(18, 40), []
+    for _ in range(3000):
+        effect = rng.standard_normal(6) * np.sqrt(1 / sizes)  # so that an article's sum has a variance as its size
+        losses = PairedLosses.of(np.stack([np.zeros(18), effect[blocks]]) * tokens, tokens, blocks)
+        squares.append(float(losses.se(losses.residuals[0] - losses.residuals[1])) ** 2)
+    assert np.mean(squares) == pytest.approx((sizes**2 / sizes).sum() / 18**2, rel=0.05)
+
+
+def test_intervals_of_a_fall_cover_where_windows_of_an_article_are_alike():
+    """The fall from the hill to the valley beyond it is 0.2 nats; articles of 1 to 6 windows shift it as one."""
+    rng, repetitions, alphas = np.random.default_rng(4), 300, np.linspace(0, 1, 5)
+    blocks = np.repeat(np.arange(10), [1, 1, 2, 3, 3, 4, 5, 5, 6, 6])
+    tokens, hits = np.full(36, 40), {True: 0, False: 0}
+    for _ in range(repetitions):
+        shift = 0.05 * rng.standard_normal((5, 10))[:, blocks] + 0.02 * rng.standard_normal((5, 36))
+        totals = (np.array([2.0, 2.4, 2.2, 2.5, 2.6])[:, None] + shift) * tokens
+        for told in hits:
+            found = connectivity(alphas, totals, tokens, blocks if told else None).prominence_interval
+            hits[told] += found.low <= 0.2 <= found.high
+    assert hits[True] >= 0.94 * repetitions  # simultaneous: of a fall that is the deepest by far it is wider than 95 %
+    assert hits[False] < 0.9 * repetitions

@@ -57,8 +57,12 @@ def test_equal_blocks_are_the_crossed_design_of_their_means():
 def test_windows_all_their_own_blocks_are_windows():
     rng = np.random.default_rng(10)
     cells, tokens = rng.standard_normal((5, 12)), rng.integers(20, 60, 12)
-    got, expected = crossed_error(cells, tokens, np.arange(12)[::-1]), crossed_error(cells, tokens)
-    assert (got.value, got.df) == pytest.approx((expected.value, expected.df))
+    got, expected = crossed_error(cells, tokens, rng.permutation(12)), crossed_error(cells, tokens)
+    assert got == expected  # to the bit
+    totals, center = rng.normal(160, 20, 12), rng.normal(150, 20, 12)
+    assert paired_difference(totals, center, tokens, blocks=rng.permutation(12)) == paired_difference(
+        totals, center, tokens
+    )
 
 
 def test_a_block_of_equal_windows_counts_once():

@@ -141,7 +141,11 @@ def test_text_and_json_say_the_same(
     assert f"R = {value} [{low}, {high}]" in text
     assert found["tokens"] == (found["evaluated"] + found["cached"]) * 32
     last = found["rounds"][-1]
-    assert f"{last['directions']} directions × {last['windows']} windows" in text
+    articles = len(set(load_corpus("tales", load_checkpoint("opt-nano"), 32).window_articles(
+        "validation", last["windows"], 0
+    ).tolist()))  # fmt: skip
+    assert last["articles"] == articles < last["windows"]
+    assert f"{last['directions']} directions × {last['windows']} windows in {articles} articles: R" in text
     assert "next   landscape probe --model opt-nano --data tales" in text
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from landscape.report import page, write_page
 from landscape.result import Landscape, ProbeCount
+from landscape.tables import basin_table
+from landscape.wording import basin_sentences
 from tests import synthetic
 from tests.landscape.reading import Page
 
@@ -89,3 +91,13 @@ def test_a_browser_without_a_network_draws_it(found: Landscape, text: str, tmp_p
     assert len(re.findall(r'<g class="trace scatter', drawn)) > 2 * (len(found.rays) + len(found.points))
     assert len(re.findall(r'class="js-line"', drawn)) > 2 * len(found.rays)
     assert len(re.findall(r'class="updatemenu-button"', drawn)) == 3 + 4
+
+
+def test_the_page_tells_the_articles_of_the_basin() -> None:
+    found = synthetic.landscape(bits=(4,), methods=("rtn",), directions=2, windows=4)
+    basins = {split: replace(basin, blocks=3) for split, basin in found.basins.items()}
+    told = " ".join(basin_sentences(replace(found, basins=basins)))
+    assert "(2 random directions, 4 windows in 3 articles)" in told
+    assert "4 windows, each taken for independent" in " ".join(basin_sentences(found))
+    rows = {row[0]: row[1:] for row in basin_table(replace(found, basins=basins)).rows}
+    assert set(rows["articles that they are of"]) == {"3"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.search import STEPS_PER_OCTAVE, Found, Limits, grid, search
+from landscape.search import STEPS_PER_OCTAVE, Found, Limits, _independent, grid, search
 from quant.errors import UsageError
 
 CHANCE, BASE, NORM, TOKENS = 10.8, 3.2, 2000.0, 511
@@ -36,18 +36,25 @@ class Synthetic:
     noise: float = 0.02
     shape: Callable[[Array], Array] = gaussian
     seed: int = 0
+    articles: Array | None = None
+    """Of each window; those of one have the same effect on R, and are told apart by the cells' noise."""
     calls: set[tuple[int, float, int]] = field(default_factory=set)
     """How many directions at which λ on how many windows were asked for."""
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         of_direction, of_window = rng.standard_normal((256, 1)), rng.standard_normal(256)
+        if self.articles is not None:
+            of_window = of_window[np.unique(self.articles, return_index=True)[1]][self.articles]
         self.radii = self.radius * (1 + self.direction_cv * of_direction) * (1 + self.window_cv * of_window)
         self.base = BASE + self.window_sd * rng.standard_normal(256)
         self.cells = self.noise * rng.standard_normal((256, 256))
 
     def center(self, windows: int) -> tuple[Array, Array]:
         return self.base[:windows] * TOKENS, np.full(windows, TOKENS)
+
+    def blocks(self, windows: int) -> Array | None:
+        return None if self.articles is None else self.articles[:windows]
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         base, cells = self.base[:windows], self.cells[:directions, None, :windows]
@@ -139,6 +146,66 @@ def test_the_interval_covers_although_the_search_stops_on_it() -> None:
         assert (found.radius.high - found.radius.low) / found.radius.value == pytest.approx(2 * 0.03)
     assert reached == repetitions
     assert hits >= stats.binom.ppf(0.001, repetitions, 0.95)
+
+
+def repetitive(seed: int, size: int = 4) -> Array:
+    """256 windows in articles of so many on average, drawn in any order."""
+    return np.random.default_rng(seed).integers(0, 256 // size, 256)
+
+
+def test_the_search_covers_where_windows_of_one_article_are_alike() -> None:
+    """Told of the articles it goes on until these bound R; taking windows for independent it stops far too early."""
+    repetitions, hits = 150, {True: 0, False: 0}
+    for seed in range(repetitions):
+        articles = np.unique(repetitive(seed, 8), return_inverse=True)[1]
+        for told in hits:
+            losses = Synthetic(direction_cv=0.02, window_cv=0.08, window_sd=0.1, seed=seed, articles=articles)
+            if not told:
+                losses.blocks = lambda windows: None  # type: ignore[method-assign]
+            found = run(losses, precision=0.04, directions=64, windows=256)
+            hits[told] += found.radius.low <= 430.0 <= found.radius.high
+    assert hits[True] >= stats.binom.ppf(0.001, repetitions, 0.92)
+    assert hits[False] < stats.binom.ppf(0.001, repetitions, 0.92)
+
+
+def test_a_round_counts_the_articles_of_its_windows() -> None:
+    articles = np.arange(256) // 3
+    for each in run(Synthetic(window_cv=0.05, articles=articles), precision=0.04).rounds:
+        assert each.articles == math.ceil(each.windows / 3)
+    assert {each.articles for each in run(Synthetic()).rounds} == {None}
+
+
+def test_windows_that_are_all_of_different_articles_are_searched_as_windows() -> None:
+    options: dict = {"direction_cv": 0.06, "window_cv": 0.06, "window_sd": 0.5, "noise": 0.05}
+    order = np.random.default_rng(1).permutation(256)
+    plain = run(Synthetic(**options), precision=0.02)
+    losses = Synthetic(**options)
+    losses.articles = order  # the losses are those of windows that share nothing
+    told = run(losses, precision=0.02)
+    assert [(r.directions, r.windows, r.crossing) for r in told.rounds] == [
+        (r.directions, r.windows, r.crossing) for r in plain.rounds
+    ]
+    assert len(plain.rounds) > 2
+
+
+def test_windows_are_added_until_two_articles_are_seen() -> None:
+    """The first round sees one article only, and bounds nothing; the next sees more."""
+    articles = np.concatenate([np.zeros(6, int), 1 + np.arange(250)])
+    found = run(Synthetic(articles=articles), precision=0.05)
+    assert (found.rounds[0].articles, found.rounds[0].crossing.high) == (1, math.inf)
+    assert (found.rounds[1].directions, found.rounds[1].windows, found.rounds[1].articles) == (4, 8, 3)
+    assert found.precise
+
+
+def test_a_text_of_one_article_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"windows of at least two articles, got 8 of one.*a text of several articles"):
+        run(Synthetic(articles=np.zeros(256, int)), windows=8)
+
+
+def test_what_the_windows_of_articles_are_worth() -> None:
+    """Two of one size are two; with three windows in one and one in the other, 16/10."""
+    assert _independent(np.array([5, 5, 5, 2, 2, 2]), 6) == pytest.approx([1, 1, 1, 1.6, 25 / 13, 2])
+    assert _independent(np.array([4, 2, 9]), 3).tolist() == _independent(None, 3).tolist() == [1, 2, 3]
 
 
 def test_a_profile_that_never_gets_there_is_censored() -> None:

@@ -10,7 +10,7 @@ from landscape.cli.console import near_but_steep
 from landscape.estimate import Estimate
 from landscape.report import page
 from landscape.result import Landscape
-from landscape.wording import interval, number, point_note, typical_rise, verdict_hint
+from landscape.wording import interval, number, point_note, typical_rise, verdict_hint, why_unbounded, windows_text
 from tests import synthetic
 from tests.landscape.reading import Page
 
@@ -117,3 +117,22 @@ def test_a_degraded_point_no_steeper_than_random_directions_is_not_called_steep(
     assert near_but_steep(found) == []
     steep = synthetic.landscape(synthetic.Well(steep=1.5), bits=(6,), methods=("rtn",))
     assert near_but_steep(steep) == ["rtn-int6-exact"]
+
+
+@pytest.mark.parametrize(
+    ("windows", "articles", "text"),
+    [
+        (8, 7, "8 windows in 7 articles"),
+        (8, 1, "8 windows in 1 article"),
+        (1, 1, "1 window in 1 article"),
+        (8, None, "8 windows, each taken for independent"),
+        (1, None, "1 window"),
+    ],
+)
+def test_windows_are_told_with_their_articles(windows: int, articles: int | None, text: str) -> None:
+    assert windows_text(windows, articles) == text
+
+
+def test_one_article_is_named_where_it_bounds_nothing() -> None:
+    assert "one article: take more of the text" in why_unbounded(8, 8, 1)
+    assert [why_unbounded(8, 1, 1), why_unbounded(8, 8, 2)] == ["not bounded by one window", "not bounded by the data"]
