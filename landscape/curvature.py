@@ -27,7 +27,6 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from landscape.directions import Family, Sphere
 from landscape.estimate import CONFIDENCE, Estimate, StandardError, crossed_error
 from landscape.hessian_product import FlatVector, Hessian
-from landscape.plan import blocks_of
 from landscape.radial import RadialProbes
 from landscape.radii import FLOAT32, curvature_cells, fitted
 from quant.errors import UsageError
@@ -87,7 +86,7 @@ def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: f
     forms = np.stack([hessian.forms(family.draw(index)) for index in range(count)])
     _check_finite(forms)
     cells = hessian.space.dimension * forms / hessian.tokens.mean()
-    return _trace(cells, hessian.tokens, confidence, blocks_of(hessian.windows))
+    return _trace(cells, hessian.tokens, confidence, hessian.blocks)
 
 
 def trace_from_pairs(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.plan import Window
+from landscape.plan import Window, blocks_of
 from quant.center import Center, preserved
 from quant.errors import CheckpointError, UsageError
 from quant.nll import token_nll, window_nll
@@ -69,6 +69,11 @@ class Hessian:
     def tokens(self) -> NDArray[np.int64]:
         """(n_w,) scored tokens of each window."""
         return np.array([len(window.tokens) - 1 for window in self.windows])
+
+    @property
+    def blocks(self) -> NDArray[np.int64] | None:
+        """(n_w,) articles of the windows; None if not known."""
+        return blocks_of(self.windows)
 
     @property
     def dtype(self) -> torch.dtype:

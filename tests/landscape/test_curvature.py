@@ -82,6 +82,7 @@ class Population:
         self.tokens = rng.integers(20, 60, size=windows)
         g = rng.normal(size=(directions, 20))
         self.directions = g / np.linalg.norm(g, axis=1, keepdims=True)
+        self.blocks = None
         self.space = SimpleNamespace(dimension=20)
 
     def draw(self, index: int) -> np.ndarray:

@@ -28,6 +28,9 @@ class Well:
     def center(self, windows):
         return np.full(windows, BASE * TOKENS), np.full(windows, TOKENS)
 
+    def blocks(self, windows):
+        return None
+
     def totals(self, directions, lambdas, windows):
         rows = []
         for index in range(directions):

@@ -58,6 +58,9 @@ class Written:
     def center(self, windows: int) -> tuple[Array, Array]:
         return np.array([BASE + 0.1 * w for w in range(windows)]) * TOKENS, np.full(windows, TOKENS)
 
+    def blocks(self, windows: int) -> None:
+        return None
+
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         base = self.center(windows)[0] / TOKENS
         costs = [self.cost(parts(self.space, self.family.draw(index))) for index in range(directions)]

@@ -46,7 +46,7 @@ def test_intervals_that_are_not_bounded_read_as_words() -> None:
     found = synthetic.landscape(directions=1, windows=1, bits=(4,), methods=("rtn",), model="opt-nano")
     parsed = Page(page(found))
     assert f"opt-nano: basin radius R = {found.basin.radius.value:.1f} (not bounded by one direction)" in parsed.text
-    assert "(not bounded by one window)" in parsed.text
+    assert "(not bounded by one window or article)" in parsed.text
     assert "rtn-int4-exact: unresolved, degraded" in parsed.text
     assert not re.search(r"\b(inf|nan|None)\b", parsed.text)
 
