@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,6 +46,15 @@ def test_the_corners_are_the_points_to_the_bit(setting):
     for (s, t), corner in (((0.0, 0.0), center), ((1.0, 0.0), a), ((0.0, 1.0), b)):
         assert all(torch.equal(Plane(center, a, b, s, t).tensor(x), corner.tensor(x).float()) for x in space)
     assert [on_plane("a", "b", *st) for st in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))] == [At(CENTER), At("a"), At("b")]
+
+
+def test_a_corner_is_its_point_though_w_is_so_much_larger_that_differences_round():
+    def given(*values):
+        return SimpleNamespace(tensor=lambda slot: torch.tensor(values), device=None)
+
+    w, a, b = given(1.0, -3e4), given(1e-8, 1 / 3), given(-1 / 7, 1e-5)
+    assert torch.equal(Plane(w, a, b, 1.0, 0.0).tensor(None), a.tensor(None))
+    assert torch.equal(Plane(w, a, b, 0.0, 1.0).tensor(None), b.tensor(None))
 
 
 def test_a_position_matches_flat_vectors_and_has_a_recipe_of_its_own(setting):

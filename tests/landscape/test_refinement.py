@@ -53,6 +53,11 @@ def test_positions_are_of_one_lattice_inside_the_segment_and_never_twice():
         assert len({*added, *segment_alphas(coarse)}) == len(added) + coarse + 2
 
 
+@pytest.mark.parametrize("top", [-0.05, 1.05])
+def test_nothing_is_added_beyond_the_ends_however_the_profile_bends_there(top):
+    assert all(0 < x < 1 for x in refine(ridge(top), most=20))
+
+
 def test_grids_of_different_size_ask_for_common_positions_and_fewer_are_the_first_of_more():
     few, many = refine(ridge(0.47), most=3), refine(ridge(0.47), most=10)
     assert few == many[:3]
