@@ -15,9 +15,11 @@ import torch
 from landscape.advice_text import subject_lines
 from landscape.advised import AdviceRequest, Advised, give_advice
 from landscape.cli import main
-from landscape.evidence import other_grids
+from landscape.evidence import DIRECTIONS, other_grids
+from landscape.paths import Ray
 from landscape.presets import Preset
 from landscape.search import Round
+from landscape.waterfall import Kind, families
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 
@@ -80,6 +82,28 @@ def test_the_ratios_are_of_one_distance(advised: Advised) -> None:
     assert evidence.rho_prof is not None
     assert evidence.rho_along is not None
     assert 0.3 < evidence.rho_prof.value / evidence.rho.value < 3
+
+
+@pytest.mark.parametrize(("kind", "directions"), [("profile", DIRECTIONS), ("along", 1)])
+def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
+    advised: Advised, kind: Kind, directions: int
+) -> None:
+    evidence = advised.advice[1].evidence
+    rho = {"profile": evidence.rho_prof, "along": evidence.rho_along}[kind]
+    assert rho is not None
+    checkpoint = load_checkpoint("opt-nano")
+    model, space = checkpoint.model, checkpoint.space
+    center = Center.of(model, space)
+    sizes = {"train": 1, "validation": 4, "test": 1}
+    windows = load_corpus("tales", checkpoint, 32, sizes=sizes).windows("validation", 4, 0)
+    family = families(space, center, rtn(space, center, QuantScheme(2)), "")[kind]
+    losses = []
+    for index in range(directions):
+        space.write(model, Ray(center, family.draw(index), evidence.distance / rho.value))
+        with torch.no_grad():
+            losses += [model(input_ids=t[None], labels=t[None]).loss.item() for t in windows]
+    u = (np.mean(losses) - advised.center_nll) / (advised.chance - advised.center_nll)
+    assert u == pytest.approx(0.5, abs=0.01)  # R is read off between two distances 9 % apart: 0.2 % of it at most
 
 
 def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: Advised) -> None:
