@@ -6,13 +6,14 @@ python benchmarks/claims_table.py
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pages import Page
+
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "landscape" / "CLAIMS.md"
+PAGE = Page(HERE.parent / "landscape" / "CLAIMS.md")
 MODELS = ("opt-nano", "smollm2-135m")
 NUMBERS = range(1, 7)
 
@@ -96,22 +97,14 @@ def _relative(edge: dict[str, float | None], norm: float) -> str:
     return f"{number(value, 'censored')} [{number(low, '0')}, {number(high, '∞')}]"
 
 
-def replace(text: str, name: str, lines: Iterator[str]) -> str:
-    """Put lines between the two comments of that name."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    return re.sub(f"{begin}.*?{end}", lambda _: "\n".join([begin, "", *lines, "", end]), text, flags=re.DOTALL)
-
-
-def rewritten(text: str, measured: Sequence[Model]) -> str:
-    """The page with its tables made anew."""
-    for name, lines in (("summary", summary), ("basins", basins), ("details", details)):
-        text = replace(text, name, lines(measured))
-    return text
+def tables(measured: Sequence[Model]) -> dict[str, Iterator[str]]:
+    """All tables by their names on the page."""
+    return {"summary": summary(measured), "basins": basins(measured), "details": details(measured)}
 
 
 def main() -> None:
     """Rewrite the tables."""
-    PAGE.write_text(rewritten(PAGE.read_text(), models()))
+    PAGE.write(tables(models()))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ python benchmarks/comparison_table.py benchmarks/comparison-smollm2-135m.jsonl
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).resolve().parent.parent / "quant" / "README.md"
+from pages import Page
+
+README = Page(Path(__file__).resolve().parent.parent / "quant" / "README.md")
 METHODS = {"rtn": "RTN", "gptq": "GPTQ", "gptq-fp": "GPTQ, fp inputs", "qaft": "QAFT"}
 
 Row = dict[str, Any]
@@ -124,17 +125,14 @@ def claims(rows: list[Row]) -> Iterator[str]:
         yield f"| {claim.text} | {claim.what} | {' | '.join(cells)} |"
 
 
-def replace(text: str, name: str, lines: Iterator[str]) -> str:
-    """Put lines between the two comments of that name."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    return re.sub(f"{begin}.*?{end}", lambda _: "\n".join([begin, "", *lines, "", end]), text, flags=re.DOTALL)
+def tables(rows: list[Row]) -> dict[str, Iterator[str]]:
+    """Both tables by their names on the page."""
+    return {"comparison": table(rows), "claims": claims(rows)}
 
 
 def main() -> None:
     """Rewrite both tables."""
-    rows = [json.loads(row) for row in Path(sys.argv[1]).read_text().splitlines()]
-    text = README.read_text()
-    README.write_text(replace(replace(text, "comparison", table(rows)), "claims", claims(rows)))
+    README.write(tables([json.loads(row) for row in Path(sys.argv[1]).read_text().splitlines()]))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
+from pages import Page
 from scipy import stats
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "landscape" / "CALIBRATION.md"
+PAGE = Page(HERE.parent / "landscape" / "CALIBRATION.md")
 
 Row = dict[str, Any]
 
@@ -113,22 +113,14 @@ def homogeneity(members: Sequence[Row]) -> Homogeneity:
     return Homogeneity(chi2, float(stats.f.sf(statistic, k - 1, (k**2 - 1) / (3 * pull))))
 
 
-def replace(text: str, name: str, lines: Iterator[str]) -> str:
-    """Put lines between the two comments of that name."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    return re.sub(f"{begin}.*?{end}", lambda _: "\n".join([begin, *lines, end]), text, flags=re.DOTALL)
-
-
-def page(text: str, measured: Sequence[Row]) -> str:
-    """The page with its tables made anew."""
-    for name, lines in (("cost", cost), ("of two", of_two), ("seeds", seeds)):
-        text = replace(text, name, lines(measured))
-    return text
+def tables(measured: Sequence[Row]) -> dict[str, Iterator[str]]:
+    """All tables by their names on the page."""
+    return {"cost": cost(measured), "of two": of_two(measured), "seeds": seeds(measured)}
 
 
 def main() -> None:
     """Rewrite the tables."""
-    PAGE.write_text(page(PAGE.read_text(), rows()))
+    PAGE.write(tables(rows()))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,13 +20,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pages import Page
 from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, Synthetic
 from scipy import stats
 
 from landscape.basin import crossing
 from landscape.search import STEPS_PER_OCTAVE, Found, Limits, search
 
-PAGE = Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md"
+PAGE = Page(Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md")
 REPETITIONS = 2000
 LEVELS = (0.5, 0.1, 0.9)  # R, r10, r90
 DESIGNS = ((4, 16), (8, 16), (16, 16), (32, 16), (8, 4))  # directions × windows
@@ -216,18 +216,15 @@ class Table:
     measures: dict[str, Callable[[], str]]
     """What makes the line that begins so."""
 
-    def text(self, old: str, lines: dict[str, str]) -> str:
+    def lines(self, old: str, new: dict[str, str]) -> Iterator[str]:
         """The table with new lines in place of those that begin alike; one that is neither new nor old is not there."""
-        known = {key: line for line in old.splitlines() for key in self.measures if line.startswith(key)} | lines
-        head = [f"| {' | '.join(self.columns)} |", "|" + "---|" * len(self.columns)]
-        return "\n".join([note(), "", *head, *(known[key] for key in self.measures if key in known)])
+        known = {key: line for line in old.splitlines() for key in self.measures if line.startswith(key)} | new
+        yield from (note(), "", f"| {' | '.join(self.columns)} |", "|" + "---|" * len(self.columns))
+        yield from (known[key] for key in self.measures if key in known)
 
-    def write(self, lines: dict[str, str], page: Path = PAGE) -> None:
+    def write(self, new: dict[str, str], page: Page = PAGE) -> None:
         """Put lines into the table of the page."""
-        pattern = rf"(<!-- {self.name} -->\n)(.*?)(<!-- /{self.name} -->)"
-        page.write_text(
-            re.sub(pattern, lambda m: f"{m[1]}{self.text(m[2], lines)}\n{m[3]}", page.read_text(), flags=re.S)
-        )
+        page.write({self.name: self.lines(page.table(self.name), new)})
 
 
 def tables() -> tuple[Table, Table]:

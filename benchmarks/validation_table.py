@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import Page
 from scipy import stats
 
 from landscape.advice import RESCUE, RIM, VERDICTS, Evidence, Verdict, advise, rules
@@ -25,7 +26,7 @@ from landscape.limits import Limit
 from quant.grid import QuantScheme
 
 HERE = Path(__file__).resolve().parent
-FILE = HERE.parent / "landscape" / "VALIDATION.md"
+PAGE = Page(HERE.parent / "landscape" / "VALIDATION.md")
 MODELS = ("opt-nano", "smollm2-135m")
 LIMITS = tuple(map(Limit.parse, ("ppl+1%", "ppl+5%", "ppl+20%")))
 GUESSED = (5.0, 1.0)
@@ -218,16 +219,10 @@ def correlation(found: list[Cell], number: Callable[[Cell], float]) -> float:
     return float(stats.spearmanr(values, target).statistic)
 
 
-def document(text: str, found: Mapping[str, list[Cell]]) -> str:
-    """The page with its tables made anew, each between two comments of its name."""
-    sections = {"counts": counts(found), "contest": contest(found)}
-    sections |= {model: verdicts(model, of_model) for model, of_model in found.items()}
-    for name, lines in sections.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
-        text = "\n".join([f"{before}{begin}", "", *lines, "", f"{end}{after}"])
-    return text
+def tables(found: Mapping[str, list[Cell]]) -> dict[str, Iterator[str]]:
+    """All tables by their names on the page."""
+    by_model = {model: verdicts(model, of_model) for model, of_model in found.items()}
+    return {"counts": counts(found), "contest": contest(found), **by_model}
 
 
 def main() -> None:
@@ -238,7 +233,7 @@ def main() -> None:
         total = len(found["opt-nano"]) * len(LIMITS)
         print(f"RESCUE {rescue:.4g}, RIM {rim:.4g}: {count} of {total} hits; as they are {hits(found['opt-nano'])}")
         return
-    FILE.write_text(document(FILE.read_text(), found))
+    PAGE.write(tables(found))
 
 
 if __name__ == "__main__":

@@ -57,8 +57,7 @@ def test_the_share_is_of_the_tokens(coster: ModuleType) -> None:
 
 
 def test_the_tables_of_cost_are_those_of_the_rows(coster: ModuleType) -> None:
-    text = coster.PAGE.read_text()
-    assert coster.page(text, coster.rows()) == text
+    assert coster.PAGE.filled(coster.tables(coster.rows())) == coster.PAGE.text
     fixed = [row for row in coster.rows() if row["kind"] == "fixed"]
     searches = {(row["model"], row["seed"]): row for row in coster.rows() if row["kind"] == "search"}
     assert fixed

@@ -1,26 +1,22 @@
 """The ground truth of the calibration is a truth, and its table is that of the script."""
 
-import importlib
 import re
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.benchmarks import scripts
 
 
-@pytest.fixture
-def script(monkeypatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("validate_radius")
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return scripts.script("validate_radius")
 
 
 def committed(script: ModuleType, name: str = "coverage") -> list[list[str]]:
-    text = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", script.PAGE.read_text(), re.DOTALL)[1]
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [line for line in script.PAGE.table(name).splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1:]]
 
 
@@ -82,14 +78,14 @@ def test_what_was_evaluated_once_stays_what_it_was(script):
 
 
 def test_rows_take_the_place_of_those_that_begin_alike(script, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- stopping -->\n<!-- /stopping -->\nafter\n")
+    page = script.Page(tmp_path / "page.md")
+    page.path.write_text("before\n<!-- stopping -->\n<!-- /stopping -->\nafter\n")
     table = script.tables()[1]
     first, second, *_ = table.measures
     table.write({second: f"{second} old |"}, page)
     table.write({first: f"{first} new |"}, page)
     table.write({second: f"{second} newer |"}, page)
-    text = page.read_text()
+    text = page.text
     assert text.splitlines()[-4:] == [f"{first} new |", f"{second} newer |", "<!-- /stopping -->", "after"]
     assert text.startswith("before\n<!-- stopping -->\n2000 repetitions")
     assert "old" not in text

@@ -81,6 +81,6 @@ def test_correlations_are_within_bit_widths(maker: ModuleType) -> None:
 
 
 def test_the_document_is_made_of_the_rows(maker: ModuleType) -> None:
-    text = maker.FILE.read_text()
-    assert maker.document(text, {model: maker.cells(model) for model in maker.MODELS}) == text
-    assert "| opt-nano | ppl+5% |" in text
+    tables = maker.tables({model: maker.cells(model) for model in maker.MODELS})
+    assert maker.PAGE.filled(tables) == maker.PAGE.text
+    assert "| opt-nano | ppl+5% |" in maker.PAGE.table("counts")
