@@ -78,6 +78,9 @@ def test_correlations_are_within_bit_widths(maker: ModuleType) -> None:
     assert maker.correlation(found, number) < 0
     assert maker.within_bits(found, maker.CONTESTANTS["ρ_Δ"]) == pytest.approx(-1.0)
     assert np.isnan(maker.within_bits(found, maker.CONTESTANTS["bits (fewer is worse)"]))
+    found += [cell(maker, 2, rise, -rise, 0.0) for rise in (1.0, 2.0)]  # the other way round
+    found += [cell(maker, 3, 1.0, 1.0, 0.0)]  # a single scale has no rank
+    assert maker.within_bits(found, number) == pytest.approx((1 + 1 - 1) / 3)
 
 
 def test_the_document_is_made_of_the_rows(maker: ModuleType) -> None:
