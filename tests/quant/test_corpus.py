@@ -157,6 +157,7 @@ def test_missing_split_names_the_file(folder: Path, checkpoint: Checkpoint) -> N
         ("validation.txt.gz", b"not gz", "readable .gz file"),
         ("validation.txt.gz", gzip.compress(b"w3 " * 99)[:-8], "readable .gz file"),
     ],
+    ids=["not UTF-8", "not xz", "xz cut short", "not gz", "gz cut short"],  # bytes of gzip hold the time
 )
 def test_unreadable_text(folder: Path, checkpoint: Checkpoint, name: str, content: bytes, message: str) -> None:
     (folder / name).write_bytes(content)
