@@ -62,7 +62,8 @@ class Corpus:
         Raises:
             CorpusError: if there are fewer.
         """
-        return self.splits[split][self._chosen(split, count, seed)]
+        chosen = self._chosen(split, count, seed)
+        return self.splits[split][chosen]
 
     def window_articles(self, split: str, count: int | None = None, seed: int = 0) -> Tensor | None:
         """The article of each window that ``windows`` gives for the same arguments, (count,); None if not known."""

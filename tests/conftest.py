@@ -16,7 +16,7 @@ from tests import tiny
 from tests.tiny_tokenizer import tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = ("test_notebooks.py", "test_cli.py")
+LONGEST = ("test_smollm2.py", "test_notebooks.py", "test_cli.py")
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # Processes that share the tests share the cores: here, where torch is loaded already, and in what they start.
@@ -27,7 +27,8 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that processes that share the tests end together."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    last = len(LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else last)
 
 
 @pytest.fixture(scope="session")

@@ -165,6 +165,13 @@ def test_unreadable_text(folder: Path, checkpoint: Checkpoint, name: str, conten
         load(folder, checkpoint)
 
 
+def test_an_unknown_split_is_named(folder: Path, checkpoint: Checkpoint) -> None:
+    corpus = load(folder, checkpoint)
+    for ask in (corpus.windows, corpus.window_articles):
+        with pytest.raises(CorpusError, match="expected a split of train, validation, test, got 'dev'"):
+            ask("dev")
+
+
 def test_unknown_name_suggests_a_known_one(checkpoint: Checkpoint) -> None:
     with pytest.raises(UsageError, match=r"did you mean 'wikitext2'.*a folder that exists"):
         load_corpus("wikitext", checkpoint, 8)
