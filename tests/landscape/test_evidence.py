@@ -40,9 +40,8 @@ def test_the_losses_are_those_of_transformers(advised: Advised) -> None:
     checkpoint = load_checkpoint("opt-nano")
     model, space = checkpoint.model, checkpoint.space
     center, scheme = Center.of(model, space), QuantScheme(2)
-    windows = load_corpus("tales", checkpoint, 32, sizes={"train": 1, "validation": 4, "test": 1}).windows(
-        "validation", 4, 0
-    )
+    corpus = load_corpus("tales", checkpoint, 32, sizes={"train": 1, "validation": 4, "test": 1})
+    windows = corpus.windows("validation", 4, 0)
 
     def loss() -> float:
         with torch.no_grad():
@@ -58,6 +57,9 @@ def test_the_losses_are_those_of_transformers(advised: Advised) -> None:
             parameter.copy_(torch.where(w.abs() > 1.5001 * step, w, parameter))
     without_clipping = loss()
     evidence = advised.advice[1].evidence
+    articles = corpus.window_articles("validation", 4, 0)
+    assert articles is not None
+    assert advised.articles == len(set(articles.tolist()))
     assert advised.center_nll == pytest.approx(at_w, abs=1e-5)
     assert evidence.rise.value == pytest.approx(at_rtn - at_w, abs=1e-5)
     assert evidence.unclipped.value == pytest.approx(without_clipping - at_w, abs=1e-5)
