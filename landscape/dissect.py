@@ -211,20 +211,7 @@ class _Dissector:
         slope = slope_if_judged(
             lambda plan: runner.run(plan, engine), runner, family, subject.norm, windows, self.request.corpus == SELF
         )
-        return examine(
-            Examined(
-                runner,
-                subject.model,
-                subject.space,
-                subject.center,
-                family,
-                self.request.directions,
-                lam,
-                windows[0],
-                slope,
-            ),
-            self.progress,
-        )
+        return examine(Examined.of(subject, runner, family, self.request.directions, lam, slope), self.progress)
 
     def _settings(self) -> dict[str, object]:
         request = self.request

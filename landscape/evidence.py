@@ -109,20 +109,8 @@ class Gatherer:
         """Whether the run was sound, all evidence being there; what was not is told at once."""
         subject, runner, losses, found = self.subject, self.runner, self._sphere, self.found
         slope = slope_if_judged(losses.run, runner, losses.family, subject.norm, self.windows, data == SELF)
-        return examine(
-            Examined(
-                runner,
-                subject.model,
-                subject.space,
-                subject.center,
-                losses.family,
-                found.rounds[-1].directions,
-                float(found.probes.lambdas[0]),
-                self.windows[0],
-                slope,
-            ),
-            self.progress,
-        )
+        directions, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
+        return examine(Examined.of(subject, runner, losses.family, directions, lam, slope), self.progress)
 
     def point(self, made: Made) -> WeightPoint:
         """RTN on a grid, from the store if it is there."""

@@ -21,6 +21,7 @@ from landscape.paths import CENTER, OnRay, Ray
 from landscape.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of
 from landscape.progress import Progress, Silent
 from landscape.run import Runner
+from landscape.subject import Subject
 from quant.center import Center
 from quant.nll import window_nll
 from quant.space import WeightSpace
@@ -54,6 +55,14 @@ class Examined:
     """One on which w was evaluated."""
     slope: Check
     """Of the slope at w: see ``slope_at_w``."""
+
+    @classmethod
+    def of(
+        cls, subject: Subject, runner: Runner, family: Family, directions: int, lam: float, slope: Check
+    ) -> Examined:
+        """A run on a subject, whose losses are judged on its validation windows."""
+        window = subject.windows["validation"][0]
+        return cls(runner, subject.model, subject.space, subject.center, family, directions, lam, window, slope)
 
 
 def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...]:

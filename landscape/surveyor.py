@@ -251,8 +251,7 @@ class _Surveyor:
         subject, runner, family, count = self.subject, self.runner, self.family, self.request.directions
         windows, own_text = subject.windows[analysis.VERDICT_SPLIT], self.request.corpus == SELF
         slope = slope_at_w(runner, family, count, subject.norm, windows, own_text)
-        run = Examined(runner, subject.model, subject.space, subject.center, family, count, lam, windows[0], slope)
-        return examine(run, self.progress)
+        return examine(Examined.of(subject, runner, family, count, lam, slope), self.progress)
 
     def _settings(self) -> dict[str, object]:
         request = self.request
