@@ -74,6 +74,18 @@ class Claim:
     """Whether it is measured beside the claim, as its converse is, and has no part in the verdict on it."""
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """How far rounding to nearest moves w on one grid."""
+
+    bits: int
+    """Bit width."""
+    grid: str
+    """How its scale is found, and what shares one."""
+    distance: float
+    """‖Δw‖."""
+
+
 @dataclass(frozen=True, eq=False)
 class Observed:
     """A landscape, and the losses by window that its summary does not hold."""
@@ -89,6 +101,8 @@ class Observed:
     """(n_w,) scored tokens of the test windows."""
     test_blocks: NDArray[np.int64] | None = None
     """(n_w,) their articles; None if not known."""
+    rounded: tuple[Rounded, ...] = ()
+    """RTN on grids that the landscape has no point of."""
 
 
 def overall(claims: list[Claim]) -> Verdict:

@@ -7,7 +7,7 @@
     5 not_farther   QAFT is not materially more distant than RTN, at a much lower loss
     6 not_connected points beyond R are not simply connected with w
 
-The thresholds were written down before any of it was measured.
+The thresholds were written down before any of it was measured, and stand but for one: a gain of exactly 0 is no gain.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from landscape.basin import KEPT_LIMIT, Basin
-from landscape.claim import SOURCE, Claim, Observed, Threshold, Verdict, overall
+from landscape.basin import KEPT_LIMIT, Basin, location, ratio
+from landscape.claim import SOURCE, Claim, Observed, Rounded, Threshold, Verdict, overall
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate, paired_difference
 from landscape.radial_claims import alike, case_of, less_steep, of_method, quadratic, rtn_of
@@ -59,20 +59,21 @@ def located(observed: Observed) -> Iterator[Claim]:
     an edge. The number shown is ρ = ‖Δw‖/R with R's interval.
     """
     basin = observed.landscape.basin
-    for point in of_method(observed, "rtn"):
-        expected = EXPECTED.get(point.bits or 0)
+    probed = (Rounded(p.bits or 0, p.grid or "", p.distance) for p in of_method(observed, "rtn"))
+    for point in (*probed, *observed.rounded):
+        expected = EXPECTED.get(point.bits)
         if expected is None:
             continue
         yield Claim(
             number=3,
-            case=case_of(point),
+            case=f"int{point.bits}-{point.grid}",
             text="w_RTN lies within the basin for int8 and int6, around the border for int4, outside for int3 and int2",
             source=f"{SOURCE} (first item), Figure 3, blue circles",
             measure="ρ = ‖Δw_RTN‖/R",
-            estimate=point.rho,
+            estimate=ratio(point.distance, basin.radius),
             threshold=f"{expected}: {_edges(expected, basin)}",
             verdict=_place_verdict(expected, point.distance, basin),
-            note=point.location,
+            note=location(point.distance, basin),
         )
 
 

@@ -7,7 +7,9 @@ from types import ModuleType
 
 import pytest
 
+from landscape.opened import opened
 from landscape.progress import Silent
+from landscape.subject import prepare
 from landscape.surveyor import probe
 from tests.benchmarks.scripts import script
 
@@ -99,3 +101,16 @@ def test_the_losses_by_window_are_those_of_the_landscape(claims_script: ModuleTy
     assert observed.test[point.name].sum() / observed.test_tokens.sum() == pytest.approx(point.nll["test"])
     written = claims_script.document(found, claims_script.claims(observed))
     assert json.loads(json.dumps(written, allow_nan=False))["points"][0]["name"] == "rtn-int2-absmax"
+
+
+def test_roundings_that_are_not_probed_are_as_far_as_their_points_would_be(
+    claims_script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(claims_script.SETTINGS, "opt-nano", claims_script.Settings("4", "absmax", 2, "quick", (6, 3)))
+    request = claims_script.survey(claims_script.parsed(["--store", str(tmp_path)]))
+    with opened(request, Silent()) as (checkpoint, _):
+        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
+        six, three = claims_script.rounded(request, subject)
+    assert [(each.bits, each.grid) for each in (six, three)] == [(6, "absmax"), (3, "absmax")]
+    # uniform rounding errors go with the step, 1/(2^(bits-1) - 1) of the largest weight
+    assert three.distance / six.distance == pytest.approx(31 / 3, rel=0.15)

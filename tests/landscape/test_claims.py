@@ -1,11 +1,13 @@
 """Landscapes made so that each claim holds, or fails, by a known number."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from landscape.basin import RadialProbes, estimate_basin, location, ratio
+from landscape.claim import Rounded
 from landscape.claims import (
     Claim,
     Observed,
@@ -184,6 +186,16 @@ def test_rtn_elsewhere():
 def test_on_an_edge_it_is_open_and_int5_is_not_in_the_paper():
     assert verdicts(located(rtn_at(b8=R10, b4=R10, b5=1.0))) == {"int8-exact": "open", "int4-exact": "open"}
     assert verdicts(located(rtn_at(b2=R90))) == {"int2-exact": "open"}
+
+
+def test_rtn_on_grids_without_a_point_is_located_by_its_distance_alone():
+    both = dataclasses.replace(
+        rtn_at(b8=0.1), rounded=(Rounded(6, "exact", 0.3), Rounded(3, "exact", 1.0), Rounded(5, "exact", 1.0))
+    )
+    found = list(located(both))
+    assert verdicts(found) == {"int8-exact": "holds", "int6-exact": "holds", "int3-exact": "fails"}
+    assert [claim.estimate.value for claim in found] == pytest.approx([0.1, 0.3, 1.0], rel=1e-3)
+    assert [claim.note for claim in found] == ["inside", "inside", "border"]
 
 
 # ---- 4: the way to GPTQ -------------------------------------------------------------------------------------------
