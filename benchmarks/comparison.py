@@ -13,7 +13,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -199,15 +199,14 @@ class Bench:
         return row
 
 
-def cells(bits: list[int], scales: list[str], rates: Callable[[int], tuple[float, ...]]) -> Iterator[Cell]:
-    """The rows, those of one grid together."""
+def cells(grids: Iterable[tuple[int, str]], rates: Callable[[int], tuple[float, ...]]) -> Iterator[Cell]:
+    """The rows, those of one grid (bit width and scale) together."""
     yield Cell("w", None)
-    for scale in scales:
-        for width in bits:
-            scheme = QuantScheme(width, scale)  # type: ignore[arg-type]
-            yield from (Cell(method, scheme) for method in ("rtn", "gptq", "gptq-fp"))
-            yield Cell("qaft", scheme, rates(width))
-            yield Cell("w_ft", None, rates(width))
+    for width, scale in grids:
+        scheme = QuantScheme(width, scale)  # type: ignore[arg-type]
+        yield from (Cell(method, scheme) for method in ("rtn", "gptq", "gptq-fp"))
+        yield Cell("qaft", scheme, rates(width))
+        yield Cell("w_ft", None, rates(width))
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
@@ -227,6 +226,27 @@ def environment(bench: Bench) -> dict[str, Any]:
     }
 
 
+def measure(bench: Bench, wanted: Iterable[Cell], threads: int) -> None:
+    """Measure what is missing of some rows, and keep each as soon as it is measured.
+
+    Raises:
+        SystemExit: the file holds rows of another model or other windows.
+    """
+    file = HERE / f"comparison-{bench.model_name}.jsonl"
+    known = {row["key"] for row in rows_of(file)}
+    missing = [cell for cell in dict.fromkeys(wanted) if cell.key not in known]
+    if not missing:
+        return
+    shared = environment(bench)
+    if any(row["environment"] != shared for row in rows_of(file)):
+        raise SystemExit(f"expected {file} to hold rows of this model and these windows; move it away")
+    for cell in missing:
+        row = bench.row(cell) | {"threads": threads, "environment": shared}
+        with file.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        print(f"{row['key']:40} {row['cpu_seconds']:8.1f} s  NLL {row['nll']}", flush=True)
+
+
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -242,18 +262,9 @@ def main() -> None:
 
     budget = Budget()
     bench = Bench(arguments.model, arguments.data, arguments.work, budget)
-    file = HERE / f"comparison-{arguments.model}.jsonl"
-    shared = environment(bench)
-    if any(row["environment"] != shared for row in rows_of(file)):
-        raise SystemExit(f"expected {file} to hold rows of this model and these windows; move it away")
-    widths, methods = [int(width) for width in arguments.bits.split(",")], arguments.methods.split(",")
-    for cell in dict.fromkeys(cells(widths, arguments.scales.split(","), budget.rates)):
-        if cell.method not in methods or cell.key in {row["key"] for row in rows_of(file)}:
-            continue
-        row = bench.row(cell) | {"threads": arguments.threads, "environment": shared}
-        with file.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-        print(f"{row['key']:40} {row['cpu_seconds']:8.1f} s  NLL {row['nll']}", flush=True)
+    grids = [(int(width), scale) for scale in arguments.scales.split(",") for width in arguments.bits.split(",")]
+    methods = arguments.methods.split(",")
+    measure(bench, (cell for cell in cells(grids, budget.rates) if cell.method in methods), arguments.threads)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Does the advice come true? The evidence of every grid beside what RTN, GPTQ, QAFT and w_FT then gave.
 
-    python benchmarks/comparison.py --model opt-nano --data tales --bits 8,6,4,3,2 \
-        --scales exact,histogram,histogram-torch,absmax --work WORK
-    python benchmarks/validate_advice.py --model opt-nano --data tales --store STORE
-    python benchmarks/validation_table.py
+    python benchmarks/validate_advice.py --model opt-nano --work WORK
+    python benchmarks/validate_advice.py --model smollm2-135m --data path/to/wikitext-2 --work WORK
 
-``comparison.py`` makes the points and measures the outcomes. This gathers, for each of its grids, the evidence of
-``landscape advise`` on the same validation windows, ρ_shrink for the contest, and what RTN gives on the other grids on
-the test windows: one row a grid in ``benchmarks/advice-<model>.jsonl``, kept as soon as it is measured.
+One command makes the points and measures the outcomes (the rows of ``comparison.py``); gathers for each grid the
+evidence of ``landscape advise`` on the same validation windows, ρ_shrink for the contest, and what RTN gives on the
+other grids on the test windows: one row a grid in ``benchmarks/advice-<model>.jsonl``; and rewrites the tables of
+``landscape/VALIDATION.md``. Every row is kept as soon as it is measured, and what is there is not measured again.
 
 Declared before anything was measured:
 
@@ -35,6 +34,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from comparison import Bench, Budget, measure, rows_of
+from comparison import cells as outcomes_of
+from validation_table import rewrite
 
 from landscape.analysis import Probes
 from landscape.estimate import Estimate
@@ -44,7 +46,7 @@ from landscape.paths import CENTER
 from landscape.presets import PRESETS
 from landscape.progress import Silent
 from landscape.request import Request
-from landscape.subject import prepare
+from landscape.subject import default_corpus, prepare
 from landscape.wanted import Made
 from quant.grid import QuantScheme
 
@@ -55,11 +57,7 @@ CELLS = {
     "opt-nano": [(b, s) for b in (8, 6, 4, 3, 2) for s in ("exact", "histogram", "histogram-torch", "absmax")],
     "smollm2-135m": [(b, s) for b in (8, 4, 3, 2) for s in ("exact", "histogram")] + [(6, "exact"), (6, "absmax")],
 }
-
-
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    """What has been measured so far."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+OUTCOMES = ("w", "rtn", "gptq", "qaft", "w_ft")
 
 
 def row(gatherer: Gatherer, made: Made) -> dict[str, Any]:
@@ -95,22 +93,22 @@ def numbers(estimate: Estimate | None) -> list[float] | None:
     return None if estimate is None else [estimate.value, estimate.low, estimate.high]
 
 
-def main() -> None:
-    """Measure what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=CELLS, default="opt-nano")
-    parser.add_argument("--data", default="tales")
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    file = HERE / f"advice-{arguments.model}.jsonl"
-    request = Request(arguments.model, arguments.data, store=arguments.store)
+def measure_outcomes(model: str, data: str, folder: Path, threads: int) -> None:
+    """What the methods give on every grid, and fine-tuning without one."""
+    budget = Budget()
+    wanted = (cell for cell in outcomes_of(CELLS[model], budget.rates) if cell.method in OUTCOMES)
+    measure(Bench(model, data, folder, budget), wanted, threads)
+
+
+def gather(model: str, data: str, store_folder: Path) -> None:
+    """The evidence on every grid."""
+    file = HERE / f"advice-{model}.jsonl"
+    request = Request(model, data, store=store_folder)
     with opened(request, Silent()) as (checkpoint, store):
         subject = prepare(checkpoint, request.corpus, PRESET, ("rtn",), request.seed, request.root)
         gatherer = Gatherer(subject, store, PRESET, request.seed, request.device, Silent())
         gatherer.check(request.corpus)
-        for bits, scale in CELLS[arguments.model]:
+        for bits, scale in CELLS[model]:
             if (bits, scale) in {(known["bits"], known["scale"]) for known in rows_of(file)}:
                 continue
             measured = row(gatherer, Made("rtn", QuantScheme(bits, scale)))
@@ -118,6 +116,21 @@ def main() -> None:
                 stream.write(json.dumps(measured) + "\n")
             print(f"int{bits} {scale:16} ΔL {measured['rise'][0]:+.4f}  ρ_prof {measured['rho_prof']}", flush=True)
         store.compact()
+
+
+def main() -> None:
+    """Measure what is missing, and make the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=CELLS, default="opt-nano")
+    parser.add_argument("--data", help="(default: that of `landscape`)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the cache and for interrupted training")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = options.data or default_corpus(options.model)
+    measure_outcomes(options.model, data, options.work / "training", options.threads)
+    gather(options.model, data, options.work / "store")
+    rewrite()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,13 @@ class Cell:
     """‖Δw‖²/‖w‖², the squared error of the weights."""
     ways: Mapping[Verdict, float]
     """ΔL of each way on the test split; QAFT's less its control's."""
-    misalignment: float
-    """M on the test split."""
+    control: float
+    """ΔL of w_FT on the test split."""
+
+    @property
+    def misalignment(self) -> float:
+        """M on the test split: [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)]."""
+        return self.ways["gptq"] - self.ways["qaft"]
 
     @property
     def name(self) -> str:
@@ -82,7 +87,7 @@ def _cell(row: Row, outcomes: Mapping[str, Row]) -> Cell | None:
         "rtn": row["test"]["rtn"], "grid": row["test"]["others"][best], "gptq": gptq - w, "qaft": qaft - control,
     }  # fmt: skip
     shrink = row["rho_shrink"][0] if row["rho_shrink"] else np.nan
-    return Cell(scheme.bits, scheme.scale, evidence, shrink, row["distance"] ** 2, ways, ways["gptq"] - ways["qaft"])
+    return Cell(scheme.bits, scheme.scale, evidence, shrink, row["distance"] ** 2, ways, control - w)
 
 
 def _evidence(row: Row, scheme: QuantScheme) -> Evidence:
@@ -127,11 +132,10 @@ def fit(found: list[Cell]) -> tuple[float, float, int]:
     return *best, hits(found, *best)
 
 
-def verdicts(model: str, found: list[Cell]) -> Iterator[str]:
-    """Lines of the table of advice and outcome, for the limit in the middle, and the counts for all."""
+def verdicts(found: list[Cell]) -> Iterator[str]:
+    """The advice of every cell for the limit in the middle, the numbers that it was given on, and what was right."""
     limit = LIMITS[1]
-    heads = ["grid", "ΔL RTN", "without clipping", "another grid", "ρ_prof", "advice", "also possible"]
-    heads += ["RTN", "other grid", "GPTQ", "QAFT − w_FT", "right", ""]
+    heads = ["grid", "ΔL RTN", "without clipping", "another grid", "ρ_prof", "advice", "also possible", "right", ""]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for cell in found:
@@ -139,9 +143,19 @@ def verdicts(model: str, found: list[Cell]) -> Iterator[str]:
         e = cell.evidence
         rho = "not reached" if e.rho_prof is None else f"{e.rho_prof.value:.3f}"
         before = [f"{e.rise.value:.4f}", f"{e.unclipped.value:.4f}", f"{e.others[e.best_other].value:.4f}", rho]
-        after = [f"{cell.ways[way]:.4f}" for way in VERDICTS]
         said = [advice.verdict, ", ".join(advice.possible)]
-        yield f"| {' | '.join([cell.name, *before, *said, *after, true, verdict_word(advice.verdict, true)])} |"
+        yield f"| {' | '.join([cell.name, *before, *said, true, verdict_word(advice.verdict, true)])} |"
+
+
+def outcomes(found: list[Cell]) -> Iterator[str]:
+    """What every way gave in every cell."""
+    heads = ["grid", "RTN", "RTN, other grid", "GPTQ", "QAFT", "w_FT", "QAFT − w_FT", "M"]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for cell in found:
+        ways = cell.ways
+        after = [ways["rtn"], ways["grid"], ways["gptq"], ways["qaft"] + cell.control, cell.control, ways["qaft"]]
+        yield f"| {' | '.join([cell.name, *(f'{value:.4f}' for value in (*after, cell.misalignment))])} |"
 
 
 def verdict_word(advised: Verdict, true: Verdict) -> str:
@@ -193,16 +207,29 @@ CONTESTANTS: dict[str, Callable[[Cell], float]] = {
 
 
 def contest(found: Mapping[str, list[Cell]]) -> Iterator[str]:
-    """Rank correlations with M: within bit widths, and over all cells."""
+    """Rank correlations with M: within bit widths, and over all cells; and how many pairs within are in its order."""
     known = {model: of_model for model, of_model in found.items() if len(of_model) > 2}
-    heads = [f"{model}, {what}" for model in known for what in ("within bit widths", "all cells")]
+    heads = [f"{model}, {what}" for model in known for what in ("within bit widths", "pairs in order", "all cells")]
     yield f"| | {' | '.join(heads)} |"
     yield "|---|" + "---|" * len(heads)
     for name, number in CONTESTANTS.items():
         row = []
         for of_model in known.values():
-            row += [within_bits(of_model, number), correlation(of_model, number)]
-        yield f"| {name} | {' | '.join('–' if np.isnan(value) else f'{value:+.2f}' for value in row)} |"
+            within, over_all = within_bits(of_model, number), correlation(of_model, number)
+            row += [rank(within), in_order(of_model, number), rank(over_all)]
+        yield f"| {name} | {' | '.join(row)} |"
+
+
+def rank(correlation: float) -> str:
+    """A correlation, or that there is none."""
+    return "–" if np.isnan(correlation) else f"{correlation:+.2f}"
+
+
+def in_order(found: list[Cell], number: Callable[[Cell], float]) -> str:
+    """How many pairs of one bit width the number puts in the order of M: readable where a width has two scales."""
+    pairs = [(a, b) for a, b in combinations(found, 2) if a.bits == b.bits and number(a) != number(b)]
+    right = sum((number(a) < number(b)) == (a.misalignment < b.misalignment) for a, b in pairs)
+    return f"{right} of {len(pairs)}" if pairs else "–"
 
 
 def within_bits(found: list[Cell], number: Callable[[Cell], float]) -> float:
@@ -221,19 +248,25 @@ def correlation(found: list[Cell], number: Callable[[Cell], float]) -> float:
 
 def tables(found: Mapping[str, list[Cell]]) -> dict[str, Iterator[str]]:
     """All tables by their names on the page."""
-    by_model = {model: verdicts(model, of_model) for model, of_model in found.items()}
-    return {"counts": counts(found), "contest": contest(found), **by_model}
+    before = {model: verdicts(of_model) for model, of_model in found.items()}
+    after = {f"{model}-outcomes": outcomes(of_model) for model, of_model in found.items()}
+    return {"counts": counts(found), "contest": contest(found), **before, **after}
+
+
+def rewrite() -> None:
+    """Put the rows that are there into the page."""
+    PAGE.write(tables({model: cells(model) for model in MODELS}))
 
 
 def main() -> None:
     """Rewrite the tables, or fit."""
-    found = {model: cells(model) for model in MODELS}
     if sys.argv[1:] == ["--fit"]:
-        rescue, rim, count = fit(found["opt-nano"])
-        total = len(found["opt-nano"]) * len(LIMITS)
-        print(f"RESCUE {rescue:.4g}, RIM {rim:.4g}: {count} of {total} hits; as they are {hits(found['opt-nano'])}")
+        fitted = cells("opt-nano")
+        rescue, rim, count = fit(fitted)
+        total = len(fitted) * len(LIMITS)
+        print(f"RESCUE {rescue:.4g}, RIM {rim:.4g}: {count} of {total} hits; as they are {hits(fitted)}")
         return
-    PAGE.write(tables(found))
+    rewrite()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_the_cheapest_way_that_does_is_right(
     assert maker.right({"rtn": rtn, "grid": grid, "gptq": gptq, "qaft": qaft}, LIMIT) == right
 
 
-def cell(maker: ModuleType, bits: int, rise: float, misalignment: float, gptq: float) -> object:
+def cell(maker: ModuleType, bits: int, rise: float, gptq: float, qaft: float = 0.0) -> object:
     def exactly(value: float) -> Estimate:
         return Estimate(value, value, value)
 
@@ -48,14 +48,14 @@ def cell(maker: ModuleType, bits: int, rise: float, misalignment: float, gptq: f
         clipped=0.0, others={QuantScheme(bits, "absmax"): exactly(9.0)}, over_here=exactly(9.0 / rise),
         rho=exactly(rise), rho_prof=exactly(0.1), rho_along=exactly(-rise),
     )  # fmt: skip
-    ways = {"rtn": rise, "grid": 9.0, "gptq": gptq, "qaft": 0.0}
-    return maker.Cell(bits, "exact", evidence, 0.5, rise**2, ways, misalignment)
+    ways = {"rtn": rise, "grid": 9.0, "gptq": gptq, "qaft": qaft}
+    return maker.Cell(bits, "exact", evidence, 0.5, rise**2, ways, control=-0.1)
 
 
 def test_a_fit_finds_the_threshold_that_separates(maker: ModuleType) -> None:
     """GPTQ does up to 20 limits of 5 % and not beyond 40: the threshold nearest to the guess of 5 that says so."""
     limit = maker.LIMITS[1].nats
-    found = [cell(maker, 4, k * limit, 1.0, gptq=0.0 if k <= 20 else 9.0) for k in (5, 10, 20, 40, 80)]
+    found = [cell(maker, 4, k * limit, gptq=0.0 if k <= 20 else 9.0) for k in (5, 10, 20, 40, 80)]
     rescue, rim, count = maker.fit(found)
     assert rim == 1.0
     wrong_before = maker.hits(found, 5.0, 1.0)
@@ -71,16 +71,25 @@ def test_misses_have_a_side(maker: ModuleType) -> None:
 
 def test_correlations_are_within_bit_widths(maker: ModuleType) -> None:
     """Inside each bit width more ΔL goes with more M, and over all of them with less."""
-    found = [cell(maker, 4, rise, 10 + rise, 0.0) for rise in (1.0, 2.0, 3.0)]
-    found += [cell(maker, 8, rise, rise - 10, 0.0) for rise in (11.0, 12.0, 13.0)]
+    found = [cell(maker, 4, rise, 20 + rise, qaft=10.0) for rise in (1.0, 2.0, 3.0)]
+    found += [cell(maker, 8, rise, rise, qaft=10.0) for rise in (11.0, 12.0, 13.0)]
     number = maker.CONTESTANTS["ΔL of RTN"]
     assert maker.within_bits(found, number) == pytest.approx(1.0)
     assert maker.correlation(found, number) < 0
     assert maker.within_bits(found, maker.CONTESTANTS["ρ_Δ"]) == pytest.approx(-1.0)
     assert np.isnan(maker.within_bits(found, maker.CONTESTANTS["bits (fewer is worse)"]))
-    found += [cell(maker, 2, rise, -rise, 0.0) for rise in (1.0, 2.0)]  # the other way round
-    found += [cell(maker, 3, 1.0, 1.0, 0.0)]  # a single scale has no rank
+    assert maker.in_order(found, number) == "6 of 6"
+    found += [cell(maker, 2, rise, -rise) for rise in (1.0, 2.0)]  # the other way round
+    found += [cell(maker, 3, 1.0, 1.0)]  # a single scale has no rank
     assert maker.within_bits(found, number) == pytest.approx((1 + 1 - 1) / 3)
+    assert maker.in_order(found, number) == "6 of 7"
+    assert maker.in_order(found, maker.CONTESTANTS["ρ_prof"]) == "–"
+
+
+def test_the_outcomes_stand_beside_each_other(maker: ModuleType) -> None:
+    """QAFT as it is, its control, and what is left; M counts what is left."""
+    *_, line = maker.outcomes([cell(maker, 4, 0.5, gptq=0.3, qaft=0.2)])
+    assert line == "| int4 exact | 0.5000 | 9.0000 | 0.3000 | 0.1000 | -0.1000 | 0.2000 | 0.1000 |"
 
 
 def test_the_document_is_made_of_the_rows(maker: ModuleType) -> None:
