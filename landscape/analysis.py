@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.basin import Basin, RadialProbes, estimate_basin, location, loss_word, ratio, saturation
+from landscape.basin import Basin, RadialProbes, location, loss_word, ratio, saturation
 from landscape.connectivity import connectivity
 from landscape.estimate import Estimate, paired_difference
 from landscape.layout import segment_ends
@@ -113,19 +113,21 @@ def radial_probes(
     return RadialProbes(np.array(lambdas), totals, probes.tokens(split), center, chance, blocks)
 
 
-def basins_and_rays(
+def radial_by_split(
     probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
-) -> tuple[dict[str, Basin], tuple[RayProfile, ...]]:
-    """The basin on each radial split, and the profile of each direction."""
-    radial = {
-        split: radial_probes(probes, split, family, directions, lambdas, chance, pairs) for split in RADIAL_SPLITS
-    }
+) -> dict[str, RadialProbes]:
+    """The losses along all rays on each radial split."""
+    return {split: radial_probes(probes, split, family, directions, lambdas, chance, pairs) for split in RADIAL_SPLITS}
+
+
+def ray_profiles(radial: Mapping[str, RadialProbes]) -> tuple[RayProfile, ...]:
+    """The profile of each direction, from the same directions and distances on every split."""
     profiles = {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}  # (n_d, n_λ)
-    rays = tuple(
-        RayProfile(index, np.array(lambdas), {split: rows[index] for split, rows in profiles.items()})
-        for index in range(directions)
+    first = next(iter(radial.values()))
+    return tuple(
+        RayProfile(index, first.lambdas, {split: rows[index] for split, rows in profiles.items()})
+        for index in range(len(first.totals))
     )
-    return {split: estimate_basin(data) for split, data in radial.items()}, rays
 
 
 def point_results(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
+from landscape.basin import KEPT_LIMIT
 from landscape.crossing import LOST, Crossing, crossing, first_reach
 from landscape.estimate import CONFIDENCE, Estimate, crossed_error
 from landscape.radial import RadialProbes, excess, saturation
@@ -41,6 +42,37 @@ class ReferenceRadius:
     """Where the mean loss is halfway from L(w) to it."""
     relative: float | None
     """That radius over R; None if one of the two is censored."""
+
+
+@dataclass(frozen=True)
+class OtherRadii:
+    """What else of the same losses might be called the radius of the basin."""
+
+    kept: Crossing
+    """Where the perplexity is 5 % higher than at w."""
+    inflection: Estimate | None
+    """Where the loss rises most steeply; None if that is not within the probes."""
+    quadratic: Estimate | None
+    """Where the parabola that fits near w is halfway to chance; None if too few probes are near."""
+    unigram: ReferenceRadius | None
+    """Halfway to the loss of a guess that knows token frequencies alone; None if w is no better than that."""
+
+
+def other_radii(probes: RadialProbes, unigram: float, confidence: float = CONFIDENCE) -> OtherRadii:
+    """All of them.
+
+    Args:
+        probes: The losses along the rays.
+        unigram: Entropy of the single tokens of the text, nats per token.
+        confidence: Of the intervals.
+    """
+    beaten = unigram > probes.center_nll
+    return OtherRadii(
+        kept=threshold_radius(probes, KEPT_LIMIT, confidence),
+        inflection=inflection(probes, confidence),
+        quadratic=quadratic_radius(probes, confidence=confidence),
+        unigram=reference_radii(probes, [unigram], confidence)[0] if beaten else None,
+    )
 
 
 def threshold_radius(probes: RadialProbes, tau: float, confidence: float = CONFIDENCE) -> Crossing:

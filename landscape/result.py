@@ -12,6 +12,7 @@ from landscape.basin import Basin, Location, Loss
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate
 from landscape.health import Check
+from landscape.radii import OtherRadii
 
 Array = NDArray[np.float64]
 
@@ -153,6 +154,8 @@ class Landscape:
     """L(w) by split."""
     basins: Mapping[str, Basin]
     """The attractive basin as seen on each radial split; the verdicts use ``verdict_split``."""
+    radii: Mapping[str, OtherRadii]
+    """By split, what else might be called the radius."""
     verdict_split: str
     """The split on which R, location and loss are judged: validation."""
     rays: tuple[RayProfile, ...]

@@ -5,10 +5,14 @@
     space           {dimension, norm}            D and ‖w‖
     center          {split: NLL}                 L(w), nats per token
     chance          ln|V|
-    basin           {split, directions, windows, articles, radius, band: {r10, r90}}; articles is how many articles of
-                    the text the windows are of, which intervals take for independent, null if that is not known and
-                    each window is; each radius {value, low, high}, 95 % interval;
-                    value is null if the profile never gets there (then low is a lower bound), high is null if unbounded
+    basin           {split, directions, windows, articles, radius, band: {r10, r90}, other_radii: {kept, inflection,
+                    quadratic, unigram: {reference, radius}}}; of the other radii kept is where perplexity is 5 %
+                    higher, inflection where the loss rises most steeply, quadratic where the parabola near w is halfway
+                    to chance, unigram halfway to the entropy of single tokens: null if not known;
+                    articles is how many articles of the text the windows are of, which intervals take for independent,
+                    null if that is not known and each window is;
+                    each radius {value, low, high}, 95 % interval; value is null if the profile never gets there (then
+                    low is a lower bound), high is null if unbounded
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
                     loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
@@ -39,6 +43,7 @@ from landscape.anharmonic import Curved, Quadratic
 from landscape.basin import Crossing
 from landscape.estimate import Estimate
 from landscape.health import Check
+from landscape.radii import OtherRadii
 from landscape.radius import Measured
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 
@@ -62,6 +67,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
             "articles": basin.blocks,
             "radius": _crossing(basin.radius),
             "band": {"r10": _crossing(basin.r10), "r90": _crossing(basin.r90)},
+            "other_radii": _other_radii(landscape.radii[landscape.verdict_split]),
         },
         "points": [_point(point) for point in landscape.points],
         "segments": [_segment(segment) for segment in landscape.segments],
@@ -228,6 +234,16 @@ def _estimate(estimate: Estimate) -> dict[str, float | None]:
 def finite(value: float | None) -> float | None:
     """The number, or None where it is not finite: JSON knows neither NaN nor infinity."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _other_radii(radii: OtherRadii) -> dict[str, Any]:
+    unigram = radii.unigram
+    return {
+        "kept": _crossing(radii.kept),
+        "inflection": None if radii.inflection is None else _estimate(radii.inflection),
+        "quadratic": None if radii.quadratic is None else _estimate(radii.quadratic),
+        "unigram": unigram and {"reference": unigram.reference, "radius": _crossing(unigram.radius)},
+    }
 
 
 def _crossing(crossing: Crossing) -> dict[str, float | None]:

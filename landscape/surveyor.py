@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from landscape import analysis
+from landscape.basin import estimate_basin
 from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
 from landscape.examine import Examined, examine, slope_at_w, slope_plan
@@ -33,6 +34,8 @@ from landscape.plan import ProbePlan, Window
 from landscape.plane import PLANE_WINDOWS, SIDE, PlaneLattice
 from landscape.points import PointMaker
 from landscape.progress import Progress, Silent
+from landscape.radii import other_radii
+from landscape.reference import unigram_entropy
 from landscape.result import Landscape, PlaneResult, ProbeCount
 from landscape.run import Runner
 from landscape.segments import AdaptiveSegments
@@ -215,9 +218,11 @@ class _Surveyor:
 
     def _landscape(self, lambdas: Sequence[float], segments: AdaptiveSegments, started: float) -> Landscape:
         subject, request, probes, shape = self.subject, self.request, self.probes, self.placed.shape
-        basins, rays = analysis.basins_and_rays(
+        radial = analysis.radial_by_split(
             probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
         )
+        basins = {split: estimate_basin(losses) for split, losses in radial.items()}
+        unigram = unigram_entropy(subject.corpus.windows("train"))
         labels = {wanted: self.placed.labels[wanted] for wanted in self.placed.wanted}
         total = len(self.runner.asked)
         return Landscape(
@@ -225,7 +230,8 @@ class _Surveyor:
             center={split: probes.nll(CENTER, split) for split in subject.windows},
             basins=basins,
             verdict_split=analysis.VERDICT_SPLIT,
-            rays=rays,
+            radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
+            rays=analysis.ray_profiles(radial),
             points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT]),
             segments=analysis.segment_results(probes, labels, shape, segments.alphas),
             probes=ProbeCount(total, total - self.runner.evaluated, self.runner.evaluated),

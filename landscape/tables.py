@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from landscape.basin import Basin
-from landscape.estimate import CONFIDENCE
+from landscape.estimate import CONFIDENCE, Estimate
+from landscape.radii import OtherRadii
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 from landscape.wording import distance_text, height_text, nats, number, ratio_text, rise_text
 
@@ -49,6 +50,10 @@ def basin_table(landscape: Landscape) -> Table:
         each("R / ‖w‖", lambda b: distance_text(b.radius, b, norm)),
         each("r10, inner edge of the border", lambda b: distance_text(b.r10, b)),
         each("r90, outer edge of the border", lambda b: distance_text(b.r90, b)),
+        *(
+            (name, *(of(landscape.radii[split], landscape.basins[split]) for split in splits))
+            for name, of in _OTHER_RADII.items()
+        ),
         each("R of single directions: mean [least, largest]", _spread),
         each("their standard deviation", lambda b: "none" if b.direction_std is None else number(b.direction_std, 3)),
         each("R of each direction", _radii),
@@ -66,6 +71,25 @@ def basin_table(landscape: Landscape) -> Table:
         "or the articles of these."
     )
     return Table(caption, ("", *splits), tuple(rows), frozenset({0}))
+
+
+def _halfway_to_unigram(radii: OtherRadii, basin: Basin) -> str:
+    if radii.unigram is None:
+        return "w is no better than that"
+    return f"{distance_text(radii.unigram.radius, basin)}, {nats(radii.unigram.reference)} nats"
+
+
+def _estimate(found: Estimate | None, why: str) -> str:
+    return why if found is None else f"{number(found.value, 3)} [{number(found.low, 3)}, {number(found.high, 3)}]"
+
+
+_OTHER_RADII: Mapping[str, Callable[[OtherRadii, Basin], str]] = {
+    "perplexity 5 % higher": lambda r, b: distance_text(r.kept, b),
+    "steepest rise": lambda r, _: _estimate(r.inflection, "not within the probes"),
+    "the parabola near w halfway to chance": lambda r, _: _estimate(r.quadratic, "too few probes near w"),
+    "halfway to the entropy of single tokens": _halfway_to_unigram,
+}
+"""The radii beside R: they say how much of it is the choice of level."""
 
 
 def point_table(landscape: Landscape) -> Table:

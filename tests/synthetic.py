@@ -13,6 +13,7 @@ from landscape.basin import RadialProbes, estimate_basin, location, loss_word, r
 from landscape.connectivity import connectivity
 from landscape.estimate import Estimate, paired_difference
 from landscape.plane import PlaneBasis, PlaneLattice
+from landscape.radii import other_radii
 from landscape.result import (
     Landscape,
     PlaneResult,
@@ -100,9 +101,8 @@ def landscape(
     ray_loss = np.array([well.along(grid, s) for s in stretch]) + wobble
     center = {split: totals(np.array(well.bottom), split) for split in SPLITS}
     radial = {split: totals(ray_loss, split) for split in SPLITS}
-    basins = {
-        split: estimate_basin(RadialProbes(grid, radial[split], tokens, center[split], well.chance)) for split in SPLITS
-    }
+    losses = {split: RadialProbes(grid, radial[split], tokens, center[split], well.chance) for split in SPLITS}
+    basins = {split: estimate_basin(losses[split]) for split in SPLITS}
     ends = {name: {s: totals(well.at(x[None], names[name][3])[0], s) for s in SPLITS} for name, x in place.items()}
     verdict = basins["validation"]
 
@@ -155,6 +155,7 @@ def landscape(
         ),
         center={split: float(center[split].sum() / tokens.sum()) for split in SPLITS},
         basins=basins,
+        radii={split: other_radii(losses[split], unigram=0.7 * well.chance) for split in SPLITS},
         verdict_split="validation",
         rays=tuple(
             RayProfile(i, grid, {split: radial[split][i].sum(1) / tokens.sum() for split in SPLITS})

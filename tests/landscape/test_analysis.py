@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.analysis import Probes, basins_and_rays, geometry, point_results, radial_probes, segment_results
+from landscape.analysis import (
+    Probes,
+    geometry,
+    point_results,
+    radial_by_split,
+    radial_probes,
+    ray_profiles,
+    segment_results,
+)
+from landscape.basin import estimate_basin
 from landscape.estimate import paired_difference
 from landscape.paths import CENTER, OnRay, on_segment
 from landscape.plan import Probe, ProbeResult, blocks_of, identified
@@ -54,9 +63,14 @@ def setting():
     return space, center, points, shape, labels, Probes(known, windows)
 
 
+def basins_and_rays(probes, **options):
+    radial = radial_by_split(probes, "f", 3, LAMBDAS, CHANCE, **options)
+    return {split: estimate_basin(losses) for split, losses in radial.items()}, ray_profiles(radial)
+
+
 def test_the_radius_of_an_analytic_landscape_comes_out(setting):
     *_, probes = setting
-    basins, rays = basins_and_rays(probes, "f", 3, LAMBDAS, CHANCE)
+    basins, rays = basins_and_rays(probes)
     for basin in basins.values():
         assert basin.radius.value == pytest.approx(WIDTH * math.sqrt(2 * math.log(2)), rel=0.01)
     assert rays[1].nll["train"] == pytest.approx([well(lam) + 0.005 for lam in LAMBDAS])
@@ -72,9 +86,9 @@ def test_a_pair_of_opposite_ways_counts_as_one_direction_and_cancels_what_is_odd
                     even = probes.known[Probe(str(OnRay("f", index, lam)), window.identity)].total
                     probe = Probe(str(OnRay("f", index, sign * lam)), window.identity)
                     tilted[probe] = ProbeResult(probe, even + sign * lam * TOKENS, TOKENS)
-    paired, rays = basins_and_rays(Probes(tilted, probes.windows), "f", 3, LAMBDAS, CHANCE, pairs=True)
-    plain, plain_rays = basins_and_rays(probes, "f", 3, LAMBDAS, CHANCE)
-    one_way, _ = basins_and_rays(Probes(tilted, probes.windows), "f", 3, LAMBDAS, CHANCE)
+    paired, rays = basins_and_rays(Probes(tilted, probes.windows), pairs=True)
+    plain, plain_rays = basins_and_rays(probes)
+    one_way, _ = basins_and_rays(Probes(tilted, probes.windows))
     assert paired["train"].radius.value == pytest.approx(plain["train"].radius.value)
     assert paired["train"].directions == 3
     assert rays[2].nll["validation"] == pytest.approx(plain_rays[2].nll["validation"])
@@ -115,7 +129,7 @@ def test_segments_between_points_lie_where_flat_vectors_say():
 
 def test_points_get_two_words_and_their_rise(setting):
     *_, shape, labels, probes = setting
-    basins, _ = basins_and_rays(probes, "f", 3, LAMBDAS, CHANCE)
+    basins, _ = basins_and_rays(probes)
     found = point_results(probes, labels, shape, basins["validation"])
     assert [p.name for p in found] == list(labels.values())
     for point, wanted in zip(found, labels, strict=True):
@@ -137,7 +151,7 @@ def test_intervals_take_the_articles_of_windows_for_independent(setting):
     assert (told.blocks("validation").tolist(), plain.blocks("validation")) == ([4, 4, 7], None)
     radial = radial_probes(told, "validation", "f", 3, LAMBDAS, CHANCE)
     assert radial.blocks.tolist() == [4, 4, 7]
-    basins, _ = basins_and_rays(told, "f", 3, LAMBDAS, CHANCE)
+    basins, _ = basins_and_rays(told)
     assert [(basins[s].windows, basins[s].blocks) for s in ("train", "validation")] == [(2, 1), (3, 2)]
     assert basins["train"].radius.high == math.inf  # one article bounds nothing
     (point, *_), label = point_results(told, labels, shape, basins["validation"]), next(iter(labels.values()))

@@ -23,6 +23,7 @@ from landscape.claims import (
 )
 from landscape.connectivity import connectivity
 from landscape.estimate import Estimate, paired_difference
+from landscape.radii import other_radii
 from landscape.result import Landscape, PointResult, ProbeCount, SegmentResult, SubjectInfo
 
 BASE, CHANCE = 2.0, 6.0
@@ -67,9 +68,10 @@ def observed(profiles=(well,) * 4, points=(), noise=0.0, test=None, seed=0):
                           connectivity(ALPHAS, totals, TOKENS))
         )  # fmt: skip
         along[name] = RadialProbes(ALPHAS[1:] * away, totals[None, 1:], TOKENS, center, CHANCE, fixed=True)
+    radii = {"validation": other_radii(radial, 4.0)}
     landscape = Landscape(
         SubjectInfo("m", "f", "float32", 10, 5.0, CHANCE, "d", 101, {"validation": WINDOWS}), {"validation": BASE},
-        {"validation": basin}, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},
+        {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},
     )  # fmt: skip
     at_end = {name: probes.totals[0, -1] for name, probes in along.items()}
     return Observed(landscape, radial, along, {**at_end, **(test or {})}, TOKENS)

@@ -63,7 +63,11 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     ]
     assert set(found["points"][0]["nll"]) == {"train", "validation", "test"}
     assert len(found["segments"]) == 2 * 6 * 2
-    assert set(found["basin"]) == {"split", "directions", "windows", "articles", "radius", "band"}
+    assert set(found["basin"]) == {"split", "directions", "windows", "articles", "radius", "band", "other_radii"}
+    other = found["basin"]["other_radii"]
+    assert other["kept"]["value"] < found["basin"]["band"]["r10"]["value"]
+    assert found["center"]["validation"] < other["unigram"]["reference"] < found["chance"]
+    assert other["unigram"]["radius"]["value"] < found["basin"]["radius"]["value"]
     assert found["basin"]["articles"] <= found["basin"]["windows"]  # of tales, which tell theirs
     assert found["probes"]["total"] == found["probes"]["evaluated"] > 0
     assert "about" in err  # the forecast

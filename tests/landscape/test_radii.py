@@ -11,6 +11,7 @@ from landscape.radii import (
     curvature,
     fitted,
     inflection,
+    other_radii,
     quadratic_radius,
     radius_of_trace,
     reference_radii,
@@ -91,6 +92,15 @@ def test_the_reference_level_moves_the_radius_as_the_well_says():
     assert reference_radii(probes(well()), [20.0])[0].relative is None  # the well is not that deep
     with pytest.raises(UsageError, match="below chance"):
         reference_radii(probes(well()), [CENTER])
+
+
+def test_all_of_them_are_those_of_the_well():
+    found = other_radii(probes(well()), unigram=6.2)
+    assert found.kept == threshold_radius(probes(well()), math.log(1.05))
+    assert found.inflection.value == pytest.approx(S, rel=2e-3)
+    assert found.quadratic.value == pytest.approx(S, rel=6e-3)
+    assert found.unigram == reference_radii(probes(well()), [6.2])[0]
+    assert other_radii(probes(well()), unigram=CENTER).unigram is None
 
 
 def test_an_overflow_stays_as_lost_as_it_was_when_the_reference_is_lower():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from landscape.result import Landscape
@@ -10,6 +12,18 @@ from tests import synthetic
 @pytest.fixture(scope="module")
 def found() -> Landscape:
     return synthetic.landscape()
+
+
+def test_the_json_has_the_other_radii_and_none_where_there_is_none(found: Landscape) -> None:
+    radii = found.radii["validation"]
+    written = to_json(found)["basin"]["other_radii"]
+    assert written["kept"]["value"] == radii.kept.value
+    assert written["quadratic"] == vars(radii.quadratic)
+    assert written["unigram"]["reference"] == radii.unigram.reference
+    assert written["unigram"]["radius"]["low"] == radii.unigram.radius.low
+    without = dataclasses.replace(radii, inflection=None, quadratic=None, unigram=None)
+    written = to_json(dataclasses.replace(found, radii={"validation": without}))["basin"]["other_radii"]
+    assert (written["inflection"], written["quadratic"], written["unigram"]) == (None, None, None)
 
 
 def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: Landscape) -> None:

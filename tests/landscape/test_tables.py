@@ -70,6 +70,17 @@ def test_the_basin_is_in_the_table(found: Landscape, parsed: Page) -> None:
         assert cells["R of single directions: mean [least, largest]"] == pytest.approx(
             [spread.value, spread.low, spread.high], rel=5e-3
         )
+        other = found.radii[split]
+        for name, radius in (
+            ("perplexity 5 % higher", other.kept),
+            ("steepest rise", other.inflection),
+            ("the parabola near w halfway to chance", other.quadratic),
+        ):
+            assert cells[name] == pytest.approx([radius.value, radius.low, radius.high], rel=5e-3)
+        halfway = other.unigram.radius
+        assert cells["halfway to the entropy of single tokens"] == pytest.approx(
+            [halfway.value, halfway.low, halfway.high, other.unigram.reference], rel=5e-3
+        )
         assert cells["R of each direction"] == pytest.approx(basin.direction_radii, rel=5e-4)
         assert cells["their standard deviation"] == pytest.approx([basin.direction_std], rel=5e-3)
         assert cells["L(w)"] == pytest.approx([found.center[split]], abs=6e-5)
