@@ -88,7 +88,8 @@ def agreement(members: Sequence[Row]) -> str:
     together = homogeneity(members)
     return (
         f"{sum(ratio <= 1 for ratio in apart)} of {len(pairs)} pairs within the combined interval (largest "
-        f"{max(apart):.2f} of it); one R for all: p = {together.p:.2f} (χ² of {len(members) - 1}: {together.chi2:.1f})"
+        f"{max(apart):.2f} of it); one R for all: p = {together.p:.2f} by Welch's F({len(members) - 1}, "
+        f"{together.df:.1f}) = {together.f:.2f}, p = {together.p_known:.3f} were the standard errors known"
     )
 
 
@@ -96,10 +97,14 @@ def agreement(members: Sequence[Row]) -> str:
 class Homogeneity:
     """Whether radii differ by more than their standard errors let expect."""
 
-    chi2: float
-    """Σ((R − R̄)/se)², weighted by 1/se²: χ² with one less degree of freedom than radii, were the errors known."""
+    f: float
+    """The statistic of Welch's test (1951), which minds that each error is itself estimated from few numbers."""
+    df: float
+    """Its second degrees of freedom; the first are one less than there are radii."""
     p: float
-    """Of Welch's test (1951), which minds that each error is itself estimated, from its own degrees of freedom."""
+    """How often radii of one R differ as much."""
+    p_known: float
+    """The same if the errors were known: Σ((R − R̄)/se)², weighted by 1/se², as χ²."""
 
 
 def homogeneity(members: Sequence[Row]) -> Homogeneity:
@@ -109,8 +114,8 @@ def homogeneity(members: Sequence[Row]) -> Homogeneity:
     mean = sum(w * row["radius"] for w, row in zip(weights, members, strict=True)) / whole
     chi2 = sum(w * (row["radius"] - mean) ** 2 for w, row in zip(weights, members, strict=True))
     pull = sum((1 - w / whole) ** 2 / row["df"] for w, row in zip(weights, members, strict=True))
-    statistic = chi2 / (k - 1) / (1 + 2 * (k - 2) / (k**2 - 1) * pull)
-    return Homogeneity(chi2, float(stats.f.sf(statistic, k - 1, (k**2 - 1) / (3 * pull))))
+    f, df = chi2 / (k - 1) / (1 + 2 * (k - 2) / (k**2 - 1) * pull), (k**2 - 1) / (3 * pull)
+    return Homogeneity(f, df, p=float(stats.f.sf(f, k - 1, df)), p_known=float(stats.chi2.sf(chi2, k - 1)))
 
 
 def tables(measured: Sequence[Row]) -> dict[str, Iterator[str]]:

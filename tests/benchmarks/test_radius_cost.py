@@ -31,10 +31,12 @@ def test_the_homogeneity_of_radii_is_welchs_test(coster: ModuleType) -> None:
         search(i, float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))), len(x) - 1) for i, x in enumerate(samples)
     ]
     expected = stats.f_oneway(*samples, equal_var=False)
-    assert coster.homogeneity(members).p == pytest.approx(expected.pvalue)
-    alike = [{**row, "df": 1e9} for row in members]  # errors that are known: χ²
-    found = coster.homogeneity(alike)
-    assert found.p == pytest.approx(stats.chi2.sf(found.chi2, 2), rel=1e-6)
+    found = coster.homogeneity(members)
+    assert (found.f, found.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert found.p == pytest.approx(stats.f.sf(found.f, 2, found.df))
+    alike = coster.homogeneity([{**row, "df": 1e9} for row in members])  # errors that are known: χ²
+    assert alike.p == pytest.approx(alike.p_known, rel=1e-6)
+    assert found.p_known == alike.p_known
 
 
 def test_pairs_of_seeds_are_within_the_combined_interval_or_not(coster: ModuleType) -> None:
