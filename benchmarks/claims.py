@@ -1,7 +1,7 @@
 """Measure the paper's claims on a model: probe its landscape and judge each of them. Rows for `landscape/CLAIMS.md`.
 
     python benchmarks/claims.py --model opt-nano --store claims-store
-    python benchmarks/claims.py --model smollm2-135m --data ../shared/data/wikitext-2 --store claims-store
+    python benchmarks/claims.py --model smollm2-135m --data path/to/wikitext-2 --store claims-store
 
 An interrupted run goes on where it was: points and probes are in the store, which `landscape probe` shares. The rows go
 to ``benchmarks/claims-<model>.json``; ``benchmarks/claims_table.py`` makes the tables of them.

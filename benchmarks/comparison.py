@@ -1,6 +1,6 @@
 """Compare the methods on a real model: one row per point, kept as soon as it is measured, and a table of them all.
 
-    python benchmarks/comparison.py --model smollm2-135m --data ../shared/data/wikitext-2
+    python benchmarks/comparison.py --model smollm2-135m --data path/to/wikitext-2
 
 An interrupted run goes on with the first row that is missing; two runs of different bit widths or methods can share the
 work. The rows are in ``benchmarks/comparison-<model>.jsonl``;

@@ -1,6 +1,6 @@
 """What R costs against a fixed grid, and whether it is the same from different seeds: rows, kept as they are measured.
 
-    python benchmarks/radius_cost.py --model smollm2-135m --data ../shared/data/wikitext-2 --around
+    python benchmarks/radius_cost.py --model smollm2-135m --data path/to/wikitext-2 --around
 
 The fixed design is 20 distances, 0.05 to 2 ‖w‖ in equal ratios (R of every model measured so far lies well within), by
 32 directions, by the fewest windows with which the interval of R is as narrow as the one that `landscape radius`

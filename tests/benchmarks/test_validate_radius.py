@@ -94,12 +94,14 @@ def test_rows_take_the_place_of_those_that_begin_alike(script, tmp_path):
 def test_a_search_row_says_what_became_of_the_searches(script):
     cell = next(iter(script.searches()))
     coverage, ends = script.measure_search(cell, repetitions=30)
-    name, precision, reached, rounds, evaluated, _, half, covered, first = (
+    name, precision, reached, rounds, evaluated, _, half, covered, computed, first = (
         text.strip() for text in script.search_row(cell, coverage, ends).strip("|").split("|")
     )
     assert (name, precision, reached) == (cell.name, "±5%", "100.0%")
     truth = cell.landscape.truth(0.5)
     hits = [found.radius.low <= truth <= found.radius.high for found, _ in ends]
+    narrower = [found.rounds[-1].crossing for found, _ in ends]
+    assert computed == f"{sum(radius.low <= truth <= radius.high for radius in narrower) / 30:.1%}"
     assert covered.split("%")[0] == f"{100 * sum(hits) / 30:.1f}"
     at_once = [hit for hit, (found, _) in zip(hits, ends, strict=True) if len(found.rounds) == 1]
     assert first == f"{sum(at_once) / len(at_once):.1%} of {len(at_once) / 30:.0%}"
