@@ -30,6 +30,7 @@ _KINDS = {
     "w": "at w",
     "ray": "along random directions",
     "segment": "on segments",
+    "plane": "on planes",
     "point": "at points",
     "parts": "with parts of a Δw",
 }
