@@ -223,8 +223,8 @@ def curvature_lines(curved: Curved) -> list[str]:
             f"{top.value / mean:,.0f} times the mean eigenvalue Tr H/D = {mean:.3g}"
         )
     lines.append(
-        f"{curved.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
-        f"in {duration(curved.seconds)}"
+        f"{measured.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
+        f"in {duration(measured.seconds)}"
     )
     lines.append(f"cache  {measured.store}")
     return lines
