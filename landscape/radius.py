@@ -15,7 +15,7 @@ from landscape.analysis import Probes, radial_probes
 from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
-from landscape.examine import Examined, examine, slope_if_judged
+from landscape.examine import Examined, examine, measured_slope, nearest
 from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
@@ -219,7 +219,7 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
 
 
 def concluded(
-    request: RadiusRequest, here: Ground, found: Found, nearest: float, progress: Progress, started: float
+    request: RadiusRequest, here: Ground, found: Found, lam: float, progress: Progress, started: float
 ) -> Measured:
     """What a search found and what all work took, once nothing more is done to the model: then the run is checked.
 
@@ -227,11 +227,11 @@ def concluded(
         request: What was asked for.
         here: The model, still lent.
         found: What the search found.
-        nearest: The smallest λ at which the run evaluated a loss.
+        lam: The smallest λ at which it was asked for a loss.
         progress: Is warned of what failed.
         started: When the time of the request began.
     """
-    health, runner = _health(here, found, nearest, progress), here.runner
+    health, runner = _health(here, found, lam, progress), here.runner
     runner.store.compact()
     return Measured(
         model=request.model,
@@ -260,11 +260,13 @@ def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ..
     return identified(corpus.windows(*chosen), corpus.window_articles(*chosen))
 
 
-def _health(here: Ground, found: Found, nearest: float, progress: Progress) -> tuple[Check, ...]:
+def _health(here: Ground, found: Found, lam: float, progress: Progress) -> tuple[Check, ...]:
     """Whether the run was sound; what was not is told at once."""
-    losses, windows, drawn = here.losses, here.windows, found.rounds[-1].directions
-    slope = slope_if_judged(losses.run, here.runner, losses.family, here.norm, windows, here.data == SELF)
+    losses, last = here.losses, found.rounds[-1]
+    windows, least = here.windows[: last.windows], nearest(lam, here.norm)
+    slope = measured_slope(losses.run, here.runner, losses.family, here.norm, windows, here.data == SELF)
     model, space = here.checkpoint.model, here.checkpoint.space
     return examine(
-        Examined(here.runner, model, space, here.center, losses.family, drawn, nearest, windows[0], slope), progress
+        Examined(here.runner, model, space, here.center, losses.family, last.directions, least, windows[0], slope),
+        progress,
     )

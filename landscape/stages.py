@@ -28,11 +28,13 @@ from landscape.anatomy import (
     rise,
 )
 from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, BitPlan, plan_bits
-from landscape.directions import Family, Layers
+from landscape.directions import Family, Layers, Sphere
 from landscape.dissection import Dissection
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate
+from landscape.examine import measured_slope
+from landscape.health import Check
 from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.parts import PartStatistics, part_statistics
 from landscape.paths import CENTER, At, Atlas
@@ -46,6 +48,7 @@ from landscape.wanted import Made
 from landscape.waterfall import Waterfall, families, waterfall
 from quant.point import WeightPoint
 from quant.space import Difference
+from quant.texts import SELF
 
 SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
@@ -147,6 +150,13 @@ class Stages:
         offered = {self.labels[wanted]: self.points[wanted] for wanted in self.request.offered}
         windows = {split: self.subject.windows[split] for split in (CHOSEN_ON, CHECKED_ON)}
         return plan_bits(self._run, self.space, self.center, offered, windows, self.request.limit)
+
+    def slope(self) -> Check:
+        """The slope at w, along the first of the uniform directions."""
+        self._stage("measuring the slope at w")
+        losses = self._losses(Sphere(self.space, self.request.seed))
+        own_text = self.request.corpus == SELF
+        return measured_slope(losses.run, self.runner, losses.family, self.subject.norm, self.windows, own_text)
 
     def _layer_groupings(self, asked: bool) -> tuple[Grouping, ...]:
         """Those whose R_l is measured; a single matrix hardly ever brings the loss halfway to chance."""

@@ -130,6 +130,7 @@ def test_a_model_that_the_products_leave_changed_is_found(
             model.get_parameter("model.decoder.final_layer_norm.weight")[0] += 1e-3
 
     assert [check.passed for check in curved.health] == [True, True, None, True, True, True]
+    assert curved.health[2].words.startswith("The slope of the loss at w is ")
     monkeypatch.setattr(anharmonic, "lent_hessian", damaging)
     damaged = measure_curvature(request(tmp_path, directions=2, top=False))
     assert [check.passed for check in damaged.health] == [False, True, None, True, True, True]

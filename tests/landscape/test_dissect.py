@@ -133,6 +133,8 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(found
 
 def test_the_run_is_checked_and_the_page_says_so(found: Dissected) -> None:
     assert [check.passed for check in found.health] == [True, True, None, True, True, True]
+    assert found.health[2].words.startswith("The slope of the loss at w is ")
+    assert f"at λ = {found.subject.norm / 64:.3g}" in found.health[4].measured
     page = anatomy_page(found)
     assert "Nothing speaks against it: 5 checks passed, none failed." in page
     wrong = Check("finite losses", False, "1 of 9", "none", "One of 9 is not finite.")
