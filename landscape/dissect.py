@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from landscape.analysis import VERDICT_SPLIT
 from landscape.anatomy import anatomy_plan, clipping_plan, groups
-from landscape.bit_plan import CHECKED_ON, CHOSEN_ON
+from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, check_windows
 from landscape.directions import Sphere
 from landscape.dissection import Dissected, Dissection
 from landscape.examine import SLOPE_DIRECTIONS, SLOPE_WINDOWS, Examined, examine
@@ -56,6 +56,8 @@ def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
         progress.stage("reading the text")
         methods = (request.wanted.method,)
         subject = prepare(checkpoint, request.corpus, request.preset, methods, request.seed, request.root)
+        if request.offered:
+            check_windows(subject.windows[CHOSEN_ON])
         return _Dissector(request, subject, store, progress).work(started)
 
 

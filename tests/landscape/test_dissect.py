@@ -255,6 +255,15 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dis
     assert floats(table[0]["bytes"]) == [plan.bytes]
 
 
+def test_a_plan_of_bits_from_one_window_is_refused_before_anything_is_measured(
+    request_: Dissection, tmp_path: Path
+) -> None:
+    heard, one = Heard(), replace(SMALL, validation_windows=1)
+    with pytest.raises(UsageError, match="at least two articles for a plan of bits, got 1 window"):
+        dissect(replace(request_, preset=one, plan_bits=(8, 4), store=tmp_path), heard)
+    assert not heard.forecasts
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
