@@ -1,6 +1,8 @@
 """The anatomy as one JSON object: documented, versioned with the landscape's, and strict (no NaN, no infinity).
 
     schema_version, model, data, split, seq_len, windows: {split: count}, space: {dimension, norm}
+    articles                     {split: count}: how many articles the windows are of, which intervals take for
+                                 independent; null if that is not known and each window is
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is beyond that of random directions of that length
     rise                         ΔL of the point; every such estimate is {value, low, high}, nats per token
@@ -53,6 +55,7 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
         "split": found.split,
         "seq_len": subject.seq_len,
         "windows": dict(subject.windows),
+        "articles": dict(found.articles),
         "space": {"dimension": subject.dimension, "norm": subject.norm},
         "point": found.point,
         "center": found.center_nll,

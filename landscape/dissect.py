@@ -15,6 +15,7 @@ from landscape.anatomy import anatomy_plan, clipping_plan, groups
 from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, check_windows
 from landscape.directions import Sphere
 from landscape.dissection import Dissected, Dissection
+from landscape.estimate import article_count
 from landscape.examine import SLOPE_DIRECTIONS, SLOPE_WINDOWS, Examined, examine
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.health import Check
@@ -22,7 +23,7 @@ from landscape.mixed_precision import options_plan
 from landscape.opened import opened, run_record
 from landscape.parts import PartStatistics
 from landscape.paths import CENTER, common_blocks
-from landscape.plan import ProbePlan
+from landscape.plan import ProbePlan, blocks_of
 from landscape.points import PointMaker
 from landscape.progress import Progress, Silent
 from landscape.result import ProbeCount
@@ -189,6 +190,9 @@ class _Dissector:
             subject=self.request.info(self.subject, (CHOSEN_ON, CHECKED_ON)),
             point=self.request.wanted.name,
             split=VERDICT_SPLIT,
+            articles={
+                split: article_count(blocks_of(self.subject.windows[split])) for split in (CHOSEN_ON, CHECKED_ON)
+            },
             center_nll=center_nll,
             limit=self.request.limit,
             waterfall=falls,

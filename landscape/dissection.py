@@ -89,6 +89,9 @@ class Dissected:
     """Its name: ``rtn-int8-exact``."""
     split: str
     """The windows that all losses are of, but those of the plan's test."""
+    articles: Mapping[str, int | None]
+    """How many articles the windows of each split lie in; None if not known, each window is then taken for
+    independent."""
     center_nll: float
     """L(w) there, nats per token."""
     limit: Limit

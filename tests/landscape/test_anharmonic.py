@@ -169,11 +169,16 @@ def test_text_and_json_say_the_same(
     assert code == 0
     assert set(found) == {"schema_version", "radius", "products", "pairs", "lambdas", "center", "top", "seconds"}
     assert found["top"] is None
+    articles = len(set(load_corpus("tales", load_checkpoint("opt-nano"), LENGTH).window_articles(
+        "validation", 2, 0
+    ).tolist()))  # fmt: skip
+    assert f"curvature on 2 directions × 2 windows in {articles} article" in text
     assert "λ_max" not in text
     assert found["radius"]["evaluated"] == 0  # the second time
     assert [check["passed"] for check in found["radius"]["health"]] == [None, None, None, None, None, True]
     for name, way in (("by Hessian products", found["products"]), ("by losses at ±λ", found["pairs"])):
         trace, index = way["trace"], way["index"]
+        assert trace["articles"] == articles
         error = f"Tr H = {trace['value']:.4g} ± {trace['standard_error']:.2g} (standard error)"
         assert any(line.startswith(name) and error in line for line in text.splitlines())
         assert f"R/R_quadratic = {index['value']:.3g} [{index['low']:.3g}, {index['high']:.3g}]" in text

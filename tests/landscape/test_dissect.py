@@ -28,7 +28,7 @@ from landscape.anatomy_figures import (
 )
 from landscape.anatomy_report import anatomy_page
 from landscape.anatomy_schema import anatomy_json
-from landscape.anatomy_wording import finding, group_name, title
+from landscape.anatomy_wording import finding, group_name, subject_sentences, title
 from landscape.cli import main
 from landscape.directions import Layers, Sphere
 from landscape.dissect import dissect
@@ -309,6 +309,36 @@ def test_nothing_is_blamed_without_evidence(found: Dissected) -> None:
     assert blamed(found, **{**quiet, "round": Estimate(0.3, 0.2, 0.4)}).startswith("Rounding costs +0.3000 [")
 
 
+def test_windows_of_one_article_blame_nothing_and_are_told_as_such(found: Dissected) -> None:
+    noise = dict.fromkeys(PARTS, Estimate(0.1, -math.inf, math.inf))
+    unbounded = replace(found.waterfall.steps[0], rho=Estimate(0.3, 0.0, math.inf))
+    alone = replace(
+        found, articles={"validation": 1, "test": 1},
+        waterfall=replace(found.waterfall, steps=(unbounded, *found.waterfall.steps[1:])),
+    )  # fmt: skip
+    assert blamed(alone, **noise) == (
+        "No part of Δw can be blamed: 4 windows of one article give no interval; take more --windows."
+    )
+    assert "0.300 (not bounded by windows of one article: take more of the text) R" in finding(alone)[0]
+    assert "(validation: 4 windows in 1 article; test: 2 windows in 1 article)" in subject_sentences(alone)[1]
+    unknown = replace(found, articles={"validation": None, "test": None})
+    assert blamed(unknown, **noise).startswith("No part of Δw is to blame")
+    assert "validation: 4 windows, each taken for independent;" in subject_sentences(unknown)[1]
+    assert anatomy_json(unknown)["articles"] == {"validation": None, "test": None}
+
+
+def test_articles_are_counted(found: Dissected, by_hand: ByHand) -> None:
+    corpus = load_corpus("tales", by_hand.checkpoint, 32)
+    counts = {
+        split: len(set(corpus.window_articles(split, count, 0).tolist()))
+        for split, count in (("validation", 4), ("test", 2))
+    }
+    assert found.articles == anatomy_json(found)["articles"] == counts
+    rows = {row["setting"]: row["value"] for row in Page(anatomy_page(found)).table("How it was measured")}
+    assert rows["articles that they are of"] == f"validation {counts['validation']}, test {counts['test']}"
+    assert f"validation: 4 windows in {counts['validation']} article" in Page(anatomy_page(found)).text
+
+
 def test_a_limit_that_is_not_reached_is_said(found: Dissected) -> None:
     strict = replace(found, limit=Limit("nll+0.000001", 1e-6), restored={1: found.restored[1]})
     assert "still beyond the limit nll+0.000001" in finding(strict)[3]
@@ -429,10 +459,10 @@ def test_tables_hold_the_numbers(found: Dissected) -> None:
 def test_the_json_is_strict_and_says_what_the_text_does(found: Dissected) -> None:
     told = json.loads(json.dumps(anatomy_json(found), allow_nan=False))
     assert set(told) == {
-        "schema_version", "model", "data", "split", "seq_len", "windows", "space", "point", "center", "chance",
-        "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped", "weights",
-        "groups", "additivity", "clipping", "restored", "test_rise", "enough", "layers", "plan", "probes", "seconds",
-        "store", "page", "health",
+        "schema_version", "model", "data", "split", "seq_len", "windows", "articles", "space", "point", "center",
+        "chance", "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped",
+        "weights", "groups", "additivity", "clipping", "restored", "test_rise", "enough", "layers", "plan", "probes",
+        "seconds", "store", "page", "health",
     }  # fmt: skip
     assert told["culprit"] == "clip"
     assert told["enough"] == 2
