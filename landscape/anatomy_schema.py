@@ -17,7 +17,8 @@
     restored                     [{count, slots, rise, test}]: what is left with the clipping of so many tensors undone,
                                  on validation windows, which ranked them, and on test windows, which did not
     test_rise                    ΔL of the point on the test windows
-    enough                       of these, the smallest count within the limit; null if none
+    enough                       of these, the smallest count whose ΔL the limit keeps; null if none. A limit keeps a ΔL
+                                 if the upper end of its interval is within it
     layers                       {grouping: [{slots, distance, norm, radius, rho}]}, most spent first
     plan                         null, or {bits: {tensor: bits}, bytes, float_bytes, mean_bits, predicted,
                                  checks: {split: {sum, whole, excess, kept}},

@@ -12,6 +12,7 @@ from landscape.anatomy_wording import (
     radius_text,
     rho_text,
     spent_text,
+    within_text,
 )
 from landscape.bit_plan import FLOAT_BITS
 from landscape.dissection import Dissected
@@ -116,7 +117,7 @@ def restoration_table(found: Dissected) -> Table:
     """What is left of ΔL when the clipping of the costliest tensors is undone."""
     rows = tuple(
         (
-            str(count), rise_text(effect.rise), "yes" if effect.rise.value <= found.limit.nats else "no",
+            str(count), rise_text(effect.rise), within_text(effect.rise, found.limit),
             rise_text(found.held_out[count]),
         )
         for count, effect in found.restored.items()

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from landscape.anatomy import Effect, Grouping
 from landscape.crossing import Crossing
 from landscape.dissection import Dissected
-from landscape.estimate import CONFIDENCE
+from landscape.estimate import CONFIDENCE, Estimate
 from landscape.layer_radii import LayerRadius
+from landscape.limits import Limit
 from landscape.parts import Part
 from landscape.selection import ALL
 from landscape.waterfall import Kind, Step
@@ -87,6 +88,13 @@ def spent_text(radius: LayerRadius, found: Dissected) -> str:
     return interval(radius.rho, number(radius.rho.value, 2), _unbounded(found))
 
 
+def within_text(rise: Estimate, limit: Limit) -> str:
+    """Whether a ΔL is within a limit, in a word or three."""
+    if limit.leaves_open(rise):
+        return "its interval reaches across"
+    return "yes" if limit.keeps(rise) else "no"
+
+
 def group_name(slots: str) -> str:
     """A selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
     if slots == ALL:
@@ -161,7 +169,9 @@ def _restoration(found: Dissected) -> str:
         return f"ΔL is within {limit} as it is."
     if count is None:
         last, left = max(found.restored.items())
-        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, still beyond {limit}."
+        across = found.limit.leaves_open(left.rise)
+        where = f"within {limit}, but its interval reaches across" if across else f"still beyond {limit}"
+        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, {where}."
     names = _listed(found.clipping[:count])
     return (
         f"Undoing it in {count} of {len(found.clipping)} tensors that clip ({names}) restores the loss: "
@@ -187,10 +197,12 @@ def _plan(found: Dissected) -> Iterator[str]:
         f"the bytes of 16 bits) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
     )
     for split, check in plan.checks.items():
-        word = "kept" if plan.kept(split) else "not kept"
+        word = "the limit is kept" if plan.kept(split) else "the limit is not kept"
+        if plan.limit.leaves_open(check.whole):
+            word = "within the limit, but its interval reaches across"
         yield (
             f"Measured on {split}: ΔL = {rise_text(check.whole)} against a sum of {rise_text(check.sum)} of the "
-            f"tensors one at a time: the limit is {word}."
+            f"tensors one at a time: {word}."
         )
 
 

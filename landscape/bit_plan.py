@@ -78,8 +78,8 @@ class BitPlan:
         return 8 * self.bytes / self.weights
 
     def kept(self, split: str) -> bool:
-        """Whether the measured ΔL is within the limit."""
-        return self.checks[split].whole.value <= self.limit.nats
+        """Whether the measured ΔL is within the limit, its interval too."""
+        return self.limit.keeps(self.checks[split].whole)
 
 
 def check_windows(windows: Sequence[Window]) -> None:

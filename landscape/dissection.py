@@ -149,10 +149,10 @@ class Dissected:
 
     @property
     def enough(self) -> int | None:
-        """In how many tensors clipping must be undone for ΔL to be within the limit; None if all do not suffice."""
-        if not self.rise.value > self.limit.nats:
+        """In how many tensors clipping must be undone for ΔL to be kept under the limit; None if all do not suffice."""
+        if self.limit.keeps(self.rise):
             return 0
-        return next((count for count, left in self.restored.items() if left.rise.value <= self.limit.nats), None)
+        return next((count for count, left in self.restored.items() if self.limit.keeps(left.rise)), None)
 
     @property
     def clipped_per_million(self) -> float:

@@ -241,9 +241,15 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dis
         return hand.center.tensor(slot) if bits == 16 else by_bits[bits].tensor(slot)
 
     assert plan.checks["validation"].whole.value == pytest.approx(hand.rise(mixed), abs=1e-5)
-    assert plan.kept("validation") == (hand.rise(mixed) <= limit.nats)
+    for split, check in plan.checks.items():
+        assert plan.kept(split) == (check.whole.high <= limit.nats)
     said = " ".join(finding(planned))
     assert "Measured on test" in said
+    checks = {s: replace(c, whole=Estimate(0.1, -0.1, 0.3)) for s, c in plan.checks.items()}
+    wide = replace(plan, checks=checks)
+    assert not wide.kept("test")
+    told = finding(replace(planned, plan=wide))[-1]
+    assert told.endswith("one at a time: within the limit, but its interval reaches across.")
     figure = plan_figure(planned)
     assert figure is not None
     stars = [trace for trace in figure.data if trace.name.startswith("mixed")]
@@ -346,6 +352,34 @@ def test_a_limit_that_is_not_reached_is_said(found: Dissected) -> None:
     loose = replace(found, limit=Limit("nll+9", 9.0))
     assert loose.enough == 0
     assert "as it is" in finding(loose)[3]
+
+
+def of_equal_numbers(found: Dissected, rise: Estimate, left: Estimate) -> Dissected:
+    """The point with these ΔL: as it is, and with the clipping of two tensors undone."""
+    whole, two = replace(found.anatomy.whole, rise=rise), replace(found.restored[2], rise=left)
+    held_out = {count: found.held_out[count] for count in (0, 2)}
+    return replace(found, anatomy=replace(found.anatomy, whole=whole), restored={2: two}, held_out=held_out)
+
+
+@pytest.mark.parametrize(
+    ("left", "enough", "loss", "word", "said"),
+    [
+        (Estimate(0.03, 0.02, 0.04), 2, "kept", "yes", "restores the loss"),
+        (Estimate(0.03, 0.0, 0.06), None, "degraded", "its interval reaches across", "but its interval reaches across"),
+        (Estimate(0.03, -math.inf, math.inf), None, "degraded", "its interval reaches across", "reaches across"),
+        (Estimate(0.06, 0.05, 0.07), None, "degraded", "no", "still beyond the limit"),
+    ],
+)  # fmt: skip
+def test_a_loss_is_restored_where_the_same_numbers_would_be_kept(
+    found: Dissected, left: Estimate, enough: int | None, loss: str, word: str, said: str
+) -> None:
+    steep = of_equal_numbers(found, Estimate(0.5, 0.4, 0.6), left)
+    assert steep.enough == enough
+    assert said in finding(steep)[3]
+    assert [row["within ppl+5%"] for row in Page(anatomy_page(steep)).table("The point with the clipping")] == [word]
+    itself = of_equal_numbers(found, left, left)
+    assert itself.loss == loss
+    assert (itself.enough == 0) == (loss == "kept")
 
 
 def test_groups_are_named_as_people_say_them() -> None:
