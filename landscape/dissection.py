@@ -52,8 +52,9 @@ class Dissection(Request):
     types on others: ``tensor`` takes an evaluation for each matrix and window, some hundreds a window, and few readers
     look at them all."""
     layer_radii: bool | None = None
-    """Whether R_l is measured for each block and each type; None for small models alone: each one is a search of its
-    own, of about ``6 + 2 × directions`` evaluations a window, or some twenty where the loss never gets there."""
+    """Whether R_l is measured for each block and each type, and on small models for each tensor; None for blocks and
+    types of small models alone: each one is a search of its own, of about ``6 + 2 × directions`` evaluations a window,
+    or some twenty where the loss never gets there."""
     plan_bits: tuple[int, ...] = ()
     """Bit widths that a mixed-precision plan may use; none for no plan."""
     limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))

@@ -77,7 +77,7 @@ class Stages:
         """Whether nothing is evaluated."""
         small = self.space.dimension <= SMALL
         self.groupings: tuple[Grouping, ...] = request.groupings or (GROUPINGS if small else ("block", "type"))
-        self.layer_groupings = self._layer_groupings(small if request.layer_radii is None else request.layer_radii)
+        self.layer_groupings = self._layer_groupings(small)
 
     def place(self, wanted: Made, point: WeightPoint) -> None:
         """Name a point by its weights."""
@@ -128,7 +128,7 @@ class Stages:
         return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
-        """R_l of each block and each type."""
+        """R_l of each block and each type, and of each tensor where that was asked for."""
         found: dict[Grouping, tuple[LayerRadius, ...]] = {}
         delta = Difference(self.center, self._point)
         for grouping in self.layer_groupings:
@@ -158,9 +158,16 @@ class Stages:
         own_text = self.request.corpus == SELF
         return measured_slope(losses.run, self.runner, losses.family, self.subject.norm, self.windows, own_text)
 
-    def _layer_groupings(self, asked: bool) -> tuple[Grouping, ...]:
-        """Those whose R_l is measured; a single matrix hardly ever brings the loss halfway to chance."""
-        return tuple(by for by in self.groupings if by != "tensor") if asked else ()
+    def _layer_groupings(self, small: bool) -> tuple[Grouping, ...]:
+        """Those whose R_l is measured.
+
+        Of single tensors only on a small model, and only if asked for: there are many, and a single matrix hardly ever
+        brings the loss halfway to chance, so that most searches go the whole way and end with a lower bound.
+        """
+        asked = self.request.layer_radii
+        if not (small if asked is None else asked):
+            return ()
+        return tuple(by for by in self.groupings if by != "tensor" or (small and asked))
 
     @property
     def _point(self) -> WeightPoint:

@@ -18,6 +18,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from landscape import stages
 from landscape.anatomy_figures import (
     matched_figure,
     parts_figure,
@@ -28,7 +29,7 @@ from landscape.anatomy_figures import (
 )
 from landscape.anatomy_report import anatomy_page
 from landscape.anatomy_schema import anatomy_json
-from landscape.anatomy_wording import finding, group_name, subject_sentences, title
+from landscape.anatomy_wording import finding, group_name, spent_text, subject_sentences, title
 from landscape.cli import main
 from landscape.directions import Layers, Sphere
 from landscape.dissect import dissect
@@ -39,6 +40,10 @@ from landscape.health import Check
 from landscape.limits import Limit
 from landscape.parts import PARTS
 from landscape.presets import PRESETS
+from landscape.progress import Silent
+from landscape.run import Runner
+from landscape.store import Store
+from landscape.subject import prepare
 from landscape.wanted import wanted_point
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
@@ -216,6 +221,42 @@ def test_r_of_a_block_is_where_moving_it_alone_loses_half(
     reached = next(radius for radius in ranked if radius.radius.value is not None)
     directions = [Layers(by_hand.space, reached.slots, 0).draw(index) for index in (0, 1)]
     assert np.mean([by_hand.u(d, reached.radius.value) for d in directions]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
+    request_: Dissection, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = load_checkpoint(str(folder))
+    subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, tmp_path)
+    runner = Runner(Store(tmp_path, checkpoint.fingerprint, "float32"), {})
+
+    def measured(asked: bool | None) -> tuple[str, ...]:
+        every = replace(request_, groupings=("block", "type", "tensor"), layer_radii=asked)
+        return stages.Stages(every, subject, runner, Silent()).layer_groupings
+
+    assert [measured(asked) for asked in (None, False)] == [("block", "type"), ()]
+    assert measured(True) == ("block", "type", "tensor")
+    monkeypatch.setattr(stages, "SMALL", subject.space.dimension - 1)
+    assert [measured(asked) for asked in (None, False, True)] == [(), (), ("block", "type")]
+
+
+def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(request_: Dissection, by_hand: ByHand) -> None:
+    few = replace(request_.preset, validation_windows=2)
+    heard = Heard()
+    found = dissect(replace(request_, preset=few, groupings=("tensor",), layer_radii=True), heard)
+    tensors = found.layers["tensor"]
+    assert {radius.slots for radius in tensors} == {slot.name for slot in by_hand.space}
+    by_hand.tokens, before = by_hand.tokens[:2], by_hand.tokens
+    for radius in tensors[0], tensors[-1]:
+        directions = [Layers(by_hand.space, radius.slots, 0).draw(index) for index in (0, 1)]
+        far = radius.radius.value or radius.radius.bracket[0]
+        u = np.mean([by_hand.u(d, far) for d in directions])
+        assert u == pytest.approx(0.5, abs=0.01) if radius.radius.value else u < 0.5
+    by_hand.tokens = before
+    (row, *_), radii = Page(anatomy_page(found)).table("Each tensor"), {r.slots: r for r in tensors}
+    one = radii[found.anatomy.groups["tensor"][0].slots]
+    assert row["‖Δw_l‖/R_l"] == spent_text(one, found)
+    assert {told["slots"] for told in anatomy_json(found)["layers"]["tensor"]} == set(radii)
 
 
 def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dissection) -> None:
