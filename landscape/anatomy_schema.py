@@ -1,6 +1,8 @@
 """The anatomy as one JSON object: documented, versioned with the landscape's, and strict (no NaN, no infinity).
 
     schema_version, model, data, split, seq_len, windows: {split: count}, space: {dimension, norm}
+    articles                     {split: count}: how many articles the windows are of, which intervals take for
+                                 independent; null if that is not known and each window is
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is beyond that of random directions of that length
     rise                         ΔL of the point; every such estimate is {value, low, high}, nats per token
@@ -15,7 +17,8 @@
     restored                     [{count, slots, rise, test}]: what is left with the clipping of so many tensors undone,
                                  on validation windows, which ranked them, and on test windows, which did not
     test_rise                    ΔL of the point on the test windows
-    enough                       of these, the smallest count within the limit; null if none
+    enough                       of these, the smallest count whose ΔL the limit keeps; null if none. A limit keeps a ΔL
+                                 if the upper end of its interval is within it
     layers                       {grouping: [{slots, distance, norm, radius, rho}]}, most spent first
     plan                         null, or {bits: {tensor: bits}, bytes, float_bytes, mean_bits, predicted,
                                  checks: {split: {sum, whole, excess, kept}},
@@ -53,6 +56,7 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
         "split": found.split,
         "seq_len": subject.seq_len,
         "windows": dict(subject.windows),
+        "articles": dict(found.articles),
         "space": {"dimension": subject.dimension, "norm": subject.norm},
         "point": found.point,
         "center": found.center_nll,

@@ -12,12 +12,13 @@ from landscape.anatomy_wording import (
     radius_text,
     rho_text,
     spent_text,
+    within_text,
 )
 from landscape.bit_plan import FLOAT_BITS
 from landscape.dissection import Dissected
 from landscape.parts import PARTS
 from landscape.tables import Table
-from landscape.wording import crossing_text, nats, number, rise_text
+from landscape.wording import nats, number, rise_text
 
 
 def anatomy_tables(found: Dissected) -> list[Table]:
@@ -36,7 +37,8 @@ def waterfall_table(found: Dissected) -> Table:
         before = before if step.rho is None else step.rho.value
         matched = step.matched
         rows.append((
-            f"{SYMBOLS[step.kind]}: {STEP_NAMES[step.kind]}", radius_text(step, found), rho_text(step, found), added,
+            f"{SYMBOLS[step.kind]}: {STEP_NAMES[step.kind]}",
+            radius_text(step.radius, found), rho_text(step, found), added,
             "–" if matched is None else rise_text(matched.interval),
             "–" if matched is None else nats(matched.spread),
             "–" if matched is None else number(matched.multiple(found.waterfall.rise), 3),
@@ -78,14 +80,14 @@ def parts_table(found: Dissected) -> Table:
 
 def group_table(found: Dissected, grouping: Grouping) -> Table:
     """The Δw of each group alone on w, costliest first, and ‖Δw_l‖/R_l where it was measured."""
-    name, windows = grouping_name(grouping), found.subject.windows[found.split]
+    name = grouping_name(grouping)
     radii = {radius.slots: radius for radius in found.layers.get(grouping, ())}
     rows = []
     for effect in found.anatomy.groups[grouping]:
         row = [group_name(effect.slots), number(effect.distance), rise_text(effect.rise)]
         if radii:
             one = radii[effect.slots]
-            row += [crossing_text(one.radius, 2, windows), spent_text(one, windows)]
+            row += [radius_text(one.radius, found), spent_text(one, found)]
         rows.append(tuple(row))
     added = found.anatomy.additivity[grouping]
     excess = "unknown, since one overflowed" if added.excess is None else rise_text(added.excess)
@@ -115,7 +117,7 @@ def restoration_table(found: Dissected) -> Table:
     """What is left of ΔL when the clipping of the costliest tensors is undone."""
     rows = tuple(
         (
-            str(count), rise_text(effect.rise), "yes" if effect.rise.value <= found.limit.nats else "no",
+            str(count), rise_text(effect.rise), within_text(effect.rise, found.limit),
             rise_text(found.held_out[count]),
         )
         for count, effect in found.restored.items()
@@ -171,6 +173,10 @@ def provenance_table(found: Dissected) -> Table:
         ("text", subject.data),
         ("tokens per window", str(subject.seq_len)),
         ("windows", ", ".join(f"{split} {count}" for split, count in subject.windows.items())),
+        (
+            "articles that they are of",
+            ", ".join(f"{split} {'not known' if n is None else n}" for split, n in found.articles.items()),
+        ),
         ("evaluations (position × window)", f"{found.probes.total:,}"),
         *((str(name), str(value)) for name, value in found.settings.items()),
     ]

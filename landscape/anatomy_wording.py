@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator
 
 from landscape.anatomy import Effect, Grouping
+from landscape.crossing import Crossing
 from landscape.dissection import Dissected
-from landscape.estimate import CONFIDENCE
+from landscape.estimate import CONFIDENCE, Estimate
 from landscape.layer_radii import LayerRadius
+from landscape.limits import Limit
 from landscape.parts import Part
 from landscape.selection import ALL
 from landscape.waterfall import Kind, Step
-from landscape.wording import crossing_text, interval, nats, number, rise_text, together, why_unbounded
+from landscape.wording import crossing_text, interval, nats, number, rise_text, together, why_unbounded, windows_text
 
 PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
 STEP_NAMES: dict[Kind, str] = {
@@ -53,7 +55,9 @@ def finding(found: Dissected) -> list[str]:
 def subject_sentences(found: Dissected) -> list[str]:
     """The model, the text and the loss at w."""
     subject = found.subject
-    windows = ", ".join(f"{count} of {split}" for split, count in subject.windows.items())
+    windows = "; ".join(
+        f"{split}: {windows_text(count, found.articles[split])}" for split, count in subject.windows.items()
+    )
     return [
         f"{subject.model}: D = {subject.dimension:,} weights in the linear layers of its blocks, "
         f"‖w‖ = {number(subject.norm)}.",
@@ -63,9 +67,10 @@ def subject_sentences(found: Dissected) -> list[str]:
     ]
 
 
-def radius_text(step: Step, found: Dissected) -> str:
-    """R along a step's directions."""
-    return crossing_text(step.radius, _MANY, found.subject.windows[found.split])
+def radius_text(radius: Crossing, found: Dissected) -> str:
+    """R along the directions of a step, or of some of the tensors."""
+    split = found.split
+    return crossing_text(radius, _MANY, found.subject.windows[split], articles=found.articles[split])
 
 
 def rho_text(step: Step, found: Dissected) -> str:
@@ -73,14 +78,21 @@ def rho_text(step: Step, found: Dissected) -> str:
     if step.rho is None:
         bound = found.waterfall.distance / step.radius.low if step.radius.low > 0 else math.inf
         return f"less than {number(bound, 2)}" if math.isfinite(bound) else "not bounded"
-    return interval(step.rho, number(step.rho.value, 3), why_unbounded(_MANY, found.subject.windows[found.split]))
+    return interval(step.rho, number(step.rho.value, 3), _unbounded(found))
 
 
-def spent_text(radius: LayerRadius, windows: int) -> str:
+def spent_text(radius: LayerRadius, found: Dissected) -> str:
     """‖Δw_l‖/R_l; an upper bound where R_l is censored."""
     if radius.rho is None:
         return f"less than {number(radius.rho_bound, 2)}" if math.isfinite(radius.rho_bound) else "not bounded"
-    return interval(radius.rho, number(radius.rho.value, 2), why_unbounded(_MANY, windows))
+    return interval(radius.rho, number(radius.rho.value, 2), _unbounded(found))
+
+
+def within_text(rise: Estimate, limit: Limit) -> str:
+    """Whether a ΔL is within a limit, in a word or three."""
+    if limit.leaves_open(rise):
+        return "its interval reaches across"
+    return "yes" if limit.keeps(rise) else "no"
 
 
 def group_name(slots: str) -> str:
@@ -98,6 +110,11 @@ def group_name(slots: str) -> str:
 def grouping_name(grouping: Grouping) -> str:
     """What the groups are called."""
     return {"block": "block", "type": "matrix type", "tensor": "tensor"}[grouping]
+
+
+def _unbounded(found: Dissected) -> str:
+    """Why a ratio may have no interval."""
+    return why_unbounded(_MANY, found.subject.windows[found.split], found.articles[found.split])
 
 
 def _place(found: Dissected) -> str:
@@ -126,8 +143,9 @@ def _blame(found: Dissected) -> str:
     if culprit is None:
         if any(saved is None for saved in found.anatomy.saved.values()):
             return "No part of Δw can be blamed: the model's output overflowed at one of them."
-        if windows < 2:
-            return "No part of Δw can be blamed: one window gives no interval; take more --windows."
+        if windows < 2 or found.articles[found.split] == 1:
+            few = "one window gives" if windows < 2 else f"{windows} windows of one article give"
+            return f"No part of Δw can be blamed: {few} no interval; take more --windows."
         return (
             "No part of Δw is to blame: undoing none of its shrinkage, rounding and clipping lowers the loss by more "
             "than the choice of windows explains."
@@ -151,7 +169,9 @@ def _restoration(found: Dissected) -> str:
         return f"ΔL is within {limit} as it is."
     if count is None:
         last, left = max(found.restored.items())
-        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, still beyond {limit}."
+        across = found.limit.leaves_open(left.rise)
+        where = f"within {limit}, but its interval reaches across" if across else f"still beyond {limit}"
+        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, {where}."
     names = _listed(found.clipping[:count])
     return (
         f"Undoing it in {count} of {len(found.clipping)} tensors that clip ({names}) restores the loss: "
@@ -163,8 +183,7 @@ def _restoration(found: Dissected) -> str:
 def _layers(found: Dissected) -> str:
     """Which block and which type spend most of their own radius."""
     most = [(by, rows[0]) for by, rows in found.layers.items() if rows and rows[0].rho is not None]
-    windows = found.subject.windows[found.split]
-    said = [f"{group_name(row.slots)} ({spent_text(row, windows)} of its R_l)" for _, row in most]
+    said = [f"{group_name(row.slots)} ({spent_text(row, found)} of its R_l)" for _, row in most]
     return f"Δw spends most of the radius of {' and of '.join(said)}." if said else ""
 
 
@@ -178,10 +197,12 @@ def _plan(found: Dissected) -> Iterator[str]:
         f"the bytes of 16 bits) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
     )
     for split, check in plan.checks.items():
-        word = "kept" if plan.kept(split) else "not kept"
+        word = "the limit is kept" if plan.kept(split) else "the limit is not kept"
+        if plan.limit.leaves_open(check.whole):
+            word = "within the limit, but its interval reaches across"
         yield (
             f"Measured on {split}: ΔL = {rise_text(check.whole)} against a sum of {rise_text(check.sum)} of the "
-            f"tensors one at a time: the limit is {word}."
+            f"tensors one at a time: {word}."
         )
 
 

@@ -15,11 +15,12 @@ from landscape.crossing import LOST
 from landscape.curvature import TopEigenvalue, Trace, hutchinson_trace, top_eigenvalue, trace_from_pairs
 from landscape.directions import Sphere
 from landscape.estimate import Estimate
+from landscape.health import Check
 from landscape.hessian_product import lent_hessian
 from landscape.progress import Progress, Silent
 from landscape.radial import RadialProbes
 from landscape.radii import anharmonicity, quadratic_radius, radius_of_trace
-from landscape.radius import Ground, Measured, RadiusRequest, ground, search_radius
+from landscape.radius import Ground, Measured, RadiusRequest, concluded, ground, search_radius
 from landscape.search import STEPS_PER_OCTAVE, grid, table
 from quant.errors import UsageError
 
@@ -75,7 +76,7 @@ class Curved:
     """The curvature of a basin's floor, and what it took."""
 
     measured: Measured
-    """R."""
+    """R; what it says of windows, time and health is of all the work, the curvature's with it."""
     products: Quadratic
     """By products with the Hessian."""
     pairs: Quadratic
@@ -86,12 +87,13 @@ class Curved:
     """L(w) on the windows of Tr H."""
     top: TopEigenvalue | None
     """The top eigenvalue on the same windows; None if it was not wanted."""
-    evaluated: int
-    """Windows evaluated now, for R and for the pairs."""
     products_taken: int
     """Products of one window's Hessian with a vector."""
-    seconds: float
-    """Wall time."""
+
+    @property
+    def health(self) -> tuple[Check, ...]:
+        """Whether the run was sound, checked when the products were done: they change how the model computes."""
+        return self.measured.health
 
 
 def measure_curvature(request: CurvatureRequest, progress: Progress | None = None) -> Curved:
@@ -110,27 +112,23 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
     """
     started, progress = time.monotonic(), progress or Silent()
     with ground(request.radius, progress) as here:
-        measured = search_radius(request.radius, here, progress, started)
-        if measured.found.radius.value is None:
+        found = search_radius(request.radius, here, progress, started)
+        radius = found.radius.estimate
+        if radius is None:
             raise UsageError("expected a basin with a radius, the loss never gets halfway to chance; no index to tell")
         progress.stage("losses at ±λ")
-        probes = _pairs(request, here, measured.found.radius.bracket[1])
-        here.runner.store.compact()
-        pairs = _quadratic(
-            trace_from_pairs(probes, here.checkpoint.space.dimension), quadratic_radius(probes), measured
-        )
-        products, top = _second_derivatives(request, here, probes, measured, progress)
+        probes = _pairs(request, here, found.radius.bracket[1])
+        pairs = _quadratic(trace_from_pairs(probes, here.checkpoint.space.dimension), quadratic_radius(probes), radius)
+        products, top = _second_derivatives(request, here, probes, radius, progress)
         by_trace = request.directions * request.windows
         return Curved(
-            measured=measured,
+            measured=concluded(request.radius, here, found, float(probes.lambdas[0]), progress, started),
             products=products,
             pairs=pairs,
             lambdas=tuple(float(lam) for lam in probes.lambdas),
             center_nll=probes.center_nll,
             top=top,
-            evaluated=here.runner.evaluated,
             products_taken=by_trace + (top.products * request.windows if top else 0),
-            seconds=time.monotonic() - started,
         )
 
 
@@ -149,7 +147,7 @@ def _pairs(request: CurvatureRequest, here: Ground, near_radius: float) -> Radia
 
 
 def _second_derivatives(
-    request: CurvatureRequest, here: Ground, probes: RadialProbes, measured: Measured, progress: Progress
+    request: CurvatureRequest, here: Ground, probes: RadialProbes, radius: Estimate, progress: Progress
 ) -> tuple[Quadratic, TopEigenvalue | None]:
     checkpoint, windows = here.checkpoint, here.windows[: request.windows]
     dimension = checkpoint.space.dimension
@@ -161,9 +159,8 @@ def _second_derivatives(
             progress.stage("the top eigenvalue")
         top = top_eigenvalue(hessian, request.radius.seed) if request.top else None
     reach = radius_of_trace(trace.estimate, dimension, LOST * (here.chance - probes.center_nll))
-    return _quadratic(trace, reach, measured), top
+    return _quadratic(trace, reach, radius), top
 
 
-def _quadratic(trace: Trace, reach: Estimate | None, measured: Measured) -> Quadratic:
-    radius = measured.found.radius.estimate
-    return Quadratic(trace, reach, anharmonicity(radius, reach) if radius and reach else None)
+def _quadratic(trace: Trace, reach: Estimate | None, radius: Estimate) -> Quadratic:
+    return Quadratic(trace, reach, anharmonicity(radius, reach) if reach else None)

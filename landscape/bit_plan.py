@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from landscape.analysis import Probes
 from landscape.anatomy import Additivity, in_block_order, rise
-from landscape.estimate import Estimate
+from landscape.estimate import Estimate, article_count
 from landscape.limits import Limit
 from landscape.mixed_precision import (
     FLOAT_BYTES,
@@ -23,10 +23,11 @@ from landscape.mixed_precision import (
     tensor_options,
 )
 from landscape.paths import CENTER, At, Position, with_parts
-from landscape.plan import ProbePlan, Window
+from landscape.plan import ProbePlan, Window, blocks_of
 from landscape.points import point_label
 from landscape.selection import tensor_selection
 from quant.center import Center
+from quant.errors import UsageError
 from quant.point import WeightPoint
 from quant.space import WeightSpace
 
@@ -77,8 +78,25 @@ class BitPlan:
         return 8 * self.bytes / self.weights
 
     def kept(self, split: str) -> bool:
-        """Whether the measured ΔL is within the limit."""
-        return self.checks[split].whole.value <= self.limit.nats
+        """Whether the measured ΔL is within the limit, its interval too."""
+        return self.limit.keeps(self.checks[split].whole)
+
+
+def check_windows(windows: Sequence[Window]) -> None:
+    """See that the windows a plan is chosen on tell how noisy a tensor's cost is, which counts with a margin for that.
+
+    Without it every cost would be infinite, and the plan leave all tensors as they are.
+
+    Raises:
+        UsageError: if there is a single window, or all are of one article.
+    """
+    articles = article_count(blocks_of(windows))
+    if (len(windows) if articles is None else articles) < 2:
+        got = "1 window" if len(windows) == 1 else f"{len(windows)} windows of one"
+        raise UsageError(
+            f"expected validation windows of at least two articles for a plan of bits, got {got}, which do not tell "
+            "how noisy a tensor's cost is; use more --windows"
+        )
 
 
 def plan_bits(
@@ -100,8 +118,10 @@ def plan_bits(
         limit: What the predicted ΔL is kept under.
 
     Raises:
+        UsageError: see ``check_windows``; nothing has been evaluated then. Or if no choice keeps the limit.
         PointError: if a point is on no grid.
     """
+    check_windows(windows[CHOSEN_ON])
     probes = run(options_plan(space, points, windows[CHOSEN_ON]), {})
     choice = choose(tensor_options(probes, CHOSEN_ON, space, points), limit.nats)
     mixed = mixed_point(choice, points, center)

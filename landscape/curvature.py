@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from landscape.directions import Family, Sphere
-from landscape.estimate import CONFIDENCE, Estimate, StandardError, crossed_error
+from landscape.estimate import CONFIDENCE, Estimate, StandardError, article_count, crossed_error
 from landscape.hessian_product import FlatVector, Hessian
 from landscape.radial import RadialProbes
 from landscape.radii import FLOAT32, curvature_cells, fitted
@@ -45,6 +45,8 @@ class Trace:
     """How many directions were averaged; a pair ±ê is one."""
     windows: int
     """How many windows were averaged."""
+    articles: int | None
+    """How many articles they lie in; None if not known, each is then taken for independent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +171,7 @@ def _trace(
     """From what each direction and window contributes to Tr H, (n_d, n_w), as ``crossed_error`` takes it."""
     error = crossed_error(cells, tokens, blocks, fixed)
     value, half = float(cells.mean()), error.half_width(confidence)
-    return Trace(Estimate(value, value - half, value + half), error, *cells.shape)
+    return Trace(Estimate(value, value - half, value + half), error, len(cells), cells.shape[1], article_count(blocks))
 
 
 def _check_finite(derivatives: NDArray) -> None:

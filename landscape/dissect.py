@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 from landscape.analysis import VERDICT_SPLIT
 from landscape.anatomy import anatomy_plan, clipping_plan, groups
-from landscape.bit_plan import CHECKED_ON, CHOSEN_ON
+from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, check_windows
 from landscape.directions import Sphere
 from landscape.dissection import Dissected, Dissection
-from landscape.engines.inline import InlineEngine
-from landscape.examine import Examined, examine, slope_if_judged
+from landscape.estimate import article_count
+from landscape.examine import SLOPE_DIRECTIONS, SLOPE_WINDOWS, Examined, examine
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
 from landscape.health import Check
 from landscape.mixed_precision import options_plan
 from landscape.opened import opened, run_record
 from landscape.parts import PartStatistics
-from landscape.paths import CENTER, Atlas, common_blocks
-from landscape.plan import ProbePlan
+from landscape.paths import CENTER, common_blocks
+from landscape.plan import ProbePlan, blocks_of
 from landscape.points import PointMaker
 from landscape.progress import Progress, Silent
 from landscape.result import ProbeCount
@@ -33,7 +33,6 @@ from landscape.store import Store
 from landscape.subject import Subject, check_center, prepare
 from landscape.wanted import TRAINED, Made
 from landscape.waterfall import KINDS, Waterfall
-from quant.texts import SELF
 
 _SEARCH = 6  # distances that a search for R takes before the two around it, about
 _ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # of a point that is not made yet every tensor may clip
@@ -58,6 +57,8 @@ def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
         progress.stage("reading the text")
         methods = (request.wanted.method,)
         subject = prepare(checkpoint, request.corpus, request.preset, methods, request.seed, request.root)
+        if request.offered:
+            check_windows(subject.windows[CHOSEN_ON])
         return _Dissector(request, subject, store, progress).work(started)
 
 
@@ -146,6 +147,7 @@ class _Dissector:
         offered = [stages.labels.get(wanted, wanted.name) for wanted in self.request.offered]
         parts = anatomy_plan(space, label, windows, stages.groupings)
         checks = len(space.slots) * len(tests) if offered else 0
+        slope = 2 * SLOPE_DIRECTIONS * min(len(windows), SLOPE_WINDOWS)
         undone = (2 + len(space.slots).bit_length()) * (len(windows) + len(tests))
         return [
             self._count(stages.waterfall, _whole(along * len(windows))),
@@ -153,6 +155,7 @@ class _Dissector:
             self._count(stages.clipping, self._shared(clipping_plan(space, clips, label, windows)), _whole(undone)),
             self._count(stages.layers, _whole(layers * len(windows))),
             self._count(stages.plan, self._shared(options_plan(space, offered, windows)), _whole(checks)),
+            self._count(stages.slope, _whole(slope)),
         ]
 
     def _count(self, stage: Callable[[], object], *otherwise: tuple[int, float]) -> tuple[int, float]:
@@ -187,6 +190,9 @@ class _Dissector:
             subject=self.request.info(self.subject, (CHOSEN_ON, CHECKED_ON)),
             point=self.request.wanted.name,
             split=VERDICT_SPLIT,
+            articles={
+                split: article_count(blocks_of(self.subject.windows[split])) for split in (CHOSEN_ON, CHECKED_ON)
+            },
             center_nll=center_nll,
             limit=self.request.limit,
             waterfall=falls,
@@ -205,13 +211,10 @@ class _Dissector:
 
     def _health(self, falls: Waterfall) -> tuple[Check, ...]:
         """Whether the run was sound; what was not is told at once."""
-        subject, windows, runner = self.subject, self.subject.windows[VERDICT_SPLIT], self.runner
-        family, lam = Sphere(subject.space, self.request.seed), min(falls.distance, falls.steps[0].radius.bracket[1])
-        engine = InlineEngine(subject.model, subject.space, Atlas(subject.center, {}, {family.name: family}))
-        slope = slope_if_judged(
-            lambda plan: runner.run(plan, engine), runner, family, subject.norm, windows, self.request.corpus == SELF
-        )
-        return examine(Examined.of(subject, runner, family, self.request.directions, lam, slope), self.progress)
+        family = Sphere(self.subject.space, self.request.seed)
+        lam, slope = min(falls.distance, falls.steps[0].radius.bracket[0]), self.stages.slope()
+        done = Examined.of(self.subject, self.runner, family, self.request.directions, lam, slope)
+        return examine(done, self.progress)
 
     def _settings(self) -> dict[str, object]:
         request = self.request

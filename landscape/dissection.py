@@ -52,8 +52,9 @@ class Dissection(Request):
     types on others: ``tensor`` takes an evaluation for each matrix and window, some hundreds a window, and few readers
     look at them all."""
     layer_radii: bool | None = None
-    """Whether R_l is measured for each block and each type; None for small models alone: each one is a search of its
-    own, of about ``6 + 2 × directions`` evaluations a window, or some twenty where the loss never gets there."""
+    """Whether R_l is measured for each block and each type, and on small models for each tensor; None for blocks and
+    types of small models alone: each one is a search of its own, of about ``6 + 2 × directions`` evaluations a window,
+    or some twenty where the loss never gets there."""
     plan_bits: tuple[int, ...] = ()
     """Bit widths that a mixed-precision plan may use; none for no plan."""
     limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
@@ -89,6 +90,9 @@ class Dissected:
     """Its name: ``rtn-int8-exact``."""
     split: str
     """The windows that all losses are of, but those of the plan's test."""
+    articles: Mapping[str, int | None]
+    """How many articles the windows of each split lie in; None if not known, each window is then taken for
+    independent."""
     center_nll: float
     """L(w) there, nats per token."""
     limit: Limit
@@ -146,10 +150,10 @@ class Dissected:
 
     @property
     def enough(self) -> int | None:
-        """In how many tensors clipping must be undone for ΔL to be within the limit; None if all do not suffice."""
-        if not self.rise.value > self.limit.nats:
+        """In how many tensors clipping must be undone for ΔL to be kept under the limit; None if all do not suffice."""
+        if self.limit.keeps(self.rise):
             return 0
-        return next((count for count, left in self.restored.items() if left.rise.value <= self.limit.nats), None)
+        return next((count for count, left in self.restored.items() if self.limit.keeps(left.rise)), None)
 
     @property
     def clipped_per_million(self) -> float:

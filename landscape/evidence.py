@@ -19,7 +19,7 @@ from landscape.crossing import crossing
 from landscape.directions import Family, Sphere
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate, paired_ratio
-from landscape.examine import Examined, examine, slope_if_judged
+from landscape.examine import Examined, examine, measured_slope
 from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory
 from landscape.health import Check
 from landscape.opened import run_record
@@ -108,7 +108,7 @@ class Gatherer:
     def health(self, data: str) -> tuple[Check, ...]:
         """Whether the run was sound, all evidence being there; what was not is told at once."""
         subject, runner, losses, found = self.subject, self.runner, self._sphere, self.found
-        slope = slope_if_judged(losses.run, runner, losses.family, subject.norm, self.windows, data == SELF)
+        slope = measured_slope(losses.run, runner, losses.family, subject.norm, self.windows, data == SELF)
         directions, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
         return examine(Examined.of(subject, runner, losses.family, directions, lam, slope), self.progress)
 

@@ -33,7 +33,6 @@ SLOPE_DIRECTIONS = 2
 SLOPE_WINDOWS = 8
 """At most, and the first ones."""
 _COMPARED = 3  # directions: one held whole, one tensor of each other; drawing one takes 2.4 s at 1e8 weights
-_NOT_NEAR = "Not measured: this run evaluates nothing near w, and only on --data self must the slope be 0."
 _CACHED = "Nothing was evaluated in this run, so there was nothing to check: every loss came from the cache."
 
 
@@ -50,7 +49,7 @@ class Examined:
     directions: int
     """How many directions of the family it used."""
     lam: float
-    """The smallest λ along them."""
+    """The smallest λ along them, the slope's own among them: ``nearest``."""
     window: Window
     """One on which w was evaluated."""
     slope: Check
@@ -62,7 +61,8 @@ class Examined:
     ) -> Examined:
         """A run on a subject, whose losses are judged on its validation windows."""
         window = subject.windows["validation"][0]
-        return cls(runner, subject.model, subject.space, subject.center, family, directions, lam, window, slope)
+        least = nearest(lam, subject.norm)
+        return cls(runner, subject.model, subject.space, subject.center, family, directions, least, window, slope)
 
 
 def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...]:
@@ -84,6 +84,11 @@ def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...
     for check in failed(checks):
         (progress or Silent()).warn(check.words)
     return checks
+
+
+def nearest(lam: float, norm: float) -> float:
+    """The smallest λ of a run: the least that its job asked for, or that of the slope at w, ‖w‖ being ``norm``."""
+    return min(lam, SLOPE_RATIO * norm)
 
 
 def slope_plan(family: Family, directions: int, norm: float, windows: tuple[Window, ...]) -> ProbePlan:
@@ -116,7 +121,7 @@ def slope_at_w(
     return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text, blocks_of(some))
 
 
-def slope_if_judged(
+def measured_slope(
     run: Callable[[ProbePlan], None],
     runner: Runner,
     family: Family,
@@ -124,20 +129,18 @@ def slope_if_judged(
     windows: tuple[Window, ...],
     own_text: bool,
 ) -> Check:
-    """The slope at w, for jobs that evaluate nothing near w: only where it is judged is it worth the probes.
+    """The slope at w, for jobs that evaluate nothing else so near to it.
 
     Args:
         run: Evaluates what is missing of a plan.
-        runner: Knows the results afterwards.
-        family: Of the directions.
+        runner: Knows the results afterwards, and counts them as the run's.
+        family: Of the directions, of which the job uses as many at least.
         norm: ‖w‖.
-        windows: Those of the split.
+        windows: Those that the job evaluates anyway.
         own_text: Whether the model wrote them itself.
     """
-    if not own_text:
-        return health.unchecked(health.SLOPE, _NOT_NEAR)
     run(slope_plan(family, SLOPE_DIRECTIONS, norm, windows))
-    return slope_at_w(runner, family, SLOPE_DIRECTIONS, norm, windows, own_text=True)
+    return slope_at_w(runner, family, SLOPE_DIRECTIONS, norm, windows, own_text)
 
 
 def _repeated(runner: Runner, model: nn.Module, window: Window) -> tuple[Check, Check]:

@@ -30,6 +30,7 @@ _KINDS = {
     "w": "at w",
     "ray": "along random directions",
     "segment": "on segments",
+    "plane": "on planes",
     "point": "at points",
     "parts": "with parts of a Δw",
 }
@@ -131,7 +132,9 @@ def slope(
     measured = f"{each} nats per token and unit of λ, taken at ±{lam:.3g} along {len(plus)} of the directions"
     if not own_text:
         words = f"The slope of the loss at w is {measured}; on this text it need not be zero, and " + (
-            "is zero within that uncertainty." if flat else "is not: w is no minimum of it. --pairs cancels the slope."
+            "is zero within that uncertainty."
+            if flat
+            else "is not: w is no minimum of it. --pairs, of `landscape probe` and `radius`, cancels the slope."
         )
         return Check(SLOPE, None, measured, expected, words)
     words = f"On its own text the loss is flat at w: its slope is {measured}."
@@ -175,10 +178,10 @@ def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
     passed = abs(length - 1) <= RESOLVED and lost <= math.sqrt(2 * RESOLVED)
     words = f"Weights in {dtype} hold the smallest step along the directions: {measured}."
     if not passed:
-        remedy = "larger --lambdas" if dtype == "float32" else "--dtype float32, or larger --lambdas"
+        remedy = "larger --lambdas" if dtype == "float32" else "--dtype float32"  # the slope's step is always small
         words = (
             f"Weights in {dtype} are too coarse for the smallest step along the directions: {measured}. The losses "
-            f"nearest to w belong to other weights than they say; use {remedy}."
+            f"nearest to w, and the slope there, belong to other weights than they say; use {remedy}."
         )
     return Check(RESOLUTION, passed, measured, expected, words)
 

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from landscape.estimate import Estimate
 from quant.errors import UsageError
 
 _SYNTAX = re.compile(r"(?P<kind>ppl|nll)\+(?P<amount>\d+(\.\d+)?|\.\d+)(?P<percent>%?)")
@@ -34,3 +35,11 @@ class Limit:
             )
         amount = float(found["amount"])
         return cls(text.strip(), math.log1p(amount / 100) if found["kind"] == "ppl" else amount)
+
+    def keeps(self, rise: Estimate) -> bool:
+        """Whether a ΔL is kept under it: the upper end of its interval is, as in ``landscape.basin.loss_word``."""
+        return rise.high <= self.nats
+
+    def leaves_open(self, rise: Estimate) -> bool:
+        """Whether a ΔL is within it and its interval reaches across."""
+        return rise.value <= self.nats < rise.high

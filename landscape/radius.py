@@ -15,7 +15,7 @@ from landscape.analysis import Probes, radial_probes
 from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
-from landscape.examine import Examined, examine, slope_if_judged
+from landscape.examine import Examined, examine, measured_slope, nearest
 from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
@@ -69,7 +69,7 @@ class RadiusRequest(Request):
 
 @dataclass(frozen=True)
 class Measured:
-    """R of a model, and what it took."""
+    """R of a model, and what the run took that found it, its checks included."""
 
     model: str
     data: str
@@ -98,7 +98,7 @@ class Measured:
 
     @property
     def tokens(self) -> int:
-        """Tokens that were run through the model or came from the store."""
+        """All tokens whose loss was evaluated or came from the store."""
         return (self.evaluated + self.cached) * self.seq_len
 
 
@@ -200,10 +200,11 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     started = time.monotonic()
     progress = progress or Silent()
     with ground(request, progress) as here:
-        return search_radius(request, here, progress, started)
+        found = search_radius(request, here, progress, started)
+        return concluded(request, here, found, float(found.probes.lambdas[0]), progress, started)
 
 
-def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Measured:
+def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Found:
     """Find R on a model that is lent already; ``started`` is when the time of the request began."""
     runner = here.runner
     progress.stage("searching for R")
@@ -214,7 +215,23 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
         return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
 
     limits = Limits(request.precision, windows=len(here.windows), out_of_time=out_of_time)
-    found = search(here.losses, here.norm, here.chance, limits)
+    return search(here.losses, here.norm, here.chance, limits)
+
+
+def concluded(
+    request: RadiusRequest, here: Ground, found: Found, lam: float, progress: Progress, started: float
+) -> Measured:
+    """What a search found and what all work took, once nothing more is done to the model: then the run is checked.
+
+    Args:
+        request: What was asked for.
+        here: The model, still lent.
+        found: What the search found.
+        lam: The smallest λ at which it was asked for a loss.
+        progress: Is warned of what failed.
+        started: When the time of the request began.
+    """
+    health, runner = _health(here, found, lam, progress), here.runner
     runner.store.compact()
     return Measured(
         model=request.model,
@@ -230,7 +247,7 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
         cached=len(runner.asked) - runner.evaluated,
         seconds=time.monotonic() - started,
         store=str(runner.store.folder),
-        health=_health(here, found, progress),
+        health=health,
     )
 
 
@@ -243,12 +260,13 @@ def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ..
     return identified(corpus.windows(*chosen), corpus.window_articles(*chosen))
 
 
-def _health(here: Ground, found: Found, progress: Progress) -> tuple[Check, ...]:
-    """Whether the search was sound; what was not is told at once."""
-    losses, windows = here.losses, here.windows
-    drawn, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
-    slope = slope_if_judged(losses.run, here.runner, losses.family, here.norm, windows, here.data == SELF)
+def _health(here: Ground, found: Found, lam: float, progress: Progress) -> tuple[Check, ...]:
+    """Whether the run was sound; what was not is told at once."""
+    losses, last = here.losses, found.rounds[-1]
+    windows, least = here.windows[: last.windows], nearest(lam, here.norm)
+    slope = measured_slope(losses.run, here.runner, losses.family, here.norm, windows, here.data == SELF)
     model, space = here.checkpoint.model, here.checkpoint.space
     return examine(
-        Examined(here.runner, model, space, here.center, losses.family, drawn, lam, windows[0], slope), progress
+        Examined(here.runner, model, space, here.center, losses.family, last.directions, least, windows[0], slope),
+        progress,
     )

@@ -201,8 +201,9 @@ def curvature_json(curved: Curved) -> dict[str, Any]:
 
     ``{schema_version, radius: the object of landscape radius, products, pairs, lambdas, center, top: {value, residual,
     products}, seconds}``. Each of ``products`` and ``pairs`` is ``{trace: {value, low, high, standard_error, df,
-    directions, windows}, quadratic_radius: {value, low, high}, index: {value, low, high}}``, the last two null if the
-    trace is not positive. ``top`` is null if it was not asked for.
+    directions, windows, articles}, quadratic_radius: {value, low, high}, index: {value, low, high}}``, the last two
+    null if the trace is not positive; articles as in ``landscape probe``. ``top`` is null if it was not asked for. Of
+    the radius, ``evaluated``, ``cached``, ``tokens`` and ``health`` are of all the work.
     """
     top = curved.top
     return {
@@ -213,15 +214,16 @@ def curvature_json(curved: Curved) -> dict[str, Any]:
         "lambdas": list(curved.lambdas),
         "center": curved.center_nll,
         "top": None if top is None else {"value": top.value, "residual": top.residual, "products": top.products},
-        "seconds": round(curved.seconds, 3),
+        "seconds": round(curved.measured.seconds, 3),
     }
 
 
 def _quadratic(way: Quadratic) -> dict[str, Any]:
     trace = way.trace
     error = {"standard_error": finite(trace.error.value), "df": trace.error.df}
+    design = {"directions": trace.directions, "windows": trace.windows, "articles": trace.articles}
     return {
-        "trace": _estimate(trace.estimate) | error | {"directions": trace.directions, "windows": trace.windows},
+        "trace": _estimate(trace.estimate) | error | design,
         "quadratic_radius": None if way.radius is None else _estimate(way.radius),
         "index": None if way.index is None else _estimate(way.index),
     }

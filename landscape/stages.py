@@ -28,11 +28,13 @@ from landscape.anatomy import (
     rise,
 )
 from landscape.bit_plan import CHECKED_ON, CHOSEN_ON, BitPlan, plan_bits
-from landscape.directions import Family, Layers
+from landscape.directions import Family, Layers, Sphere
 from landscape.dissection import Dissection
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate
+from landscape.examine import measured_slope
+from landscape.health import Check
 from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.parts import PartStatistics, part_statistics
 from landscape.paths import CENTER, At, Atlas
@@ -46,6 +48,7 @@ from landscape.wanted import Made
 from landscape.waterfall import Waterfall, families, waterfall
 from quant.point import WeightPoint
 from quant.space import Difference
+from quant.texts import SELF
 
 SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
@@ -74,7 +77,7 @@ class Stages:
         """Whether nothing is evaluated."""
         small = self.space.dimension <= SMALL
         self.groupings: tuple[Grouping, ...] = request.groupings or (GROUPINGS if small else ("block", "type"))
-        self.layer_groupings = self._layer_groupings(small if request.layer_radii is None else request.layer_radii)
+        self.layer_groupings = self._layer_groupings(small)
 
     def place(self, wanted: Made, point: WeightPoint) -> None:
         """Name a point by its weights."""
@@ -125,7 +128,7 @@ class Stages:
         return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
-        """R_l of each block and each type."""
+        """R_l of each block and each type, and of each tensor where that was asked for."""
         found: dict[Grouping, tuple[LayerRadius, ...]] = {}
         delta = Difference(self.center, self._point)
         for grouping in self.layer_groupings:
@@ -148,9 +151,23 @@ class Stages:
         windows = {split: self.subject.windows[split] for split in (CHOSEN_ON, CHECKED_ON)}
         return plan_bits(self._run, self.space, self.center, offered, windows, self.request.limit)
 
-    def _layer_groupings(self, asked: bool) -> tuple[Grouping, ...]:
-        """Those whose R_l is measured; a single matrix hardly ever brings the loss halfway to chance."""
-        return tuple(by for by in self.groupings if by != "tensor") if asked else ()
+    def slope(self) -> Check:
+        """The slope at w, along the first of the uniform directions."""
+        self._stage("measuring the slope at w")
+        losses = self._losses(Sphere(self.space, self.request.seed))
+        own_text = self.request.corpus == SELF
+        return measured_slope(losses.run, self.runner, losses.family, self.subject.norm, self.windows, own_text)
+
+    def _layer_groupings(self, small: bool) -> tuple[Grouping, ...]:
+        """Those whose R_l is measured.
+
+        Of single tensors only on a small model, and only if asked for: there are many, and a single matrix hardly ever
+        brings the loss halfway to chance, so that most searches go the whole way and end with a lower bound.
+        """
+        asked = self.request.layer_radii
+        if not (small if asked is None else asked):
+            return ()
+        return tuple(by for by in self.groupings if by != "tensor" or (small and asked))
 
     @property
     def _point(self) -> WeightPoint:

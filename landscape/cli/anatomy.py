@@ -57,7 +57,8 @@ def anatomy(
         bool | None,
         typer.Option(
             "--layer-radii/--no-layer-radii",
-            help="Measure the radius R_l of each block and each type.  [default: on small models]",
+            help="Measure the radius R_l of each block and type; of each tensor of a small model if given.  "
+            "[default: of blocks and types of small models]",
             show_default=False,
         ),
     ] = None,

@@ -211,8 +211,9 @@ def curvature_lines(curved: Curved) -> list[str]:
     trace = curved.products.trace
     lines = [
         *radius_lines(measured)[:1],
-        f"R = {crossing_text(measured.found.radius, last.directions, last.windows)}",
-        f"curvature on {trace.directions} directions × {trace.windows} windows, L(w) = {curved.center_nll:.4f} there",
+        f"R = {crossing_text(measured.found.radius, last.directions, last.windows, articles=last.articles)}",
+        f"curvature on {trace.directions} directions × {windows_text(trace.windows, trace.articles)}, "
+        f"L(w) = {curved.center_nll:.4f} there",
         *_quadratic_lines("by Hessian products", curved.products),
         *_quadratic_lines(f"by losses at ±λ, λ = {lambdas}", curved.pairs),
     ]
@@ -223,8 +224,8 @@ def curvature_lines(curved: Curved) -> list[str]:
             f"{top.value / mean:,.0f} times the mean eigenvalue Tr H/D = {mean:.3g}"
         )
     lines.append(
-        f"{curved.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
-        f"in {duration(curved.seconds)}"
+        f"{measured.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
+        f"in {duration(measured.seconds)}"
     )
     lines.append(f"cache  {measured.store}")
     return lines

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.functional import cross_entropy
 
+from landscape import anharmonic
 from landscape.anharmonic import CurvatureRequest, Curved, measure_curvature
 from landscape.cli import main
 from landscape.directions import Sphere
-from landscape.hessian_product import FlatVector
+from landscape.hessian_product import FlatVector, lent_hessian
 from landscape.radius import RadiusRequest
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus
@@ -115,6 +119,24 @@ def test_the_top_eigenvalue_is_the_bend_along_its_vector_and_above_any_other(cur
     assert curved.products_taken == WINDOWS * (DIRECTIONS + curved.top.products)
 
 
+def test_a_model_that_the_products_leave_changed_is_found(
+    tmp_path: Path, curved: Curved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def damaging(model: Module, *others: object) -> Iterator[object]:
+        with lent_hessian(model, *others) as hessian:
+            yield hessian
+        with torch.no_grad():
+            model.get_parameter("model.decoder.final_layer_norm.weight")[0] += 1e-3
+
+    assert [check.passed for check in curved.health] == [True, True, None, True, True, True]
+    assert curved.health[2].words.startswith("The slope of the loss at w is ")
+    monkeypatch.setattr(anharmonic, "lent_hessian", damaging)
+    damaged = measure_curvature(request(tmp_path, directions=2, top=False))
+    assert [check.passed for check in damaged.health] == [False, True, None, True, True, True]
+    assert "the model was changed on the way" in damaged.health[0].words
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -147,10 +169,16 @@ def test_text_and_json_say_the_same(
     assert code == 0
     assert set(found) == {"schema_version", "radius", "products", "pairs", "lambdas", "center", "top", "seconds"}
     assert found["top"] is None
+    articles = len(set(load_corpus("tales", load_checkpoint("opt-nano"), LENGTH).window_articles(
+        "validation", 2, 0
+    ).tolist()))  # fmt: skip
+    assert f"curvature on 2 directions × 2 windows in {articles} article" in text
     assert "λ_max" not in text
     assert found["radius"]["evaluated"] == 0  # the second time
+    assert [check["passed"] for check in found["radius"]["health"]] == [None, None, None, None, None, True]
     for name, way in (("by Hessian products", found["products"]), ("by losses at ±λ", found["pairs"])):
         trace, index = way["trace"], way["index"]
+        assert trace["articles"] == articles
         error = f"Tr H = {trace['value']:.4g} ± {trace['standard_error']:.2g} (standard error)"
         assert any(line.startswith(name) and error in line for line in text.splitlines())
         assert f"R/R_quadratic = {index['value']:.3g} [{index['low']:.3g}, {index['high']:.3g}]" in text

@@ -18,6 +18,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from landscape import stages
 from landscape.anatomy_figures import (
     matched_figure,
     parts_figure,
@@ -28,7 +29,7 @@ from landscape.anatomy_figures import (
 )
 from landscape.anatomy_report import anatomy_page
 from landscape.anatomy_schema import anatomy_json
-from landscape.anatomy_wording import finding, group_name, title
+from landscape.anatomy_wording import finding, group_name, spent_text, subject_sentences, title
 from landscape.cli import main
 from landscape.directions import Layers, Sphere
 from landscape.dissect import dissect
@@ -39,6 +40,10 @@ from landscape.health import Check
 from landscape.limits import Limit
 from landscape.parts import PARTS
 from landscape.presets import PRESETS
+from landscape.progress import Silent
+from landscape.run import Runner
+from landscape.store import Store
+from landscape.subject import prepare
 from landscape.wanted import wanted_point
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
@@ -133,6 +138,8 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(found
 
 def test_the_run_is_checked_and_the_page_says_so(found: Dissected) -> None:
     assert [check.passed for check in found.health] == [True, True, None, True, True, True]
+    assert found.health[2].words.startswith("The slope of the loss at w is ")
+    assert f"at λ = {found.subject.norm / 64:.3g}" in found.health[4].measured
     page = anatomy_page(found)
     assert "Nothing speaks against it: 5 checks passed, none failed." in page
     wrong = Check("finite losses", False, "1 of 9", "none", "One of 9 is not finite.")
@@ -216,6 +223,42 @@ def test_r_of_a_block_is_where_moving_it_alone_loses_half(
     assert np.mean([by_hand.u(d, reached.radius.value) for d in directions]) == pytest.approx(0.5, abs=0.01)
 
 
+def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
+    request_: Dissection, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = load_checkpoint(str(folder))
+    subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, tmp_path)
+    runner = Runner(Store(tmp_path, checkpoint.fingerprint, "float32"), {})
+
+    def measured(asked: bool | None) -> tuple[str, ...]:
+        every = replace(request_, groupings=("block", "type", "tensor"), layer_radii=asked)
+        return stages.Stages(every, subject, runner, Silent()).layer_groupings
+
+    assert [measured(asked) for asked in (None, False)] == [("block", "type"), ()]
+    assert measured(True) == ("block", "type", "tensor")
+    monkeypatch.setattr(stages, "SMALL", subject.space.dimension - 1)
+    assert [measured(asked) for asked in (None, False, True)] == [(), (), ("block", "type")]
+
+
+def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(request_: Dissection, by_hand: ByHand) -> None:
+    few = replace(request_.preset, validation_windows=2)
+    heard = Heard()
+    found = dissect(replace(request_, preset=few, groupings=("tensor",), layer_radii=True), heard)
+    tensors = found.layers["tensor"]
+    assert {radius.slots for radius in tensors} == {slot.name for slot in by_hand.space}
+    by_hand.tokens, before = by_hand.tokens[:2], by_hand.tokens
+    for radius in tensors[0], tensors[-1]:
+        directions = [Layers(by_hand.space, radius.slots, 0).draw(index) for index in (0, 1)]
+        far = radius.radius.value or radius.radius.bracket[0]
+        u = np.mean([by_hand.u(d, far) for d in directions])
+        assert u == pytest.approx(0.5, abs=0.01) if radius.radius.value else u < 0.5
+    by_hand.tokens = before
+    (row, *_), radii = Page(anatomy_page(found)).table("Each tensor"), {r.slots: r for r in tensors}
+    one = radii[found.anatomy.groups["tensor"][0].slots]
+    assert row["‖Δw_l‖/R_l"] == spent_text(one, found)
+    assert {told["slots"] for told in anatomy_json(found)["layers"]["tensor"]} == set(radii)
+
+
 def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dissection) -> None:
     limit = Limit.parse("nll+0.2")
     asked = replace(request_, plan_bits=(8, 3), limit=limit)
@@ -239,9 +282,15 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dis
         return hand.center.tensor(slot) if bits == 16 else by_bits[bits].tensor(slot)
 
     assert plan.checks["validation"].whole.value == pytest.approx(hand.rise(mixed), abs=1e-5)
-    assert plan.kept("validation") == (hand.rise(mixed) <= limit.nats)
+    for split, check in plan.checks.items():
+        assert plan.kept(split) == (check.whole.high <= limit.nats)
     said = " ".join(finding(planned))
     assert "Measured on test" in said
+    checks = {s: replace(c, whole=Estimate(0.1, -0.1, 0.3)) for s, c in plan.checks.items()}
+    wide = replace(plan, checks=checks)
+    assert not wide.kept("test")
+    told = finding(replace(planned, plan=wide))[-1]
+    assert told.endswith("one at a time: within the limit, but its interval reaches across.")
     figure = plan_figure(planned)
     assert figure is not None
     stars = [trace for trace in figure.data if trace.name.startswith("mixed")]
@@ -251,6 +300,15 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(folder: Path, request_: Dis
     table = Page(anatomy_page(planned)).table("Mixed precision under")
     assert [row["point"] for row in table] == ["mixed precision", "rtn-int8-exact", "rtn-int3-exact"]
     assert floats(table[0]["bytes"]) == [plan.bytes]
+
+
+def test_a_plan_of_bits_from_one_window_is_refused_before_anything_is_measured(
+    request_: Dissection, tmp_path: Path
+) -> None:
+    heard, one = Heard(), replace(SMALL, validation_windows=1)
+    with pytest.raises(UsageError, match="at least two articles for a plan of bits, got 1 window"):
+        dissect(replace(request_, preset=one, plan_bits=(8, 4), store=tmp_path), heard)
+    assert not heard.forecasts
 
 
 @pytest.mark.parametrize(
@@ -298,6 +356,36 @@ def test_nothing_is_blamed_without_evidence(found: Dissected) -> None:
     assert blamed(found, **{**quiet, "round": Estimate(0.3, 0.2, 0.4)}).startswith("Rounding costs +0.3000 [")
 
 
+def test_windows_of_one_article_blame_nothing_and_are_told_as_such(found: Dissected) -> None:
+    noise = dict.fromkeys(PARTS, Estimate(0.1, -math.inf, math.inf))
+    unbounded = replace(found.waterfall.steps[0], rho=Estimate(0.3, 0.0, math.inf))
+    alone = replace(
+        found, articles={"validation": 1, "test": 1},
+        waterfall=replace(found.waterfall, steps=(unbounded, *found.waterfall.steps[1:])),
+    )  # fmt: skip
+    assert blamed(alone, **noise) == (
+        "No part of Δw can be blamed: 4 windows of one article give no interval; take more --windows."
+    )
+    assert "0.300 (not bounded by windows of one article: take more of the text) R" in finding(alone)[0]
+    assert "(validation: 4 windows in 1 article; test: 2 windows in 1 article)" in subject_sentences(alone)[1]
+    unknown = replace(found, articles={"validation": None, "test": None})
+    assert blamed(unknown, **noise).startswith("No part of Δw is to blame")
+    assert "validation: 4 windows, each taken for independent;" in subject_sentences(unknown)[1]
+    assert anatomy_json(unknown)["articles"] == {"validation": None, "test": None}
+
+
+def test_articles_are_counted(found: Dissected, by_hand: ByHand) -> None:
+    corpus = load_corpus("tales", by_hand.checkpoint, 32)
+    counts = {
+        split: len(set(corpus.window_articles(split, count, 0).tolist()))
+        for split, count in (("validation", 4), ("test", 2))
+    }
+    assert found.articles == anatomy_json(found)["articles"] == counts
+    rows = {row["setting"]: row["value"] for row in Page(anatomy_page(found)).table("How it was measured")}
+    assert rows["articles that they are of"] == f"validation {counts['validation']}, test {counts['test']}"
+    assert f"validation: 4 windows in {counts['validation']} article" in Page(anatomy_page(found)).text
+
+
 def test_a_limit_that_is_not_reached_is_said(found: Dissected) -> None:
     strict = replace(found, limit=Limit("nll+0.000001", 1e-6), restored={1: found.restored[1]})
     assert "still beyond the limit nll+0.000001" in finding(strict)[3]
@@ -305,6 +393,34 @@ def test_a_limit_that_is_not_reached_is_said(found: Dissected) -> None:
     loose = replace(found, limit=Limit("nll+9", 9.0))
     assert loose.enough == 0
     assert "as it is" in finding(loose)[3]
+
+
+def of_equal_numbers(found: Dissected, rise: Estimate, left: Estimate) -> Dissected:
+    """The point with these ΔL: as it is, and with the clipping of two tensors undone."""
+    whole, two = replace(found.anatomy.whole, rise=rise), replace(found.restored[2], rise=left)
+    held_out = {count: found.held_out[count] for count in (0, 2)}
+    return replace(found, anatomy=replace(found.anatomy, whole=whole), restored={2: two}, held_out=held_out)
+
+
+@pytest.mark.parametrize(
+    ("left", "enough", "loss", "word", "said"),
+    [
+        (Estimate(0.03, 0.02, 0.04), 2, "kept", "yes", "restores the loss"),
+        (Estimate(0.03, 0.0, 0.06), None, "degraded", "its interval reaches across", "but its interval reaches across"),
+        (Estimate(0.03, -math.inf, math.inf), None, "degraded", "its interval reaches across", "reaches across"),
+        (Estimate(0.06, 0.05, 0.07), None, "degraded", "no", "still beyond the limit"),
+    ],
+)  # fmt: skip
+def test_a_loss_is_restored_where_the_same_numbers_would_be_kept(
+    found: Dissected, left: Estimate, enough: int | None, loss: str, word: str, said: str
+) -> None:
+    steep = of_equal_numbers(found, Estimate(0.5, 0.4, 0.6), left)
+    assert steep.enough == enough
+    assert said in finding(steep)[3]
+    assert [row["within ppl+5%"] for row in Page(anatomy_page(steep)).table("The point with the clipping")] == [word]
+    itself = of_equal_numbers(found, left, left)
+    assert itself.loss == loss
+    assert (itself.enough == 0) == (loss == "kept")
 
 
 def test_groups_are_named_as_people_say_them() -> None:
@@ -418,10 +534,10 @@ def test_tables_hold_the_numbers(found: Dissected) -> None:
 def test_the_json_is_strict_and_says_what_the_text_does(found: Dissected) -> None:
     told = json.loads(json.dumps(anatomy_json(found), allow_nan=False))
     assert set(told) == {
-        "schema_version", "model", "data", "split", "seq_len", "windows", "space", "point", "center", "chance",
-        "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped", "weights",
-        "groups", "additivity", "clipping", "restored", "test_rise", "enough", "layers", "plan", "probes", "seconds",
-        "store", "page", "health",
+        "schema_version", "model", "data", "split", "seq_len", "windows", "articles", "space", "point", "center",
+        "chance", "distance", "limit", "location", "loss", "steep", "rise", "culprit", "waterfall", "parts", "clipped",
+        "weights", "groups", "additivity", "clipping", "restored", "test_rise", "enough", "layers", "plan", "probes",
+        "seconds", "store", "page", "health",
     }  # fmt: skip
     assert told["culprit"] == "clip"
     assert told["enough"] == 2

@@ -128,6 +128,8 @@ def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, stor
 
 def test_the_run_is_checked(advised: Advised) -> None:
     assert [check.passed for check in advised.health] == [True, True, None, True, True, True]
+    assert advised.health[2].words.startswith("The slope of the loss at w is ")
+    assert f"at λ = {advised.norm / 64:.3g}" in advised.health[4].measured
 
 
 def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from landscape.engines.inline import InlineEngine
 from landscape.examine import SLOPE_RATIO, Examined, examine, slope_at_w, slope_plan
 from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
-from landscape.paths import CENTER, Atlas, Ray
+from landscape.paths import CENTER, At, Atlas, OnRay, Position, Ray, on_plane, on_segment, with_parts
 from landscape.plan import Probe, ProbeResult, Window, identified
 from landscape.progress import Silent
 from landscape.run import Runner
@@ -132,6 +132,19 @@ def test_losses_that_are_not_finite_are_counted_by_place(small: Run) -> None:
     found = judged(done)[health.FINITE]
     assert found.passed is False
     assert found.words.startswith("2 of 8 evaluations (25.0%) gave no finite loss: 2 along random directions.")
+
+
+@pytest.mark.parametrize(
+    ("position", "place"),
+    [
+        (At(CENTER), "at w"), (OnRay("sphere", 0, 1.0), "along random directions"),
+        (on_segment("a", "b", 0.5), "on segments"), (At("point/a"), "at points"),
+        (on_plane("a", "b", 0.5, 0.25), "on planes"), (with_parts("a", ["clip"]), "with parts of a Δw"),
+    ],
+)  # fmt: skip
+def test_every_kind_of_position_has_a_name(position: Position, place: str) -> None:
+    kind = str(position).partition("/")[0]
+    assert f"gave no finite loss: 1 {place}." in health.finite({kind: 4}, {kind: 1}).words
 
 
 # ---- directions ---------------------------------------------------------------------------------------------------

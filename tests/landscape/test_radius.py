@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import torch
 
 from landscape.cli import main
 from landscape.directions import Sphere
+from landscape.examine import SLOPE_WINDOWS
 from landscape.radius import RadiusRequest, measure_radius
+from landscape.store import Store
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
@@ -80,6 +83,35 @@ def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
     assert [check.passed for check in first.health] == [True] * 6
     assert [check.passed for check in again.health] == [None, None, True, None, None, True]
     assert (again.evaluated, again.found.radius) == (0, first.found.radius)
+
+
+def test_the_slope_at_w_is_told_and_takes_no_window_that_r_did_not(tmp_path: Path) -> None:
+    measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
+    windows, check = measured.found.rounds[-1].windows, measured.health[2]
+    assert windows < SLOPE_WINDOWS
+    known = Store(tmp_path, load_checkpoint("opt-nano").fingerprint, "float32").probes()
+    assert len({probe.window for probe in known}) == windows
+    lam = 2.0**-6 * measured.norm
+    _, *rays = by_hand(np.array([lam, -lam]), 2, windows, pairs=False)
+    told = re.findall(r"(\S+) ± (\S+?)[, ]", check.measured.replace("−", "-"))
+    for (value, half), (plus, minus) in zip(told, rays, strict=True):
+        assert float(value) == pytest.approx((plus - minus) / (2 * lam), rel=0.06, abs=1e-6)
+        assert math.isfinite(float(half))
+    assert (check.passed, check.words.startswith("The slope of the loss at w is ")) == (None, True)
+    near = {p.position for p in known if p.position.startswith("ray/") and abs(at(p.position)) <= 1.01 * lam}
+    assert sorted(map(at, near)) == [-lam, -lam, lam, lam]
+    assert measured.evaluated == len(known)
+    assert measured.tokens == 32 * len(known)
+
+
+def at(position: str) -> float:
+    """λ of a position on a ray."""
+    return float.fromhex(position.rpartition("lam=")[2])
+
+
+def test_the_smallest_step_is_that_of_the_slope(tmp_path: Path) -> None:
+    measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
+    assert f"at λ = {measured.norm / 64:.3g}" in measured.health[4].measured
 
 
 def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> None:
