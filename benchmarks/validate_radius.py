@@ -235,9 +235,10 @@ def tables() -> tuple[Table, Table]:
     adaptive = {f"| {c.name} | ±{c.precision:.0%} |": partial(search_line, c) for c in searches()}
     design = ("landscape", "directions × windows", "bias of R", "half width of R")
     search_design = ("landscape", "asked for", "reached", "rounds", "windows evaluated", "bias of R", "half width of R")
+    others = ("by the computed interval", "where the first round was enough")
     return (
         Table("coverage", (*design, "R covered", "r10 covered", "r90 covered"), surveys),
-        Table("stopping", (*search_design, "R covered", "by the computed interval", "where the first round was enough"), adaptive),
+        Table("stopping", (*search_design, "R covered", *others), adaptive),
     )
 
 
