@@ -128,9 +128,10 @@ def advice_json(advised: Advised) -> dict[str, Any]:
     ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
     {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number,
     factor}, numbers: [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise,
-    rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost:
-    {gptq, qaft}}], seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are
-    in forward passes of a window.
+    rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, others_interval: {grid: {low, high}},
+    rho, rho_interval, rho_prof, rho_prof_interval, rho_along, rho_along_interval, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are in forward
+    passes of a window.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -184,9 +185,13 @@ def _advice(advice: Advice) -> dict[str, Any]:
         "unclipped_interval": _interval(evidence.unclipped),
         "clipped": evidence.clipped,
         "others": {scheme.grid: finite(rise.value) for scheme, rise in evidence.others.items()},
+        "others_interval": {scheme.grid: _interval(rise) for scheme, rise in evidence.others.items()},
         "rho": evidence.rho and finite(evidence.rho.value),
+        "rho_interval": _interval(evidence.rho),
         "rho_prof": evidence.rho_prof and finite(evidence.rho_prof.value),
+        "rho_prof_interval": _interval(evidence.rho_prof),
         "rho_along": evidence.rho_along and finite(evidence.rho_along.value),
+        "rho_along_interval": _interval(evidence.rho_along),
     }
 
 
