@@ -148,4 +148,4 @@ def anatomy(
             found = dissect(request, progress)
         page = page_path(output, f"{model.rstrip('/')}-{found.point}-anatomy")
         write_anatomy_page(found, page)
-        print_anatomy(found, page, as_json=json)
+        print_anatomy(request, found, page, as_json=json)

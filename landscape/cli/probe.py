@@ -167,4 +167,4 @@ def probe(
             found = run(request, progress)
         page = page_path(output, model)
         write_page(found, page)
-        print_result(found, page, as_json=json, stream=sys.stdout)
+        print_result(request, found, page, as_json=json, stream=sys.stdout)
