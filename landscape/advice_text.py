@@ -75,4 +75,5 @@ def _finding(finding: Finding) -> str:
         return f"{finding.name} is not known, must be at most {number(finding.most, 3)}"
     word = "within" if finding.holds else "beyond"
     sharp = "" if not finding.open or math.isinf(finding.estimate.high) else ", but its interval reaches across"
-    return f"{finding.name} = {_with_interval(finding.estimate)}, {word} {number(finding.most, 3)}{sharp} ({finding.source})"
+    value, most = _with_interval(finding.estimate), number(finding.most, 3)
+    return f"{finding.name} = {value}, {word} {most}{sharp} ({finding.source})"
