@@ -60,8 +60,8 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
             "directions": basin.directions,
             "windows": basin.windows,
             "articles": basin.blocks,
-            "radius": _crossing(basin.radius),
-            "band": {"r10": _crossing(basin.r10), "r90": _crossing(basin.r90)},
+            "radius": crossing_json(basin.radius),
+            "band": {"r10": crossing_json(basin.r10), "r90": crossing_json(basin.r90)},
         },
         "points": [_point(point) for point in landscape.points],
         "segments": [_segment(segment) for segment in landscape.segments],
@@ -97,14 +97,14 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "pairs": measured.pairs,
         "center": found.probes.center_nll,
         "chance": found.probes.chance,
-        "radius": _crossing(found.radius),
+        "radius": crossing_json(found.radius),
         "precise": found.precise,
         "rounds": [
             {
                 "directions": each.directions,
                 "windows": each.windows,
                 "articles": each.articles,
-                "radius": _crossing(each.crossing),
+                "radius": crossing_json(each.crossing),
             }
             for each in found.rounds
         ],
@@ -143,7 +143,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
         "space": {"dimension": advised.dimension, "norm": advised.norm},
         "center": advised.center_nll,
         "chance": advised.chance,
-        "radius": _crossing(advised.found.radius),
+        "radius": crossing_json(advised.found.radius),
         "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
         "advice": [
             _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
@@ -220,13 +220,14 @@ def _quadratic(way: Quadratic) -> dict[str, Any]:
     trace = way.trace
     error = {"standard_error": finite(trace.error.value), "df": trace.error.df}
     return {
-        "trace": _estimate(trace.estimate) | error | {"directions": trace.directions, "windows": trace.windows},
-        "quadratic_radius": None if way.radius is None else _estimate(way.radius),
-        "index": None if way.index is None else _estimate(way.index),
+        "trace": estimate_json(trace.estimate) | error | {"directions": trace.directions, "windows": trace.windows},
+        "quadratic_radius": None if way.radius is None else estimate_json(way.radius),
+        "index": None if way.index is None else estimate_json(way.index),
     }
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
+def estimate_json(estimate: Estimate) -> dict[str, float | None]:
+    """A number with its interval; the same in every JSON object."""
     return {"value": finite(estimate.value), "low": finite(estimate.low), "high": finite(estimate.high)}
 
 
@@ -235,7 +236,8 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _crossing(crossing: Crossing) -> dict[str, float | None]:
+def crossing_json(crossing: Crossing) -> dict[str, float | None]:
+    """A radius with its interval; ``value`` is None where it is not reached, and ``low`` then a lower bound."""
     return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
 
 
