@@ -12,8 +12,9 @@ The rules are tried in the order of what the ways cost, and the first one whose 
 where an interval reaches across a bound the advice says which other verdicts stay possible.
 
 Nothing is predicted where a measurement is at hand: ΔL of RTN is measured, also with its clipping undone and on other
-grids. That GPTQ rescues a point is a prediction, made of two numbers whose thresholds were fitted on the
-built-in model alone: see ``landscape/VALIDATION.md`` for how often it comes true elsewhere.
+grids. That GPTQ rescues a point is a prediction, made of two numbers: the threshold of one was fitted on the built-in
+model alone, that of the other is the paper's, with which this model agrees. How often the prediction comes true
+elsewhere is in ``landscape/VALIDATION.md``.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ WORDS: dict[Verdict, str] = {
 }
 
 
-HALF = 0.5
-"""The largest share of ΔL that another grid may leave to be worth changing to, and that may be left where the clipping
-is undone for clipping to dominate."""
+WORTH_CHANGING = 0.5
+"""The largest share of ΔL that RTN on another grid may leave for that grid to be worth changing to. Our choice."""
+CLIPPING_DOMINATES = 0.5
+"""Clipping dominates where surely less than this share of ΔL is left with the clipping undone. Our choice."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class Evidence:
 
     @property
     def clipping_dominates(self) -> bool:
-        """Whether surely more than half of ΔL goes when the clipping is undone."""
-        return self.remaining is not None and self.remaining.high < HALF
+        """Whether most of ΔL surely goes when the clipping is undone."""
+        return self.remaining is not None and self.remaining.high < CLIPPING_DOMINATES
 
 
 Measure = Callable[[Evidence, Limit], Estimate | None]
@@ -110,13 +112,15 @@ class Rule:
 
 
 RESCUE = 2**6.75
-"""Largest ΔL, in limits, that is left to do without training: 107.6. Fitted on opt-nano, where training through the
+"""Largest ΔL over the limit that is left to do without training: 107.6. Fitted on opt-nano, where training through the
 rounding was never the right way, so that it is known from below alone: it may be too high, and hardly too low."""
 RIM = 1.0
-"""Largest ρ_prof at which GPTQ is trusted at all. Fitted likewise; it is where the paper puts the rim of the basin (Xu
-et al. 2024, §4.3)."""
+"""Largest ρ_prof at which GPTQ is trusted at all: where the paper puts the rim of the basin (Xu et al. 2024, §4.3).
+Not fitted; opt-nano agrees with every value from 0.59 on."""
 
-_FITTED = "fitted on opt-nano: landscape/VALIDATION.md"
+_CHOICE = "our choice, not fitted"
+_RESCUE = "fitted on opt-nano, known from below alone: landscape/VALIDATION.md"
+_RIM = "the paper's rim; opt-nano agrees with every value from 0.59 on: landscape/VALIDATION.md"
 
 
 def rules(rescue: float = RESCUE, rim: float = RIM) -> tuple[Rule, ...]:
@@ -127,19 +131,19 @@ def rules(rescue: float = RESCUE, rim: float = RIM) -> tuple[Rule, ...]:
         rim: ``RIM``, likewise.
     """
     return (
-        Rule("rtn", (Bound("ΔL of RTN, in limits", _rise, 1.0, "the user's limit"),), surely=True),
+        Rule("rtn", (Bound("ΔL of RTN / your limit", _rise, 1.0, "your limit"),), surely=True),
         Rule(
             "grid",
             (
-                Bound("ΔL of RTN on another grid, over ΔL here", _over_here, HALF, "half"),
-                Bound("ΔL of RTN on another grid, in limits", _other_rise, rescue, _FITTED),
+                Bound("ΔL of RTN on another grid / ΔL here", _over_here, WORTH_CHANGING, _CHOICE),
+                Bound("ΔL of RTN on another grid / your limit", _other_rise, rescue, _RESCUE),
             ),
         ),
         Rule(
             "gptq",
             (
-                Bound("ΔL of RTN, in limits", _rise, rescue, _FITTED),
-                Bound("ρ_prof", lambda evidence, limit: evidence.rho_prof, rim, _FITTED),
+                Bound("ΔL of RTN / your limit", _rise, rescue, _RESCUE),
+                Bound("ρ_prof", lambda evidence, limit: evidence.rho_prof, rim, _RIM),
             ),
         ),
         Rule("qaft", ()),
@@ -147,18 +151,18 @@ def rules(rescue: float = RESCUE, rim: float = RIM) -> tuple[Rule, ...]:
 
 
 def _rise(evidence: Evidence, limit: Limit) -> Estimate:
-    return _in_limits(evidence.rise, limit)
+    return _over_limit(evidence.rise, limit)
 
 
 def _other_rise(evidence: Evidence, limit: Limit) -> Estimate:
-    return _in_limits(evidence.others[evidence.best_other], limit)
+    return _over_limit(evidence.others[evidence.best_other], limit)
 
 
 def _over_here(evidence: Evidence, limit: Limit) -> Estimate | None:
     return evidence.over_here
 
 
-def _in_limits(estimate: Estimate, limit: Limit) -> Estimate:
+def _over_limit(estimate: Estimate, limit: Limit) -> Estimate:
     return Estimate(estimate.value / limit.nats, estimate.low / limit.nats, estimate.high / limit.nats)
 
 

@@ -40,11 +40,10 @@ def verdict_line(advice: Advice) -> str:
 def reason_lines(advice: Advice) -> list[str]:
     """The measured loss, each number that decided with its bound, and the margin."""
     evidence = advice.evidence
-    best = evidence.best_other
     lines = [
         f"ΔL of RTN = {rise_text(evidence.rise)}",
-        f"without its clipping ({evidence.clipped:.2g} of the weights) {rise_text(evidence.unclipped)}, "
-        f"on {best.grid} {rise_text(evidence.others[best])}",
+        f"without its clipping ({evidence.clipped:.2g} of the weights) {rise_text(evidence.unclipped)}",
+        f"on other grids: {', '.join(f'{grid.grid} {rise_text(rise)}' for grid, rise in evidence.others.items())}",
         f"ρ = {_ratio(evidence.rho)}, ρ_prof = {_ratio(evidence.rho_prof)}, ρ_Δ = {_ratio(evidence.rho_along)}",
     ]
     lines += [f"{NAMES[finding.verdict]}: {_finding(finding)}" for finding in advice.findings]
@@ -53,10 +52,8 @@ def reason_lines(advice: Advice) -> list[str]:
     return lines
 
 
-def cost_text(passes: float, pace: float | None) -> str:
-    """``about 3 h``, or forward passes where no pace is known."""
-    if pace is None:
-        return f"about {passes:,.0f} forward passes"
+def cost_text(passes: float, pace: float) -> str:
+    """``about 3.0 h``, of so many forward passes that take ``pace`` seconds each."""
     return f"about {duration(passes * pace)}"
 
 
@@ -66,13 +63,17 @@ def _margin(margin: Margin) -> str:
 
 
 def _ratio(rho: Estimate | None) -> str:
-    return "not known" if rho is None else number(rho.value, 3)
+    return "not known" if rho is None else _with_interval(rho)
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return interval(estimate, number(estimate.value, 3), "not bounded by the data")
 
 
 def _finding(finding: Finding) -> str:
     if finding.estimate is None:
         return f"{finding.name} is not known, must be at most {number(finding.most, 3)}"
-    value = interval(finding.estimate, number(finding.estimate.value, 3), "not bounded by the data")
     word = "within" if finding.holds else "beyond"
     sharp = "" if not finding.open or math.isinf(finding.estimate.high) else ", but its interval reaches across"
-    return f"{finding.name} = {value}, {word} {number(finding.most, 3)}{sharp} ({finding.source})"
+    value, most = _with_interval(finding.estimate), number(finding.most, 3)
+    return f"{finding.name} = {value}, {word} {most}{sharp} ({finding.source})"

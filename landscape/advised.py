@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from landscape.advice import Advice, Verdict, advise
 from landscape.estimate import article_count
 from landscape.evidence import SPLIT, Gatherer
-from landscape.forecast import point_work
+from landscape.forecast import Forecast, forward_seconds, point_work
 from landscape.health import Check
 from landscape.limits import Limit
 from landscape.opened import opened
@@ -24,7 +24,7 @@ from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.search import Found
-from landscape.subject import prepare
+from landscape.subject import Subject, prepare
 from landscape.wanted import Made, wanted_points
 
 
@@ -75,8 +75,9 @@ class Advised:
     """One for each grid."""
     work: tuple[Mapping[Verdict, float], ...]
     """For each grid: what GPTQ and QAFT would cost with this preset, in forward passes of a window."""
-    pace: float | None
-    """Wall seconds of one forward pass; None if nothing was evaluated."""
+    pace: float
+    """Wall seconds of one forward pass of a window, timed also where every loss is cached: what a way would cost in
+    time is part of the advice."""
     evaluated: int
     """Windows evaluated now."""
     cached: int
@@ -109,9 +110,9 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
         progress.stage("reading the text")
         subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
         gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
-        gatherer.check(request.corpus)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
+        gatherer.check(request.corpus)
         evidence = [gatherer.evidence(made) for made in wanted]
         health = gatherer.health(request.corpus)
         store.compact()
@@ -130,7 +131,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
             limit=request.limit,
             advice=tuple(advise(each, request.limit) for each in evidence),
             work=tuple(work_of_ways(made.scheme.bits, request.preset, len(gatherer.windows)) for made in wanted),
-            pace=forecast.seconds / forecast.work if forecast.work else None,
+            pace=_pace(forecast, subject),
             evaluated=runner.evaluated,
             cached=len(runner.asked) - runner.evaluated,
             seconds=time.monotonic() - started,
@@ -143,3 +144,10 @@ def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Ver
     """What the methods that use data would cost, in forward passes of a window."""
     ways: tuple[Verdict, ...] = ("gptq", "qaft")
     return {way: point_work(way, bits, preset, validation_windows) for way in ways}
+
+
+def _pace(forecast: Forecast, subject: Subject) -> float:
+    """Wall seconds of one forward pass: the forecast's, which are timed where there was work to do, or timed now."""
+    if forecast.work:
+        return forecast.seconds / forecast.work
+    return forward_seconds(subject.model, subject.windows[SPLIT][0].tokens)

@@ -37,12 +37,11 @@ from typing import Any
 
 from landscape.anatomy import Additivity, Effect
 from landscape.bit_plan import BitPlan
-from landscape.crossing import Crossing
 from landscape.dissection import Dissected
 from landscape.estimate import Estimate
 from landscape.layer_radii import LayerRadius
 from landscape.parts import PARTS
-from landscape.schema import SCHEMA_VERSION, finite, health_json
+from landscape.schema import SCHEMA_VERSION, crossing_json, estimate_json, finite, health_json
 from landscape.waterfall import Matched, Step
 
 
@@ -107,19 +106,13 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    if estimate is None:
-        return None
-    return {"value": finite(estimate.value), "low": finite(estimate.low), "high": finite(estimate.high)}
-
-
-def _radius(crossing: Crossing) -> dict[str, float | None]:
-    return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
+    return None if estimate is None else estimate_json(estimate)
 
 
 def _step(step: Step, rise: float) -> dict[str, Any]:
     return {
         "kind": step.kind,
-        "radius": _radius(step.radius),
+        "radius": crossing_json(step.radius),
         "rho": _estimate(step.rho),
         "matched": None if step.matched is None else _matched(step.matched, rise),
     }
@@ -149,7 +142,7 @@ def _layer(radius: LayerRadius) -> dict[str, Any]:
         "slots": radius.slots,
         "distance": radius.distance,
         "norm": radius.norm,
-        "radius": _radius(radius.radius),
+        "radius": crossing_json(radius.radius),
         "rho": _estimate(radius.rho),
     }
 

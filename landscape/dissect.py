@@ -17,7 +17,7 @@ from landscape.directions import Sphere
 from landscape.dissection import Dissected, Dissection
 from landscape.estimate import article_count
 from landscape.examine import SLOPE_DIRECTIONS, SLOPE_WINDOWS, Examined, examine
-from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.forecast import Forecast, forecast_of, point_work
 from landscape.health import Check
 from landscape.mixed_precision import options_plan
 from landscape.opened import opened, run_record
@@ -31,7 +31,7 @@ from landscape.run import Runner
 from landscape.stages import Stages
 from landscape.store import Store
 from landscape.subject import Subject, check_center, prepare
-from landscape.wanted import TRAINED, Made
+from landscape.wanted import Made
 from landscape.waterfall import KINDS, Waterfall
 
 _SEARCH = 6  # distances that a search for R takes before the two around it, about
@@ -115,24 +115,15 @@ class _Dissector:
 
     def _forecast(self) -> Forecast:
         """What will be done and what it will cost; one forward pass is measured if there is work to do."""
-        subject, new = self.subject, self._missing()
-        made = sum(map(self._point_work, new))
         counts = self._counts()
-        probes = sum(count for count, _ in counts)
-        passes = made + sum(share for _, share in counts)
-        window = subject.windows[VERDICT_SPLIT][0].tokens
-        return Forecast(
-            probes=probes,
-            cached=len(self.runner.asked.intersection(self.runner.known)),
-            points=tuple(wanted.name for wanted in new),
-            work=made + probes,
-            seconds=passes * forward_seconds(subject.model, window) if passes else 0.0,
-            memory=peak_memory(
-                subject.space.dimension,
-                logits=subject.seq_len * subject.vocabulary,
-                trains=any(wanted.method in TRAINED for wanted in new),
-            ),
-            disk=disk_growth(subject.space.dimension, len(new), probes),
+        return forecast_of(
+            self.subject,
+            self.request.preset,
+            self._missing(),
+            probes=sum(count for count, _ in counts),
+            passes=sum(share for _, share in counts),
+            needed=self.runner.asked,  # by the stages as they were tried
+            known=self.runner.known,
         )
 
     def _counts(self) -> list[tuple[int, float]]:

@@ -8,9 +8,9 @@ R           along uniform directions, once for all grids (``landscape.search``)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from landscape.advice import Evidence
 from landscape.analysis import Probes
@@ -20,7 +20,7 @@ from landscape.directions import Family, Sphere
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate, paired_ratio
 from landscape.examine import Examined, examine, measured_slope
-from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory
+from landscape.forecast import Forecast, forecast_of
 from landscape.health import Check
 from landscape.opened import run_record
 from landscape.parts import part_statistics, together
@@ -64,7 +64,9 @@ class Gatherer:
         self.windows = subject.windows[SPLIT]
         self.runner = Runner(store, run_record(device), progress.advance)
         self.probes = Probes(self.runner.known, {SPLIT: self.windows})
-        self._maker = PointMaker(subject, store, preset, seed)
+        self._preset, self._maker = preset, PointMaker(subject, store, preset, seed)
+        self._points: dict[Made, WeightPoint] = {}
+        self._gathered: dict[Made, Evidence] = {}
 
     def check(self, data: str) -> None:
         """See that w beats chance, before anything else is done.
@@ -76,32 +78,38 @@ class Gatherer:
         check_center(self.probes.nll(CENTER, SPLIT), self.subject.chance, data)
 
     def forecast(self, wanted: Sequence[Made]) -> Forecast:
-        """What gathering will cost; one forward pass is measured if a grid is new."""
-        subject, new = self.subject, [made for made in wanted if not self._is_known(made)]
-        windows = min(RATIO_WINDOWS, len(self.windows))
-        lines = sum(PILOT_STEPS * windows + BRACKET * directions * windows for directions in (1, DIRECTIONS))
-        work = len(new) * (5 * len(self.windows) + lines) + (RADIUS_WORK if new else 0)
-        return Forecast(
-            probes=work,
-            cached=len(self.runner.known),
-            points=tuple(made.name for made in new),
-            work=float(work),
-            seconds=work * forward_seconds(subject.model, self.windows[0].tokens) if work else 0.0,
-            memory=peak_memory(subject.space.dimension, logits=subject.seq_len * subject.vocabulary, trains=False),
-            disk=disk_growth(subject.space.dimension, len(new), work),
+        """What gathering will cost; one forward pass is measured if there is work to do.
+
+        Everything is tried on what is known alone: where that is enough, it is gathered, and nothing is left to do.
+        """
+        with self.runner.rehearsal():
+            probes = len(ProbePlan.of([At(CENTER)], self.windows).missing(self.runner.known))
+            probes += 0 if self._is_known(lambda: self.found) else RADIUS_WORK
+            probes += sum(0 if self._is_known(partial(self.evidence, made)) else self._cost(made) for made in wanted)
+        points = dict.fromkeys(point for made in wanted for point in (made, *_others(made)))
+        new = [made for made in points if self._find(made) is None]
+        return forecast_of(
+            self.subject, self._preset, new, probes=probes, needed=self.runner.asked, known=self.runner.known
         )
 
-    def _is_known(self, made: Made) -> bool:
-        """Whether ΔL of a grid is in the store."""
-        point = self._maker.find(made)
-        if point is None:
+    def _is_known(self, gather: Callable[[], object]) -> bool:
+        """Whether something can be gathered from what is known."""
+        try:
+            gather()
+        except KeyError:  # of a probe, or of a point that is not made yet
             return False
-        return not len(ProbePlan.of([At(self.label(point))], self.windows).missing(self.runner.known))
+        return True
+
+    def _cost(self, made: Made) -> int:
+        """How many probes the evidence of a grid takes, about: at points, and along lines."""
+        windows = min(RATIO_WINDOWS, len(self.windows))
+        lines = sum(PILOT_STEPS * windows + BRACKET * directions * windows for directions in (1, DIRECTIONS))
+        return (2 + len(_others(made))) * len(self.windows) + lines
 
     @cached_property
     def found(self) -> Found:
         """R along uniform directions, and how it was found."""
-        self.progress.stage("searching for R")
+        self._stage("searching for R")
         limits = Limits(PRECISION, windows=len(self.windows))
         return search(self._sphere, self.subject.norm, self.subject.chance, limits)
 
@@ -113,21 +121,45 @@ class Gatherer:
         return examine(Examined.of(subject, runner, losses.family, directions, lam, slope), self.progress)
 
     def point(self, made: Made) -> WeightPoint:
-        """RTN on a grid, from the store if it is there."""
-        return self._maker.find(made) or self._maker.make(made, lambda share: None)
+        """RTN on a grid, from the store if it is there.
+
+        Raises:
+            KeyError: if it is not, in a rehearsal.
+        """
+        found = self._find(made)
+        if found is None:
+            if self.runner.rehearsing:
+                raise KeyError(made.name)
+            found = self._points[made] = self._maker.make(made, lambda share: None)
+        return found
+
+    def _find(self, made: Made) -> WeightPoint | None:
+        """The point, if it is in the store; it stays there, and is read as it is asked for."""
+        if made not in self._points and (stored := self._maker.find(made)) is not None:
+            self._points[made] = stored
+        return self._points.get(made)
 
     def label(self, point: WeightPoint) -> str:
         """What the store calls it."""
         return point_label(point, self.subject.space)
 
     def evidence(self, made: Made) -> Evidence:
-        """All that the rules ask of one grid."""
+        """All that the rules ask of one grid.
+
+        Raises:
+            KeyError: if some of it is not known, in a rehearsal.
+        """
+        if made not in self._gathered:
+            self._gathered[made] = self._gather(made)
+        return self._gathered[made]
+
+    def _gather(self, made: Made) -> Evidence:
         subject, point, radius = self.subject, self.point(made), self.found.radius
-        self.progress.stage(f"following {made.name}")
+        self._stage(f"following {made.name}")
         label = self.label(point)
         bare = without_parts(label, ["clip"])
         self._run({label: point}, [At(label), bare])
-        others = {scheme: self._measured(Made("rtn", scheme)) for scheme in other_grids(made.scheme)}
+        others = {other.scheme: self._measured(other) for other in _others(made)}
         rises = {scheme: self.rise(other) for scheme, other in others.items()}
         best = min(rises, key=lambda scheme: rises[scheme].value)
         away = distance(subject.space, subject.center, point)
@@ -158,6 +190,10 @@ class Gatherer:
         losses, directions = self._losses(family, windows), 1 if fixed else DIRECTIONS
         found = crossing(fixed_design(losses, subject.norm, subject.chance, directions, windows, fixed))
         return ratio(distance(subject.space, subject.center, point), found)
+
+    def _stage(self, name: str) -> None:
+        if not self.runner.rehearsing:
+            self.progress.stage(name)
 
     def _measured(self, made: Made) -> str:
         """The label of a point whose loss is known afterwards."""
@@ -194,6 +230,11 @@ class Gatherer:
         subject = self.subject
         engine = InlineEngine(subject.model, subject.space, Atlas(subject.center, points, {}))
         self.runner.run(ProbePlan.of(positions, self.windows if windows is None else windows), engine)
+
+
+def _others(made: Made) -> tuple[Made, ...]:
+    """RTN on other grids of as many bits."""
+    return tuple(Made("rtn", scheme) for scheme in other_grids(made.scheme))
 
 
 def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 
 import psutil
 from torch import Tensor, nn
 
+from landscape.plan import Probe
 from landscape.presets import Preset
-from landscape.wanted import TRAINED
+from landscape.subject import Subject
+from landscape.wanted import TRAINED, Made
 from quant.nll import window_nll
 from quant.signround import SignRoundOptions
 
@@ -29,7 +32,7 @@ class Forecast:
     probes: int
     """Probes that are to be evaluated."""
     cached: int
-    """Probes that the store already holds."""
+    """Of the probes that this run needs, as far as these can be told yet, how many the store already holds."""
     points: tuple[str, ...]
     """Names of the points that are to be made."""
     work: float
@@ -40,6 +43,45 @@ class Forecast:
     """Peak resident memory of the process, in bytes."""
     disk: int
     """What the store will grow by, in bytes."""
+
+
+def forecast_of(
+    subject: Subject,
+    preset: Preset,
+    new: Collection[Made],
+    *,
+    probes: int = 0,
+    passes: float | None = None,
+    needed: Collection[Probe] = (),
+    known: Container[Probe] = (),
+) -> Forecast:
+    """What a run will cost; one forward pass is measured if there is work to do.
+
+    Args:
+        subject: The model and its windows.
+        preset: The numbers that points are made with.
+        new: The points that are to be made.
+        probes: How many probes are to be evaluated, about.
+        passes: How many whole forward passes these take, where they share blocks; None for one each.
+        needed: The different probes that the run needs, as far as these can be told yet.
+        known: The probes that the store holds, whether the run needs them or not.
+    """
+    windows, dimension = subject.windows["validation"], subject.space.dimension
+    making = sum(point_work(made.method, made.scheme.bits, preset, len(windows)) for made in new)
+    forwards = making + (probes if passes is None else passes)
+    return Forecast(
+        probes=probes,
+        cached=sum(probe in known for probe in needed),
+        points=tuple(made.name for made in new),
+        work=making + probes,
+        seconds=forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0,
+        memory=peak_memory(
+            dimension,
+            logits=subject.seq_len * subject.vocabulary,
+            trains=any(made.method in TRAINED for made in new),
+        ),
+        disk=disk_growth(dimension, len(new), probes),
+    )
 
 
 def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.estimate import paired_error
+from landscape.typography import with_minus
 
 L_AT_W, DETERMINISTIC, SLOPE = "L(w) reproduced", "deterministic evaluation", "± symmetry at w"
 ORTHOGONAL, RESOLUTION, FINITE = "orthogonal directions", "float resolution", "finite losses"
@@ -128,7 +129,7 @@ def slope(
             SLOPE, None, "", expected, "A single window, or article, does not tell how uncertain the slope at w is."
         )
     flat = bool((np.abs(values) <= halves).all())
-    each = ", ".join(_minus(f"{v:+.2g} ± {h:.2g}") for v, h in zip(values, halves, strict=True))
+    each = ", ".join(with_minus(f"{v:+.2g} ± {h:.2g}") for v, h in zip(values, halves, strict=True))
     measured = f"{each} nats per token and unit of λ, taken at ±{lam:.3g} along {len(plus)} of the directions"
     if not own_text:
         words = f"The slope of the loss at w is {measured}; on this text it need not be zero, and " + (
@@ -210,7 +211,3 @@ def finite(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
 def failed(checks: Sequence[Check]) -> list[Check]:
     """Those that failed."""
     return [check for check in checks if check.passed is False]
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")

@@ -1,10 +1,11 @@
-"""Presets: what a run costs, as one named set of numbers. Each number has an option of its own on the command line."""
+"""Presets: what a run costs, as one named set of numbers, each of which an option of the command line can set.
+
+Needs nothing of ``quant`` until a name is unknown, so that ``landscape --help`` tells the numbers without torch.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from quant.errors import UsageError
 
 ALL = None
 """For a number of windows: all that the split holds."""
@@ -12,7 +13,7 @@ ALL = None
 
 @dataclass(frozen=True)
 class Preset:
-    """The numbers of a run; the help texts of the command line are these field docstrings."""
+    """The numbers of a run; the help texts of the command line tell them for each preset (``told``)."""
 
     name: str
     """Its name."""
@@ -74,6 +75,44 @@ def find_preset(name: str) -> Preset:
     Raises:
         UsageError: if there is none.
     """
+    from quant.errors import UsageError  # here, for it brings torch with it
+
     if name not in PRESETS:
         raise UsageError(f"expected one of {', '.join(PRESETS)} as preset, got {name!r}")
     return PRESETS[name]
+
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "windows": ("train_windows", "validation_windows"),
+    "test_windows": ("test_windows",),
+    "seq_len": ("seq_len",),
+    "lambda_count": ("lambdas",),
+    "alphas": ("alphas",),
+    "refinements": ("refinements",),
+    "calibration_windows": ("calibration_windows",),
+    "qaft_examples": ("qaft_examples",),
+    "qaft_epochs": ("qaft_epochs",),
+}
+"""The numbers that each option of the command line sets; ``qaft_rates`` beside them sets ``rates``, at all widths."""
+
+
+def told(*numbers: str) -> str:
+    """What each preset has, for ``--help``: ``[quick 4, standard 16, paper 128/all]``.
+
+    Args:
+        numbers: Fields of a preset; their values, if they differ, are all told.
+    """
+    shares = (
+        f"{preset.name} {'/'.join(dict.fromkeys(_told(preset, number) for number in numbers))}"
+        for preset in PRESETS.values()
+    )
+    return f"[{', '.join(shares)}]"
+
+
+def _told(preset: Preset, number: str) -> str:
+    if number == "rates":
+        return str(len(next(iter(preset.rates.values()))))
+    value = getattr(preset, number)
+    if value is None:
+        return "the model's" if number == "seq_len" else "all"
+    return str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.forecast import forecast_of
 from landscape.opened import frozen_threads
 from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
@@ -12,7 +12,7 @@ from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.store import Store
 from landscape.subject import prepare
-from landscape.wanted import TRAINED, Made
+from landscape.wanted import Made
 from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.gptq import PAPER, GPTQOptions
@@ -62,13 +62,8 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
         maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         point = maker.find(wanted)
         if point is None:
-            work = point_work(wanted.method, wanted.scheme.bits, request.preset, len(subject.windows["validation"]))
-            memory = peak_memory(
-                subject.space.dimension, subject.seq_len * subject.vocabulary, trains=wanted.method in TRAINED
-            )
-            seconds = work * forward_seconds(subject.model, subject.windows["validation"][0].tokens)
-            disk = disk_growth(subject.space.dimension, 1, 0)
-            progress.forecast(Forecast(0, 0, (wanted.name,), work, seconds, memory, disk))
+            forecast = forecast_of(subject, request.preset, [wanted])
+            progress.forecast(forecast)
             progress.stage(f"making {wanted.name}")
-            point = maker.make(wanted, lambda share: progress.advance(share * work))
+            point = maker.make(wanted, lambda share: progress.advance(share * forecast.work))
     return checkpoint, point

@@ -32,7 +32,7 @@ from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
 from quant.errors import UsageError
 from quant.space import norm
-from quant.texts import SELF
+from quant.texts import SELF, SPLITS
 
 Array = NDArray[np.float64]
 
@@ -61,6 +61,8 @@ class RadiusRequest(Request):
     """Whether every direction is followed both ways."""
 
     def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UsageError(f"expected {', '.join(SPLITS)} as --split, got {self.split!r}")
         if not 0 < self.precision < 1:
             raise UsageError(f"expected a precision between 0 and 1, such as 0.05, got {self.precision:g}")
         if self.minutes is not None and not self.minutes > 0:

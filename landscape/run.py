@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 from landscape.engines import Engine
@@ -35,17 +35,30 @@ class Runner:
         """Every probe that a plan asked for."""
         self.fresh: set[Probe] = set()
         """Those of them that were evaluated by this runner; the store held the others."""
+        self.rehearsing = False
+        """Whether plans are noted alone."""
 
     @property
     def evaluated(self) -> int:
         """How many probes were evaluated by this runner."""
         return len(self.fresh)
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Evaluate nothing meanwhile: what plans ask for is noted, and to read what is not known is a KeyError."""
+        self.rehearsing = True
+        try:
+            yield
+        finally:
+            self.rehearsing = False
+
     def run(self, plan: ProbePlan, engine: Engine) -> None:
         """Evaluate what is missing of a plan; what was evaluated is committed also when this is interrupted."""
         pending: list[ProbeResult] = []
         committed_at = time.monotonic()
         self.asked.update(plan.probes())
+        if self.rehearsing:
+            return
         with closing(engine.evaluate(plan.missing(self.known))) as results:
             try:
                 for result in results:

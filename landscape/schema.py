@@ -65,8 +65,8 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
             "directions": basin.directions,
             "windows": basin.windows,
             "articles": basin.blocks,
-            "radius": _crossing(basin.radius),
-            "band": {"r10": _crossing(basin.r10), "r90": _crossing(basin.r90)},
+            "radius": crossing_json(basin.radius),
+            "band": {"r10": crossing_json(basin.r10), "r90": crossing_json(basin.r90)},
             "other_radii": _other_radii(landscape.radii[landscape.verdict_split]),
         },
         "points": [_point(point) for point in landscape.points],
@@ -103,14 +103,14 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "pairs": measured.pairs,
         "center": found.probes.center_nll,
         "chance": found.probes.chance,
-        "radius": _crossing(found.radius),
+        "radius": crossing_json(found.radius),
         "precise": found.precise,
         "rounds": [
             {
                 "directions": each.directions,
                 "windows": each.windows,
                 "articles": each.articles,
-                "radius": _crossing(each.crossing),
+                "radius": crossing_json(each.crossing),
             }
             for each in found.rounds
         ],
@@ -134,9 +134,10 @@ def advice_json(advised: Advised) -> dict[str, Any]:
     ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
     {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number,
     factor}, numbers: [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise,
-    rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, rho, rho_prof, rho_along, cost:
-    {gptq, qaft}}], seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are
-    in forward passes of a window.
+    rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, others_interval: {grid: {low, high}},
+    rho, rho_interval, rho_prof, rho_prof_interval, rho_along, rho_along_interval, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are in forward
+    passes of a window.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -148,7 +149,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
         "space": {"dimension": advised.dimension, "norm": advised.norm},
         "center": advised.center_nll,
         "chance": advised.chance,
-        "radius": _crossing(advised.found.radius),
+        "radius": crossing_json(advised.found.radius),
         "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
         "advice": [
             _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
@@ -190,9 +191,13 @@ def _advice(advice: Advice) -> dict[str, Any]:
         "unclipped_interval": _interval(evidence.unclipped),
         "clipped": evidence.clipped,
         "others": {scheme.grid: finite(rise.value) for scheme, rise in evidence.others.items()},
+        "others_interval": {scheme.grid: _interval(rise) for scheme, rise in evidence.others.items()},
         "rho": evidence.rho and finite(evidence.rho.value),
+        "rho_interval": _interval(evidence.rho),
         "rho_prof": evidence.rho_prof and finite(evidence.rho_prof.value),
+        "rho_prof_interval": _interval(evidence.rho_prof),
         "rho_along": evidence.rho_along and finite(evidence.rho_along.value),
+        "rho_along_interval": _interval(evidence.rho_along),
     }
 
 
@@ -223,13 +228,14 @@ def _quadratic(way: Quadratic) -> dict[str, Any]:
     error = {"standard_error": finite(trace.error.value), "df": trace.error.df}
     design = {"directions": trace.directions, "windows": trace.windows, "articles": trace.articles}
     return {
-        "trace": _estimate(trace.estimate) | error | design,
-        "quadratic_radius": None if way.radius is None else _estimate(way.radius),
-        "index": None if way.index is None else _estimate(way.index),
+        "trace": estimate_json(trace.estimate) | error | design,
+        "quadratic_radius": None if way.radius is None else estimate_json(way.radius),
+        "index": None if way.index is None else estimate_json(way.index),
     }
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
+def estimate_json(estimate: Estimate) -> dict[str, float | None]:
+    """A number with its interval; the same in every JSON object."""
     return {"value": finite(estimate.value), "low": finite(estimate.low), "high": finite(estimate.high)}
 
 
@@ -241,14 +247,15 @@ def finite(value: float | None) -> float | None:
 def _other_radii(radii: OtherRadii) -> dict[str, Any]:
     unigram = radii.unigram
     return {
-        "kept": _crossing(radii.kept),
-        "inflection": None if radii.inflection is None else _estimate(radii.inflection),
-        "quadratic": None if radii.quadratic is None else _estimate(radii.quadratic),
-        "unigram": unigram and {"reference": unigram.reference, "radius": _crossing(unigram.radius)},
+        "kept": crossing_json(radii.kept),
+        "inflection": None if radii.inflection is None else estimate_json(radii.inflection),
+        "quadratic": None if radii.quadratic is None else estimate_json(radii.quadratic),
+        "unigram": unigram and {"reference": unigram.reference, "radius": crossing_json(unigram.radius)},
     }
 
 
-def _crossing(crossing: Crossing) -> dict[str, float | None]:
+def crossing_json(crossing: Crossing) -> dict[str, float | None]:
+    """A radius with its interval; ``value`` is None where it is not reached, and ``low`` then a lower bound."""
     return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
 
 

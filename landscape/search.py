@@ -183,7 +183,11 @@ def _pilot(u: Callable[[int], float]) -> int | None:
         while u(index - _STRIDE) >= LOST:
             index -= _STRIDE
             if index < -40 * STEPS_PER_OCTAVE:  # 2⁻⁴⁰ ‖w‖: float32 weights do not move
-                raise UsageError("expected a loss at w below that of any step away from it; is w the trained model?")
+                raise UsageError(
+                    f"expected a loss that comes back to L(w) near w, got {u(index):.3g} of the way from it to chance "
+                    f"at {grid(index, 1.0):.1g} ‖w‖, where no weight moves any more; see that --model is the trained "
+                    "model, and evaluate afresh in a new --store"
+                )
         return index
     while u(index) < LOST:
         index += _STRIDE

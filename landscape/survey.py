@@ -52,7 +52,10 @@ class Survey(Request):
             raise UsageError(f"expected distances above 0 as lambdas, got {self.lambdas}; w itself is always probed")
         check_names(self.wanted)
         if self.plane and not plane_points(self.wanted):
-            raise UsageError(f"expected the methods gptq and qaft with plane, got {', '.join(self.methods)}")
+            raise UsageError(
+                f"expected gptq and qaft among --methods with --plane, which lies through both, got "
+                f"{', '.join(self.methods)}; add them, or leave --plane out"
+            )
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:

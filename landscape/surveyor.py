@@ -16,7 +16,7 @@ from landscape.basin import estimate_basin
 from landscape.directions import family_of
 from landscape.engines.inline import InlineEngine
 from landscape.examine import Examined, examine, slope_at_w, slope_plan
-from landscape.forecast import Forecast, disk_growth, forward_seconds, peak_memory, point_work
+from landscape.forecast import Forecast, forecast_of, point_work
 from landscape.health import Check
 from landscape.layout import (
     nominal_probes,
@@ -43,7 +43,7 @@ from landscape.store import Store
 from landscape.subject import Subject, check_center, prepare
 from landscape.survey import Survey
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
-from landscape.wanted import TRAINED, Made
+from landscape.wanted import Made
 from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
 from quant.gptq import GPTQOptions
 from quant.texts import SELF
@@ -154,16 +154,12 @@ class _Surveyor:
         nll = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT])
         check_center(nll, self.subject.chance, self.request.corpus)
 
-    def _known_u(self, lam: float) -> float:
-        windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
-        base = self.runner.nll(CENTER, windows)
-        here = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
-        return (here - base) / (self.subject.chance - base)
-
     def _pilot_u(self, lam: float) -> float:
         windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
         self._run(ray_plan(self.family, 1, [lam], windows))
-        return self._known_u(lam)
+        base = self.runner.nll(CENTER, windows)
+        here = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
+        return (here - base) / (self.subject.chance - base)
 
     def _lambdas(self, radius: float | None) -> tuple[float, ...]:
         if self.request.lambdas:
@@ -185,7 +181,8 @@ class _Surveyor:
         radial, every = len(subject.radial_windows), len(subject.all_windows)
         segments = self._segments()
         try:  # a pilot that is cached tells the grid, so that what is missing can be counted exactly
-            radius = None if self.request.lambdas else pilot_radius(self._known_u, subject.norm)
+            with self.runner.rehearsal():
+                radius = None if self.request.lambdas else pilot_radius(self._pilot_u, subject.norm)
             plan, rays = self._plan(self._lambdas(radius), segments), 0
         except KeyError:
             plan, rays = self._plan([], segments), self.request.directions * (1 + self.request.pairs) * preset.lambdas
@@ -195,20 +192,8 @@ class _Surveyor:
         if self.request.plane:
             planes = sum(1 for a, b in plane_points(self.placed.wanted) if a in new or b in new)
             probes += planes * SIDE**2 * len(self._plane_windows)
-        work = probes + sum(map(self._point_work, new))
-        return Forecast(
-            probes=probes,
-            cached=len(plan) - len(plan.missing(self.runner.known)),
-            points=tuple(wanted.name for wanted in new),
-            work=work,
-            seconds=work * forward_seconds(subject.model, subject.windows["validation"][0].tokens) if work else 0.0,
-            memory=peak_memory(
-                subject.space.dimension,
-                logits=subject.seq_len * subject.vocabulary,
-                trains=any(wanted.method in TRAINED for wanted in new),
-            ),
-            disk=disk_growth(subject.space.dimension, len(new), probes),
-        )
+        needed = self.runner.asked | set(plan.probes())  # the pilot's, and the plan's
+        return forecast_of(subject, preset, new, probes=probes, needed=needed, known=self.runner.known)
 
     def _point_work(self, wanted: Made) -> float:
         validation = len(self.subject.windows["validation"])

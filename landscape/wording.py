@@ -12,6 +12,7 @@ from landscape.basin import Basin, Crossing, Location, Loss
 from landscape.estimate import CONFIDENCE, Estimate
 from landscape.health import Check, failed
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
+from landscape.typography import with_minus
 
 READING = (
     "Each thin grey line is the loss along one random direction from the pretrained weights w; the horizontal axis is "
@@ -50,16 +51,12 @@ def number(value: float, digits: int = 5) -> str:
         return "0"
     scientific = f"{value:.{digits - 1}e}"
     exponent = int(scientific[scientific.index("e") + 1 :])  # after rounding: 9.999 has two digits before the point
-    return _minus(scientific if exponent < -4 else f"{value:,.{max(0, digits - 1 - exponent)}f}")
+    return with_minus(scientific if exponent < -4 else f"{value:,.{max(0, digits - 1 - exponent)}f}")
 
 
 def nats(value: float, signed: bool = False) -> str:
     """An NLL, or a difference of two, to four decimals."""
-    return _minus(f"{value:{'+' if signed else ''}.4f}") if math.isfinite(value) else number(value)
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return with_minus(f"{value:{'+' if signed else ''}.4f}") if math.isfinite(value) else number(value)
 
 
 def interval(estimate: Estimate, text: str, unbounded: str, signed_nats: bool = False) -> str:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from landscape.cli.options import (
-    NUMBERS,
     BitWidthsOption,
     DataOption,
     DebugOption,
@@ -22,6 +17,7 @@ from landscape.cli.options import (
     SeedOption,
     SeqLenOption,
     StoreOption,
+    TwoWindowsOption,
 )
 
 
@@ -33,9 +29,7 @@ def advise(
     granularity: GranularityOption = "tensor",
     data: DataOption = None,
     preset: PresetOption = "standard",
-    windows: Annotated[
-        int | None, typer.Option(min=2, help="Windows of the validation split.", rich_help_panel=NUMBERS)
-    ] = None,
+    windows: TwoWindowsOption = None,
     seq_len: SeqLenOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -62,7 +56,7 @@ def advise(
         from landscape.cli.parsing import integers, request_preset, words
         from landscape.limits import Limit
 
-        numbers = request_preset(preset, windows, None, seq_len, None, None, None, None, None, None)
+        numbers = request_preset(preset, windows=windows, seq_len=seq_len)
         request = AdviceRequest(
             model=model,
             bits=integers(bits, "--bits"),

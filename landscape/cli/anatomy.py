@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
-    NUMBERS,
     ActOrderOption,
     BitWidthOption,
     CalibrationOption,
@@ -32,7 +31,9 @@ from landscape.cli.options import (
     SeqLenOption,
     StoreOption,
     SymmetricOption,
+    TestWindowsOption,
     TrueSequentialOption,
+    ValidationOption,
 )
 
 
@@ -72,10 +73,8 @@ def anatomy(
     limit: LimitOption = "ppl+5%",
     data: DataOption = None,
     preset: PresetOption = "quick",
-    windows: Annotated[int | None, typer.Option(min=1, help="Validation windows.", rich_help_panel=NUMBERS)] = None,
-    test_windows: Annotated[
-        int | None, typer.Option(min=1, help="Test windows, which a plan is checked on.", rich_help_panel=NUMBERS)
-    ] = None,
+    windows: ValidationOption = None,
+    test_windows: TestWindowsOption = None,
     seq_len: SeqLenOption = None,
     calibration_windows: CalibrationOption = None,
     qaft_examples: ExamplesOption = None,
@@ -115,9 +114,15 @@ def anatomy(
         from landscape.cli.parsing import gptq_options, integers, request_preset, words
 
         numbers = request_preset(
-            preset, windows, test_windows, seq_len, None, None, calibration_windows, qaft_examples, qaft_epochs,
-            qaft_rates,
-        )  # fmt: skip
+            preset,
+            windows=windows,
+            test_windows=test_windows,
+            seq_len=seq_len,
+            calibration_windows=calibration_windows,
+            qaft_examples=qaft_examples,
+            qaft_epochs=qaft_epochs,
+            qaft_rates=qaft_rates,
+        )
         from landscape.anatomy_report import write_anatomy_page
         from landscape.dissect import dissect
         from landscape.dissection import Dissection, groupings_of
@@ -144,4 +149,4 @@ def anatomy(
             found = dissect(request, progress)
         page = page_path(output, f"{model.rstrip('/')}-{found.point}-anatomy")
         write_anatomy_page(found, page)
-        print_anatomy(found, page, as_json=json)
+        print_anatomy(request, found, page, as_json=json)

@@ -19,16 +19,16 @@ from landscape.anatomy_tables import (
     waterfall_table,
 )
 from landscape.anatomy_wording import finding, subject_sentences
-from landscape.cli.console import PIPED_WIDTH
-from landscape.dissection import Dissected
+from landscape.cli.console import PIPED_WIDTH, work_line
+from landscape.cli.next_command import after_anatomy
+from landscape.dissection import Dissected, Dissection
 from landscape.tables import Table
-from landscape.wording import duration
 
 ROWS = 8
 """Of a ranking; the page holds the others."""
 
 
-def print_anatomy(found: Dissected, page: Path, as_json: bool) -> None:
+def print_anatomy(request: Dissection, found: Dissected, page: Path, as_json: bool) -> None:
     """Print an anatomy: one JSON object, or the finding, the tables and the next command worth typing."""
     if as_json:
         print(json.dumps(anatomy_json(found, page), indent=2, allow_nan=False))
@@ -49,29 +49,10 @@ def print_anatomy(found: Dissected, page: Path, as_json: bool) -> None:
             console.print(_drawn(table))
             if len(table.rows) > ROWS:
                 say(f"… and {len(table.rows) - ROWS} more on the page")
-    say(f"\n{_work(found)}")
+    say(f"\n{work_line(found.probes, found.seconds)}")
     say(f"page   {page}")
     say(f"cache  {found.store}")
-    say(f"next   {next_command(found)}")
-
-
-def next_command(found: Dissected) -> str:
-    """What is worth typing next."""
-    subject = found.subject
-    where = f"--model {subject.model} --data {subject.data}"
-    bits = found.point.partition("-int")[2].partition("-")[0]
-    if found.anatomy.culprit == "clip" and not found.point.endswith("absmax"):
-        return f"landscape probe {where} --bits {bits} --scale exact,absmax    # is it better unclipped?"
-    if found.plan is None:
-        return f"landscape anatomy {where} --bits {bits} --plan-bits 8,6,4,3    # which tensors need more bits?"
-    return f"landscape probe {where} --bits {bits}    # where are GPTQ and QAFT?"
-
-
-def _work(found: Dissected) -> str:
-    probes, spent = found.probes, duration(found.seconds)
-    if not probes.evaluated:
-        return f"nothing to evaluate: all {probes.total} probes came from the cache ({spent})"
-    return f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, in {spent}"
+    say(f"next   {after_anatomy(request, found, page.parent)}")
 
 
 def _drawn(table: Table) -> Drawn:

@@ -16,11 +16,13 @@ from rich.table import Table
 from landscape.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
 from landscape.advised import Advised
 from landscape.anharmonic import Curved, Quadratic
+from landscape.cli.next_command import after_probe, after_radius
 from landscape.estimate import Estimate
 from landscape.forecast import Forecast
-from landscape.radius import Measured
-from landscape.result import Landscape
+from landscape.radius import Measured, RadiusRequest
+from landscape.result import Landscape, ProbeCount
 from landscape.schema import advice_json, curvature_json, radius_json, to_json
+from landscape.survey import Survey
 from landscape.wording import crossing_text, duration, equals, is_steep, windows_text
 from quant.center import Center
 from quant.checkpoint import Checkpoint
@@ -91,7 +93,7 @@ def page_path(folder: Path, model: str) -> Path:
     return folder / f"{stem or 'model'}.html"
 
 
-def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO) -> None:
+def print_result(request: Survey, landscape: Landscape, page: Path, as_json: bool, stream: TextIO) -> None:
     """Print the result: one JSON object, or a summary, a table and the next command worth typing."""
     if as_json:
         print(json.dumps(to_json(landscape, page), indent=2, allow_nan=False), file=stream)
@@ -107,18 +109,22 @@ def print_result(landscape: Landscape, page: Path, as_json: bool, stream: TextIO
             markup=False,
             soft_wrap=True,
         )
-    probes = landscape.probes
-    console.print(
-        f"{probes.evaluated} of {probes.total} probes evaluated, {probes.cached} from the cache, "
-        f"in {duration(landscape.seconds)}"
-        if probes.evaluated
-        else f"nothing to evaluate: all {probes.total} probes came from the cache ({duration(landscape.seconds)})",
-        markup=False,
-        soft_wrap=True,
-    )
-    console.print(f"page   {page}", markup=False, soft_wrap=True)
-    console.print(f"cache  {landscape.store}", markup=False, soft_wrap=True)
-    console.print(f"next   {next_command(landscape)}", markup=False, soft_wrap=True)
+    following = after_probe(request, landscape, bool(steep), page.parent)
+    for line in (
+        work_line(landscape.probes, landscape.seconds),
+        f"page   {page}",
+        f"cache  {landscape.store}",
+        f"next   {following}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def work_line(probes: ProbeCount, seconds: float) -> str:
+    """What was evaluated, and how long it took."""
+    total, spent = probes.total, duration(seconds)
+    if not probes.evaluated:
+        return f"nothing to evaluate: all {total} probes came from the cache ({spent})"
+    return f"{probes.evaluated} of {total} probes evaluated, {probes.cached} from the cache, in {spent}"
 
 
 def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
@@ -138,13 +144,13 @@ def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> Non
         console.print(line, markup=False)
 
 
-def print_radius(measured: Measured, as_json: bool) -> None:
+def print_radius(request: RadiusRequest, measured: Measured, as_json: bool) -> None:
     """Print R: one JSON object, or what was found, how, and the next command worth typing."""
     if as_json:
         print(json.dumps(radius_json(measured), indent=2, allow_nan=False))
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in radius_lines(measured):
+    for line in (*radius_lines(measured), f"next   {after_radius(request, measured)}"):
         console.print(line, markup=False)
 
 
@@ -190,7 +196,6 @@ def radius_lines(measured: Measured) -> list[str]:
     evaluations = f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
     lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {duration(measured.seconds)}")
     lines.append(f"cache  {measured.store}")
-    lines.append(f"next   landscape probe --model {measured.model} --data {measured.data}    # where are the points?")
     return lines
 
 
@@ -258,21 +263,6 @@ def summary_lines(landscape: Landscape) -> list[str]:
             for name, crossing in (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))
         ),
     ]
-
-
-def next_command(landscape: Landscape) -> str:
-    """What is worth typing next."""
-    subject = landscape.subject
-    command = f"landscape probe --model {subject.model} --data {subject.data}"
-    bits = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
-    command += f" --bits {','.join(map(str, bits))}" if bits else ""
-    if math.isinf(landscape.basin.radius.high) and landscape.basin.directions < 2:
-        return f"{command} --directions 8    # several directions bound R"
-    if near_but_steep(landscape) and {point.grid for point in landscape.points if point.grid} == {"exact"}:
-        return f"{command} --scale exact,absmax    # near but steep: does clipping do it?"
-    if landscape.settings.get("preset") == "quick":
-        return f"{command} --preset standard    # more windows, narrower intervals"
-    return f"{command} --directions {2 * landscape.basin.directions}    # a narrower interval for R"
 
 
 def _table(landscape: Landscape) -> Table:

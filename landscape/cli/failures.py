@@ -23,20 +23,38 @@ def reported(debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _fail("interrupted; what was evaluated is kept, and the same command goes on from there", FAILED)
+        _fail(
+            "interrupted; evaluated probes and finished points are kept, and the same command goes on from there; a "
+            "point that was half made begins anew, QAFT after its last epoch",
+            FAILED,
+        )
     except ToolkitError as error:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except MemoryError:
-        if debug:
-            raise
-        _fail("expected enough memory, ran out of it; try fewer --seq-len tokens or a smaller model", FAILED)
     except Exception as error:
         if debug:
             raise
+        if _out_of_memory(error):
+            _fail(
+                "expected enough memory, ran out of it; try a smaller --seq-len, a smaller model, or --dtype bfloat16, "
+                "and leave out QAFT, which holds about five copies of the weights",
+                FAILED,
+            )
         # A defect of ours, or of a library: say so in one line rather than pretend that the user is to blame.
         _fail(f"unexpected {type(error).__name__}: {_first_line(error)} (--debug shows the traceback)", FAILED)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: of Python or numpy, of an accelerator, or of torch's allocator on the CPU.
+
+    torch's own errors are told by name and words: it is not imported here, for most failures come without it.
+    """
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )
 
 
 def _fail(message: str, code: int) -> None:

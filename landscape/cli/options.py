@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from landscape.presets import told
+
 NUMBERS = "Numbers of the preset"
 RUN = "The run"
 GPTQ = "GPTQ"
@@ -92,12 +94,70 @@ LimitOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUN)]
 
 PresetOption = Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")]
-SeqLenOption = Annotated[int | None, typer.Option(min=2, help="Tokens per window.", rich_help_panel=NUMBERS)]
-CalibrationOption = Annotated[
-    int | None, typer.Option(min=1, help="Training windows for GPTQ, AWQ and SignRound.", rich_help_panel=NUMBERS)
+WindowsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Training and validation windows to probe. {told('train_windows', 'validation_windows')}",
+        rich_help_panel=NUMBERS,
+    ),
 ]
-ExamplesOption = Annotated[int | None, typer.Option(min=1, help="Training windows for QAFT.", rich_help_panel=NUMBERS)]
-EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes of QAFT over them.", rich_help_panel=NUMBERS)]
+# Where the training split is not probed; an interval takes two windows, so that advice asks for as many.
+ValidationOption = Annotated[
+    int | None,
+    typer.Option("--windows", min=1, help=f"Validation windows. {told('validation_windows')}", rich_help_panel=NUMBERS),
+]
+TwoWindowsOption = Annotated[
+    int | None,
+    typer.Option("--windows", min=2, help=f"Validation windows. {told('validation_windows')}", rich_help_panel=NUMBERS),
+]
+TestWindowsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Test windows, for the points, or for the check of a plan of bits. {told('test_windows')}",
+        rich_help_panel=NUMBERS,
+    ),
+]
+SeqLenOption = Annotated[
+    int | None, typer.Option(min=2, help=f"Tokens per window. {told('seq_len')}", rich_help_panel=NUMBERS)
+]
+LambdaCountOption = Annotated[
+    int | None,
+    typer.Option(min=4, help=f"Distances per direction, if auto. {told('lambdas')}", rich_help_panel=NUMBERS),
+]
+AlphasOption = Annotated[
+    int | None,
+    typer.Option(min=2, help=f"Positions per segment at first. {told('alphas')}", rich_help_panel=NUMBERS),
+]
+RefinementsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help=f"Positions added to each where its loss bends, at most. {told('refinements')}",
+        rich_help_panel=NUMBERS,
+    ),
+]
+CalibrationOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Training windows for GPTQ, AWQ and SignRound. {told('calibration_windows')}",
+        rich_help_panel=NUMBERS,
+    ),
+]
+ExamplesOption = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Training windows for QAFT. {told('qaft_examples')}", rich_help_panel=NUMBERS),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Passes of QAFT over them. {told('qaft_epochs')}", rich_help_panel=NUMBERS),
+]
 RatesOption = Annotated[
-    str | None, typer.Option(help="Learning rates of QAFT, comma-separated.", rich_help_panel=NUMBERS)
+    str | None,
+    typer.Option(
+        help=f"Learning rates of QAFT, comma-separated; a preset has so many for each bit width. {told('rates')}",
+        rich_help_panel=NUMBERS,
+    ),
 ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from landscape.presets import Preset, find_preset
+from landscape.presets import OPTIONS, Preset, find_preset
 from landscape.wanted import External
 from quant.errors import UsageError
 from quant.gptq import GPTQOptions
@@ -77,33 +77,20 @@ def gptq_options(inputs: str, true_sequential: bool, act_order: bool, rtn_candid
     )
 
 
-def request_preset(
-    name: str,
-    windows: int | None,
-    test_windows: int | None,
-    seq_len: int | None,
-    lambda_count: int | None,
-    alphas: int | None,
-    calibration_windows: int | None,
-    qaft_examples: int | None,
-    qaft_epochs: int | None,
-    qaft_rates: str | None,
-    refinements: int | None = None,
-) -> Preset:
-    """The preset with the numbers that the user set for themselves."""
-    changes = {
-        "train_windows": windows,
-        "validation_windows": windows,
-        "test_windows": test_windows,
-        "seq_len": seq_len,
-        "lambdas": lambda_count,
-        "alphas": alphas,
-        "refinements": refinements,
-        "calibration_windows": calibration_windows,
-        "qaft_examples": qaft_examples,
-        "qaft_epochs": qaft_epochs,
-    }
-    preset = replace(find_preset(name), **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
+def request_preset(name: str, *, qaft_rates: str | None = None, **numbers: int | None) -> Preset:
+    """The preset with the numbers that the user set for themselves.
+
+    Args:
+        name: Of the preset.
+        qaft_rates: Learning rates of QAFT at all bit widths; None for the preset's.
+        numbers: By the names of their options, those of ``landscape.presets.OPTIONS``; None, or left out, for the
+            preset's.
+
+    Raises:
+        UsageError: if there is no such preset, or the rates are no numbers.
+    """
+    set_here = {field: value for option, value in numbers.items() if value is not None for field in OPTIONS[option]}
+    preset = replace(find_preset(name), **set_here)  # type: ignore[arg-type]
     if qaft_rates is None:
         return preset
     rates = floats(qaft_rates, "--qaft-rates")

@@ -11,6 +11,7 @@ import typer
 from landscape.cli.options import (
     NUMBERS,
     ActOrderOption,
+    AlphasOption,
     BitWidthsOption,
     CalibrationOption,
     DataOption,
@@ -23,18 +24,22 @@ from landscape.cli.options import (
     GranularityOption,
     InputsOption,
     JsonOption,
+    LambdaCountOption,
     ModelOption,
     OutputOption,
     PairsOption,
     PresetOption,
     RatesOption,
+    RefinementsOption,
     RtnCandidateOption,
     ScalesOption,
     SeedOption,
     SeqLenOption,
     StoreOption,
     SymmetricOption,
+    TestWindowsOption,
     TrueSequentialOption,
+    WindowsOption,
 )
 
 
@@ -61,20 +66,14 @@ def probe(
     ] = None,
     data: DataOption = None,
     preset: PresetOption = "quick",
-    windows: Annotated[
-        int | None, typer.Option(min=1, help="Training and validation windows to probe.", rich_help_panel=NUMBERS)
-    ] = None,
-    test_windows: Annotated[
-        int | None, typer.Option(min=1, help="Test windows, for the points.", rich_help_panel=NUMBERS)
-    ] = None,
+    windows: WindowsOption = None,
+    test_windows: TestWindowsOption = None,
     seq_len: SeqLenOption = None,
     lambdas: Annotated[
         str,
         typer.Option(help="ℓ2 distances from w to probe: auto, or a comma-separated list.", rich_help_panel=NUMBERS),
     ] = "auto",
-    lambda_count: Annotated[
-        int | None, typer.Option(min=4, help="Distances per direction, if auto.", rich_help_panel=NUMBERS)
-    ] = None,
+    lambda_count: LambdaCountOption = None,
     plane: Annotated[
         bool,
         typer.Option(
@@ -82,13 +81,8 @@ def probe(
             help="Draw the plane through w, GPTQ and QAFT too: 676 evaluations per grid (13 × 13 on 4 windows).",
         ),
     ] = False,
-    alphas: Annotated[
-        int | None, typer.Option(min=2, help="Positions per segment at first.", rich_help_panel=NUMBERS)
-    ] = None,
-    refinements: Annotated[
-        int | None,
-        typer.Option(min=0, help="Positions added to each where its loss bends, at most.", rich_help_panel=NUMBERS),
-    ] = None,
+    alphas: AlphasOption = None,
+    refinements: RefinementsOption = None,
     calibration_windows: CalibrationOption = None,
     qaft_examples: ExamplesOption = None,
     qaft_epochs: EpochsOption = None,
@@ -132,9 +126,18 @@ def probe(
         from landscape.cli.parsing import external_points, floats, gptq_options, integers, request_preset, words
 
         numbers = request_preset(
-            preset, windows, test_windows, seq_len, lambda_count, alphas, calibration_windows,
-            qaft_examples, qaft_epochs, qaft_rates, refinements,
-        )  # fmt: skip
+            preset,
+            windows=windows,
+            test_windows=test_windows,
+            seq_len=seq_len,
+            lambda_count=lambda_count,
+            alphas=alphas,
+            refinements=refinements,
+            calibration_windows=calibration_windows,
+            qaft_examples=qaft_examples,
+            qaft_epochs=qaft_epochs,
+            qaft_rates=qaft_rates,
+        )
         from landscape.report import write_page
         from landscape.survey import Survey
         from landscape.surveyor import probe as run
@@ -164,4 +167,4 @@ def probe(
             found = run(request, progress)
         page = page_path(output, model)
         write_page(found, page)
-        print_result(found, page, as_json=json, stream=sys.stdout)
+        print_result(request, found, page, as_json=json, stream=sys.stdout)

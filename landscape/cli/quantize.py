@@ -78,7 +78,12 @@ def quantize(
         from landscape.cli.parsing import gptq_options, request_preset
 
         numbers = request_preset(
-            preset, None, None, seq_len, None, None, calibration_windows, qaft_examples, qaft_epochs, qaft_rates
+            preset,
+            seq_len=seq_len,
+            calibration_windows=calibration_windows,
+            qaft_examples=qaft_examples,
+            qaft_epochs=qaft_epochs,
+            qaft_rates=qaft_rates,
         )
         from landscape.quantize import Quantization
         from landscape.quantize import quantize as run

@@ -44,7 +44,8 @@ def radius(
     """Measure the radius R of the basin around a model's weights, and nothing else.
 
     Evaluates the loss at two neighbouring distances around R, on as many random directions and windows of text as the
-    interval of R asks for. Everything is cached, for this command and for `landscape probe`.
+    interval of R asks for. Everything is cached, for this command and, at the same window length,
+    for `landscape curvature`, `advise` and `anatomy`.
 
     **Examples**
 
@@ -74,4 +75,4 @@ def radius(
         )
         with ConsoleProgress() as progress:
             measured = measure_radius(request, progress)
-        print_radius(measured, as_json=json)
+        print_radius(request, measured, as_json=json)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.advice import HALF, RESCUE, RIM, Evidence, advise, rules
+from landscape.advice import RESCUE, RIM, WORTH_CHANGING, Evidence, advise, rules
 from landscape.estimate import Estimate
 from landscape.limits import Limit
 from quant.grid import QuantScheme
@@ -21,7 +21,7 @@ def about(value: float, width: float = 0.01) -> Estimate:
 
 
 def evidence(rise: float, other: float = 1e6, unclipped: float | None = None, rho_prof: float = 0.2) -> Evidence:
-    """ΔL in limits of RTN and of the best other grid."""
+    """ΔL of RTN and of the best other grid, over the limit."""
     left = rise if unclipped is None else unclipped
     return Evidence(
         scheme=EXACT, distance=1.0, rise=about(rise * LIMIT.nats), unclipped=about(left * LIMIT.nats),
@@ -40,8 +40,8 @@ def evidence(rise: float, other: float = 1e6, unclipped: float | None = None, rh
         (evidence(0.8 * RESCUE), "gptq"),
         (evidence(1.2 * RESCUE), "qaft"),
         (evidence(0.8 * RESCUE, rho_prof=1.2 * RIM), "qaft"),
-        (evidence(0.8 * RESCUE, other=0.8 * RESCUE * 0.9 * HALF), "grid"),
-        (evidence(0.8 * RESCUE, other=0.8 * RESCUE * 1.1 * HALF), "gptq"),
+        (evidence(0.8 * RESCUE, other=0.8 * RESCUE * 0.9 * WORTH_CHANGING), "grid"),
+        (evidence(0.8 * RESCUE, other=0.8 * RESCUE * 1.1 * WORTH_CHANGING), "gptq"),
         (evidence(30 * RESCUE, other=0.9 * RESCUE), "grid"),
         (evidence(30 * RESCUE, other=1.1 * RESCUE), "qaft"),  # half is gone, and yet too much is left
         (evidence(30 * RESCUE, other=0.9 * RESCUE, rho_prof=3.0), "grid"),  # the rim is no matter on another grid
@@ -97,7 +97,17 @@ def test_no_single_number_turns_a_point_that_is_beyond_two_bounds() -> None:
 def test_every_bound_that_was_tried_is_reported_with_its_source() -> None:
     findings = advise(evidence(1.2 * RESCUE), LIMIT).findings
     assert [finding.verdict for finding in findings] == ["rtn", "grid", "grid", "gptq", "gptq"]
-    assert all(finding.source for finding in findings)
+    assert [finding.name for finding in findings] == [
+        "ΔL of RTN / your limit",
+        "ΔL of RTN on another grid / ΔL here",
+        "ΔL of RTN on another grid / your limit",
+        "ΔL of RTN / your limit",
+        "ρ_prof",
+    ]
+    limit, choice, rescue, _, rim = (finding.source for finding in findings)
+    assert (limit, choice) == ("your limit", "our choice, not fitted")
+    assert "known from below alone" in rescue
+    assert "the paper's rim" in rim
     assert findings[3].judged == pytest.approx(1.2 * RESCUE)
 
 

@@ -182,7 +182,10 @@ USAGE = [
     (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
     (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
     (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
-    (["--plane", "--methods", "rtn,qaft"], "expected the methods gptq and qaft with plane, got rtn, qaft"),
+    (
+        ["--plane", "--methods", "rtn,qaft"],
+        "expected gptq and qaft among --methods with --plane, which lies through both, got rtn, qaft",
+    ),
     (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
     (["--preset", "huge"], "expected one of quick, standard, paper"),
     (["--lambdas", "0,1"], "distances above 0"),

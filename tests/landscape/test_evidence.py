@@ -12,18 +12,34 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice_text import subject_lines
+from landscape.advice_text import reason_lines, subject_lines
 from landscape.advised import AdviceRequest, Advised, give_advice
 from landscape.cli import main
+from landscape.cli.console import print_advice
 from landscape.evidence import DIRECTIONS, other_grids
+from landscape.forecast import Forecast
 from landscape.paths import Ray
 from landscape.presets import Preset
+from landscape.progress import Silent
+from landscape.schema import advice_json
 from landscape.search import Round
 from landscape.waterfall import Kind, families
+from landscape.wording import nats, number
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 
 TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
+
+
+class Heard(Silent):
+    """Keeps the forecasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forecasts: list[Forecast] = []
+
+    def forecast(self, forecast: Forecast) -> None:
+        self.forecasts.append(forecast)
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +135,50 @@ def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: Advised) ->
 
 
 def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, store: Path) -> None:
-    again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+    heard = Heard()
+    again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store), heard)
     assert (again.evaluated, again.cached) == (0, advised.evaluated + advised.cached)
-    assert again.pace is None
+    (told,) = heard.forecasts
+    assert (told.work, told.points, told.cached) == (0, (), again.cached)
+    assert again.pace > 0
     assert [check.passed for check in again.health] == [None, None, None, None, None, True]
     assert again.advice == advised.advice
+
+
+def test_the_forecast_counts_what_this_run_needs(advised: Advised, store: Path) -> None:
+    """The store holds more: the probes of int2. Of int3 no point is made, and of int8 nothing is missing."""
+    heard = Heard()
+    eight = give_advice(AdviceRequest(bits=(8,), preset=TINY, store=store), heard)
+    assert eight.cached < advised.evaluated
+    more = give_advice(AdviceRequest(bits=(8, 3), preset=TINY, store=store), heard)
+    known, new = heard.forecasts
+    assert (known.work, known.cached) == (0, eight.cached)
+    assert new.cached == eight.cached == more.cached
+    assert new.points == ("rtn-int3-exact", "rtn-int3-absmax", "rtn-int3-absmax-per-channel")
+    assert new.probes == pytest.approx(more.evaluated, rel=0.2)
+
+
+def test_what_decided_is_told_with_its_interval(advised: Advised) -> None:
+    evidence = advised.advice[1].evidence
+    (written,) = [one for one in advice_json(advised)["advice"] if one["bits"] == 2]
+    said = "\n".join(reason_lines(advised.advice[1]))
+    for name, words in (("rho", "ρ"), ("rho_prof", "ρ_prof"), ("rho_along", "ρ_Δ")):
+        estimate = getattr(evidence, name)
+        assert written[f"{name}_interval"] == {"low": estimate.low, "high": estimate.high}
+        assert f"{words} = {number(estimate.value, 3)} [{number(estimate.low, 3)}, {number(estimate.high, 3)}]" in said
+    for scheme, rise in evidence.others.items():
+        assert written["others_interval"][scheme.grid] == {"low": rise.low, "high": rise.high}
+        assert f"{scheme.grid} {nats(rise.value, True)} [{nats(rise.low, True)}, {nats(rise.high, True)}]" in said
+
+
+def test_costs_are_told_in_time_also_where_every_loss_is_cached(
+    advised: Advised, store: Path, capsys: pytest.CaptureFixture
+) -> None:
+    again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+    print_advice(replace(again, pace=3600.0), as_json=False)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "would cost" in line]
+    hours = (f"{again.work[0][way]:.1f} h" for way in ("gptq", "qaft"))
+    assert lines[0].strip() == "would cost: GPTQ about {}, QAFT about {}".format(*hours)
 
 
 def test_the_run_is_checked(advised: Advised) -> None:

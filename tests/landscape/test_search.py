@@ -283,3 +283,10 @@ def test_a_search_that_could_not_end_is_refused(limits: dict) -> None:
 def test_the_grid_in_units_of_the_norm() -> None:
     assert grid(0, 5.0) == 5.0
     assert grid(-STEPS_PER_OCTAVE, 5.0) == 2.5
+
+
+def test_a_loss_that_never_comes_back_to_that_at_w_is_told_with_its_numbers() -> None:
+    """Chance however near w: what is stored as L(w) is not the loss of these weights."""
+    cliff = Synthetic(shape=np.ones_like, noise=0.0)
+    with pytest.raises(UsageError, match=r"got 1 of the way from it to chance at 6e-13 ‖w‖.*--model.*new --store"):
+        search(cliff, NORM, CHANCE, Limits())

@@ -1,0 +1,125 @@
+"""From a request back to the words that ask for it: what differs from the defaults, quoted for a shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from landscape.dissection import Dissection
+from landscape.presets import OPTIONS, PRESETS, Preset
+from landscape.request import Request
+from landscape.survey import Survey
+from landscape.wanted import External
+from quant.gptq import GPTQOptions
+
+REPORT = Path("landscape-report")
+"""Where pages go unasked."""
+
+_RUN = {"seed": "--seed", "device": "--device", "dtype": "--dtype", "store": "--store"}
+_SURVEY = {
+    "scales": "--scale",
+    "granularities": "--granularity",
+    "symmetric": "--symmetric",
+    "methods": "--methods",
+    "external": "--point",
+    "directions": "--directions",
+    "family": "--family",
+    "pairs": "--pairs",
+    "lambdas": "--lambdas",
+    "plane": "--plane",
+}
+_ANATOMY = {
+    "directions": "--directions",
+    "groupings": "--groups",
+    "layer_radii": "--layer-radii",
+    "plan_bits": "--plan-bits",
+}
+_GRID = {"scale": "--scale", "granularity": "--granularity", "symmetric": "--symmetric"}
+_GPTQ = {
+    "inputs": "--gptq-inputs",
+    "true_sequential": "--true-sequential",
+    "act_order": "--act-order",
+    "rtn_candidate": "--rtn-candidate",
+}
+
+
+def probe_command(request: Survey, output: Path = REPORT) -> str:
+    """The command line of a survey.
+
+    Args:
+        request: As the command line can ask for it.
+        output: Folder for the page.
+    """
+    plain = Survey()
+    words = ["landscape", "probe", *_subject(request), "--bits", _listed(request.bits)]
+    words += [*_differing(_SURVEY, request, plain), *_numbers(request.preset, plain.preset)]
+    return shlex.join([*words, *_differing(_GPTQ, request.gptq, GPTQOptions()), *_run(request, output)])
+
+
+def anatomy_command(request: Dissection, output: Path = REPORT) -> str:
+    """The command line of an anatomy; see ``probe_command``."""
+    plain, (method, scheme) = Dissection(), (request.wanted.method, request.wanted.scheme)
+    words = ["landscape", "anatomy", *_subject(request), "--bits", str(scheme.bits)]
+    words += [] if method == plain.wanted.method else ["--method", method]
+    words += [*_differing(_GRID, scheme, plain.wanted.scheme), *_differing(_ANATOMY, request, plain)]
+    words += [] if request.limit == plain.limit else ["--limit", request.limit.text]
+    words += [*_numbers(request.preset, plain.preset), *_differing(_GPTQ, request.gptq, GPTQOptions())]
+    return shlex.join([*words, *_run(request, output)])
+
+
+def in_preset(preset: Preset, name: str) -> Preset:
+    """Another preset, with the numbers that the user set for themselves in this one."""
+    own = {number: getattr(preset, number) for numbers in OPTIONS.values() for number in numbers}
+    plain = PRESETS[preset.name]
+    changes = {number: value for number, value in own.items() if value != getattr(plain, number)}
+    if preset.rates != plain.rates:
+        changes["rates"] = preset.rates
+    return replace(PRESETS[name], **changes)
+
+
+def _subject(request: Request) -> list[str]:
+    """The model and the text, which are always named."""
+    return ["--model", request.model, "--data", request.corpus]
+
+
+def _run(request: Request, output: Path) -> Iterator[str]:
+    yield from _differing(_RUN, request, Request())
+    if output != REPORT:
+        yield from ("--output", str(output))
+
+
+def _numbers(preset: Preset, default: Preset) -> Iterator[str]:
+    """The preset, and the numbers that are not its own."""
+    plain = PRESETS[preset.name]
+    if preset.name != default.name:
+        yield from ("--preset", preset.name)
+    for option, numbers in OPTIONS.items():
+        values = [getattr(preset, number) for number in numbers]
+        if values != [getattr(plain, number) for number in numbers]:
+            yield from (f"--{option.replace('_', '-')}", str(values[0]))
+    if preset.rates != plain.rates:
+        yield from ("--qaft-rates", _listed(next(iter(preset.rates.values()))))
+
+
+def _differing(options: Mapping[str, str], value: object, default: object) -> Iterator[str]:
+    """The options of those fields that differ from the default."""
+    for field, option in options.items():
+        own = getattr(value, field)
+        if own != getattr(default, field):
+            yield from _option(option, own)
+
+
+def _option(option: str, value: object) -> Iterator[str]:
+    if isinstance(value, bool):
+        yield option if value else option.replace("--", "--no-", 1)
+    elif isinstance(value, tuple) and all(isinstance(entry, External) for entry in value):
+        for point in value:
+            yield from (option, f"{point.name}={point.path}")
+    else:
+        yield from (option, _listed(value) if isinstance(value, tuple) else str(value))
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    return ",".join(map(str, values))
