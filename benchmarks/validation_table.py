@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
@@ -116,10 +116,10 @@ def right(ways: Mapping[Verdict, float], limit: Limit) -> Verdict:
     return next(way for way in VERDICTS if ways[way] <= most)
 
 
-def hits(found: list[Cell], rescue: float = RESCUE, rim: float = RIM) -> int:
+def hits(found: list[Cell], rescue: float = RESCUE, rim: float = RIM, limits: Iterable[Limit] = LIMITS) -> int:
     """How many pieces of advice were right."""
     tried = rules(rescue, rim)
-    return sum(advise(c.evidence, limit, tried).verdict == right(c.ways, limit) for c, limit in product(found, LIMITS))
+    return sum(advise(c.evidence, limit, tried).verdict == right(c.ways, limit) for c, limit in product(found, limits))
 
 
 def fit(found: list[Cell]) -> tuple[float, float, int]:
@@ -166,9 +166,21 @@ def verdict_word(advised: Verdict, true: Verdict) -> str:
 
 
 def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
-    """Hits by model and limit, beside three advisers that look at less."""
-    yield "| model | limit | cells | hits | cheap | dear | always the commonest | ΔL of RTN alone | paper's ρ < 1 |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    """Hits by model and limit, beside the same rules without their thresholds and advisers that look at less."""
+    heads = [
+        "model",
+        "limit",
+        "cells",
+        "hits",
+        "cheap",
+        "dear",
+        "without ρ_prof",
+        "without the bound on ΔL",
+        "without both",
+    ]
+    heads += ["always the commonest", "ΔL of RTN alone", "paper's ρ < 1"]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
     for (model, of_model), limit in product(found.items(), LIMITS):
         words = [verdict_word(advise(c.evidence, limit).verdict, right(c.ways, limit)) for c in of_model]
         true = [right(cell.ways, limit) for cell in of_model]
@@ -178,6 +190,8 @@ def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
         by_rise = sum(by_rise_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
         by_rho = sum(by_rho_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
         numbers = [len(true), words.count("hit"), *(words.count(f"**miss, {w}**") for w in ("cheap", "dear"))]
+        weaker = ((RESCUE, np.inf), (np.inf, RIM), (np.inf, np.inf))
+        numbers += [hits(of_model, *thresholds, limits=(limit,)) for thresholds in weaker]
         yield f"| {model} | {limit.text} | {' | '.join(map(str, [*numbers, commonest, by_rise, by_rho]))} |"
 
 
