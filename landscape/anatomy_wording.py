@@ -167,16 +167,21 @@ def _restoration(found: Dissected) -> str:
     count, limit = found.enough, f"the limit {found.limit.text} ({nats(found.limit.nats)})"
     if count == 0:
         return f"ΔL is within {limit} as it is."
-    if count is None:
+    within = [n for n, left in found.restored.items() if n == count or found.limit.leaves_open(left.rise)]
+    if not within:
         last, left = max(found.restored.items())
-        across = found.limit.leaves_open(left.rise)
-        where = f"within {limit}, but its interval reaches across" if across else f"still beyond {limit}"
-        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, {where}."
-    names = _listed(found.clipping[:count])
+        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, still beyond {limit}."
+    undone = within[0] if count is None else count
+    left_over = rise_text(found.restored[undone].rise)
+    said = (
+        f"leaves ΔL = {left_over}, within {limit}, but its interval reaches across: more --windows may tell"
+        if count is None
+        else f"restores the loss: ΔL = {left_over} is left, within {limit}"
+    )
     return (
-        f"Undoing it in {count} of {len(found.clipping)} tensors that clip ({names}) restores the loss: "
-        f"ΔL = {rise_text(found.restored[count].rise)} is left, within {limit}. On test windows, which ranked nothing: "
-        f"{rise_text(found.held_out[count])} of {rise_text(found.held_out[0])}."
+        f"Undoing it in {undone} of {len(found.clipping)} tensors that clip ({_listed(found.clipping[:undone])}) "
+        f"{said}. On test windows, which ranked nothing: {rise_text(found.held_out[undone])} of "
+        f"{rise_text(found.held_out[0])}."
     )
 
 

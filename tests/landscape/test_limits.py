@@ -2,6 +2,8 @@ import math
 
 import pytest
 
+from landscape.basin import loss_word
+from landscape.estimate import Estimate
 from landscape.limits import Limit
 from quant.errors import UsageError
 
@@ -27,3 +29,16 @@ def test_a_limit_is_a_rise_in_nats(text, nats):
 def test_what_is_no_limit_is_refused(text):
     with pytest.raises(UsageError, match="expected a limit like ppl"):
         Limit.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "high", "kept", "is_open"),
+    [
+        (0.01, 0.04, True, False), (0.01, 0.05, True, False), (0.01, 0.06, False, True), (0.05, 0.06, False, True),
+        (0.06, 0.07, False, False), (0.01, math.inf, False, True), (math.inf, math.inf, False, False),
+    ],
+)  # fmt: skip
+def test_a_limit_keeps_what_the_word_for_a_loss_calls_kept(value, high, kept, is_open):
+    limit, rise = Limit("nll+0.05", 0.05), Estimate(value, 2 * value - high, high)
+    assert limit.keeps(rise) == kept == (loss_word(rise, u=0.1, limit=limit.nats) == "kept")
+    assert limit.leaves_open(rise) == is_open
