@@ -19,7 +19,7 @@ from landscape.crossing import crossing
 from landscape.directions import Family, Sphere
 from landscape.engines.inline import InlineEngine
 from landscape.estimate import Estimate, paired_ratio
-from landscape.examine import Examined, examine, measured_slope
+from landscape.examine import SLOPE_DIRECTIONS, Examined, examine, measured_slope, slope_plan
 from landscape.forecast import Forecast, forecast_of
 from landscape.health import Check
 from landscape.opened import run_record
@@ -82,8 +82,11 @@ class Gatherer:
 
         Everything is tried on what is known alone: where that is enough, it is gathered, and nothing is left to do.
         """
+        slope = slope_plan(self._sphere.family, SLOPE_DIRECTIONS, self.subject.norm, self.windows)
         with self.runner.rehearsal():
+            self._sphere.run(slope)
             probes = len(ProbePlan.of([At(CENTER)], self.windows).missing(self.runner.known))
+            probes += len(slope.missing(self.runner.known))
             probes += 0 if self._is_known(lambda: self.found) else RADIUS_WORK
             probes += sum(0 if self._is_known(partial(self.evidence, made)) else self._cost(made) for made in wanted)
         points = dict.fromkeys(point for made in wanted for point in (made, *_others(made)))
