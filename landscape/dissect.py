@@ -151,14 +151,9 @@ class _Dissector:
 
     def _count(self, stage: Callable[[], object], *otherwise: tuple[int, float]) -> tuple[int, float]:
         """Nothing if all that a stage needs is known; else what it needs, about."""
-        self.stages.dry = True
-        try:
-            stage()
-        except KeyError:  # of a probe, or of a point that is not made yet
-            return sum(count for count, _ in otherwise), sum(share for _, share in otherwise)
-        finally:
-            self.stages.dry = False
-        return 0, 0.0
+        if self.runner.knows(stage):
+            return 0, 0.0
+        return sum(count for count, _ in otherwise), sum(share for _, share in otherwise)
 
     def _shared(self, plan: ProbePlan) -> tuple[int, float]:
         """What is missing of a plan in block order, in which first blocks run once."""

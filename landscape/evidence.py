@@ -8,7 +8,7 @@ R           along uniform directions, once for all grids (``landscape.search``)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -83,25 +83,15 @@ class Gatherer:
         Everything is tried on what is known alone: where that is enough, it is gathered, and nothing is left to do.
         """
         slope = slope_plan(self._sphere.family, SLOPE_DIRECTIONS, self.subject.norm, self.windows)
-        with self.runner.rehearsal():
+        runner = self.runner
+        with runner.rehearsal():
             self._sphere.run(slope)
-            probes = len(ProbePlan.of([At(CENTER)], self.windows).missing(self.runner.known))
-            probes += len(slope.missing(self.runner.known))
-            probes += 0 if self._is_known(lambda: self.found) else RADIUS_WORK
-            probes += sum(0 if self._is_known(partial(self.evidence, made)) else self._cost(made) for made in wanted)
+        probes = len(ProbePlan.of([At(CENTER)], self.windows).missing(runner.known)) + len(slope.missing(runner.known))
+        probes += 0 if runner.knows(lambda: self.found) else RADIUS_WORK
+        probes += sum(0 if runner.knows(partial(self.evidence, made)) else self._cost(made) for made in wanted)
         points = dict.fromkeys(point for made in wanted for point in (made, *_others(made)))
         new = [made for made in points if self._find(made) is None]
-        return forecast_of(
-            self.subject, self._preset, new, probes=probes, needed=self.runner.asked, known=self.runner.known
-        )
-
-    def _is_known(self, gather: Callable[[], object]) -> bool:
-        """Whether something can be gathered from what is known."""
-        try:
-            gather()
-        except KeyError:  # of a probe, or of a point that is not made yet
-            return False
-        return True
+        return forecast_of(self.subject, self._preset, new, probes=probes, needed=runner.asked, known=runner.known)
 
     def _cost(self, made: Made) -> int:
         """How many probes the evidence of a grid takes, about: at points, and along lines."""

@@ -52,6 +52,15 @@ class Runner:
         finally:
             self.rehearsing = False
 
+    def knows(self, gather: Callable[[], object]) -> bool:
+        """Whether something can be gathered from what is known, tried in a rehearsal."""
+        with self.rehearsal():
+            try:
+                gather()
+            except KeyError:  # of a probe, or of a point that is not made yet
+                return False
+        return True
+
     def run(self, plan: ProbePlan, engine: Engine) -> None:
         """Evaluate what is missing of a plan; what was evaluated is committed also when this is interrupted."""
         pending: list[ProbeResult] = []

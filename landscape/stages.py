@@ -8,7 +8,7 @@ of bits, is checked on test windows as well.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from landscape.analysis import VERDICT_SPLIT, Probes
@@ -38,7 +38,7 @@ from landscape.health import Check
 from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.parts import PartStatistics, part_statistics
 from landscape.paths import CENTER, At, Atlas
-from landscape.plan import ProbePlan, ProbeResult
+from landscape.plan import ProbePlan
 from landscape.points import point_label
 from landscape.progress import Progress
 from landscape.radius import StoredLosses
@@ -54,14 +54,6 @@ SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
 
 
-class _Unasked:
-    """An engine that evaluates nothing: what the store does not hold stays unknown, and reading it is a KeyError."""
-
-    def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
-        """Nothing."""
-        yield from ()
-
-
 class Stages:
     """Plans of one anatomy, run and read."""
 
@@ -73,8 +65,6 @@ class Stages:
         self.probes = Probes(runner.known, subject.windows)
         self.points: dict[Made, WeightPoint] = {}
         self.labels: dict[Made, str] = {}
-        self.dry = False
-        """Whether nothing is evaluated."""
         small = self.space.dimension <= SMALL
         self.groupings: tuple[Grouping, ...] = request.groupings or (GROUPINGS if small else ("block", "type"))
         self.layer_groupings = self._layer_groupings(small)
@@ -178,8 +168,6 @@ class Stages:
         return self.labels[self.request.wanted]
 
     def _engine(self, named: Mapping[str, Family], points: Mapping[str, WeightPoint] | None = None) -> Engine:
-        if self.dry:
-            return _Unasked()
         own = {label: self.points[wanted] for wanted, label in self.labels.items()}
         return InlineEngine(self.subject.model, self.space, Atlas(self.center, {**own, **(points or {})}, named))
 
@@ -191,5 +179,5 @@ class Stages:
         return StoredLosses(self.runner, self._engine({family.name: family}), family, self.windows, pairs=False)
 
     def _stage(self, name: str) -> None:
-        if not self.dry:
+        if not self.runner.rehearsing:
             self.progress.stage(name)

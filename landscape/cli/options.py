@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -94,66 +94,34 @@ LimitOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUN)]
 
 PresetOption = Annotated[str, typer.Option(help="quick, standard or paper: sets every number below.")]
+
+
+def _number(least: int, text: str, *fields: str, name: str | None = None) -> Any:
+    """An option that sets numbers of the preset, with what each preset has there."""
+    names = (name,) if name else ()
+    return typer.Option(*names, min=least, help=f"{text} {told(*fields)}", rich_help_panel=NUMBERS)
+
+
 WindowsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help=f"Training and validation windows to probe. {told('train_windows', 'validation_windows')}",
-        rich_help_panel=NUMBERS,
-    ),
+    int | None, _number(1, "Training and validation windows to probe.", "train_windows", "validation_windows")
 ]
 # Where the training split is not probed; an interval takes two windows, so that advice asks for as many.
-ValidationOption = Annotated[
-    int | None,
-    typer.Option("--windows", min=1, help=f"Validation windows. {told('validation_windows')}", rich_help_panel=NUMBERS),
-]
-TwoWindowsOption = Annotated[
-    int | None,
-    typer.Option("--windows", min=2, help=f"Validation windows. {told('validation_windows')}", rich_help_panel=NUMBERS),
-]
+ValidationOption = Annotated[int | None, _number(1, "Validation windows.", "validation_windows", name="--windows")]
+TwoWindowsOption = Annotated[int | None, _number(2, "Validation windows.", "validation_windows", name="--windows")]
 TestWindowsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help=f"Test windows, for the points, or for the check of a plan of bits. {told('test_windows')}",
-        rich_help_panel=NUMBERS,
-    ),
+    int | None, _number(1, "Test windows, for the points, or for the check of a plan of bits.", "test_windows")
 ]
-SeqLenOption = Annotated[
-    int | None, typer.Option(min=2, help=f"Tokens per window. {told('seq_len')}", rich_help_panel=NUMBERS)
-]
-LambdaCountOption = Annotated[
-    int | None,
-    typer.Option(min=4, help=f"Distances per direction, if auto. {told('lambdas')}", rich_help_panel=NUMBERS),
-]
-AlphasOption = Annotated[
-    int | None,
-    typer.Option(min=2, help=f"Positions per segment at first. {told('alphas')}", rich_help_panel=NUMBERS),
-]
+SeqLenOption = Annotated[int | None, _number(2, "Tokens per window.", "seq_len")]
+LambdaCountOption = Annotated[int | None, _number(4, "Distances per direction, if auto.", "lambdas")]
+AlphasOption = Annotated[int | None, _number(2, "Positions per segment at first.", "alphas")]
 RefinementsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help=f"Positions added to each where its loss bends, at most. {told('refinements')}",
-        rich_help_panel=NUMBERS,
-    ),
+    int | None, _number(0, "Positions added to each where its loss bends, at most.", "refinements")
 ]
 CalibrationOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help=f"Training windows for GPTQ, AWQ and SignRound. {told('calibration_windows')}",
-        rich_help_panel=NUMBERS,
-    ),
+    int | None, _number(1, "Training windows for GPTQ, AWQ and SignRound.", "calibration_windows")
 ]
-ExamplesOption = Annotated[
-    int | None,
-    typer.Option(min=1, help=f"Training windows for QAFT. {told('qaft_examples')}", rich_help_panel=NUMBERS),
-]
-EpochsOption = Annotated[
-    int | None,
-    typer.Option(min=1, help=f"Passes of QAFT over them. {told('qaft_epochs')}", rich_help_panel=NUMBERS),
-]
+ExamplesOption = Annotated[int | None, _number(1, "Training windows for QAFT.", "qaft_examples")]
+EpochsOption = Annotated[int | None, _number(1, "Passes of QAFT over them.", "qaft_epochs")]
 RatesOption = Annotated[
     str | None,
     typer.Option(
