@@ -1,5 +1,6 @@
 """The ground truth of the calibration is a truth, and its table is that of the script."""
 
+import dataclasses
 import re
 from types import ModuleType
 
@@ -102,6 +103,9 @@ def test_a_search_row_says_what_became_of_the_searches(script):
     hits = [found.radius.low <= truth <= found.radius.high for found, _ in ends]
     narrower = [found.rounds[-1].crossing for found, _ in ends]
     assert computed == f"{sum(radius.low <= truth <= radius.high for radius in narrower) / 30:.1%}"
+    never = dataclasses.replace(narrower[0], low=2 * truth, high=3 * truth)  # what the search reports stays as it was
+    missed = [(dataclasses.replace(f, rounds=(dataclasses.replace(f.rounds[-1], crossing=never),)), n) for f, n in ends]
+    assert script.search_row(cell, coverage, missed).split(" | ")[-2] == "0.0%"
     assert covered.split("%")[0] == f"{100 * sum(hits) / 30:.1f}"
     at_once = [hit for hit, (found, _) in zip(hits, ends, strict=True) if len(found.rounds) == 1]
     assert first == f"{sum(at_once) / len(at_once):.1%} of {len(at_once) / 30:.0%}"

@@ -16,13 +16,17 @@ from landscape.advice_text import reason_lines, subject_lines
 from landscape.advised import AdviceRequest, Advised, give_advice
 from landscape.cli import main
 from landscape.cli.console import print_advice
-from landscape.evidence import DIRECTIONS, other_grids
+from landscape.directions import Sphere
+from landscape.evidence import DIRECTIONS, Gatherer, other_grids
+from landscape.examine import SLOPE_DIRECTIONS, slope_plan
 from landscape.forecast import Forecast
+from landscape.opened import opened
 from landscape.paths import Ray
 from landscape.presets import Preset
 from landscape.progress import Silent
 from landscape.schema import advice_json
 from landscape.search import Round
+from landscape.subject import prepare
 from landscape.waterfall import Kind, families
 from landscape.wording import nats, number
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
@@ -156,6 +160,19 @@ def test_the_forecast_counts_what_this_run_needs(advised: Advised, store: Path) 
     assert new.cached == eight.cached == more.cached
     assert new.points == ("rtn-int3-exact", "rtn-int3-absmax", "rtn-int3-absmax-per-channel")
     assert new.probes == pytest.approx(more.evaluated, rel=0.2)
+
+
+def test_the_forecast_counts_the_slope_at_w(advised: Advised, store: Path) -> None:
+    """Where nothing else is missing."""
+    request = AdviceRequest(bits=(8,), preset=TINY, store=store)
+    with opened(request, Silent()) as (checkpoint, cache):
+        subject = prepare(checkpoint, request.corpus, TINY, ("rtn",), request.seed, request.root)
+        gatherer = Gatherer(subject, cache, TINY, request.seed, request.device, Silent())
+        directions = Sphere(subject.space, request.seed)
+        near = slope_plan(directions, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
+        for probe in near.probes():
+            del gatherer.runner.known[probe]
+        assert gatherer.forecast(request.wanted).probes == len(near) > 0
 
 
 def test_what_decided_is_told_with_its_interval(advised: Advised) -> None:
