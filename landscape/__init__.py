@@ -16,10 +16,10 @@ _HOMES = {
     "PRESETS": "landscape.presets",
     "Preset": "landscape.presets",
     "Survey": "landscape.survey",
-    "radial_figure": "landscape.figures",
+    "radial_figure": "landscape.report.figures",
     "probe": "landscape.surveyor",
-    "to_json": "landscape.schema",
-    "write_page": "landscape.report",
+    "to_json": "landscape.report.schema",
+    "write_page": "landscape.report.page",
 }
 
 __all__ = sorted(_HOMES)

@@ -16,7 +16,7 @@ SHOW = (
     "checkpoint = load_checkpoint('opt-nano')\n"
     "corpus = load_corpus('tales', checkpoint, 64)\n"
     "from importlib.resources import files\n"
-    "page = files('landscape').joinpath('page.html').is_file()\n"
+    "page = files('landscape.report').joinpath('page.html').is_file()\n"
     "print(json.dumps([quant.__file__, checkpoint.fingerprint, corpus.fingerprint, page]))\n"
 )
 

@@ -123,10 +123,10 @@ def anatomy(
             qaft_epochs=qaft_epochs,
             qaft_rates=qaft_rates,
         )
-        from landscape.anatomy_report import write_anatomy_page
         from landscape.dissect import dissect
         from landscape.dissection import Dissection, groupings_of
         from landscape.limits import Limit
+        from landscape.report.anatomy_page import write_anatomy_page
         from landscape.wanted import scheme_of, wanted_point
 
         request = Dissection(

@@ -9,8 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Drawn
 
-from landscape.anatomy_schema import anatomy_json
-from landscape.anatomy_tables import (
+from landscape.cli.console import PIPED_WIDTH, work_line
+from landscape.cli.next_command import after_anatomy
+from landscape.dissection import Dissected, Dissection
+from landscape.report.anatomy_schema import anatomy_json
+from landscape.report.anatomy_tables import (
     clipping_table,
     group_table,
     parts_table,
@@ -18,11 +21,8 @@ from landscape.anatomy_tables import (
     restoration_table,
     waterfall_table,
 )
-from landscape.anatomy_wording import finding, subject_sentences
-from landscape.cli.console import PIPED_WIDTH, work_line
-from landscape.cli.next_command import after_anatomy
-from landscape.dissection import Dissected, Dissection
-from landscape.tables import Table
+from landscape.report.anatomy_wording import finding, subject_sentences
+from landscape.report.tables import Table
 
 ROWS = 8
 """Of a ranking; the page holds the others."""

@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from landscape.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
 from landscape.advised import Advised
 from landscape.anharmonic import Curved, Quadratic
 from landscape.cli.next_command import after_probe, after_radius
 from landscape.estimate import Estimate
 from landscape.forecast import Forecast
 from landscape.radius import Measured, RadiusRequest
+from landscape.report.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
+from landscape.report.schema import advice_json, curvature_json, radius_json, to_json
+from landscape.report.wording import crossing_text, duration, equals, is_steep, windows_text
 from landscape.result import Landscape, ProbeCount
-from landscape.schema import advice_json, curvature_json, radius_json, to_json
 from landscape.survey import Survey
-from landscape.wording import crossing_text, duration, equals, is_steep, windows_text
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.grid import GridTensor

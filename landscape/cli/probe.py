@@ -138,7 +138,7 @@ def probe(
             qaft_epochs=qaft_epochs,
             qaft_rates=qaft_rates,
         )
-        from landscape.report import write_page
+        from landscape.report.page import write_page
         from landscape.survey import Survey
         from landscape.surveyor import probe as run
 

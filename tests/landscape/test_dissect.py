@@ -19,17 +19,6 @@ import torch
 from transformers import PreTrainedModel
 
 from landscape import stages
-from landscape.anatomy_figures import (
-    matched_figure,
-    parts_figure,
-    plan_figure,
-    ranking_figures,
-    restoration_figure,
-    waterfall_figure,
-)
-from landscape.anatomy_report import anatomy_page
-from landscape.anatomy_schema import anatomy_json
-from landscape.anatomy_wording import finding, group_name, spent_text, subject_sentences, title
 from landscape.cli import main
 from landscape.directions import Layers, Sphere
 from landscape.dissect import dissect
@@ -41,6 +30,17 @@ from landscape.limits import Limit
 from landscape.parts import PARTS
 from landscape.presets import PRESETS
 from landscape.progress import Silent
+from landscape.report.anatomy_figures import (
+    matched_figure,
+    parts_figure,
+    plan_figure,
+    ranking_figures,
+    restoration_figure,
+    waterfall_figure,
+)
+from landscape.report.anatomy_page import anatomy_page
+from landscape.report.anatomy_schema import anatomy_json
+from landscape.report.anatomy_wording import finding, group_name, spent_text, subject_sentences, title
 from landscape.run import Runner
 from landscape.store import Store
 from landscape.subject import prepare

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice_text import reason_lines, subject_lines
 from landscape.advised import AdviceRequest, Advised, give_advice
 from landscape.cli import main
 from landscape.cli.console import print_advice
@@ -24,11 +23,12 @@ from landscape.opened import opened
 from landscape.paths import Ray
 from landscape.presets import Preset
 from landscape.progress import Silent
-from landscape.schema import advice_json
+from landscape.report.advice_text import reason_lines, subject_lines
+from landscape.report.schema import advice_json
+from landscape.report.wording import nats, number
 from landscape.search import Round
 from landscape.subject import prepare
 from landscape.waterfall import Kind, families
-from landscape.wording import nats, number
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from landscape.analysis import Probes, geometry, plane_result
-from landscape.figures import plane_figure
 from landscape.layout import plane_plan, plane_points
 from landscape.paths import CENTER, At, Atlas, OnPlane, Plane, on_plane
 from landscape.plan import Probe, ProbeResult, identified
 from landscape.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
-from landscape.report import page
-from landscape.schema import to_json
+from landscape.report.figures import plane_figure
+from landscape.report.page import page
+from landscape.report.schema import to_json
+from landscape.report.wording import plane_sentences
 from landscape.wanted import External, wanted_points
-from landscape.wording import plane_sentences
 from quant.center import Center
 from quant.rtn import rtn
 from quant.space import WeightSpace

@@ -6,13 +6,13 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-import landscape.anatomy_figures as draw
-from landscape.anatomy_tables import anatomy_tables
-from landscape.anatomy_wording import READING, finding, subject_sentences, title
+import landscape.report.anatomy_figures as draw
 from landscape.dissection import Dissected
-from landscape.figures import figure_html
-from landscape.health_html import alarm, health_section
-from landscape.markup import filled, items, paragraphs, table_html, write_text
+from landscape.report.anatomy_tables import anatomy_tables
+from landscape.report.anatomy_wording import READING, finding, subject_sentences, title
+from landscape.report.figures import figure_html
+from landscape.report.health_html import alarm, health_section
+from landscape.report.markup import filled, items, paragraphs, table_html, write_text
 
 
 def anatomy_page(found: Dissected) -> str:

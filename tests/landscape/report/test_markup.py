@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.report import write_page
+from landscape.report.page import write_page
 from landscape.result import Landscape
 from quant.errors import ToolkitError
 from tests import synthetic
@@ -28,7 +28,7 @@ def test_a_page_that_cannot_be_written_is_one_line_and_leaves_the_old_one(
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("landscape.markup.os.replace", full)
+    monkeypatch.setattr("landscape.report.markup.os.replace", full)
     with pytest.raises(ToolkitError, match="No space left"):
         write_page(found, old)
     assert old.read_text() == "old"

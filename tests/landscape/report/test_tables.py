@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.report import page
+from landscape.report.page import page
+from landscape.report.schema import to_json
+from landscape.report.wording import number
 from landscape.result import Landscape
-from landscape.schema import to_json
-from landscape.wording import number
 from tests import synthetic
 from tests.landscape.reading import Page, floats
 

@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from landscape.figures import radial_figure
+from landscape.report.figures import radial_figure
+from landscape.report.traces import crowded
+from landscape.report.view import omissions, panels, view
 from landscape.result import Landscape
-from landscape.traces import crowded
-from landscape.view import omissions, panels, view
 from tests import synthetic
 
 SPLIT_AXES = {"train": "x", "validation": "x2"}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from landscape.figures import figure_html, plane_figure, radial_figure
-from landscape.health_html import alarm, health_section
-from landscape.markup import filled, items, paragraphs, table_html, write_text
-from landscape.result import Landscape, PlaneResult
-from landscape.tables import tables
-from landscape.view import omissions
-from landscape.wording import (
+from landscape.report.figures import figure_html, plane_figure, radial_figure
+from landscape.report.health_html import alarm, health_section
+from landscape.report.markup import filled, items, paragraphs, table_html, write_text
+from landscape.report.tables import tables
+from landscape.report.view import omissions
+from landscape.report.wording import (
     LIMITS,
     READING,
     PointNote,
@@ -22,6 +21,7 @@ from landscape.wording import (
     segment_sentences,
     subject_sentences,
 )
+from landscape.result import Landscape, PlaneResult
 
 DIV_ID = "radial-landscape"
 """Of the figure's element; fixed, so that the same landscape gives the same bytes."""

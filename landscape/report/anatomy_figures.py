@@ -1,6 +1,6 @@
 """The anatomy drawn: which property of Δw spends how much of the basin, and which part and which tensors cost the loss.
 
-Colours are those of ``landscape.palette``, and bars that stand for different things differ in their pattern as well.
+Colours are those of ``landscape.report.palette``; bars that stand for different things differ in their pattern as well.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from landscape import palette
 from landscape.anatomy import Effect
-from landscape.anatomy_wording import (
+from landscape.bit_plan import CHECKED_ON
+from landscape.dissection import Dissected
+from landscape.estimate import Estimate
+from landscape.parts import PARTS
+from landscape.report import palette
+from landscape.report.anatomy_wording import (
     PART_NAMES,
     STEP_NAMES,
     SYMBOLS,
@@ -22,12 +26,8 @@ from landscape.anatomy_wording import (
     grouping_name,
     rho_text,
 )
-from landscape.bit_plan import CHECKED_ON
-from landscape.dissection import Dissected
-from landscape.estimate import Estimate
-from landscape.figures import FONT
-from landscape.parts import PARTS
-from landscape.wording import nats, number, rise_text
+from landscape.report.figures import FONT
+from landscape.report.wording import nats, number, rise_text
 
 HEIGHT = 420
 """Of a figure, in pixels; a ranking is as high as its rows."""

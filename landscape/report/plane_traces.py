@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from landscape import palette
+from landscape.report import palette
+from landscape.report.wording import nats, number
 from landscape.result import Array, Landscape, PlaneResult
-from landscape.wording import nats, number
 
 Trace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from landscape.tables import Table
+from landscape.report.tables import Table
 from quant.errors import ToolkitError
 
 LONG = 64
@@ -77,7 +77,7 @@ def table_html(table: Table) -> str:
 
 
 def _file(name: str) -> str:
-    return files("landscape").joinpath(name).read_text(encoding="utf-8")
+    return files("landscape.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _cells(table: Table, row: tuple[str, ...]) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from landscape.report import page, write_page
+from landscape.report.page import page, write_page
+from landscape.report.tables import basin_table
+from landscape.report.wording import basin_sentences
 from landscape.result import Landscape, ProbeCount
-from landscape.tables import basin_table
-from landscape.wording import basin_sentences
 from tests import synthetic
 from tests.landscape.reading import Page
 

@@ -12,9 +12,18 @@ from landscape.estimate import CONFIDENCE, Estimate
 from landscape.layer_radii import LayerRadius
 from landscape.limits import Limit
 from landscape.parts import Part
+from landscape.report.wording import (
+    crossing_text,
+    interval,
+    nats,
+    number,
+    rise_text,
+    together,
+    why_unbounded,
+    windows_text,
+)
 from landscape.selection import ALL
 from landscape.waterfall import Kind, Step
-from landscape.wording import crossing_text, interval, nats, number, rise_text, together, why_unbounded, windows_text
 
 PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
 STEP_NAMES: dict[Kind, str] = {

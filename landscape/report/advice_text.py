@@ -7,7 +7,7 @@ import math
 from landscape.advice import WORDS, Advice, Finding, Margin, Verdict
 from landscape.advised import Advised
 from landscape.estimate import Estimate
-from landscape.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
+from landscape.report.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
 
 NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 

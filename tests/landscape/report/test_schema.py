@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from landscape.report.schema import to_json
 from landscape.result import Landscape
-from landscape.schema import to_json
 from tests import synthetic
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.report.wording import number
 from landscape.result import Array, Landscape
-from landscape.wording import number
 
 ABOVE_CHANCE = 1.5
 """Rays and segments are shown up to this many times ``C − L(w)`` above chance; points and chance always."""

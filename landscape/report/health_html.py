@@ -6,8 +6,8 @@ import html
 from collections.abc import Sequence
 
 from landscape.health import Check, failed
-from landscape.markup import items
-from landscape.wording import health_sentence
+from landscape.report.markup import items
+from landscape.report.wording import health_sentence
 
 
 def alarm(checks: Sequence[Check]) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from landscape import palette
 from landscape.basin import Basin
+from landscape.report import palette
+from landscape.report.view import Frame
+from landscape.report.wording import equals, nats, number, ratio_text, rise_text
 from landscape.result import Array, Landscape, PointResult, RayProfile, SegmentResult
-from landscape.view import Frame
-from landscape.wording import equals, nats, number, ratio_text, rise_text
 
 Trace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"

@@ -8,9 +8,17 @@ import pytest
 from landscape.basin import location
 from landscape.cli.console import near_but_steep
 from landscape.estimate import Estimate
-from landscape.report import page
+from landscape.report.page import page
+from landscape.report.wording import (
+    interval,
+    number,
+    point_note,
+    typical_rise,
+    verdict_hint,
+    why_unbounded,
+    windows_text,
+)
 from landscape.result import Landscape
-from landscape.wording import interval, number, point_note, typical_rise, verdict_hint, why_unbounded, windows_text
 from tests import synthetic
 from tests.landscape.reading import Page
 

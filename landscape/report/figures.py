@@ -12,12 +12,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-from landscape import palette
-from landscape.plane_traces import plane_traces
+from landscape.report import palette
+from landscape.report.plane_traces import plane_traces
+from landscape.report.traces import legend_entries, panel_traces
+from landscape.report.view import Frame, panels, units, view
+from landscape.report.wording import headline
 from landscape.result import Landscape, PlaneResult
-from landscape.traces import legend_entries, panel_traces
-from landscape.view import Frame, panels, units, view
-from landscape.wording import headline
 
 HEIGHT = 660
 """Of the radial figure, in pixels."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from landscape.health import Check
-from landscape.report import page
+from landscape.report.page import page
 from landscape.result import Landscape
 from tests import synthetic
 

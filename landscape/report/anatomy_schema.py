@@ -41,7 +41,7 @@ from landscape.dissection import Dissected
 from landscape.estimate import Estimate
 from landscape.layer_radii import LayerRadius
 from landscape.parts import PARTS
-from landscape.schema import SCHEMA_VERSION, crossing_json, estimate_json, finite, health_json
+from landscape.report.schema import SCHEMA_VERSION, crossing_json, estimate_json, finite, health_json
 from landscape.waterfall import Matched, Step
 
 

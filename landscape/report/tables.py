@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from landscape.basin import Basin
 from landscape.estimate import CONFIDENCE, Estimate
 from landscape.radii import OtherRadii
+from landscape.report.wording import distance_text, height_text, nats, number, ratio_text, rise_text
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
-from landscape.wording import distance_text, height_text, nats, number, ratio_text, rise_text
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from landscape.anatomy import Grouping
-from landscape.anatomy_wording import (
+from landscape.bit_plan import FLOAT_BITS
+from landscape.dissection import Dissected
+from landscape.parts import PARTS
+from landscape.report.anatomy_wording import (
     PART_NAMES,
     STEP_NAMES,
     SYMBOLS,
@@ -14,11 +17,8 @@ from landscape.anatomy_wording import (
     spent_text,
     within_text,
 )
-from landscape.bit_plan import FLOAT_BITS
-from landscape.dissection import Dissected
-from landscape.parts import PARTS
-from landscape.tables import Table
-from landscape.wording import nats, number, rise_text
+from landscape.report.tables import Table
+from landscape.report.wording import nats, number, rise_text
 
 
 def anatomy_tables(found: Dissected) -> list[Table]:
