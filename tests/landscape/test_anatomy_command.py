@@ -1,0 +1,84 @@
+"""``landscape anatomy`` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from landscape.cli import main
+from landscape.dissection import Dissected, Dissection
+from landscape.report.anatomy_schema import anatomy_json
+from landscape.report.anatomy_wording import finding
+from tests.landscape.trap import LIMIT
+
+
+def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["landscape", "anatomy", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capsys.readouterr()
+    return int(end.value.code or 0), out.out, out.err
+
+
+def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
+    dissection: Dissection,
+    dissected: Dissected,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [
+        "--model", dissection.model, "--data", "tales", "--bits", 4, "--windows", 4, "--test-windows", 2, "--seq-len",
+        32, "--directions", 2, "--groups", "block", "--no-layer-radii", "--limit", LIMIT.text,
+        "--store", dissection.store, "--output", tmp_path / "report",
+    ]  # fmt: skip
+    code, text, err = run(capsys, monkeypatch, *words)
+    assert code == 0, err
+    assert "nothing to evaluate" in err
+    assert text.startswith(finding(dissected)[0])
+    for sentence in finding(dissected):
+        assert sentence in text
+    assert re.search(r"clipping +\d[\d.]* ", text)
+    assert "… and 22 more on the page" in text  # of the clipping tensors
+    assert f"next   landscape probe --model {dissection.model} --data tales --bits 4 --scale exact,absmax" in text
+    (page,) = (tmp_path / "report").iterdir()
+    assert page.name == "trap-rtn-int4-exact-anatomy.html"
+    assert "near but steep" in page.read_text()
+    code, out, err = run(capsys, monkeypatch, *words, "--json")
+    told = json.loads(out)
+    ours = json.loads(json.dumps(anatomy_json(dissected)))
+    same = set(told) - {"probes", "seconds", "page", "health"}
+    assert {key: told[key] for key in same} == {key: ours[key] for key in same}
+    assert told["page"] == str(page)
+    assert [check["passed"] for check in told["health"]] == [
+        None,
+        None,
+        None,
+        None,
+        None,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", "5%"], "expected a limit like ppl+5% (perplexity) or nll+0.05"),
+        (["--groups", "layer"], "expected groups from block, type, tensor, got 'layer'"),
+        (["--method", "awq"], "expected a method that leaves the weights on a grid"),
+        (["--method", "rtm"], "expected methods from rtn"),
+        (["--plan-bits", "8,x"], "whole numbers in --plan-bits, got '8,x'"),
+        (["--plan-bits", "9"], "expected bits from 2 to 8, got 9"),
+    ],
+)
+def test_bad_requests_are_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert message in line
