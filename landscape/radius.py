@@ -16,6 +16,7 @@ from landscape.directions import Family, family_of
 from landscape.engines import Engine
 from landscape.engines.inline import InlineEngine
 from landscape.examine import Examined, examine, measured_slope, nearest
+from landscape.forecast import forward_seconds
 from landscape.health import Check
 from landscape.layout import point_plan, ray_plan
 from landscape.opened import opened, run_record
@@ -118,7 +119,7 @@ class StoredLosses:
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         """See ``landscape.search.Losses``."""
         some = self._windows[:windows]
-        self.run(point_plan([CENTER], some) + ray_plan(self.family, directions, lambdas, some, self._pairs))
+        self.run(self._plan(directions, lambdas, some))
         probes = Probes(self._runner.known, {"": some})
         return radial_probes(probes, "", self.family.name, directions, lambdas, math.inf, self._pairs).totals
 
@@ -132,6 +133,13 @@ class StoredLosses:
     def blocks(self, windows: int) -> NDArray[np.int64] | None:
         """See ``landscape.search.Losses``."""
         return blocks_of(self._windows[:windows])
+
+    def missing(self, directions: int, lambdas: Sequence[float], windows: int) -> int:
+        """How many windows ``totals`` would have to evaluate."""
+        return len(self._plan(directions, lambdas, self._windows[:windows]).missing(self._runner.known))
+
+    def _plan(self, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...]) -> ProbePlan:
+        return point_plan([CENTER], windows) + ray_plan(self.family, directions, lambdas, windows, self._pairs)
 
     def paired(self) -> StoredLosses:
         """The same landscape, with every direction followed both ways."""
@@ -166,6 +174,12 @@ class Ground:
     def seq_len(self) -> int:
         """Tokens per window."""
         return len(self.windows[0].tokens)
+
+    def pace(self) -> float:
+        """Seconds for one window: of those evaluated so far, or of one more if the store held them all."""
+        if self.runner.evaluated:
+            return self.runner.seconds / self.runner.evaluated
+        return forward_seconds(self.checkpoint.model, self.windows[0].tokens)
 
 
 @contextmanager
@@ -208,13 +222,14 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
 
 def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Found:
     """Find R on a model that is lent already; ``started`` is when the time of the request began."""
-    runner = here.runner
     progress.stage("searching for R")
 
-    def out_of_time(evaluations: int) -> bool:
-        spent = time.monotonic() - started
-        pace = spent / max(runner.evaluated, 1)
-        return request.minutes is not None and spent + pace * evaluations > 60 * request.minutes
+    def out_of_time(directions: int, lambdas: Sequence[float], windows: int) -> bool:
+        if request.minutes is None:
+            return False
+        work = here.losses.missing(directions, lambdas, windows)
+        needed = work * here.pace() if work else 0.0
+        return time.monotonic() - started + needed > 60 * request.minutes
 
     limits = Limits(request.precision, windows=len(here.windows), out_of_time=out_of_time)
     return search(here.losses, here.norm, here.chance, limits)

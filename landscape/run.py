@@ -37,6 +37,8 @@ class Runner:
         """Those of them that were evaluated by this runner; the store held the others."""
         self.rehearsing = False
         """Whether plans are noted alone."""
+        self.seconds = 0.0
+        """Wall time of the evaluations."""
 
     @property
     def evaluated(self) -> int:
@@ -64,7 +66,7 @@ class Runner:
     def run(self, plan: ProbePlan, engine: Engine) -> None:
         """Evaluate what is missing of a plan; what was evaluated is committed also when this is interrupted."""
         pending: list[ProbeResult] = []
-        committed_at = time.monotonic()
+        started = committed_at = time.monotonic()
         self.asked.update(plan.probes())
         if self.rehearsing:
             return
@@ -79,6 +81,7 @@ class Runner:
                         self.store.commit(pending, self.provenance)
                         pending, committed_at = [], time.monotonic()
             finally:
+                self.seconds += time.monotonic() - started
                 if pending:
                     self.store.commit(pending, self.provenance)
 

@@ -5,6 +5,8 @@ direction is evaluated on every window, and the interval of the crossed design (
 wide R still is. While it is too wide, its components of variance say where that comes from, and the cheapest number of
 directions or windows that should do is added. What counts of windows are the articles that they are of.
 
+Beyond the crossing nothing is probed: whether the profile comes back below the level there, ``landscape probe`` tells.
+
 The grid does not depend on the model, the seed or the precision asked for: whatever was evaluated for one search, any
 other finds in the store.
 """
@@ -15,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +66,12 @@ class Limits:
     """Most directions."""
     windows: int = 256
     """Most windows: all that there are."""
-    out_of_time: Callable[[int], bool] = lambda evaluations: False
-    """Whether there is no time for so many more evaluations of a window."""
+    out_of_time: Callable[[int, Sequence[float], int], bool] = lambda directions, lambdas, windows: False
+    """Whether there is no time for so many directions at these distances on so many windows."""
+
+
+Ending = Literal["precise", "not reached", "exhausted", "out of time"]
+"""Of a search: as precise as asked for; the level is nowhere reached; no directions or windows are left; nor time."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Found:
     rounds: tuple[Round, ...]
     precision: float | None
     """The relative half width that was asked for and reached; None if something else ended the search."""
+    ended: Ending
+    """What did."""
 
     @property
     def precise(self) -> bool:
@@ -145,13 +153,15 @@ def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
         probes = _around(losses, norm, chance, upper, n_d, n_w)
         rounds.append(Round(n_d, n_w, crossing(probes), article_count(probes.blocks)))
         if rounds[-1].crossing.value is None:
-            return Found(probes, tuple(rounds), None)
+            return Found(probes, tuple(rounds), None, "not reached")
         upper = round(STEPS_PER_OCTAVE * math.log2(rounds[-1].crossing.bracket[1] / norm))
         if _relative(rounds[-1].crossing) <= limits.precision:
-            return Found(probes, tuple(rounds), limits.precision)
+            return Found(probes, tuple(rounds), limits.precision, "precise")
         step = _next_design(probes, limits, losses.blocks(limits.windows))
-        if step is None or limits.out_of_time(2 * (step[0] * step[1] - n_d * n_w)):
-            return Found(probes, tuple(rounds), None)
+        if step is None:
+            return Found(probes, tuple(rounds), None, "exhausted")
+        if limits.out_of_time(step[0], probes.lambdas.tolist(), step[1]):
+            return Found(probes, tuple(rounds), None, "out of time")
         n_d, n_w = step
 
 

@@ -90,10 +90,9 @@ class _Surveyor:
             if point is not None:
                 self.placed.place(wanted, point)
         self.progress.forecast(self._forecast())
-        self.progress.stage("finding the range of λ")
         self._run(point_plan([CENTER], self.subject.all_windows))
         self._check_center()
-        radius = None if self.request.lambdas else pilot_radius(self._pilot_u, self.subject.norm)
+        radius = None if self.request.lambdas else self._pilot()
         for wanted in self.placed.missing:
             self._make(wanted)
         lambdas = self._lambdas(radius)
@@ -118,6 +117,10 @@ class _Surveyor:
     def probes(self) -> analysis.Probes:
         """What is known so far."""
         return analysis.Probes(self.runner.known, self.subject.windows)
+
+    def _pilot(self) -> float | None:
+        self.progress.stage("finding the range of λ")
+        return pilot_radius(self._pilot_u, self.subject.norm)
 
     def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
         """Everything there is to probe, given the points made so far and the positions on segments known so far."""

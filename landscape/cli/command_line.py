@@ -9,6 +9,7 @@ from pathlib import Path
 
 from landscape.dissection import Dissection
 from landscape.presets import OPTIONS, PRESETS, Preset
+from landscape.radius import RadiusRequest
 from landscape.request import Request
 from landscape.survey import Survey
 from landscape.wanted import External
@@ -35,6 +36,14 @@ _ANATOMY = {
     "groupings": "--groups",
     "layer_radii": "--layer-radii",
     "plan_bits": "--plan-bits",
+}
+_RADIUS = {
+    "precision": "--precision",
+    "minutes": "--max-minutes",
+    "split": "--split",
+    "seq_len": "--seq-len",
+    "family": "--family",
+    "pairs": "--pairs",
 }
 _GRID = {"scale": "--scale", "granularity": "--granularity", "symmetric": "--symmetric"}
 _GPTQ = {
@@ -69,6 +78,12 @@ def anatomy_command(request: Dissection, output: Path = REPORT) -> str:
     return shlex.join([*words, *_run(request, output)])
 
 
+def radius_command(request: RadiusRequest) -> str:
+    """The command line of a search for R; see ``probe_command``."""
+    words = ["landscape", "radius", *_subject(request), *_differing(_RADIUS, request, RadiusRequest())]
+    return shlex.join([*words, *_run(request)])
+
+
 def in_preset(preset: Preset, name: str) -> Preset:
     """Another preset, with the numbers that the user set for themselves in this one."""
     own = {number: getattr(preset, number) for numbers in OPTIONS.values() for number in numbers}
@@ -84,7 +99,7 @@ def _subject(request: Request) -> list[str]:
     return ["--model", request.model, "--data", request.corpus]
 
 
-def _run(request: Request, output: Path) -> Iterator[str]:
+def _run(request: Request, output: Path = REPORT) -> Iterator[str]:
     yield from _differing(_RUN, request, Request())
     if output != REPORT:
         yield from ("--output", str(output))

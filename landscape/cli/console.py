@@ -150,7 +150,7 @@ def print_radius(request: RadiusRequest, measured: Measured, as_json: bool) -> N
         print(json.dumps(radius_json(measured), indent=2, allow_nan=False))
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in (*radius_lines(measured), f"next   {after_radius(request, measured)}"):
+    for line in (*radius_lines(request, measured), f"next   {after_radius(request, measured)}"):
         console.print(line, markup=False)
 
 
@@ -173,14 +173,26 @@ def print_advice(advised: Advised, as_json: bool) -> None:
     console.print(f"cache  {advised.store}", markup=False)
 
 
-def radius_lines(measured: Measured) -> list[str]:
+_WHY = {
+    "exhausted": "no more windows or directions are to be had; take a longer text, shorter windows or another split",
+    "out of time": "--max-minutes ended the search, which goes on from here with more of them",
+}
+
+
+def _search_line(measured: Measured) -> str:
+    """On what R was searched."""
+    probes = measured.found.probes
+    return (
+        f"{measured.model} on {measured.data} ({measured.split}, windows of {measured.seq_len} tokens): "
+        f"D = {measured.dimension:,}, ‖w‖ = {measured.norm:.4g}, L(w) = {probes.center_nll:.4f}, "
+        f"chance ln|V| = {probes.chance:.3f}"
+    )
+
+
+def radius_lines(request: RadiusRequest, measured: Measured) -> list[str]:
     """R in words, and the rounds that led there."""
     found, length = measured.found, measured.norm
-    lines = [
-        f"{measured.model} on {measured.data} ({measured.split}, windows of {measured.seq_len} tokens): "
-        f"D = {measured.dimension:,}, ‖w‖ = {length:.4g}, L(w) = {found.probes.center_nll:.4f}, "
-        f"chance ln|V| = {found.probes.chance:.3f}",
-    ]
+    lines = [_search_line(measured)]
     for index, each in enumerate(found.rounds, start=1):
         value = crossing_text(each.crossing, each.directions, each.windows, articles=each.articles)
         windows = windows_text(each.windows, each.articles)
@@ -189,10 +201,12 @@ def radius_lines(measured: Measured) -> list[str]:
     radius, ratio = (
         crossing_text(found.radius, last.directions, last.windows, unit, last.articles) for unit in (1.0, length)
     )
-    reached = "" if found.precise else "  (not as precise as asked for)"
+    reached = ""
     if found.radius.value is not None and math.isfinite(found.radius.high):
-        reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}{reached}"
+        reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}"
     lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
+    if found.ended in ("exhausted", "out of time"):
+        lines.append(f"not ± {request.precision:.2g}, as asked for: {_WHY[found.ended]}")
     evaluations = f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
     lines.append(f"{evaluations}: {measured.tokens:,} tokens, in {duration(measured.seconds)}")
     lines.append(f"cache  {measured.store}")
@@ -215,7 +229,7 @@ def curvature_lines(curved: Curved) -> list[str]:
     last = measured.found.rounds[-1]
     trace = curved.products.trace
     lines = [
-        *radius_lines(measured)[:1],
+        _search_line(measured),
         f"R = {crossing_text(measured.found.radius, last.directions, last.windows, articles=last.articles)}",
         f"curvature on {trace.directions} directions × {windows_text(trace.windows, trace.articles)}, "
         f"L(w) = {curved.center_nll:.4f} there",

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from landscape.cli.command_line import anatomy_command, in_preset, probe_command
+from landscape.cli.command_line import anatomy_command, in_preset, probe_command, radius_command
 from landscape.dissection import Dissected, Dissection
 from landscape.presets import PRESETS
 from landscape.radius import Measured, RadiusRequest
@@ -24,6 +24,8 @@ def after_probe(request: Survey, found: Landscape, steep: bool, output: Path) ->
         steep: Whether a point is near but steep.
         output: Folder of the page.
     """
+    if found.basin.radius.value is None and request.lambdas:
+        return f"{probe_command(replace(request, lambdas=None), output)}    # --lambdas ends before R"
     if math.isinf(found.basin.radius.high) and request.directions < 2:
         return f"{probe_command(replace(request, directions=8), output)}    # several directions bound R"
     if steep and request.scales == ("exact",):
@@ -38,7 +40,12 @@ def after_probe(request: Survey, found: Landscape, steep: bool, output: Path) ->
 
 
 def after_radius(request: RadiusRequest, found: Measured) -> str:
-    """After a search for R: the points around w, on windows of the same length, on which R depends."""
+    """After a search for R: the points around w, on windows of the same length, on which R depends.
+
+    A search that its time ended goes on first.
+    """
+    if found.found.ended == "out of time" and request.minutes is not None:
+        return f"{radius_command(replace(request, minutes=4 * request.minutes))}    # goes on from here"
     survey = Survey(
         model=request.model,
         data=request.data,

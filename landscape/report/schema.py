@@ -5,8 +5,11 @@
     space           {dimension, norm}            D and ‖w‖
     center          {split: NLL}                 L(w), nats per token
     chance          ln|V|
-    basin           {split, directions, windows, articles, radius, band: {r10, r90}, other_radii: {kept, inflection,
-                    quadratic, unigram: {reference, radius}}}; of the other radii kept is where perplexity is 5 %
+    basin           {split, directions, windows, articles, radius, band: {r10, r90}, reentry: {r10, radius, r90},
+                    monotone, non_finite, direction_radii, other_radii: {kept, inflection, quadratic, unigram:
+                    {reference, radius}}}; reentry is whether the mean profile comes back below a level farther out,
+                    monotone whether it never falls, non_finite the share of losses that overflowed, direction_radii
+                    those of single directions, null if not reached; of the other radii kept is where perplexity is 5 %
                     higher, inflection where the loss rises most steeply, quadratic where the parabola near w is halfway
                     to chance, unigram halfway to the entropy of single tokens: null if not known;
                     articles is how many articles of the text the windows are of, which intervals take for independent,
@@ -67,6 +70,10 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
             "articles": basin.blocks,
             "radius": crossing_json(basin.radius),
             "band": {"r10": crossing_json(basin.r10), "r90": crossing_json(basin.r90)},
+            "reentry": {"r10": basin.r10.reentry, "radius": basin.radius.reentry, "r90": basin.r90.reentry},
+            "monotone": basin.monotone,
+            "non_finite": basin.non_finite,
+            "direction_radii": list(basin.direction_radii),
             "other_radii": _other_radii(landscape.radii[landscape.verdict_split]),
         },
         "points": [_point(point) for point in landscape.points],
@@ -88,8 +95,9 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
-    {value, low, high}, precise, rounds: [{directions, windows, articles, radius}], evaluated, cached, tokens, seconds,
-    store, health: [{name, passed, words}]}``; articles as in ``landscape probe``.
+    {value, low, high}, precise, ended, rounds: [{directions, windows, articles, radius}], evaluated, cached, tokens, seconds,
+    store, health: [{name, passed, words}]}``; ended is "precise", "not reached", "exhausted" (no directions
+    or windows are left) or "out of time"; articles as in ``landscape probe``.
     """
     found = measured.found
     return {
@@ -105,6 +113,7 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "chance": found.probes.chance,
         "radius": crossing_json(found.radius),
         "precise": found.precise,
+        "ended": found.ended,
         "rounds": [
             {
                 "directions": each.directions,
@@ -132,11 +141,12 @@ def advice_json(advised: Advised) -> dict[str, Any]:
     """The JSON object of ``landscape advise``.
 
     ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
-    {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, margin: {verdict, number,
-    factor}, numbers: [{verdict, name, value, interval: {low, high}, most, holds, open, source}], distance, rise,
-    rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, others_interval: {grid: {low, high}},
-    rho, rho_interval, rho_prof, rho_prof_interval, rho_along, rho_along_interval, cost: {gptq, qaft}}],
-    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; costs are in forward
+    {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, keeps_limit, margin: {verdict,
+    number, factor}, numbers: [{verdict, name, value, interval: {low, high}, judged, most, holds, open, source}],
+    distance, rise, rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, others_interval: {grid:
+    {low, high}}, rho, rho_interval, rho_prof, rho_prof_interval, rho_along, rho_along_interval, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; keeps_limit is whether the
+    way that is advised keeps the limit, null if not known; judged is what was held against most; costs are in forward
     passes of a window.
     """
     return {
@@ -170,6 +180,7 @@ def _advice(advice: Advice) -> dict[str, Any]:
         "grid": evidence.scheme.grid,
         "verdict": advice.verdict,
         "possible": list(advice.possible),
+        "keeps_limit": advice.keeps,
         "margin": margin and {"verdict": margin.verdict, "number": margin.name, "factor": margin.factor},
         "numbers": [
             {
@@ -177,6 +188,7 @@ def _advice(advice: Advice) -> dict[str, Any]:
                 "name": finding.name,
                 "value": finding.estimate and finite(finding.estimate.value),
                 "interval": _interval(finding.estimate),
+                "judged": finite(finding.judged),
                 "most": finding.most,
                 "holds": finding.holds,
                 "open": finding.open,

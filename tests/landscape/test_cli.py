@@ -63,7 +63,11 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     ]
     assert set(found["points"][0]["nll"]) == {"train", "validation", "test"}
     assert len(found["segments"]) == 2 * 6 * 2
-    assert set(found["basin"]) == {"split", "directions", "windows", "articles", "radius", "band", "other_radii"}
+    assert set(found["basin"]) == {
+        "split", "directions", "windows", "articles", "radius", "band", "reentry", "monotone", "non_finite",
+        "direction_radii", "other_radii",
+    }  # fmt: skip
+    assert len(found["basin"]["direction_radii"]) == found["basin"]["directions"]
     other = found["basin"]["other_radii"]
     assert other["kept"]["value"] < found["basin"]["band"]["r10"]["value"]
     assert found["center"]["validation"] < other["unigram"]["reference"] < found["chance"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -44,6 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr("landscape.surveyor.probe", stop)
     monkeypatch.setattr("landscape.dissect.dissect", stop)
+    monkeypatch.setattr("landscape.radius.measure_radius", stop)
 
     def parse(*words: str) -> Request:
         monkeypatch.setattr(sys, "argv", ["landscape", *words])
@@ -110,9 +112,25 @@ def test_a_survey_by_the_quick_preset_goes_on_to_more_windows_unless_these_were_
     assert "--directions 16 --windows 2 --seq-len 64    #" in set_here
 
 
+def test_a_search_that_its_time_ended_goes_on(asked: Any) -> None:
+    words = ["--model", "some model", "--precision", "0.02", "--max-minutes", "1.5", "--pairs", "--store", "my store"]
+    request = asked("radius", *words, "--seq-len", "64", "--split", "test", "--family", "profile", "--seed", "2")
+    late: Any = SimpleNamespace(found=SimpleNamespace(ended="out of time"))
+    written = shlex.split(after_radius(request, late).partition("    #")[0])
+    assert asked(*written[1:]) == replace(request, minutes=6.0, data=request.corpus)
+
+
+def test_after_lambdas_that_end_before_r_they_are_left_to_the_sweep() -> None:
+    found = synthetic.landscape()
+    basin = replace(found.basin, radius=replace(found.basin.radius, value=None, high=math.inf))
+    short = replace(found, basins={**found.basins, found.verdict_split: basin})
+    told = after_probe(Survey(lambdas=(1.0, 2.0)), short, False, OUT)
+    assert told == "landscape probe --model opt-nano --data tales --bits 8,4,2    # --lambdas ends before R"
+
+
 def test_after_a_search_for_r_the_points_are_looked_for_on_windows_of_its_length() -> None:
     request = RadiusRequest("some model", data="tales", seed=1, pairs=True)
-    found: Any = SimpleNamespace(seq_len=512)
+    found: Any = SimpleNamespace(seq_len=512, found=SimpleNamespace(ended="precise"))
     assert after_radius(request, found).startswith(
         "landscape probe --model 'some model' --data tales --bits 8,4,2 --pairs --seq-len 512 --seed 1    #"
     )

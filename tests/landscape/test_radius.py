@@ -6,18 +6,27 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from landscape import radius
 from landscape.cli import main
+from landscape.cli.console import radius_lines
 from landscape.directions import Sphere
+from landscape.engines.inline import InlineEngine
 from landscape.examine import SLOPE_WINDOWS
+from landscape.opened import opened
+from landscape.plan import ProbePlan, ProbeResult
+from landscape.progress import Progress
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.store import Store
-from quant.checkpoint import load_checkpoint
+from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
 
@@ -125,8 +134,45 @@ def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> No
 
 def test_time_ends_a_search(tmp_path: Path) -> None:
     measured = measure_radius(RadiusRequest(seq_len=32, precision=0.001, minutes=1e-6, store=tmp_path))
-    assert not measured.found.precise
+    assert (measured.found.precise, measured.found.ended) == (False, "out of time")
     assert len(measured.found.rounds) == 1
+    request = RadiusRequest(precision=0.001, minutes=1e-6)
+    assert "not ± 0.001, as asked for: --max-minutes ended the search" in "\n".join(radius_lines(request, measured))
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_search_that_goes_on_has_time_for_what_its_time_allows(
+    pairs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is ours: a minute for the model to load, a second for each window that is evaluated."""
+    clock = [0.0]
+    monkeypatch.setattr(radius.time, "monotonic", lambda: clock[0])
+
+    class Slow(InlineEngine):
+        def evaluate(self, plan: ProbePlan) -> Iterator[ProbeResult]:
+            for result in super().evaluate(plan):
+                clock[0] += 1.0
+                yield result
+
+    @contextmanager
+    def late(request: RadiusRequest, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
+        clock[0] += 60.0
+        with opened(request, progress) as lent:
+            yield lent
+
+    monkeypatch.setattr(radius, "InlineEngine", Slow)
+    monkeypatch.setattr(radius, "opened", late)
+    monkeypatch.setattr(radius, "forward_seconds", lambda model, window: 1.0)
+    asked = RadiusRequest(**SMALL, pairs=pairs, store=tmp_path)
+    measure_radius(asked)
+    spent: list[float] = []
+    for minutes in (1.5, 10.0):
+        clock[0] = 0.0
+        more = measure_radius(replace(asked, precision=0.02, minutes=minutes))
+        assert not more.found.precise
+        spent.append(clock[0])
+        assert (more.evaluated > 0) == (minutes > 1.5)
+    assert 60 <= spent[0] < 90 < spent[1] < 600 + 32  # a few windows more, for the checks at the end
 
 
 def test_no_basin_is_an_error(tmp_path: Path) -> None:
@@ -167,7 +213,7 @@ def test_text_and_json_say_the_same(
     assert code == 0
     assert set(found) == {
         "schema_version", "model", "data", "split", "seq_len", "space", "family", "pairs", "center", "chance",
-        "radius", "precise", "rounds", "evaluated", "cached", "tokens", "seconds", "store", "health",
+        "radius", "precise", "ended", "rounds", "evaluated", "cached", "tokens", "seconds", "store", "health",
     }  # fmt: skip
     value, low, high = (f"{found['radius'][name]:#.3g}" for name in ("value", "low", "high"))
     assert f"R = {value} [{low}, {high}]" in text

@@ -235,18 +235,16 @@ def test_an_overflow_counts_as_risen() -> None:
 def test_limits_end_a_search_and_say_so() -> None:
     wild = Synthetic(direction_cv=0.2, window_sd=0.5)
     few = run(wild, precision=0.005, directions=8, windows=4)
-    assert not few.precise
+    assert (few.precise, few.ended) == (False, "exhausted")
     assert (few.rounds[-1].directions, few.rounds[-1].windows) == (8, 4)
-    budget = [200]
 
-    def out_of_time(evaluations: int) -> bool:
-        budget[0] -= evaluations
-        return budget[0] < 0
+    def out_of_time(directions: int, lambdas: Sequence[float], windows: int) -> bool:
+        return directions * len(lambdas) * windows > 200
 
     hurried = run(wild, precision=0.005, out_of_time=out_of_time)
-    assert not hurried.precise
+    assert (hurried.precise, hurried.ended) == (False, "out of time")
     last = hurried.rounds[-1]
-    assert 2 * last.directions * last.windows <= 200 + 2 * 16
+    assert 2 * last.directions * last.windows <= 200
 
 
 @dataclass
@@ -263,7 +261,7 @@ def test_a_design_that_should_have_done_is_not_tried_again() -> None:
     """Foretold is no width at all, also of the design that was just found too wide."""
     left = [40]
 
-    def out_of_time(evaluations: int) -> bool:
+    def out_of_time(directions: int, lambdas: Sequence[float], windows: int) -> bool:
         left[0] -= 1
         return left[0] < 0
 
