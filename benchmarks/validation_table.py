@@ -20,7 +20,7 @@ import numpy as np
 from pages import Page
 from scipy import stats
 
-from landscape.advice import RESCUE, RIM, VERDICTS, Evidence, Verdict, advise, rules
+from landscape.advice import RESCUE, RIM, VERDICTS, WORTH_CHANGING, Evidence, Verdict, advise, rules
 from landscape.estimate import Estimate
 from landscape.limits import Limit
 from quant.grid import QuantScheme
@@ -116,9 +116,15 @@ def right(ways: Mapping[Verdict, float], limit: Limit) -> Verdict:
     return next(way for way in VERDICTS if ways[way] <= most)
 
 
-def hits(found: list[Cell], rescue: float = RESCUE, rim: float = RIM, limits: Iterable[Limit] = LIMITS) -> int:
+def hits(
+    found: list[Cell],
+    rescue: float = RESCUE,
+    rim: float = RIM,
+    worth: float = WORTH_CHANGING,
+    limits: Iterable[Limit] = LIMITS,
+) -> int:
     """How many pieces of advice were right."""
-    tried = rules(rescue, rim)
+    tried = rules(rescue, rim, worth)
     return sum(advise(c.evidence, limit, tried).verdict == right(c.ways, limit) for c, limit in product(found, limits))
 
 
@@ -167,17 +173,8 @@ def verdict_word(advised: Verdict, true: Verdict) -> str:
 
 def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
     """Hits by model and limit, beside the same rules without their thresholds and advisers that look at less."""
-    heads = [
-        "model",
-        "limit",
-        "cells",
-        "hits",
-        "cheap",
-        "dear",
-        "without ρ_prof",
-        "without the bound on ΔL",
-        "without both",
-    ]
+    heads = ["model", "limit", "cells", "hits", "cheap", "dear", "limit kept", "could be kept"]
+    heads += ["without ρ_prof", "without the bound on ΔL", "without both", "any better grid", "only the others"]
     heads += ["always the commonest", "ΔL of RTN alone", "paper's ρ < 1"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
@@ -190,9 +187,16 @@ def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
         by_rise = sum(by_rise_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
         by_rho = sum(by_rho_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
         numbers = [len(true), words.count("hit"), *(words.count(f"**miss, {w}**") for w in ("cheap", "dear"))]
-        weaker = ((RESCUE, np.inf), (np.inf, RIM), (np.inf, np.inf))
+        numbers += [sum(kept(c, advise(c.evidence, limit).verdict, limit) for c in of_model)]
+        numbers += [sum(any(kept(c, way, limit) for way in VERDICTS) for c in of_model)]
+        weaker = ((RESCUE, np.inf), (np.inf, RIM), (np.inf, np.inf), (RESCUE, RIM, 1.0), (np.inf, np.inf, 1.0))
         numbers += [hits(of_model, *thresholds, limits=(limit,)) for thresholds in weaker]
         yield f"| {model} | {limit.text} | {' | '.join(map(str, [*numbers, commonest, by_rise, by_rho]))} |"
+
+
+def kept(cell: Cell, way: Verdict, limit: Limit) -> bool:
+    """Whether a way was within the limit on the test split."""
+    return cell.ways[way] <= limit.nats
 
 
 def by_rise_alone(evidence: Evidence, limit: Limit) -> Verdict:

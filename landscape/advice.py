@@ -15,6 +15,9 @@ Nothing is predicted where a measurement is at hand: ΔL of RTN is measured, als
 grids. That GPTQ rescues a point is a prediction, made of two numbers: the threshold of one was fitted on the built-in
 model alone, that of the other is the paper's, with which this model agrees. How often the prediction comes true
 elsewhere is in ``landscape/VALIDATION.md``.
+
+The advice names the way to go, not a way that surely keeps the limit: where no way does, it still names the one to
+take. ``Advice.keeps`` says which of the two it is, as far as that is known.
 """
 
 from __future__ import annotations
@@ -116,26 +119,30 @@ RESCUE = 2**6.75
 rounding was never the right way, so that it is known from below alone: it may be too high, and hardly too low."""
 RIM = 1.0
 """Largest ρ_prof at which GPTQ is trusted at all: where the paper puts the rim of the basin (Xu et al. 2024, §4.3).
-Not fitted; opt-nano agrees with every value from 0.59 on."""
+Not fitted; opt-nano agrees with every value from 0.55 on."""
+
+GPTQ_LEAVES = 0.47
+"""Least share of RTN's ΔL that GPTQ left on opt-nano, of the 12 grids on which that ΔL is above 0.03 nats."""
 
 _CHOICE = "our choice, not fitted"
-_RESCUE = "fitted on opt-nano, known from below alone: landscape/VALIDATION.md"
-_RIM = "the paper's rim; opt-nano agrees with every value from 0.59 on: landscape/VALIDATION.md"
+_RESCUE = "fitted on opt-nano, where training was never needed, so it may be too high: landscape/VALIDATION.md"
+_RIM = "the paper's rim; opt-nano agrees with every value from 0.55 on: landscape/VALIDATION.md"
 
 
-def rules(rescue: float = RESCUE, rim: float = RIM) -> tuple[Rule, ...]:
+def rules(rescue: float = RESCUE, rim: float = RIM, worth: float = WORTH_CHANGING) -> tuple[Rule, ...]:
     """The rules, in the order in which they are tried.
 
     Args:
         rescue: ``RESCUE``, or a value of it that is being tried.
         rim: ``RIM``, likewise.
+        worth: ``WORTH_CHANGING``, likewise.
     """
     return (
         Rule("rtn", (Bound("ΔL of RTN / your limit", _rise, 1.0, "your limit"),), surely=True),
         Rule(
             "grid",
             (
-                Bound("ΔL of RTN on another grid / ΔL here", _over_here, WORTH_CHANGING, _CHOICE),
+                Bound("ΔL of RTN on another grid / ΔL here", _over_here, worth, _CHOICE),
                 Bound("ΔL of RTN on another grid / your limit", _other_rise, rescue, _RESCUE),
             ),
         ),
@@ -179,13 +186,24 @@ class Finding:
     """The number, as a reader sees it."""
     estimate: Estimate | None
     """It; None where it is not known."""
-    judged: float
-    """What was held against the threshold: its value, or the upper end where all of the interval must be within; NaN
-    where it is not known."""
+    surely: bool
+    """Whether all of its interval must be within the threshold."""
     most: float
     """The threshold."""
     source: str
     """Where that comes from."""
+
+    @property
+    def judged(self) -> float:
+        """What is held against the threshold: the value, or the upper end; NaN where it is not known."""
+        if self.estimate is None:
+            return math.nan
+        return self.estimate.high if self.surely else self.estimate.value
+
+    @property
+    def judged_name(self) -> str:
+        """What that is, as a reader sees it."""
+        return f"the upper end of {self.name}" if self.surely else self.name
 
     @property
     def holds(self) -> bool:
@@ -223,6 +241,10 @@ class Advice:
     """Other verdicts that the intervals leave open, in the order of what they cost."""
     margin: Margin | None
     """None if no single number would turn it."""
+    keeps: bool | None
+    """Whether the way that is advised keeps the limit; None where that is not known. RTN, here and on another grid, was
+    measured: it does or does not if its whole interval is on one side. GPTQ surely does not where even the least share
+    of RTN's ΔL that it left elsewhere is beyond the limit; of GPTQ otherwise, and of QAFT, nothing is foretold."""
 
 
 def advise(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> Advice:
@@ -243,16 +265,22 @@ def advise(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> A
         findings=tuple(finding for _, findings in before for finding in findings),
         possible=_possible(before, after),
         margin=_margin(before, after),
+        keeps=_keeps(tried[fired].verdict, evidence, limit),
     )
+
+
+def _keeps(verdict: Verdict, evidence: Evidence, limit: Limit) -> bool | None:
+    if verdict in ("rtn", "grid"):
+        rise = evidence.rise if verdict == "rtn" else evidence.others[evidence.best_other]
+        return True if rise.high <= limit.nats else False if rise.low > limit.nats else None
+    return False if verdict == "gptq" and GPTQ_LEAVES * evidence.rise.low > limit.nats else None
 
 
 _Judged = Sequence[tuple[Rule, list[Finding]]]
 
 
 def _finding(rule: Rule, bound: Bound, evidence: Evidence, limit: Limit) -> Finding:
-    found = bound.measure(evidence, limit)
-    judged = math.nan if found is None else found.high if rule.surely else found.value
-    return Finding(rule.verdict, bound.name, found, judged, bound.most, bound.source)
+    return Finding(rule.verdict, bound.name, bound.measure(evidence, limit), rule.surely, bound.most, bound.source)
 
 
 def _first(judged: _Judged) -> int:
@@ -277,7 +305,7 @@ def _margin(before: _Judged, after: _Judged) -> Margin | None:
         failing = [finding for finding in of_rule if not finding.holds]
         candidates += [(rule.verdict, failing[0])] if len(failing) == 1 else []
     margins = [
-        Margin(verdict, finding.name, finding.most / finding.judged)
+        Margin(verdict, finding.judged_name, finding.most / finding.judged)
         for verdict, finding in candidates
         if 0 < finding.judged < math.inf
     ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
-from landscape.advice import WORDS, Advice, Finding, Margin, Verdict
+from landscape.advice import GPTQ_LEAVES, WORDS, Advice, Finding, Margin, Verdict
 from landscape.advised import Advised
 from landscape.estimate import Estimate
 from landscape.report.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
@@ -22,6 +23,7 @@ def subject_lines(advised: Advised) -> list[str]:
         f"{advised.model} on {advised.data} (validation, {windows}, {advised.seq_len} tokens each): "
         f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(advised.chance)}, R = {radius}{share}",
         f"limit {advised.limit.text}: ΔL at most {number(advised.limit.nats, 3)} nats per token",
+        "ρ = ‖Δw‖/R along random directions; ρ_prof: random, but each tensor as far as by Δw; ρ_Δ: along Δw itself",
     ]
 
 
@@ -30,6 +32,10 @@ def verdict_line(advice: Advice) -> str:
     evidence, text = advice.evidence, WORDS[advice.verdict]
     if advice.verdict == "grid":
         text += f", such as {evidence.best_other.grid}"
+    if advice.keeps is False:
+        text += {"grid": ", though RTN loses more than your limit there too"}.get(
+            advice.verdict, " as well as training, though not within your limit"
+        )
     if advice.verdict != "rtn" and evidence.clipping_dominates:
         text += "; clipping dominates"
     if advice.possible:
@@ -47,9 +53,19 @@ def reason_lines(advice: Advice) -> list[str]:
         f"ρ = {_ratio(evidence.rho)}, ρ_prof = {_ratio(evidence.rho_prof)}, ρ_Δ = {_ratio(evidence.rho_along)}",
     ]
     lines += [f"{NAMES[finding.verdict]}: {_finding(finding)}" for finding in advice.findings]
+    lines += _kept(advice)
     if advice.margin is not None:
         lines.append(_margin(advice.margin))
     return lines
+
+
+def _kept(advice: Advice) -> list[str]:
+    """What is known of the limit, where the way that is advised was not measured."""
+    if advice.verdict == "gptq":
+        least = Estimate(*(GPTQ_LEAVES * rise for rise in astuple(advice.evidence.rise)))
+        said = "beyond your limit" if advice.keeps is False else "which may be within your limit"
+        return [f"GPTQ left {GPTQ_LEAVES:.0%} of RTN's ΔL or more on opt-nano: here {rise_text(least)}, {said}"]
+    return ["what QAFT leaves of ΔL is not foretold"] if advice.verdict == "qaft" else []
 
 
 def cost_text(passes: float, pace: float) -> str:
@@ -73,7 +89,13 @@ def _with_interval(estimate: Estimate) -> str:
 def _finding(finding: Finding) -> str:
     if finding.estimate is None:
         return f"{finding.name} is not known, must be at most {number(finding.most, 3)}"
-    word = "within" if finding.holds else "beyond"
-    sharp = "" if not finding.open or math.isinf(finding.estimate.high) else ", but its interval reaches across"
-    value, most = _with_interval(finding.estimate), number(finding.most, 3)
-    return f"{finding.name} = {value}, {word} {most}{sharp} ({finding.source})"
+    said = f"{finding.name} = {_with_interval(finding.estimate)}, {_where(finding)} the bound of"
+    crossed = finding.open and not finding.surely and math.isfinite(finding.estimate.high)
+    sharp = ", but its interval reaches across" if crossed else ""
+    return f"{said} {number(finding.most, 3)}{sharp} ({finding.source})"
+
+
+def _where(finding: Finding) -> str:
+    if finding.holds:
+        return "within"
+    return "its upper end beyond" if finding.surely and finding.open and math.isfinite(finding.judged) else "beyond"

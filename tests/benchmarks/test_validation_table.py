@@ -86,6 +86,16 @@ def test_correlations_are_within_bit_widths(maker: ModuleType) -> None:
     assert maker.in_order(found, maker.CONTESTANTS["ρ_prof"]) == "–"
 
 
+def test_limits_are_counted_that_the_advised_way_kept_and_that_any_would(maker: ModuleType) -> None:
+    """RTN is within 5 %; GPTQ is advised for three points, brings one within it, and training one of the others."""
+    limit = maker.LIMITS[1].nats
+    found = [cell(maker, 4, k * limit, gptq * limit, qaft=9.0) for k, gptq in ((0.5, 0.2), (2.0, 0.9), (3.0, 1.5))]
+    found += [cell(maker, 4, 4 * limit, 9.0, qaft=0.5 * limit)]
+    assert [maker.advise(c.evidence, maker.LIMITS[1]).verdict for c in found] == ["rtn", "gptq", "gptq", "gptq"]
+    row = next(line for line in maker.counts({"m": found}) if "ppl+5%" in line).split(" | ")
+    assert row[2:8] == ["4", "3", "1", "0", "2", "3"]
+
+
 def test_the_outcomes_stand_beside_each_other(maker: ModuleType) -> None:
     """QAFT as it is, its control, and what is left; M counts what is left."""
     *_, line = maker.outcomes([cell(maker, 4, 0.5, gptq=0.3, qaft=0.2)])

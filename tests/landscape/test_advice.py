@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.advice import RESCUE, RIM, WORTH_CHANGING, Evidence, advise, rules
+from landscape.advice import GPTQ_LEAVES, RESCUE, RIM, WORTH_CHANGING, Evidence, advise, rules
 from landscape.estimate import Estimate
 from landscape.limits import Limit
+from landscape.report.advice_text import reason_lines, verdict_line
 from quant.grid import QuantScheme
 
 LIMIT = Limit.parse("nll+0.1")
@@ -84,6 +85,7 @@ def test_the_margin_is_the_nearest_single_change() -> None:
     near_enough = advise(evidence(1.2), LIMIT).margin  # the upper end, 1.212 limits, would have to come down to 1
     assert near_enough is not None
     assert (near_enough.verdict, near_enough.factor) == ("rtn", pytest.approx(1 / 1.212))
+    assert near_enough.name == "the upper end of ΔL of RTN / your limit"
 
 
 def test_no_single_number_turns_a_point_that_is_beyond_two_bounds() -> None:
@@ -106,7 +108,7 @@ def test_every_bound_that_was_tried_is_reported_with_its_source() -> None:
     ]
     limit, choice, rescue, _, rim = (finding.source for finding in findings)
     assert (limit, choice) == ("your limit", "our choice, not fitted")
-    assert "known from below alone" in rescue
+    assert "fitted on opt-nano" in rescue
     assert "the paper's rim" in rim
     assert findings[3].judged == pytest.approx(1.2 * RESCUE)
 
@@ -121,3 +123,37 @@ def test_thresholds_can_be_tried() -> None:
     found = evidence(0.8 * RESCUE)
     assert advise(found, LIMIT, rules(rescue=0.5 * RESCUE)).verdict == "qaft"
     assert advise(found, LIMIT, rules(rim=0.1)).verdict == "qaft"
+    half = evidence(0.8 * RESCUE, other=0.4 * RESCUE * 1.1)
+    assert advise(half, LIMIT).verdict == "gptq"
+    assert advise(half, LIMIT, rules(worth=0.6)).verdict == "grid"
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "keeps"),
+    [
+        (evidence(0.5), "rtn", True),
+        (evidence(9.0, other=0.5), "grid", True),
+        (replace(evidence(9.0, other=1.0), over_here=about(0.1)), "grid", None),  # 0.99 to 1.01 limits
+        (evidence(9.0, other=1.5), "grid", False),
+        (evidence(2.0), "gptq", None),
+        (evidence(0.99 / GPTQ_LEAVES), "gptq", None),
+        (evidence(1.03 / GPTQ_LEAVES), "gptq", False),
+        (evidence(1.2 * RESCUE), "qaft", None),
+    ],
+)
+def test_whether_the_advised_way_keeps_the_limit(found: Evidence, verdict: str, keeps: bool | None) -> None:
+    """GPTQ is denied where 0.99 of the loss, the lower end, times the least share that it left is beyond the limit."""
+    advice = advise(found, LIMIT)
+    assert (advice.verdict, advice.keeps) == (verdict, keeps)
+    beyond = any(words in verdict_line(advice) for words in ("not within your limit", "more than your limit"))
+    assert beyond == (keeps is False)
+    foretold = [line for line in reason_lines(advice) if "GPTQ left 47% of RTN's ΔL or more" in line]
+    assert [line.endswith("beyond your limit") for line in foretold] == ([keeps is False] if verdict == "gptq" else [])
+
+
+def test_a_bound_on_a_whole_interval_is_told_by_its_upper_end() -> None:
+    found = replace(evidence(0.9), rise=Estimate(0.09, 0.076, 0.104))
+    said = next(line for line in reason_lines(advise(found, LIMIT)) if line.startswith("RTN: "))
+    assert (
+        said == "RTN: ΔL of RTN / your limit = 0.900 [0.760, 1.04], its upper end beyond the bound of 1.00 (your limit)"
+    )
