@@ -21,6 +21,7 @@ from landscape.sweep import sweep_grid
 Array = NDArray[np.float64]
 
 BOTTOM, CHANCE = 3.2, 10.8  # L(w) and ln|V| of SmolLM2-135M on WikiText-2, nats per token
+TEXT = 480  # windows of 512 tokens in the validation split of WikiText-2, which are of 60 articles
 NODES = 40  # of the Gauss-Hermite quadrature, for each of its three dimensions
 
 
@@ -92,8 +93,15 @@ class Synthetic:
         return RadialProbes(lam, loss * tokens, tokens, bottom * tokens, CHANCE), articles
 
     def landscape(self, rng: np.random.Generator, n_d: int, n_w: int) -> SyntheticLosses:
-        """One landscape to search on, of so many directions and windows at most."""
-        return SyntheticLosses(self, rng, *self._effects(rng, n_d, n_w))
+        """One landscape to search on, of so many directions and windows at most.
+
+        Windows of articles come from anywhere in a text, as a seed draws them for ``landscape radius``.
+        """
+        if self.article == 1:
+            return SyntheticLosses(self, rng, *self._effects(rng, n_d, n_w))
+        bottom, effect, tokens, articles = self._effects(rng, n_d, TEXT)
+        drawn = rng.permutation(TEXT)[:n_w]
+        return SyntheticLosses(self, rng, bottom[drawn], effect[:, drawn], tokens[drawn], articles[drawn])
 
     def _effects(self, rng: np.random.Generator, n_d: int, n_w: int) -> tuple[Array, Array, NDArray[np.int64], Array]:
         """L_w (n_w,), ln s_dw (n_d, n_w), and the windows' token counts and articles."""
@@ -163,3 +171,4 @@ LANDSCAPES = (
     Synthetic("outlying and ragged windows", windows=0.08, outliers=0.1, ragged=0.3),
 )
 ARTICLES = Synthetic("articles", windows=0.08, resemblance=0.7, article=3.0)
+WIKITEXT = Synthetic("articles of 8 windows, as WikiText-2", resemblance=0.7, article=8.0)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from pages import Page
-from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, Synthetic
+from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, WIKITEXT, Synthetic
 from scipy import stats
 
 from landscape.basin import crossing
@@ -32,7 +32,16 @@ REPETITIONS = 2000
 LEVELS = (0.5, 0.1, 0.9)  # R, r10, r90
 DESIGNS = ((4, 16), (8, 16), (16, 16), (32, 16), (8, 4))  # directions × windows
 ARTICLE_DESIGNS = ((8, 16), (8, 32), (16, 64))
-SEARCHES = ((0, 0.05), (0, 0.02), (1, 0.05), (2, 0.05), (4, 0.05))  # landscape, precision
+SEARCHES = (
+    *(
+        (LANDSCAPES[0], 0.05),
+        (LANDSCAPES[0], 0.02),
+        (LANDSCAPES[1], 0.05),
+        (LANDSCAPES[2], 0.05),
+        (LANDSCAPES[4], 0.05),
+    ),
+    *((WIKITEXT, 0.05), (WIKITEXT, 0.02), (ARTICLES, 0.05)),
+)  # with the precision asked for
 MOST = 64  # directions and windows of a search
 FAR = 3.0  # ‖w‖ over R, about: where R lies between two distances of the grid differs from search to search
 
@@ -78,7 +87,7 @@ class SearchCell:
 
 def searches() -> Iterator[SearchCell]:
     """All rows of the second table."""
-    yield from (SearchCell(LANDSCAPES[index], precision) for index, precision in SEARCHES)
+    yield from (SearchCell(landscape, precision) for landscape, precision in SEARCHES)
 
 
 def cells() -> Iterator[Cell]:
