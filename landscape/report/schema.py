@@ -95,9 +95,9 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
-    {value, low, high}, precise, ended, rounds: [{directions, windows, articles, radius}], evaluated, cached, tokens, seconds,
-    store, health: [{name, passed, words}]}``; ended is "precise", "not reached", "exhausted" (no directions
-    or windows are left) or "out of time"; articles as in ``landscape probe``.
+    {value, low, high}, precise, ended, rounds: [{directions, windows, articles, radius}], evaluated, cached, tokens,
+    seconds, store, health: [{name, passed, words}]}``; ended is "precise", "not reached", "exhausted" (no directions or
+    windows are left) or "out of time"; articles as in ``landscape probe``.
     """
     found = measured.found
     return {
