@@ -3,13 +3,14 @@
 The rules are tried in the order of what the ways cost, and the first one whose bounds all hold is the advice:
 
     rtn     rounding to nearest is enough: nothing to calibrate, nothing to train
-    grid    change the scale or granularity first: RTN on another grid of as many bits was seen to lose at most half,
-            and little enough for that grid to do without training
+    grid    change the scale or granularity first: RTN on another grid of as many bits was seen to keep the limit, or
+            to lose at most half, and little enough for that grid to do without training
     gptq    a layer-wise method should do
     qaft    fine-tune with quantization in the loop
 
-``rtn`` fires only where the whole interval of the measured ΔL is within the limit. The others fire on the value, and
-where an interval reaches across a bound the advice says which other verdicts stay possible.
+``rtn`` fires only where the whole interval of the measured ΔL is within the limit, and ``grid`` likewise if that is its
+ground. The others fire on the value, and where an interval reaches across a bound the advice says which other verdicts
+stay possible.
 
 Nothing is predicted where a measurement is at hand: ΔL of RTN is measured, also with its clipping undone and on other
 grids. That GPTQ rescues a point is a prediction, made of two numbers: the threshold of one was fitted on the built-in
@@ -125,8 +126,8 @@ GPTQ_LEAVES = 0.47
 """Least share of RTN's ΔL that GPTQ left on opt-nano, of the 12 grids on which that ΔL is above 0.03 nats."""
 
 _CHOICE = "our choice, not fitted"
-_RESCUE = "fitted on opt-nano, where training was never needed, so it may be too high: landscape/VALIDATION.md"
-_RIM = "the paper's rim; opt-nano agrees with every value from 0.55 on: landscape/VALIDATION.md"
+_RESCUE = "fitted on opt-nano, may be too high: landscape/VALIDATION.md"
+_RIM = "the paper's rim: landscape/VALIDATION.md"
 
 
 def rules(rescue: float = RESCUE, rim: float = RIM, worth: float = WORTH_CHANGING) -> tuple[Rule, ...]:
@@ -139,6 +140,7 @@ def rules(rescue: float = RESCUE, rim: float = RIM, worth: float = WORTH_CHANGIN
     """
     return (
         Rule("rtn", (Bound("ΔL of RTN / your limit", _rise, 1.0, "your limit"),), surely=True),
+        Rule("grid", (Bound("ΔL of RTN on another grid / your limit", _other_rise, 1.0, "your limit"),), surely=True),
         Rule(
             "grid",
             (
@@ -290,16 +292,16 @@ def _first(judged: _Judged) -> int:
 
 def _possible(before: _Judged, after: _Judged) -> tuple[Verdict, ...]:
     """What the advice could be if numbers whose interval reaches across a bound lay on its other side."""
-    *tried, (_, findings) = before
+    *tried, (fired, findings) = before
     found = [rule.verdict for rule, of_rule in tried if all(finding.holds or finding.open for finding in of_rule)]
     if any(finding.open for finding in findings):
         found.append(after[_first(after)][0].verdict)
-    return tuple(found)
+    return tuple(verdict for verdict in dict.fromkeys(found) if verdict != fired.verdict)
 
 
 def _margin(before: _Judged, after: _Judged) -> Margin | None:
     """The single number whose change, by the least factor, turns the advice."""
-    *tried, (_, findings) = before
+    *tried, (fired, findings) = before
     candidates = [(after[_first(after)][0].verdict, finding) for finding in findings]
     for rule, of_rule in tried:
         failing = [finding for finding in of_rule if not finding.holds]
@@ -307,6 +309,6 @@ def _margin(before: _Judged, after: _Judged) -> Margin | None:
     margins = [
         Margin(verdict, finding.judged_name, finding.most / finding.judged)
         for verdict, finding in candidates
-        if 0 < finding.judged < math.inf
+        if 0 < finding.judged < math.inf and verdict != fired.verdict
     ]
     return min(margins, key=lambda margin: abs(math.log(margin.factor)), default=None)

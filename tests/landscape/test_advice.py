@@ -92,25 +92,37 @@ def test_no_single_number_turns_a_point_that_is_beyond_two_bounds() -> None:
     far = evidence(30 * RESCUE, other=20 * RESCUE, rho_prof=2 * RIM)
     margin = advise(far, LIMIT).margin
     assert margin is not None
-    assert margin.verdict == "rtn"  # one bound, far away; GPTQ would need two numbers to change, and so would a grid
-    assert margin.factor == pytest.approx(1 / (30 * RESCUE * 1.01))
+    # One bound each, far away: RTN here, or on the other grid; GPTQ would need two numbers to change.
+    assert (margin.verdict, margin.factor) == ("grid", pytest.approx(1 / (20 * RESCUE * 1.01)))
 
 
 def test_every_bound_that_was_tried_is_reported_with_its_source() -> None:
     findings = advise(evidence(1.2 * RESCUE), LIMIT).findings
-    assert [finding.verdict for finding in findings] == ["rtn", "grid", "grid", "gptq", "gptq"]
+    assert [finding.verdict for finding in findings] == ["rtn", "grid", "grid", "grid", "gptq", "gptq"]
     assert [finding.name for finding in findings] == [
         "ΔL of RTN / your limit",
+        "ΔL of RTN on another grid / your limit",
         "ΔL of RTN on another grid / ΔL here",
         "ΔL of RTN on another grid / your limit",
         "ΔL of RTN / your limit",
         "ρ_prof",
     ]
-    limit, choice, rescue, _, rim = (finding.source for finding in findings)
-    assert (limit, choice) == ("your limit", "our choice, not fitted")
+    limit, there, choice, rescue, _, rim = (finding.source for finding in findings)
+    assert (limit, there, choice) == ("your limit", "your limit", "our choice, not fitted")
     assert "fitted on opt-nano" in rescue
     assert "the paper's rim" in rim
-    assert findings[3].judged == pytest.approx(1.2 * RESCUE)
+    assert findings[4].judged == pytest.approx(1.2 * RESCUE)
+
+
+def test_a_grid_that_surely_keeps_the_limit_is_advised_however_little_it_gains() -> None:
+    """Measured to keep it, and free: no prediction for GPTQ comes first. That it has two grounds is no doubt."""
+    sure, unsure = evidence(1.2, other=0.9), evidence(1.2, other=0.995)
+    assert (advise(sure, LIMIT).verdict, advise(sure, LIMIT).keeps) == ("grid", True)
+    assert (advise(unsure, LIMIT).verdict, advise(unsure, LIMIT).possible) == ("gptq", ("grid",))
+    both = advise(replace(evidence(9.0, other=0.9), over_here=about(0.1)), LIMIT)
+    assert both.possible == ()
+    assert both.margin is not None
+    assert both.margin.verdict == "rtn"
 
 
 def test_clipping_dominates_only_if_surely_more_than_half_goes_with_it() -> None:
