@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
+    OUTPUT,
     ActOrderOption,
     BitWidthOption,
     CalibrationOption,
@@ -128,6 +129,7 @@ def anatomy(
         from landscape.limits import Limit
         from landscape.report.anatomy_page import write_anatomy_page
         from landscape.wanted import scheme_of, wanted_point
+        from quant.writable import check_writable
 
         request = Dissection(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
@@ -145,6 +147,7 @@ def anatomy(
             device=device,
             store=store,
         )
+        check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:
             found = dissect(request, progress)
         page = page_path(output, f"{model.rstrip('/')}-{found.point}-anatomy")

@@ -10,6 +10,7 @@ import typer
 
 from landscape.cli.options import (
     NUMBERS,
+    OUTPUT,
     ActOrderOption,
     AlphasOption,
     BitWidthsOption,
@@ -141,6 +142,7 @@ def probe(
         from landscape.report.page import write_page
         from landscape.survey import Survey
         from landscape.surveyor import probe as run
+        from quant.writable import check_writable
 
         request = Survey(
             model=model,
@@ -163,6 +165,7 @@ def probe(
             device=device,
             store=store,
         )
+        check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:
             found = run(request, progress)
         page = page_path(output, model)

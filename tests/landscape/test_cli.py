@@ -206,6 +206,16 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypat
     assert "Traceback" not in err
 
 
+def test_a_page_that_cannot_be_written_is_not_worked_for(tmp_path, capsys, monkeypatch):
+    (tmp_path / "report").write_text("a file where the folder should be")
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path, "--model", "no/such/model"))
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()  # nothing was begun
+    assert line.endswith(
+        f"expected a folder to write to as --output, got '{tmp_path / 'report'}', which is a file; choose another"
+    )
+
+
 def test_a_point_of_another_tool_lies_where_it_was_measured_before(tmp_path, capsys, monkeypatch):
     """What another tool made is here what this one wrote: the vector, and so every number of it, must be the same."""
     export = tmp_path / "q3"
