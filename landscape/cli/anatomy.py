@@ -112,7 +112,7 @@ def anatomy(
     with reported(debug):
         from landscape.cli.anatomy_console import print_anatomy
         from landscape.cli.console import ConsoleProgress, page_path
-        from landscape.cli.parsing import gptq_options, integers, request_preset, words
+        from landscape.cli.parsing import bit_widths, gptq_options, request_preset, words
 
         numbers = request_preset(
             preset,
@@ -140,7 +140,7 @@ def anatomy(
             directions=directions,
             groupings=None if groups is None else groupings_of(words(groups)),
             layer_radii=layer_radii,
-            plan_bits=() if plan_bits is None else integers(plan_bits, "--plan-bits"),
+            plan_bits=() if plan_bits is None else bit_widths(plan_bits, "--plan-bits"),
             limit=Limit.parse(limit),
             seed=seed,
             dtype=dtype,

@@ -124,7 +124,7 @@ def probe(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, page_path, print_result
-        from landscape.cli.parsing import external_points, floats, gptq_options, integers, request_preset, words
+        from landscape.cli.parsing import bit_widths, external_points, floats, gptq_options, request_preset, words
 
         numbers = request_preset(
             preset,
@@ -146,7 +146,7 @@ def probe(
 
         request = Survey(
             model=model,
-            bits=integers(bits, "--bits"),
+            bits=bit_widths(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),
             granularities=words(granularity),

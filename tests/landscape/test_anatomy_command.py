@@ -83,7 +83,7 @@ def test_a_page_that_cannot_be_written_is_not_worked_for(
         (["--method", "awq"], "expected a method that leaves the weights on a grid"),
         (["--method", "rtm"], "expected methods from rtn"),
         (["--plan-bits", "8,x"], "whole numbers in --plan-bits, got '8,x'"),
-        (["--plan-bits", "9"], "expected bits from 2 to 8, got 9"),
+        (["--plan-bits", "4,9"], "expected bits from 2 to 8 in --plan-bits, got 9"),
     ],
 )
 def test_bad_requests_are_one_line(
