@@ -70,6 +70,7 @@ def test_the_folder_holds_the_point(
     )  # fmt: skip
     assert code == 0, err
     assert f"{method}-int2-exact-per-channel of opt-nano: ‖Δw‖ = " in text
+    assert f"to do: make {method}-int2-exact-per-channel\nabout " in err
     checkpoint = load_checkpoint("opt-nano")
     model = AutoModelForCausalLM.from_pretrained(out, dtype="float32")
     back = load_external(out, checkpoint, "back")
