@@ -149,5 +149,5 @@ def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Ver
 def _pace(forecast: Forecast, subject: Subject) -> float:
     """Wall seconds of one forward pass: the forecast's, which are timed where there was work to do, or timed now."""
     if forecast.work:
-        return forecast.seconds / forecast.work
+        return (forecast.seconds - forecast.searching) / forecast.work
     return forward_seconds(subject.model, subject.windows[SPLIT][0].tokens)

@@ -17,7 +17,7 @@ from landscape.directions import Sphere
 from landscape.dissection import Dissected, Dissection
 from landscape.estimate import article_count
 from landscape.examine import SLOPE_DIRECTIONS, SLOPE_WINDOWS, Examined, examine
-from landscape.forecast import Forecast, forecast_of, point_work
+from landscape.forecast import Forecast, forecast_of, point_work, search_seconds
 from landscape.health import Check
 from landscape.mixed_precision import options_plan
 from landscape.opened import opened, run_record
@@ -35,6 +35,7 @@ from landscape.wanted import Made
 from landscape.waterfall import KINDS, Waterfall
 
 _SEARCH = 6  # distances that a search for R takes before the two around it, about
+_AT_ONCE = 5.0  # seconds that a point may take before there is a forecast
 _ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # of a point that is not made yet every tensor may clip
 
 
@@ -99,7 +100,7 @@ class _Dissector:
         point = self.maker.find(wanted)
         if point is not None:
             self.stages.place(wanted, point)
-        elif not self._point_work(wanted):
+        elif not self._point_work(wanted) and search_seconds(self.subject.space, [wanted.scheme]) < _AT_ONCE:
             self._make(wanted)  # takes no forward pass, and the forecast is the better for it
 
     def _make(self, wanted: Made) -> None:
@@ -120,6 +121,7 @@ class _Dissector:
             self.subject,
             self.request.preset,
             self._missing(),
+            self.maker.searched(self._missing()),
             probes=sum(count for count, _ in counts),
             passes=sum(share for _, share in counts),
             needed=self.runner.asked,  # by the stages as they were tried

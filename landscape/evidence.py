@@ -91,7 +91,8 @@ class Gatherer:
         probes += sum(0 if runner.knows(partial(self.evidence, made)) else self._cost(made) for made in wanted)
         points = dict.fromkeys(point for made in wanted for point in (made, *_others(made)))
         new = [made for made in points if self._find(made) is None]
-        return forecast_of(self.subject, self._preset, new, probes=probes, needed=runner.asked, known=runner.known)
+        searched, asked = self._maker.searched(new), runner.asked
+        return forecast_of(self.subject, self._preset, new, searched, probes=probes, needed=asked, known=runner.known)
 
     def _cost(self, made: Made) -> int:
         """How many probes the evidence of a grid takes, about: at points, and along lines."""

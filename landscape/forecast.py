@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 
 import psutil
+import torch
 from torch import Tensor, nn
 
 from landscape.plan import Probe
 from landscape.presets import Preset
 from landscape.subject import Subject
 from landscape.wanted import TRAINED, Made
+from quant.grid import QuantScheme
 from quant.nll import window_nll
 from quant.signround import SignRoundOptions
+from quant.space import WeightSpace
 
 # Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
 GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
@@ -22,6 +26,11 @@ GPTQ_SOLVER = 40.0  # the damping sweep over all layers
 AWQ_SOLVER = 400.0  # twenty searches for the scale of every matrix
 BACKWARD = 3.0  # a forward and a backward pass
 QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
+# Seconds of a search for scales on one thread, measured on opt-nano (2 to 8 bits; tensor, channel, groups of 7, 32 and
+# 128) and on the first block of SmolLM2-135M, within a factor of two; absmax takes none.
+SORT = 1.5e-7  # of a weight: sorted, and summed from the largest down
+EXACT_LEVEL = 1.1e-4  # of a scale and a positive code: the code's lower end is looked up for 2600 candidate scales
+HISTOGRAM_WALK = 3e-3  # of a scale: the observer's greedy search, in Python
 _FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
 
 
@@ -39,6 +48,8 @@ class Forecast:
     """All of it, in forward passes of one window."""
     seconds: float
     """Wall time; 0 if there is nothing to do."""
+    searching: float
+    """Of these, what the search for scales takes, which is no part of the work."""
     memory: int
     """Peak resident memory of the process, in bytes."""
     disk: int
@@ -49,6 +60,7 @@ def forecast_of(
     subject: Subject,
     preset: Preset,
     new: Collection[Made],
+    searched: Collection[QuantScheme],
     *,
     probes: int = 0,
     passes: float | None = None,
@@ -61,6 +73,7 @@ def forecast_of(
         subject: The model and its windows.
         preset: The numbers that points are made with.
         new: The points that are to be made.
+        searched: The grids whose scales are to be found for them.
         probes: How many probes are to be evaluated, about.
         passes: How many whole forward passes these take, where they share blocks; None for one each.
         needed: The different probes that the run needs, as far as these can be told yet.
@@ -69,12 +82,15 @@ def forecast_of(
     windows, dimension = subject.windows["validation"], subject.space.dimension
     making = sum(point_work(made.method, made.scheme.bits, preset, len(windows)) for made in new)
     forwards = making + (probes if passes is None else passes)
+    evaluating = forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0
+    searching = search_seconds(subject.space, searched)
     return Forecast(
         probes=probes,
         cached=sum(probe in known for probe in needed),
         points=tuple(made.name for made in new),
         work=making + probes,
-        seconds=forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0,
+        seconds=evaluating + searching,
+        searching=searching,
         memory=peak_memory(
             dimension,
             logits=subject.seq_len * subject.vocabulary,
@@ -84,8 +100,29 @@ def forecast_of(
     )
 
 
+def search_forecast(space: WeightSpace, made: Made) -> Forecast:
+    """What RTN alone will cost, without a text and a store."""
+    seconds = search_seconds(space, [made.scheme])
+    memory = peak_memory(space.dimension, logits=0, trains=False)
+    return Forecast(0, 0, (made.name,), work=0.0, seconds=seconds, searching=seconds, memory=memory, disk=0)
+
+
+def search_seconds(space: WeightSpace, schemes: Collection[QuantScheme]) -> float:
+    """Wall time of finding the scales of grids; as many matrices as torch has threads are searched at once."""
+    return sum(_search(space, scheme) for scheme in schemes) / torch.get_num_threads()
+
+
+def _search(space: WeightSpace, scheme: QuantScheme) -> float:
+    """Seconds of one grid on one thread."""
+    if scheme.scale == "absmax":
+        return 0.0
+    scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
+    of_a_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
+    return SORT * space.dimension + of_a_scale * scales
+
+
 def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
-    """Work of making one point, in forward passes of one window."""
+    """Work of making one point, in forward passes of one window; finding the scales of its grid is not in it."""
     calibration = preset.calibration_windows
     if method == "gptq":
         return GPTQ_PER_WINDOW * calibration + GPTQ_SOLVER

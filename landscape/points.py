@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -53,6 +53,14 @@ class PointMaker:
         if isinstance(wanted, External):
             return load_external(wanted.path, self.subject.checkpoint, wanted.name)
         return self.store.load_point(self.recipe(wanted), self.space)
+
+    def searched(self, new: Iterable[Made]) -> tuple[QuantScheme, ...]:
+        """The grids whose scales are found on the way to new points: those of RTN, where the store does not have it.
+
+        AWQ's own searches, on scaled channels, are in its work.
+        """
+        schemes = dict.fromkeys(made.scheme for made in new if made.method != "awq")
+        return tuple(scheme for scheme in schemes if self.find(Made("rtn", scheme)) is None)
 
     def make(self, wanted: Made, advance: Callable[[float], None]) -> WeightPoint:
         """Make the point and store it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from landscape.forecast import forecast_of
+from landscape.forecast import forecast_of, search_forecast
 from landscape.opened import frozen_threads
 from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
@@ -53,6 +53,7 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
     wanted = request.wanted
     checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
     if wanted.method == "rtn":
+        progress.forecast(search_forecast(checkpoint.space, wanted))
         progress.stage(f"making {wanted.name}")
         return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
     store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
@@ -62,7 +63,7 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
         maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         point = maker.find(wanted)
         if point is None:
-            forecast = forecast_of(subject, request.preset, [wanted])
+            forecast = forecast_of(subject, request.preset, [wanted], maker.searched([wanted]))
             progress.forecast(forecast)
             progress.stage(f"making {wanted.name}")
             point = maker.make(wanted, lambda share: progress.advance(share * forecast.work))

@@ -196,7 +196,8 @@ class _Surveyor:
             planes = sum(1 for a, b in plane_points(self.placed.wanted) if a in new or b in new)
             probes += planes * SIDE**2 * len(self._plane_windows)
         needed = self.runner.asked | set(plan.probes())  # the pilot's, and the plan's
-        return forecast_of(subject, preset, new, probes=probes, needed=needed, known=self.runner.known)
+        searched = self.maker.searched(new)
+        return forecast_of(subject, preset, new, searched, probes=probes, needed=needed, known=self.runner.known)
 
     def _point_work(self, wanted: Made) -> float:
         validation = len(self.subject.windows["validation"])

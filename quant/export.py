@@ -25,6 +25,7 @@ from quant.errors import UsageError
 from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import WeightSpace
+from quant.writable import check_writable
 
 CODES = "codes"
 TENSORS, RECORD = "quantization.safetensors", "quantization.json"
@@ -41,15 +42,15 @@ def export_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> No
         folder: Where to; it is made, and must not hold anything yet. It appears whole or not at all.
 
     Raises:
-        UsageError: if ``folder`` is a file or holds something.
+        UsageError: if ``folder`` is a file, holds something, or cannot be written.
         PointError: if the point does not fit the model.
-        StoreError: if the folder cannot be written.
+        StoreError: if the disk is full.
     """
     check_target(folder)
     folder = folder.expanduser().resolve()
     if folder.is_dir():
         folder.rmdir()  # an empty folder would be kept in place of the new one
-    with atomic_path(folder) as temporary, quiet():
+    with atomic_path(folder, advice="free some space, or choose another --export") as temporary, quiet():
         _save_model(checkpoint, point, temporary)
         if checkpoint.tokenizer is not None:
             checkpoint.tokenizer.save_pretrained(temporary)
@@ -60,11 +61,12 @@ def check_target(folder: Path) -> None:
     """See that a folder can be written, before the work that fills it.
 
     Raises:
-        UsageError: if it is a file or holds something.
+        UsageError: if it is a file, holds something, or cannot be written.
     """
-    folder = folder.expanduser()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"expected a new or an empty folder to export to, {folder} holds something")
+    folder, wanted = folder.expanduser(), "a new or an empty folder as --export"
+    check_writable(folder, wanted, inside=folder.resolve().parent)  # where it is filled under another name
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"expected {wanted}, got {str(folder)!r}, which holds something; choose another")
 
 
 def _save_model(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:

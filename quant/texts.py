@@ -45,7 +45,7 @@ def read_texts(name: str) -> dict[str, Text]:
             ``.txt.gz`` or ``.txt.xz``; read as they stand.
 
     Raises:
-        UsageError: if there is no corpus and no folder of this name.
+        UsageError: if there is no corpus of this name, and no folder with a split in it.
         CorpusError: if a split is missing, cannot be fetched, or cannot be decoded.
     """
     if name == TALES:
@@ -54,6 +54,11 @@ def read_texts(name: str) -> dict[str, Text]:
         return _fetch_wikitext()
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if not any(_files(folder, split) for split in SPLITS):
+            raise UsageError(
+                f"expected {', '.join(SPLITS)} in {folder}, each as {', '.join(_READERS)}, found none; choose another "
+                "--data"
+            )
         return _read_folder(folder)
     known = (TALES, SELF, WIKITEXT)
     guess = difflib.get_close_matches(name, known, n=1)
@@ -67,10 +72,15 @@ def _read_folder(folder: Path) -> dict[str, Text]:
     return {split: Text(content, article_starts(content.split("\n"), gap=1)) for split, content in contents.items()}
 
 
+def _files(folder: Path, split: str) -> list[tuple[Path, Callable[[Path], bytes]]]:
+    """The files that a split may be read from, and what reads each."""
+    named = [(folder / (split + suffix), reader) for suffix, reader in _READERS.items()]
+    return [(path, reader) for path, reader in named if path.is_file()]
+
+
 def _read_split(folder: Path, split: str) -> str:
     """Read the one file of a split."""
-    found = [(folder / (split + suffix), reader) for suffix, reader in _READERS.items()]
-    found = [(path, reader) for path, reader in found if path.is_file()]
+    found = _files(folder, split)
     if len(found) != 1:
         got = " and ".join(path.name for path, _ in found) or "none"
         raise CorpusError(f"expected one of {split}.txt, {split}.txt.gz and {split}.txt.xz in {folder}, found {got}")

@@ -53,13 +53,13 @@ def advise(
     with reported(debug):
         from landscape.advised import AdviceRequest, give_advice
         from landscape.cli.console import ConsoleProgress, print_advice
-        from landscape.cli.parsing import integers, request_preset, words
+        from landscape.cli.parsing import bit_widths, request_preset, words
         from landscape.limits import Limit
 
         numbers = request_preset(preset, windows=windows, seq_len=seq_len)
         request = AdviceRequest(
             model=model,
-            bits=integers(bits, "--bits"),
+            bits=bit_widths(bits, "--bits"),
             scales=words(scale),
             granularities=words(granularity),
             limit=Limit.parse(limit),

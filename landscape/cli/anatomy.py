@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
+    OUTPUT,
     ActOrderOption,
     BitWidthOption,
     CalibrationOption,
@@ -111,7 +112,7 @@ def anatomy(
     with reported(debug):
         from landscape.cli.anatomy_console import print_anatomy
         from landscape.cli.console import ConsoleProgress, page_path
-        from landscape.cli.parsing import gptq_options, integers, request_preset, words
+        from landscape.cli.parsing import bit_widths, gptq_options, request_preset, words
 
         numbers = request_preset(
             preset,
@@ -128,6 +129,7 @@ def anatomy(
         from landscape.limits import Limit
         from landscape.report.anatomy_page import write_anatomy_page
         from landscape.wanted import scheme_of, wanted_point
+        from quant.writable import check_writable
 
         request = Dissection(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
@@ -138,13 +140,14 @@ def anatomy(
             directions=directions,
             groupings=None if groups is None else groupings_of(words(groups)),
             layer_radii=layer_radii,
-            plan_bits=() if plan_bits is None else integers(plan_bits, "--plan-bits"),
+            plan_bits=() if plan_bits is None else bit_widths(plan_bits, "--plan-bits"),
             limit=Limit.parse(limit),
             seed=seed,
             dtype=dtype,
             device=device,
             store=store,
         )
+        check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:
             found = dissect(request, progress)
         page = page_path(output, f"{model.rstrip('/')}-{found.point}-anatomy")

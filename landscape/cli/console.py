@@ -64,7 +64,7 @@ class ConsoleProgress:
     def forecast(self, forecast: Forecast) -> None:
         """Print what will be done and what it will cost."""
         self.console.print(_plan(forecast), highlight=False)
-        if forecast.work:
+        if forecast.seconds:
             self.console.print(
                 f"about {duration(forecast.seconds)}, {_size(forecast.memory)} of memory, "
                 f"{_size(forecast.disk)} of disk",
@@ -307,7 +307,7 @@ def near_but_steep(landscape: Landscape) -> list[str]:
 
 
 def _plan(forecast: Forecast) -> str:
-    if not forecast.work:
+    if not forecast.work and not forecast.points:
         return f"nothing to evaluate: all {forecast.cached} probes are in the cache"
     todo = [f"make {', '.join(forecast.points)}"] if forecast.points else []
     if forecast.probes or forecast.cached:

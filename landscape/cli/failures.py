@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-FAILED = 1
+FAILED, USAGE = 1, 2
 
 
 @contextmanager
@@ -57,8 +57,13 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _fail(message: str, code: int) -> None:
+def tell(message: str) -> None:
+    """Print an error as one line."""
     print(f"landscape: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _fail(message: str, code: int) -> None:
+    tell(message)
     raise typer.Exit(code)
 
 

@@ -12,6 +12,8 @@ from landscape.presets import told
 NUMBERS = "Numbers of the preset"
 RUN = "The run"
 GPTQ = "GPTQ"
+OUTPUT = "a folder to write to as --output"
+"""What an error says was expected."""
 
 ModelOption = Annotated[
     str,

@@ -11,6 +11,7 @@ from landscape.presets import OPTIONS, Preset, find_preset
 from landscape.wanted import External
 from quant.errors import UsageError
 from quant.gptq import GPTQOptions
+from quant.grid import MAX_BITS, MIN_BITS
 
 T = TypeVar("T")
 
@@ -20,13 +21,17 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in (part.strip() for part in text.split(",")) if word))
 
 
-def integers(text: str, option: str) -> tuple[int, ...]:
-    """A comma-separated list of whole numbers.
+def bit_widths(text: str, option: str) -> tuple[int, ...]:
+    """A comma-separated list of bit widths.
 
     Raises:
         UsageError: naming the option, if it is not one.
     """
-    return _parsed(text, option, int, "whole numbers")
+    widths = _parsed(text, option, int, "whole numbers")
+    for bits in widths:
+        if not MIN_BITS <= bits <= MAX_BITS:
+            raise UsageError(f"expected bits from {MIN_BITS} to {MAX_BITS} in {option}, got {bits}")
+    return widths
 
 
 def floats(text: str, option: str) -> tuple[float, ...]:

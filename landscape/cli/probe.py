@@ -10,6 +10,7 @@ import typer
 
 from landscape.cli.options import (
     NUMBERS,
+    OUTPUT,
     ActOrderOption,
     AlphasOption,
     BitWidthsOption,
@@ -123,7 +124,7 @@ def probe(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, page_path, print_result
-        from landscape.cli.parsing import external_points, floats, gptq_options, integers, request_preset, words
+        from landscape.cli.parsing import bit_widths, external_points, floats, gptq_options, request_preset, words
 
         numbers = request_preset(
             preset,
@@ -141,10 +142,11 @@ def probe(
         from landscape.report.page import write_page
         from landscape.survey import Survey
         from landscape.surveyor import probe as run
+        from quant.writable import check_writable
 
         request = Survey(
             model=model,
-            bits=integers(bits, "--bits"),
+            bits=bit_widths(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),
             granularities=words(granularity),
@@ -163,6 +165,7 @@ def probe(
             device=device,
             store=store,
         )
+        check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:
             found = run(request, progress)
         page = page_path(output, model)

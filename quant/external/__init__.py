@@ -47,20 +47,19 @@ def load_external(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
         file are in memory. Its provenance has the format, the sha256 of every file, and the quantization config.
 
     Raises:
-        UsageError: if ``name`` is no name.
-        PointError: if there is no such checkpoint at ``path``, it is of a kind that is not read, of another
-            architecture, incomplete, or differs outside the weight space. Damage inside a tensor is found when its
-            part is read.
+        UsageError: if ``name`` is no name, or ``path`` is neither such a folder nor such a file.
+        PointError: if the checkpoint is of a kind that is not read, of another architecture, incomplete, or differs
+            outside the weight space. Damage inside a tensor is found when its part is read.
         CheckpointError: if a GGUF file cannot be read.
     """
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UsageError(f"expected a name of letters, digits and . _ + -, got {name!r}")
-    if path.is_dir():
+    if (path / "config.json").is_file():
         return _from_folder(path, checkpoint, name)
     if path.is_file() and path.suffix == ".gguf":
         return from_gguf(path, checkpoint, name)
-    found = "another file" if path.exists() else "nothing"
-    raise PointError(f"expected a folder with config.json and safetensors, or a .gguf file, at {path}, found {found}")
+    found = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing"
+    raise UsageError(f"expected a folder with config.json and safetensors, or a .gguf file, at {path}, found {found}")
 
 
 def _from_folder(folder: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:

@@ -64,6 +64,17 @@ def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
     ]
 
 
+def test_a_page_that_cannot_be_written_is_not_worked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    code, out, err = run(capsys, monkeypatch, "--model", "no/such/model", "--output", file)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()  # nothing was begun
+    assert line.endswith(f"expected a folder to write to as --output, got '{file}', which is a file; choose another")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -72,7 +83,7 @@ def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
         (["--method", "awq"], "expected a method that leaves the weights on a grid"),
         (["--method", "rtm"], "expected methods from rtn"),
         (["--plan-bits", "8,x"], "whole numbers in --plan-bits, got '8,x'"),
-        (["--plan-bits", "9"], "expected bits from 2 to 8, got 9"),
+        (["--plan-bits", "4,9"], "expected bits from 2 to 8 in --plan-bits, got 9"),
     ],
 )
 def test_bad_requests_are_one_line(

@@ -173,8 +173,8 @@ def test_a_killed_run_resumes_to_the_identical_result(tmp_path, capsys, monkeypa
 
 
 USAGE = [
-    (["--bits", "9"], "bits from 2 to 8, got 9"),
-    (["--bits", "1"], "bits from 2 to 8, got 1"),
+    (["--bits", "9"], "bits from 2 to 8 in --bits, got 9"),
+    (["--bits", "1"], "bits from 2 to 8 in --bits, got 1"),
     (["--bits", "four"], "whole numbers in --bits, got 'four'"),
     (
         ["--methods", "rtm"],
@@ -208,6 +208,16 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypat
     (line,) = [line for line in err.splitlines() if "error" in line]
     assert expected in line
     assert "Traceback" not in err
+
+
+def test_a_page_that_cannot_be_written_is_not_worked_for(tmp_path, capsys, monkeypatch):
+    (tmp_path / "report").write_text("a file where the folder should be")
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path, "--model", "no/such/model"))
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()  # nothing was begun
+    assert line.endswith(
+        f"expected a folder to write to as --output, got '{tmp_path / 'report'}', which is a file; choose another"
+    )
 
 
 def test_a_point_of_another_tool_lies_where_it_was_measured_before(tmp_path, capsys, monkeypatch):
@@ -253,10 +263,26 @@ def test_grids_and_options_of_gptq_reach_the_points(tmp_path, capsys, monkeypatc
     assert all((f"GPTQ {name}" in page) == changed for name, changed in (("act_order", True), ("block_size", False)))
 
 
-def test_an_unknown_option_is_exit_code_2(capsys, monkeypatch):
-    code, _, err = run(capsys, monkeypatch, "probe", "--bitts", "4")
-    assert code == 2
-    assert "--bits" in err  # did you mean
+def test_no_word_at_all_is_answered_with_help_and_exit_code_2(capsys, monkeypatch):
+    code, out, err = run(capsys, monkeypatch)
+    assert (code, err) == (2, "")
+    assert "probe" in out
+    assert run(capsys, monkeypatch, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["--model", "./nowhere"], ["--data", "nowhere"], ["--point", "x=nowhere"]], ids=lambda x: x[0]
+)
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "nothing"])
+def test_a_path_with_nothing_of_the_kind_is_exit_code_2(tmp_path, capsys, monkeypatch, words, there):
+    if there:
+        (tmp_path / "empty").mkdir()
+        words = [words[0], f"{'x=' * (words[0] == '--point')}{tmp_path / 'empty'}"]
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path, "--methods", "rtn", "--data", "tales"), *words)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert line.startswith("landscape: error: ")
+    assert "expected" in line
 
 
 def failure(capsys, monkeypatch, *words):

@@ -126,6 +126,18 @@ def test_the_second_run_evaluates_nothing_and_says_the_same(dissection: Dissecti
     assert anatomy_json(again)["waterfall"] == anatomy_json(dissected)["waterfall"]
 
 
+def test_a_point_that_takes_long_is_made_after_the_forecast(
+    dissection: Dissection, dissected: Dissected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landscape.dissect._AT_ONCE", 0.0)
+    heard = Heard()
+    again = dissect(replace(dissection, store=tmp_path), heard)
+    (told,) = heard.forecasts
+    assert told.points == ("rtn-int4-exact",)
+    assert told.probes == pytest.approx(again.probes.evaluated, rel=0.5)
+    assert anatomy_json(again)["parts"] == anatomy_json(dissected)["parts"]
+
+
 def test_r_of_a_block_is_where_moving_it_alone_loses_half(
     dissection: Dissection, dissected: Dissected, by_hand: ByHand
 ) -> None:

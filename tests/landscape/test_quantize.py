@@ -70,6 +70,7 @@ def test_the_folder_holds_the_point(
     )  # fmt: skip
     assert code == 0, err
     assert f"{method}-int2-exact-per-channel of opt-nano: ‖Δw‖ = " in text
+    assert f"to do: make {method}-int2-exact-per-channel\nabout " in err
     checkpoint = load_checkpoint("opt-nano")
     model = AutoModelForCausalLM.from_pretrained(out, dtype="float32")
     back = load_external(out, checkpoint, "back")
@@ -94,11 +95,17 @@ def test_rtn_needs_no_text(tmp_path: Path) -> None:
 def test_what_is_there_is_not_overwritten_nor_worked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine").write_text("precious")
-    code, _, err = run(capsys, monkeypatch, "--model", "no/such/model", "--export", tmp_path)
-    assert code == 2
-    assert err.splitlines()[-1].endswith(f"expected a new or an empty folder to export to, {tmp_path} holds something")
-    assert "loading" not in err
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    for export, problem in (
+        (tmp_path, f"got '{tmp_path}', which holds something"),
+        (mine, f"got '{mine}', which is a file"),
+        (mine / "q", f"got '{mine}/q', where '{mine}' is a file"),
+    ):
+        code, _, err = run(capsys, monkeypatch, "--model", "no/such/model", "--export", export)
+        assert code == 2
+        expected = f"landscape: error: expected a new or an empty folder as --export, {problem}; choose another"
+        assert err.splitlines() == [expected]  # nothing was begun
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_pickles_are_refused(saved: Save) -> None:
 
 def test_folder_of_gguf_points_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
-    with pytest.raises(CheckpointError, match=r"give the file itself, .*m\.gguf"):
+    with pytest.raises(UsageError, match=r"give the file itself, .*m\.gguf"):
         load_checkpoint(str(tmp_path))
 
 

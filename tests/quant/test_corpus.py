@@ -148,6 +148,12 @@ def test_missing_split_names_the_file(folder: Path, checkpoint: Checkpoint) -> N
         load(folder, checkpoint)
 
 
+def test_a_folder_without_any_split_is_no_corpus(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"expected train, validation, test in .*empty, .* found none; choose another"):
+        load(tmp_path / "empty", checkpoint)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -131,8 +131,14 @@ def test_only_a_new_or_an_empty_folder_is_written(checkpoint: Checkpoint, tmp_pa
     full.mkdir()
     (full / "precious").write_text("mine")
     file.write_text("mine")
-    for target in (full, file, tmp_path / "empty"):
-        with pytest.raises(UsageError, match="holds something"):
+    refusals = {
+        full: "holds something",
+        tmp_path / "empty": "holds something",
+        file: "is a file",
+        file / "a": "is a file",
+    }
+    for target, refusal in refusals.items():
+        with pytest.raises(UsageError, match=f"folder as --export, .*'{target}'.* {refusal}.*; choose another$"):
             export_point(checkpoint, point, target)
     assert [path.name for path in full.iterdir()] == ["precious"]
     assert file.read_text() == "mine"
@@ -150,9 +156,11 @@ def test_folder_appears_whole_or_not_at_all(
         raise problem
 
     monkeypatch.setattr(export, "_save_codes", fail)
-    with pytest.raises(error):
+    with pytest.raises(error) as failed:
         export_point(checkpoint, int3(checkpoint), tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before
+    if error is StoreError:
+        assert str(failed.value).endswith("got: full; free some space, or choose another --export")
 
 
 def test_point_of_another_model_is_refused(checkpoint: Checkpoint, saved: Save, tmp_path: Path) -> None:

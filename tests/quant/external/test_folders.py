@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from quant.checkpoint import Checkpoint, load_checkpoint
-from quant.errors import PointError, UsageError
+from quant.errors import PointError, ToolkitError, UsageError
 from quant.external import load_external
 from quant.external.tensor_files import TensorFiles
 from quant.space import Slot
@@ -373,13 +373,13 @@ def test_missing_weights_and_embedding_of_another_size(checkpoint: Checkpoint, s
 
 
 def test_folders_that_cannot_be_read(checkpoint: Checkpoint, saved: Save, tmp_path: Path) -> None:
-    def fails(path: Path, message: str) -> None:
-        with pytest.raises(PointError, match=message) as caught:
+    def fails(path: Path, message: str, error: type[ToolkitError] = PointError) -> None:
+        with pytest.raises(error, match=message) as caught:
             load_external(path, checkpoint, "x")
         assert "\n" not in str(caught.value)
 
-    fails(tmp_path / "nowhere", "found nothing")
-    fails(Path(__file__), "found another file")
+    fails(tmp_path / "nowhere", "found nothing", UsageError)
+    fails(Path(__file__), "found another file", UsageError)
     folder = saved(name="theirs")
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:100])
@@ -398,8 +398,10 @@ def test_folders_that_cannot_be_read(checkpoint: Checkpoint, saved: Save, tmp_pa
     ):
         index.write_text(content)
         fails(folder, message)
-    (folder / "config.json").unlink()
+    (folder / "config.json").write_text("{")
     fails(folder, "JSON object in .*config.json")
+    (folder / "config.json").unlink()
+    fails(folder, "found a folder without it", UsageError)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b"])

@@ -1,0 +1,123 @@
+"""What the search for scales takes is forecast, wherever RTN is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from landscape import advised
+from landscape.advised import AdviceRequest, give_advice
+from landscape.dissect import dissect
+from landscape.dissection import Dissection
+from landscape.evidence import other_grids
+from landscape.forecast import Forecast, search_seconds
+from landscape.opened import opened
+from landscape.points import PointMaker
+from landscape.presets import PRESETS
+from landscape.progress import Progress, Silent
+from landscape.quantize import Quantization, quantize
+from landscape.subject import prepare
+from landscape.survey import Survey
+from landscape.surveyor import probe
+from landscape.wanted import Made, wanted_point
+from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.grid import QuantScheme
+
+TINY = replace(
+    PRESETS["quick"], train_windows=1, validation_windows=2, test_windows=1, seq_len=32, calibration_windows=2
+)
+GROUPED = QuantScheme(4, granularity="group:7")
+TAKEN = {
+    QuantScheme(4): 0.18,
+    QuantScheme(2, granularity="channel"): 1.2,
+    QuantScheme(5, granularity="channel"): 7.6,
+    QuantScheme(3, granularity="group:128"): 3.1,
+    QuantScheme(5, granularity="group:32"): 46.0,
+    QuantScheme(4, "histogram", "channel"): 15.0,
+}
+"""Seconds of one core that the search took on opt-nano, on the machine of the other measured costs."""
+
+
+@pytest.fixture(scope="module")
+def nano() -> Checkpoint:
+    return load_checkpoint("opt-nano")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
+class ToldError(Exception):
+    """A forecast, after which nothing is to be done."""
+
+
+class Asking(Silent):
+    def forecast(self, forecast: Forecast) -> None:
+        raise ToldError(forecast)
+
+
+def forecast_by(job: Callable[[Progress], object]) -> Forecast:
+    with pytest.raises(ToldError) as told:
+        job(Asking())
+    (forecast,) = told.value.args
+    assert isinstance(forecast, Forecast)
+    return forecast
+
+
+@pytest.mark.parametrize("scheme", TAKEN, ids=str)
+def test_the_cost_of_a_search_is_what_was_measured_within_a_factor_of_two(
+    nano: Checkpoint, scheme: QuantScheme
+) -> None:
+    assert 0.5 < search_seconds(nano.space, [scheme]) / TAKEN[scheme] < 2
+
+
+def test_threads_share_a_search_and_absmax_is_none(nano: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = search_seconds(nano.space, [GROUPED])
+    assert search_seconds(nano.space, [QuantScheme(8, "absmax", "group:7")]) == 0
+    assert search_seconds(nano.space, [GROUPED, GROUPED]) == 2 * alone
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert search_seconds(nano.space, [GROUPED]) == alone / 2
+
+
+def test_every_job_that_makes_rtn_forecasts_its_search(nano: Checkpoint, tmp_path: Path) -> None:
+    alone = search_seconds(nano.space, [GROUPED])
+    survey = Survey(bits=(4,), granularities=("group:7",), methods=("rtn", "gptq"), preset=TINY, store=tmp_path)
+    anatomy = Dissection(wanted=Made("rtn", GROUPED), preset=TINY, store=tmp_path)
+    advice = AdviceRequest(bits=(4,), granularities=("group:7",), preset=TINY, store=tmp_path)
+    point = Quantization(wanted=Made("gptq", GROUPED), preset=TINY, store=tmp_path)
+    jobs: dict[str, Callable[[Progress], object]] = {
+        "probe": lambda progress: probe(survey, progress),  # once, for both methods
+        "anatomy": lambda progress: dissect(anatomy, progress),
+        "advise": lambda progress: give_advice(advice, progress),
+        "gptq": lambda progress: quantize(point, progress),
+        "rtn": lambda progress: quantize(replace(point, wanted=Made("rtn", GROUPED)), progress),
+    }
+    for name, job in jobs.items():
+        forecast = forecast_by(job)
+        assert forecast.searching == pytest.approx(alone), name
+        assert forecast.seconds - forecast.searching == pytest.approx(0, abs=20), name  # some passes of tiny windows
+        assert forecast.points, name
+    assert all(other.scale == "absmax" for other in other_grids(GROUPED))  # what advice makes besides
+
+
+def test_the_pace_of_forward_passes_is_free_of_the_search(nano: Checkpoint, tmp_path: Path) -> None:
+    told = Forecast(10, 0, ("a",), work=10.0, seconds=75.0, searching=70.0, memory=0, disk=0)
+    subject = prepare(nano, "tales", TINY, ("rtn",), 0, tmp_path)
+    assert advised._pace(told, subject) == 0.5
+
+
+def test_a_search_that_was_made_is_not_forecast(tmp_path: Path) -> None:
+    cheap = QuantScheme(3)
+    request = Quantization(wanted=wanted_point("gptq", cheap), preset=TINY, store=tmp_path)
+    with opened(request, Silent()) as (checkpoint, store):
+        subject = prepare(checkpoint, "tales", TINY, ("rtn", "gptq"), 0, tmp_path)
+        maker = PointMaker(subject, store, TINY, 0)
+        new = (Made("gptq", cheap), Made("awq", GROUPED), Made("qaft", cheap))
+        assert maker.searched(new) == (cheap,)
+        maker.make(Made("rtn", cheap), lambda share: None)
+        assert maker.searched(new) == ()
