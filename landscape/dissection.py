@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landscape.anatomy import GROUPINGS, Anatomy, Effect, Grouping
-from landscape.basin import Location, Loss, location_at, loss_word, saturation
+from landscape.basin import Location, Loss, location_at, loss_word, saturation, steeper
 from landscape.bit_plan import BitPlan
 from landscape.estimate import Estimate
 from landscape.health import Check
@@ -145,8 +145,8 @@ class Dissected:
 
     @property
     def steep(self) -> bool:
-        """Whether the loss rose more than random directions of that length make it, beyond what these leave open."""
-        return not self.rise.value <= self.typical.high
+        """Whether the loss is shown to rise more than along random directions of that length: intervals apart."""
+        return steeper(self.rise, self.typical.high)
 
     @property
     def enough(self) -> int | None:

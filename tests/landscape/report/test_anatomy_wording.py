@@ -29,6 +29,14 @@ def test_the_finding_comes_first_and_in_plain_words(dissected: Dissected) -> Non
     assert title(dissected).endswith("rtn-int4-exact: inside, degraded: near but steep")
 
 
+def test_a_point_is_steep_only_where_its_interval_is_above_that_of_random_directions(dissected: Dissected) -> None:
+    below = dissected.typical.high - 1e-6
+    overlapping = of_equal_numbers(dissected, Estimate(0.5, below, 1.0), dissected.rise)
+    assert dissected.steep
+    assert not overlapping.steep
+    assert title(overlapping).endswith("near, and not shown to be steeper than a random step of that length")
+
+
 def blamed(dissected: Dissected, **saved: Estimate | None) -> str:
     return finding(replace(dissected, anatomy=replace(dissected.anatomy, saved={**dissected.anatomy.saved, **saved})))[
         2
