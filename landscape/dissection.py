@@ -132,10 +132,15 @@ class Dissected:
         return matched.interval
 
     @property
-    def location(self) -> Location:
-        """Where ‖Δw‖ lies, whatever the loss is there."""
+    def typical_u(self) -> Estimate:
+        """The same as a share of the way from L(w) to chance, which the location is judged by."""
         span = self.subject.chance - self.center_nll
-        return location_at(Estimate(*(end / span for end in (self.typical.value, self.typical.low, self.typical.high))))
+        return Estimate(*(end / span for end in (self.typical.value, self.typical.low, self.typical.high)))
+
+    @property
+    def location(self) -> Location:
+        """Where ‖Δw‖ lies, whatever the loss is there, by the random directions at that very distance."""
+        return location_at(self.typical_u)
 
     @property
     def loss(self) -> Loss:
