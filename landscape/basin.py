@@ -20,11 +20,12 @@ from quant.errors import UsageError
 
 __all__ = [
     "Basin", "Crossing", "Location", "Loss", "RadialProbes", "crossing", "direction_nll", "estimate_basin", "location",
-    "location_at", "loss_word", "ratio", "saturation",
+    "location_at", "loss_word", "ratio", "saturation", "steeper",
 ]  # fmt: skip
 
 Location = Literal["inside", "border", "outside", "unresolved"]
 Loss = Literal["kept", "degraded", "lost"]
+"""What is left of a model; ``degraded`` is "not shown to be kept", ``loss_word`` says when."""
 
 INNER, OUTER = 0.1, 0.9
 """Levels of u at which the border band begins and ends."""
@@ -142,10 +143,23 @@ def loss_word(delta: Estimate, u: float, limit: float = KEPT_LIMIT) -> Loss:
 
     Returns:
         ``lost`` from u = ½ on; else ``kept`` if the upper end of ΔL's interval is within the limit; else ``degraded``.
+        So degraded means "not shown to be kept": ΔL itself may be within the limit, or below 0, where few windows leave
+        its interval wide.
     """
     if not u < LOST:  # NaN is lost
         return "lost"
     return "kept" if delta.high <= limit else "degraded"
+
+
+def steeper(delta: Estimate, typical: float) -> bool:
+    """Whether a point's loss is shown to rise more than along random directions to the same distance.
+
+    Args:
+        delta: ΔL of the point. Infinite where the model overflowed, which is more than any finite rise.
+        typical: Mean ΔL of the random directions there, or the upper end of its interval where that is known; NaN or
+            infinite where nothing can be shown against it.
+    """
+    return math.isfinite(typical) and (delta.low > typical or not math.isfinite(delta.value))
 
 
 def ratio(distance: float, crossing: Crossing) -> Estimate | None:

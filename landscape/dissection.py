@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landscape.anatomy import GROUPINGS, Anatomy, Effect, Grouping
-from landscape.basin import Location, Loss, location_at, loss_word, saturation
+from landscape.basin import Location, Loss, location_at, loss_word, saturation, steeper
 from landscape.bit_plan import BitPlan
 from landscape.estimate import Estimate
 from landscape.health import Check
@@ -132,10 +132,15 @@ class Dissected:
         return matched.interval
 
     @property
-    def location(self) -> Location:
-        """Where ‖Δw‖ lies, whatever the loss is there."""
+    def typical_u(self) -> Estimate:
+        """The same as a share of the way from L(w) to chance, which the location is judged by."""
         span = self.subject.chance - self.center_nll
-        return location_at(Estimate(*(end / span for end in (self.typical.value, self.typical.low, self.typical.high))))
+        return Estimate(*(end / span for end in (self.typical.value, self.typical.low, self.typical.high)))
+
+    @property
+    def location(self) -> Location:
+        """Where ‖Δw‖ lies, whatever the loss is there, by the random directions at that very distance."""
+        return location_at(self.typical_u)
 
     @property
     def loss(self) -> Loss:
@@ -145,8 +150,8 @@ class Dissected:
 
     @property
     def steep(self) -> bool:
-        """Whether the loss rose more than random directions of that length make it, beyond what these leave open."""
-        return not self.rise.value <= self.typical.high
+        """Whether the loss is shown to rise more than along random directions of that length: intervals apart."""
+        return steeper(self.rise, self.typical.high)
 
     @property
     def enough(self) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -21,8 +22,8 @@ from landscape.forecast import Forecast
 from landscape.radius import Measured, RadiusRequest
 from landscape.report.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
 from landscape.report.schema import advice_json, curvature_json, radius_json, to_json
-from landscape.report.wording import crossing_text, duration, equals, is_steep, windows_text
-from landscape.result import Landscape, ProbeCount
+from landscape.report.wording import KEPT, crossing_text, duration, equals, is_open, is_steep, windows_text
+from landscape.result import Landscape, PointResult, ProbeCount
 from landscape.survey import Survey
 from quant.center import Center
 from quant.checkpoint import Checkpoint
@@ -102,15 +103,9 @@ def print_result(request: Survey, landscape: Landscape, page: Path, as_json: boo
     for line in summary_lines(landscape):
         console.print(line, markup=False, soft_wrap=True)
     console.print(_table(landscape))
-    if steep := near_but_steep(landscape):
-        console.print(
-            f"near but steep: {', '.join(steep)}: inside the basin, and yet the loss has risen beyond the limit, "
-            "and more than along random directions",
-            markup=False,
-            soft_wrap=True,
-        )
-    following = after_probe(request, landscape, bool(steep), page.parent)
+    following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     for line in (
+        *loss_lines(landscape),
         work_line(landscape.probes, landscape.seconds),
         f"page   {page}",
         f"cache  {landscape.store}",
@@ -300,10 +295,31 @@ def _table(landscape: Landscape) -> Table:
     return table
 
 
-def near_but_steep(landscape: Landscape) -> list[str]:
-    """Names of the points inside the basin whose loss has risen beyond the limit, and more than a random step does."""
+def near_but_steep(landscape: Landscape) -> list[PointResult]:
+    """The points inside the basin that are not kept and whose loss rises more than that of a random step."""
     inside = [point for point in landscape.points if point.location == "inside" and point.loss != "kept"]
-    return [point.name for point in inside if is_steep(point, landscape)]
+    return [point for point in inside if is_steep(point, landscape)]
+
+
+def loss_lines(landscape: Landscape) -> Iterator[str]:
+    """What the words of the table leave out: which points are near but steep, and which loss is left open."""
+    steep = near_but_steep(landscape)
+    unclear = [point for point in landscape.points if is_open(point, landscape)]
+    if beyond := [point.name for point in steep if point not in unclear]:
+        yield (
+            f"near but steep: {', '.join(beyond)}: inside the basin, and yet the loss has risen beyond the limit, "
+            "and more than along random directions"
+        )
+    if within := [point.name for point in steep if point in unclear]:
+        yield (
+            f"near but steep: {', '.join(within)}: inside the basin, and yet the loss has risen more than along "
+            "random directions"
+        )
+    if unclear:
+        yield (
+            f"not shown to be kept: {', '.join(point.name for point in unclear)}: ΔL is within the limit {KEPT.text} "
+            f"({KEPT.nats:.4f} nats), but its interval reaches across; more --windows may tell"
+        )
 
 
 def _plan(forecast: Forecast) -> str:

@@ -38,12 +38,14 @@ SHOWN = 15
 _ROW, _MARGINS = 26, 120  # pixels of a row, and of all that is not rows
 _STEPS = {"sphere": palette.BLUE, "profile": palette.SKY, "shrink": palette.ORANGE, "along": palette.VERMILLION}
 _PATTERNS = {"sphere": "", "profile": "/", "shrink": ".", "along": "x"}
+_UPRIGHT: dict[str, Any] = {"tickangle": 0, "automargin": True, "showgrid": False}
+"""Of an axis of words: plotly would turn them where they are long."""
 _SYMBOLS = {"sphere": "circle", "profile": "diamond", "shrink": "square"}
 _LABELS = {
     "sphere": "its length<br><b>ρ</b>",
     "profile": "+ allocation over tensors<br><b>ρ<sub>prof</sub></b>",
     "shrink": "+ shrinkage<br><b>ρ<sub>shrink</sub></b>",
-    "along": "+ sparse clipping, and the rest<br><b>ρ<sub>Δ</sub></b>",
+    "along": "+ sparse clipping,<br>and the rest<br><b>ρ<sub>Δ</sub></b>",
 }
 
 
@@ -77,9 +79,10 @@ def waterfall_figure(found: Dissected) -> go.Figure:
     top = max([1.0, *(step.rho.high for step in known if step.rho and math.isfinite(step.rho.high))])
     _lay_out(figure, "‖Δw‖ / R along directions that share with Δw …", HEIGHT)
     labels = [_LABELS[step.kind] for step in found.waterfall.steps]
+    room = [-0.5, len(labels) - 0.1]  # at the right, for the last value
     return figure.update_layout(
         yaxis={"range": [0, 1.12 * top], "title": {"text": "share of the radius"}},
-        xaxis={"categoryorder": "array", "categoryarray": labels, "showgrid": False},
+        xaxis={**_UPRIGHT, "categoryorder": "array", "categoryarray": labels, "range": room},
     )
 
 
@@ -109,8 +112,8 @@ def matched_figure(found: Dissected) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(y=0, line={"color": palette.INK, "dash": "dot", "width": 1.2}, annotation_text="w")
     _lay_out(figure, "ΔL of random directions as long as Δw that share with it …", HEIGHT)
-    room = {"showgrid": False, "range": [-0.5, 2.9]}  # at the right, for what the line is called
-    return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis=room)
+    room = [-0.5, 3.4]  # at the right, for what the line is called, clear of the last multiple
+    return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={**_UPRIGHT, "range": room})
 
 
 def parts_figure(found: Dissected) -> go.Figure:

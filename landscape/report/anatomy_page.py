@@ -57,4 +57,5 @@ def _figures(found: Dissected) -> Iterator[str]:
     for count, (name, figure) in enumerate(drawn.items()):
         label = html.escape(f"Interactive plot: {figure.layout.title.text}; its numbers are in the tables below")
         body = figure_html(figure, f"anatomy-{name}", library=count == 0)
-        yield f'<figure>\n<div role="group" aria-label="{label}">\n{body}\n</div>\n</figure>'
+        scroll = f'<div class="scroll" role="group" aria-label="{label}" tabindex="0">'
+        yield f'<figure>\n{scroll}\n<div class="drawing">\n{body}\n</div>\n</div>\n</figure>'

@@ -4,7 +4,11 @@
     articles                     {split: count}: how many articles the windows are of, which intervals take for
                                  independent; null if that is not known and each window is
     point, center, chance, distance, limit: {text, nats}
-    location, loss, steep        the two words, and whether ΔL is beyond that of random directions of that length
+    location, loss, steep        the two words, and whether ΔL is shown to be beyond that of random directions of that
+                                 length: their intervals are apart. loss is degraded where it is not shown to be kept.
+                                 location is judged by u at ‖Δw‖ itself, matched of the sphere over chance - center
+                                 (inside below 0.1, outside above 0.9), not by the intervals of r10 and r90 as in the
+                                 JSON of landscape probe, which few windows can leave unresolved
     rise                         ΔL of the point; every such estimate is {value, low, high}, nats per token
     culprit                      shrink, round, clip, or null where no part is surely to blame
     waterfall                    [{kind, radius, rho, matched: {mean, low, high, spread, multiple, directions}}]; rho is

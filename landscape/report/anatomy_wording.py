@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from landscape.anatomy import Effect, Grouping
+from landscape.basin import Location
 from landscape.crossing import Crossing
 from landscape.dissection import Dissected
 from landscape.estimate import CONFIDENCE, Estimate
@@ -39,12 +40,22 @@ READING = (
     "Δw alone, the second how it is spread over the tensors, the third how much it shrinks each of them, the last is "
     "Δw itself. What a step adds is what that property spends; 1 is the rim, where the loss is halfway to chance.",
     "The last bar restates the loss at the point on a monotone line; it describes, and predicts nothing.",
+    "The location is judged by random directions probed at the very length of Δw: inside where all of the interval of "
+    "their mean u, the share of the way from L(w) to chance, is below a tenth, outside where it is above nine tenths. "
+    "The page of landscape probe judges by the intervals of r10 and r90 instead, which few windows leave wider.",
     "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
     "A part or a group alone is put on w; a part undone is taken out of the point. Where parts act on one another the "
     "two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
     "The cost of a tensor's clipping alone, and then what is left of ΔL when the clipping of the costliest is undone. "
     "The windows that ranked the tensors flatter a choice among them; the test windows ranked nothing.",
 )
+_LEVELS: dict[Location, str] = {
+    "inside": "below a tenth",
+    "border": "between a tenth and nine tenths",
+    "outside": "above nine tenths",
+    "unresolved": "the interval reaches across a tenth or nine tenths",
+}
+"""Where u at ‖Δw‖ lies against the levels of ``landscape.basin.location_at``, by the location that follows."""
 _MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
 _NAMED = 8  # tensors named in a sentence
 
@@ -135,7 +146,17 @@ def _place(found: Dissected) -> str:
 def _where(found: Dissected) -> str:
     sphere = found.waterfall.steps[0]
     away = f"at {rho_text(sphere, found)} R, {number(found.waterfall.distance / found.subject.norm, 3)} ‖w‖"
-    return f"{found.point} lies {away} from w: {_place(found)}."
+    return f"{found.point} lies {away} from w: {_place(found)}. {_judged_by(found)}"
+
+
+def _judged_by(found: Dissected) -> str:
+    """What the location was read from, which is neither ‖Δw‖/R nor the band."""
+    u = found.typical_u
+    rise = interval(u, f"u = {number(u.value, 2)}", _unbounded(found))
+    return (
+        f"Its location is judged by random steps of that length, which rise by {rise} of the way to chance: "
+        f"{_LEVELS[found.location]}."
+    )
 
 
 def _against_random(found: Dissected) -> str:

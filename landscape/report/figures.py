@@ -69,11 +69,12 @@ def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
             "range": [float(plane.x[0]), float(plane.x[-1])],
         },
         yaxis={
-            **line, "title": {"text": f"ℓ2 distance from that line, towards {b}"}, "scaleanchor": "x", "scaleratio": 1,
+            **line, "scaleanchor": "x", "scaleratio": 1,
+            "title": {"text": f"ℓ2 distance at right angles,<br>towards {b}", "standoff": 16},
             "constrain": "domain", "range": [float(plane.y[0]), float(plane.y[-1])],
         },
         height=PLANE_HEIGHT, width=max(680, round((PLANE_HEIGHT - 180) * wide / high) + 240), template="none",
-        margin={"l": 64, "r": 176, "t": 56, "b": 124}, modebar={"orientation": "v"},  # clear of the long title
+        margin={"l": 84, "r": 176, "t": 56, "b": 124}, modebar={"orientation": "v"},  # clear of the long title
         paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},

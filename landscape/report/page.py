@@ -68,7 +68,7 @@ def _plane(plane: PlaneResult, landscape: Landscape, index: int) -> str:
     caption = html.escape(" ".join(plane_sentences(plane, landscape)))
     return (
         f'<figure aria-labelledby="plane-{index}-caption">\n'
-        f'<div class="scroll" role="group" aria-label="{label}">\n{drawn}\n</div>\n'
+        f'<div class="scroll" role="group" aria-label="{label}" tabindex="0">\n{drawn}\n</div>\n'
         f'<figcaption id="plane-{index}-caption">{caption}</figcaption>\n</figure>'
     )
 

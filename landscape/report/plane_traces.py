@@ -44,7 +44,8 @@ def _surface(plane: PlaneResult, u: Array) -> Trace:
         "colorscale": "Cividis", "reversescale": True, "zmin": 0.0, "zmax": _HIGHEST, "customdata": hover,
         "hovertemplate": _HOVER, "showlegend": False,
         "colorbar": {
-            "title": {"text": "u", "side": "right"}, "tickvals": [0, 0.25, 0.5, 0.75, 1, _HIGHEST],
+            "title": {"text": "u: share of the way from L(w) to chance", "side": "right"},
+            "tickvals": [0, 0.25, 0.5, 0.75, 1, _HIGHEST],
             "ticktext": ["0: L(w)", "¼", "½", "¾", "1: chance", "beyond"], "thickness": 16, "outlinewidth": 0,
         },
     }  # fmt: skip

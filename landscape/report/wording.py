@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.basin import Basin, Crossing, Location, Loss
+from landscape.basin import KEPT_LIMIT, Basin, Crossing, Location, Loss, steeper
 from landscape.estimate import CONFIDENCE, Estimate
 from landscape.health import Check, failed
+from landscape.limits import Limit
 from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
 from landscape.typography import with_minus
 
@@ -21,7 +22,12 @@ READING = (
     "the shaded band from r10 to r90 is the basin's border (a tenth and nine tenths of the way).",
     "Markers are quantized weights, lines the straight segments between them and w, a little beyond the markers: a "
     "marker left of the band and as low as the grey lines is as harmless as a random step of that length.",
+    "Each point has two words. Its location is that of ‖Δw‖ against the band. Its loss is kept if all of ΔL's interval "
+    "is within a perplexity 5 % higher, lost from half of the way to chance on, and else degraded: not shown to be "
+    "kept. A point near w is called steep only if all of ΔL's interval is above the mean of the random directions.",
 )
+KEPT = Limit("ppl+5%", KEPT_LIMIT)
+"""The limit under which a loss counts as kept."""
 LIMITS = (
     "R is measured along random directions. The perturbation of a particular quantizer is one particular direction and "
     "can be much steeper, or flatter: location and loss are therefore two words. Intervals are at "
@@ -184,6 +190,8 @@ def point_note(point: PointResult, landscape: Landscape) -> PointNote:
         f", ρ = {ratio_text(point, landscape.basin)}" if point.rho else f", {number(_share(point, landscape), 3)} ‖w‖"
     )
     detail += f"; {split} NLL {nats(point.nll[split])}, ΔL = {rise_text(point.rise[split])}."
+    if is_open(point, landscape):
+        detail += f" That is within {nats(KEPT.nats)}, a perplexity 5 % higher, but its interval reaches across."
     if typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
     hint = verdict_hint(point, is_steep(point, landscape))
@@ -191,9 +199,17 @@ def point_note(point: PointResult, landscape: Landscape) -> PointNote:
 
 
 def is_steep(point: PointResult, landscape: Landscape) -> bool:
-    """Whether the loss rose more than along random directions to the same distance, as far as these were probed."""
+    """Whether the loss is shown to rise more than along random directions to the same distance.
+
+    All of ΔL's interval must lie above their mean; nothing is shown where they were not probed or overflowed.
+    """
     typical = typical_rise(landscape, point.distance)
-    return typical is None or point.rise[landscape.verdict_split].value > typical
+    return typical is not None and steeper(point.rise[landscape.verdict_split], typical)
+
+
+def is_open(point: PointResult, landscape: Landscape) -> bool:
+    """Whether a loss is degraded only because its interval reaches across the limit that ΔL itself is within."""
+    return point.loss == "degraded" and KEPT.leaves_open(point.rise[landscape.verdict_split])
 
 
 def verdict_hint(point: PointResult, steep: bool = True) -> str:
@@ -201,7 +217,7 @@ def verdict_hint(point: PointResult, steep: bool = True) -> str:
 
     Args:
         point: What has the two words.
-        steep: Whether its loss is more than that of random directions at its distance.
+        steep: Whether its loss is shown to be more than that of random directions at its distance.
     """
     return together(point.location, point.loss, point.method == "rtn", steep)
 
@@ -213,13 +229,13 @@ def together(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
         location: Where it lies.
         loss: What is left of the model.
         rounded: Whether it is RTN's.
-        steep: Whether its loss is more than that of random directions at its distance.
+        steep: Whether its loss is shown to be more than that of random directions at its distance.
     """
     match location, loss:
         case "inside", "kept":
             return "rounding is cheap here" if rounded else "near and flat"
         case "inside", _:
-            return "near but steep" if steep else "near, and no steeper than a random step of that length"
+            return "near but steep" if steep else "near, and not shown to be steeper than a random step of that length"
         case "border", "kept":
             return "flat up to the border"
         case "outside", "kept" | "degraded":

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from landscape.basin import Basin, estimate_basin, location, loss_word, ratio
+from landscape.basin import Basin, estimate_basin, location, loss_word, ratio, steeper
 from landscape.crossing import Crossing
 from landscape.estimate import Estimate
 from quant.errors import UsageError
@@ -133,6 +133,22 @@ def test_location_where_an_edge_is_unknown():
     for distance in (-1.0, math.nan, math.inf):
         with pytest.raises(UsageError, match="distance"):
             location(distance, beyond)
+
+
+@pytest.mark.parametrize(
+    ("delta", "typical", "shown"),
+    [
+        (Estimate(1.25, 1.11, 1.39), 0.011, True),  # SmolLM2-135M, int8 at the exact scale
+        (Estimate(0.0096, -0.17, 0.19), 0.001, False),
+        (Estimate(0.5, 0.4, 0.6), 0.4, False),
+        (Estimate(0.5, 0.4, 0.6), math.inf, False),
+        (Estimate(0.5, 0.4, 0.6), math.nan, False),
+        (Estimate(math.inf, -math.inf, math.inf), 0.4, True),
+        (Estimate(math.inf, -math.inf, math.inf), math.inf, False),
+    ],
+)
+def test_steeper_than_random_is_what_the_whole_interval_shows(delta: Estimate, typical: float, shown: bool):
+    assert steeper(delta, typical) is shown
 
 
 def test_loss_words():

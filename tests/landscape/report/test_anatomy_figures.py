@@ -37,6 +37,8 @@ def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: D
     assert lows == pytest.approx([step.rho.low for step in dissected.waterfall.steps])
     assert [shape.y0 for shape in figure.layout.shapes] == [1]
     assert figure.layout.yaxis.range[1] > 1
+    assert figure.layout.xaxis.tickangle == 0
+    assert figure.layout.xaxis.range == (-0.5, 3.9)  # four steps, and room for the last value
 
 
 def test_a_step_that_is_censored_has_no_bar(dissected: Dissected) -> None:

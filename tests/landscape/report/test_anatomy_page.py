@@ -23,6 +23,7 @@ def test_the_page_loads_nothing_and_brings_plotly_once(dissected: Dissected) -> 
     ids = re.findall(r'<div id="(anatomy-[a-z]+)"', text)
     assert ids == [f"anatomy-{n}" for n in ("waterfall", "matched", "parts", "block", "clipping", "restoration")]
     assert page.text.index("near but steep") < page.text.index("The numbers")
+    assert "The location is judged by random directions probed at the very length of Δw" in page.text
     for sentence in finding(dissected):
         assert sentence in page.text
 

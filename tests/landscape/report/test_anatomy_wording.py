@@ -29,6 +29,44 @@ def test_the_finding_comes_first_and_in_plain_words(dissected: Dissected) -> Non
     assert title(dissected).endswith("rtn-int4-exact: inside, degraded: near but steep")
 
 
+def test_a_point_is_steep_only_where_its_interval_is_above_that_of_random_directions(dissected: Dissected) -> None:
+    below = dissected.typical.high - 1e-6
+    overlapping = of_equal_numbers(dissected, Estimate(0.5, below, 1.0), dissected.rise)
+    assert dissected.steep
+    assert not overlapping.steep
+    assert title(overlapping).endswith("near, and not shown to be steeper than a random step of that length")
+
+
+@pytest.mark.parametrize(
+    ("share", "location", "level"),
+    [
+        (Estimate(0.01, -0.08, 0.09), "inside", "0.010 [−0.0800, 0.0900] of the way to chance: below a tenth."),
+        (Estimate(0.5, 0.2, 0.8), "border", "0.50 [0.200, 0.800] of the way to chance: between a tenth and nine"),
+        (Estimate(1.0, 0.95, 1.05), "outside", "1.0 [0.950, 1.05] of the way to chance: above nine tenths."),
+        (
+            Estimate(0.01, -0.08, 0.11),
+            "unresolved",
+            "0.010 [−0.0800, 0.110] of the way to chance: the interval reaches across a t",
+        ),
+        (Estimate(0.01, -math.inf, math.inf), "unresolved", "0.010 (not bounded by the data) of the way to chance"),
+    ],
+)
+def test_a_location_is_told_with_what_it_was_judged_by(
+    dissected: Dissected, share: Estimate, location: str, level: str
+) -> None:
+    span = dissected.subject.chance - dissected.center_nll
+    interval = Estimate(*(span * end for end in (share.value, share.low, share.high)))
+    sphere, *others = dissected.waterfall.steps
+    matched = replace(sphere.matched, interval=interval)  # type: ignore[type-var]
+    judged = replace(
+        dissected, waterfall=replace(dissected.waterfall, steps=(replace(sphere, matched=matched), *others))
+    )
+    assert judged.location == location
+    where = finding(judged)[0]
+    assert f"from w: {location}, " in where
+    assert f" Its location is judged by random steps of that length, which rise by u = {level}" in where
+
+
 def blamed(dissected: Dissected, **saved: Estimate | None) -> str:
     return finding(replace(dissected, anatomy=replace(dissected.anatomy, saved={**dissected.anatomy.saved, **saved})))[
         2

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from landscape.report.figures import radial_figure
+from landscape.report.figures import plane_figure, radial_figure
 from landscape.report.traces import crowded
 from landscape.report.view import omissions, panels, view
 from landscape.result import Landscape
@@ -259,3 +259,13 @@ def test_values_that_are_not_finite_become_gaps_and_are_told() -> None:
 def test_markup_in_a_name_is_text() -> None:
     figure = radial_figure(synthetic.landscape(model="<b>x</b>"))
     assert figure.layout.title.text.startswith("&lt;b&gt;x&lt;/b&gt;: basin radius R = ")
+
+
+def test_the_axes_of_a_plane_say_what_they_measure() -> None:
+    found = synthetic.landscape(bits=(4,), windows=4, plane=True)
+    (plane,) = found.planes
+    figure = plane_figure(plane, found)
+    assert figure.layout.yaxis.title.text == "ℓ2 distance at right angles,<br>towards qaft-int4-exact"
+    (bar,) = (trace.colorbar for trace in figure.data if trace.type == "contour" and trace.showscale is not False
+              and trace.colorbar.title.text)  # fmt: skip
+    assert bar.title.text == "u: share of the way from L(w) to chance"

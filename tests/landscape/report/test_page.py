@@ -61,6 +61,17 @@ def test_who_cannot_see_the_plot_is_told_the_same(found: Landscape, text: str, p
         assert f"{point.name}: {point.location}, {point.loss}" in parsed.text
 
 
+def test_what_is_too_wide_for_the_screen_scrolls_and_its_caption_does_not(text: str, parsed: Page) -> None:
+    assert (
+        text.index('<div class="scroll" role="group"') < text.index('<div class="drawing">') < text.index('<div id="r')
+    )
+    style = dict(re.findall(r"^\.?(\w+) \{ (.*?) \}", parsed.style, re.MULTILINE))
+    assert "min-width: 880px" in style["drawing"]
+    assert "overflow-x: auto" in style["scroll"]
+    assert "container-type: inline-size" in style["scroll"]
+    assert style["caption"].endswith("position: sticky; left: 0; max-width: 100cqw;")
+
+
 def test_names_are_escaped() -> None:
     name = "<b>x</b></script><script>alert(1)</script> $figure &amp; \"q'"
     found = synthetic.landscape(model=name, bits=(4,), methods=("rtn",), directions=2, windows=2)
