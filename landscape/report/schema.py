@@ -17,7 +17,8 @@
                     each radius {value, low, high}, 95 % interval; value is null if the profile never gets there (then
                     low is a lower bound), high is null if unbounded
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
-                    loss}]; rho is null if R is censored, bits and grid are for a point that another tool made
+                    loss}]; rho is null if R is censored, bits and grid are for a point that another tool made; loss is
+                    kept, degraded (not shown to be kept) or lost
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
                     ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
                     barrier_max_interval, barrier_max_alpha}]; each segment has its own alphas
