@@ -65,17 +65,21 @@ def summary(measured: Sequence[Model]) -> Iterator[str]:
 
 
 def details(measured: Sequence[Model]) -> Iterator[str]:
-    """One line a case, those beside a claim in italics."""
+    """One line a case, those beside a claim in italics. A case that stands aside in one model alone has two."""
     yield f"| | case | number, and where the claim holds | {' | '.join(model['model'] for model in measured)} |"
     yield "|---|---|---|" + "---|" * len(measured)
-    by_case = [{(row["number"], row["case"]): row for row in model["claims"]} for model in measured]
+    by_case = [{_asked(row): row for row in model["claims"]} for model in measured]
     cases = dict.fromkeys(key for rows in by_case for key in rows)
     for key in sorted(cases, key=lambda key: key[0]):
         found = [rows.get(key) for rows in by_case]
-        row = next(row for row in found if row is not None)
-        case = f"*{row['case']}*" if row["aside"] else row["case"]
-        threshold = row["threshold"].split(":")[0]  # the edges of claim 3 are each model's own
-        yield f"| {row['number']} | {case} | {row['measure']}: {threshold} | {' | '.join(map(cell, found))} |"
+        claim, name, aside, measure, threshold = key
+        case = f"*{name}*" if aside else name
+        yield f"| {claim} | {case} | {measure}: {threshold} | {' | '.join(map(cell, found))} |"
+
+
+def _asked(row: Row) -> tuple[int, str, bool, str, str]:
+    """What is asked in a case; the edges of claim 3 are each model's own."""
+    return row["number"], row["case"], row["aside"], row["measure"], row["threshold"].split(":")[0]
 
 
 def basins(measured: Sequence[Model]) -> Iterator[str]:

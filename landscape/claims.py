@@ -12,7 +12,6 @@ The thresholds were written down before any of it was measured, and stand but fo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -110,9 +109,10 @@ def not_connected(observed: Observed) -> Iterator[Claim]:
     """Claim 6: no quantized point more distant than R is simply connected with w.
 
     P, the deepest fall of the loss on the way from the low end of the segment to the other, against the largest that
-    the choice of windows alone would make (``landscape.connectivity``): there is a ridge if P is above that noise, and
-    none if P and the noise together stay below 5 % of perplexity, the limit of a loss that counts as kept; else it is
-    open, as it is for a point that may lie on either side of R (ρ's interval holds 1). A ridge narrower than the step
+    the choice of windows alone would make (``landscape.connectivity``): there is none if the whole interval of P
+    stays below 5 % of perplexity, the limit of a loss that counts as kept; else there is one if P is above that noise;
+    else it is open, as it is for a point that may lie on either side of R (ρ's interval holds 1). A profile that never falls has
+    P = 0, and an interval none the less: a ridge may hide in the noise. A ridge narrower than the step
     of α is not seen. Aside, the converse, which the paper does not say: points surely within R are connected.
     """
     landscape = observed.landscape
@@ -132,9 +132,9 @@ def not_connected(observed: Observed) -> Iterator[Claim]:
             if within
             else "no quantized point more distant than R is simply connected with w",
             source=f"{SOURCE} (fourth item), Figure 3, colored segments",
-            measure="P, the deepest fall of the loss on the segment, ± the noise of windows, nats per token",
-            estimate=_prominence(found),
-            threshold=f"P + noise ≤ {KEPT_LIMIT:.3f}" if within else "P > noise",
+            measure="P, the deepest fall of the loss on the segment, nats per token",
+            estimate=found.prominence_interval,
+            threshold=f"≤ {KEPT_LIMIT:.3f}" if within else f"> noise, and not surely ≤ {KEPT_LIMIT:.3f}",
             verdict=verdict,
             note=unknown + f"ρ = {_short(point)}; top at α = {found.ridge_alpha:.2g}",
             aside=within,
@@ -179,22 +179,13 @@ def _gain(observed: Observed, rtn: PointResult | None, qaft: PointResult) -> tup
     return gain, "no epoch lowered the validation loss: QAFT kept RTN" if same else ""
 
 
-def _prominence(found: Connectivity) -> Estimate:
-    noise = math.inf if found.noise is None else found.noise
-    if math.isinf(found.prominence):
-        return Estimate(math.inf, -math.inf, math.inf)
-    return Estimate(found.prominence, max(0.0, found.prominence - noise), found.prominence + noise)
-
-
 def _ridge_verdict(found: Connectivity, ridge: bool) -> Verdict:
     """Whether there is a ridge, if one is claimed, or none, if that is."""
-    if found.monotonic is None:
-        return "open"
-    if not found.monotonic:
+    if found.prominence_interval.high <= KEPT_LIMIT:
+        return "fails" if ridge else "holds"
+    if found.monotonic is False:
         return "holds" if ridge else "fails"
-    if _prominence(found).high > KEPT_LIMIT:
-        return "open"
-    return "fails" if ridge else "holds"
+    return "open"
 
 
 def _short(point: PointResult) -> str:

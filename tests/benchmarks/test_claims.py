@@ -48,6 +48,15 @@ def test_a_cell_shows_the_number_its_interval_and_what_is_not_known(claims_table
     assert claims_table.cell(None) == ""
 
 
+def test_a_case_that_stands_aside_in_one_model_alone_has_two_lines(claims_table: ModuleType) -> None:
+    within, beyond = judged("holds", aside=True), judged("fails", threshold="> 3")
+    lines = list(claims_table.details([{"model": "a", "claims": [within]}, {"model": "b", "claims": [beyond]}]))[2:]
+    assert lines == [
+        "| 1 | *at R* | m: ≤ 2 | holds 1.23 [1, ∞] |  |",
+        "| 1 | at R | m: > 3 |  | **fails** 1.23 [1, ∞] |",
+    ]
+
+
 def test_the_tables_of_claims_are_those_of_the_rows(claims_table: ModuleType) -> None:
     page = claims_table.PAGE
     assert page.filled(claims_table.tables(claims_table.models())) == page.text
@@ -65,6 +74,7 @@ def test_the_commands_on_the_page_ask_for_what_the_rows_hold(
         assert [point["name"] for point in model["points"]] == [wanted.name for wanted in request.wanted]
         assert model["basin"]["directions"] == request.directions
         assert model["settings"]["preset"] == request.preset.name
+        assert model["basin"]["windows"] == request.preset.validation_windows
 
 
 def test_verdicts_in_the_rows_follow_from_their_numbers(claims_table: ModuleType) -> None:
@@ -106,7 +116,9 @@ def test_the_losses_by_window_are_those_of_the_landscape(claims_script: ModuleTy
 def test_roundings_that_are_not_probed_are_as_far_as_their_points_would_be(
     claims_script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(claims_script.SETTINGS, "opt-nano", claims_script.Settings("4", "absmax", 2, "quick", (6, 3)))
+    monkeypatch.setitem(
+        claims_script.SETTINGS, "opt-nano", claims_script.Settings("4", "absmax", 2, "quick", 4, rounded=(6, 3))
+    )
     request = claims_script.survey(claims_script.parsed(["--store", str(tmp_path)]))
     with opened(request, Silent()) as (checkpoint, _):
         subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
