@@ -111,9 +111,9 @@ def not_connected(observed: Observed) -> Iterator[Claim]:
     P, the deepest fall of the loss on the way from the low end of the segment to the other, against the largest that
     the choice of windows alone would make (``landscape.connectivity``): there is none if the whole interval of P
     stays below 5 % of perplexity, the limit of a loss that counts as kept; else there is one if P is above that noise;
-    else it is open, as it is for a point that may lie on either side of R (ρ's interval holds 1). A profile that never falls has
-    P = 0, and an interval none the less: a ridge may hide in the noise. A ridge narrower than the step
-    of α is not seen. Aside, the converse, which the paper does not say: points surely within R are connected.
+    else it is open, as it is for a point that may lie on either side of R (ρ's interval holds 1). A profile that never
+    falls has P = 0, and an interval none the less: a ridge may hide in the noise. A ridge narrower than the step of α
+    is not seen. Aside, the converse, which the paper does not say: points surely within R are connected.
     """
     landscape = observed.landscape
     ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split}
