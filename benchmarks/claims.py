@@ -126,7 +126,7 @@ def document(found: Landscape, measured: Sequence[Claim]) -> dict[str, Any]:
     basin = found.basin
     return {
         "model": found.subject.model,
-        "subject": asdict(found.subject),
+        "subject": asdict(found.subject) | {"data": Path(found.subject.data).name},  # not where a folder lay
         "settings": dict(found.settings),
         "basin": {"R": _edge(basin.radius), "r10": _edge(basin.r10), "r90": _edge(basin.r90),
                   "directions": basin.directions, "windows": basin.windows, "monotone": basin.monotone,

@@ -109,7 +109,9 @@ def test_the_losses_by_window_are_those_of_the_landscape(claims_script: ModuleTy
     segment = next(s for s in found.segments if s.b == point.name and s.split == "validation")
     assert way.totals[0].sum(1) / tokens == pytest.approx(segment.nll[2:-1])
     assert observed.test[point.name].sum() / observed.test_tokens.sum() == pytest.approx(point.nll["test"])
-    written = claims_script.document(found, claims_script.claims(observed))
+    elsewhere = dataclasses.replace(found, subject=dataclasses.replace(found.subject, data=str(tmp_path / "text")))
+    written = claims_script.document(elsewhere, claims_script.claims(observed))
+    assert written["subject"]["data"] == "text"
     assert json.loads(json.dumps(written, allow_nan=False))["points"][0]["name"] == "rtn-int2-absmax"
 
 
