@@ -7,7 +7,8 @@
     5 not_farther   QAFT is not materially more distant than RTN, at a much lower loss
     6 not_connected points beyond R are not simply connected with w
 
-The thresholds were written down before any of it was measured, and stand but for one: a gain of exactly 0 is no gain.
+The thresholds were written down before any of it was measured, and stand but for two: a gain of exactly 0 is no gain
+(5), and a ridge is denied only where the whole interval of the deepest fall is small (6).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from landscape.report.anatomy_tables import anatomy_tables
 from landscape.report.anatomy_wording import READING, finding, subject_sentences, title
 from landscape.report.figures import figure_html
 from landscape.report.health_html import alarm, health_section
-from landscape.report.markup import filled, items, paragraphs, table_html, write_text
+from landscape.report.markup import filled, items, paragraphs, write_text
 
 
 def anatomy_page(found: Dissected) -> str:
@@ -25,7 +25,7 @@ def anatomy_page(found: Dissected) -> str:
         figures="\n".join(_figures(found)),
         reading=items("ul", map(html.escape, READING)),
         health=health_section(found.health),
-        tables="\n".join(map(table_html, anatomy_tables(found))),
+        tables=anatomy_tables(found),
     )
 
 

@@ -17,17 +17,25 @@ LONG = 64
 """Characters from which on the text of a cell may go over several lines."""
 
 
-def filled(template: str, title: str, header: str, **values: str) -> str:
+def filled(template: str, title: str, header: str, health: str, tables: Iterable[Table], **values: str) -> str:
     """A whole page: a template of this package with its values, in the frame and the style that all pages share.
 
     Args:
-        template: File of what comes after the header.
-        title: Of the page; this and all other values are HTML already.
+        template: File of what comes after the header, and before the checks and the numbers.
+        title: Of the page; this and all other texts are HTML already.
         header: What comes below the title.
+        health: What the checks of the run found.
+        tables: The numbers.
         values: By their names in the template.
     """
-    body = Template(_file(template)).substitute(values)
-    return Template(_file("frame.html")).substitute(title=title, header=header, body=body, style=_file("page.css"))
+    return Template(_file("frame.html")).substitute(
+        title=title,
+        header=header,
+        body=Template(_file(template)).substitute(values),
+        health=health,
+        tables="\n".join(map(table_html, tables)),
+        style=_file("page.css"),
+    )
 
 
 def write_text(content: str, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from landscape.report.figures import figure_html, plane_figure, radial_figure
 from landscape.report.health_html import alarm, health_section
-from landscape.report.markup import filled, items, paragraphs, table_html, write_text
+from landscape.report.markup import filled, items, paragraphs, write_text
 from landscape.report.tables import tables
 from landscape.report.view import omissions
 from landscape.report.wording import (
@@ -44,7 +44,7 @@ def page(landscape: Landscape) -> str:
         reading=items("ol", map(html.escape, READING)),
         limits=html.escape(LIMITS),
         health=health_section(landscape.health),
-        tables="\n".join(map(table_html, tables(landscape))),
+        tables=tables(landscape),
     )
 
 

@@ -57,7 +57,8 @@ def test_a_location_is_told_with_what_it_was_judged_by(
     span = dissected.subject.chance - dissected.center_nll
     interval = Estimate(*(span * end for end in (share.value, share.low, share.high)))
     sphere, *others = dissected.waterfall.steps
-    matched = replace(sphere.matched, interval=interval)  # type: ignore[type-var]
+    assert sphere.matched is not None
+    matched = replace(sphere.matched, interval=interval)
     judged = replace(
         dissected, waterfall=replace(dissected.waterfall, steps=(replace(sphere, matched=matched), *others))
     )
@@ -68,9 +69,8 @@ def test_a_location_is_told_with_what_it_was_judged_by(
 
 
 def blamed(dissected: Dissected, **saved: Estimate | None) -> str:
-    return finding(replace(dissected, anatomy=replace(dissected.anatomy, saved={**dissected.anatomy.saved, **saved})))[
-        2
-    ]
+    anatomy = dissected.anatomy
+    return finding(replace(dissected, anatomy=replace(anatomy, saved={**anatomy.saved, **saved})))[2]
 
 
 def test_nothing_is_blamed_without_evidence(dissected: Dissected) -> None:
