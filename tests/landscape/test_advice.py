@@ -116,13 +116,14 @@ def test_every_bound_that_was_tried_is_reported_with_its_source() -> None:
 
 def test_a_grid_that_surely_keeps_the_limit_is_advised_however_little_it_gains() -> None:
     """Measured to keep it, and free: no prediction for GPTQ comes first. That it has two grounds is no doubt."""
-    sure, unsure = evidence(1.2, other=0.9), evidence(1.2, other=0.995)
+    sure, near = evidence(1.2, other=0.9), evidence(1.9, other=0.995)
+    unsure = replace(near, over_here=Estimate(0.52, 0.45, 0.6))
     assert (advise(sure, LIMIT).verdict, advise(sure, LIMIT).keeps) == ("grid", True)
     assert (advise(unsure, LIMIT).verdict, advise(unsure, LIMIT).possible) == ("gptq", ("grid",))
-    both = advise(replace(evidence(9.0, other=0.9), over_here=about(0.1)), LIMIT)
-    assert both.possible == ()
+    both = advise(evidence(9.0, other=0.995), LIMIT)
+    assert (both.verdict, both.keeps, both.possible) == ("grid", None, ())
     assert both.margin is not None
-    assert both.margin.verdict == "rtn"
+    assert both.margin.verdict == "gptq"  # not the grid by its other ground, which is nearer
 
 
 def test_clipping_dominates_only_if_surely_more_than_half_goes_with_it() -> None:
