@@ -45,6 +45,19 @@ def test_articles_change_what_windows_share_and_not_the_truth(script):
     assert len(articles) / (articles[-1] + 1) == pytest.approx(3.0, rel=0.06)
 
 
+def test_a_search_draws_its_windows_from_anywhere_in_the_text(script):
+    """64 windows of 60 articles: were these of equal size, 39 would be met; the first 64 in a row are of about 8."""
+    rng = np.random.default_rng(4)
+    met = [len(set(script.WIKITEXT.landscape(rng, 1, 64).articles.tolist())) for _ in range(50)]
+    assert 30 < np.mean(met) < 48
+    losses = script.WIKITEXT.landscape(rng, 2, 64)
+    assert losses.effect.shape == (2, 64)
+    level = losses.bottom - losses.bottom.mean()
+    alike = losses.articles[:, None] == losses.articles
+    np.fill_diagonal(alike, False)
+    assert np.multiply.outer(level, level)[alike].mean() > 0  # L_w moved with its article
+
+
 @pytest.mark.parametrize(
     ("covered", "verdict"), [(1879, "low"), (1881, "ok"), (1900, "ok"), (1918, "ok"), (1920, "high")]
 )
