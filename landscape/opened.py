@@ -12,6 +12,8 @@ from landscape.progress import Progress
 from landscape.request import Request
 from landscape.store import Store
 from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.errors import StoreError
+from quant.nll import EVALUATION
 from quant.versions import library_versions
 
 
@@ -32,9 +34,19 @@ def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, S
 
 @contextmanager
 def frozen_threads(store: Store) -> Iterator[None]:
-    """Use the number of threads that the store was begun with."""
+    """Use the number of threads that the store was begun with.
+
+    Raises:
+        StoreError: if its losses were summed in another way, or its settings cannot be read.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(int(store.settings({"threads": before})["threads"]))
+    settings = store.settings({"threads": before, "evaluation": EVALUATION})
+    if (found := settings.get("evaluation", 1)) != EVALUATION:
+        raise StoreError(
+            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, found version {found}, "
+            "whose last digits differ; use another --store"
+        )
+    torch.set_num_threads(int(settings["threads"]))
     try:
         yield
     finally:

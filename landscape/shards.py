@@ -14,6 +14,7 @@ mean nothing for files that never change, and fail on some network file systems.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -36,6 +37,8 @@ T = TypeVar("T")
 Attribute = str | int
 
 _NAME = re.compile(r"[0-9a-f]{64}\.h5")
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
+"""What ``link`` fails with on FAT, exFAT, some network and some user-space file systems."""
 _ABANDONED_AFTER = 24 * 3600  # seconds: a younger temporary file may belong to a writer that is alive
 
 
@@ -187,9 +190,22 @@ def write_once(path: Path, content: bytes) -> None:
         with _temporary(path.parent) as temporary:
             temporary.write_bytes(content)
             _sync(temporary)
-            with suppress(FileExistsError):
-                os.link(temporary, path)  # a rename would replace what the winner wrote
+            try:
+                with suppress(FileExistsError):
+                    os.link(temporary, path)  # a rename would replace what the winner wrote
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                _create(path, content)
         _sync(path.parent)
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Make a file unless it exists, on a file system without hard links: readers may see it empty for a moment."""
+    with suppress(FileExistsError), path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sweep(folder: Path) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from quant.point import WeightPoint
 from quant.space import WeightSpace
 
 SCHEMA_VERSION = 1
+_ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
 
 
 class Store:
@@ -160,7 +162,7 @@ class Store:
             if not path.exists():
                 content = {"schema_version": SCHEMA_VERSION, "settings": dict(proposed)}
                 write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
-            text = path.read_bytes()
+            text = _settled(path)
         try:
             stored = json.loads(text)
             version, settings = stored["schema_version"], stored["settings"]
@@ -191,6 +193,15 @@ class Store:
             "tokens": np.array([row.tokens for row in rows], np.int64),
         }
         return self._probes.add(arrays, {"provenances": f"[{', '.join(sorted(provenances))}]"})
+
+
+def _settled(path: Path) -> bytes:
+    """The bytes of a file that its writer, where there are no hard links, may have made and not yet filled."""
+    for _ in range(_ATTEMPTS):
+        if text := path.read_bytes():
+            return text
+        time.sleep(_PAUSE)
+    return b""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+EVALUATION = 2
+"""Version of how a window's NLL is summed, part of a store's settings: sums of two ways never mix.
+
+1   ``cross_entropy`` on a strided vocabulary, which adds up serially in float32: −2.4e-4 nats per token at
+    |V| = 262,144 on a random head
+2   ``logsumexp`` along rows, which adds up by halves: within 1e-7. ``cross_entropy`` along rows keeps one running sum
+    per vector lane: −1.1e-5 nats at |V| = 262,144, −3.9e-6 at 49,152, where logits spread as a trained model's do
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ def token_nll(model: nn.Module, windows: Tensor) -> Tensor:
     """
     logits = model(input_ids=windows, use_cache=False).logits  # (B, L, V)
     logits = logits[:, :-1].float() if logits.dtype in (torch.float16, torch.bfloat16) else logits[:, :-1]
-    return F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")
+    chosen = logits.gather(-1, windows[:, 1:, None])[..., 0]
+    return torch.logsumexp(logits, -1) - chosen
 
 
 @torch.inference_mode()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import random
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from landscape.opened import frozen_threads
 from landscape.plan import Probe, ProbeResult
 from landscape.store import Store
 from quant.errors import StoreError
+from quant.nll import EVALUATION
 from tests.landscape.stores import MODEL, SPACE, exit_codes, float_point, forked, quiet, result, shard_files, store
 
 
@@ -212,6 +216,38 @@ def test_two_processes_that_write_and_compact_lose_nothing(tmp_path: Path) -> No
 def test_settings_are_frozen_by_whoever_comes_first(tmp_path: Path) -> None:
     assert store(tmp_path).settings({"threads": 2, "batch": (1, 2)}) == {"threads": 2, "batch": [1, 2]}
     assert store(tmp_path).settings({"threads": 8}) == {"threads": 2, "batch": [1, 2]}
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_settings_are_frozen_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number), str(target))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert store(tmp_path).settings({"threads": 2}) == {"threads": 2}
+    assert store(tmp_path).settings({"threads": 8}) == {"threads": 2}
+    assert [path.name for path in tmp_path.glob("*/*")] == ["settings.json"]
+
+
+def test_settings_that_another_process_is_just_writing_are_waited_for(tmp_path: Path) -> None:
+    store(tmp_path).settings({"threads": 2})
+    path = next(tmp_path.glob("*/settings.json"))
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    late = threading.Timer(0.2, path.write_bytes, [whole])
+    late.start()
+    assert store(tmp_path).settings({"threads": 8}) == {"threads": 2}
+    late.join()
+
+
+@pytest.mark.parametrize("frozen", [{"threads": 1}, {"threads": 1, "evaluation": EVALUATION + 1}])
+def test_a_store_whose_losses_were_summed_in_another_way_is_refused(tmp_path: Path, frozen: dict[str, int]) -> None:
+    store(tmp_path).settings(frozen)
+    message = "expected losses summed by version .*use another --store"
+    with pytest.raises(StoreError, match=message), frozen_threads(store(tmp_path)):
+        pass
 
 
 def test_two_processes_agree_on_the_settings(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from quant.architecture import vocabulary_size
 from quant.nll import WindowNLL, mean_nll, token_nll, window_nll
@@ -61,6 +62,23 @@ def test_half_precision_logits_are_scored_in_float32() -> None:
     reference = float((logits.logsumexp(1) - logits.gather(1, window[1:, None])[:, 0]).sum())
     assert token_nll(model, window[None]).dtype == torch.float32
     assert window_nll(model, window).total == pytest.approx(reference, rel=1e-6)
+
+
+@pytest.mark.parametrize("vocabulary", [131_072, 262_144])
+def test_sums_over_a_large_vocabulary_are_those_of_float64(vocabulary: int) -> None:
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1,
+        max_position_embeddings=256,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).eval()
+        window = torch.randint(0, vocabulary, (200,))
+    with torch.no_grad():
+        model.lm_head.weight.mul_(40)  # logits of about 3, as real models have them
+        logits = model(input_ids=window[None], use_cache=False).logits[0, :-1].double()
+    reference = float((logits.logsumexp(1) - logits.gather(1, window[1:, None])[:, 0]).mean())
+    assert mean_nll([window_nll(model, window)]) == pytest.approx(reference, abs=1e-6)
 
 
 def test_ragged_windows_weigh_by_tokens(model: nn.Module) -> None:
