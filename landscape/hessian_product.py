@@ -78,12 +78,12 @@ class Hessian:
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights and the products."""
-        return next(p.dtype for _, p in self.space.parameters(self.model))
+        return next(self.space.weights(self.model))[1].dtype
 
     def product(self, vector: Vector) -> FlatVector:
         """``H v``, (D,)."""
-        parameter = self.model.get_parameter(self.space.slots[0].name)
-        total = FlatVector(torch.zeros(self.space.dimension, dtype=parameter.dtype, device=parameter.device))
+        weight = next(self.space.weights(self.model))[1]
+        total = FlatVector(torch.zeros(self.space.dimension, dtype=weight.dtype, device=weight.device))
         parts = self._parts(vector)
         for window in self.windows:
             for slot, part in zip(self.space, self._window_product(window, parts), strict=True):
@@ -97,16 +97,22 @@ class Hessian:
         return np.array([_dot(parts, self._window_product(window, parts)) for window in self.windows])
 
     def _parts(self, vector: Vector) -> tuple[Tensor, ...]:
-        return tuple(vector.tensor(s).to(p.device, p.dtype) for s, p in self.space.parameters(self.model))
+        return tuple(vector.tensor(s).to(p.device, p.dtype) for s, p in self.space.weights(self.model))
 
     def _window_product(self, window: Window, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """``∇²T v`` of one window's NLL sum T, by slot; zero for a matrix that no token reaches."""
-        parameters = [p for _, p in self.space.parameters(self.model)]
+        parameters = self.space.parameters(self.model)
         with _differentiable(), torch.enable_grad():
             total = _nll_sum(self.model, window)
             slope = torch.autograd.grad(total, parameters, create_graph=True, materialize_grads=True)
-            along = sum((torch.sum(g * v) for g, v in zip(slope, parts, strict=True)), torch.zeros_like(total))
-            return torch.autograd.grad(along, parameters, materialize_grads=True)
+            products = (torch.sum(g * v) for g, v in zip(self._slices(slope), parts, strict=True))
+            along = sum(products, torch.zeros_like(total))
+            return self._slices(torch.autograd.grad(along, parameters, materialize_grads=True))
+
+    def _slices(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Each slot's part of tensors that belong to the parameters."""
+        by_parameter = dict(zip(self.space.parameters(self.model), tensors, strict=True))
+        return tuple(part for _, part in self.space.slices(self.model, by_parameter.__getitem__))
 
 
 @contextmanager
@@ -135,7 +141,7 @@ def lent_hessian(
         raise UsageError(f"expected a model in float32 or float64, got {hessian.dtype}; load it with dtype float32")
     with preserved(model, space, center):
         model.requires_grad_(False)
-        for _, parameter in space.parameters(model):
+        for parameter in space.parameters(model):
             parameter.requires_grad_(True)
         for window in hessian.windows:
             _check_agreement(model, window)

@@ -43,8 +43,8 @@ def frozen_threads(store: Store) -> Iterator[None]:
     settings = store.settings({"threads": before, "evaluation": EVALUATION})
     if (found := settings.get("evaluation", 1)) != EVALUATION:
         raise StoreError(
-            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, found version {found}, "
-            "whose last digits differ; use another --store"
+            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
+            f"found version {found}, whose last digits differ; use another --store"
         )
     torch.set_num_threads(int(settings["threads"]))
     try:

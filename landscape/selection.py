@@ -20,8 +20,8 @@ ALL = "*"
 
 
 def matrix_type(slot: Slot) -> str:
-    """What a matrix is called within its block: ``mlp.down_proj``."""
-    _, _, inside = f".{slot.name}".partition(f".{slot.block}.")
+    """What a matrix is called within its block, ``mlp.down_proj``; all experts of a layer are of one type."""
+    _, _, inside = f".{slot.parameter}".partition(f".{slot.block}.")
     return inside.removesuffix(".weight")
 
 

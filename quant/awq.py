@@ -15,21 +15,21 @@ search that may follow (``auto_clip``) is left out, since the scale search of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from quant.block_stream import BlockStream
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import Inputs
 from quant.grid import QuantScheme, channel_view
 from quant.hashing import token_record
+from quant.hessians import SharedHessian
 from quant.layer_error import layer_error
-from quant.layers import BlockStream, SharedHessian
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.rtn import rtn
@@ -62,9 +62,9 @@ class AWQRecord:
 
     alpha: float
     """The exponent that its group got; 0 is RTN."""
-    error: float
-    """½ tr(ΔW H ΔWᵀ) of the point."""
-    rtn_error: float
+    error: float | None
+    """½ tr(ΔW H ΔWᵀ) of the point; None, as RTN's, for an expert that no token was routed to."""
+    rtn_error: float | None
     """RTN's, with the same H."""
     group: str
     """First of the matrices that read the same input, whose summed error chose α."""
@@ -107,55 +107,20 @@ def awq(
     parts: dict[str, Tensor] = {}
     records: dict[str, AWQRecord] = {}
     with preserved(model, space, center) as pristine, full_float32(), torch.no_grad():
-        stream = BlockStream(model, windows)
+        stream, live = BlockStream(model, windows), dict(space.weights(model))
         for index in range(len(stream.blocks)):
             slots = [slot for slot in space if slot.block == index]
-            with _magnitudes(model, slots) as magnitudes:
-                groups = stream.hessians(index, slots, advance=options.inputs == "fp")
-            for shared in groups:
-                magnitude = magnitudes[shared.slots[0]].mean()
-                for slot, part, record in _solve_shared(shared, magnitude, pristine, scheme, options.alphas):
+            for shared in stream.hessians(index, slots, advance=options.inputs == "fp"):
+                for slot, part, record in _solve_shared(shared, pristine, scheme, options.alphas):
                     parts[slot.name], records[slot.name] = part, record
             if options.inputs == "quantized":
                 for slot in slots:
-                    model.get_parameter(slot.name).copy_(parts[slot.name])
+                    live[slot].copy_(parts[slot.name])
                 stream.advance(index)
             if progress:
                 progress(index + 1, len(stream.blocks))
     ordered = {slot.name: parts[slot.name] for slot in space}
     return WeightPoint("awq", scheme, ordered, _provenance(scheme, windows, options, records))
-
-
-class _Magnitude:
-    """mean|x| of every input channel of a matrix."""
-
-    def __init__(self) -> None:
-        self._sum: Tensor | float = 0.0
-        self._tokens = 0
-
-    def observe(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        flat = args[0].reshape(-1, args[0].shape[-1])  # (tokens, in)
-        self._sum = self._sum + flat.abs().sum(0, dtype=torch.float64)
-        self._tokens += len(flat)
-
-    def mean(self) -> Tensor:
-        """(in,), float64."""
-        return torch.as_tensor(self._sum) / self._tokens
-
-
-@contextmanager
-def _magnitudes(model: nn.Module, slots: Sequence[Slot]) -> Iterator[Mapping[Slot, _Magnitude]]:
-    """Watch the inputs of these matrices while the block ends are run."""
-    found = {slot: _Magnitude() for slot in slots}
-    handles = []
-    try:
-        for slot, magnitude in found.items():
-            module = model.get_submodule(slot.name.removesuffix(".weight"))
-            handles.append(module.register_forward_pre_hook(magnitude.observe))
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -194,10 +159,15 @@ class _Candidate:
 
 
 def _solve_shared(
-    shared: SharedHessian, magnitude: Tensor, center: Center, scheme: QuantScheme, alphas: Sequence[float]
+    shared: SharedHessian, center: Center, scheme: QuantScheme, alphas: Sequence[float]
 ) -> Iterator[tuple[Slot, Tensor, AWQRecord]]:
     """Try every α on the matrices that share an input, and keep the best for all of them."""
-    leader = shared.slots[0].name
+    leader, magnitude = shared.slots[0].name, shared.magnitude
+    if not shared.tokens:
+        point = rtn(WeightSpace(shared.slots), center, scheme)
+        for slot in shared.slots:
+            yield slot, point.tensor(slot), AWQRecord(0, None, None, leader)
+        return
     if not bool(magnitude.isfinite().all() and shared.hessian.diagonal().isfinite().all()):
         raise PointError(f"expected finite inputs of {leader}, found NaN or infinity; use a wider dtype")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from quant.space import Slot, WeightSpace
@@ -21,7 +20,7 @@ class Center:
     @classmethod
     def of(cls, model: nn.Module, space: WeightSpace) -> Center:
         """Copy the model's present weights."""
-        return cls({slot.name: p.detach().clone() for slot, p in space.parameters(model)})
+        return cls({slot.name: p.detach().clone() for slot, p in space.weights(model)})
 
     def tensor(self, slot: Slot) -> Tensor:
         """Its part in ``slot``, in the model's own dtype."""
@@ -47,9 +46,7 @@ def preserved(model: nn.Module, space: WeightSpace, center: Center | None = None
         model.eval()
         yield center
     finally:
-        with torch.no_grad():
-            for slot, parameter in space.parameters(model):
-                parameter.copy_(center.tensor(slot))
+        space.write(model, center)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(grads[name])
             parameter.grad = None

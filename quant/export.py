@@ -16,6 +16,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -72,7 +73,9 @@ def check_target(folder: Path) -> None:
 def _save_model(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
     model = checkpoint.model
     parameters = model.state_dict(keep_vars=True)
-    written = {id(p): point.tensor(slot).cpu() for slot, p in checkpoint.space.parameters(model)}
+    parts = {slot: point.tensor(slot) for slot in checkpoint.space}
+    moved = checkpoint.space.assembled(model, parts, torch.float32)
+    written = {id(model.get_parameter(name)): tensor.cpu() for name, tensor in moved.items()}
     for tensor in parameters.values():
         if id(tensor) not in written:
             written[id(tensor)] = tensor.detach().cpu().float() if tensor.is_floating_point() else tensor.detach().cpu()

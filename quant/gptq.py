@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from quant.block_stream import BlockStream, walk
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.grid import GridTensor, QuantScheme, channel_view
 from quant.hashing import token_hash, token_record
+from quant.hessians import SharedHessian
 from quant.layer_error import LayerHessians, layer_error
-from quant.layers import BlockStream, SharedHessian, walk
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
@@ -39,7 +40,7 @@ class GPTQOptions:
     """How GPTQ is run; the defaults are the paper's."""
 
     dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
-    """Multiples of mean(diag H) tried for every matrix (Xu et al. 2024, §3.3)."""
+    """Multiples of mean(diag H) over the live inputs tried for every matrix (Xu et al. 2024, §3.3)."""
     block_size: int = 128
     """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
     inputs: Inputs = "quantized"
@@ -71,18 +72,20 @@ PAPER = GPTQOptions()
 class LayerRecord:
     """What GPTQ did to one matrix; errors are squared output errors per token, on the calibration inputs."""
 
-    damping: float
-    """The damping of the best GPTQ candidate."""
-    error: float
+    damping: float | None
+    """The damping of the best GPTQ candidate; None, as the errors, for an expert that no token was routed to."""
+    error: float | None
     """The error of that candidate: ½ tr(ΔW H ΔWᵀ), undamped."""
-    rtn_error: float
+    rtn_error: float | None
     """RTN's, with the same H."""
     chosen: Literal["gptq", "rtn"]
-    """Which of the two the point holds; ``rtn`` only where ``rtn_candidate`` allows it."""
+    """Which of the two the point holds: ``rtn`` where ``rtn_candidate`` allows it, or no token came."""
     dead_columns: int
     """Inputs that were always zero: their weights became zero, which moves w and cannot show in the error."""
     rejected: list[float]
     """Dampings that gave no candidate."""
+    tokens: int
+    """Calibration tokens that the matrix saw: for an expert those that were routed to it."""
 
 
 def gptq(
@@ -126,16 +129,17 @@ def gptq(
             calibration = iter(hessians.shared) if hessians else walk(model, space, windows)
         else:
             calibration = _quantized_walk(model, space, windows, options.true_sequential)
+        live = dict(space.weights(model))
         for shared in calibration:
             for slot, part, record in _solve_shared(shared, pristine, rtn, options):
                 parts[slot.name], records[slot.name] = part, record
                 if options.inputs == "quantized":
-                    model.get_parameter(slot.name).copy_(part.dequantize())
+                    live[slot].copy_(part.dequantize())
             block = shared.slots[0].block
             if progress and all(slot.name in parts for slot in space if slot.block == block):
                 progress(block + 1, space.slots[-1].block + 1)
     ordered = {slot.name: parts[slot.name] for slot in space}
-    return WeightPoint("gptq", rtn.scheme, ordered, _provenance(rtn.scheme, windows, options, records))
+    return WeightPoint("gptq", rtn.scheme, ordered, _provenance(space, rtn.scheme, windows, options, records))
 
 
 def _quantized_walk(
@@ -158,6 +162,10 @@ def _solve_shared(
 ) -> Iterator[tuple[Slot, GridTensor, LayerRecord]]:
     """Solve the matrices that share an input, and keep a record of each."""
     hessian = shared.hessian
+    if not shared.tokens:
+        for slot in shared.slots:
+            yield slot, rtn.grid_tensor(slot), LayerRecord(None, None, None, "rtn", 0, [], 0)
+        return
     starts = [rtn.grid_tensor(slot).to(hessian.device) for slot in shared.slots]
     weights = [channel_view(slot, center.tensor(slot)).to(hessian.dtype) for slot in shared.slots]
     problems = [
@@ -177,7 +185,7 @@ def _solve_shared(
         raise PointError(f"GPTQ failed on {names}: {error}; add calibration windows or larger dampings") from error
     dead = int(dead_columns(hessian).sum())
     for slot, weight, start, solution in zip(shared.slots, weights, starts, solutions, strict=True):
-        yield (slot, *_choose(slot, weight, start, solution, hessian, dead, options))
+        yield (slot, *_choose(slot, weight, start, solution, shared, dead, options))
 
 
 def _choose(
@@ -185,7 +193,7 @@ def _choose(
     weight: Tensor,
     rtn: GridTensor,
     solution: Solution,
-    hessian: Tensor,
+    shared: SharedHessian,
     dead: int,
     options: GPTQOptions,
 ) -> tuple[GridTensor, LayerRecord]:
@@ -194,16 +202,16 @@ def _choose(
         _log.warning("GPTQ on %s: damping %g rejected, no finite Cholesky factor or error", slot.name, damping)
     part = GridTensor(channel_view(slot, solution.codes).contiguous(), rtn.grid)
     error, rtn_error = (
-        layer_error(channel_view(slot, candidate.dequantize()).to(weight.dtype) - weight, hessian)
+        layer_error(channel_view(slot, candidate.dequantize()).to(weight.dtype) - weight, shared.hessian)
         for candidate in (part, rtn)
     )
     chosen: Literal["gptq", "rtn"] = "rtn" if options.rtn_candidate and rtn_error < error else "gptq"
-    record = LayerRecord(solution.damping, error, rtn_error, chosen, dead, list(solution.rejected))
+    record = LayerRecord(solution.damping, error, rtn_error, chosen, dead, list(solution.rejected), shared.tokens)
     return (part if chosen == "gptq" else rtn), record
 
 
 def _provenance(
-    scheme: QuantScheme, windows: Tensor, options: GPTQOptions, records: dict[str, LayerRecord]
+    space: WeightSpace, scheme: QuantScheme, windows: Tensor, options: GPTQOptions, records: dict[str, LayerRecord]
 ) -> dict[str, Any]:
     return {
         "method": "gptq",
@@ -213,4 +221,15 @@ def _provenance(
         "versions": library_versions(),
         "layers": {name: asdict(record) for name, record in records.items()},
         "rtn_chosen": sum(record.chosen == "rtn" for record in records.values()),
+        "experts": _experts(space, records),
+    }
+
+
+def _experts(space: WeightSpace, records: Mapping[str, LayerRecord]) -> dict[str, int]:
+    """How many matrices of experts there are, and how many saw too few tokens to determine their Hessian, or none."""
+    tokens = [(slot.inputs, records[slot.name].tokens) for slot in space if slot.expert]
+    return {
+        "matrices": len(tokens),
+        "fewer tokens than inputs": sum(0 < seen < inputs for inputs, seen in tokens),
+        "no tokens": sum(seen == 0 for _, seen in tokens),
     }

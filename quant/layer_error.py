@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from quant.block_stream import walk
 from quant.center import Center, preserved
 from quant.grid import channel_view
 from quant.hashing import token_hash
-from quant.layers import SharedHessian, walk
+from quant.hessians import SharedHessian
 from quant.space import Vector, WeightSpace
 
 
@@ -35,7 +36,7 @@ class LayerHessians:
 
     @classmethod
     def collect(cls, model: nn.Module, space: WeightSpace, windows: Tensor) -> LayerHessians:
-        """Those of a model that holds ``w``, on (n, L) token ids. Errors are those of ``quant.layers.walk``."""
+        """Those of a model that holds ``w``, on (n, L) token ids. Errors are those of ``walk``."""
         return cls(tuple(walk(model, space, windows)), token_hash(windows))
 
 
@@ -61,11 +62,12 @@ def layer_errors(
         hessians: Of the inputs x_l: ``LayerHessians.collect(…).shared``, or ``walk(…)`` to hold one block's at a time.
 
     Returns:
-        By the point's key and the slot's name: squared output error per token, summed over outputs.
+        By the point's key and the slot's name: squared output error per token, summed over outputs. An expert that no
+        token was routed to has none.
     """
     errors: dict[str, dict[str, float]] = {key: {} for key in points}
     for shared in hessians:
-        for slot in shared.slots:
+        for slot in shared.slots if shared.tokens else ():
             weight = center.tensor(slot).to(shared.hessian)
             for key, point in points.items():
                 delta = point.tensor(slot).to(weight) - weight

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-
 EVALUATION = 2
 """Version of how a window's NLL is summed, part of a store's settings: sums of two ways never mix.
 
@@ -52,7 +51,8 @@ def token_nll(model: nn.Module, windows: Tensor) -> Tensor:
     logits = model(input_ids=windows, use_cache=False).logits  # (B, L, V)
     logits = logits[:, :-1].float() if logits.dtype in (torch.float16, torch.bfloat16) else logits[:, :-1]
     chosen = logits.gather(-1, windows[:, 1:, None])[..., 0]
-    return torch.logsumexp(logits, -1) - chosen
+    nll: Tensor = torch.logsumexp(logits, -1) - chosen
+    return nll
 
 
 @torch.inference_mode()

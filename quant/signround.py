@@ -28,14 +28,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from quant.architecture import decoder_blocks
+from quant.block_stream import BlockStream
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import Inputs
 from quant.grid import GridTensor
 from quant.hashing import token_record
-from quant.layers import BlockStream
 from quant.philox import permutation
 from quant.point import WeightPoint
+from quant.replay import Call, hidden_state
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
 
@@ -123,14 +124,16 @@ def signround(
     with preserved(model, space, center) as pristine:
         model.requires_grad_(False)  # else biases and norms would keep activations for gradients nobody asks for
         stream = BlockStream(model, windows)
-        states = list(stream.states)
+        _check_blocks(model, stream)
+        states = None
         for index in range(len(stream.blocks)):
             roundings = [_Rounding(s, pristine.tensor(s), rtn) for s in space if s.block == index]
-            task = _Task.of(model, stream, index, states)
+            calls = list(stream.calls(index))
+            stream.hold([call.output for call in calls])
+            task = _Task.of(model, space, index, calls, states)
             records.append(_optimise(task, roundings, options, index))
             parts |= {rounding.slot.name: rounding.best for rounding in roundings}
-            stream.states = task.targets
-            states = task.outputs(roundings) if options.inputs == "quantized" else list(task.targets)
+            states = task.outputs(roundings) if options.inputs == "quantized" else None
             if progress:
                 progress(index + 1, len(stream.blocks))
     ordered = {slot.name: parts[slot.name] for slot in space}
@@ -167,73 +170,88 @@ class _Rounding:
         return int((self.best.codes != self.start.codes).sum())
 
 
+def _check_blocks(model: nn.Module, stream: BlockStream) -> None:
+    """See that each block can be run by itself.
+
+    Raises:
+        PointError: if blocks share more than the hidden state, or matrices.
+    """
+    shared = [index for index in range(len(stream.blocks)) if not stream.runs_alone(index)]
+    if shared:
+        raise PointError(
+            f"expected decoder blocks that can be trained one at a time for SignRound, block {shared[0]} of "
+            f"{type(model).__name__} shares keys and values, or matrices, with others; use another method"
+        )
+
+
 @dataclass(frozen=True)
 class _Task:
     """What one block has to reproduce."""
 
+    model: nn.Module
+    space: WeightSpace
     block: nn.Module
     prefix: str
     """What comes before a parameter's name within the block."""
-    arguments: tuple[tuple[Any, ...], dict[str, Any]]
-    """Masks and positions, which depend on the length of a window alone."""
+    arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
+    """What each window's call was given beside the hidden state: masks, positions, inputs of its own."""
     states: list[Tensor]
     """Inputs, (1, L, d) per window."""
     targets: list[Tensor]
     """The full-precision model's outputs, (1, L, d) per window."""
 
     @classmethod
-    def of(cls, model: nn.Module, stream: BlockStream, index: int, states: list[Tensor]) -> _Task:
-        """Run the full-precision block on the stream's states, and note how it is called."""
-        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    def of(
+        cls, model: nn.Module, space: WeightSpace, index: int, calls: Sequence[Call], states: list[Tensor] | None
+    ) -> _Task:
+        """Take the full-precision block's calls for what is to be reproduced from other states, or from their own."""
+        name, blocks = decoder_blocks(model)
+        arguments = [(call.args[1:], call.kwargs) for call in calls]
+        own = [call.args[0] for call in calls] if states is None else states
+        targets = [hidden_state(call.output) for call in calls]
+        return cls(model, space, blocks[index], f"{name}.{index}.", arguments, own, targets)
 
-        def record(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls.append((args[1:], kwargs))
+    def leaves(self, parts: Mapping[Slot, GridTensor]) -> dict[Slot, Tensor]:
+        """The matrices of these parts, in the block's own dtype."""
+        own = dict(WeightSpace(tuple(parts)).weights(self.model))
+        return {slot: part.dequantize().to(own[slot].dtype) for slot, part in parts.items()}
 
-        block = stream.blocks[index]
-        handle = block.register_forward_pre_hook(record, with_kwargs=True)
-        try:
-            targets = list(stream.outputs(index))
-        finally:
-            handle.remove()
-        return cls(block, f"{decoder_blocks(model)[0]}.{index}.", calls[0], states, targets)
+    def weights(self, leaves: Mapping[Slot, Tensor]) -> dict[str, Tensor]:
+        """The block's parameters that hold these matrices, by their names within it."""
+        assembled = self.space.assembled(self.model, leaves)
+        return {name.removeprefix(self.prefix): tensor for name, tensor in assembled.items()}
 
-    def weights(self, parts: Mapping[Slot, GridTensor]) -> dict[str, Tensor]:
-        """The block's parameters that hold these parts, in its own dtype."""
-        names = {slot: slot.name.removeprefix(self.prefix) for slot in parts}
-        return {names[s]: part.dequantize().to(self.block.get_parameter(names[s]).dtype) for s, part in parts.items()}
-
-    def output(self, weights: dict[str, Tensor], state: Tensor) -> Tensor:
-        """What the block makes of one input with other weights."""
-        args, kwargs = self.arguments
-        output = functional_call(self.block, weights, (state, *args), kwargs)
-        return output if isinstance(output, Tensor) else output[0]
+    def output(self, weights: dict[str, Tensor], window: int) -> Tensor:
+        """What the block makes of a window's input with other weights."""
+        args, kwargs = self.arguments[window]
+        return hidden_state(functional_call(self.block, weights, (self.states[window], *args), kwargs))
 
     @torch.no_grad()
     def outputs(self, roundings: Sequence[_Rounding]) -> list[Tensor]:
         """The outputs with the codes that stay."""
-        weights = self.weights({r.slot: r.best for r in roundings})
-        return [self.output(weights, state) for state in self.states]
+        weights = self.weights(self.leaves({r.slot: r.best for r in roundings}))
+        return [self.output(weights, window) for window in range(len(self.states))]
 
     def loss(self, weights: dict[str, Tensor], window: int) -> Tensor:
         """Mean squared error of a window's output, in float32 or better."""
-        target, output = self.targets[window], self.output(weights, self.states[window])
+        target, output = self.targets[window], self.output(weights, window)
         dtype = torch.promote_types(target.dtype, torch.float32)
         return F.mse_loss(output.to(dtype), target.to(dtype))
 
     @torch.no_grad()
     def total_loss(self, roundings: Sequence[_Rounding]) -> float:
         """Mean squared error over all windows, with the present codes."""
-        weights = self.weights({r.slot: r.present() for r in roundings})
+        weights = self.weights(self.leaves({r.slot: r.present() for r in roundings}))
         return math.fsum(float(self.loss(weights, window)) for window in range(len(self.states))) / len(self.states)
 
     def gradients(self, roundings: Sequence[_Rounding], windows: Sequence[int]) -> list[Tensor]:
         """The loss's gradients in the quantized weights, summed over windows; zero for a matrix no token reached."""
-        weights = self.weights({r.slot: r.present() for r in roundings})
-        leaves = [weight.requires_grad_() for weight in weights.values()]
+        by_slot = self.leaves({r.slot: r.present() for r in roundings})
+        leaves = [leaf.requires_grad_() for leaf in by_slot.values()]
         sums = [torch.zeros_like(leaf, dtype=torch.float32) for leaf in leaves]
         for window in windows:
             with torch.enable_grad():
-                loss = self.loss(weights, window)
+                loss = self.loss(self.weights(by_slot), window)
             for total, gradient in zip(sums, torch.autograd.grad(loss, leaves, materialize_grads=True), strict=True):
                 total.add_(gradient)
         return sums

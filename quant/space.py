@@ -1,23 +1,29 @@
 """The D-dimensional weight space: the matrices of the transformer stack, in one documented flat order.
 
-``w ∈ R^D`` collects the weights of every linear layer inside the decoder blocks, each once; embeddings, head, norms and
-biases are not in it (Xu et al. 2024, §3.2). The flat order is the order of the modules in the model, each matrix
-row-major as it is stored. Nothing here ever holds a flat vector: a 7B model's is 26 GB, so norms and products are
-accumulated in float64, one tensor at a time.
+``w ∈ R^D`` collects the weights of every linear layer inside the decoder blocks, each once, and each expert's slice of
+a stack of experts; embeddings, head, norms, biases and routers are not in it (Xu et al. 2024, §3.2). The flat order is
+the order of the modules in the model, each matrix row-major as it is stored. Nothing here ever holds a flat vector: a
+7B model's is 26 GB, so norms and products are accumulated in float64, one tensor at a time.
+
+A slot is a parameter and, in a stack of experts, an index: ``WeightSpace`` alone reads, writes and slices parameters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from quant.architecture import block_matrices, decoder_blocks, is_transposed
-from quant.errors import CheckpointError
+from quant.architecture import UNKNOWN, BlockMatrix, Outside, block_contents, decoder_blocks
+from quant.errors import CheckpointError, UsageError
+
+_NAMED = 3  # of the parameters that a message lists
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class Slot:
     """The place of one weight matrix in the space."""
 
     name: str
-    """Name of the parameter in the model, ``model.layers.0.mlp.up_proj.weight``."""
+    """Its name: the parameter's, ``model.layers.0.mlp.up_proj.weight``, or with the index of an expert,
+    ``model.layers.0.mlp.experts.3.down_proj``."""
     shape: tuple[int, int]
     """Shape as stored."""
     transposed: bool
@@ -34,11 +41,25 @@ class Slot:
     """Index of its decoder block."""
     offset: int
     """Index of its first coordinate in the flat order."""
+    stack: str | None = None
+    """Name of the parameter that holds it together with others; None if it is the whole parameter of its own name."""
+    index: int = 0
+    """Which matrix of the stack it is."""
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter that holds it."""
+        return self.stack or self.name
 
     @property
     def size(self) -> int:
         """How many coordinates it has."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs the matrix has."""
+        return self.shape[self.input_dim]
 
     @property
     def channel_shape(self) -> tuple[int, int]:
@@ -49,6 +70,20 @@ class Slot:
     def input_dim(self) -> int:
         """The stored axis that runs over input features."""
         return 0 if self.transposed else 1
+
+    @property
+    def expert(self) -> bool:
+        """Whether it belongs to an expert, which sees only the tokens that are routed to it."""
+        return self.stack is not None or re.search(r"(^|\.)experts\.\d+\.", self.name) is not None
+
+    @property
+    def siblings(self) -> str:
+        """What the experts of one layer have in common: the parameter or list that holds their matrices."""
+        return self.stack or re.sub(r"(^|\.)experts\.\d+\.", r"\1experts.*.", self.name)
+
+    def slice(self, parameter: Tensor) -> Tensor:
+        """Return the view of its matrix in a tensor that is shaped like its parameter."""
+        return parameter if self.stack is None else parameter.view(-1, *self.shape)[self.index]
 
 
 class Vector(Protocol):
@@ -64,31 +99,26 @@ class WeightSpace:
     """The slots of a model's weight space, in flat order."""
 
     slots: tuple[Slot, ...]
+    outside: tuple[Outside, ...] = ()
+    """What else of the blocks has two or more axes, by its name in the model."""
 
     @classmethod
-    def of(cls, model: nn.Module) -> WeightSpace:
-        """The weight space of a causal language model.
+    def of(cls, model: nn.Module, exclude: Sequence[str] = ()) -> WeightSpace:
+        """Find the weight space of a causal language model.
+
+        Args:
+            model: The model.
+            exclude: Globs over the names of matrices (``*.experts.3.*``) or of their parameters that stay outside.
 
         Raises:
-            CheckpointError: if no stack of decoder blocks, or no linear layer in it, is found.
+            CheckpointError: if no stack of decoder blocks, or no linear layer in it, is found, or a block holds a
+                matrix of a kind that is not known and not excluded.
+            UsageError: if a glob matches nothing.
         """
-        stack, blocks = decoder_blocks(model)
-        slots: list[Slot] = []
-        seen: set[int] = set()
-        offset = 0
-        for index, block in enumerate(blocks):
-            for name, module in block_matrices(block):
-                weight = module.get_parameter("weight")
-                if id(weight) in seen:  # a shared matrix is one set of coordinates
-                    continue
-                seen.add(id(weight))
-                rows, columns = weight.shape
-                slot = Slot(f"{stack}.{index}.{name}.weight", (rows, columns), is_transposed(module), index, offset)
-                slots.append(slot)
-                offset += slot.size
-        if not slots:
+        found = _Finder(model, exclude)
+        if not found.slots:
             raise CheckpointError(f"expected linear layers in the decoder blocks of {type(model).__name__}, found none")
-        return cls(tuple(slots))
+        return cls(tuple(found.slots), tuple(found.outside))
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.slots)
@@ -99,16 +129,120 @@ class WeightSpace:
         last = self.slots[-1]
         return last.offset + last.size
 
-    def parameters(self, model: nn.Module) -> Iterator[tuple[Slot, nn.Parameter]]:
-        """The live parameter of each slot."""
+    def parameters(self, model: nn.Module) -> list[nn.Parameter]:
+        """Return the live parameters that hold the slots, each once, in flat order."""
+        return [model.get_parameter(name) for name in dict.fromkeys(slot.parameter for slot in self.slots)]
+
+    def weights(self, model: nn.Module) -> Iterator[tuple[Slot, Tensor]]:
+        """Yield the live matrix of each slot: to write into it changes the model."""
         for slot in self.slots:
-            yield slot, model.get_parameter(slot.name)
+            yield slot, slot.slice(model.get_parameter(slot.parameter).detach())
 
     @torch.no_grad()
     def write(self, model: nn.Module, vector: Vector) -> None:
         """Copy a vector into the model's parameters, rounding to their dtype."""
-        for slot, parameter in self.parameters(model):
-            parameter.copy_(vector.tensor(slot))
+        for slot, weight in self.weights(model):
+            weight.copy_(vector.tensor(slot))
+
+    def slices(self, model: nn.Module, of: Callable[[nn.Parameter], Tensor | None]) -> Iterator[tuple[Slot, Tensor]]:
+        """Yield for each slot its view of a tensor that belongs to its parameter, as the gradient does.
+
+        Args:
+            model: The model.
+            of: Gives the tensor of a parameter; zeros stand for one that has none.
+        """
+        found: dict[str, Tensor] = {}
+        for slot in self.slots:
+            if slot.parameter not in found:
+                parameter = model.get_parameter(slot.parameter)
+                tensor = of(parameter)
+                found[slot.parameter] = torch.zeros_like(parameter) if tensor is None else tensor
+            yield slot, slot.slice(found[slot.parameter])
+
+    def assembled(
+        self, model: nn.Module, parts: Mapping[Slot, Tensor], dtype: torch.dtype | None = None
+    ) -> dict[str, Tensor]:
+        """Build whole parameters out of some of their matrices, by the parameter's name; the others are the model's.
+
+        Args:
+            model: The model.
+            parts: Matrices of slots; gradients flow back to them.
+            dtype: What the parameters are built in; the model's own if None.
+        """
+        whole: dict[str, Tensor] = {}
+        stacks: dict[str, dict[int, Tensor]] = {}
+        for slot, part in parts.items():
+            part = part.to(dtype or model.get_parameter(slot.parameter).dtype)
+            if slot.stack is None:
+                whole[slot.name] = part
+            else:
+                stacks.setdefault(slot.stack, {})[slot.index] = part
+        for name, by_index in stacks.items():
+            parameter = model.get_parameter(name).detach()
+            shape = next(iter(by_index.values())).shape
+            others = parameter.view(-1, *shape)
+            matrices = [by_index.get(i, other.to(dtype or parameter.dtype)) for i, other in enumerate(others)]
+            whole[name] = torch.stack(matrices).view(parameter.shape)
+        return whole
+
+
+class _Finder:
+    """Walks the blocks once and sorts what they hold."""
+
+    def __init__(self, model: nn.Module, exclude: Sequence[str]) -> None:
+        self.slots: list[Slot] = []
+        self.outside: list[Outside] = []
+        self._seen: set[int] = set()
+        self._exclude, self._used = tuple(exclude), set[str]()
+        stack, blocks = decoder_blocks(model)
+        for index, block in enumerate(blocks):
+            for found in block_contents(block):
+                parameter = block.get_parameter(found.name)
+                if id(parameter) in self._seen:  # a shared matrix is one set of coordinates
+                    continue
+                self._seen.add(id(parameter))
+                self._sort(f"{stack}.{index}.{found.name}", index, found)
+        self._check(model)
+
+    def _sort(self, name: str, block: int, found: BlockMatrix | Outside) -> None:
+        if isinstance(found, Outside):
+            kind = "excluded" if found.kind == UNKNOWN and self._excluded(name) else found.kind
+            self.outside.append(Outside(name, found.size, kind))
+            return
+        for index in range(found.count or 1):
+            offset = self.slots[-1].offset + self.slots[-1].size if self.slots else 0
+            slot = Slot(name, found.shape, found.transposed, block, offset)
+            if found.count is not None:
+                slot = Slot(_expert_name(name, index), found.shape, found.transposed, block, offset, name, index)
+            if self._excluded(slot.name) | self._excluded(name):  # both: a glob that matches either is of use
+                self.outside.append(Outside(slot.name, slot.size, "excluded"))
+            else:
+                self.slots.append(slot)
+
+    def _excluded(self, name: str) -> bool:
+        matching = {glob for glob in self._exclude if fnmatchcase(name, glob)}
+        self._used |= matching
+        return bool(matching)
+
+    def _check(self, model: nn.Module) -> None:
+        unknown = [found.name for found in self.outside if found.kind == UNKNOWN]
+        if unknown:
+            more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+            raise CheckpointError(
+                f"expected linear layers or stacks of experts in the blocks of {type(model).__name__}, found "
+                f"{', '.join(unknown[:_NAMED])}{more}, which the weight space does not hold; leave them as they are "
+                f"with --exclude '*.{unknown[0].rpartition('.')[2]}'"
+            )
+        idle = [glob for glob in self._exclude if glob not in self._used]
+        if idle:
+            known = self.slots[0].name if self.slots else self.outside[0].name
+            raise UsageError(f"expected names of matrices like {known} in --exclude, {idle[0]!r} matches none")
+
+
+def _expert_name(parameter: str, index: int) -> str:
+    """Name one matrix of a stack as checkpoints with one tensor for each expert do: ``…experts.3.down_proj``."""
+    module, _, leaf = parameter.rpartition(".")
+    return f"{module}.{index}.{leaf}"
 
 
 def dot(space: WeightSpace, a: Vector, b: Vector) -> float:

@@ -221,8 +221,8 @@ class _Run:
         options: TrainingOptions,
     ) -> None:
         self.model, self.form, self.start, self.options = model, form, start, options
-        self.parameters = dict(space.parameters(model))
-        device = next(iter(self.parameters.values())).device
+        self.space = space
+        device = next(space.weights(model))[1].device
         self.train, self.validation = train.to(device), validation.to(device)
         self.curve: list[EpochResult] = []
         self.best: dict[str, Tensor] = {}
@@ -232,7 +232,7 @@ class _Run:
         }
         self.rate_index = 0
         model.requires_grad_(False)
-        for parameter in self.parameters.values():
+        for parameter in space.parameters(model):
             parameter.requires_grad_(True)
         self._start_rate()
 
@@ -250,7 +250,7 @@ class _Run:
         """Masters back at the start, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
         self.epoch = 0
         with torch.no_grad():
-            for slot in self.parameters:
+            for slot in self.space:
                 self.masters[slot.name].copy_(self.start.tensor(slot))
             for tensor in self.form.extra.values():
                 tensor.zero_()
@@ -282,10 +282,10 @@ class _Run:
             loss.backward()  # type: ignore[no-untyped-call]
         # The weights' graph is apart from the model's, so that any model, checkpointed or not, sees plain parameters.
         # ``grad`` hands the model's own gradient on where the estimator is the identity; ``backward`` would copy it.
-        upstream = [parameter.grad.float() for parameter in self.parameters.values() if parameter.grad is not None]
+        upstream = [gradient.float() for _, gradient in self.space.slices(self.model, lambda p: p.grad)]
         for tensor, gradient in zip(self.trained, torch.autograd.grad(edges, self.trained, upstream), strict=True):
             tensor.grad = gradient
-        for parameter in self.parameters.values():
+        for parameter in self.space.parameters(self.model):
             parameter.grad = None
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
@@ -294,10 +294,9 @@ class _Run:
 
     def _write(self) -> Iterator[Tensor]:
         """Put the weights into the model, rounded to its dtype; yields each, with its graph."""
-        for slot, parameter in self.parameters.items():
+        for slot, own in self.space.weights(self.model):
             weight = self.form.weight(slot, self.masters[slot.name])
-            with torch.no_grad():
-                parameter.copy_(weight)
+            own.copy_(weight.detach())
             yield weight
 
     def evaluate(self, rate: float | None, training_nll: float | None) -> None:
@@ -307,7 +306,7 @@ class _Run:
         nll = mean_nll([window_nll(self.model, window) for window in self.validation])
         self.curve.append(EpochResult(rate, self.epoch, nll, training_nll))
         if self.chosen is self.curve[-1]:
-            self.best = {s.name: self.form.kept(s, self.masters[s.name].detach()) for s in self.parameters}
+            self.best = {s.name: self.form.kept(s, self.masters[s.name].detach()) for s in self.space}
             self.best_extra = {name: tensor.detach().clone() for name, tensor in self.form.extra.items()}
 
     def save(self, path: Path) -> None:

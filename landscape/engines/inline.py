@@ -35,6 +35,6 @@ class InlineEngine:
                 self.space.write(self.model, self.atlas.vector(step.position))
                 recipe = str(step.position)
                 for window in step.windows:
-                    with prefixes.reused(label, blocks, window.identity):
+                    with prefixes.reused(label, blocks, window):
                         nll = window_nll(self.model, window.tokens)
                     yield ProbeResult(Probe(recipe, window.identity), nll.total, nll.tokens)

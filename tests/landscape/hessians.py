@@ -69,7 +69,7 @@ def explicit_hessian(model: nn.Module, space: WeightSpace, rows: list[Tensor]) -
             total = total - logits[:-1].log_softmax(-1).gather(1, row[1:, None]).sum()
         return total / sum(len(row) - 1 for row in rows)
 
-    flat = torch.cat([p.detach().flatten() for _, p in space.parameters(model)])
+    flat = torch.cat([p.detach().flatten() for _, p in space.weights(model)])
     with sdpa_kernel(SDPBackend.MATH):
         return torch.autograd.functional.hessian(loss, flat)
 

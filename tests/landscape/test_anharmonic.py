@@ -35,7 +35,7 @@ class ByHand:
         checkpoint = load_checkpoint("opt-nano")
         tokens = load_corpus("tales", checkpoint, LENGTH).windows("validation", WINDOWS, 0)
         self.model, self.space, self.tokens = checkpoint.model.double(), checkpoint.space, tokens
-        self.weights = [p.requires_grad_() for _, p in self.space.parameters(self.model)]
+        self.weights = [p.requires_grad_() for p in self.space.parameters(self.model)]
         self.pristine = [p.detach().clone() for p in self.weights]
 
     def direction(self, index: int) -> list[Tensor]:

@@ -72,7 +72,7 @@ def test_the_losses_are_those_of_transformers(advised: Advised) -> None:
     at_rtn = loss()
     point = rtn(space, center, scheme)
     with torch.no_grad():  # more than half a step beyond the codes ±1, with what quant.statistics allows for rounding
-        for slot, parameter in space.parameters(model):
+        for slot, parameter in space.weights(model):
             w, step = center.tensor(slot), float(point.grid_tensor(slot).grid.scale)
             parameter.copy_(torch.where(w.abs() > 1.5001 * step, w, parameter))
     without_clipping = loss()

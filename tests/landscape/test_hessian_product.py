@@ -51,7 +51,7 @@ def test_products_are_derivatives_of_gradients_through_the_fused_kernel(name):
         tokens = torch.stack([window.tokens for window in windows])
         logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        grads = torch.autograd.grad(loss, [p for _, p in space.parameters(model)])
+        grads = torch.autograd.grad(loss, space.parameters(model))
         return torch.cat([g.flatten() for g in grads])
 
     expected = (gradient(step) - gradient(-step)) / (2 * step)

@@ -32,7 +32,7 @@ def test_the_weights_written_lie_at_the_distance_asked_for(dtype, ratio):
     lam = ratio * norm(space, center)
     space.write(model, Ray(center, Sphere(space).draw(0), lam))
     moved = math.sqrt(
-        sum(float((p.detach().double() - center.tensor(s).double()).square().sum()) for s, p in space.parameters(model))
+        sum(float((p.detach().double() - center.tensor(s).double()).square().sum()) for s, p in space.weights(model))
     )
     # bfloat16 rounds w + λe by up to 2^-9 of the weights: in quadrature where it is independent of e, and its chance
     # correlation with e is 1/√D

@@ -74,7 +74,7 @@ def test_the_folder_holds_the_point(
     checkpoint = load_checkpoint("opt-nano")
     model = AutoModelForCausalLM.from_pretrained(out, dtype="float32")
     back = load_external(out, checkpoint, "back")
-    for slot, weight in checkpoint.space.parameters(model):
+    for slot, weight in checkpoint.space.weights(model):
         assert torch.equal(weight, back.tensor(slot))
         steps = [row.unique().numel() for row in weight]
         assert max(steps) <= 3

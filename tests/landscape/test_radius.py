@@ -37,7 +37,7 @@ def by_hand(lambdas: np.ndarray, directions: int, windows: int, pairs: bool) -> 
     """Mean NLL at w and along each direction, with transformers' own loss."""
     checkpoint = load_checkpoint("opt-nano")
     tokens = load_corpus("tales", checkpoint, 32).windows("validation", windows, 0)
-    pristine = {slot: parameter.detach().clone() for slot, parameter in checkpoint.space.parameters(checkpoint.model)}
+    pristine = {slot: parameter.detach().clone() for slot, parameter in checkpoint.space.weights(checkpoint.model)}
 
     def mean() -> float:
         with torch.no_grad():
@@ -50,7 +50,7 @@ def by_hand(lambdas: np.ndarray, directions: int, windows: int, pairs: bool) -> 
         for lam in lambdas:
             losses = []
             for sign in (1, -1) if pairs else (1,):
-                for slot, parameter in checkpoint.space.parameters(checkpoint.model):
+                for slot, parameter in checkpoint.space.weights(checkpoint.model):
                     parameter.data.copy_(pristine[slot] + sign * float(lam) * direction.tensor(slot))
                 losses.append(mean())
             row.append(np.mean(losses))

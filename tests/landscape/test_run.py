@@ -155,7 +155,7 @@ def test_an_engine_evaluates_the_weights_of_the_position(tmp_path):
         assert found[CENTER].total / found[CENTER].tokens == pytest.approx(
             float(setting.model(input_ids=ids, labels=ids).loss), abs=1e-5
         )
-        for slot, parameter in setting.space.parameters(setting.model):
+        for slot, parameter in setting.space.weights(setting.model):
             parameter.copy_(setting.point.tensor(slot))
         assert found["p"].total / found["p"].tokens == pytest.approx(
             float(setting.model(input_ids=ids, labels=ids).loss), abs=1e-5

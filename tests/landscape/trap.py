@@ -62,7 +62,7 @@ class ByHand:
     def nll(self, at=None) -> float:
         """Mean over the windows, of weights given as a function of the slot."""
         with torch.no_grad():
-            for slot, parameter in self.space.parameters(self.checkpoint.model):
+            for slot, parameter in self.space.weights(self.checkpoint.model):
                 parameter.copy_(self.center.tensor(slot) if at is None else at(slot))
             model = self.checkpoint.model
             return float(np.mean([model(input_ids=t[None], labels=t[None]).loss.item() for t in self.tokens]))

@@ -15,7 +15,7 @@ from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_layers import hooks
+from tests.quant.test_block_stream import hooks
 
 ALL = pytest.mark.parametrize("make", tiny.ARCHITECTURES.values(), ids=tiny.ARCHITECTURES.keys())
 

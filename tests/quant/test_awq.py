@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from quant.awq import AWQOptions, awq, channel_scales
+from quant.block_stream import walk
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.grid import QuantScheme
 from quant.layer_error import layer_errors
-from quant.layers import walk
 from quant.point import WeightPoint
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, state
-from tests.quant.test_layers import recorded_inputs
+from tests.quant.test_block_stream import recorded_inputs
 
 INPUTS = pytest.mark.parametrize("inputs", ["quantized", "fp"])
 SCHEME = QuantScheme(3)
@@ -174,7 +174,7 @@ def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dty
     assert again.fingerprint(space) == point.fingerprint(space)
 
     def interrupt(done: int, total: int) -> None:
-        assert not torch.equal(next(space.parameters(model))[1], center.tensor(space.slots[0]))
+        assert not torch.equal(next(space.weights(model))[1], center.tensor(space.slots[0]))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

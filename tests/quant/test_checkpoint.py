@@ -49,7 +49,7 @@ def test_folder_gives_back_the_saved_model(saved: Save, architecture: str) -> No
     assert not any(p.requires_grad for p in checkpoint.model.parameters())
     assert checkpoint.context == 64
     assert checkpoint.tokenizer("w3 w9", add_special_tokens=False)["input_ids"] == [3, 9]
-    assert checkpoint.space.dimension == sum(p.numel() for _, p in checkpoint.space.parameters(checkpoint.model))
+    assert checkpoint.space.dimension == sum(p.numel() for _, p in checkpoint.space.weights(checkpoint.model))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

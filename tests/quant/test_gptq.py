@@ -13,16 +13,16 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
+from quant.block_stream import walk
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.gptq import GPTQOptions, gptq
 from quant.grid import channel_view
 from quant.layer_error import LayerHessians, layer_error, layer_errors
-from quant.layers import walk
 from quant.point import WeightPoint
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state
-from tests.quant.test_layers import recorded_inputs
+from tests.quant.test_block_stream import recorded_inputs
 
 
 @ALL
@@ -124,7 +124,7 @@ def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dty
     assert state(model) == before
 
     def interrupt(done: int, total: int) -> None:
-        assert not torch.equal(next(space.parameters(model))[1], center.tensor(space.slots[0]))
+        assert not torch.equal(next(space.weights(model))[1], center.tensor(space.slots[0]))
         raise KeyboardInterrupt
 
     center = Center.of(model, space)

@@ -162,7 +162,7 @@ def test_row_errors_in_several_panels() -> None:
 
 def test_inverse_factor_is_the_upper_cholesky_of_the_inverse() -> None:
     hessian = correlated_hessian(12, 40)
-    kept, factors = gptq_solver._inverse_factors(hessian, GRID)
+    kept, factors = gptq_solver._inverse_factors(hessian, GRID, float(hessian.diagonal().mean()))
     assert kept == list(GRID)
     for damping, factor in zip(GRID, factors, strict=True):
         damped = hessian + damping * hessian.diagonal().mean() * torch.eye(12, dtype=torch.float64)

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from quant.block_stream import walk
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.hashing import token_hash
 from quant.layer_error import LayerHessians, errors_on_own_inputs, layer_error, layer_errors
-from quant.layers import walk
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_layers import ALL, recorded_inputs
+from tests.quant.test_block_stream import ALL, recorded_inputs
 
 
 def test_layer_error_by_hand() -> None:
@@ -61,7 +61,7 @@ def test_errors_on_own_inputs_are_those_of_the_quantized_models_activations(make
     center = Center.of(model, space)
     point = rtn(space, center, QuantScheme(2))
     found = errors_on_own_inputs(model, space, point, windows)
-    assert all(torch.equal(p, center.tensor(slot)) for slot, p in space.parameters(model))
+    assert all(torch.equal(p, center.tensor(slot)) for slot, p in space.weights(model))
     on_full_precision = layer_errors(center, {"": point}, walk(model, space, windows))[""]
     space.write(model, point)
     with recorded_inputs(model, space) as inputs, torch.no_grad():

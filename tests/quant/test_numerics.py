@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from quant.block_stream import walk
 from quant.center import Center
 from quant.gptq import gptq
 from quant.grid import QuantScheme
-from quant.layers import walk
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny

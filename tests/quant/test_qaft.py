@@ -144,7 +144,7 @@ def test_provenance_is_strict_json_and_tells_the_data() -> None:
 def test_start_must_be_rtn_of_this_model() -> None:
     at = make()
     options = TrainingOptions(rates=(1e-3,), epochs=1)
-    floats = WeightPoint("w_ft", None, {s.name: p.detach() for s, p in at.space.parameters(at.model)})
+    floats = WeightPoint("w_ft", None, {s.name: p.detach() for s, p in at.space.weights(at.model)})
     other = rtn(at.space, Center.of(ARCHITECTURES["llama"](1), at.space), INT2)
     missing = WeightPoint("rtn", INT2, {})
     for start, message in ((floats, "on a grid"), (other, "weights rounded"), (missing, "got nothing")):

@@ -57,7 +57,7 @@ def test_offsets_index_the_flat_order(model: nn.Module) -> None:
     space = WeightSpace.of(model)
     everything = flat(space, Center.of(model, space))
     assert everything.size == space.dimension
-    for slot, parameter in space.parameters(model):
+    for slot, parameter in space.weights(model):
         part = everything[slot.offset : slot.offset + slot.size]
         np.testing.assert_array_equal(part, parameter.detach().numpy().reshape(-1))
 
@@ -96,7 +96,7 @@ def test_a_model_without_one_stack_is_refused() -> None:
     stackless.config = model.config
     with pytest.raises(CheckpointError, match="found 0"):
         WeightSpace.of(stackless)
-    model.second = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    model.model.second = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     with pytest.raises(CheckpointError, match="found 2"):
         WeightSpace.of(model)
 
@@ -126,7 +126,7 @@ def test_norm_does_not_overflow_in_half_precision() -> None:
     model = ARCHITECTURES["opt"]().half()
     space = WeightSpace.of(model)
     with torch.no_grad():
-        for _, parameter in space.parameters(model):
+        for _, parameter in space.weights(model):
             parameter.fill_(1000.0)
     assert norm(space, Center.of(model, space)) == 1000.0 * math.sqrt(4096)
 
@@ -144,7 +144,7 @@ def test_write_rounds_to_the_models_dtype(dtype: torch.dtype) -> None:
     space = WeightSpace.of(model)
     vector = Center({s.name: torch.full(s.shape, 1 / 3) for s in space})
     space.write(model, vector)
-    for _, parameter in space.parameters(model):
+    for _, parameter in space.weights(model):
         assert parameter.dtype == dtype
         assert bool((parameter == torch.tensor(1 / 3).to(dtype)).all())
 
@@ -189,7 +189,7 @@ def test_preserved_restores_to_the_bit(
             model.requires_grad_(True)
             model(input_ids=torch.arange(6)[None], use_cache=False).logits.float().sum().backward()
             model.transformer.wte.weight.requires_grad_(True)
-            for _, parameter in space.parameters(model):
+            for _, parameter in space.weights(model):
                 parameter.requires_grad_(False)
                 parameter.fill_(math.nan)
             end()
@@ -206,7 +206,7 @@ def test_center_is_a_copy_in_the_models_dtype() -> None:
     model = ARCHITECTURES["opt"]().bfloat16()
     space = WeightSpace.of(model)
     center = Center.of(model, space)
-    slot, parameter = next(space.parameters(model))
+    slot, parameter = next(space.weights(model))
     before = parameter.detach().clone()
     with torch.no_grad():
         parameter.zero_()

@@ -21,7 +21,7 @@ from tests.tiny import ARCHITECTURES
 
 def reference_masters(at: Setting, window: Tensor, rates: list[float], masked: bool) -> dict[str, Tensor]:
     """QAFT at int2 by the formulas: the chain rule through Q written out, Adam (Kingma & Ba 2015) in float64."""
-    masters = {s.name: p.detach().double() for s, p in at.space.parameters(at.model)}
+    masters = {s.name: p.detach().double() for s, p in at.space.weights(at.model)}
     first = {name: torch.zeros_like(m) for name, m in masters.items()}
     second = {name: torch.zeros_like(m) for name, m in masters.items()}
     rest = {n: p.detach() for n, p in at.model.named_parameters() if n not in masters}
@@ -66,7 +66,7 @@ def test_saturated_weights_learn_only_with_identity(ste: StraightThrough, moves:
     options = TrainingOptions(rates=(1e-3,), epochs=2)
     result = run_training(at.model, at.space, Recorded(at.start, ste), TRAIN, TRAIN, options)
     assert result.chosen.epoch > 0
-    for slot, parameter in at.space.parameters(at.model):
+    for slot, parameter in at.space.weights(at.model):
         weight = parameter.detach()
         saturated = (weight / at.start.parts[slot.name].scale).abs() > 1.5 + 1e-6
         shifted = result.kept[slot.name] != weight

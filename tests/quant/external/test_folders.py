@@ -152,18 +152,18 @@ def test_plain_folder_is_what_transformers_loads(saved: Save, architecture: str,
     other = make()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        for _, parameter in checkpoint.space.parameters(other):
+        for _, parameter in checkpoint.space.weights(other):
             parameter += torch.randn(parameter.shape, generator=generator)
     folder = saved(other.to(dtype), "theirs")
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    assert_is(folder, checkpoint, {slot.name: p.detach() for slot, p in checkpoint.space.parameters(loaded)})
+    assert_is(folder, checkpoint, {slot.name: p.detach() for slot, p in checkpoint.space.weights(loaded)})
     assert load_external(folder, checkpoint, "x").fingerprint(checkpoint.space) == load_external(
         folder, checkpoint, "y"
     ).fingerprint(checkpoint.space)
 
 
 def test_shards_are_read_through_their_index(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    expected = {slot.name: p.detach() for slot, p in checkpoint.space.parameters(checkpoint.model)}
+    expected = {slot.name: p.detach() for slot, p in checkpoint.space.weights(checkpoint.model)}
     checkpoint.model.save_pretrained(tmp_path / "shards", max_shard_size="8KB")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
     save_file({"left.over": torch.ones(1)}, tmp_path / "shards" / "old.safetensors")

@@ -1,0 +1,89 @@
+"""Watching a model multiply: which inputs each matrix of the weight space is applied to.
+
+A matrix may be the weight of a linear layer, a slice of a stack of experts, or shared by several blocks, and be applied
+by ``linear``, ``@``, ``bmm`` or ``einsum``. All of these end in a few products of two tensors, so that is where they
+are watched: a factor whose memory is a slot's is that slot's matrix, and the other factor is its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from quant.errors import PointError
+from quant.space import Slot
+
+Observer = Callable[[Slot, Tensor], None]
+"""Called with a slot and its input, (tokens, in), before every product."""
+
+_ATEN = torch.ops.aten
+_FACTORS = {
+    _ATEN.mm.default: 0,
+    _ATEN.bmm.default: 0,
+    _ATEN.addmm.default: 1,
+    _ATEN.baddbmm.default: 1,
+}
+"""Products, and where the first of their two factors stands among the arguments."""
+
+
+class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Report every product of an input with a slot's matrix that is made inside this context."""
+
+    def __init__(self, weights: Iterable[tuple[Slot, Tensor]], observe: Observer) -> None:
+        """Watch these matrices.
+
+        Args:
+            weights: The live matrix of each slot, as ``WeightSpace.weights`` yields them.
+            observe: Hears of each product while its input is alive.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._observe = observe
+        self._places = {_place(weight): (slot, weight) for slot, weight in weights}
+        self._storages = {storage for storage, _ in self._places}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Report the factors, then make the product."""
+        first = _FACTORS.get(func)
+        if first is not None:
+            left, right = args[first], args[first + 1]
+            self._report(right, left)
+            self._report(left.mT, right.mT)  # W x as xᵀ Wᵀ
+        return func(*args, **(kwargs or {}))
+
+    def _report(self, weight: Tensor, inputs: Tensor) -> None:
+        """Report ``inputs @ weight``, (…, tokens, in) and (…, in, out), for each matrix of a batch that is a slot."""
+        if weight.untyped_storage().data_ptr() not in self._storages:
+            return
+        if weight.ndim == 3 and weight.stride(0) == 0:  # one matrix for the whole batch
+            weight, inputs = weight[0], inputs.flatten(0, 1)
+        pairs = zip(weight, inputs, strict=True) if weight.ndim == 3 else [(weight, inputs)]
+        for matrix, rows in pairs:
+            found = self._places.get(_place(matrix))
+            if found is not None:
+                _check_orientation(matrix, *found)
+                self._observe(found[0], rows)
+
+
+def _place(tensor: Tensor) -> tuple[int, int]:
+    """Where a tensor begins in memory."""
+    return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset())
+
+
+def _check_orientation(matrix: Tensor, slot: Slot, weight: Tensor) -> None:
+    """See that a factor (in, out) is the whole of the slot, its inputs along the axis that the slot says.
+
+    Raises:
+        PointError: if the model multiplies by a part of it, or along its other axis.
+    """
+    expected = weight if slot.transposed else weight.T
+    if (matrix.shape, matrix.stride()) != (expected.shape, expected.stride()):
+        raise PointError(
+            f"expected {slot.name} to be applied as a matrix of {expected.shape[0]} inputs and {expected.shape[1]} "
+            f"outputs, the model applies a part of it, or its transpose; leave it out with --exclude {slot.name}"
+        )
