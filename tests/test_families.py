@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from functools import cache
 
 import pytest
@@ -28,15 +28,20 @@ def rows(refused: bool = True) -> list[object]:
 
 @pytest.fixture(scope="session")
 def trained() -> Callable[[Family], nn.Module]:
-    """Return a copy of a family's trained model, trained once a session."""
+    """Make a family's trained model anew, trained once a session: some modules keep states that cannot be copied."""
 
     @cache
-    def once(name: str) -> nn.Module:
+    def once(name: str) -> dict[str, torch.Tensor]:
         model = FAMILIES[name].build()
         train_briefly(model, FAMILIES[name].steps)
+        return model.state_dict()
+
+    def make(family: Family) -> nn.Module:
+        model = family.build()
+        model.load_state_dict(once(family.name))
         return model
 
-    return lambda family: copy.deepcopy(once(family.name))
+    return make
 
 
 def by_hand(model: nn.Module, window: torch.Tensor) -> torch.Tensor:
@@ -69,13 +74,12 @@ def test_a_family_without_a_weight_space_is_refused(family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", rows())
-def test_what_is_outside_is_there_and_matters_to_the_count(family: Family) -> None:
+def test_every_parameter_named_as_outside_exists(family: Family) -> None:
     model = family.build()
     names = [name for name, _ in family.block_parameters(model)]
     assert names, "no parameter of two dimensions in the blocks"
     for glob in family.outside:
-        alone = Family(family.name, family.kind, family.model_type, family.options, outside={glob: ""})
-        assert any(alone.is_outside(name) for name in names), f"{glob} names nothing"
+        assert any(fnmatchcase(name, glob) for name in names), f"{glob} names nothing"
 
 
 def test_training_is_repeatable(trained: Callable[[Family], nn.Module]) -> None:

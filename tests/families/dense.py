@@ -22,7 +22,9 @@ def _opt(**options: object) -> dict[str, object]:
 
 
 def _falcon(**options: object) -> dict[str, object]:
-    return {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | END | options
+    return (
+        {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | END | options
+    )
 
 
 def _row(name: str, options: dict[str, object], features: str, *, model_type: str = "", **more: object) -> Family:
@@ -97,7 +99,11 @@ DENSE = (
     _row("gemma3_text", {**_GEMMA, **_MIXED, "query_pre_attn_scalar": 12}, "two rotary bases", slow=False),
     _row(
         "gemma3",
-        {"text_config": {**_GEMMA, **_MIXED, "query_pre_attn_scalar": 12}, "vision_config": _VISION, "mm_tokens_per_image": 1},
+        {
+            "text_config": {**_GEMMA, **_MIXED, "query_pre_attn_scalar": 12},
+            "vision_config": _VISION,
+            "mm_tokens_per_image": 1,
+        },
         "multimodal: the text's settings in text_config, a second stack that text does not pass",
         stack="model.language_model.layers",
     ),
@@ -166,7 +172,9 @@ DENSE = (
     _row("glm4", llama_like(head_dim=8), "norms before and after the sublayers", steps=60),
     _row("nemotron", llama_like(), "squared ReLU, norms of 1 + weight"),
     _row("smollm3", llama_like(num_hidden_layers=4, tie_word_embeddings=True), "every fourth layer without positions"),
-    _row("exaone4", llama_like(num_hidden_layers=4, sliding_window=6, sliding_window_pattern=4), "norms after", steps=90),
+    _row(
+        "exaone4", llama_like(num_hidden_layers=4, sliding_window=6, sliding_window_pattern=4), "norms after", steps=90
+    ),
     _row(
         "xglm",
         {

@@ -6,11 +6,23 @@ from tests.families.family import END, EXPERT_BIAS, KERNEL, ROUTER, SLIDING_THEN
 
 
 def _row(
-    name: str, options: dict[str, object], routers: tuple[str, ...], features: str, *, model_type: str = "", **more: object
+    name: str,
+    options: dict[str, object],
+    routers: tuple[str, ...],
+    features: str,
+    *,
+    model_type: str = "",
+    **more: object,
 ) -> Family:
     outside = {**dict.fromkeys(routers, ROUTER), **more.pop("outside", {})}  # type: ignore[dict-item]
     return Family(
-        name, "mixture", model_type or name, options, outside=outside, features=features, **more  # type: ignore[arg-type]
+        name,
+        "mixture",
+        model_type or name,
+        options,
+        outside=outside,
+        features=features,
+        **more,  # type: ignore[arg-type]
     )
 
 
@@ -74,7 +86,14 @@ MIXTURES = (
     ),
     _row(
         "deepseek_v3",
-        llama_like(num_key_value_heads=4, **_MLA, **{**_ROUTED, "n_routed_experts": 8}, n_group=2, topk_group=1, num_mtp_layers=0),
+        llama_like(
+            num_key_value_heads=4,
+            **_MLA,
+            **{**_ROUTED, "n_routed_experts": 8},
+            n_group=2,
+            topk_group=1,
+            num_mtp_layers=0,
+        ),
         (_GATE,),
         "routing by groups, latent attention",
         slow=False,

@@ -16,10 +16,22 @@ from tests.families.family import (
 
 
 def _row(
-    name: str, options: dict[str, object], outside: dict[str, str], features: str, *, model_type: str = "", **more: object
+    name: str,
+    options: dict[str, object],
+    outside: dict[str, str],
+    features: str,
+    *,
+    model_type: str = "",
+    **more: object,
 ) -> Family:
     return Family(
-        name, "recurrent", model_type or name, options, outside=outside, features=features, **more  # type: ignore[arg-type]
+        name,
+        "recurrent",
+        model_type or name,
+        options,
+        outside=outside,
+        features=features,
+        **more,  # type: ignore[arg-type]
     )
 
 
@@ -73,7 +85,15 @@ RECURRENT = (
     ),
     _row(
         "mamba2",
-        {**_SMALL, "num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 2, "num_hidden_layers": 2, "chunk_size": 8},
+        {
+            **_SMALL,
+            "num_heads": 4,
+            "head_dim": 16,
+            "state_size": 8,
+            "n_groups": 2,
+            "num_hidden_layers": 2,
+            "chunk_size": 8,
+        },
         _MIXER_CONV,
         "one projection in",
         stack="backbone.layers",
@@ -127,7 +147,9 @@ RECURRENT = (
     ),
     _row(
         "zamba2",
-        llama_like(num_hidden_layers=4, layers_block_type=["mamba", "hybrid"] * 2, **_ZAMBA2, adapter_rank=8, use_mem_rope=True),
+        llama_like(
+            num_hidden_layers=4, layers_block_type=["mamba", "hybrid"] * 2, **_ZAMBA2, adapter_rank=8, use_mem_rope=True
+        ),
         _HYBRID_CONV,
         "one shared block called by two layers, adapters of each call",
         slow=False,
@@ -168,7 +190,12 @@ RECURRENT = (
         "Mamba, attention and experts",
         slow=False,
     ),
-    _row("nemotron_h", {**_NEMOTRON, "layers_block_type": ["mamba", "attention", "mlp"]}, _MIXER_CONV, "one mixer a block"),
+    _row(
+        "nemotron_h",
+        {**_NEMOTRON, "layers_block_type": ["mamba", "attention", "mlp"]},
+        _MIXER_CONV,
+        "one mixer a block",
+    ),
     _row(
         "nemotron_h-moe",
         {
@@ -235,12 +262,13 @@ RECURRENT = (
             "num_blocks": 2,
             "num_hidden_layers": 2,
             "num_heads": 4,
+            "use_cache": False,
             "chunkwise_kernel": "chunkwise--native_autograd",
             "sequence_kernel": "native_sequence__native",
             "step_kernel": "native",
         },
         {},
-        "matrix memories; blocks return their state",
+        "matrix memories; blocks return their state; its native kernels fail with a cache",
         stack="backbone.blocks",
     ),
 )
