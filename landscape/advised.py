@@ -26,6 +26,7 @@ from landscape.request import Request
 from landscape.search import Found
 from landscape.subject import Subject, prepare
 from landscape.wanted import Made, wanted_points
+from quant.coverage import Coverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class Advised:
     """How many articles these lie in; None if not known, each window is then taken for independent."""
     dimension: int
     """D."""
+    coverage: Coverage
+    """How much of the blocks' weights w holds."""
     norm: float
     """‖w‖."""
     center_nll: float
@@ -124,6 +127,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
             windows=len(gatherer.windows),
             articles=article_count(blocks_of(gatherer.windows)),
             dimension=subject.space.dimension,
+            coverage=subject.checkpoint.coverage,
             norm=subject.norm,
             center_nll=gatherer.probes.nll(CENTER, SPLIT),
             chance=subject.chance,

@@ -31,6 +31,7 @@ from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
+from quant.coverage import Coverage
 from quant.errors import UsageError
 from quant.space import norm
 from quant.texts import SELF, SPLITS
@@ -80,6 +81,8 @@ class Measured:
     seq_len: int
     dimension: int
     """D."""
+    coverage: Coverage
+    """How much of the blocks' weights w holds."""
     norm: float
     """‖w‖."""
     family: str
@@ -256,6 +259,7 @@ def concluded(
         split=request.split,
         seq_len=here.seq_len,
         dimension=here.checkpoint.space.dimension,
+        coverage=here.checkpoint.coverage,
         norm=here.norm,
         family=here.losses.family.name,
         pairs=request.pairs,

@@ -22,6 +22,8 @@ class Request:
     _: KW_ONLY
     seed: int = 0
     """Of all that is drawn: directions, windows, the order of QAFT's examples."""
+    exclude: tuple[str, ...] = ()
+    """Globs over names of matrices that stay outside the weight space, beside routers."""
     dtype: str = "float32"
     device: str = "cpu"
     store: Path | None = None
@@ -44,6 +46,7 @@ class Request:
             fingerprint=subject.checkpoint.fingerprint,
             dtype=self.dtype,
             dimension=subject.space.dimension,
+            coverage=subject.checkpoint.coverage,
             norm=subject.norm,
             chance=subject.chance,
             data=self.corpus,

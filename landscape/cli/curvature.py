@@ -11,6 +11,7 @@ from landscape.cli.options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
+    ExcludeOption,
     JsonOption,
     LengthOption,
     ModelOption,
@@ -23,6 +24,7 @@ from landscape.cli.options import (
 
 def curvature(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
     directions: Annotated[int, typer.Option(help="Random directions that Tr H is averaged over.")] = 8,
     windows: Annotated[int, typer.Option(help="Windows of text that it is averaged over.")] = 4,
     top: Annotated[bool, typer.Option(help="Find the top eigenvalue too, by Lanczos: some 20 products.")] = True,
@@ -60,10 +62,12 @@ def curvature(
     with reported(debug):
         from landscape.anharmonic import CurvatureRequest, measure_curvature
         from landscape.cli.console import ConsoleProgress, print_curvature
+        from landscape.cli.parsing import words
         from landscape.radius import RadiusRequest
 
         radius = RadiusRequest(
             model=model,
+            exclude=words(exclude),
             data=data,
             split=split,
             seq_len=seq_len,

@@ -49,6 +49,7 @@ def after_radius(request: RadiusRequest, found: Measured) -> str:
     survey = Survey(
         model=request.model,
         data=request.data,
+        exclude=request.exclude,
         family=request.family,
         pairs=request.pairs,
         preset=replace(PRESETS["quick"], seq_len=found.seq_len),

@@ -24,6 +24,14 @@ ModelOption = Annotated[
         ".gguf file, smollm2-135m (from PyPI), or opt-nano (built in).",
     ),
 ]
+ExcludeOption = Annotated[
+    str,
+    typer.Option(
+        help="Matrices of the blocks that stay as they are: names with wildcards, such as '*.experts.0.*', "
+        "comma-separated. Routers always do.",
+        show_default=False,
+    ),
+]
 DataOption = Annotated[
     str | None,
     typer.Option(

@@ -21,6 +21,7 @@ from landscape.cli.options import (
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    ExcludeOption,
     FamilyOption,
     GranularityOption,
     InputsOption,
@@ -46,6 +47,7 @@ from landscape.cli.options import (
 
 def probe(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
     bits: BitWidthsOption = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
     family: FamilyOption = "sphere",
@@ -146,6 +148,7 @@ def probe(
 
         request = Survey(
             model=model,
+            exclude=words(exclude),
             bits=bit_widths(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),

@@ -17,6 +17,7 @@ from landscape.cli.options import (
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    ExcludeOption,
     GranularityOption,
     InputsOption,
     ModelOption,
@@ -35,6 +36,7 @@ from landscape.cli.options import (
 def quantize(
     export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
     bits: BitWidthOption = 4,
     method: Annotated[
         str,
@@ -75,7 +77,7 @@ def quantize(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, print_point
-        from landscape.cli.parsing import gptq_options, request_preset
+        from landscape.cli.parsing import gptq_options, request_preset, words
 
         numbers = request_preset(
             preset,
@@ -94,6 +96,7 @@ def quantize(
         wanted = wanted_point(method, scheme_of(bits, scale, granularity, symmetric))
         request = Quantization(
             model=model,
+            exclude=words(exclude),
             data=data,
             wanted=wanted,
             gptq=options,

@@ -11,6 +11,7 @@ from landscape.cli.options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
+    ExcludeOption,
     FamilyOption,
     JsonOption,
     LengthOption,
@@ -25,6 +26,7 @@ from landscape.cli.options import (
 
 def radius(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
     precision: PrecisionOption = 0.05,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after about so long all the same.  [default: never]", show_default=False)
@@ -57,10 +59,12 @@ def radius(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, print_radius
+        from landscape.cli.parsing import words
         from landscape.radius import RadiusRequest, measure_radius
 
         request = RadiusRequest(
             model=model,
+            exclude=words(exclude),
             data=data,
             split=split,
             seq_len=seq_len,

@@ -159,7 +159,7 @@ def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
 ) -> None:
     checkpoint = load_checkpoint(str(trap))
     subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, tmp_path)
-    runner = Runner(Store(tmp_path, checkpoint.fingerprint, "float32"), {})
+    runner = Runner(Store(tmp_path, checkpoint.identity, "float32"), {})
 
     def measured(asked: bool | None) -> tuple[str, ...]:
         every = replace(dissection, groupings=("block", "type", "tensor"), layer_radii=asked)
@@ -178,7 +178,7 @@ def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(
     monkeypatch.setattr(stages, "groups", lambda space, grouping: tuple(few))
     checkpoint = load_checkpoint(str(trap))
     subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, dissection.root)
-    runner = Runner(Store(dissection.root, checkpoint.fingerprint, "float32"), {})
+    runner = Runner(Store(dissection.root, checkpoint.identity, "float32"), {})
     asked = replace(dissection, groupings=("tensor",), layer_radii=True)
     work = stages.Stages(asked, subject, runner, Silent())
     work.place(dissection.wanted, rtn(subject.space, subject.center, dissection.wanted.scheme))

@@ -42,7 +42,7 @@ def write_corpus(folder, scrambled=None):
 def fingerprints(checkpoint, tmp_path, scrambled=None):
     data = write_corpus(tmp_path / "text", scrambled)
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
     made = {w.method: maker.make(w, lambda share: None).fingerprint(subject.space) for w in WANTED}
     return made, {w.method: maker.recipe(w) for w in WANTED}
@@ -77,7 +77,7 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
     data = write_corpus(tmp_path / "text")
     wanted = wanted_points(METHODS, (2,), ("absmax",))
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
     for point in wanted:  # as a survey does: what is there already is not made again
         if maker.find(point) is None:
@@ -102,7 +102,7 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
 def test_options_of_gptq_are_part_of_what_a_point_is_found_by(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     makers = [PointMaker(subject, store, PRESET, 0, options) for options in (GPTQOptions(), GPTQOptions(inputs="fp"))]
     wanted = {point.method: point for point in wanted_points(METHODS, (2,), ("absmax",))}
     for method, differs in (("gptq", True), ("qaft-from-gptq", True), ("rtn", False), ("qaft", False), ("awq", False)):
@@ -118,7 +118,7 @@ def tmp_path_for(tmp_path, name):
 def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
     rtn, gptq, _ = WANTED
     assert maker.find(gptq) is None

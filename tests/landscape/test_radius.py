@@ -98,7 +98,7 @@ def test_the_slope_at_w_is_told_and_takes_no_window_that_r_did_not(tmp_path: Pat
     measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
     windows, check = measured.found.rounds[-1].windows, measured.health[2]
     assert windows < SLOPE_WINDOWS
-    known = Store(tmp_path, load_checkpoint("opt-nano").fingerprint, "float32").probes()
+    known = Store(tmp_path, load_checkpoint("opt-nano").identity, "float32").probes()
     assert len({probe.window for probe in known}) == windows
     lam = 2.0**-6 * measured.norm
     _, *rays = by_hand(np.array([lam, -lam]), 2, windows, pairs=False)
