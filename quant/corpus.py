@@ -167,14 +167,16 @@ def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> tu
     digest.update(hashlib.sha256(text.content.encode()).digest())
     if text.starts is not None:  # a file without them, as earlier versions left, is another one
         digest.update(json.dumps(["articles", *text.starts]).encode())
-    path = cache / "tokens" / f"{digest.hexdigest()}.safetensors"
-    if not path.is_file():
-        ids, starts = _encode(text, tokenizer)
-        kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
-        with atomic_path(path) as temporary:
-            save_file(kept, temporary)
-    kept = load_file(path)
-    return kept["ids"].long(), kept.get("articles")
+    path, recipe = cache / "tokens" / f"{digest.hexdigest()}.safetensors", {"recipe": digest.hexdigest()}
+    read = read_hashed(path, recipe)
+    if read is not None:
+        return read[0]["ids"].long(), read[0].get("articles")
+    if path.exists():
+        warn(f"{path} is damaged, or was left by another version: its text is tokenized anew")
+    ids, starts = _encode(text, tokenizer)
+    kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
+    write_hashed(path, kept, recipe)
+    return ids, starts
 
 
 def _encode(text: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor | None]:
