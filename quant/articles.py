@@ -6,7 +6,7 @@ articles would. Two kinds of text show where their documents begin; of any other
     WikiText    a line `` = Title = ``, with one ``=`` on each side and blank lines around it. Tables have lines that
                 look alike, such as `` = Wins ; L = ``, but others follow upon them. Spaces at the ends may be stripped.
                 Where the blank lines were removed, a title is such a line with a paragraph after it and no other such
-                line within two: on WikiText-2 that finds 600, 60 and 60 articles too, one of train elsewhere.
+                line within two: on WikiText-2 that finds 599 of 600, 60 and 60, and no other line.
     tales       a line that starts with ``</s>``.
 """
 
