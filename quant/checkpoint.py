@@ -157,7 +157,10 @@ def _locate(name: str, cache: Path) -> Path:
 
 
 def _converted_wheel(cache: Path) -> Path:
-    """SmolLM2 as a folder of safetensors: its GGUF takes half a minute to parse, so that is done once, and again if a file in it is damaged."""
+    """SmolLM2 as a folder of safetensors: its GGUF takes half a minute to parse, so that is done once.
+
+    It is done again if a file in it is damaged.
+    """
     folder = cache / "models" / f"{WHEEL}-{GGUF_SHA256[:12]}"
     if not is_sealed(folder):
         shutil.rmtree(folder, ignore_errors=True)

@@ -48,9 +48,9 @@ def _load(place: str, config: str | None, revision: str | None, name: str) -> Ma
 
     builder = datasets.load_dataset_builder(place, config, revision=revision)
     if not any(kind.__name__ in _FORMATS for kind in type(builder).__mro__):
+        got = type(builder).__name__.removesuffix("Repository")
         raise CorpusError(
-            f"expected {', '.join(_FORMATS)} data in {name}, got {type(builder).__name__.removesuffix('Repository')}; download its files and name "
-            "one of them as --data"
+            f"expected {', '.join(_FORMATS)} data in {name}, got {got}; download its files and name one of them as --data"
         )
     size = builder.info.download_size or builder.info.dataset_size or 0
     if size > LARGEST:

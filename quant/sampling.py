@@ -1,10 +1,10 @@
 """Sample windows from a causal language model, token by token, and see that they are samples of it.
 
-A model that keeps its keys and values is asked for one token at a time. Some models keep no such memory and ignore it in
-silence, or keep one that their forward pass does not agree with: each token is then drawn from another distribution than
-the one that the model has in a full forward pass, which is the one that every loss is computed with. So the steps are
-held against one full pass over what was sampled. Where they differ, each token is drawn from a full pass: slow, and right
-for every model whose output does not depend on later tokens.
+A model that keeps its keys and values is asked for one token at a time. Some models keep no such memory and ignore it
+in silence, or keep one that their forward pass does not agree with: each token is then drawn from another distribution
+than the one of a full forward pass, which every loss is computed with. So the steps are held against one full pass over
+what was sampled. Where they differ, each token is drawn from a full pass: slow, and right for every model whose output
+does not depend on later tokens.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from quant.checkpoint import Checkpoint
 from quant.errors import CorpusError
 
 PEAK, SPREAD = 256.0, 16.0
-"""How far −ln p of the drawn tokens in steps and in a full pass may be apart, at most and as a root mean square, in units
-of the dtype's spacing times the largest −ln p. Rounding alone makes up to 12 and 2.5 of these units in float32, 2.4 and
-0.6 in bfloat16 (opt-nano and SmolLM2-135M); tokens drawn without their past are apart by nats."""
+"""How far −ln p of the drawn tokens in steps and in a full pass may be apart, at most and as a root mean square, in
+units of the dtype's spacing times the largest −ln p. Rounding alone makes up to 12 and 2.5 of these units in float32,
+2.4 and 0.6 in bfloat16 (opt-nano and SmolLM2-135M); tokens drawn without their past are apart by nats."""
 
 Step = Callable[[Tensor], Tensor]
 """From the token ids so far, (B, t), to the logits of the next token, (B, V), on the host."""
@@ -86,8 +86,10 @@ def _with_memory(checkpoint: Checkpoint) -> Step:
 
 
 def _by_full_passes(checkpoint: Checkpoint, length: int) -> Step:
-    """Ask for the whole window each time, filled up to its length: what follows does not count in a causal model, and
-    models whose positions scale with the length see the one that they are evaluated at."""
+    """Ask for the whole window each time, filled up to its length.
+
+    What follows does not count in a causal model, and one whose positions scale with the length sees the right one.
+    """
 
     def step(ids: Tensor) -> Tensor:
         filled = torch.cat([ids, ids[:, -1:].expand(-1, length - ids.shape[1])], dim=1)

@@ -64,9 +64,10 @@ def sample_windows(
     folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
     splits = {}
     for split, count in sizes.items():
+        paths = [folder / f"{split}-{index:05d}.safetensors" for index in range(-(-int(count or 0) // BATCH))]
         batches = [
-            _cached_batch(folder / f"{split}-{index:05d}.safetensors", checkpoint, first, seq_len, seed, split, index, warn)
-            for index in range(-(-int(count or 0) // BATCH))
+            _cached_batch(path, checkpoint, first, seq_len, seed, split, index, warn)
+            for index, path in enumerate(paths)
         ]
         splits[split] = torch.cat(batches)[:count]
     return splits

@@ -1,7 +1,7 @@
 """Read texts from files: plain text, JSON Lines and Parquet, each also compressed.
 
 A plain text is one row of characters. The rows of the other two are documents: they are joined by an empty line, and
-each is an article. Line ends become ``\\n`` and a byte order mark is no character, whatever wrote the file.
+each is an article. Line ends become a line feed and a byte order mark is no character, whatever wrote the file.
 """
 
 from __future__ import annotations

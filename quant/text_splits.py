@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from quant.errors import CorpusError
 from quant.text_files import Text
@@ -30,7 +31,9 @@ def complete(texts: Mapping[str, Text], source: str) -> dict[str, Text]:
     if not missing:
         return dict(texts)
     if "train" in missing:
-        raise CorpusError(f"expected train in {source}, from which the other splits can be cut, found {', '.join(texts)}")
+        raise CorpusError(
+            f"expected train in {source}, from which the other splits can be cut, found {', '.join(texts)}"
+        )
     train = texts["train"]
     marks = [len(train.content) * (1 - SHARE * left) for left in range(len(missing), 0, -1)]
     edges, how = _article_edges(train, marks), "whole articles"
@@ -65,10 +68,10 @@ def _line_edges(content: str, marks: list[float]) -> list[int] | None:
         end = next((place for sign in ("\n", " ") if (place := content.find(sign, mark)) >= 0), None)
         edges.append(mark if end is None else end + 1)
     inside = [0, *edges, len(content)]
-    if all(a < b for a, b in zip(inside, inside[1:], strict=False)):
+    if all(a < b for a, b in pairwise(inside)):
         return edges
     plain = [0, *map(int, marks), len(content)]
-    return plain[1:-1] if all(a < b for a, b in zip(plain, plain[1:], strict=False)) else None
+    return plain[1:-1] if all(a < b for a, b in pairwise(plain)) else None
 
 
 def _part(text: Text, begin: int, end: int) -> Text:

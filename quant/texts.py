@@ -62,7 +62,8 @@ def read_texts(name: str, revision: str | None = None) -> dict[str, Text]:
     guess = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {guess[0]!r}? " if guess else ""
     raise UsageError(
-        f"unknown corpus {name!r}: {hint}expected {', '.join(known)}, {PREFIX}org/name, or a file or a folder that exists"
+        f"unknown corpus {name!r}: {hint}expected {', '.join(known)}, {PREFIX}org/name, or a file or "
+        "a folder that exists"
     )
 
 
@@ -97,7 +98,9 @@ def _files(folder: Path, split: str) -> list[Path]:
     if len(found) < 2:
         return found
     got = " and ".join(path.name for path in found)
-    raise CorpusError(f"expected one file of {split} in {folder}, found {got}; name one file as --data, or remove others")
+    raise CorpusError(
+        f"expected one file of {split} in {folder}, found {got}; name one file as --data, or remove others"
+    )
 
 
 def _fetch_wikitext() -> dict[str, Text]:

@@ -18,7 +18,14 @@ from quant.gptq import GPTQOptions
 REPORT = Path("landscape-report")
 """Where pages go unasked."""
 
-_RUN = {"seed": "--seed", "device": "--device", "dtype": "--dtype", "store": "--store"}
+_RUN = {
+    "seed": "--seed",
+    "device": "--device",
+    "dtype": "--dtype",
+    "store": "--store",
+    "data_revision": "--data-revision",
+    "bos": "--bos",
+}
 _SURVEY = {
     "scales": "--scale",
     "granularities": "--granularity",

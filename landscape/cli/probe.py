@@ -14,8 +14,10 @@ from landscape.cli.options import (
     ActOrderOption,
     AlphasOption,
     BitWidthsOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -96,6 +98,8 @@ def probe(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     output: OutputOption = Path("landscape-report"),
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -164,6 +168,8 @@ def probe(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:
