@@ -31,6 +31,7 @@ from quant.philox import permutation
 from quant.self_corpus import recipe_fingerprint, sample_windows
 from quant.texts import SELF, SPLITS, Text, read_texts
 
+_CACHE_VERSION = 2  # files headed by their hash; those of version 1 have other names and are left alone
 _CACHED_LENGTH = 1_000_000  # characters; a longer text takes seconds to tokenize
 
 
@@ -128,7 +129,7 @@ def load_corpus(
 
     Raises:
         UsageError: if the name, the length or a size is not possible, or the tokenizer has no token to prepend.
-        CorpusError: if the text cannot be found or read, or is too short.
+        CorpusError: if the text cannot be found or read, or is too short; on ``self`` also if the model is not causal.
         StoreError: if the cache cannot be written.
     """
     sizes, cache = sizes or {}, cache or cache_folder()
@@ -206,7 +207,7 @@ def _tokenize(
     """
     if len(text.content) < _CACHED_LENGTH or not tokenizer.is_fast:
         return _encode(text, tokenizer)
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {tokenizer.backend_tokenizer.to_str()}".encode())
     digest.update(hashlib.sha256(text.content.encode()).digest())
     if text.starts is not None:  # a file without them, as earlier versions left, is another one
         digest.update(json.dumps(["articles", *text.starts]).encode())
@@ -215,7 +216,7 @@ def _tokenize(
     if read is not None:
         return read[0]["ids"].long(), read[0].get("articles")
     if path.exists():
-        warn(f"{path} is damaged, or was left by another version: its text is tokenized anew")
+        warn(f"{path} is damaged: its text is tokenized anew")
     ids, starts = _encode(text, tokenizer)
     kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
     write_hashed(path, kept, recipe)

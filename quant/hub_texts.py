@@ -50,7 +50,7 @@ def _load(place: str, config: str | None, revision: str | None, name: str) -> Ma
     if not any(kind.__name__ in _FORMATS for kind in type(builder).__mro__):
         got = type(builder).__name__.removesuffix("Repository")
         raise CorpusError(
-            f"expected {', '.join(_FORMATS)} data in {name}, got {got}; download its files and name one of them as --data"
+            f"expected {', '.join(_FORMATS)} data in {name}, got {got}; download its files and name one as --data"
         )
     size = builder.info.download_size or builder.info.dataset_size or 0
     if size > LARGEST:

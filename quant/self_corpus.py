@@ -62,15 +62,26 @@ def sample_windows(
         raise UsageError("expected a number of windows for each split of the corpus self, which has no end; set them")
     first = _first_token(checkpoint)
     folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
-    splits = {}
+    splits, say = {}, _once(warn)
     for split, count in sizes.items():
         paths = [folder / f"{split}-{index:05d}.safetensors" for index in range(-(-int(count or 0) // BATCH))]
         batches = [
-            _cached_batch(path, checkpoint, first, seq_len, seed, split, index, warn)
-            for index, path in enumerate(paths)
+            _cached_batch(path, checkpoint, first, seq_len, seed, split, index, say) for index, path in enumerate(paths)
         ]
         splits[split] = torch.cat(batches)[:count]
     return splits
+
+
+def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but no line twice: many batches would say it."""
+    said: set[str] = set()
+
+    def say(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            warn(line)
+
+    return say
 
 
 def recipe_fingerprint(checkpoint: Checkpoint, seq_len: int, seed: int) -> str:
