@@ -24,7 +24,7 @@ from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.search import Found
-from landscape.subject import Subject, prepare
+from landscape.subject import Subject
 from landscape.wanted import Made, wanted_points
 from quant.coverage import Coverage
 
@@ -111,7 +111,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
     wanted = request.wanted
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, ("rtn",), progress)
         gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)

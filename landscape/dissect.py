@@ -30,7 +30,7 @@ from landscape.result import ProbeCount
 from landscape.run import Runner
 from landscape.stages import Stages
 from landscape.store import Store
-from landscape.subject import Subject, check_center, prepare
+from landscape.subject import Subject, check_center
 from landscape.wanted import Made
 from landscape.waterfall import KINDS, Waterfall
 
@@ -57,7 +57,7 @@ def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         methods = (request.wanted.method,)
-        subject = prepare(checkpoint, request.corpus, request.preset, methods, request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, methods, progress)
         if request.offered:
             check_windows(subject.windows[CHOSEN_ON])
         return _Dissector(request, subject, store, progress).work(started)

@@ -11,7 +11,6 @@ from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.store import Store
-from landscape.subject import prepare
 from landscape.wanted import Made
 from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
@@ -62,7 +61,7 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
     store = Store(request.root, checkpoint.identity, request.dtype, warn=progress.warn)
     with frozen_threads(store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, (wanted.method,), request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, (wanted.method,), progress)
         maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         point = maker.find(wanted)
         if point is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from landscape.presets import Preset
+from landscape.progress import Progress
 from landscape.result import SubjectInfo
-from landscape.subject import Subject, default_corpus
+from landscape.subject import Subject, default_corpus, prepare
 from quant.cache import cache_folder
+from quant.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Request:
     device: str = "cpu"
     store: Path | None = None
     """Cache folder; None for the user's."""
+    data_revision: str | None = None
+    """Branch, tag or commit of a corpus ``hf:…``; None for its default branch."""
+    bos: bool = False
+    """Whether the tokenizer's beginning-of-text token is prepended to every window; it is not scored."""
 
     @property
     def corpus(self) -> str:
@@ -38,6 +45,13 @@ class Request:
     def root(self) -> Path:
         """The cache folder."""
         return self.store or cache_folder()
+
+    def subject(self, checkpoint: Checkpoint, preset: Preset, methods: Sequence[str], progress: Progress) -> Subject:
+        """The model with the text of the request: see ``landscape.subject.prepare``."""
+        return prepare(
+            checkpoint, self.corpus, preset, methods, self.seed, self.root,
+            revision=self.data_revision, bos=self.bos, warn=progress.warn,
+        )  # fmt: skip
 
     def info(self, subject: Subject, splits: Iterable[str]) -> SubjectInfo:
         """What results say of the model and the text, of which these splits were probed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from landscape.plan import Window, identified
 from landscape.presets import Preset
+from landscape.text_checks import ProbedText
 from landscape.wanted import CALIBRATED, TRAINED
 from quant.architecture import vocabulary_size
 from quant.center import Center
@@ -19,6 +21,7 @@ from quant.checkpoint import EMBEDDED, Checkpoint
 from quant.corpus import Corpus, load_corpus
 from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
+from quant.texts import SELF
 
 SPLITS = ("train", "validation", "test")
 RADIAL_SPLITS = ("train", "validation")
@@ -75,8 +78,13 @@ class Subject:
 
     @property
     def seq_len(self) -> int:
-        """Tokens per window."""
-        return len(self.windows["validation"][0].tokens)
+        """Tokens of the text per window."""
+        return self.corpus.seq_len
+
+    @property
+    def text(self) -> ProbedText:
+        """The text, on whose validation windows the run is judged."""
+        return ProbedText.of(self.checkpoint, self.corpus, self.windows["validation"])
 
     @property
     def radial_windows(self) -> tuple[Window, ...]:
@@ -108,12 +116,32 @@ def check_center(nll: float, chance: float, data: str) -> None:
 
 
 def prepare(
-    checkpoint: Checkpoint, data: str, preset: Preset, methods: Sequence[str], seed: int, cache: Path
+    checkpoint: Checkpoint,
+    data: str,
+    preset: Preset,
+    methods: Sequence[str],
+    seed: int,
+    cache: Path,
+    *,
+    revision: str | None = None,
+    bos: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Subject:
     """Load the corpus, draw the windows and copy the weights.
 
     The windows of a smaller number are always among those of a larger one, and GPTQ and QAFT draw from the same
     sequence of training windows (§3.4: the exact same examples).
+
+    Args:
+        checkpoint: The model.
+        data: Name of the corpus.
+        preset: How many windows, and their length.
+        methods: Of the points that will be made, which take training windows.
+        seed: Of the windows.
+        cache: The cache folder.
+        revision: Of a data set ``hf:…``.
+        bos: Whether the beginning-of-text token is prepended to every window.
+        warn: Takes a line about splits that had to be cut, and what ``load_corpus`` warns of.
 
     Raises:
         UsageError: if windows are longer than the model takes.
@@ -124,8 +152,12 @@ def prepare(
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
-    length = preset.seq_len or checkpoint.context
-    corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=seed, cache=cache)
+    length = preset.seq_len or checkpoint.context - (bos and data != SELF)
+    corpus = load_corpus(
+        data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
+    )
+    for note in corpus.notes:
+        warn(note)
     drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
     chosen = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, examples)}
     calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])

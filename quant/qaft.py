@@ -66,7 +66,7 @@ def qaft(
     Raises:
         PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.
         CorpusError: if the windows are not (count, length) token ids.
-        StoreError: if the state in ``folder`` cannot be read.
+        StoreError: if the state in ``folder`` cannot be written.
     """
     center = center or Center.of(model, space)
     if start.scheme is None:

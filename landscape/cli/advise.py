@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from landscape.cli.options import (
     BitWidthsOption,
+    BosOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -37,6 +39,8 @@ def advise(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -72,6 +76,8 @@ def advise(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         with ConsoleProgress() as progress:
             advised = give_advice(request, progress)

@@ -11,8 +11,10 @@ from landscape.cli.options import (
     OUTPUT,
     ActOrderOption,
     BitWidthOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -91,6 +93,8 @@ def anatomy(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     output: OutputOption = Path("landscape-report"),
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -149,6 +153,8 @@ def anatomy(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:

@@ -18,7 +18,15 @@ from quant.gptq import GPTQOptions
 REPORT = Path("landscape-report")
 """Where pages go unasked."""
 
-_RUN = {"exclude": "--exclude", "seed": "--seed", "device": "--device", "dtype": "--dtype", "store": "--store"}
+_RUN = {
+    "exclude": "--exclude",
+    "seed": "--seed",
+    "device": "--device",
+    "dtype": "--dtype",
+    "store": "--store",
+    "data_revision": "--data-revision",
+    "bos": "--bos",
+}
 _SURVEY = {
     "scales": "--scale",
     "granularities": "--granularity",

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
+    BosOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -36,6 +38,8 @@ def curvature(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -76,6 +80,8 @@ def curvature(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         request = CurvatureRequest(radius, directions=directions, windows=windows, top=top)
         with ConsoleProgress() as progress:

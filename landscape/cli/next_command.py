@@ -57,6 +57,8 @@ def after_radius(request: RadiusRequest, found: Measured) -> str:
         dtype=request.dtype,
         device=request.device,
         store=request.store,
+        data_revision=request.data_revision,
+        bos=request.bos,
     )
     return f"{probe_command(survey)}    # where are the points?"
 
@@ -90,4 +92,6 @@ def _survey(request: Dissection) -> Survey:
         dtype=request.dtype,
         device=request.device,
         store=request.store,
+        data_revision=request.data_revision,
+        bos=request.bos,
     )

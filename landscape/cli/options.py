@@ -35,10 +35,17 @@ ExcludeOption = Annotated[
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="wikitext2, tales (built in), self (sampled from the model), or a folder of "
-        "train|validation|test.txt[.gz|.xz].  [default: tales for opt-nano, else wikitext2]",
+        help="wikitext2, tales (built in), self (sampled from the model), a .txt, .jsonl or .parquet file, a folder "
+        "with train, validation and test in such files, or hf:org/name[:config].  [default: tales for opt-nano, else "
+        "wikitext2]",
         show_default=False,
     ),
+]
+DataRevisionOption = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of --data hf:….", rich_help_panel=RUN, show_default=False)
+]
+BosOption = Annotated[
+    bool, typer.Option("--bos", help="Prepend the beginning-of-text token to every window.", rich_help_panel=RUN)
 ]
 BitWidthOption = Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")]
 BitWidthsOption = Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")]

@@ -14,8 +14,10 @@ from landscape.cli.options import (
     ActOrderOption,
     AlphasOption,
     BitWidthsOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -98,6 +100,8 @@ def probe(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     output: OutputOption = Path("landscape-report"),
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -167,6 +171,8 @@ def probe(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:

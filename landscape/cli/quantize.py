@@ -10,8 +10,10 @@ import typer
 from landscape.cli.options import (
     ActOrderOption,
     BitWidthOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -60,6 +62,8 @@ def quantize(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Quantize a model and write it as a folder that transformers loads.
@@ -105,6 +109,8 @@ def quantize(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_target(export)
         with ConsoleProgress() as progress:
