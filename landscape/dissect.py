@@ -213,6 +213,7 @@ class _Dissector:
             "limit": request.limit.text,
             "seed": request.seed,
             "corpus fingerprint": self.subject.corpus.fingerprint,
+            **request.text_settings,
             **self.runner.provenance,
         }
 

@@ -46,6 +46,12 @@ class Request:
         """The cache folder."""
         return self.store or cache_folder()
 
+    @property
+    def text_settings(self) -> dict[str, object]:
+        """How the text is read, where that is not the default, for the record of a run."""
+        bos = {"beginning-of-text token": "before every window"} if self.bos else {}
+        return {**bos, **({"data revision": self.data_revision} if self.data_revision else {})}
+
     def subject(self, checkpoint: Checkpoint, preset: Preset, methods: Sequence[str], progress: Progress) -> Subject:
         """The model with the text of the request: see ``landscape.subject.prepare``."""
         return prepare(

@@ -262,6 +262,7 @@ class _Surveyor:
             **{f"point {e.name}": e.path.name for e in request.external},
             "seed": request.seed,
             "corpus fingerprint": self.subject.corpus.fingerprint,
+            **request.text_settings,
             **self.runner.provenance,
         }
 

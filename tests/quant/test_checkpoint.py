@@ -17,6 +17,7 @@ from quant import hub
 from quant.checkpoint import ALIASES, Checkpoint, fingerprint, load_checkpoint
 from quant.errors import CheckpointError, UsageError
 from tests import tiny
+from tests.tiny_tokenizer import tokenizer
 
 Save = Callable[..., Path]
 
@@ -286,3 +287,24 @@ def test_smollm2_is_the_model_of_the_design(smollm2: Checkpoint) -> None:
     assert smollm2.context == 8192
     assert type(smollm2.model).__name__ == "LlamaForCausalLM"
     assert {p.dtype for p in smollm2.model.parameters()} == {torch.float32}
+
+
+def test_a_converted_model_that_is_damaged_is_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flipped bit of its weights would be another model under the same name."""
+    read = []
+
+    def parse(file: Path, dtype: torch.dtype) -> tuple[torch.nn.Module, object]:
+        read.append(file)
+        return tiny.llama(), tokenizer()
+
+    monkeypatch.setattr("quant.checkpoint.fetch_gguf", lambda cache: cache / "model.gguf")
+    monkeypatch.setattr("quant.checkpoint._read_gguf", parse)
+    first = load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint
+    assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
+    assert len(read) == 1
+    (weights,) = (tmp_path / "models").rglob("model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
+    assert len(read) == 2
