@@ -109,7 +109,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
-        gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
+        gatherer = Gatherer(subject, store, request.preset, request.seed, subject.checkpoint.device, progress)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
         gatherer.check(request.corpus)

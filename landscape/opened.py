@@ -24,8 +24,10 @@ def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, S
         StoreError: if the store cannot be read or made.
     """
     progress.stage("loading the model")
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
-    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    checkpoint = load_checkpoint(
+        request.model, dtype=request.dtype, device=request.device, cache=request.root, revision=request.revision
+    )
+    store = Store(request.root, checkpoint.fingerprint, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         yield checkpoint, store
 

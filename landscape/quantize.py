@@ -51,12 +51,14 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
     progress = progress or Silent()
     progress.stage("loading the model")
     wanted = request.wanted
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
+    checkpoint = load_checkpoint(
+        request.model, dtype=request.dtype, device=request.device, cache=request.root, revision=request.revision
+    )
     if wanted.method == "rtn":
         progress.forecast(search_forecast(checkpoint.space, wanted))
         progress.stage(f"making {wanted.name}")
         return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
-    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.fingerprint, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         progress.stage("reading the text")
         subject = prepare(checkpoint, request.corpus, request.preset, (wanted.method,), request.seed, request.root)

@@ -191,12 +191,12 @@ def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
         model, space = checkpoint.model, checkpoint.space
         center = Center.of(model, space)
         family = family_of(request.family, space, center, request.seed)
-        runner = Runner(store, run_record(request.device), progress.advance)
+        runner = Runner(store, run_record(checkpoint.device), progress.advance)
         engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
         losses = StoredLosses(runner, engine, family, windows, request.pairs)
         chance = math.log(vocabulary_size(model))
         totals, tokens = losses.center(min(_CHECKED, len(windows)))
-        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus)
+        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus, checkpoint.dtype)
         yield Ground(checkpoint, center, request.corpus, windows, losses, runner, norm(space, center), chance)
 
 
@@ -270,7 +270,8 @@ def concluded(
 
 def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ...]:
     """All windows of the split, in the order of the seed."""
-    length = request.seq_len or min(SEQ_LEN, checkpoint.context)
+    longest = SEQ_LEN if checkpoint.context is None else min(SEQ_LEN, checkpoint.context)
+    length = request.seq_len or longest
     sizes = {request.split: SAMPLED} if request.corpus == SELF else None
     corpus = load_corpus(request.corpus, checkpoint, length, sizes=sizes, seed=request.seed, cache=request.root)
     chosen = (request.split, len(corpus.windows(request.split)), request.seed)

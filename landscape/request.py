@@ -22,8 +22,12 @@ class Request:
     _: KW_ONLY
     seed: int = 0
     """Of all that is drawn: directions, windows, the order of QAFT's examples."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the Hub; None for its default branch."""
     dtype: str = "float32"
-    device: str = "cpu"
+    """What the model is held and computed in; ``auto`` is the checkpoint's own."""
+    device: str = "auto"
+    """Where it is computed; ``auto`` is ``cuda`` where there is one, else ``cpu``."""
     store: Path | None = None
     """Cache folder; None for the user's."""
 
@@ -42,7 +46,7 @@ class Request:
         return SubjectInfo(
             model=self.model,
             fingerprint=subject.checkpoint.fingerprint,
-            dtype=self.dtype,
+            dtype=subject.checkpoint.dtype,
             dimension=subject.space.dimension,
             norm=subject.norm,
             chance=subject.chance,

@@ -113,10 +113,10 @@ def load_corpus(
         StoreError: if the cache cannot be written.
     """
     sizes, cache = sizes or {}, cache or cache_folder()
-    if not 2 <= seq_len <= checkpoint.context:
-        raise UsageError(
-            f"expected --seq-len from 2 to {checkpoint.context}, what {checkpoint.name} takes, got {seq_len}"
-        )
+    longest = checkpoint.context
+    if seq_len < 2 or (longest is not None and seq_len > longest):
+        range_ = "of at least 2" if longest is None else f"from 2 to {longest}, what {checkpoint.name} takes"
+        raise UsageError(f"expected --seq-len {range_}, got {seq_len}")
     for split, count in sizes.items():
         if split not in SPLITS or (count is not None and count < 1):
             raise UsageError(f"expected at least one window of {', '.join(SPLITS)}, got {count} of {split!r}")

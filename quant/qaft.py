@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
-from quant.hashing import tensor_bytes, token_record
+from quant.hashing import token_record
+from quant.identity import fingerprint
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
@@ -190,11 +191,6 @@ def _run(
 
 
 def _run_key(model: nn.Module, center: Center, inputs: Mapping[str, Any]) -> str:
-    """Hash of all that determines a run: the inputs, the model's configuration and every tensor it computes with."""
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode())
-    digest.update(f"{type(model).__name__} {model.config.to_json_string(use_diff=False)}".encode())  # type: ignore[operator, union-attr]
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        tensor = center.weights.get(name, tensor)
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()[:32]
+    """Hash of all that determines a run: the inputs, and the function of the model at ``w``."""
+    record = [json.dumps(inputs, sort_keys=True), fingerprint(model, center.weights)]
+    return hashlib.sha256("\n".join(record).encode()).hexdigest()[:32]

@@ -13,6 +13,7 @@ from landscape.cli.options import (
     LimitOption,
     ModelOption,
     PresetOption,
+    RevisionOption,
     ScalesOption,
     SeedOption,
     SeqLenOption,
@@ -23,6 +24,7 @@ from landscape.cli.options import (
 
 def advise(
     model: ModelOption = "opt-nano",
+    revision: RevisionOption = None,
     bits: BitWidthsOption = "8,4,3,2",
     limit: LimitOption = "ppl+5%",
     scale: ScalesOption = "exact",
@@ -32,7 +34,7 @@ def advise(
     windows: TwoWindowsOption = None,
     seq_len: SeqLenOption = None,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     json: JsonOption = False,
@@ -59,6 +61,7 @@ def advise(
         numbers = request_preset(preset, windows=windows, seq_len=seq_len)
         request = AdviceRequest(
             model=model,
+            revision=revision,
             bits=bit_widths(bits, "--bits"),
             scales=words(scale),
             granularities=words(granularity),

@@ -26,6 +26,7 @@ from landscape.cli.options import (
     OutputOption,
     PresetOption,
     RatesOption,
+    RevisionOption,
     RtnCandidateOption,
     ScaleOption,
     SeedOption,
@@ -40,6 +41,7 @@ from landscape.cli.options import (
 
 def anatomy(
     model: ModelOption = "opt-nano",
+    revision: RevisionOption = None,
     bits: BitWidthOption = 8,
     method: Annotated[
         str, typer.Option(help="rtn, gptq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq.")
@@ -86,7 +88,7 @@ def anatomy(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     output: OutputOption = Path("landscape-report"),
@@ -134,6 +136,7 @@ def anatomy(
         request = Dissection(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
             model=model,
+            revision=revision,
             data=data,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
             preset=numbers,

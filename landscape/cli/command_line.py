@@ -96,7 +96,8 @@ def in_preset(preset: Preset, name: str) -> Preset:
 
 def _subject(request: Request) -> list[str]:
     """The model and the text, which are always named."""
-    return ["--model", request.model, "--data", request.corpus]
+    revision = ["--revision", request.revision] if request.revision else []
+    return ["--model", request.model, *revision, "--data", request.corpus]
 
 
 def _run(request: Request, output: Path = REPORT) -> Iterator[str]:

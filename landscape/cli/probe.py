@@ -32,6 +32,7 @@ from landscape.cli.options import (
     PresetOption,
     RatesOption,
     RefinementsOption,
+    RevisionOption,
     RtnCandidateOption,
     ScalesOption,
     SeedOption,
@@ -46,6 +47,7 @@ from landscape.cli.options import (
 
 def probe(
     model: ModelOption = "opt-nano",
+    revision: RevisionOption = None,
     bits: BitWidthsOption = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
     family: FamilyOption = "sphere",
@@ -93,7 +95,7 @@ def probe(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     output: OutputOption = Path("landscape-report"),
@@ -146,6 +148,7 @@ def probe(
 
         request = Survey(
             model=model,
+            revision=revision,
             bits=bit_widths(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),

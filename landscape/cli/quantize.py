@@ -22,6 +22,7 @@ from landscape.cli.options import (
     ModelOption,
     PresetOption,
     RatesOption,
+    RevisionOption,
     RtnCandidateOption,
     ScaleOption,
     SeedOption,
@@ -35,6 +36,7 @@ from landscape.cli.options import (
 def quantize(
     export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
     model: ModelOption = "opt-nano",
+    revision: RevisionOption = None,
     bits: BitWidthOption = 4,
     method: Annotated[
         str,
@@ -55,7 +57,7 @@ def quantize(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     debug: DebugOption = False,
@@ -94,6 +96,7 @@ def quantize(
         wanted = wanted_point(method, scheme_of(bits, scale, granularity, symmetric))
         request = Quantization(
             model=model,
+            revision=revision,
             data=data,
             wanted=wanted,
             gptq=options,

@@ -17,6 +17,7 @@ from landscape.cli.options import (
     ModelOption,
     PairsOption,
     PrecisionOption,
+    RevisionOption,
     SeedOption,
     SplitOption,
     StoreOption,
@@ -25,6 +26,7 @@ from landscape.cli.options import (
 
 def radius(
     model: ModelOption = "opt-nano",
+    revision: RevisionOption = None,
     precision: PrecisionOption = 0.05,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after about so long all the same.  [default: never]", show_default=False)
@@ -35,7 +37,7 @@ def radius(
     family: FamilyOption = "sphere",
     pairs: PairsOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     json: JsonOption = False,
@@ -61,6 +63,7 @@ def radius(
 
         request = RadiusRequest(
             model=model,
+            revision=revision,
             data=data,
             split=split,
             seq_len=seq_len,
