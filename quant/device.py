@@ -53,5 +53,4 @@ def find_dtype(name: str, config: PreTrainedConfig) -> torch.dtype:
     if name != AUTO:
         return DTYPES[name]
     stored = getattr(config, "dtype", None) or getattr(config.get_text_config(decoder=True), "dtype", None)
-    stored = getattr(torch, stored, None) if isinstance(stored, str) else stored
-    return stored if stored in DTYPES.values() else torch.float32
+    return DTYPES.get(str(stored).removeprefix("torch."), torch.float32)

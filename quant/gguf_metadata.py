@@ -67,7 +67,7 @@ def _follows(architecture: str, key: str, value: Any, config: Any) -> bool:
     if key in _SPECIAL:
         return _SPECIAL[key](value, config)
     if key == "expert_gating_func" and hasattr(config, "scoring_func"):
-        return config.scoring_func == {1: "softmax", 2: "sigmoid"}.get(value)
+        return bool(config.scoring_func == {1: "softmax", 2: "sigmoid"}.get(value))
     if key == "attention.max_alibi_bias":
         return _is_one_of(value, (8,)) if architecture == "bloom" else not value
     return key in _NEUTRAL and _is_one_of(value, _NEUTRAL[key])
