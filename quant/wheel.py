@@ -56,7 +56,7 @@ def _download(folder: Path) -> Path:
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
     # In -P no module comes from the folder where it runs, which is an empty one besides: a pip.py lying about in the
     # user's own would be run in place of pip. The environment stays, for pip's settings are in it.
-    command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(folder), REQUIREMENT]
+    command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(folder.resolve()), REQUIREMENT]
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONSAFEPATH": "1"}
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM, PreTrainedModel
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, MistralForCausalLM
 
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
@@ -55,7 +55,6 @@ def with_config(folder: Path, **changes: object) -> str:
         (tiny.gpt2, {"layer_norm_epsilon": 1e-3}),
         (tiny.gpt2, {"scale_attn_by_inverse_layer_idx": True}),
         (tiny.opt, {"activation_function": "gelu"}),
-        (tiny.opt, {"do_layer_norm_before": False}),
         (mistral, {"sliding_window": 4}),
         (gemma3, {"query_pre_attn_scalar": 16}),
         (gemma3, {"final_logit_softcapping": 3.0}),
@@ -93,18 +92,13 @@ def test_the_class_of_the_model_counts(saved: Save) -> None:
 
 
 def test_nested_configurations_count() -> None:
-    class Whole(PreTrainedModel):
-        pass
-
     whole = nn.Module()
     model = tiny.llama()
     whole.model = model
     marks = []
     for epsilon in (1e-6, 1e-5):
         model.config.rms_norm_eps = epsilon
-        whole.config = type(
-            "Config", (), {"to_dict": lambda self: {"text_config": model.config, "all": [model.config]}}
-        )()
+        whole.config = LlamaConfig(parts={"text": [model.config]})
         marks.append(fingerprint(whole))
     assert marks[0] != marks[1]
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Qwen3NextConfig  # noqa: F401  its class ignores tensors that start with mtp
 
 from quant.checkpoint import load_checkpoint
 from quant.errors import CheckpointError
