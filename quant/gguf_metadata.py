@@ -60,7 +60,7 @@ def unfollowed(architecture: str, metadata: Mapping[str, Any], config: Any) -> l
 
 
 def _follows(architecture: str, key: str, value: Any, config: Any) -> bool:
-    if key in _IN_SHAPES:
+    if key in _IN_SHAPES or (key.startswith("expert_") and not value):  # some files say of a dense model: 0 experts
         return True
     if key in _SAME:
         return _is_one_of(value, (getattr(config, name, None) for name in _SAME[key]))

@@ -7,8 +7,9 @@ afterwards every weight of the model came from the files, and every tensor of th
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ _UNREADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, struct.error,
     SafetensorError,
 )  # fmt: skip
+_FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -52,8 +54,10 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
         raise CheckpointError(f"expected a causal language model in {folder}, got {found}")
     choose_implementations(config, folder)
     model, tokenizer, dropped = _load(folder, config, find_dtype(dtype, config), use_safetensors=True)
-    if names := unused(model, dropped, lambda name: _stored(stored, _raw(model, name, stored))):
+    places = {name: _raw(model, name, stored) for name in dropped}
+    if names := unused(model, dropped, lambda name: _values(stored[places[name]].file, places[name])):
         raise CheckpointError(refusal(model, names, folder))
+    _check_floats(folder, {name: found for name, found in stored.items() if name not in places.values()})
     return model, tokenizer
 
 
@@ -83,24 +87,45 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
     return model, tokenizer
 
 
-def _check_folder(folder: Path) -> dict[str, Path]:
-    """See that there are a configuration and weights, before transformers does; where each stored tensor lies."""
+@dataclass(frozen=True)
+class _Stored:
+    """Where a tensor lies, and what it is, its values aside."""
+
+    file: Path
+    dtype: str
+    """As the format writes it, ``F16``."""
+    dimensions: int
+
+
+def _check_floats(folder: Path, taken: Mapping[str, _Stored]) -> None:
+    """See that no matrix of the model was made of integers or of eight-bit floats, whose scales are then missing."""
+    for name, found in sorted(taken.items()):
+        if found.dimensions > 1 and found.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"expected floats of 16 bits or more in {folder}, got {printable(name)} as {found.dtype}, which are "
+                "quantized weights; name the original model"
+            )
+
+
+def _check_folder(folder: Path) -> dict[str, _Stored]:
+    """See that there are a configuration and weights, before transformers does; what is stored, by its name."""
     names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         ggufs = sorted(name for name in names if name.endswith(".gguf"))
         advice = f"give the file itself, {folder / ggufs[0]}" if ggufs else "save a model there with `save_pretrained`"
         raise UsageError(f"expected config.json and model.safetensors in {folder}, found no config.json; {advice}")
     check_companions(folder, names, CheckpointError)
-    stored: dict[str, Path] = {}
+    stored: dict[str, _Stored] = {}
     for name in weight_files(folder, CheckpointError):
         with _reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
-            keys: list[str] = list(file.keys())
-        for tensor in keys:
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  the file is no mapping
+            found = {k: _Stored(folder / name, str(s.get_dtype()), len(s.get_shape())) for k, s in slices.items()}
+        for tensor in found:
             if tensor in stored:
                 raise CheckpointError(
-                    f"expected one {printable(tensor)} in {folder}, found it in {stored[tensor].name} and {name}"
+                    f"expected one {printable(tensor)} in {folder}, found it in {stored[tensor].file.name} and {name}"
                 )
-            stored[tensor] = folder / name
+            stored[tensor] = found[tensor]
     return stored
 
 
@@ -145,14 +170,14 @@ def _unfiltered() -> Iterator[set[str]]:
         setattr(PreTrainedModel, name, original)
 
 
-def _raw(model: PreTrainedModel, name: str, stored: dict[str, Path]) -> str:
+def _raw(model: PreTrainedModel, name: str, stored: Mapping[str, object]) -> str:
     """The stored name of what the model calls ``name``: its base model's prefix may be there or be missing."""
     prefix = f"{model.base_model_prefix}."
     return next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in stored), name)
 
 
-def _stored(stored: dict[str, Path], name: str) -> Tensor:
-    with safe_open(stored[name], framework="pt") as file:  # type: ignore[no-untyped-call]
+def _values(path: Path, name: str) -> Tensor:
+    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
         tensor: Tensor = file.get_tensor(name)
     return tensor
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.table import Table as Drawn
 
-from landscape.cli.console import PIPED_WIDTH, PlainConsole, work_line
+from landscape.cli.console import PIPED_WIDTH, work_line
 from landscape.cli.next_command import after_anatomy
+from landscape.cli.plain_console import PlainConsole
 from landscape.dissection import Dissected, Dissection
 from landscape.report.anatomy_schema import anatomy_json
 from landscape.report.anatomy_tables import (

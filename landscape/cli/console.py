@@ -8,16 +8,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from landscape.advised import Advised
 from landscape.anharmonic import Curved, Quadratic
 from landscape.cli.next_command import after_probe, after_radius
+from landscape.cli.plain_console import PlainConsole
 from landscape.estimate import Estimate
 from landscape.forecast import Forecast
 from landscape.radius import Measured, RadiusRequest
@@ -36,17 +35,6 @@ from quant.statistics import grid_statistics, total
 
 PIPED_WIDTH = 120
 """Columns of the table where stdout is no terminal, which has no width of its own."""
-
-
-class PlainConsole(Console):
-    """Prints text as it is: names from files are neither markup nor emoji nor orders to the terminal."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, **options)
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """Make every string printable, those in cells of tables included."""
-        return super().render_str(printable(text), **options)
 
 
 class ConsoleProgress:

@@ -180,6 +180,7 @@ def test_metadata_that_the_model_does_not_follow_is_an_error(tmp_path: Path, key
         {"rope.scaling.type": "none", "rope.scaling.factor": 1.0, "rope.scaling.finetuned": True},
         {"attention.scale": HEAD**-0.5, "attention.key_length": HEAD, "attention.value_length": HEAD},
         {"attention.sliding_window": 131072, "attention.causal": True, "general.type": "model"},
+        {"expert_used_count": 0, "expert_count": 0},
     ],
 )
 def test_metadata_that_says_the_same_is_no_error(tmp_path: Path, keys: dict[str, Any]) -> None:

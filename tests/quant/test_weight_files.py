@@ -122,3 +122,13 @@ def test_quantized_weights_are_refused_wherever_they_are_announced(saved: Save) 
         (folder / "config.json").write_text(json.dumps({**config, **changes}))
         with pytest.raises(CheckpointError, match="name the original model"):
             load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.uint8])
+def test_matrices_of_eight_bits_are_quantized_though_nothing_says_so(saved: Save, dtype: torch.dtype) -> None:
+    folder = saved()
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    save_file({**tensors, name: (20 * tensors[name]).to(dtype)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=rf"{name} as .*name the original model"):
+        load_checkpoint(str(folder))
