@@ -112,7 +112,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         subject = request.subject(checkpoint, request.preset, ("rtn",), progress)
-        gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
+        gatherer = Gatherer(subject, store, request.preset, request.seed, checkpoint.device, progress)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
         gatherer.check(request.corpus)

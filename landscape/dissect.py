@@ -68,7 +68,7 @@ class _Dissector:
 
     def __init__(self, request: Dissection, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
-        self.runner = Runner(store, run_record(request.device), progress.advance)
+        self.runner = Runner(store, run_record(self.subject.checkpoint.device), progress.advance)
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.stages = Stages(request, subject, self.runner, progress)
 
@@ -79,7 +79,7 @@ class _Dissector:
         self.progress.forecast(self._forecast())
         self.stages.probe_center()
         nll = self.runner.nll(CENTER, self.subject.windows[VERDICT_SPLIT])
-        check_center(nll, self.subject.chance, self.request.corpus)
+        check_center(nll, self.subject.chance, self.request.corpus, self.subject.checkpoint.dtype)
         for wanted in self._missing():
             self._make(wanted)
         found = self._dissected(nll, started)

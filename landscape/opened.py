@@ -27,10 +27,15 @@ def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, S
     """
     progress.stage("loading the model")
     checkpoint = load_checkpoint(
-        request.model, dtype=request.dtype, device=request.device, exclude=request.exclude, cache=request.root
+        request.model,
+        dtype=request.dtype,
+        device=request.device,
+        exclude=request.exclude,
+        cache=request.root,
+        revision=request.revision,
     )
     progress.note(f"{checkpoint.coverage.sentence}.")
-    store = Store(request.root, checkpoint.identity, request.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         yield checkpoint, store
 

@@ -51,14 +51,19 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
     progress.stage("loading the model")
     wanted = request.wanted
     checkpoint = load_checkpoint(
-        request.model, dtype=request.dtype, device=request.device, exclude=request.exclude, cache=request.root
+        request.model,
+        dtype=request.dtype,
+        device=request.device,
+        exclude=request.exclude,
+        cache=request.root,
+        revision=request.revision,
     )
     progress.note(f"{checkpoint.coverage.sentence}.")
     if wanted.method == "rtn":
         progress.forecast(search_forecast(checkpoint.space, wanted))
         progress.stage(f"making {wanted.name}")
         return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
-    store = Store(request.root, checkpoint.identity, request.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         progress.stage("reading the text")
         subject = request.subject(checkpoint, request.preset, (wanted.method,), progress)

@@ -31,7 +31,7 @@ from landscape.text_checks import ProbedText
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import Checkpoint
-from quant.corpus import Corpus, load_corpus
+from quant.corpus import Corpus, load_corpus, longest_window
 from quant.coverage import Coverage
 from quant.errors import UsageError
 from quant.space import norm
@@ -198,12 +198,12 @@ def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
         model, space = checkpoint.model, checkpoint.space
         center = Center.of(model, space)
         family = family_of(request.family, space, center, request.seed)
-        runner = Runner(store, run_record(request.device), progress.advance)
+        runner = Runner(store, run_record(checkpoint.device), progress.advance)
         engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
         losses = StoredLosses(runner, engine, family, windows, request.pairs)
         chance = math.log(vocabulary_size(model))
         totals, tokens = losses.center(min(_CHECKED, len(windows)))
-        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus)
+        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus, checkpoint.dtype)
         yield Ground(checkpoint, center, request.corpus, corpus, windows, losses, runner, norm(space, center), chance)
 
 
@@ -278,11 +278,11 @@ def concluded(
 
 def _corpus(request: RadiusRequest, checkpoint: Checkpoint, progress: Progress) -> Corpus:
     """The corpus; how its splits were cut is said at once."""
-    room = checkpoint.context - (request.bos and request.corpus != SELF)
+    room = longest_window(checkpoint, request.corpus, request.bos)
     corpus = load_corpus(
         request.corpus,
         checkpoint,
-        request.seq_len or min(SEQ_LEN, room),
+        request.seq_len or (SEQ_LEN if room is None else min(SEQ_LEN, room)),
         sizes={request.split: SAMPLED} if request.corpus == SELF else None,
         seed=request.seed,
         cache=request.root,

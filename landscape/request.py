@@ -27,8 +27,12 @@ class Request:
     """Of all that is drawn: directions, windows, the order of QAFT's examples."""
     exclude: tuple[str, ...] = ()
     """Globs over names of matrices that stay outside the weight space, beside routers."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the Hub; None for its default branch."""
     dtype: str = "float32"
-    device: str = "cpu"
+    """What the model is held and computed in; ``auto`` is the checkpoint's own."""
+    device: str = "auto"
+    """Where it is computed; ``auto`` is ``cuda`` where there is one, else ``cpu``."""
     store: Path | None = None
     """Cache folder; None for the user's."""
     data_revision: str | None = None
@@ -64,7 +68,7 @@ class Request:
         return SubjectInfo(
             model=self.model,
             fingerprint=subject.checkpoint.fingerprint,
-            dtype=self.dtype,
+            dtype=subject.checkpoint.dtype,
             dimension=subject.space.dimension,
             coverage=subject.checkpoint.coverage,
             norm=subject.norm,

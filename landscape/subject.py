@@ -18,10 +18,10 @@ from landscape.wanted import CALIBRATED, TRAINED
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import EMBEDDED, Checkpoint
-from quant.corpus import Corpus, load_corpus
+from quant.context import UNLIMITED
+from quant.corpus import Corpus, load_corpus, longest_window
 from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
-from quant.texts import SELF
 
 SPLITS = ("train", "validation", "test")
 RADIAL_SPLITS = ("train", "validation")
@@ -102,12 +102,24 @@ def default_corpus(model: str) -> str:
     return "tales" if model == EMBEDDED else "wikitext2"
 
 
-def check_center(nll: float, chance: float, data: str) -> None:
+def check_center(nll: float, chance: float, data: str, dtype: str) -> None:
     """See that there is a basin at all.
 
+    Args:
+        nll: L(w).
+        chance: ln|V|.
+        data: Name of the corpus.
+        dtype: What the model is computed in.
+
     Raises:
-        CheckpointError: if the model is no better than a uniform guess.
+        CheckpointError: if the model's output overflows, or it is no better than a uniform guess.
     """
+    if not math.isfinite(nll):
+        remedy = {"float16": "try --dtype bfloat16 or --dtype float32", "bfloat16": "try --dtype float32"}
+        raise CheckpointError(
+            f"expected a finite loss at w on {data}, got {nll}: an overflow in {dtype}; "
+            + remedy.get(dtype, "the weights hold infinities or NaN, or activations grow beyond every bound")
+        )
     if not nll < chance:
         raise CheckpointError(
             f"expected a model that beats chance (ln|V| = {chance:.3f}) on {data}, got an NLL of {nll:.3f} at w; there "
@@ -152,7 +164,7 @@ def prepare(
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
-    length = preset.seq_len or checkpoint.context - (bos and data != SELF)
+    length = preset.seq_len or longest_window(checkpoint, data, bos) or UNLIMITED
     corpus = load_corpus(
         data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
     )

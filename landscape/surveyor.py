@@ -79,7 +79,7 @@ class _Surveyor:
     def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.family = family_of(request.family, subject.space, subject.center, request.seed)
-        self.runner = Runner(store, run_record(request.device), progress.advance)
+        self.runner = Runner(store, run_record(self.subject.checkpoint.device), progress.advance)
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.placed = Placed(request.wanted, subject.space, subject.center)
 
@@ -155,7 +155,7 @@ class _Surveyor:
 
     def _check_center(self) -> None:
         nll = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT])
-        check_center(nll, self.subject.chance, self.request.corpus)
+        check_center(nll, self.subject.chance, self.request.corpus, self.subject.checkpoint.dtype)
 
     def _pilot_u(self, lam: float) -> float:
         windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]

@@ -99,6 +99,13 @@ class Corpus:
         return torch.from_numpy(permutation(len(every), "windows", split, seed))[:count]
 
 
+def longest_window(checkpoint: Checkpoint, name: str, bos: bool) -> int | None:
+    """How many tokens of a text a window can hold, a prepended one set apart; None if the model has no limit."""
+    if checkpoint.context is None:
+        return None
+    return checkpoint.context - (bos and name != SELF)
+
+
 def load_corpus(
     name: str,
     checkpoint: Checkpoint,
@@ -135,10 +142,11 @@ def load_corpus(
     sizes, cache = sizes or {}, cache or cache_folder()
     first = _beginning(checkpoint) if bos else None
     prepended = None if name == SELF else first
-    most = checkpoint.context - (prepended is not None)
-    if not 2 <= seq_len <= most:
+    longest = longest_window(checkpoint, name, bos)
+    if seq_len < 2 or (longest is not None and seq_len > longest):
         room = "" if prepended is None else " beside the token of --bos"
-        raise UsageError(f"expected --seq-len from 2 to {most}, what {checkpoint.name} takes{room}, got {seq_len}")
+        range_ = "of at least 2" if longest is None else f"from 2 to {longest}, what {checkpoint.name} takes{room}"
+        raise UsageError(f"expected --seq-len {range_}, got {seq_len}")
     for split, count in sizes.items():
         if split not in SPLITS or (count is not None and count < 1):
             raise UsageError(f"expected at least one window of {', '.join(SPLITS)}, got {count} of {split!r}")

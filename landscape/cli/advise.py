@@ -16,6 +16,7 @@ from landscape.cli.options import (
     LimitOption,
     ModelOption,
     PresetOption,
+    RevisionOption,
     ScalesOption,
     SeedOption,
     SeqLenOption,
@@ -27,6 +28,7 @@ from landscape.cli.options import (
 def advise(
     model: ModelOption = "opt-nano",
     exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthsOption = "8,4,3,2",
     limit: LimitOption = "ppl+5%",
     scale: ScalesOption = "exact",
@@ -36,7 +38,7 @@ def advise(
     windows: TwoWindowsOption = None,
     seq_len: SeqLenOption = None,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     data_revision: DataRevisionOption = None,
@@ -66,6 +68,7 @@ def advise(
         request = AdviceRequest(
             model=model,
             exclude=words(exclude),
+            revision=revision,
             bits=bit_widths(bits, "--bits"),
             scales=words(scale),
             granularities=words(granularity),

@@ -29,6 +29,7 @@ from landscape.cli.options import (
     OutputOption,
     PresetOption,
     RatesOption,
+    RevisionOption,
     RtnCandidateOption,
     ScaleOption,
     SeedOption,
@@ -44,6 +45,7 @@ from landscape.cli.options import (
 def anatomy(
     model: ModelOption = "opt-nano",
     exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthOption = 8,
     method: Annotated[
         str, typer.Option(help="rtn, gptq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq.")
@@ -90,7 +92,7 @@ def anatomy(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     data_revision: DataRevisionOption = None,
@@ -141,6 +143,7 @@ def anatomy(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
             model=model,
             exclude=words(exclude),
+            revision=revision,
             data=data,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
             preset=numbers,

@@ -19,6 +19,7 @@ REPORT = Path("landscape-report")
 """Where pages go unasked."""
 
 _RUN = {
+    "revision": "--revision",
     "exclude": "--exclude",
     "seed": "--seed",
     "device": "--device",
@@ -104,7 +105,8 @@ def in_preset(preset: Preset, name: str) -> Preset:
 
 def _subject(request: Request) -> list[str]:
     """The model and the text, which are always named."""
-    return ["--model", request.model, "--data", request.corpus]
+    revision = ["--revision", request.revision] if request.revision else []
+    return ["--model", request.model, *revision, "--data", request.corpus]
 
 
 def _run(request: Request, output: Path = REPORT) -> Iterator[str]:

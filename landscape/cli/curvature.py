@@ -18,6 +18,7 @@ from landscape.cli.options import (
     LengthOption,
     ModelOption,
     PrecisionOption,
+    RevisionOption,
     SeedOption,
     SplitOption,
     StoreOption,
@@ -27,6 +28,7 @@ from landscape.cli.options import (
 def curvature(
     model: ModelOption = "opt-nano",
     exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     directions: Annotated[int, typer.Option(help="Random directions that Tr H is averaged over.")] = 8,
     windows: Annotated[int, typer.Option(help="Windows of text that it is averaged over.")] = 4,
     top: Annotated[bool, typer.Option(help="Find the top eigenvalue too, by Lanczos: some 20 products.")] = True,
@@ -35,7 +37,7 @@ def curvature(
     split: SplitOption = "validation",
     seq_len: LengthOption = None,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     data_revision: DataRevisionOption = None,
@@ -72,6 +74,7 @@ def curvature(
         radius = RadiusRequest(
             model=model,
             exclude=words(exclude),
+            revision=revision,
             data=data,
             split=split,
             seq_len=seq_len,

@@ -48,6 +48,7 @@ def after_radius(request: RadiusRequest, found: Measured) -> str:
         return f"{radius_command(replace(request, minutes=4 * request.minutes))}    # goes on from here"
     survey = Survey(
         model=request.model,
+        revision=request.revision,
         data=request.data,
         exclude=request.exclude,
         family=request.family,
@@ -80,6 +81,7 @@ def _survey(request: Dissection) -> Survey:
     scheme = request.wanted.scheme
     return Survey(
         model=request.model,
+        revision=request.revision,
         data=request.data,
         bits=(scheme.bits,),
         scales=(scheme.scale,),

@@ -32,6 +32,10 @@ ExcludeOption = Annotated[
         show_default=False,
     ),
 ]
+RevisionOption = Annotated[
+    str | None,
+    typer.Option(help="Branch, tag or commit of a model on the Hub.  [default: its main branch]", show_default=False),
+]
 DataOption = Annotated[
     str | None,
     typer.Option(
@@ -96,8 +100,12 @@ RtnCandidateOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option(min=0, help="Of all that is drawn: directions, windows, training order.", rich_help_panel=RUN)
 ]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=RUN)]
-DtypeOption = Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=RUN)]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto (cuda where there is one, else cpu), cpu, cuda or cuda:N.", rich_help_panel=RUN)
+]
+DtypeOption = Annotated[
+    str, typer.Option(help="float32, float16, bfloat16, or auto (the checkpoint's own).", rich_help_panel=RUN)
+]
 StoreOption = Annotated[
     Path | None,
     typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=RUN),

@@ -35,6 +35,7 @@ from landscape.cli.options import (
     PresetOption,
     RatesOption,
     RefinementsOption,
+    RevisionOption,
     RtnCandidateOption,
     ScalesOption,
     SeedOption,
@@ -50,6 +51,7 @@ from landscape.cli.options import (
 def probe(
     model: ModelOption = "opt-nano",
     exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthsOption = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
     family: FamilyOption = "sphere",
@@ -97,7 +99,7 @@ def probe(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     data_revision: DataRevisionOption = None,
@@ -153,6 +155,7 @@ def probe(
         request = Survey(
             model=model,
             exclude=words(exclude),
+            revision=revision,
             bits=bit_widths(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),

@@ -25,6 +25,7 @@ from landscape.cli.options import (
     ModelOption,
     PresetOption,
     RatesOption,
+    RevisionOption,
     RtnCandidateOption,
     ScaleOption,
     SeedOption,
@@ -39,6 +40,7 @@ def quantize(
     export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
     model: ModelOption = "opt-nano",
     exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthOption = 4,
     method: Annotated[
         str,
@@ -59,7 +61,7 @@ def quantize(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     data_revision: DataRevisionOption = None,
@@ -101,6 +103,7 @@ def quantize(
         request = Quantization(
             model=model,
             exclude=words(exclude),
+            revision=revision,
             data=data,
             wanted=wanted,
             gptq=options,

@@ -20,6 +20,7 @@ from landscape.cli.options import (
     ModelOption,
     PairsOption,
     PrecisionOption,
+    RevisionOption,
     SeedOption,
     SplitOption,
     StoreOption,
@@ -29,6 +30,7 @@ from landscape.cli.options import (
 def radius(
     model: ModelOption = "opt-nano",
     exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     precision: PrecisionOption = 0.05,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after about so long all the same.  [default: never]", show_default=False)
@@ -39,7 +41,7 @@ def radius(
     family: FamilyOption = "sphere",
     pairs: PairsOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
     data_revision: DataRevisionOption = None,
@@ -69,6 +71,7 @@ def radius(
         request = RadiusRequest(
             model=model,
             exclude=words(exclude),
+            revision=revision,
             data=data,
             split=split,
             seq_len=seq_len,

@@ -30,6 +30,7 @@ from quant.external.outside import check_architecture, check_same, provenance
 from quant.external.tensor_files import TensorFiles, read_json
 from quant.point import Part, WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.stored_tensors import unused
 
 _RUN_TIME = ("input_scale", "input_zero_point", "output_scale", "output_zero_point", "k_scale", "v_scale")
 
@@ -169,9 +170,7 @@ def _check_outside(files: TensorFiles, stored: str, model: PreTrainedModel) -> N
     state = model.state_dict()
     name = _resolver(model)(stored)
     if name not in state:
-        ignored = [*(model._keys_to_ignore_on_load_unexpected or ()), r"rotary_emb\.inv_freq"]
-        zero_bias = name.endswith(".bias") and not bool(files.read(stored).any())  # AutoGPTQ wrote them for every layer
-        if not zero_bias and not any(re.search(pattern, name) for pattern in ignored):
+        if unused(model, [name], lambda _: files.read(stored)):
             raise PointError(
                 f"expected only tensors of {type(model).__name__} in {files.folder}, found {stored}; "
                 "the weights inside the decoder blocks alone are not that model"

@@ -268,7 +268,7 @@ def test_tensors_without_a_place_in_the_model(checkpoint: Checkpoint, tmp_path: 
     expected = write(folder, checkpoint, GPTQ, gptq_layer)
     harmless = {
         "model.layers.0.self_attn.q_proj.bias": torch.zeros(16),
-        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": checkpoint.model.model.rotary_emb.inv_freq.clone(),
         "model.layers.0.self_attn.q_proj.input_scale": torch.ones(1),
     }
     edit(folder, lambda t: t.update(harmless))
