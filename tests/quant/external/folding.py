@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -184,9 +184,10 @@ def write(
 
 
 def loss(model: nn.Module, tokens: Tensor) -> float:
-    """Mean NLL by transformers itself, in float64."""
+    """Mean NLL of transformers' own logits, in float64."""
     with torch.no_grad():
-        return float(model.double()(input_ids=tokens, labels=tokens).loss)
+        logits = model(input_ids=tokens).logits.double()
+    return float(nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()))
 
 
 def at(checkpoint: Checkpoint, point: Any) -> nn.Module:
@@ -198,5 +199,9 @@ def at(checkpoint: Checkpoint, point: Any) -> nn.Module:
 
 def relative_distance(checkpoint: Checkpoint, point: Any) -> float:
     """‖Δw‖ / ‖w‖ by hand."""
-    pairs = [(p.double(), point.tensor(slot).double()) for slot, p in checkpoint.space.parameters(checkpoint.model)]
-    return float(np.sqrt(sum(float((b - a).square().sum()) for a, b in pairs) / sum(float(a.square().sum()) for a, _ in pairs)))
+    moved = norm = 0.0
+    for slot, parameter in checkpoint.space.parameters(checkpoint.model):
+        own = parameter.double()
+        moved += float((point.tensor(slot).double() - own).square().sum())
+        norm += float(own.square().sum())
+    return math.sqrt(moved / norm)
