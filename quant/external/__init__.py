@@ -26,8 +26,8 @@ from transformers import PreTrainedModel
 
 from quant.checkpoint import Checkpoint
 from quant.errors import PointError, UsageError
-from quant.external.gguf import from_gguf
 from quant.external.formats import check_coordinates, check_readable, find_codec
+from quant.external.gguf import from_gguf
 from quant.external.layers import FLOATS, Codec, Plain, StoredLayer, decoded, is_packed
 from quant.external.outside import check_architecture, check_same, provenance, rounding
 from quant.external.settings import quantization_config

@@ -1,9 +1,10 @@
 """Weights in floats of 4, 6 and 8 bits times scales: FP8, NVFP4, and the microscaling formats MXFP4, MXFP6, MXFP8.
 
 A weight is ``value · scale``, with one scale for the tensor, a channel, a group of neighbouring inputs, or a block of
-rows and inputs; NVFP4 has one more for the tensor. Scales are floats, or bytes e that stand for ``2^(e − 127)`` (E8M0).
-Products are taken in float64 and rounded once, to float32. The libraries themselves round them to bfloat16 or to the
-dtype of the scale, so that they agree to that precision and no further. The layouts are those of compressed-tensors 0.20.
+rows and inputs; NVFP4 has one more for the tensor. Scales are floats, or bytes e that stand for ``2^(e − 127)``
+(E8M0). Products are taken in float64 and rounded once, to float32. The libraries themselves round them to bfloat16 or
+to the dtype of the scale, so that they agree to that precision and no further. The layouts are those of
+compressed-tensors 0.20.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ _FLOAT_BITS = (4, 6, 8)
 
 
 def find_codec(config: Mapping[str, Any] | None) -> Codec:
-    """The codec of a quantization config, as ``quant.external.settings`` finds it; None is a checkpoint of plain floats.
+    """The codec of a quantization config.
+
+    Args:
+        config: As ``quant.external.settings`` finds it; None is a checkpoint of plain floats.
 
     Raises:
         PointError: if the method or its variant is not known, or the weights are in rotated coordinates.

@@ -1,8 +1,8 @@
 """How other tools store the weights of one linear layer: which tensors, and what they stand for.
 
 A codec is made from the quantization config of a checkpoint (``quant.external.formats``). It says which tensors belong
-to a layer and turns them into its weights. A layer with a plain float ``weight`` was left as it is by the tool, in every
-format.
+to a layer and turns them into its weights. A layer with a plain float ``weight`` was left as it is by the tool, in
+every format.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from quant.errors import PointError
@@ -98,7 +97,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Gptq:
-    """AutoGPTQ, GPTQModel and AutoRound; a layer's bits are read off its shapes, since rules by name may change them."""
+    """AutoGPTQ, GPTQModel and AutoRound; bits are read off the shapes of a layer, since rules by name change them."""
 
     zeros_less_one: bool
     name: str = "gptq"

@@ -186,6 +186,7 @@ USAGE = [
     (["--gptq-inputs", "fp", "--true-sequential"], "expected inputs='quantized' with true_sequential"),
     (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
     (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
+    (["--point", "a=x", "--unfold-gauge", "flat"], "expected a gauge nearest or stored, got 'flat'"),
     (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
     (
         ["--plane", "--methods", "rtn,qaft"],

@@ -15,7 +15,7 @@ from quant.errors import PointError
 from quant.external import load_external
 from quant.external.floats import e2m1, e2m3, scaled_floats
 from quant.space import Slot
-from tests.quant.external.test_folders import Layer, assert_is, edit, write
+from tests.quant.external.folders import Layer, assert_is, edit, write
 
 Save = Callable[..., Path]
 FP8 = torch.float8_e4m3fn
