@@ -133,9 +133,14 @@ def _sort(files: TensorFiles, checkpoint: Checkpoint, codec: Codec) -> tuple[dic
     resolve = _resolver(checkpoint.model)
     fields: dict[str, dict[str, str]] = {slot.name: {} for slot in checkpoint.space}
     outside = []
+    seen: dict[str, str] = {}
     for stored in files:
         module, _, field = stored.rpartition(".")
         owner = resolve(f"{module}.weight")
+        name = resolve(stored) if field == "weight" or owner not in fields else f"{owner}.{field}"
+        if name in seen:
+            raise PointError(f"expected one {name} in {files.folder}, found it as {seen[name]} and as {stored}")
+        seen[name] = stored
         if owner in fields and field in ("weight", *codec.fields):
             fields[owner][field] = stored
         elif not (field in _CACHE or (owner in fields and field in _RUN_TIME)):

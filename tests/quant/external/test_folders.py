@@ -113,6 +113,15 @@ def test_prefix_of_the_base_model_may_be_missing_or_superfluous(saved: Save, tmp
         load_external(tmp_path / "theirs", checkpoint, "x")
 
 
+@pytest.mark.parametrize("name", ["layers.0.self_attn.q_proj.qweight", "layers.1.input_layernorm.weight"])
+def test_tensors_stored_under_two_names_are_refused(checkpoint: Checkpoint, tmp_path: Path, name: str) -> None:
+    write(tmp_path / "theirs", checkpoint, GPTQ, gptq_layer)
+    edit(tmp_path / "theirs", lambda t: t.update({name: t[f"model.{name}"] * 2}))
+    with pytest.raises(PointError, match=r"expected one .* found it as .* and as ") as caught:
+        load_external(tmp_path / "theirs", checkpoint, "x")
+    assert f"model.{name}" in str(caught.value)
+
+
 def test_layers_that_the_tool_left_alone_are_read_as_they_are(checkpoint: Checkpoint, tmp_path: Path) -> None:
     first, *_ = checkpoint.space
     kept = torch.randn(first.shape).half()

@@ -118,6 +118,29 @@ def test_unfolded_point_is_the_folders_own_function(
         assert distance > 0.25
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("model", ["llama", "llama, v into o of grouped queries", "gemma, 1 + w"])
+def test_model_held_in_half_precision(saved: Save, tmp_path: Path, dtype: str, model: str) -> None:
+    """Which scales move is found in its arithmetic: the same pairs, and the same weights up to the dtype's rounding."""
+    made, norms, pairs, options = MODELS[model]
+    checkpoint = opened(saved, made)
+    folding.write(tmp_path / "t", checkpoint, "plain", lambda m: folding.fold(m, norms, pairs, **options))
+    held = load_checkpoint(checkpoint.name, dtype=dtype)
+    wide, narrow = (load_external(tmp_path / "t", c, "t") for c in (checkpoint, held))
+    assert narrow.provenance["unfolded"]["pairs"].keys() == wide.provenance["unfolded"]["pairs"].keys()
+    assert folding.relative_distance(checkpoint, narrow) < 2 * torch.finfo(held.model.dtype).eps
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("case", ["post-LN", "experts"])
+def test_half_precision_hides_no_other_reader(saved: Save, tmp_path: Path, dtype: str, case: str) -> None:
+    made, change, message = REFUSED[case]
+    checkpoint = opened(saved, made)
+    folding.write(tmp_path / "t", checkpoint, "plain", change)
+    with pytest.raises(PointError, match=message):
+        load_external(tmp_path / "t", load_checkpoint(checkpoint.name, dtype=dtype), "t")
+
+
 def test_ratios_and_scales_are_those_that_were_folded(saved: Save, tmp_path: Path) -> None:
     checkpoint = opened(saved, tiny.llama)
     scales: dict[str, Tensor] = {}
