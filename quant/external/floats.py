@@ -23,7 +23,7 @@ _E8M0_BIAS, _E8M0_NAN = 127, 255
 
 
 def e2m1(packed: Tensor) -> Tensor:
-    """The values of packed 4-bit floats, sign in bit 3; the low half of a byte is the even column.
+    """Return the values of packed 4-bit floats, sign in bit 3; the low half of a byte is the even column.
 
     Args:
         packed: (rows, n / 2) uint8.
@@ -40,7 +40,7 @@ def e2m1(packed: Tensor) -> Tensor:
 
 
 def e2m3(packed: Tensor) -> Tensor:
-    """The values of packed 6-bit floats, sign in bit 5; four of them are three bytes, the lowest bits first.
+    """Return the values of packed 6-bit floats, sign in bit 5; four of them are three bytes, the lowest bits first.
 
     Args:
         packed: (rows, 3 n / 4) uint8.
@@ -63,7 +63,7 @@ def e2m3(packed: Tensor) -> Tensor:
 def scaled_floats(
     values: Tensor, scale: Tensor, shape: tuple[int, int], block: tuple[int, int] | None = None
 ) -> Tensor:
-    """Weights ``value · scale``.
+    """Return weights ``value · scale``.
 
     Args:
         values: Of ``shape``; floats of any width.

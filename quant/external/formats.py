@@ -44,7 +44,7 @@ _FLOAT_BITS = (4, 6, 8)
 
 
 def find_codec(config: Mapping[str, Any] | None) -> Codec:
-    """The codec of a quantization config.
+    """Return the codec of a quantization config.
 
     Args:
         config: As ``quant.external.settings`` finds it; None is a checkpoint of plain floats.

@@ -72,7 +72,7 @@ def is_packed(fields: Collection[str], codec: Codec) -> bool:
 
 
 def decoded(layer: StoredLayer, slot: Slot, codec: Codec) -> Tensor:
-    """The weights of a layer, packed or not: float32, in the stored shape of the slot.
+    """Return the weights of a layer, packed or not: float32, in the stored shape of the slot.
 
     Raises:
         PointError: if its tensors do not fit together or into the slot.

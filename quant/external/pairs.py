@@ -29,7 +29,7 @@ class Pair:
 
 
 def find_pairs(flow: Flow, slots: Mapping[str, Slot]) -> list[Pair]:
-    """The pairs of a model, each matrix in one of them at most.
+    """Return the pairs of a model, each matrix in one of them at most.
 
     A pair is guessed from the shapes and the order of calls, and tried, for all blocks at once.
 

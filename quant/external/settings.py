@@ -14,7 +14,7 @@ _BESIDE = {"quantize_config.json": "gptq", "quant_config.json": "awq", "hf_quant
 
 
 def quantization_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The quantization config of a folder, with its ``quant_method``; None if it has none.
+    """Return the quantization config of a folder, with its ``quant_method``; None if it has none.
 
     ``config.json`` comes first, since later tools write it there and leave the older file as it was.
 

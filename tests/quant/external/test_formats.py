@@ -102,7 +102,7 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("tool", SIGNS)
-def test_tools_that_leave_no_configuration_are_told_by_their_tensors(
+def test_tools_that_leave_no_configuration_are_known_by_their_tensors(
     saved: Save, checkpoint: Checkpoint, tool: str
 ) -> None:
     folder = saved(name="theirs")
@@ -111,7 +111,7 @@ def test_tools_that_leave_no_configuration_are_told_by_their_tensors(
         load_external(folder, checkpoint, "x")
 
 
-def test_quanto_is_told_by_its_map(saved: Save, checkpoint: Checkpoint) -> None:
+def test_quanto_is_known_by_its_map(saved: Save, checkpoint: Checkpoint) -> None:
     folder = saved(name="theirs")
     (folder / "quanto_qmap.json").write_text("{}")
     with pytest.raises(PointError, match=r"quanto_qmap\.json of quanto"):
