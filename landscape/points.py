@@ -54,7 +54,7 @@ class PointMaker:
             PointError: if another tool's point is not one of this model.
         """
         if isinstance(wanted, External):
-            return load_external(wanted.path, self.subject.checkpoint, wanted.name)
+            return load_external(wanted.path, self.subject.checkpoint, wanted.name, wanted.gauge)
         return self.store.load_point(self.recipe(wanted), self.space)
 
     def searched(self, new: Iterable[Made]) -> tuple[QuantScheme, ...]:

@@ -259,7 +259,7 @@ class _Surveyor:
             "scales": ", ".join(request.scales),
             "granularities": ", ".join(request.granularities),
             **{f"GPTQ {name}": value for name, value in _differences(request.gptq).items()},
-            **{f"point {e.name}": e.path.name for e in request.external},
+            **{f"point {e.name}": f"{e.path.name}, gauge {e.gauge}" for e in request.external},
             "seed": request.seed,
             "corpus fingerprint": self.subject.corpus.fingerprint,
             **request.text_settings,

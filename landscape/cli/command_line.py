@@ -13,6 +13,7 @@ from landscape.radius import RadiusRequest
 from landscape.request import Request
 from landscape.survey import Survey
 from landscape.wanted import External
+from quant.external.unfolding import GAUGES
 from quant.gptq import GPTQOptions
 
 REPORT = Path("landscape-report")
@@ -142,6 +143,8 @@ def _option(option: str, value: object) -> Iterator[str]:
     elif isinstance(value, tuple) and all(isinstance(entry, External) for entry in value):
         for point in value:
             yield from (option, f"{point.name}={point.path}")
+        for gauge in sorted({point.gauge for point in value} - {GAUGES[0]}):  # one for all of them
+            yield from ("--unfold-gauge", gauge)
     else:
         yield from (option, _listed(value) if isinstance(value, tuple) else str(value))
 

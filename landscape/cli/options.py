@@ -138,6 +138,14 @@ TestWindowsOption = Annotated[
 ]
 SeqLenOption = Annotated[int | None, _number(2, "Tokens per window.", "seq_len")]
 LambdaCountOption = Annotated[int | None, _number(4, "Distances per direction, if auto.", "lambdas")]
+UnfoldGaugeOption = Annotated[
+    str,
+    typer.Option(
+        "--unfold-gauge",
+        help="Where a --point has scales folded from one matrix into the next, as AWQ has: take the coordinates "
+        "nearest to w, or those that are stored.",
+    ),
+]
 AlphasOption = Annotated[int | None, _number(2, "Positions per segment at first.", "alphas")]
 RefinementsOption = Annotated[
     int | None, _number(0, "Positions added to each where its loss bends, at most.", "refinements")

@@ -44,6 +44,7 @@ from landscape.cli.options import (
     SymmetricOption,
     TestWindowsOption,
     TrueSequentialOption,
+    UnfoldGaugeOption,
     WindowsOption,
 )
 
@@ -68,9 +69,10 @@ def probe(
         typer.Option(
             metavar="NAME=PATH",
             help="A point that another tool made of this model: a .gguf file, or a folder of safetensors (plain, GPTQ, "
-            "AWQ, compressed-tensors). May be given several times.",
+            "AWQ, AutoRound, compressed-tensors, FP8). May be given several times.",
         ),
     ] = None,
+    unfold_gauge: UnfoldGaugeOption = "nearest",
     data: DataOption = None,
     preset: PresetOption = "quick",
     windows: WindowsOption = None,
@@ -162,7 +164,7 @@ def probe(
             granularities=words(granularity),
             symmetric=symmetric,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
-            external=external_points(point or ()),
+            external=external_points(point or (), unfold_gauge),
             data=data,
             directions=directions,
             family=family,

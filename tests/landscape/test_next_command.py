@@ -62,6 +62,7 @@ PROBES = [
     ["--bits", "3,2", "--methods", "rtn,gptq,qaft-lsq", "--scale", "exact,absmax", "--true-sequential", "--pairs"],
     ["--scale", "absmax", "--granularity", "tensor,group:32", "--no-symmetric", "--plane", *GPTQ],
     ["--model", "a model", "--data", "self", "--directions", "5", "--family", "layer:block=1", *NUMBERS, *RUN],
+    ["--point", "a=x", "--point", "c=d", "--unfold-gauge", "stored"],
     ["--point", "a b=x y/q.gguf", "--point", "c=d", "--lambdas", "1.5,2", "--lambda-count", "7"],
     ["--alphas", "4", "--refinements", "0", "--windows", "128", "--preset", "paper"],
 ]
