@@ -104,6 +104,8 @@ class Heard:
 
     def advance(self, work: float) -> None: ...
 
+    def note(self, message: str) -> None: ...
+
     def warn(self, message: str) -> None:
         raise AssertionError(message)
 
