@@ -1,4 +1,4 @@
-"""Record another tool's GPTQ codes of opt-nano, for a test to hold ours against: llm-compressor's, int4 in groups of 32.
+"""Record another tool's GPTQ codes of opt-nano for a test of ours: llm-compressor's, int4 in groups of 32.
 
     python -m venv peer
     peer/bin/pip install torch llmcompressor==0.14.0.1 compressed-tensors==0.19.0 platformdirs gguf

@@ -35,7 +35,7 @@ def grouped(monkeypatch: pytest.MonkeyPatch, model: nn.Module) -> None:
 
 
 def routed(model: nn.Module) -> dict[str, Tensor]:
-    """The inputs of every expert's matrices, (tokens, in) in float64, by hand from what each layer of experts is given."""
+    """The inputs of every expert's matrices, (tokens, in) in float64, by hand from what their layer is given."""
     given: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def record(name: str) -> Callable:

@@ -88,7 +88,7 @@ def test_the_recorded_matrices_have_dead_inputs_and_the_scales_of_their_tool(pee
 
 
 def test_codes_agree_where_the_dampings_are_the_same_number(peer: Peer) -> None:
-    """Their unit is the mean over all inputs, a dead one counting as 1 in an H per sequence; ours that over live ones."""
+    """Their unit is the mean over all inputs, a dead one counting as 1 in an H per sequence; ours over live ones."""
     length = peer.windows.shape[1]
     same = {name: peer.options["damping"] * _ratio(diagonal, 1 / length) for name, diagonal in peer.inputs().items()}
     assert all(share >= 0.998 for share in peer.agreement(same).values())
