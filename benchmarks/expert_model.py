@@ -3,8 +3,9 @@
     python benchmarks/expert_model.py expert-nano
     landscape probe --model expert-nano --data tales --bits 4,2
 
-Five minutes on one core. An auxiliary loss keeps the experts in use; it weighs nothing once the model is saved. The
-same seed gives the same weights on the same CPU and versions of torch, elsewhere they differ by rounding.
+Ten minutes on one core, to 2.72 nats per token on validation windows of 256 tokens; chance is 6.93. An auxiliary loss
+keeps the experts in use; it weighs nothing once the model is saved. The same seed gives the same weights on the same
+CPU and versions of torch, elsewhere they differ by rounding.
 """
 
 from __future__ import annotations
