@@ -44,8 +44,8 @@ def test_products_are_derivatives_of_gradients_through_the_fused_kernel(name):
     """Central differences of ordinary gradients: no second derivative, and no math kernel, in the reference."""
     model = (tiny.ARCHITECTURES | {"mixtral": FAMILIES["mixtral"].build})[name]().double()
     if name == "mixtral":
-        model.set_experts_implementation("eager")  # as checkpoints are loaded; torch's grouped product has no float64
-    # Llama's float32 inside asks for a larger step; kinks, of ReLU and of routing, for a step that crosses none of them.
+        model.set_experts_implementation("eager")  # as load_checkpoint does; the grouped product has no float64
+    # Llama's float32 inside asks for a larger step; kinks, of ReLU or routing, for a step that crosses none of them.
     single = name in ("llama", "mixtral")
     space, windows, step = WeightSpace.of(model), identified(tiny.windows(2)), 1e-4 if single else 1e-6
     v, start = random_vector(space.dimension), Center.of(model, space)

