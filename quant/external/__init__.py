@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from quant.checkpoint import Checkpoint
 from quant.errors import PointError, UsageError
+from quant.external.experts import Piece, assembled, stored_names, stored_pieces
 from quant.external.formats import check_coordinates, check_readable, find_codec
 from quant.external.gguf import from_gguf
 from quant.external.layers import FLOATS, Codec, Plain, StoredLayer, decoded, is_packed
@@ -85,16 +86,24 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     files = TensorFiles(folder)
     if isinstance(codec, Plain):
         check_readable(list(files), [path.name for path in folder.iterdir()])
-    layers, outside = _sort(files, checkpoint, codec)
-    _check_layers(files, checkpoint.space, layers, codec)
-    rounded, outside = _rounded_outside(files, outside, checkpoint.model, codec)
-    unfolding = _unfolding(files, outside, checkpoint, _FolderParts(checkpoint.space, layers, codec, folder), gauge)
-    resolve = _resolver(checkpoint.model)
+    prefix = f"{checkpoint.model.base_model_prefix}."
+    present = {name for stored in files for name in (stored, prefix + stored, stored.removeprefix(prefix))}
+    pieces = stored_pieces(checkpoint.model, checkpoint.space, present)
+    resolve = _resolver(checkpoint.model, pieces)
+    layers, outside = _sort(files, resolve, pieces, codec)
+    _check_layers(files, pieces, layers, codec)
+    rounded, outside = _rounded_outside(files, outside, checkpoint.model, codec, resolve)
+    parts = partial(_FolderParts, checkpoint.space, pieces, layers, codec, files)
+    unfolding = _unfolding(files, outside, checkpoint, parts(), gauge, resolve)
     for stored in outside:
         if resolve(stored) not in unfolding.explained:
-            _check_outside(files, stored, checkpoint.model)
+            _check_outside(files, stored, checkpoint.model, resolve)
     record = provenance(name, folder, codec.name, files.hashes(), quantization, unfolding.record, rounded)
-    return WeightPoint(name, None, _FolderParts(checkpoint.space, layers, codec, folder, unfolding), record)
+    return WeightPoint(name, None, parts(unfolding), record)
+
+
+_Pieces = Mapping[str, tuple[Piece, ...]]
+_Resolve = Callable[[str], str]
 
 
 class _FolderParts(Mapping[str, Part]):
@@ -103,24 +112,32 @@ class _FolderParts(Mapping[str, Part]):
     def __init__(
         self,
         space: WeightSpace,
+        pieces: _Pieces,
         layers: Mapping[str, StoredLayer],
         codec: Codec,
-        folder: Path,
+        files: TensorFiles,
         unfolding: Unfolding | None = None,
     ) -> None:
         self._slots = {slot.name: slot for slot in space}
-        self._layers, self._codec, self._folder = layers, codec, folder
+        self._pieces, self._layers, self._codec, self._files = pieces, layers, codec, files
         self._unfolding = unfolding or Unfolding()
 
     def __getitem__(self, name: str) -> Part:
-        slot, layer = self._slots[name], self._layers[name]
+        slot = self._slots[name]
         try:
-            weight = self._unfolding.apply(slot, decoded(layer, slot, self._codec))
+            whole = assembled(slot, {piece: self._decoded(piece) for piece in self._pieces[name]})
+            weight = self._unfolding.apply(slot, whole)
         except PointError as error:
-            raise PointError(f"{name} in {self._folder}: {error}") from error
+            raise PointError(f"{name} in {self._files.folder}: {error}") from error
         if not bool(torch.isfinite(weight).all()):
-            raise PointError(f"expected finite weights in {name} of {self._folder}, found inf or nan")
+            raise PointError(f"expected finite weights in {name} of {self._files.folder}, found inf or nan")
         return weight
+
+    def _decoded(self, piece: Piece) -> Tensor:
+        layer = self._layers[piece.slot.name]
+        if piece.index is None:
+            return decoded(layer, piece.slot, self._codec)
+        return self._files.read_matrix(layer.names["weight"], piece.index, piece.slot.shape).float()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._slots)
@@ -129,15 +146,18 @@ class _FolderParts(Mapping[str, Part]):
         return len(self._slots)
 
 
-def _sort(files: TensorFiles, checkpoint: Checkpoint, codec: Codec) -> tuple[dict[str, StoredLayer], list[str]]:
-    """The stored tensors of each slot, and the names of those that belong to none."""
-    resolve = _resolver(checkpoint.model)
-    fields: dict[str, dict[str, str]] = {slot.name: {} for slot in checkpoint.space}
+def _sort(
+    files: TensorFiles, resolve: _Resolve, pieces: _Pieces, codec: Codec
+) -> tuple[dict[str, StoredLayer], list[str]]:
+    """The stored tensors of each piece of a slot, by its name, and the names of those that belong to none."""
+    fields: dict[str, dict[str, str]] = {piece.slot.name: {} for each in pieces.values() for piece in each}
     outside = []
     seen: dict[str, str] = {}
     for stored in files:
         module, _, field = stored.rpartition(".")
         owner = resolve(f"{module}.weight")
+        if resolve(stored) in fields and field != "weight":  # a stack of experts has no field
+            owner, field = resolve(stored), "weight"
         name = resolve(stored) if field == "weight" or owner not in fields else f"{owner}.{field}"
         if name in seen:
             raise PointError(f"expected one {name} in {files.folder}, found it as {seen[name]} and as {stored}")
@@ -150,10 +170,10 @@ def _sort(files: TensorFiles, checkpoint: Checkpoint, codec: Codec) -> tuple[dic
 
 
 def _rounded_outside(
-    files: TensorFiles, outside: list[str], model: PreTrainedModel, codec: Codec
+    files: TensorFiles, outside: list[str], model: PreTrainedModel, codec: Codec, resolve: _Resolve
 ) -> tuple[dict[str, float], list[str]]:
     """How far each quantized matrix outside the space (embedding, head) is from the model's, and the tensors left."""
-    resolve, state = _resolver(model), model.state_dict()
+    state = model.state_dict()
     modules: dict[str, dict[str, str]] = {}
     for stored in outside:
         module, _, field = stored.rpartition(".")
@@ -177,10 +197,14 @@ def _rounded_outside(
 
 
 def _unfolding(
-    files: TensorFiles, outside: list[str], checkpoint: Checkpoint, parts: Mapping[str, Part], gauge: Gauge
+    files: TensorFiles,
+    outside: list[str],
+    checkpoint: Checkpoint,
+    parts: Mapping[str, Part],
+    gauge: Gauge,
+    resolve: _Resolve,
 ) -> Unfolding:
     """What was folded into the tensors outside the space."""
-    resolve = _resolver(checkpoint.model)
 
     def weight(slot: Slot) -> Tensor:
         part = parts[slot.name]
@@ -191,11 +215,20 @@ def _unfolding(
     return find_unfolding(checkpoint, files.folder, stored, weight, gauge)
 
 
-def _resolver(model: PreTrainedModel) -> Callable[[str], str]:
-    """From a stored name to the model's: its base model's prefix may be there or be missing, as transformers allows."""
-    known, prefix = model.state_dict().keys(), f"{model.base_model_prefix}."
+def _resolver(model: PreTrainedModel, pieces: _Pieces) -> _Resolve:
+    """From a stored name to the model's, or a piece's.
+
+    The base model's prefix may be there or be missing, and tensors may have the names that transformers stores them
+    under.
+    """
+    prefix, renamed = f"{model.base_model_prefix}.", stored_names(model, pieces)
+    known = {*model.state_dict(), *renamed, *(piece.slot.name for each in pieces.values() for piece in each)}
 
     def resolve(name: str) -> str:
+        found = with_prefix(name)
+        return renamed.get(found, found)
+
+    def with_prefix(name: str) -> str:
         if name.startswith(prefix) and name.removeprefix(prefix) in known:
             return name.removeprefix(prefix)
         return prefix + name if prefix + name in known else name
@@ -203,11 +236,11 @@ def _resolver(model: PreTrainedModel) -> Callable[[str], str]:
     return resolve
 
 
-def _check_layers(files: TensorFiles, space: WeightSpace, layers: Mapping[str, StoredLayer], codec: Codec) -> None:
-    """Every slot has its tensors; plain ones have its shape and are floats. Packed shapes are the codec's to check."""
-    for slot in space:
-        layer = layers[slot.name]
-        if is_packed(layer.names, codec):
+def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, StoredLayer], codec: Codec) -> None:
+    """Every piece has its tensors; plain ones have its shape and are floats. Packed shapes are the codec's to check."""
+    for piece in (piece for each in pieces.values() for piece in each):
+        slot, layer = piece.slot, layers[piece.slot.name]
+        if piece.index is None and is_packed(layer.names, codec):
             continue
         stored = layer.names.get("weight")
         if stored is None:
@@ -215,9 +248,10 @@ def _check_layers(files: TensorFiles, space: WeightSpace, layers: Mapping[str, S
             raise PointError(
                 f"expected {slot.name} ({kinds}) in {files.folder}, it is missing; is it the same model, and complete?"
             )
-        if files.shape(stored) != slot.shape:
+        shape = files.shape(stored)
+        if (shape if piece.index is None else shape[-2:]) != slot.shape and not _below(shape, piece):
             raise PointError(
-                f"expected shape {slot.shape} in {slot.name}, {files.folder} has {files.shape(stored)}; "
+                f"expected shape {slot.shape} in {slot.name}, {files.folder} has {shape}; "
                 "name the checkpoint that was quantized"
             )
         if files.dtype(stored) not in FLOATS:
@@ -227,10 +261,16 @@ def _check_layers(files: TensorFiles, space: WeightSpace, layers: Mapping[str, S
             )
 
 
-def _check_outside(files: TensorFiles, stored: str, model: PreTrainedModel) -> None:
+def _below(shape: tuple[int, ...], piece: Piece) -> bool:
+    """Whether a stored matrix of this shape has the piece among others, one below the other, as DBRX's experts are."""
+    rows, columns = piece.slot.shape
+    return piece.index is not None and len(shape) == 2 and shape[1] == columns and shape[0] % rows == 0
+
+
+def _check_outside(files: TensorFiles, stored: str, model: PreTrainedModel, resolve: _Resolve) -> None:
     """A tensor outside the space is the model's own, or is one that transformers would not read either."""
     state = model.state_dict()
-    name = _resolver(model)(stored)
+    name = resolve(stored)
     if name not in state:
         if unused(model, [name], lambda _: files.read(stored)):
             raise PointError(

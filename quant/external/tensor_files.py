@@ -53,6 +53,19 @@ class TensorFiles:
             raise PointError(f"expected to read {name} of {self.folder}, got: {_line(error)}") from error
         return tensor
 
+    def read_matrix(self, name: str, index: int, shape: tuple[int, int]) -> Tensor:
+        """One matrix of a stack, (n, rows, columns) or one below the other; the others are not read.
+
+        Raises:
+            PointError: if it cannot be read, or there is none of this index.
+        """
+        stored, rows = self._slice(name), shape[0]
+        part = stored[index] if len(self.shape(name)) == 3 else stored[index * rows : (index + 1) * rows]
+        if tuple(part.shape) != shape:
+            raise PointError(f"expected matrix {index} of shape {shape} in {name} of {self.folder}, found none")
+        matrix: Tensor = part
+        return matrix
+
     def dtype(self, name: str) -> str:
         """Its dtype as the format writes it, ``F16``; its values are not read."""
         return str(self._slice(name).get_dtype())

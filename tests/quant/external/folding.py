@@ -200,7 +200,7 @@ def at(checkpoint: Checkpoint, point: Any) -> nn.Module:
 def relative_distance(checkpoint: Checkpoint, point: Any) -> float:
     """‖Δw‖ / ‖w‖ by hand."""
     moved = norm = 0.0
-    for slot, parameter in checkpoint.space.parameters(checkpoint.model):
+    for slot, parameter in checkpoint.space.weights(checkpoint.model):
         own = parameter.double()
         moved += float((point.tensor(slot).double() - own).square().sum())
         norm += float(own.square().sum())
