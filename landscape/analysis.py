@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from landscape.basin import Basin, RadialProbes, location, loss_word, ratio, saturation
 from landscape.connectivity import connectivity
 from landscape.estimate import Estimate, paired_difference
+from landscape.experts import ExpertTokens
 from landscape.layout import segment_ends
 from landscape.paths import CENTER, OnRay, Position, on_plane, on_segment
 from landscape.plan import Probe, ProbeResult, Window, blocks_of
@@ -131,9 +132,13 @@ def ray_profiles(radial: Mapping[str, RadialProbes]) -> tuple[RayProfile, ...]:
 
 
 def point_results(
-    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, basin: Basin
+    probes: Probes,
+    labels: Mapping[Wanted, str],
+    shape: Geometry,
+    basin: Basin,
+    experts: Mapping[Wanted, ExpertTokens | None] | None = None,
 ) -> tuple[PointResult, ...]:
-    """Every point: how far, how lossy, and the two words for it."""
+    """Every point: how far, how lossy, the two words for it, and what its experts were calibrated on."""
 
     def result(wanted: Wanted, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
@@ -151,6 +156,7 @@ def point_results(
             rise=rise,
             location=location(away, basin),
             loss=loss_word(rise[VERDICT_SPLIT], u),
+            experts=(experts or {}).get(wanted),
         )
 
     return tuple(result(wanted, label) for wanted, label in labels.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from landscape.analysis import Geometry, geometry
+from landscape.experts import ExpertTokens
 from landscape.layout import plane_points, segment_labels
 from landscape.plane import PlaneBasis, PlaneLattice
 from landscape.points import point_label
@@ -44,6 +45,11 @@ class Placed:
     def vectors(self) -> dict[str, WeightPoint]:
         """The points made so far, by label."""
         return {label: self.points[wanted] for wanted, label in self.labels.items()}
+
+    @property
+    def experts(self) -> dict[Wanted, ExpertTokens | None]:
+        """What the experts of each point made so far were calibrated on."""
+        return {wanted: ExpertTokens.of(point.provenance) for wanted, point in self.points.items()}
 
     @property
     def shape(self) -> Geometry:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.basin import Basin, Location, Loss
 from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate
+from landscape.experts import ExpertTokens
 from landscape.health import Check
 from landscape.radii import OtherRadii
 from quant.coverage import Coverage
@@ -78,6 +79,8 @@ class PointResult:
     """Where ‖Δw‖ lies against the band, whatever the loss is there."""
     loss: Loss
     """What is left of the model there, wherever it lies."""
+    experts: ExpertTokens | None = None
+    """How many matrices of experts saw enough calibration tokens; None if it was not calibrated so, or has none."""
 
 
 @dataclass(frozen=True, eq=False)

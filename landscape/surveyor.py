@@ -221,7 +221,7 @@ class _Surveyor:
             verdict_split=analysis.VERDICT_SPLIT,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
             rays=analysis.ray_profiles(radial),
-            points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT]),
+            points=analysis.point_results(probes, labels, shape, basins[analysis.VERDICT_SPLIT], self.placed.experts),
             segments=analysis.segment_results(probes, labels, shape, segments.alphas),
             probes=ProbeCount(total, total - self.runner.evaluated, self.runner.evaluated),
             seconds=time.monotonic() - started,

@@ -1,8 +1,8 @@
 """Watching a model multiply: which inputs each matrix of the weight space is applied to.
 
 A matrix may be the weight of a linear layer, a slice of a stack of experts, or shared by several blocks, and be applied
-by ``linear``, ``@``, ``bmm`` or ``einsum``. All of these end in a few products of two tensors, so that is where they
-are watched: a factor whose memory is a slot's is that slot's matrix, and the other factor is its input.
+by ``linear``, ``@``, ``bmm``, ``einsum`` or ``grouped_mm``. All of these end in a few products of two tensors, so that
+is where they are watched: a factor whose memory is a slot's is that slot's matrix, and the other factor is its input.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _FACTORS = {
     _ATEN.baddbmm.default: 1,
 }
 """Products, and where the first of their two factors stands among the arguments."""
+_GROUPED = ("aten::_grouped_mm", "transformers::grouped_mm_fallback")
+"""Products (tokens, in) by (experts, in, out): consecutive tokens for each expert, up to where the third argument says.
+Named, for the second exists only where transformers defines it."""
 
 
 class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,7 +57,21 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
             left, right = args[first], args[first + 1]
             self._report(right, left)
             self._report(left.mT, right.mT)  # W x as xᵀ Wᵀ
+        elif func.name() in _GROUPED:
+            self._report_grouped(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+    def _report_grouped(self, inputs: Tensor, weight: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> None:
+        """Report a grouped product, expert by expert; one that no token is sent to has no input."""
+        if weight.untyped_storage().data_ptr() not in self._storages:
+            return
+        if offs is None or (inputs.ndim, weight.ndim) != (2, 3):
+            self._report(weight, inputs)
+            return
+        ends = offs.tolist()
+        for matrix, start, end in zip(weight, [0, *ends], ends, strict=False):
+            if end > start:
+                self._report(matrix, inputs[start:end])
 
     def _report(self, weight: Tensor, inputs: Tensor) -> None:
         """Report ``inputs @ weight``, (…, tokens, in) and (…, in, out), for each matrix of a batch that is a slot."""

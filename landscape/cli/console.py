@@ -18,6 +18,7 @@ from landscape.anharmonic import Curved, Quadratic
 from landscape.cli.next_command import after_probe, after_radius
 from landscape.cli.plain_console import PlainConsole
 from landscape.estimate import Estimate
+from landscape.experts import ExpertTokens
 from landscape.forecast import Forecast
 from landscape.radius import Measured, RadiusRequest
 from landscape.report.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
@@ -138,6 +139,8 @@ def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> Non
             f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
             f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
         )
+    experts = ExpertTokens.of(point.provenance)
+    lines += [experts.sentence] if experts else []
     lines.append(f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")')
     console = PlainConsole(soft_wrap=True)
     for line in lines:

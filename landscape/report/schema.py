@@ -18,8 +18,9 @@
                     each radius {value, low, high}, 95 % interval; value is null if the profile never gets there (then
                     low is a lower bound), high is null if unbounded
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
-                    loss}]; rho is null if R is censored, bits and grid are for a point that another tool made; loss is
-                    kept, degraded (not shown to be kept) or lost
+                    loss, experts: {matrices, few, none}}]; rho is null if R is censored, bits and grid are for a point
+                    that another tool made; loss is kept, degraded (not shown to be kept) or lost; experts counts their
+                    matrices, those that saw fewer calibration tokens than inputs, or none: null but for GPTQ on experts
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
                     ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
                     barrier_max_interval, barrier_max_alpha}]; each segment has its own alphas
@@ -39,6 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +306,7 @@ def _point(point: PointResult) -> dict[str, Any]:
         "nll": {split: finite(nll) for split, nll in point.nll.items()},
         "location": point.location,
         "loss": point.loss,
+        "experts": None if point.experts is None else asdict(point.experts),
     }
 
 

@@ -193,6 +193,8 @@ def point_note(point: PointResult, landscape: Landscape) -> PointNote:
         detail += f" That is within {nats(KEPT.nats)}, a perplexity 5 % higher, but its interval reaches across."
     if typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
+    if point.experts is not None:
+        detail += f" {point.experts.sentence}"
     hint = verdict_hint(point, is_steep(point, landscape))
     return PointNote(point.name, f"{point.location}, {point.loss}" + (f": {hint}" if hint else ""), detail)
 

@@ -1,0 +1,40 @@
+"""How many matrices of experts a calibrated point saw enough tokens for, read from its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ExpertTokens:
+    """The matrices of experts of a point, by the calibration tokens that were routed to them."""
+
+    matrices: int
+    """How many there are."""
+    few: int
+    """Of these, how many saw fewer tokens than they have inputs, which do not determine their Hessian."""
+    none: int
+    """Of these, how many saw no token and keep RTN's codes."""
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> ExpertTokens | None:
+        """Read them from a point's provenance; None if it was not calibrated so, or the model has no experts."""
+        record = provenance.get("experts")
+        if not isinstance(record, Mapping) or not record.get("matrices"):
+            return None
+        return cls(record["matrices"], record["fewer tokens than inputs"], record["no tokens"])
+
+    @property
+    def sentence(self) -> str:
+        """How many saw enough calibration tokens, in words."""
+        enough = self.matrices - self.few - self.none
+        if enough == self.matrices:
+            return f"All {enough} matrices of experts saw at least as many calibration tokens as they have inputs."
+        counts = [f"{enough} saw at least as many calibration tokens as they have inputs"]
+        counts += [f"{self.few} saw fewer"] if self.few else []
+        counts += [f"{self.none} saw none and keep RTN's codes"] if self.none else []
+        return (
+            f"{self.matrices} matrices of experts: {', '.join(counts)}; more --calibration-windows reach more of them."
+        )
