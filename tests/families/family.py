@@ -17,7 +17,7 @@ KERNEL = "the kernel of a short depthwise convolution, not a matrix of a linear 
 DECAY = "the decay rates of a recurrence, one value a channel and state"
 MIXING = "the shares of this and the last token, one value a channel"
 EXPERT_BIAS = "the biases of fused experts, one row an expert"
-PER_HEAD = "small projections batched by head in one parameter, no linear layer"
+HEAD_BIAS = "the biases of projections by head, one row a head"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Family:
     """Globs of parameters of two or more dimensions that blocks have and w leaves out, each with the reason."""
     refusal: str = ""
     """Why it has no weight space, in words; empty if it has one."""
+    between_blocks: str = ""
+    """What blocks leave for later ones beside their output, so that they are run again where others are replayed."""
     features: str = ""
     """What it brings that others do not."""
     slow: bool = True
