@@ -1,8 +1,8 @@
 """Watching a model multiply: which inputs each matrix of the weight space is applied to.
 
 A matrix may be the weight of a linear layer, a slice of a stack of experts, or shared by several blocks, and be applied
-by ``linear``, ``@``, ``bmm`` or ``einsum``. All of these end in a few products of two tensors, so that is where they
-are watched: a factor whose memory is a slot's is that slot's matrix, and the other factor is its input.
+by ``linear``, ``@``, ``bmm``, ``einsum`` or ``grouped_mm``. All of these end in a few products of two tensors, so that
+is where they are watched: a factor whose memory is a slot's is that slot's matrix, and the other factor is its input.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _FACTORS = {
     _ATEN.baddbmm.default: 1,
 }
 """Products, and where the first of their two factors stands among the arguments."""
+_GROUPED = {"aten::_grouped_mm", "transformers::grouped_mm_fallback"}
+"""Products of groups of rows, one below the other, each with a matrix of its own; ``offs`` says where a group ends."""
 
 
 class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,7 +56,17 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
             left, right = args[first], args[first + 1]
             self._report(right, left)
             self._report(left.mT, right.mT)  # W x as xᵀ Wᵀ
+        elif func.name().partition(".")[0] in _GROUPED:
+            self._report_groups(*args[:2], args[2] if len(args) > 2 else (kwargs or {})["offs"])
         return func(*args, **(kwargs or {}))
+
+    def _report_groups(self, inputs: Tensor, weights: Tensor, ends: Tensor) -> None:
+        """Report rows of ``inputs``, (tokens, in), with the matrix of their group, of (groups, in, out)."""
+        start = 0
+        for weight, end in zip(weights, ends.tolist(), strict=True):
+            if end > start:
+                self._report(weight, inputs[start:end])
+            start = end
 
     def _report(self, weight: Tensor, inputs: Tensor) -> None:
         """Report ``inputs @ weight``, (…, tokens, in) and (…, in, out), for each matrix of a batch that is a slot."""

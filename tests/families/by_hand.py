@@ -17,11 +17,13 @@ _ONE_BELOW_THE_OTHER = {"DbrxExpertGLU": "moe_num_experts"}
 
 def matrices(family: Family, model: nn.Module) -> Iterator[tuple[str, int, Tensor]]:
     """Yield every matrix of w as (name of its parameter, its index in it, a view that writes into the model)."""
+    seen: set[int] = set()
     for prefix, module in model.named_modules():
         for leaf, parameter in module.named_parameters(recurse=False):
             name = f"{prefix}.{leaf}"
-            if not name.startswith(f"{family.stack}.") or parameter.ndim < 2:
+            if not name.startswith(f"{family.stack}.") or parameter.ndim < 2 or id(parameter) in seen:
                 continue
+            seen.add(id(parameter))
             if family.is_outside(name.removeprefix(f"{family.stack}.").split(".", 1)[1]):
                 continue
             held = parameter.detach()
