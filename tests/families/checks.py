@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,7 +31,7 @@ from quant.nll import mean_nll, window_nll
 from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests.families import by_hand
-from tests.families.family import VOCABULARY, Family
+from tests.families.family import ROUTER, VOCABULARY, Family
 from tests.families.inputs import recorded_inputs
 from tests.families.training import train_briefly, windows
 from tests.tiny_tokenizer import tokenizer
@@ -92,6 +93,10 @@ class FamilyChecks:
                 WeightSpace.of(model)
             pytest.skip(f"refused: {family.refusal}")
         assert subject.space.dimension == family.dimension(model)
+        block_of = re.compile(rf"{re.escape(family.stack)}\.\d+\.")
+        for outside in subject.space.outside:
+            (reason,) = {why for glob, why in family.outside.items() if fnmatchcase(block_of.sub("", outside.name), glob)}
+            assert (outside.kind == "router") == (reason == ROUTER), outside.name
         expected = {(name, index): tuple(matrix.shape) for name, index, matrix in by_hand.matrices(family, model)}
         assert {(slot.parameter, slot.index): slot.shape for slot in subject.space} == expected
 

@@ -12,12 +12,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 VOCABULARY = 61
 
-ROUTER = "a router, kept in full precision as everybody ships it"
-KERNEL = "the kernel of a short depthwise convolution, not a matrix of a linear layer"
-DECAY = "the decay rates of a recurrence, one value a channel and state"
-MIXING = "the shares of this and the last token, one value a channel"
-EXPERT_BIAS = "the biases of fused experts, one row an expert"
-HEAD_BIAS = "the biases of projections by head, one row a head"
+ROUTER = "router"
+KERNEL = "kernel of a short convolution"
+DECAY = "decay rates of a recurrence"
+MIXING = "shares of this and the last token"
+EXPERT_BIAS = "biases, one row an expert"
+HEAD_BIAS = "biases, one row a head"
 
 
 @dataclass(frozen=True)
