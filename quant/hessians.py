@@ -87,8 +87,8 @@ class GramMatrices:
         self.end_window()
         self._check(slots)
         groups: dict[frozenset[_Read], list[Slot]] = {}
-        for reader, reads in self._reads.items():
-            groups.setdefault(frozenset(reads), []).append(reader)
+        for reader, counts in self._reads.items():
+            groups.setdefault(frozenset(counts), []).append(reader)
         order = {slot: position for position, slot in enumerate(slots)}
         shared = Counter(read for reads in groups for read in reads)
         found: list[SharedHessian] = []
@@ -115,11 +115,11 @@ class GramMatrices:
     def _check(self, slots: Sequence[Slot]) -> None:
         used = {slot.siblings for slot in self._reads}
         for slot in slots:
-            reads = self._reads.get(slot)
-            if reads is None and not (slot.expert and slot.siblings in used):
+            counts = self._reads.get(slot)
+            if counts is None and not (slot.expert and slot.siblings in used):
                 raise PointError(f"expected calibration tokens to reach {slot.name}, none did; add windows")
-            if reads is not None and any(count != self._times[read] for read, count in reads.items()):
+            if counts is not None and any(count != self._times[read] for read, count in counts.items()):
                 raise PointError(
-                    f"expected {slot.name} to read an input of {next(iter(reads))[0].name} in every window, or in none, "
-                    "it does in some; it cannot be calibrated"
+                    f"expected {slot.name} to read an input of {next(iter(counts))[0].name} in every window or in "
+                    "none, it does in some; it cannot be calibrated"
                 )

@@ -57,7 +57,8 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._report(right, left)
             self._report(left.mT, right.mT)  # W x as xᵀ Wᵀ
         elif func.name().partition(".")[0] in _GROUPED:
-            self._report_groups(*args[:2], args[2] if len(args) > 2 else (kwargs or {})["offs"])
+            ends = args[2] if len(args) > 2 else (kwargs or {})["offs"]
+            self._report_groups(args[0], args[1], ends)
         return func(*args, **(kwargs or {}))
 
     def _report_groups(self, inputs: Tensor, weights: Tensor, ends: Tensor) -> None:

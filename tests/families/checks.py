@@ -95,7 +95,9 @@ class FamilyChecks:
         assert subject.space.dimension == family.dimension(model)
         block_of = re.compile(rf"{re.escape(family.stack)}\.\d+\.")
         for outside in subject.space.outside:
-            (reason,) = {why for glob, why in family.outside.items() if fnmatchcase(block_of.sub("", outside.name), glob)}
+            (reason,) = {
+                why for glob, why in family.outside.items() if fnmatchcase(block_of.sub("", outside.name), glob)
+            }
             assert (outside.kind == "router") == (reason == ROUTER), outside.name
         expected = {(name, index): tuple(matrix.shape) for name, index, matrix in by_hand.matrices(family, model)}
         assert {(slot.parameter, slot.index): slot.shape for slot in subject.space} == expected
@@ -178,9 +180,7 @@ class _runs:  # noqa: N801 - a context
 
     def __enter__(self) -> Counter[int]:
         runs: Counter[int] = Counter()
-        self._handles = [
-            m.register_forward_hook(lambda *_, i=i: runs.update([i])) for i, m in enumerate(self._inner)
-        ]
+        self._handles = [m.register_forward_hook(lambda *_, i=i: runs.update([i])) for i, m in enumerate(self._inner)]
         return runs
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,6 @@
 """The inputs of every matrix in one whole forward pass, by hooks on modules and by what experts compute from theirs.
 
-Nothing here looks at products of tensors but for the few parameters that a family multiplies with outside of any module.
+Products of tensors are not looked at, but for the few parameters that a family multiplies with outside of any module.
 """
 
 from __future__ import annotations

@@ -17,16 +17,18 @@ moment, and each was held against numbers that were made another way, by plain t
 - L(w) against the logits of a plain forward, in float64, to 1e-6 nats;
 - the matrices in w, and D, counted from the shapes of the parameters;
 - RTN (int4, absmax) rounded by hand, in float64: the same loss to 1e-6 nats;
-- GPTQ's Hessians against the inputs that hooks see in one whole forward, each to 1e-6 of its norm; those of an expert over
-  the tokens that are routed to it, as many as there are;
-- first blocks that are replayed change no bit of a loss. Where blocks leave more than their output for later ones, they are
-  run again ("replay" says what they leave);
+- GPTQ's Hessians against the inputs that hooks see in one whole forward, each to 1e-6 of its norm; those of an expert
+  over the tokens that are routed to it, as many as there are;
+- first blocks that are replayed change no bit of a loss. Where blocks leave more than their output for later ones, they
+  are run again ("replay" says what they leave);
 - a saved folder loads to the same loss to 1e-7 nats, and an export of the RTN point, codes of every matrix and expert
   included, loads in transformers to the same loss to 1e-6 nats;
 - or a refusal that names the reason.
 
 *In w* is the share of w among the parameters of two and more axes in the decoder blocks; *outside* is the rest of them.
-Routers stay in full precision, as everybody ships them; nothing else there is a matrix of a linear layer. The tests are `FamilyChecks` in `checks.py`; `pytest tests/families -m "not slow"` runs the rows in bold. This page is
+Routers stay in full precision, as everybody ships them; nothing else there is a matrix of a linear layer.
+
+The tests are `FamilyChecks` in `checks.py`; `pytest tests/families -m "not slow"` runs the rows in bold. This page is
 written by `python -m tests.families.render`.
 """
 _COLUMNS = ("family", "what it brings", "in w", "outside", "replay", "checked")

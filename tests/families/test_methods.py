@@ -38,9 +38,7 @@ def tuned(subject: Subject, rate: float) -> tuple[WeightPoint, WeightPoint, Tens
 
 def changed(subject: Subject, start: WeightPoint, end: WeightPoint) -> set[Slot]:
     return {
-        slot
-        for slot in subject.space
-        if not torch.equal(start.grid_tensor(slot).codes, end.grid_tensor(slot).codes)
+        slot for slot in subject.space if not torch.equal(start.grid_tensor(slot).codes, end.grid_tensor(slot).codes)
     }
 
 

@@ -39,11 +39,14 @@ def by_hand(*indices: int) -> Tensor:
         ([[(A, 0), (B, 0)], [(A, 1), (B, 1)]], {"ab": (0, 1)}),
         ([[(A, 0), (B, 1)], [(A, 2), (B, 3)]], {"a": (0, 2), "b": (1, 3)}),
         # a matrix that two blocks share reads twice, and each time another matrix reads with it
-        ([[(A, 0), (B, 0), (A, 1), (C, 1)], [(A, 2), (B, 2), (A, 3), (C, 3)]], {"a": (0, 1, 2, 3), "b": (0, 2), "c": (1, 3)}),
+        (
+            [[(A, 0), (B, 0), (A, 1), (C, 1)], [(A, 2), (B, 2), (A, 3), (C, 3)]],
+            {"a": (0, 1, 2, 3), "b": (0, 2), "c": (1, 3)},
+        ),
         ([[(A, 0), (A, 1), (B, 1)]], {"a": (0, 1), "b": (1,)}),
         ([[(B, 1), (A, 0), (A, 1)]], {"a": (0, 1), "b": (1,)}),
     ],
-)  # fmt: skip
+)
 def test_groups_have_the_hessians_of_their_inputs(windows: Reads, expected: dict[str, tuple[int, ...]]) -> None:
     slots = [slot for slot in (A, B, C) if any(slot is s for reads in windows for s, _ in reads)]
     found = collected(windows, slots)
