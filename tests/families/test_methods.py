@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from landscape.directions import Filter, Sphere
 from landscape.paths import Atlas, OnRay
 from quant.center import Center
+from quant.gptq import GPTQOptions, gptq
 from quant.point import WeightPoint
 from quant.qaft import qaft
 from quant.rtn import rtn
@@ -61,6 +62,27 @@ def test_a_step_of_qaft_changes_the_codes_of_what_read_a_token_and_nothing_else(
     assert bool(moved & experts) == bool(experts)
     if subject.family.kind == "mixture":
         assert experts - reading, "every expert was called"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [GPTQOptions(inputs="fp"), GPTQOptions(), GPTQOptions(true_sequential=True)],
+    ids=["fp", "quantized", "true sequential"],
+)
+def test_gptq_calibrates_on_the_tokens_that_come_and_else_keeps_rtn(subject: Subject, options: GPTQOptions) -> None:
+    center, text = Center.of(subject.model, subject.space), windows(1, length=3, seed=8)
+    start = rtn(subject.space, center, RTN4)
+    point = gptq(subject.model, subject.space, start, text, options, center=center)
+    records = point.provenance["layers"]
+    if options.inputs == "fp":
+        inputs = recorded_inputs(subject.model, text)
+        expected = {slot.name: len(inputs[slot.parameter, slot.index]) for slot in subject.space}
+        assert {name: record["tokens"] for name, record in records.items()} == expected
+    idle = {slot for slot in subject.space if records[slot.name]["tokens"] == 0}
+    assert bool(idle) == (subject.family.kind == "mixture")
+    assert all(slot.expert for slot in idle)
+    assert idle <= set(subject.space) - changed(subject, start, point)
+    assert point.provenance["experts"]["no tokens"] == len(idle)
 
 
 @pytest.mark.parametrize("kind", [Sphere, Filter])
