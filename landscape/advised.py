@@ -24,8 +24,9 @@ from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.search import Found
-from landscape.subject import Subject, prepare
+from landscape.subject import Subject
 from landscape.wanted import Made, wanted_points
+from quant.coverage import Coverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class Advised:
     """How many articles these lie in; None if not known, each window is then taken for independent."""
     dimension: int
     """D."""
+    coverage: Coverage
+    """How much of the blocks' weights w holds."""
     norm: float
     """‖w‖."""
     center_nll: float
@@ -108,8 +111,8 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
     wanted = request.wanted
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
-        gatherer = Gatherer(subject, store, request.preset, request.seed, request.device, progress)
+        subject = request.subject(checkpoint, request.preset, ("rtn",), progress)
+        gatherer = Gatherer(subject, store, request.preset, request.seed, checkpoint.device, progress)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
         gatherer.check(request.corpus)
@@ -124,6 +127,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
             windows=len(gatherer.windows),
             articles=article_count(blocks_of(gatherer.windows)),
             dimension=subject.space.dimension,
+            coverage=subject.checkpoint.coverage,
             norm=subject.norm,
             center_nll=gatherer.probes.nll(CENTER, SPLIT),
             chance=subject.chance,

@@ -51,7 +51,7 @@ class CurvatureRequest:
                 f"expected at least 2 directions and 2 windows, got {self.directions} and {self.windows}: fewer show "
                 "no standard error"
             )
-        if self.radius.dtype != "float32":
+        if self.radius.dtype not in ("float32", "auto"):  # what auto is, is seen once the model is there
             raise UsageError(
                 f"expected float32 for second derivatives, got {self.radius.dtype}, which rounds them away; "
                 "leave --dtype out"

@@ -30,7 +30,7 @@ from landscape.result import ProbeCount
 from landscape.run import Runner
 from landscape.stages import Stages
 from landscape.store import Store
-from landscape.subject import Subject, check_center, prepare
+from landscape.subject import Subject, check_center
 from landscape.wanted import Made
 from landscape.waterfall import KINDS, Waterfall
 
@@ -57,7 +57,7 @@ def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         methods = (request.wanted.method,)
-        subject = prepare(checkpoint, request.corpus, request.preset, methods, request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, methods, progress)
         if request.offered:
             check_windows(subject.windows[CHOSEN_ON])
         return _Dissector(request, subject, store, progress).work(started)
@@ -68,7 +68,7 @@ class _Dissector:
 
     def __init__(self, request: Dissection, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
-        self.runner = Runner(store, run_record(request.device), progress.advance)
+        self.runner = Runner(store, run_record(self.subject.checkpoint.device), progress.advance)
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.stages = Stages(request, subject, self.runner, progress)
 
@@ -79,7 +79,7 @@ class _Dissector:
         self.progress.forecast(self._forecast())
         self.stages.probe_center()
         nll = self.runner.nll(CENTER, self.subject.windows[VERDICT_SPLIT])
-        check_center(nll, self.subject.chance, self.request.corpus)
+        check_center(nll, self.subject.chance, self.request.corpus, self.subject.checkpoint.dtype)
         for wanted in self._missing():
             self._make(wanted)
         found = self._dissected(nll, started)
@@ -213,6 +213,7 @@ class _Dissector:
             "limit": request.limit.text,
             "seed": request.seed,
             "corpus fingerprint": self.subject.corpus.fingerprint,
+            **request.text_settings,
             **self.runner.provenance,
         }
 

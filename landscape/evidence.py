@@ -75,7 +75,7 @@ class Gatherer:
             CheckpointError: if it does not.
         """
         self._run({}, [At(CENTER)])
-        check_center(self.probes.nll(CENTER, SPLIT), self.subject.chance, data)
+        check_center(self.probes.nll(CENTER, SPLIT), self.subject.chance, data, self.subject.checkpoint.dtype)
 
     def forecast(self, wanted: Sequence[Made]) -> Forecast:
         """What gathering will cost; one forward pass is measured if there is work to do.

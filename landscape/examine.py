@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from landscape import health
 from landscape.directions import Direction, Family
-from landscape.health import Check, failed
+from landscape.health import CACHED, Check, failed
 from landscape.layout import ray_plan
 from landscape.paths import CENTER, OnRay, Ray
 from landscape.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of
 from landscape.progress import Progress, Silent
 from landscape.run import Runner
 from landscape.subject import Subject
+from landscape.text_checks import ProbedText, text_checks
 from quant.center import Center
 from quant.nll import window_nll
 from quant.space import WeightSpace
@@ -33,7 +34,6 @@ SLOPE_DIRECTIONS = 2
 SLOPE_WINDOWS = 8
 """At most, and the first ones."""
 _COMPARED = 3  # directions: one held whole, one tensor of each other; drawing one takes 2.4 s at 1e8 weights
-_CACHED = "Nothing was evaluated in this run, so there was nothing to check: every loss came from the cache."
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,8 @@ class Examined:
     """One on which w was evaluated."""
     slope: Check
     """Of the slope at w: see ``slope_at_w``."""
+    text: ProbedText | None = None
+    """The text, if it is to be checked too."""
 
     @classmethod
     def of(
@@ -62,7 +64,9 @@ class Examined:
         """A run on a subject, whose losses are judged on its validation windows."""
         window = subject.windows["validation"][0]
         least = nearest(lam, subject.norm)
-        return cls(runner, subject.model, subject.space, subject.center, family, directions, least, window, slope)
+        return cls(
+            runner, subject.model, subject.space, subject.center, family, directions, least, window, slope, subject.text
+        )
 
 
 def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...]:
@@ -78,9 +82,10 @@ def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...
         others = range(1, min(run.directions, _COMPARED))
         drawn = (_orthogonal(run.space, first, run.family, others), _resolution(run.space, run.center, first, run.lam))
     else:
-        model = (health.unchecked(health.L_AT_W, _CACHED), health.unchecked(health.DETERMINISTIC, _CACHED))
-        drawn = (health.unchecked(health.ORTHOGONAL, _CACHED), health.unchecked(health.RESOLUTION, _CACHED))
-    checks = (*model, run.slope, *drawn, _finite(run.runner))
+        model = (health.unchecked(health.L_AT_W, CACHED), health.unchecked(health.DETERMINISTIC, CACHED))
+        drawn = (health.unchecked(health.ORTHOGONAL, CACHED), health.unchecked(health.RESOLUTION, CACHED))
+    text = text_checks(run.text, run.model, bool(run.runner.evaluated)) if run.text else ()
+    checks = (*model, run.slope, *drawn, _finite(run.runner), *text)
     for check in failed(checks):
         (progress or Silent()).warn(check.words)
     return checks

@@ -27,6 +27,8 @@ RESOLVED = 1e-4
 """Relative deviation of ‖fl(w + λê) − w‖ from λ that is accepted."""
 FALSE_ALARM = 0.01
 """How often chance alone fails the check of the slope."""
+CACHED = "Nothing was evaluated in this run, so there was nothing to check: every loss came from the cache."
+"""Why a check that calls the model was not made."""
 _KINDS = {
     "w": "at w",
     "ray": "along random directions",

@@ -26,8 +26,16 @@ def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, S
         StoreError: if the store cannot be read or made.
     """
     progress.stage("loading the model")
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
-    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    checkpoint = load_checkpoint(
+        request.model,
+        dtype=request.dtype,
+        device=request.device,
+        exclude=request.exclude,
+        cache=request.root,
+        revision=request.revision,
+    )
+    progress.note(f"{checkpoint.coverage.sentence}.")
+    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         yield checkpoint, store
 

@@ -24,8 +24,11 @@ from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace
 from quant.training import TrainingOptions
 
-RECIPE_VERSION = 1
-"""Part of every recipe: raised when the code makes another point from the same options."""
+RECIPE_VERSION = 2
+"""Part of every recipe: raised when the code makes another point from the same options.
+
+2   GPTQ's dampings are multiples of the mean over live inputs; 1 counted dead ones too.
+"""
 
 
 def point_label(point: WeightPoint, space: WeightSpace) -> str:
@@ -51,7 +54,7 @@ class PointMaker:
             PointError: if another tool's point is not one of this model.
         """
         if isinstance(wanted, External):
-            return load_external(wanted.path, self.subject.checkpoint, wanted.name)
+            return load_external(wanted.path, self.subject.checkpoint, wanted.name, wanted.gauge)
         return self.store.load_point(self.recipe(wanted), self.space)
 
     def searched(self, new: Iterable[Made]) -> tuple[QuantScheme, ...]:

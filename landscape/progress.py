@@ -22,6 +22,10 @@ class Progress(Protocol):
         """So much of the forecast's ``work`` is done."""
         ...
 
+    def note(self, message: str) -> None:
+        """Say something about the run that is good to know."""
+        ...
+
     def warn(self, message: str) -> None:
         """Something went wrong that the run survives."""
         ...
@@ -40,6 +44,9 @@ class Silent:
         """Ignored."""
 
     def advance(self, work: float) -> None:
+        """Ignored."""
+
+    def note(self, message: str) -> None:
         """Ignored."""
 
     def warn(self, message: str) -> None:

@@ -11,7 +11,6 @@ from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
 from landscape.store import Store
-from landscape.subject import prepare
 from landscape.wanted import Made
 from quant.center import Center
 from quant.checkpoint import Checkpoint, load_checkpoint
@@ -51,15 +50,23 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
     progress = progress or Silent()
     progress.stage("loading the model")
     wanted = request.wanted
-    checkpoint = load_checkpoint(request.model, dtype=request.dtype, device=request.device, cache=request.root)
+    checkpoint = load_checkpoint(
+        request.model,
+        dtype=request.dtype,
+        device=request.device,
+        exclude=request.exclude,
+        cache=request.root,
+        revision=request.revision,
+    )
+    progress.note(f"{checkpoint.coverage.sentence}.")
     if wanted.method == "rtn":
         progress.forecast(search_forecast(checkpoint.space, wanted))
         progress.stage(f"making {wanted.name}")
         return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
-    store = Store(request.root, checkpoint.fingerprint, request.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, (wanted.method,), request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, (wanted.method,), progress)
         maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         point = maker.find(wanted)
         if point is None:

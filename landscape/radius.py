@@ -27,10 +27,12 @@ from landscape.request import Request
 from landscape.run import Runner
 from landscape.search import Found, Limits, search
 from landscape.subject import check_center
+from landscape.text_checks import ProbedText
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import Checkpoint
-from quant.corpus import load_corpus
+from quant.corpus import Corpus, load_corpus, longest_window
+from quant.coverage import Coverage
 from quant.errors import UsageError
 from quant.space import norm
 from quant.texts import SELF, SPLITS
@@ -80,6 +82,8 @@ class Measured:
     seq_len: int
     dimension: int
     """D."""
+    coverage: Coverage
+    """How much of the blocks' weights w holds."""
     norm: float
     """‖w‖."""
     family: str
@@ -158,7 +162,8 @@ class Ground:
     center: Center
     """The pristine copy of w."""
     data: str
-    """The corpus."""
+    """Name of the corpus."""
+    corpus: Corpus
     windows: tuple[Window, ...]
     """All windows of the split, in the order of the seed."""
     losses: StoredLosses
@@ -172,8 +177,8 @@ class Ground:
 
     @property
     def seq_len(self) -> int:
-        """Tokens per window."""
-        return len(self.windows[0].tokens)
+        """Tokens of the text per window."""
+        return self.corpus.seq_len
 
     def pace(self) -> float:
         """Seconds for one window: of those evaluated so far, or of one more if the store held them all."""
@@ -187,17 +192,19 @@ def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
     """A model with its text, ready for probing; see ``measure_radius`` for the errors."""
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        windows = _windows(request, checkpoint)
+        corpus = _corpus(request, checkpoint, progress)
+        chosen = (request.split, len(corpus.windows(request.split)), request.seed)
+        windows = identified(corpus.windows(*chosen), corpus.window_articles(*chosen))
         model, space = checkpoint.model, checkpoint.space
         center = Center.of(model, space)
         family = family_of(request.family, space, center, request.seed)
-        runner = Runner(store, run_record(request.device), progress.advance)
+        runner = Runner(store, run_record(checkpoint.device), progress.advance)
         engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
         losses = StoredLosses(runner, engine, family, windows, request.pairs)
         chance = math.log(vocabulary_size(model))
         totals, tokens = losses.center(min(_CHECKED, len(windows)))
-        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus)
-        yield Ground(checkpoint, center, request.corpus, windows, losses, runner, norm(space, center), chance)
+        check_center(float(totals.sum() / tokens.sum()), chance, request.corpus, checkpoint.dtype)
+        yield Ground(checkpoint, center, request.corpus, corpus, windows, losses, runner, norm(space, center), chance)
 
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> Measured:
@@ -256,6 +263,7 @@ def concluded(
         split=request.split,
         seq_len=here.seq_len,
         dimension=here.checkpoint.space.dimension,
+        coverage=here.checkpoint.coverage,
         norm=here.norm,
         family=here.losses.family.name,
         pairs=request.pairs,
@@ -268,13 +276,23 @@ def concluded(
     )
 
 
-def _windows(request: RadiusRequest, checkpoint: Checkpoint) -> tuple[Window, ...]:
-    """All windows of the split, in the order of the seed."""
-    length = request.seq_len or min(SEQ_LEN, checkpoint.context)
-    sizes = {request.split: SAMPLED} if request.corpus == SELF else None
-    corpus = load_corpus(request.corpus, checkpoint, length, sizes=sizes, seed=request.seed, cache=request.root)
-    chosen = (request.split, len(corpus.windows(request.split)), request.seed)
-    return identified(corpus.windows(*chosen), corpus.window_articles(*chosen))
+def _corpus(request: RadiusRequest, checkpoint: Checkpoint, progress: Progress) -> Corpus:
+    """The corpus; how its splits were cut is said at once."""
+    room = longest_window(checkpoint, request.corpus, request.bos)
+    corpus = load_corpus(
+        request.corpus,
+        checkpoint,
+        request.seq_len or (SEQ_LEN if room is None else min(SEQ_LEN, room)),
+        sizes={request.split: SAMPLED} if request.corpus == SELF else None,
+        seed=request.seed,
+        cache=request.root,
+        revision=request.data_revision,
+        bos=request.bos,
+        warn=progress.warn,
+    )
+    for note in corpus.notes:
+        progress.warn(note)
+    return corpus
 
 
 def _health(here: Ground, found: Found, lam: float, progress: Progress) -> tuple[Check, ...]:
@@ -282,8 +300,9 @@ def _health(here: Ground, found: Found, lam: float, progress: Progress) -> tuple
     losses, last = here.losses, found.rounds[-1]
     windows, least = here.windows[: last.windows], nearest(lam, here.norm)
     slope = measured_slope(losses.run, here.runner, losses.family, here.norm, windows, here.data == SELF)
-    model, space = here.checkpoint.model, here.checkpoint.space
-    return examine(
-        Examined(here.runner, model, space, here.center, losses.family, last.directions, least, windows[0], slope),
-        progress,
-    )
+    checkpoint = here.checkpoint
+    done = Examined(
+        here.runner, checkpoint.model, checkpoint.space, here.center, losses.family, last.directions, least, windows[0],
+        slope, ProbedText.of(checkpoint, here.corpus, windows),
+    )  # fmt: skip
+    return examine(done, progress)

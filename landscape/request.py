@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from landscape.presets import Preset
+from landscape.progress import Progress
 from landscape.result import SubjectInfo
-from landscape.subject import Subject, default_corpus
+from landscape.subject import Subject, default_corpus, prepare
 from quant.cache import cache_folder
+from quant.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,20 @@ class Request:
     _: KW_ONLY
     seed: int = 0
     """Of all that is drawn: directions, windows, the order of QAFT's examples."""
+    exclude: tuple[str, ...] = ()
+    """Globs over names of matrices that stay outside the weight space, beside routers."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the Hub; None for its default branch."""
     dtype: str = "float32"
-    device: str = "cpu"
+    """What the model is held and computed in; ``auto`` is the checkpoint's own."""
+    device: str = "auto"
+    """Where it is computed; ``auto`` is ``cuda`` where there is one, else ``cpu``."""
     store: Path | None = None
     """Cache folder; None for the user's."""
+    data_revision: str | None = None
+    """Branch, tag or commit of a corpus ``hf:…``; None for its default branch."""
+    bos: bool = False
+    """Whether the tokenizer's beginning-of-text token is prepended to every window; it is not scored."""
 
     @property
     def corpus(self) -> str:
@@ -37,13 +50,27 @@ class Request:
         """The cache folder."""
         return self.store or cache_folder()
 
+    @property
+    def text_settings(self) -> dict[str, object]:
+        """How the text is read, where that is not the default, for the record of a run."""
+        bos = {"beginning-of-text token": "before every window"} if self.bos else {}
+        return {**bos, **({"data revision": self.data_revision} if self.data_revision else {})}
+
+    def subject(self, checkpoint: Checkpoint, preset: Preset, methods: Sequence[str], progress: Progress) -> Subject:
+        """The model with the text of the request: see ``landscape.subject.prepare``."""
+        return prepare(
+            checkpoint, self.corpus, preset, methods, self.seed, self.root,
+            revision=self.data_revision, bos=self.bos, warn=progress.warn,
+        )  # fmt: skip
+
     def info(self, subject: Subject, splits: Iterable[str]) -> SubjectInfo:
         """What results say of the model and the text, of which these splits were probed."""
         return SubjectInfo(
             model=self.model,
             fingerprint=subject.checkpoint.fingerprint,
-            dtype=self.dtype,
+            dtype=subject.checkpoint.dtype,
             dimension=subject.space.dimension,
+            coverage=subject.checkpoint.coverage,
             norm=subject.norm,
             chance=subject.chance,
             data=self.corpus,

@@ -13,6 +13,7 @@ from landscape.connectivity import Connectivity
 from landscape.estimate import Estimate
 from landscape.health import Check
 from landscape.radii import OtherRadii
+from quant.coverage import Coverage
 
 Array = NDArray[np.float64]
 
@@ -24,10 +25,12 @@ class SubjectInfo:
     model: str
     """As the user named it."""
     fingerprint: str
-    """Hash of its weights."""
+    """Hash of its weights and configuration."""
     dtype: str
     dimension: int
     """D of the weight space."""
+    coverage: Coverage
+    """How much of the blocks' weights it holds."""
     norm: float
     """‖w‖."""
     chance: float

@@ -13,7 +13,6 @@ over the slots' names and shapes).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -70,7 +69,7 @@ def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
         PointError: if it is of another weight space.
     """
     attributes = shard.attributes
-    if attributes["space"] != _space_hash(space):
+    if attributes["space"] != space.fingerprint:
         raise PointError(f"expected the slots of this model in {shard.path}, found others; make the point again")
     fields = json.loads(attributes["scheme"])
     scheme = QuantScheme(**fields) if fields else None
@@ -84,7 +83,7 @@ def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attrib
         "method": point.method,
         "scheme": json.dumps(asdict(point.scheme) if point.scheme else None),
         "provenance": json.dumps(dict(point.provenance), sort_keys=True),
-        "space": _space_hash(space),
+        "space": space.fingerprint,
     }
 
 
@@ -143,7 +142,3 @@ def _check_grid(point: WeightPoint, slot: Slot, part: GridTensor) -> None:
 
 def _flat(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().contiguous().reshape(-1).numpy()
-
-
-def _space_hash(space: WeightSpace) -> str:
-    return hashlib.sha256(json.dumps([(slot.name, slot.shape) for slot in space]).encode()).hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 
 from landscape.plan import Window, identified
 from landscape.presets import Preset
+from landscape.text_checks import ProbedText
 from landscape.wanted import CALIBRATED, TRAINED
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import EMBEDDED, Checkpoint
-from quant.corpus import Corpus, load_corpus
+from quant.context import UNLIMITED
+from quant.corpus import Corpus, load_corpus, longest_window
 from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
 
@@ -75,8 +78,13 @@ class Subject:
 
     @property
     def seq_len(self) -> int:
-        """Tokens per window."""
-        return len(self.windows["validation"][0].tokens)
+        """Tokens of the text per window."""
+        return self.corpus.seq_len
+
+    @property
+    def text(self) -> ProbedText:
+        """The text, on whose validation windows the run is judged."""
+        return ProbedText.of(self.checkpoint, self.corpus, self.windows["validation"])
 
     @property
     def radial_windows(self) -> tuple[Window, ...]:
@@ -94,12 +102,24 @@ def default_corpus(model: str) -> str:
     return "tales" if model == EMBEDDED else "wikitext2"
 
 
-def check_center(nll: float, chance: float, data: str) -> None:
+def check_center(nll: float, chance: float, data: str, dtype: str) -> None:
     """See that there is a basin at all.
 
+    Args:
+        nll: L(w).
+        chance: ln|V|.
+        data: Name of the corpus.
+        dtype: What the model is computed in.
+
     Raises:
-        CheckpointError: if the model is no better than a uniform guess.
+        CheckpointError: if the model's output overflows, or it is no better than a uniform guess.
     """
+    if not math.isfinite(nll):
+        remedy = {"float16": "try --dtype bfloat16 or --dtype float32", "bfloat16": "try --dtype float32"}
+        raise CheckpointError(
+            f"expected a finite loss at w on {data}, got {nll}: an overflow in {dtype}; "
+            + remedy.get(dtype, "the weights hold infinities or NaN, or activations grow beyond every bound")
+        )
     if not nll < chance:
         raise CheckpointError(
             f"expected a model that beats chance (ln|V| = {chance:.3f}) on {data}, got an NLL of {nll:.3f} at w; there "
@@ -108,12 +128,32 @@ def check_center(nll: float, chance: float, data: str) -> None:
 
 
 def prepare(
-    checkpoint: Checkpoint, data: str, preset: Preset, methods: Sequence[str], seed: int, cache: Path
+    checkpoint: Checkpoint,
+    data: str,
+    preset: Preset,
+    methods: Sequence[str],
+    seed: int,
+    cache: Path,
+    *,
+    revision: str | None = None,
+    bos: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Subject:
     """Load the corpus, draw the windows and copy the weights.
 
     The windows of a smaller number are always among those of a larger one, and GPTQ and QAFT draw from the same
     sequence of training windows (§3.4: the exact same examples).
+
+    Args:
+        checkpoint: The model.
+        data: Name of the corpus.
+        preset: How many windows, and their length.
+        methods: Of the points that will be made, which take training windows.
+        seed: Of the windows.
+        cache: The cache folder.
+        revision: Of a data set ``hf:…``.
+        bos: Whether the beginning-of-text token is prepended to every window.
+        warn: Takes a line about splits that had to be cut, and what ``load_corpus`` warns of.
 
     Raises:
         UsageError: if windows are longer than the model takes.
@@ -124,8 +164,12 @@ def prepare(
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
-    length = preset.seq_len or checkpoint.context
-    corpus = load_corpus(data, checkpoint, length, sizes=sizes, seed=seed, cache=cache)
+    length = preset.seq_len or longest_window(checkpoint, data, bos) or UNLIMITED
+    corpus = load_corpus(
+        data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
+    )
+    for note in corpus.notes:
+        warn(note)
     drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
     chosen = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, examples)}
     calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])

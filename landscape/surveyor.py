@@ -40,7 +40,7 @@ from landscape.result import Landscape, PlaneResult, ProbeCount
 from landscape.run import Runner
 from landscape.segments import AdaptiveSegments
 from landscape.store import Store
-from landscape.subject import Subject, check_center, prepare
+from landscape.subject import Subject, check_center
 from landscape.survey import Survey
 from landscape.sweep import PILOT_PROBES, pilot_radius, sweep_grid
 from landscape.wanted import Made
@@ -69,7 +69,7 @@ def probe(request: Survey, progress: Progress | None = None) -> Landscape:
     progress = progress or Silent()
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
-        subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
+        subject = request.subject(checkpoint, request.preset, request.methods, progress)
         return _Surveyor(request, subject, store, progress).work(started)
 
 
@@ -79,7 +79,7 @@ class _Surveyor:
     def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.family = family_of(request.family, subject.space, subject.center, request.seed)
-        self.runner = Runner(store, run_record(request.device), progress.advance)
+        self.runner = Runner(store, run_record(self.subject.checkpoint.device), progress.advance)
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.placed = Placed(request.wanted, subject.space, subject.center)
 
@@ -155,7 +155,7 @@ class _Surveyor:
 
     def _check_center(self) -> None:
         nll = self.runner.nll(CENTER, self.subject.windows[analysis.VERDICT_SPLIT])
-        check_center(nll, self.subject.chance, self.request.corpus)
+        check_center(nll, self.subject.chance, self.request.corpus, self.subject.checkpoint.dtype)
 
     def _pilot_u(self, lam: float) -> float:
         windows = self.subject.windows[analysis.VERDICT_SPLIT][:PILOT_WINDOWS]
@@ -211,7 +211,7 @@ class _Surveyor:
             probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
         )
         basins = {split: estimate_basin(losses) for split, losses in radial.items()}
-        unigram = unigram_entropy(subject.corpus.windows("train"))
+        unigram = unigram_entropy(subject.corpus.windows("train")[:, -subject.seq_len :])
         labels = {wanted: self.placed.labels[wanted] for wanted in self.placed.wanted}
         total = len(self.runner.asked)
         return Landscape(
@@ -259,9 +259,10 @@ class _Surveyor:
             "scales": ", ".join(request.scales),
             "granularities": ", ".join(request.granularities),
             **{f"GPTQ {name}": value for name, value in _differences(request.gptq).items()},
-            **{f"point {e.name}": e.path.name for e in request.external},
+            **{f"point {e.name}": f"{e.path.name}, gauge {e.gauge}" for e in request.external},
             "seed": request.seed,
             "corpus fingerprint": self.subject.corpus.fingerprint,
+            **request.text_settings,
             **self.runner.provenance,
         }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from quant.errors import UsageError
+from quant.external.unfolding import Gauge, check_gauge
 from quant.grid import QuantScheme
 
 Method = Literal["rtn", "gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"]
@@ -43,6 +44,11 @@ class External:
     name: str
     """The user's own name for it."""
     path: Path
+    gauge: Gauge = "nearest"
+    """What to do about scales folded from matrix to matrix: see ``quant.external.unfolding``."""
+
+    def __post_init__(self) -> None:
+        check_gauge(self.gauge)
 
     @property
     def method(self) -> str:

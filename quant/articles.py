@@ -1,10 +1,12 @@
-"""Articles: where the documents of a text begin, and in which of them each window lies.
+"""Find where the documents of a text begin, and in which of them each window lies.
 
 Windows of one article resemble each other, so that what they say of the text is less than as many windows of different
-articles would. Two kinds of text tell where their documents begin; of any other it is not known.
+articles would. Two kinds of text show where their documents begin; of any other it is not known.
 
     WikiText    a line `` = Title = ``, with one ``=`` on each side and blank lines around it. Tables have lines that
-                look alike, such as `` = Wins ; L = ``, but others follow upon them.
+                look alike, such as `` = Wins ; L = ``, but others follow upon them. Spaces at the ends may be stripped.
+                Where the blank lines were removed, a title is such a line with a paragraph after it and no other such
+                line within two: on WikiText-2 that finds 599 of 600, 60 and 60, and no other line.
     tales       a line that starts with ``</s>``.
 """
 
@@ -18,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 END = "</s>"
-_HEADING = re.compile(r" = (?!= ).*(?<! =) = \n?")
+_HEADING = re.compile(r" ?= (?!= )(.*)(?<! =) = ?\n?")
+_PARAGRAPH = 40
+"""Characters that the first paragraph of an article has at least; entries of a table are shorter."""
 
 
 def article_starts(lines: Sequence[str], gap: int = 0) -> tuple[int, ...] | None:
@@ -36,18 +40,50 @@ def article_starts(lines: Sequence[str], gap: int = 0) -> tuple[int, ...] | None
         return None
     if lines[first].startswith(END):
         begin = [i for i, line in enumerate(lines) if line.startswith(END)]
-    elif _is_title(lines, first):
-        begin = [i for i in range(len(lines)) if _is_title(lines, i)]
+    elif _is_heading(lines[first]):
+        begin = _titles(lines, first)
+        if begin[:1] != [first]:
+            return None
     else:
         return None
     places = list(accumulate((len(line) + gap for line in lines), initial=0))
     return (0, *(places[i] for i in begin[1:]))  # what stands before the first article counts as its own
 
 
-def _is_title(lines: Sequence[str], index: int) -> bool:
-    """Whether a line is the heading of an article of WikiText."""
-    beside = [lines[i] for i in (index - 1, index + 1) if 0 <= i < len(lines)]
-    return _HEADING.fullmatch(lines[index]) is not None and not any(line.strip() for line in beside)
+def _is_heading(line: str) -> bool:
+    """Whether a line has the form of an article's title."""
+    return _HEADING.fullmatch(line) is not None
+
+
+def _titles(lines: Sequence[str], first: int) -> list[int]:
+    """The lines of WikiText that are titles, the first line that is not blank being ``first``."""
+    if first + 1 < len(lines) and lines[first + 1].strip():
+        return _titles_among_paragraphs(lines)
+    return [i for i, line in enumerate(lines) if _is_heading(line) and not any(_beside(lines, i))]
+
+
+def _titles_among_paragraphs(lines: Sequence[str]) -> list[int]:
+    """The same where no blank line is left."""
+    headings = {i for i, line in enumerate(lines) if _is_heading(line)}
+
+    def is_title(i: int) -> bool:
+        alone = not any(j in headings for j in range(i - 2, i + 3) if j != i)
+        before, after = (lines[j].strip() if 0 <= j < len(lines) else "" for j in (i - 1, i + 1))
+        complete = " ; " not in lines[i] and _is_balanced(lines[i]) and not before.endswith(",")
+        return alone and complete and len(after) >= _PARAGRAPH
+
+    return sorted(filter(is_title, headings))
+
+
+def _is_balanced(line: str) -> bool:
+    """Whether every parenthesis of a line is closed in it, and none before it is opened."""
+    depth = list(accumulate((c == "(") - (c == ")") for c in line))
+    return min(depth) >= 0 and depth[-1] == 0
+
+
+def _beside(lines: Sequence[str], index: int) -> list[str]:
+    """What stands in the lines before and after one."""
+    return [lines[i].strip() for i in (index - 1, index + 1) if 0 <= i < len(lines)]
 
 
 def window_articles(starts: Sequence[int] | NDArray[np.int64], count: int, seq_len: int) -> NDArray[np.int64]:

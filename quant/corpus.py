@@ -1,27 +1,29 @@
-"""Corpora: from a name to windows of token ids for training, validation and test.
+"""Load a corpus by name, as windows of token ids for training, validation and test.
 
 A text is tokenized as it stands, without special tokens, and cut into contiguous windows that do not overlap; the tail
-that fills no window is dropped, and nothing is prepended. Where the text tells its articles (``quant.articles``), it is
-known in which of them each window lies; of ``self`` every window is one.
+that fills no window is dropped. Nothing is prepended, unless the tokenizer's beginning-of-text token is asked for: then
+each window of L tokens has it in front, L + 1 in all, and the losses of all L are scored. Where the text shows its
+articles (``quant.articles``), it is known in which of them each window lies; of ``self`` every window is one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from quant.architecture import vocabulary_size
 from quant.articles import window_articles
-from quant.cache import atomic_path, cache_folder
+from quant.cache import cache_folder, read_hashed, write_hashed
 from quant.checkpoint import Checkpoint
 from quant.errors import CorpusError, UsageError
 from quant.hashing import tensor_bytes
@@ -29,6 +31,7 @@ from quant.philox import permutation
 from quant.self_corpus import recipe_fingerprint, sample_windows
 from quant.texts import SELF, SPLITS, Text, read_texts
 
+_CACHE_VERSION = 2  # files headed by their hash; those of version 1 have other names and are left alone
 _CACHED_LENGTH = 1_000_000  # characters; a longer text takes seconds to tokenize
 
 
@@ -39,7 +42,7 @@ class Corpus:
     name: str
     """The name it was asked for by."""
     splits: Mapping[str, Tensor]
-    """Windows of each split, (n, L) int64, in the order of the text."""
+    """Windows of each split, (n, L) int64, in the order of the text; (n, L + 1) if ``bos`` was prepended."""
     articles: Mapping[str, Tensor | None]
     """Of each split the article of every window, (n,) int64: the one in which most of its tokens lie. None where the
     text, or a tokenizer that is not fast, does not tell."""
@@ -47,6 +50,15 @@ class Corpus:
     """Of a text: sha256 over the ids of all splits. Of ``self``: over the recipe, so it stays as windows are added."""
     shuffled: bool
     """Whether a subset is drawn by seed (a text), or is the first ones (independent samples)."""
+    bos: int | None = None
+    """The beginning-of-text token that was prepended to every window; None if none was."""
+    notes: tuple[str, ...] = ()
+    """How its splits came about, where a user would not expect it: a sentence each."""
+
+    @property
+    def seq_len(self) -> int:
+        """L, the tokens of the text in a window."""
+        return next(iter(self.splits.values())).shape[1] - (self.bos is not None)
 
     def windows(self, split: str, count: int | None = None, seed: int = 0) -> Tensor:
         """A subset of a split's windows; a larger one contains every smaller one of the same seed.
@@ -57,7 +69,7 @@ class Corpus:
             seed: Which ones.
 
         Returns:
-            (count, L) int64.
+            (count, L) int64, or (count, L + 1) if ``bos`` was prepended.
 
         Raises:
             CorpusError: if there are fewer.
@@ -87,6 +99,13 @@ class Corpus:
         return torch.from_numpy(permutation(len(every), "windows", split, seed))[:count]
 
 
+def longest_window(checkpoint: Checkpoint, name: str, bos: bool) -> int | None:
+    """How many tokens of a text a window can hold, a prepended one set apart; None if the model has no limit."""
+    if checkpoint.context is None:
+        return None
+    return checkpoint.context - (bos and name != SELF)
+
+
 def load_corpus(
     name: str,
     checkpoint: Checkpoint,
@@ -95,45 +114,76 @@ def load_corpus(
     sizes: Mapping[str, int | None] | None = None,
     seed: int = 0,
     cache: Path | None = None,
+    revision: str | None = None,
+    bos: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Corpus:
     """Load a corpus by name, in the tokens of a model.
 
     Args:
-        name: ``tales``, ``self``, ``wikitext2``, or a folder: see ``quant.texts`` and ``quant.self_corpus``.
+        name: ``tales``, ``self``, ``wikitext2``, a file, a folder or ``hf:…``: see ``quant.texts`` and
+            ``quant.self_corpus``.
         checkpoint: Whose tokenizer cuts the text; for ``self`` also the model that writes it.
         seq_len: Length L of a window in tokens.
         sizes: How many windows of each split will be asked for; None for all. A text must have as many; of ``self``,
             so many are sampled, of these splits only.
         seed: Which samples ``self`` consists of.
         cache: Where token ids are kept; the toolkit's cache folder if None.
+        revision: Of a data set ``hf:…``: branch, tag or commit.
+        bos: Whether the tokenizer's beginning-of-text token is prepended to every window. Those of ``self`` begin with
+            it anyway.
+        warn: Takes one line about a damaged file of the cache, or a slow way that must be gone.
 
     Raises:
-        UsageError: if the name, the length or a size is not possible.
-        CorpusError: if the text cannot be found or read, or is too short.
+        UsageError: if the name, the length or a size is not possible, or the tokenizer has no token to prepend.
+        CorpusError: if the text cannot be found or read, or is too short; on ``self`` also if the model is not causal.
         StoreError: if the cache cannot be written.
     """
     sizes, cache = sizes or {}, cache or cache_folder()
-    if not 2 <= seq_len <= checkpoint.context:
-        raise UsageError(
-            f"expected --seq-len from 2 to {checkpoint.context}, what {checkpoint.name} takes, got {seq_len}"
-        )
+    first = _beginning(checkpoint) if bos else None
+    prepended = None if name == SELF else first
+    longest = longest_window(checkpoint, name, bos)
+    if seq_len < 2 or (longest is not None and seq_len > longest):
+        room = "" if prepended is None else " beside the token of --bos"
+        range_ = "of at least 2" if longest is None else f"from 2 to {longest}, what {checkpoint.name} takes{room}"
+        raise UsageError(f"expected --seq-len {range_}, got {seq_len}")
     for split, count in sizes.items():
         if split not in SPLITS or (count is not None and count < 1):
             raise UsageError(f"expected at least one window of {', '.join(SPLITS)}, got {count} of {split!r}")
     if name == SELF:
-        splits = sample_windows(checkpoint, seq_len, sizes, seed, cache)
+        if revision is not None:
+            raise UsageError("expected --data hf:org/name with --data-revision, got 'self'; leave it out")
+        splits = sample_windows(checkpoint, seq_len, sizes, seed, cache, warn)
         alone = {split: torch.arange(len(windows)) for split, windows in splits.items()}
         return Corpus(name, splits, alone, recipe_fingerprint(checkpoint, seq_len, seed), shuffled=False)
     vocabulary = vocabulary_size(checkpoint.model)
-    splits, articles = {}, {}
-    for split, text in read_texts(name).items():
-        ids, starts = _tokenize(text, checkpoint.tokenizer, cache)
-        splits[split] = _cut(name, split, ids, seq_len, vocabulary)
-        articles[split] = None if starts is None else _articles(starts, splits[split])
-    corpus = Corpus(name, splits, articles, _fingerprint(splits), shuffled=True)
+    splits, articles, texts = {}, {}, read_texts(name, revision)
+    for split, text in texts.items():
+        ids, starts = _tokenize(text, checkpoint.tokenizer, cache, warn)
+        windows = _cut(name, split, ids, seq_len, vocabulary)
+        articles[split] = None if starts is None else _articles(starts, windows)
+        splits[split] = windows if prepended is None else F.pad(windows, (1, 0), value=prepended)
+    notes = tuple(text.note for text in texts.values() if text.note)
+    corpus = Corpus(name, splits, articles, _fingerprint(splits), shuffled=True, bos=prepended, notes=notes)
     for split, count in sizes.items():
         corpus.windows(split, count)  # says now that there are too few
     return corpus
+
+
+def beginning_of_text(checkpoint: Checkpoint) -> int | None:
+    """The token with which the tokenizer begins a text; None if it has none, or the model does not know it."""
+    first = checkpoint.tokenizer.bos_token_id
+    return None if first is None or first >= vocabulary_size(checkpoint.model) else int(first)
+
+
+def _beginning(checkpoint: Checkpoint) -> int:
+    """The same, where the user asks for it."""
+    first = beginning_of_text(checkpoint)
+    if first is None:
+        raise UsageError(
+            f"expected a beginning-of-text token in the tokenizer of {checkpoint.name}, found none; leave --bos out"
+        )
+    return first
 
 
 def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> Tensor:
@@ -156,25 +206,29 @@ def _articles(starts: Tensor, windows: Tensor) -> Tensor:
     return torch.from_numpy(window_articles(starts.numpy(), *windows.shape))
 
 
-def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, cache: Path) -> tuple[Tensor, Tensor | None]:
+def _tokenize(
+    text: Text, tokenizer: PreTrainedTokenizerBase, cache: Path, warn: Callable[[str], None]
+) -> tuple[Tensor, Tensor | None]:
     """Token ids (N,) of a text and the tokens at which its articles begin; kept in ``<cache>/tokens`` if it is long.
 
     The starts are None if the text tells none, or the tokenizer does not say which characters a token is made of.
     """
     if len(text.content) < _CACHED_LENGTH or not tokenizer.is_fast:
         return _encode(text, tokenizer)
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {tokenizer.backend_tokenizer.to_str()}".encode())
     digest.update(hashlib.sha256(text.content.encode()).digest())
     if text.starts is not None:  # a file without them, as earlier versions left, is another one
         digest.update(json.dumps(["articles", *text.starts]).encode())
-    path = cache / "tokens" / f"{digest.hexdigest()}.safetensors"
-    if not path.is_file():
-        ids, starts = _encode(text, tokenizer)
-        kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
-        with atomic_path(path) as temporary:
-            save_file(kept, temporary)
-    kept = load_file(path)
-    return kept["ids"].long(), kept.get("articles")
+    path, recipe = cache / "tokens" / f"{digest.hexdigest()}.safetensors", {"recipe": digest.hexdigest()}
+    read = read_hashed(path, recipe)
+    if read is not None:
+        return read[0]["ids"].long(), read[0].get("articles")
+    if path.exists():
+        warn(f"{path} is damaged: its text is tokenized anew")
+    ids, starts = _encode(text, tokenizer)
+    kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
+    write_hashed(path, kept, recipe)
+    return ids, starts
 
 
 def _encode(text: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor | None]:

@@ -1,8 +1,9 @@
-"""Identity by content: the bytes of tensors, and hashes of token ids."""
+"""Identity by content: the bytes of tensors, and hashes of files and token ids."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,12 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
     """The raw bytes of a tensor, row-major, without a copy where it is contiguous on the host."""
     flat = tensor.detach().contiguous().cpu().reshape(-1)
     return flat.view(torch.uint8).numpy().data
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def token_hash(windows: Tensor) -> str:

@@ -20,11 +20,13 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under this name in every major version
 
 from quant.errors import CheckpointError, CorpusError, ToolkitError
+from quant.printable import printable
 
 Kind = Literal["model", "dataset"]
 
@@ -33,11 +35,16 @@ _ERRORS: dict[Kind, type[ToolkitError]] = {"model": CheckpointError, "dataset": 
 _CONVERSION_BOT = "SFconvertbot"
 _CONVERSION_TITLE = "Adding `safetensors` variant of this model"
 
-MODEL_FILES = ["config.json", "*token*.json", "vocab*", "merges.txt", "*.model", "model*.safetensors*"]
-"""What a model needs: no code, no pickles, no second copy of the weights in another format."""
+MODEL_FILES = [
+    "config.json", "*token*.json", "vocab*", "merges.txt", "*.model", "model*.safetensors*", "adapter_config.json"
+]  # fmt: skip
+"""What a model needs: no code, no pickles, no second copy of the weights in another format. An adapter's configuration
+is fetched so that it is seen."""
 
 
-def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives: str) -> Path:
+def fetch(
+    repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives: str, revision: str | None = None
+) -> Path:
     """A local folder with a repository's files, downloaded unless the Hub's own cache has them.
 
     Args:
@@ -47,20 +54,24 @@ def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives:
         suffix: How the name of the file that matters ends; for models ``.safetensors``, which may lie in a pull request
             of the Hub's conversion bot.
         alternatives: What to use without a network; ends the error message.
+        revision: Branch, tag or commit; None for the default branch, or of a model for the conversion bot's request.
 
     Raises:
         CheckpointError: for a model: the Hub cannot be reached, the repository does not exist, is gated, or holds
-            no safetensors.
+            no safetensors; or there is no such revision.
         CorpusError: the same for a data set.
     """
-    error = _ERRORS[kind]
+    error, asked = _ERRORS[kind], revision
     try:
-        revision = None
         if kind == "model":
-            revision = _model_revision(repo)
+            revision = _model_revision(repo, revision)
         else:
-            HfApi().dataset_info(repo, timeout=_TIMEOUT)
+            HfApi().dataset_info(repo, revision=revision, timeout=_TIMEOUT)
         return Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns))
+    except RevisionNotFoundError as problem:
+        raise error(
+            f"the Hub's {kind} {repo} has no revision {printable(str(revision))!r}: name a branch, a tag or a commit"
+        ) from problem
     except GatedRepoError as problem:
         raise error(
             f"{repo} is gated: accept its licence at {constants.ENDPOINT}/{repo} and log in with `hf auth login`"
@@ -70,7 +81,7 @@ def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives:
             f"the Hub has no {kind} {repo}, or it is private: check the name, or log in with `hf auth login`"
         ) from problem
     except (httpx.RequestError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as problem:
-        cached = _cached_snapshot(repo, kind, suffix)
+        cached = _cached_snapshot(repo, kind, suffix, asked)
         if cached is None:
             raise error(
                 f"expected to download {repo}, but the Hub cannot be reached ({_first_line(problem)}); {alternatives}"
@@ -80,18 +91,25 @@ def fetch(repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives:
         raise error(f"expected to download {repo} into {constants.HF_HUB_CACHE}, got: {problem}") from problem
 
 
-def _model_revision(repo: str) -> str | None:
-    """None (the default branch) if it holds safetensors, else the conversion bot's open pull request.
+def _model_revision(repo: str, revision: str | None) -> str | None:
+    """The revision asked for, None for the default branch, if it holds safetensors.
+
+    In place of a default branch that holds none stands the conversion bot's open pull request.
 
     A request counts only if its pickled weights are, by hash, those of the default branch: what it holds besides is
     then a conversion of the present weights.
     """
-    info = HfApi().model_info(repo, timeout=_TIMEOUT, files_metadata=True)
+    info = HfApi().model_info(repo, revision=revision, timeout=_TIMEOUT, files_metadata=True)
     if info.gated:
         HfApi().auth_check(repo)
     files = _hashes(info)
     if _has_safetensors(files):
-        return None
+        return revision
+    if revision is not None:
+        raise CheckpointError(
+            f"expected safetensors in revision {revision!r} of {repo}, found none, and pickled weights are never "
+            "loaded: name another revision, or leave it out"
+        )
     pickles = {name: digest for name, digest in files.items() if name.endswith(".bin")}
     for request in get_repo_discussions(repo, author=_CONVERSION_BOT, discussion_type="pull_request"):
         if request.status != "open" or request.title != _CONVERSION_TITLE or request.git_reference is None:
@@ -115,8 +133,8 @@ def _hashes(info: ModelInfo) -> dict[str, str | None]:
     return {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in info.siblings or []}
 
 
-def _cached_snapshot(repo: str, kind: Kind, suffix: str) -> Path | None:
-    """The newest downloaded revision that holds a file ending in ``suffix``."""
+def _cached_snapshot(repo: str, kind: Kind, suffix: str, asked: str | None) -> Path | None:
+    """The newest downloaded revision that holds a file ending in ``suffix``; if one is asked for, only that."""
     try:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
@@ -127,6 +145,7 @@ def _cached_snapshot(repo: str, kind: Kind, suffix: str) -> Path | None:
         if (found.repo_id, found.repo_type) == (repo, kind)
         for revision in found.revisions
         if any(file.file_name.endswith(suffix) for file in revision.files)
+        and (asked is None or asked in revision.refs or revision.commit_hash.startswith(asked))
     ]
     return max(complete, key=lambda r: r.last_modified).snapshot_path if complete else None
 

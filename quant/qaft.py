@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
-from quant.hashing import tensor_bytes, token_record
+from quant.hashing import token_record
+from quant.identity import fingerprint
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
@@ -66,7 +67,7 @@ def qaft(
     Raises:
         PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.
         CorpusError: if the windows are not (count, length) token ids.
-        StoreError: if the state in ``folder`` cannot be read.
+        StoreError: if the state in ``folder`` cannot be written.
     """
     center = center or Center.of(model, space)
     if start.scheme is None:
@@ -180,7 +181,7 @@ def _run(
     state = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        state = folder / f"{inputs['method']}-{_run_key(model, center, inputs)}.safetensors"
+        state = folder / f"{inputs['method']}-{_run_key(model, space, center, inputs)}.safetensors"
     result = run_training(
         model, space, form, train, validation, options, center=center, masters=masters, state=state, progress=progress
     )
@@ -189,12 +190,8 @@ def _run(
     return result, {**inputs, "versions": library_versions(), "curve": curve, "chosen": result.chosen.record()}
 
 
-def _run_key(model: nn.Module, center: Center, inputs: Mapping[str, Any]) -> str:
-    """Hash of all that determines a run: the inputs, the model's configuration and every tensor it computes with."""
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode())
-    digest.update(f"{type(model).__name__} {model.config.to_json_string(use_diff=False)}".encode())  # type: ignore[operator, union-attr]
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        tensor = center.weights.get(name, tensor)
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()[:32]
+def _run_key(model: nn.Module, space: WeightSpace, center: Center, inputs: Mapping[str, Any]) -> str:
+    """Hash of all that determines a run: the inputs, the weight space, and the function of the model at ``w``."""
+    weights = space.assembled(model, {slot: center.tensor(slot) for slot in space})
+    record = [json.dumps(inputs, sort_keys=True), space.fingerprint, fingerprint(model, weights)]
+    return hashlib.sha256("\n".join(record).encode()).hexdigest()[:32]

@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import DynamicCache
 
-from quant.cache import atomic_path
+from quant.cache import read_hashed, write_hashed
 from quant.checkpoint import Checkpoint
 from quant.errors import CorpusError, UsageError
 from quant.philox import uniforms
+from quant.sampling import sample
 
 BATCH = 8
 """Windows sampled together, always: a window's neighbours, and so its logits to the last bit, are the same however
@@ -34,7 +33,12 @@ many are asked for."""
 
 
 def sample_windows(
-    checkpoint: Checkpoint, seq_len: int, sizes: Mapping[str, int | None], seed: int, cache: Path
+    checkpoint: Checkpoint,
+    seq_len: int,
+    sizes: Mapping[str, int | None],
+    seed: int,
+    cache: Path,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> dict[str, Tensor]:
     """Sample the windows of each split, or read those that were sampled before.
 
@@ -44,27 +48,40 @@ def sample_windows(
         sizes: How many windows of each split.
         seed: Which samples.
         cache: They are kept in ``<cache>/self``, one file a batch.
+        warn: Takes one line about a damaged file, or a model that must be sampled slowly.
 
     Returns:
         For each split in ``sizes``, (n, L) int64.
 
     Raises:
         UsageError: if a size is not given: there is no natural number of samples.
-        CorpusError: if the model has no token to begin with, or its output is not finite.
+        CorpusError: if the model has no token to begin with, its output is not finite, or it is not causal.
         StoreError: if the cache cannot be written.
     """
     if not sizes or None in sizes.values():
         raise UsageError("expected a number of windows for each split of the corpus self, which has no end; set them")
     first = _first_token(checkpoint)
     folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
-    splits = {}
+    splits, say = {}, _once(warn)
     for split, count in sizes.items():
+        paths = [folder / f"{split}-{index:05d}.safetensors" for index in range(-(-int(count or 0) // BATCH))]
         batches = [
-            _cached_batch(folder / f"{split}-{index:05d}.safetensors", checkpoint, first, seq_len, seed, split, index)
-            for index in range(-(-int(count or 0) // BATCH))
+            _cached_batch(path, checkpoint, first, seq_len, seed, split, index, say) for index, path in enumerate(paths)
         ]
         splits[split] = torch.cat(batches)[:count]
     return splits
+
+
+def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but no line twice: many batches would say it."""
+    said: set[str] = set()
+
+    def say(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            warn(line)
+
+    return say
 
 
 def recipe_fingerprint(checkpoint: Checkpoint, seq_len: int, seed: int) -> str:
@@ -85,62 +102,24 @@ def _first_token(checkpoint: Checkpoint) -> int:
 
 
 def _cached_batch(
-    path: Path, checkpoint: Checkpoint, first: int, seq_len: int, seed: int, split: str, index: int
+    path: Path,
+    checkpoint: Checkpoint,
+    first: int,
+    seq_len: int,
+    seed: int,
+    split: str,
+    index: int,
+    warn: Callable[[str], None],
 ) -> Tensor:
-    """One batch of windows, (BATCH, L)."""
-    if not path.is_file():
+    """One batch of windows, (BATCH, L); sampled anew where the file is not to the bit what was written."""
+    recipe = {"recipe": json.dumps([recipe_fingerprint(checkpoint, seq_len, seed), split, index])}
+    read = read_hashed(path, recipe)
+    if read is None:
+        if path.exists():
+            warn(f"{path} is damaged, or was left by another version: its windows are sampled anew")
         rows = range(index * BATCH, (index + 1) * BATCH)
         drawn = np.stack([uniforms(seq_len - 1, "self", seed, split, row) for row in rows])
-        windows = _sample(checkpoint, first, torch.from_numpy(drawn))
-        with atomic_path(path) as temporary:
-            save_file({"ids": windows}, temporary)
-    try:
-        return load_file(path)["ids"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise CorpusError(
-            f"expected sampled windows in {path}, got: {error}; delete it, they are then sampled again"
-        ) from error
-
-
-@torch.inference_mode()
-def _sample(checkpoint: Checkpoint, first: int, drawn: Tensor) -> Tensor:
-    """Sample windows token by token, each token from one uniform.
-
-    Args:
-        checkpoint: The model.
-        first: First id of every window.
-        drawn: (B, L − 1) uniforms in [0, 1), float64.
-
-    Returns:
-        (B, L) int64 on the host.
-    """
-    model, device = checkpoint.model, checkpoint.model.device
-    memory = DynamicCache(config=model.config)
-    ids = [torch.full((len(drawn),), first)]
-    for step in range(drawn.shape[1]):
-        output = model(input_ids=ids[-1][:, None].to(device), past_key_values=memory, use_cache=True)
-        ids.append(inverse_cdf(output.logits[:, -1].cpu(), drawn[:, step]))
-    return torch.stack(ids, dim=1)
-
-
-def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The id k of each row with F(k − 1) ≤ u < F(k), F the cumulative softmax, in float64.
-
-    Args:
-        logits: (B, V).
-        uniform: (B,) in [0, 1), float64.
-
-    Returns:
-        (B,) int64; an id of probability zero is never chosen.
-
-    Raises:
-        CorpusError: if a row is not finite.
-    """
-    cumulative = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
-    total = cumulative[:, -1:]
-    if not bool(torch.isfinite(total).all()):
-        raise CorpusError(
-            "expected finite logits while sampling the corpus self, got NaN or infinity; try --dtype float32"
-        )
-    below = uniform[:, None] * total  # u ≤ 1 − 2⁻⁵³, so that u·total rounds to less than total
-    return torch.searchsorted(cumulative, below, right=True)[:, 0]
+        sampled = sample(checkpoint, first, torch.from_numpy(drawn), warn)
+        write_hashed(path, {"ids": sampled}, recipe)
+        return sampled
+    return read[0]["ids"]

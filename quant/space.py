@@ -10,6 +10,8 @@ A slot is a parameter and, in a stack of experts, an index: ``WeightSpace`` alon
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -122,6 +124,11 @@ class WeightSpace:
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.slots)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the names and shapes of its slots, in order: it tells any two spaces of a model apart."""
+        return hashlib.sha256(json.dumps([(slot.name, slot.shape) for slot in self.slots]).encode()).hexdigest()
 
     @property
     def dimension(self) -> int:

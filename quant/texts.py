@@ -1,98 +1,106 @@
-"""Where the texts of a corpus come from: a folder of three files, the embedded tales, or WikiText-2 from the Hub."""
+"""Find the texts of a corpus by its name: a file, a folder of splits, the embedded tales, or a data set of the Hub."""
 
 from __future__ import annotations
 
 import difflib
-import gzip
-import lzma
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 from quant import hub
 from quant.articles import article_starts
 from quant.embedded import embedded
 from quant.errors import CorpusError, UsageError
+from quant.hub_texts import PREFIX, read_hub_texts
+from quant.text_files import READABLE, Text, read_text, stem_of
+from quant.text_splits import SPLITS, complete
 
-SPLITS = ("train", "validation", "test")
+__all__ = ["SELF", "SPLITS", "TALES", "WIKITEXT", "Text", "read_texts"]
+
 SELF = "self"
 TALES = "tales"
 WIKITEXT = "wikitext2"
 
-_READERS: dict[str, Callable[[Path], bytes]] = {
-    ".txt": Path.read_bytes,
-    ".txt.gz": lambda path: gzip.decompress(path.read_bytes()),
-    ".txt.xz": lambda path: lzma.decompress(path.read_bytes()),
-}
+_FIRST = (".txt", ".txt.gz", ".txt.xz")
+"""Endings that go before all others, where the name of the split is all that stands before."""
+_OTHERS = {"train": "train", "validation": "validation|valid|val|dev|eval", "test": "test"}
 _REPOSITORY, _CONFIGURATION = "Salesforce/wikitext", "wikitext-2-raw-v1"
 
 
-@dataclass(frozen=True)
-class Text:
-    """The text of one split."""
-
-    content: str
-    """As it stands."""
-    starts: tuple[int, ...] | None
-    """The characters at which its articles begin, the first of them 0; None if that is not known."""
-
-
-def read_texts(name: str) -> dict[str, Text]:
-    """The text of each split of a corpus.
+def read_texts(name: str, revision: str | None = None) -> dict[str, Text]:
+    """Read the text of each split of a corpus.
 
     Args:
-        name: ``tales``, ``wikitext2``, or a folder holding ``train``, ``validation`` and ``test``, each as ``.txt``,
-            ``.txt.gz`` or ``.txt.xz``; read as they stand.
+        name: One of
+
+            - ``tales`` (built in) or ``wikitext2``;
+            - a file, ``.txt``, ``.jsonl`` or ``.parquet``, from which all splits are cut;
+            - a folder with ``train``, ``validation`` and ``test`` in such files, or under the usual other names:
+              ``valid``, ``val``, ``dev``, ``wiki.train.tokens``, ``train-00000-of-00002.parquet``;
+            - ``hf:org/name[:config]``.
+        revision: Branch, tag or commit of ``hf:…``.
 
     Raises:
-        UsageError: if there is no corpus of this name, and no folder with a split in it.
-        CorpusError: if a split is missing, cannot be fetched, or cannot be decoded.
+        UsageError: if there is no corpus of this name, or no file with a split in it.
+        CorpusError: if a text cannot be fetched, read or decoded, or there is no train split to cut a missing one from.
     """
+    if revision is not None and not name.startswith(PREFIX):
+        raise UsageError(f"expected --data {PREFIX}org/name with --data-revision, got {name!r}; leave it out")
+    if name.startswith(PREFIX):
+        return complete(read_hub_texts(name, revision), name)
     if name == TALES:
         return _read_folder(embedded(TALES))
     if name == WIKITEXT:
         return _fetch_wikitext()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not any(_files(folder, split) for split in SPLITS):
-            raise UsageError(
-                f"expected {', '.join(SPLITS)} in {folder}, each as {', '.join(_READERS)}, found none; choose another "
-                "--data"
-            )
-        return _read_folder(folder)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _read_folder(path)
+    if path.is_file():
+        if stem_of(path) is None:
+            raise UsageError(f"expected --data to name a folder, or a file of {READABLE}, got {path.name}")
+        return complete({"train": read_text([path])}, str(path))
     known = (TALES, SELF, WIKITEXT)
     guess = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {guess[0]!r}? " if guess else ""
-    raise UsageError(f"unknown corpus {name!r}: {hint}expected {', '.join(known)} or a folder that exists")
+    raise UsageError(
+        f"unknown corpus {name!r}: {hint}expected {', '.join(known)}, {PREFIX}org/name, or a file or "
+        "a folder that exists"
+    )
 
 
 def _read_folder(folder: Path) -> dict[str, Text]:
-    """Read the three splits of a folder."""
-    contents = {split: _read_split(folder, split) for split in SPLITS}
-    return {split: Text(content, article_starts(content.split("\n"), gap=1)) for split, content in contents.items()}
+    """Read the splits of a folder."""
+    files = {split: found for split in SPLITS if (found := _files(folder, split))}
+    if not files:
+        raise UsageError(
+            f"expected {', '.join(SPLITS)} in {folder}, each as {READABLE}, found none; choose another --data, or name "
+            "one file"
+        )
+    return complete({split: read_text(paths) for split, paths in files.items()}, str(folder))
 
 
-def _files(folder: Path, split: str) -> list[tuple[Path, Callable[[Path], bytes]]]:
-    """The files that a split may be read from, and what reads each."""
-    named = [(folder / (split + suffix), reader) for suffix, reader in _READERS.items()]
-    return [(path, reader) for path, reader in named if path.is_file()]
+def _files(folder: Path, split: str) -> list[Path]:
+    """The file that a split is read from, or its parts in their order.
 
-
-def _read_split(folder: Path, split: str) -> str:
-    """Read the one file of a split."""
-    found = _files(folder, split)
-    if len(found) != 1:
-        got = " and ".join(path.name for path, _ in found) or "none"
-        raise CorpusError(f"expected one of {split}.txt, {split}.txt.gz and {split}.txt.xz in {folder}, found {got}")
-    path, reader = found[0]
-    try:
-        return reader(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"expected UTF-8 text in {path}, got byte {error.start} = 0x{error.object[error.start]:02x}"
-        ) from error
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {error}") from error
+    Raises:
+        CorpusError: if there are several that could be meant, or a part is missing.
+    """
+    exact = [path for suffix in _FIRST if (path := folder / (split + suffix)).is_file()]
+    form = re.compile(rf"(?:.*[._-])?(?:{_OTHERS[split]})(?:[._-](\d+)-of-(\d+))?", re.IGNORECASE)
+    named = {path: form.fullmatch(stem_of(path) or "") for path in sorted(folder.iterdir()) if path.is_file()}
+    others = {path: match for path, match in named.items() if match}
+    found = exact or list(others)
+    parts = {path: (int(match[1]), int(match[2])) for path, match in others.items() if match[1]}
+    if found and parts.keys() == set(found) and len({total for _, total in parts.values()}) == 1:
+        numbers, (total, *_) = sorted(n for n, _ in parts.values()), [total for _, total in parts.values()]
+        if numbers not in (list(range(total)), list(range(1, total + 1))):
+            raise CorpusError(f"expected {total} parts of {split} in {folder}, found {len(found)}: {found[0].name}, …")
+        return sorted(found, key=lambda path: parts[path])
+    if len(found) < 2:
+        return found
+    got = " and ".join(path.name for path in found)
+    raise CorpusError(
+        f"expected one file of {split} in {folder}, found {got}; name one file as --data, or remove others"
+    )
 
 
 def _fetch_wikitext() -> dict[str, Text]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -21,15 +21,14 @@ from typing import Protocol, get_args
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.utils.checkpoint import checkpoint
 
 from quant.architecture import decoder_blocks
+from quant.cache import read_hashed, write_hashed
 from quant.center import Center, preserved
-from quant.errors import CorpusError, StoreError, UsageError
+from quant.errors import CorpusError, UsageError
 from quant.grid import StraightThrough
 from quant.nll import mean_nll, token_nll, window_nll
 from quant.space import Slot, Vector, WeightSpace
@@ -164,20 +163,21 @@ def run_training(
         center: The pristine copy of ``w``; made here if not given.
         masters: Where the masters start, ``w`` if not given.
         state: File to leave the state in after every epoch and to resume from. It must be named after everything that
-            determines the run, for its content is taken as it is, and is removed at the end.
+            determines the run, and is removed at the end. If it is damaged, training starts anew, with a warning.
         progress: Called after every step.
 
     Raises:
         CorpusError: if the windows are not (count, length) token ids.
-        StoreError: if ``state`` exists and cannot be read.
+        StoreError: if ``state`` cannot be written.
     """
     check_windows("training", train)
     check_windows("validation", validation)
     with preserved(model, space, center) as pristine, torch.enable_grad():
         run = _Run(model, space, form, masters or pristine, train, validation, options)
-        if state is not None and state.exists():
-            run.load(state)
-        else:
+        if state is None or not state.exists():
+            run.evaluate(None, None)
+        elif not run.load(state):
+            warnings.warn(f"the training state {state} is damaged or of another version; starting anew", stacklevel=2)
             run.evaluate(None, None)
         while run.rate_index < len(options.rates):
             run.next_epoch(progress)
@@ -319,27 +319,14 @@ class _Run:
             for index, moments in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{index}/{key}": tensor for key, tensor in moments.items()}
         position = {"rate_index": self.rate_index, "epoch": self.epoch, "curve": [asdict(row) for row in self.curve]}
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, temporary, {"run": json.dumps(position)})
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_hashed(path, tensors, {"run": json.dumps(position)})
 
-    def load(self, path: Path) -> None:
-        """Go on where ``save`` was called.
-
-        Raises:
-            StoreError: if the file cannot be read.
-        """
-        try:
-            with safe_open(path, framework="pt") as file:
-                position = json.loads(file.metadata()["run"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"cannot read the training state {path}: {error}; delete it to start anew") from error
+    def load(self, path: Path) -> bool:
+        """Go on where ``save`` was called; False, and nothing is changed, if the file is not what ``save`` wrote."""
+        read = read_hashed(path, {})
+        if read is None:
+            return False
+        tensors, position = read[0], json.loads(read[1]["run"])
         self.rate_index, self.epoch = position["rate_index"], position["epoch"]
         self.curve = [EpochResult(**row) for row in position["curve"]]
         moments: dict[int, dict[str, Tensor]] = {}
@@ -358,3 +345,4 @@ class _Run:
                 moments.setdefault(int(index), {})[quantity] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        return True

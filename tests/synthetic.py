@@ -23,6 +23,7 @@ from landscape.result import (
     SegmentResult,
     SubjectInfo,
 )
+from quant.coverage import Coverage, Omission
 
 Array = NDArray[np.float64]
 SPLITS = ("train", "validation")
@@ -59,6 +60,9 @@ class Well:
         rise = (self.top - self.bottom) * (1 - np.exp2(-square / self.radius**2))
         away = ((x - unit * np.array(OFFSETS["qaft"])) ** 2).sum(1)
         return self.bottom + rise * (1 - 0.75 * np.exp(-away / (2 * (0.15 * unit) ** 2)))
+
+
+COVERAGE = Coverage(84_934_656, 85_054_464, (Omission("norms and biases", (), 119_808),))
 
 
 def landscape(
@@ -150,7 +154,7 @@ def landscape(
     ]
     return Landscape(
         subject=SubjectInfo(
-            model, "0123abcd" * 8, "float32", 84_934_656, well.norm, well.chance, "wikitext2", SEQ_LEN,
+            model, "0123abcd" * 8, "float32", 84_934_656, COVERAGE, well.norm, well.chance, "wikitext2", SEQ_LEN,
             dict.fromkeys(SPLITS, windows),
         ),
         center={split: float(center[split].sum() / tokens.sum()) for split in SPLITS},

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from landscape.cli.options import (
     BitWidthsOption,
+    BosOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
+    ExcludeOption,
     GranularityOption,
     JsonOption,
     LimitOption,
     ModelOption,
     PresetOption,
+    RevisionOption,
     ScalesOption,
     SeedOption,
     SeqLenOption,
@@ -23,6 +27,8 @@ from landscape.cli.options import (
 
 def advise(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthsOption = "8,4,3,2",
     limit: LimitOption = "ppl+5%",
     scale: ScalesOption = "exact",
@@ -32,9 +38,11 @@ def advise(
     windows: TwoWindowsOption = None,
     seq_len: SeqLenOption = None,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -59,6 +67,8 @@ def advise(
         numbers = request_preset(preset, windows=windows, seq_len=seq_len)
         request = AdviceRequest(
             model=model,
+            exclude=words(exclude),
+            revision=revision,
             bits=bit_widths(bits, "--bits"),
             scales=words(scale),
             granularities=words(granularity),
@@ -69,6 +79,8 @@ def advise(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         with ConsoleProgress() as progress:
             advised = give_advice(request, progress)

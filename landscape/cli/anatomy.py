@@ -11,13 +11,16 @@ from landscape.cli.options import (
     OUTPUT,
     ActOrderOption,
     BitWidthOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    ExcludeOption,
     GranularityOption,
     InputsOption,
     JsonOption,
@@ -26,6 +29,7 @@ from landscape.cli.options import (
     OutputOption,
     PresetOption,
     RatesOption,
+    RevisionOption,
     RtnCandidateOption,
     ScaleOption,
     SeedOption,
@@ -40,6 +44,8 @@ from landscape.cli.options import (
 
 def anatomy(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthOption = 8,
     method: Annotated[
         str, typer.Option(help="rtn, gptq, signround, qaft, qaft-lsq (scales learn too) or qaft-from-gptq.")
@@ -86,9 +92,11 @@ def anatomy(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     output: OutputOption = Path("landscape-report"),
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -134,6 +142,8 @@ def anatomy(
         request = Dissection(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
             model=model,
+            exclude=words(exclude),
+            revision=revision,
             data=data,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
             preset=numbers,
@@ -146,6 +156,8 @@ def anatomy(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:

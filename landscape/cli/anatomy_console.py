@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as Drawn
 
 from landscape.cli.console import PIPED_WIDTH, work_line
 from landscape.cli.next_command import after_anatomy
+from landscape.cli.plain_console import PlainConsole
 from landscape.dissection import Dissected, Dissection
 from landscape.report.anatomy_schema import anatomy_json
 from landscape.report.anatomy_tables import (
@@ -33,7 +33,7 @@ def print_anatomy(request: Dissection, found: Dissected, page: Path, as_json: bo
     if as_json:
         print(json.dumps(anatomy_json(found, page), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
@@ -60,5 +60,5 @@ def _drawn(table: Table) -> Drawn:
     for index, name in enumerate(table.header):
         drawn.add_column(name, justify="left" if index in table.text else "right", overflow="fold")
     for row in table.rows[:ROWS]:
-        drawn.add_row(*(text.replace("[", r"\[") for text in row))
+        drawn.add_row(*row)
     return drawn

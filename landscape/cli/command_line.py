@@ -13,12 +13,22 @@ from landscape.radius import RadiusRequest
 from landscape.request import Request
 from landscape.survey import Survey
 from landscape.wanted import External
+from quant.external.unfolding import GAUGES
 from quant.gptq import GPTQOptions
 
 REPORT = Path("landscape-report")
 """Where pages go unasked."""
 
-_RUN = {"seed": "--seed", "device": "--device", "dtype": "--dtype", "store": "--store"}
+_RUN = {
+    "revision": "--revision",
+    "exclude": "--exclude",
+    "seed": "--seed",
+    "device": "--device",
+    "dtype": "--dtype",
+    "store": "--store",
+    "data_revision": "--data-revision",
+    "bos": "--bos",
+}
 _SURVEY = {
     "scales": "--scale",
     "granularities": "--granularity",
@@ -96,7 +106,8 @@ def in_preset(preset: Preset, name: str) -> Preset:
 
 def _subject(request: Request) -> list[str]:
     """The model and the text, which are always named."""
-    return ["--model", request.model, "--data", request.corpus]
+    revision = ["--revision", request.revision] if request.revision else []
+    return ["--model", request.model, *revision, "--data", request.corpus]
 
 
 def _run(request: Request, output: Path = REPORT) -> Iterator[str]:
@@ -132,6 +143,8 @@ def _option(option: str, value: object) -> Iterator[str]:
     elif isinstance(value, tuple) and all(isinstance(entry, External) for entry in value):
         for point in value:
             yield from (option, f"{point.name}={point.path}")
+        for gauge in sorted({point.gauge for point in value} - {GAUGES[0]}):  # one for all of them
+            yield from ("--unfold-gauge", gauge)
     else:
         yield from (option, _listed(value) if isinstance(value, tuple) else str(value))
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from landscape.advised import Advised
 from landscape.anharmonic import Curved, Quadratic
 from landscape.cli.next_command import after_probe, after_radius
+from landscape.cli.plain_console import PlainConsole
 from landscape.estimate import Estimate
 from landscape.forecast import Forecast
 from landscape.radius import Measured, RadiusRequest
@@ -29,6 +29,7 @@ from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.grid import GridTensor
 from quant.point import WeightPoint
+from quant.printable import printable
 from quant.space import distance, norm
 from quant.statistics import grid_statistics, total
 
@@ -40,9 +41,9 @@ class ConsoleProgress:
     """Draws a run's progress on stderr."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = PlainConsole(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
@@ -75,13 +76,17 @@ class ConsoleProgress:
 
     def stage(self, name: str) -> None:
         """Name what is going on."""
-        self._bar.update(self._task, description=name)
+        self._bar.update(self._task, description=printable(name))
         if not self.console.is_terminal:
             self.console.print(name, highlight=False)
 
     def advance(self, work: float) -> None:
         """Move the bar."""
         self._bar.advance(self._task, work)
+
+    def note(self, message: str) -> None:
+        """Print a line."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, message: str) -> None:
         """Print a warning."""
@@ -99,7 +104,7 @@ def print_result(request: Survey, landscape: Landscape, page: Path, as_json: boo
     if as_json:
         print(json.dumps(to_json(landscape, page), indent=2, allow_nan=False), file=stream)
         return
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else PIPED_WIDTH)
+    console = PlainConsole(file=stream, width=None if stream.isatty() else PIPED_WIDTH)
     for line in summary_lines(landscape):
         console.print(line, markup=False, soft_wrap=True)
     console.print(_table(landscape))
@@ -134,7 +139,7 @@ def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> Non
             f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
         )
     lines.append(f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")')
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     for line in lines:
         console.print(line, markup=False)
 
@@ -144,7 +149,7 @@ def print_radius(request: RadiusRequest, measured: Measured, as_json: bool) -> N
     if as_json:
         print(json.dumps(radius_json(measured), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     for line in (*radius_lines(request, measured), f"next   {after_radius(request, measured)}"):
         console.print(line, markup=False)
 
@@ -154,7 +159,7 @@ def print_advice(advised: Advised, as_json: bool) -> None:
     if as_json:
         print(json.dumps(advice_json(advised), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     for line in subject_lines(advised):
         console.print(line, markup=False)
     for advice, work in zip(advised.advice, advised.work, strict=True):
@@ -213,7 +218,7 @@ def print_curvature(curved: Curved, as_json: bool) -> None:
     if as_json:
         print(json.dumps(curvature_json(curved), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     for line in curvature_lines(curved):
         console.print(line, markup=False)
 

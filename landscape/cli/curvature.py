@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
+    BosOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
+    ExcludeOption,
     JsonOption,
     LengthOption,
     ModelOption,
     PrecisionOption,
+    RevisionOption,
     SeedOption,
     SplitOption,
     StoreOption,
@@ -23,6 +27,8 @@ from landscape.cli.options import (
 
 def curvature(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     directions: Annotated[int, typer.Option(help="Random directions that Tr H is averaged over.")] = 8,
     windows: Annotated[int, typer.Option(help="Windows of text that it is averaged over.")] = 4,
     top: Annotated[bool, typer.Option(help="Find the top eigenvalue too, by Lanczos: some 20 products.")] = True,
@@ -31,9 +37,11 @@ def curvature(
     split: SplitOption = "validation",
     seq_len: LengthOption = None,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -60,10 +68,13 @@ def curvature(
     with reported(debug):
         from landscape.anharmonic import CurvatureRequest, measure_curvature
         from landscape.cli.console import ConsoleProgress, print_curvature
+        from landscape.cli.parsing import words
         from landscape.radius import RadiusRequest
 
         radius = RadiusRequest(
             model=model,
+            exclude=words(exclude),
+            revision=revision,
             data=data,
             split=split,
             seq_len=seq_len,
@@ -72,6 +83,8 @@ def curvature(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         request = CurvatureRequest(radius, directions=directions, windows=windows, top=top)
         with ConsoleProgress() as progress:

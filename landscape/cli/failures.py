@@ -58,8 +58,10 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def tell(message: str) -> None:
-    """Print an error as one line."""
-    print(f"landscape: error: {' '.join(message.split())}", file=sys.stderr)
+    """Print an error as one line that a terminal can show, whatever names from files are in it."""
+    from quant.printable import printable
+
+    print(f"landscape: error: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:

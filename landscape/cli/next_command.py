@@ -48,7 +48,9 @@ def after_radius(request: RadiusRequest, found: Measured) -> str:
         return f"{radius_command(replace(request, minutes=4 * request.minutes))}    # goes on from here"
     survey = Survey(
         model=request.model,
+        revision=request.revision,
         data=request.data,
+        exclude=request.exclude,
         family=request.family,
         pairs=request.pairs,
         preset=replace(PRESETS["quick"], seq_len=found.seq_len),
@@ -56,6 +58,8 @@ def after_radius(request: RadiusRequest, found: Measured) -> str:
         dtype=request.dtype,
         device=request.device,
         store=request.store,
+        data_revision=request.data_revision,
+        bos=request.bos,
     )
     return f"{probe_command(survey)}    # where are the points?"
 
@@ -77,6 +81,7 @@ def _survey(request: Dissection) -> Survey:
     scheme = request.wanted.scheme
     return Survey(
         model=request.model,
+        revision=request.revision,
         data=request.data,
         bits=(scheme.bits,),
         scales=(scheme.scale,),
@@ -89,4 +94,6 @@ def _survey(request: Dissection) -> Survey:
         dtype=request.dtype,
         device=request.device,
         store=request.store,
+        data_revision=request.data_revision,
+        bos=request.bos,
     )

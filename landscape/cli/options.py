@@ -24,13 +24,32 @@ ModelOption = Annotated[
         ".gguf file, smollm2-135m (from PyPI), or opt-nano (built in).",
     ),
 ]
+ExcludeOption = Annotated[
+    str,
+    typer.Option(
+        help="Matrices of the blocks that stay as they are: names with wildcards, such as '*.experts.0.*', "
+        "comma-separated. Routers always do.",
+        show_default=False,
+    ),
+]
+RevisionOption = Annotated[
+    str | None,
+    typer.Option(help="Branch, tag or commit of a model on the Hub.  [default: its main branch]", show_default=False),
+]
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="wikitext2, tales (built in), self (sampled from the model), or a folder of "
-        "train|validation|test.txt[.gz|.xz].  [default: tales for opt-nano, else wikitext2]",
+        help="wikitext2, tales (built in), self (sampled from the model), a .txt, .jsonl or .parquet file, a folder "
+        "with train, validation and test in such files, or hf:org/name[:config].  [default: tales for opt-nano, else "
+        "wikitext2]",
         show_default=False,
     ),
+]
+DataRevisionOption = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of --data hf:….", rich_help_panel=RUN, show_default=False)
+]
+BosOption = Annotated[
+    bool, typer.Option("--bos", help="Prepend the beginning-of-text token to every window.", rich_help_panel=RUN)
 ]
 BitWidthOption = Annotated[int, typer.Option("--bits", "-b", help="Bit width, 2 to 8.")]
 BitWidthsOption = Annotated[str, typer.Option("--bits", "-b", help="Bit widths, 2 to 8, comma-separated.")]
@@ -81,8 +100,12 @@ RtnCandidateOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option(min=0, help="Of all that is drawn: directions, windows, training order.", rich_help_panel=RUN)
 ]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=RUN)]
-DtypeOption = Annotated[str, typer.Option(help="float32, float16 or bfloat16.", rich_help_panel=RUN)]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto (cuda where there is one, else cpu), cpu, cuda or cuda:N.", rich_help_panel=RUN)
+]
+DtypeOption = Annotated[
+    str, typer.Option(help="float32, float16, bfloat16, or auto (the checkpoint's own).", rich_help_panel=RUN)
+]
 StoreOption = Annotated[
     Path | None,
     typer.Option(help="Cache folder.  [default: $LANDSCAPE_CACHE, else the user's]", rich_help_panel=RUN),
@@ -115,6 +138,14 @@ TestWindowsOption = Annotated[
 ]
 SeqLenOption = Annotated[int | None, _number(2, "Tokens per window.", "seq_len")]
 LambdaCountOption = Annotated[int | None, _number(4, "Distances per direction, if auto.", "lambdas")]
+UnfoldGaugeOption = Annotated[
+    str,
+    typer.Option(
+        "--unfold-gauge",
+        help="Where a --point has scales folded from one matrix into the next, as AWQ has: take the coordinates "
+        "nearest to w, or those that are stored.",
+    ),
+]
 AlphasOption = Annotated[int | None, _number(2, "Positions per segment at first.", "alphas")]
 RefinementsOption = Annotated[
     int | None, _number(0, "Positions added to each where its loss bends, at most.", "refinements")

@@ -10,6 +10,7 @@ from typing import TypeVar
 from landscape.presets import OPTIONS, Preset, find_preset
 from landscape.wanted import External
 from quant.errors import UsageError
+from quant.external.unfolding import check_gauge
 from quant.gptq import GPTQOptions
 from quant.grid import MAX_BITS, MIN_BITS
 
@@ -53,18 +54,23 @@ def _parsed(text: str, option: str, kind: Callable[[str], T], what: str) -> tupl
     return values
 
 
-def external_points(texts: Iterable[str]) -> tuple[External, ...]:
+def external_points(texts: Iterable[str], gauge: str = "nearest") -> tuple[External, ...]:
     """Points of other tools, each ``NAME=PATH``.
 
+    Args:
+        texts: The points.
+        gauge: Of all of them, see ``landscape.wanted.External``.
+
     Raises:
-        UsageError: if one is not.
+        UsageError: if one is none, or the gauge is unknown.
     """
+    check_gauge(gauge)
     found = []
     for text in texts:
         name, _, path = text.partition("=")
         if not name or not path:
             raise UsageError(f"expected NAME=PATH in --point, got {text!r}")
-        found.append(External(name, Path(path)))
+        found.append(External(name, Path(path), gauge))  # type: ignore[arg-type]
     return tuple(found)
 
 

@@ -14,13 +14,16 @@ from landscape.cli.options import (
     ActOrderOption,
     AlphasOption,
     BitWidthsOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    ExcludeOption,
     FamilyOption,
     GranularityOption,
     InputsOption,
@@ -32,6 +35,7 @@ from landscape.cli.options import (
     PresetOption,
     RatesOption,
     RefinementsOption,
+    RevisionOption,
     RtnCandidateOption,
     ScalesOption,
     SeedOption,
@@ -40,12 +44,15 @@ from landscape.cli.options import (
     SymmetricOption,
     TestWindowsOption,
     TrueSequentialOption,
+    UnfoldGaugeOption,
     WindowsOption,
 )
 
 
 def probe(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthsOption = "8,4,2",
     directions: Annotated[int, typer.Option("--directions", "-d", min=1, help="Random directions from w.")] = 8,
     family: FamilyOption = "sphere",
@@ -62,9 +69,10 @@ def probe(
         typer.Option(
             metavar="NAME=PATH",
             help="A point that another tool made of this model: a .gguf file, or a folder of safetensors (plain, GPTQ, "
-            "AWQ, compressed-tensors). May be given several times.",
+            "AWQ, AutoRound, compressed-tensors, FP8). May be given several times.",
         ),
     ] = None,
+    unfold_gauge: UnfoldGaugeOption = "nearest",
     data: DataOption = None,
     preset: PresetOption = "quick",
     windows: WindowsOption = None,
@@ -93,9 +101,11 @@ def probe(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     output: OutputOption = Path("landscape-report"),
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -146,13 +156,15 @@ def probe(
 
         request = Survey(
             model=model,
+            exclude=words(exclude),
+            revision=revision,
             bits=bit_widths(bits, "--bits"),
             methods=words(methods),
             scales=words(scale),
             granularities=words(granularity),
             symmetric=symmetric,
             gptq=gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate),
-            external=external_points(point or ()),
+            external=external_points(point or (), unfold_gauge),
             data=data,
             directions=directions,
             family=family,
@@ -164,6 +176,8 @@ def probe(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_writable(output, OUTPUT)
         with ConsoleProgress() as progress:

@@ -10,18 +10,22 @@ import typer
 from landscape.cli.options import (
     ActOrderOption,
     BitWidthOption,
+    BosOption,
     CalibrationOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
     EpochsOption,
     ExamplesOption,
+    ExcludeOption,
     GranularityOption,
     InputsOption,
     ModelOption,
     PresetOption,
     RatesOption,
+    RevisionOption,
     RtnCandidateOption,
     ScaleOption,
     SeedOption,
@@ -35,6 +39,8 @@ from landscape.cli.options import (
 def quantize(
     export: Annotated[Path, typer.Option("--export", "-o", help="New folder to write the quantized model to.")],
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     bits: BitWidthOption = 4,
     method: Annotated[
         str,
@@ -55,9 +61,11 @@ def quantize(
     act_order: ActOrderOption = False,
     rtn_candidate: RtnCandidateOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Quantize a model and write it as a folder that transformers loads.
@@ -75,7 +83,7 @@ def quantize(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, print_point
-        from landscape.cli.parsing import gptq_options, request_preset
+        from landscape.cli.parsing import gptq_options, request_preset, words
 
         numbers = request_preset(
             preset,
@@ -94,6 +102,8 @@ def quantize(
         wanted = wanted_point(method, scheme_of(bits, scale, granularity, symmetric))
         request = Quantization(
             model=model,
+            exclude=words(exclude),
+            revision=revision,
             data=data,
             wanted=wanted,
             gptq=options,
@@ -102,6 +112,8 @@ def quantize(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         check_target(export)
         with ConsoleProgress() as progress:

@@ -7,16 +7,20 @@ from typing import Annotated
 import typer
 
 from landscape.cli.options import (
+    BosOption,
     DataOption,
+    DataRevisionOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
+    ExcludeOption,
     FamilyOption,
     JsonOption,
     LengthOption,
     ModelOption,
     PairsOption,
     PrecisionOption,
+    RevisionOption,
     SeedOption,
     SplitOption,
     StoreOption,
@@ -25,6 +29,8 @@ from landscape.cli.options import (
 
 def radius(
     model: ModelOption = "opt-nano",
+    exclude: ExcludeOption = "",
+    revision: RevisionOption = None,
     precision: PrecisionOption = 0.05,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after about so long all the same.  [default: never]", show_default=False)
@@ -35,9 +41,11 @@ def radius(
     family: FamilyOption = "sphere",
     pairs: PairsOption = False,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     store: StoreOption = None,
+    data_revision: DataRevisionOption = None,
+    bos: BosOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -57,10 +65,13 @@ def radius(
 
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, print_radius
+        from landscape.cli.parsing import words
         from landscape.radius import RadiusRequest, measure_radius
 
         request = RadiusRequest(
             model=model,
+            exclude=words(exclude),
+            revision=revision,
             data=data,
             split=split,
             seq_len=seq_len,
@@ -72,6 +83,8 @@ def radius(
             dtype=dtype,
             device=device,
             store=store,
+            data_revision=data_revision,
+            bos=bos,
         )
         with ConsoleProgress() as progress:
             measured = measure_radius(request, progress)

@@ -1,6 +1,6 @@
 """The anatomy as one JSON object: documented, versioned with the landscape's, and strict (no NaN, no infinity).
 
-    schema_version, model, data, split, seq_len, windows: {split: count}, space: {dimension, norm}
+    schema_version, model, data, split, seq_len, windows: {split: count}, space
     articles                     {split: count}: how many articles the windows are of, which intervals take for
                                  independent; null if that is not known and each window is
     point, center, chance, distance, limit: {text, nats}
@@ -45,7 +45,7 @@ from landscape.dissection import Dissected
 from landscape.estimate import Estimate
 from landscape.layer_radii import LayerRadius
 from landscape.parts import PARTS
-from landscape.report.schema import SCHEMA_VERSION, crossing_json, estimate_json, finite, health_json
+from landscape.report.schema import SCHEMA_VERSION, crossing_json, estimate_json, finite, health_json, space_json
 from landscape.waterfall import Matched, Step
 
 
@@ -60,7 +60,7 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
         "seq_len": subject.seq_len,
         "windows": dict(subject.windows),
         "articles": dict(found.articles),
-        "space": {"dimension": subject.dimension, "norm": subject.norm},
+        "space": space_json(subject),
         "point": found.point,
         "center": found.center_nll,
         "chance": subject.chance,

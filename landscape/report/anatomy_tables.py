@@ -167,7 +167,7 @@ def provenance_table(found: Dissected) -> Table:
     subject = found.subject
     rows = [
         ("model", subject.model),
-        ("fingerprint of its weights", subject.fingerprint),
+        ("fingerprint of its weights and configuration", subject.fingerprint),
         ("dtype", subject.dtype),
         ("point", found.point),
         ("text", subject.data),

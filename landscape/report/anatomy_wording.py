@@ -79,8 +79,7 @@ def subject_sentences(found: Dissected) -> list[str]:
         f"{split}: {windows_text(count, found.articles[split])}" for split, count in subject.windows.items()
     )
     return [
-        f"{subject.model}: D = {subject.dimension:,} weights in the linear layers of its blocks, "
-        f"‖w‖ = {number(subject.norm)}.",
+        f"{subject.model}: D = {subject.dimension:,}, ‖w‖ = {number(subject.norm)}; {subject.coverage.sentence}.",
         f"Text: {subject.data}, windows of {subject.seq_len} tokens ({windows}). NLL at w: {nats(found.center_nll)} on "
         f"{found.split}, in nats per token; a uniform guess scores ln|V| = {nats(subject.chance)} (chance). Brackets "
         f"are {CONFIDENCE:.0%} intervals.",

@@ -2,7 +2,8 @@
 
     schema_version  2                           (1 had no points of other tools, and ``scale`` for ``grid``)
     model, data     names as the user gave them
-    space           {dimension, norm}            D and ‖w‖
+    space           {dimension, norm, blocks, share, outside: [{kind, names, weights}]}    D and ‖w‖; blocks is how many
+                    weights the decoder blocks have, share D over that, outside what the others are
     center          {split: NLL}                 L(w), nats per token
     chance          ln|V|
     basin           {split, directions, windows, articles, radius, band: {r10, r90}, reentry: {r10, radius, r90},
@@ -49,7 +50,7 @@ from landscape.estimate import Estimate
 from landscape.health import Check
 from landscape.radii import OtherRadii
 from landscape.radius import Measured
-from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult
+from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult, SubjectInfo
 
 SCHEMA_VERSION = 2
 
@@ -60,7 +61,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "model": subject.model,
-        "space": {"dimension": subject.dimension, "norm": subject.norm},
+        "space": space_json(subject),
         "data": subject.data,
         "center": {split: finite(nll) for split, nll in landscape.center.items()},
         "chance": subject.chance,
@@ -95,7 +96,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
 def radius_json(measured: Measured) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
-    ``{schema_version, model, data, split, seq_len, space: {dimension, norm}, family, pairs, center, chance, radius:
+    ``{schema_version, model, data, split, seq_len, space, family, pairs, center, chance, radius:
     {value, low, high}, precise, ended, rounds: [{directions, windows, articles, radius}], evaluated, cached, tokens,
     seconds, store, health: [{name, passed, words}]}``; ended is "precise", "not reached", "exhausted" (no directions or
     windows are left) or "out of time"; articles as in ``landscape probe``.
@@ -107,7 +108,7 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "data": measured.data,
         "split": measured.split,
         "seq_len": measured.seq_len,
-        "space": {"dimension": measured.dimension, "norm": measured.norm},
+        "space": space_json(measured),
         "family": measured.family,
         "pairs": measured.pairs,
         "center": found.probes.center_nll,
@@ -130,6 +131,19 @@ def radius_json(measured: Measured) -> dict[str, Any]:
         "seconds": round(measured.seconds, 3),
         "store": measured.store,
         "health": health_json(measured.health),
+    }
+
+
+def space_json(subject: SubjectInfo | Measured | Advised) -> dict[str, Any]:
+    """The weight space; the same in every JSON object."""
+    coverage = subject.coverage
+    outside = [{"kind": each.kind, "names": list(each.names), "weights": each.weights} for each in coverage.outside]
+    return {
+        "dimension": subject.dimension,
+        "norm": subject.norm,
+        "blocks": coverage.total,
+        "share": coverage.share,
+        "outside": outside,
     }
 
 
@@ -157,7 +171,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
         "seq_len": advised.seq_len,
         "windows": advised.windows,
         "articles": advised.articles,
-        "space": {"dimension": advised.dimension, "norm": advised.norm},
+        "space": space_json(advised),
         "center": advised.center_nll,
         "chance": advised.chance,
         "radius": crossing_json(advised.found.radius),

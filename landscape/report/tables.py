@@ -145,7 +145,7 @@ def provenance_table(landscape: Landscape) -> Table:
     subject = landscape.subject
     rows = [
         ("model", subject.model),
-        ("fingerprint of its weights", subject.fingerprint),
+        ("fingerprint of its weights and configuration", subject.fingerprint),
         ("dtype", subject.dtype),
         ("D", f"{subject.dimension:,}"),
         ("‖w‖", number(subject.norm)),

@@ -152,8 +152,7 @@ def subject_sentences(landscape: Landscape) -> list[str]:
     subject = landscape.subject
     losses = ", ".join(f"{nats(nll)} on {split}" for split, nll in landscape.center.items())
     return [
-        f"{subject.model}: D = {subject.dimension:,} weights in the linear layers of its blocks, "
-        f"‖w‖ = {number(subject.norm)}.",
+        f"{subject.model}: D = {subject.dimension:,}, ‖w‖ = {number(subject.norm)}; {subject.coverage.sentence}.",
         f"Text: {subject.data}, windows of {subject.seq_len} tokens. NLL at w: {losses}, in nats per token; a uniform "
         f"guess scores ln|V| = {nats(subject.chance)} (chance).",
     ]

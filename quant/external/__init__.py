@@ -1,21 +1,23 @@
 """Points that other tools made, dequantized into the weight space of a checkpoint.
 
-Read are a GGUF file and folders of safetensors: plain floats, GPTQ, AWQ (``gemm``) and compressed-tensors (integers);
-what a folder is says its ``config.json``. Nothing is ever unpickled, and no code of a folder is run.
+Read are a GGUF file and folders of safetensors: plain floats, GPTQ, AWQ (``gemm``), AutoRound, compressed-tensors
+(integers, FP8, NVFP4, MXFP4), and FP8 of other tools; what a folder is says its ``config.json`` or, in older ones, a
+file beside it. Nothing is ever unpickled, and no code of a folder is run.
 
 A point is a vector of weights inside the decoder blocks. Everything else in the model (embeddings, norms, biases, head)
-stays the checkpoint's own when the loss is measured, so a tool that moved it too, as AWQ does when it folds scales into
-the norms, has made another function, of which no vector of the space is the weights. Every tensor outside the space
-that is stored is therefore compared, and a difference beyond the rounding of its dtype is an error. One exception: GGUF
-stores the embedding and the head in blocks of integers; their rounding is recorded in the provenance, and the point is
-the decoder stack with the checkpoint's own embedding. Activations that a format would quantize at run time are not
-weights, and not part of the point.
+stays the checkpoint's own when the loss is measured, so a tool that moved it too has made another function, of which no
+vector of the space is the weights. Every tensor outside the space that is stored is therefore compared, and a
+difference beyond the rounding of its dtype is an error. Two exceptions. Scales that were folded into norms and biases,
+as AWQ and SmoothQuant do, are put back into the matrices (``quant.external.unfolding``). And where the embedding or the
+head is itself quantized, its rounding is recorded in the provenance, and the point is the decoder stack with the
+checkpoint's own. Activations that a format would quantize at run time are not weights, and not part of the point.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,76 +26,118 @@ from transformers import PreTrainedModel
 
 from quant.checkpoint import Checkpoint
 from quant.errors import PointError, UsageError
+from quant.external.experts import Piece, assembled, stored_names, stored_pieces
+from quant.external.formats import check_coordinates, check_readable, find_codec
 from quant.external.gguf import from_gguf
-from quant.external.layers import FLOATS, Codec, StoredLayer, find_codec
-from quant.external.outside import check_architecture, check_same, provenance
+from quant.external.layers import FLOATS, Codec, Plain, StoredLayer, decoded, is_packed
+from quant.external.outside import check_architecture, check_same, provenance, rounding
+from quant.external.settings import quantization_config
 from quant.external.tensor_files import TensorFiles, read_json
+from quant.external.unfolding import Gauge, Unfolding, check_gauge, find_unfolding
 from quant.point import Part, WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.stored_tensors import unused
 
-_RUN_TIME = ("input_scale", "input_zero_point", "output_scale", "output_zero_point", "k_scale", "v_scale")
+_CACHE = ("k_scale", "v_scale", "q_scale", "prob_scale", "k_zero_point", "v_zero_point")
+_RUN_TIME = (
+    "input_scale", "input_zero_point", "input_global_scale", "input_scale_ub", "input_g_idx", "output_scale",
+    "output_zero_point", "activation_scale", *_CACHE,
+)  # fmt: skip
 
 
-def load_external(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
+def load_external(path: Path, checkpoint: Checkpoint, name: str, gauge: Gauge = "nearest") -> WeightPoint:
     """The point that another tool made of the same model.
 
     Args:
         path: A ``.gguf`` file, or a folder with ``config.json`` and safetensors.
-        checkpoint: The model that was quantized; only read.
+        checkpoint: The model that was quantized, at its own weights; only read.
         name: What the point is to be called: letters, digits and ``. _ + -``.
+        gauge: The coordinates of matrices between which scales can be moved unseen, if the tool folded scales into the
+            model: ``nearest`` to the original, or as they are ``stored``. See ``quant.external.unfolding``.
 
     Returns:
         Point ``name`` on no grid; its float32 parts are read from the folder when they are asked for, those of a GGUF
-        file are in memory. Its provenance has the format, the sha256 of every file, and the quantization config.
+        file are in memory. Its provenance has the format, the sha256 of every file, the quantization config, what was
+        unfolded, and how far a quantized embedding or head is from the checkpoint's.
 
     Raises:
-        UsageError: if ``name`` is no name, or ``path`` is neither such a folder nor such a file.
+        UsageError: if ``name`` is no name, ``gauge`` is unknown, or ``path`` is neither such a folder nor such a file.
         PointError: if the checkpoint is of a kind that is not read, of another architecture, incomplete, or differs
             outside the weight space. Damage inside a tensor is found when its part is read.
         CheckpointError: if a GGUF file cannot be read.
     """
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UsageError(f"expected a name of letters, digits and . _ + -, got {name!r}")
+    check_gauge(gauge)
     if (path / "config.json").is_file():
-        return _from_folder(path, checkpoint, name)
+        return _from_folder(path, checkpoint, name, gauge)
     if path.is_file() and path.suffix == ".gguf":
         return from_gguf(path, checkpoint, name)
     found = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing"
     raise UsageError(f"expected a folder with config.json and safetensors, or a .gguf file, at {path}, found {found}")
 
 
-def _from_folder(folder: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
+def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) -> WeightPoint:
     config = read_json(folder / "config.json")
     check_architecture(folder, str(config.get("model_type")), checkpoint)
-    quantization = config.get("quantization_config") or config.get("compression_config")
-    if not isinstance(quantization, dict | None):
-        raise PointError(f"expected quantization_config as an object in {folder / 'config.json'}, got {quantization!r}")
+    check_coordinates(config)
+    quantization = quantization_config(folder, config)
     codec = find_codec(quantization)
     files = TensorFiles(folder)
-    layers, outside = _sort(files, checkpoint, codec)
-    _check_layers(files, checkpoint.space, layers, codec)
+    if isinstance(codec, Plain):
+        check_readable(list(files), [path.name for path in folder.iterdir()])
+    prefix = f"{checkpoint.model.base_model_prefix}."
+    present = {name for stored in files for name in (stored, prefix + stored, stored.removeprefix(prefix))}
+    pieces = stored_pieces(checkpoint.model, checkpoint.space, present)
+    resolve = _resolver(checkpoint.model, pieces)
+    layers, outside = _sort(files, resolve, pieces, codec)
+    _check_layers(files, pieces, layers, codec)
+    rounded, outside = _rounded_outside(files, outside, checkpoint.model, codec, resolve)
+    parts = partial(_FolderParts, checkpoint.space, pieces, layers, codec, files)
+    unfolding = _unfolding(files, outside, checkpoint, parts(), gauge, resolve)
     for stored in outside:
-        _check_outside(files, stored, checkpoint.model)
-    record = provenance(name, folder, codec.name, files.hashes(), quantization)
-    return WeightPoint(name, None, _FolderParts(checkpoint.space, layers, codec, folder), record)
+        if resolve(stored) not in unfolding.explained:
+            _check_outside(files, stored, checkpoint.model, resolve)
+    record = provenance(name, folder, codec.name, files.hashes(), quantization, unfolding.record, rounded)
+    return WeightPoint(name, None, parts(unfolding), record)
+
+
+_Pieces = Mapping[str, tuple[Piece, ...]]
+_Resolve = Callable[[str], str]
 
 
 class _FolderParts(Mapping[str, Part]):
     """The parts of a folder; the tensors of one layer are read and dequantized at a time."""
 
-    def __init__(self, space: WeightSpace, layers: Mapping[str, StoredLayer], codec: Codec, folder: Path) -> None:
+    def __init__(
+        self,
+        space: WeightSpace,
+        pieces: _Pieces,
+        layers: Mapping[str, StoredLayer],
+        codec: Codec,
+        files: TensorFiles,
+        unfolding: Unfolding | None = None,
+    ) -> None:
         self._slots = {slot.name: slot for slot in space}
-        self._layers, self._codec, self._folder = layers, codec, folder
+        self._pieces, self._layers, self._codec, self._files = pieces, layers, codec, files
+        self._unfolding = unfolding or Unfolding()
 
     def __getitem__(self, name: str) -> Part:
-        slot, layer = self._slots[name], self._layers[name]
+        slot = self._slots[name]
         try:
-            weight = _weight(layer, slot, self._codec)
+            whole = assembled(slot, {piece: self._decoded(piece) for piece in self._pieces[name]})
+            weight = self._unfolding.apply(slot, whole)
         except PointError as error:
-            raise PointError(f"{name} in {self._folder}: {error}") from error
+            raise PointError(f"{name} in {self._files.folder}: {error}") from error
         if not bool(torch.isfinite(weight).all()):
-            raise PointError(f"expected finite weights in {name} of {self._folder}, found inf or nan")
+            raise PointError(f"expected finite weights in {name} of {self._files.folder}, found inf or nan")
         return weight
+
+    def _decoded(self, piece: Piece) -> Tensor:
+        layer = self._layers[piece.slot.name]
+        if piece.index is None:
+            return decoded(layer, piece.slot, self._codec)
+        return self._files.read_matrix(layer.names["weight"], piece.index, piece.slot.shape).float()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._slots)
@@ -102,37 +146,89 @@ class _FolderParts(Mapping[str, Part]):
         return len(self._slots)
 
 
-def _weight(layer: StoredLayer, slot: Slot, codec: Codec) -> Tensor:
-    """In the stored shape of the slot, float32."""
-    if _is_packed(layer, codec):
-        return codec.weight(layer, slot)
-    return layer["weight"].float()
-
-
-def _is_packed(layer: StoredLayer, codec: Codec) -> bool:
-    return bool(codec.fields) and codec.fields[0] in layer.names
-
-
-def _sort(files: TensorFiles, checkpoint: Checkpoint, codec: Codec) -> tuple[dict[str, StoredLayer], list[str]]:
-    """The stored tensors of each slot, and the names of those that belong to none."""
-    resolve = _resolver(checkpoint.model)
-    fields: dict[str, dict[str, str]] = {slot.name: {} for slot in checkpoint.space}
+def _sort(
+    files: TensorFiles, resolve: _Resolve, pieces: _Pieces, codec: Codec
+) -> tuple[dict[str, StoredLayer], list[str]]:
+    """The stored tensors of each piece of a slot, by its name, and the names of those that belong to none."""
+    fields: dict[str, dict[str, str]] = {piece.slot.name: {} for each in pieces.values() for piece in each}
     outside = []
+    seen: dict[str, str] = {}
     for stored in files:
         module, _, field = stored.rpartition(".")
         owner = resolve(f"{module}.weight")
+        if resolve(stored) in fields and field != "weight":  # a stack of experts has no field
+            owner, field = resolve(stored), "weight"
+        name = resolve(stored) if field == "weight" or owner not in fields else f"{owner}.{field}"
+        if name in seen:
+            raise PointError(f"expected one {name} in {files.folder}, found it as {seen[name]} and as {stored}")
+        seen[name] = stored
         if owner in fields and field in ("weight", *codec.fields):
             fields[owner][field] = stored
-        elif not (owner in fields and field in _RUN_TIME):
+        elif not (field in _CACHE or (owner in fields and field in _RUN_TIME)):
             outside.append(stored)
     return {slot: StoredLayer(names, files.read) for slot, names in fields.items()}, outside
 
 
-def _resolver(model: PreTrainedModel) -> Callable[[str], str]:
-    """From a stored name to the model's: its base model's prefix may be there or be missing, as transformers allows."""
-    known, prefix = model.state_dict().keys(), f"{model.base_model_prefix}."
+def _rounded_outside(
+    files: TensorFiles, outside: list[str], model: PreTrainedModel, codec: Codec, resolve: _Resolve
+) -> tuple[dict[str, float], list[str]]:
+    """How far each quantized matrix outside the space (embedding, head) is from the model's, and the tensors left."""
+    state = model.state_dict()
+    modules: dict[str, dict[str, str]] = {}
+    for stored in outside:
+        module, _, field = stored.rpartition(".")
+        modules.setdefault(module, {})[field] = stored
+    distances, left = {}, list(outside)
+    for module, names in modules.items():
+        name = resolve(f"{module}.weight")
+        if not is_packed(names, codec) or name not in state or state[name].ndim != 2:
+            continue
+        mine = {field: stored for field, stored in names.items() if field in ("weight", *codec.fields)}
+        rows, columns = state[name].shape
+        slot = Slot(name, (rows, columns), False, -1, 0)
+        try:
+            weight = decoded(StoredLayer(mine, files.read), slot, codec)
+        except PointError as error:
+            raise PointError(f"{name} in {files.folder}: {error}") from error
+        distances[name] = rounding(name, state[name], weight, files.folder)
+        taken = {*mine.values(), *(stored for field, stored in names.items() if field in _RUN_TIME)}
+        left = [stored for stored in left if stored not in taken]
+    return distances, left
+
+
+def _unfolding(
+    files: TensorFiles,
+    outside: list[str],
+    checkpoint: Checkpoint,
+    parts: Mapping[str, Part],
+    gauge: Gauge,
+    resolve: _Resolve,
+) -> Unfolding:
+    """What was folded into the tensors outside the space."""
+
+    def weight(slot: Slot) -> Tensor:
+        part = parts[slot.name]
+        assert isinstance(part, Tensor)
+        return part
+
+    stored = {resolve(name): partial(files.read, name) for name in outside}
+    return find_unfolding(checkpoint, files.folder, stored, weight, gauge)
+
+
+def _resolver(model: PreTrainedModel, pieces: _Pieces) -> _Resolve:
+    """From a stored name to the model's, or a piece's.
+
+    The base model's prefix may be there or be missing, and tensors may have the names that transformers stores them
+    under.
+    """
+    prefix, renamed = f"{model.base_model_prefix}.", stored_names(model, pieces)
+    known = {*model.state_dict(), *renamed, *(piece.slot.name for each in pieces.values() for piece in each)}
 
     def resolve(name: str) -> str:
+        found = with_prefix(name)
+        return renamed.get(found, found)
+
+    def with_prefix(name: str) -> str:
         if name.startswith(prefix) and name.removeprefix(prefix) in known:
             return name.removeprefix(prefix)
         return prefix + name if prefix + name in known else name
@@ -140,38 +236,43 @@ def _resolver(model: PreTrainedModel) -> Callable[[str], str]:
     return resolve
 
 
-def _check_layers(files: TensorFiles, space: WeightSpace, layers: Mapping[str, StoredLayer], codec: Codec) -> None:
-    """Every slot has its tensors; plain ones have its shape and are floats. Packed shapes are the codec's to check."""
-    for slot in space:
-        layer = layers[slot.name]
-        if _is_packed(layer, codec):
+def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, StoredLayer], codec: Codec) -> None:
+    """Every piece has its tensors; plain ones have its shape and are floats. Packed shapes are the codec's to check."""
+    for piece in (piece for each in pieces.values() for piece in each):
+        slot, layer = piece.slot, layers[piece.slot.name]
+        if piece.index is None and is_packed(layer.names, codec):
             continue
         stored = layer.names.get("weight")
         if stored is None:
-            kinds = " or ".join(dict.fromkeys(("weight", *codec.fields[:1])))
+            kinds = " or ".join(dict.fromkeys(("weight", *codec.marks[:1])))
             raise PointError(
                 f"expected {slot.name} ({kinds}) in {files.folder}, it is missing; is it the same model, and complete?"
             )
-        if files.shape(stored) != slot.shape:
+        shape = files.shape(stored)
+        if (shape if piece.index is None else shape[-2:]) != slot.shape and not _below(shape, piece):
             raise PointError(
-                f"expected shape {slot.shape} in {slot.name}, {files.folder} has {files.shape(stored)}; "
+                f"expected shape {slot.shape} in {slot.name}, {files.folder} has {shape}; "
                 "name the checkpoint that was quantized"
             )
         if files.dtype(stored) not in FLOATS:
             raise PointError(
                 f"expected {slot.name} as {', '.join(FLOATS)} in {files.folder}, got {files.dtype(stored)} "
-                f"without {codec.fields[0] if codec.fields else 'a quantization_config'}"
+                f"without {codec.marks[0] if codec.marks else 'a quantization_config'}"
             )
 
 
-def _check_outside(files: TensorFiles, stored: str, model: PreTrainedModel) -> None:
+def _below(shape: tuple[int, ...], piece: Piece) -> bool:
+    """Whether a stored matrix of this shape has the piece among others, one below the other, as DBRX's experts are."""
+    rows, columns = piece.slot.shape
+    return piece.index is not None and len(shape) == 2 and shape[1] == columns and shape[0] % rows == 0
+
+
+def _check_outside(files: TensorFiles, stored: str, model: PreTrainedModel, resolve: _Resolve) -> None:
     """A tensor outside the space is the model's own, or is one that transformers would not read either."""
     state = model.state_dict()
-    name = _resolver(model)(stored)
+    name = resolve(stored)
     if name not in state:
-        ignored = [*(model._keys_to_ignore_on_load_unexpected or ()), r"rotary_emb\.inv_freq"]
-        zero_bias = name.endswith(".bias") and not bool(files.read(stored).any())  # AutoGPTQ wrote them for every layer
-        if not zero_bias and not any(re.search(pattern, name) for pattern in ignored):
+        if unused(model, [name], lambda _: files.read(stored)):
             raise PointError(
                 f"expected only tensors of {type(model).__name__} in {files.folder}, found {stored}; "
                 "the weights inside the decoder blocks alone are not that model"

@@ -29,7 +29,7 @@ def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
     kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
     found = {
         "tensor_types": {kind: list(kinds.values()).count(kind) for kind in sorted(set(kinds.values()))},
-        "rounded_outside": _check_outside(path, checkpoint.model, other, kinds),
+        "rounded_outside": _check_outside(path, checkpoint.space, checkpoint.model, other, kinds),
     }
     return WeightPoint(name, None, parts, provenance(name, path, "gguf", {path.name: file_hash(path)}, found))
 
@@ -37,21 +37,24 @@ def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
 def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for slot in space:
-        shape = tuple(theirs[slot.name].shape) if slot.name in theirs else "nothing"
-        if shape != slot.shape:
+        stored = theirs.get(slot.parameter)
+        fits = stored is not None and stored.numel() % slot.size == 0 and stored.shape[-1] == slot.shape[-1]
+        part = slot.slice(stored) if stored is not None and (fits or slot.stack is None) else None
+        shape = "nothing" if part is None else tuple(part.shape)
+        if part is None or shape != slot.shape:
             raise PointError(
                 f"expected shape {slot.shape} in {slot.name}, {path} has {shape}; "
                 "name the checkpoint that was quantized"
             )
-        parts[slot.name] = theirs[slot.name].detach()
+        parts[slot.name] = part.detach()
     return parts
 
 
 def _check_outside(
-    path: Path, model: PreTrainedModel, other: PreTrainedModel, kinds: Mapping[str, str]
+    path: Path, space: WeightSpace, model: PreTrainedModel, other: PreTrainedModel, kinds: Mapping[str, str]
 ) -> dict[str, float]:
     """Compare all that lies outside the space; how far each tensor is that the file rounds to integers."""
-    slots = {slot.name for slot in WeightSpace.of(model)}
+    slots = {slot.parameter for slot in space}
     ours, theirs = model.state_dict(), other.state_dict()
     floats = [_FLOATS[kind] for kind in set(kinds.values()) & _FLOATS.keys()]
     integers = _integers(other, kinds)

@@ -46,15 +46,28 @@ def check_same(name: str, own: Tensor, stored: Tensor, source: Path, passed: Col
             f"expected shape {tuple(own.shape)} in {name}, {source} has {tuple(stored.shape)}; "
             "name the checkpoint that was quantized"
         )
-    dtypes = [torch.finfo(dtype) for dtype in (own.dtype, stored.dtype, *passed) if dtype.is_floating_point]
-    eps = max((d.eps for d in dtypes), default=0.0)
-    least = max((d.tiny * d.eps for d in dtypes), default=0.0)  # the smallest subnormal number
-    ours, theirs = own.detach().cpu().double(), stored.double()
-    if not bool(((ours - theirs).abs() <= eps * torch.maximum(ours.abs(), theirs.abs()) + least).all()):
+    if not is_same(own, stored, passed):
+        difference = _relative(own.detach().cpu().double(), stored.double())
         raise PointError(
-            f"expected {name} of {source} to be the checkpoint's, it differs by {_relative(ours, theirs):.2g} of its "
+            f"expected {name} of {source} to be the checkpoint's, it differs by {difference:.2g} of its "
             "norm; it lies outside the weight space, so the loss at this point would be that of another function"
         )
+
+
+def is_same(own: Tensor, stored: Tensor, passed: Collection[torch.dtype] = (), roundings: int = 1) -> bool:
+    """Whether two tensors of one shape are roundings of one original.
+
+    Args:
+        own: The model's.
+        stored: The other tool's.
+        passed: Dtypes that either may have been rounded to before it had the one it has now.
+        roundings: How many times each of the two may have been rounded.
+    """
+    dtypes = [torch.finfo(dtype) for dtype in (own.dtype, stored.dtype, *passed) if dtype.is_floating_point]
+    eps = roundings * max((d.eps for d in dtypes), default=0.0)
+    least = roundings * max((d.tiny * d.eps for d in dtypes), default=0.0)  # the smallest subnormal number
+    ours, theirs = own.detach().cpu().double(), stored.double()
+    return bool(((ours - theirs).abs() <= eps * torch.maximum(ours.abs(), theirs.abs()) + least).all())
 
 
 def rounding(name: str, own: Tensor, stored: Tensor, source: Path) -> float:
@@ -73,10 +86,18 @@ def rounding(name: str, own: Tensor, stored: Tensor, source: Path) -> float:
 
 
 def provenance(
-    name: str, source: Path, kind: str, hashes: Mapping[str, str], quantization: Mapping[str, Any] | None
+    name: str,
+    source: Path,
+    kind: str,
+    hashes: Mapping[str, str],
+    quantization: Mapping[str, Any] | None,
+    unfolded: Mapping[str, Any] | None = None,
+    rounded: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The record of a point that another tool made; of the path only the last part, since the hashes identify it."""
+    more = {"unfolded": unfolded, "rounded_outside": rounded}
     return {
+        **{key: dict(value) for key, value in more.items() if value},
         "method": name,
         "source": source.name,
         "format": kind,

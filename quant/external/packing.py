@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quant.errors import PointError
 
-GPTQ_BITS = (2, 3, 4, 8)
+GPTQ_BITS = (2, 3, 4, 5, 6, 7, 8)
 WORD = 32
 
 _AWQ_BITS = 4

@@ -12,8 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from quant.errors import PointError
-
-_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+from quant.weight_files import weight_files
 
 
 class TensorFiles:
@@ -28,7 +27,7 @@ class TensorFiles:
         self.folder = folder
         self._files: dict[str, Any] = {}
         self._home: dict[str, str] = {}
-        for name in _file_names(folder):
+        for name in weight_files(folder, PointError, others=True):
             try:
                 self._files[name] = safe_open(folder / name, framework="pt")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
@@ -53,6 +52,19 @@ class TensorFiles:
         except (OSError, SafetensorError) as error:
             raise PointError(f"expected to read {name} of {self.folder}, got: {_line(error)}") from error
         return tensor
+
+    def read_matrix(self, name: str, index: int, shape: tuple[int, int]) -> Tensor:
+        """One matrix of a stack, (n, rows, columns) or one below the other; the others are not read.
+
+        Raises:
+            PointError: if it cannot be read, or there is none of this index.
+        """
+        stored, rows = self._slice(name), shape[0]
+        part = stored[index] if len(self.shape(name)) == 3 else stored[index * rows : (index + 1) * rows]
+        if tuple(part.shape) != shape:
+            raise PointError(f"expected matrix {index} of shape {shape} in {name} of {self.folder}, found none")
+        matrix: Tensor = part
+        return matrix
 
     def dtype(self, name: str) -> str:
         """Its dtype as the format writes it, ``F16``; its values are not read."""
@@ -89,24 +101,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise PointError(f"expected a JSON object in {path}, got {type(content).__name__}")
     return content
-
-
-def _file_names(folder: Path) -> list[str]:
-    """The files of weights, as transformers chooses them; other tools' own names come last."""
-    if (folder / _WHOLE).is_file():
-        return [_WHOLE]
-    if (folder / _INDEX).is_file():
-        shards = read_json(folder / _INDEX).get("weight_map")
-        names = sorted(set(shards.values())) if isinstance(shards, dict) else []
-        if not names or any(Path(str(name)).name != name for name in names):
-            raise PointError(f"expected a weight_map of files beside it in {folder / _INDEX}, got {str(names)[:80]}")
-        return names
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
-        found = f"only {', '.join(pickles)}, which could run code when read" if pickles else "no weights"
-        raise PointError(f"expected *.safetensors in {folder}, found {found}; save the model again as safetensors")
-    return names
 
 
 def _line(error: Exception) -> str:

@@ -79,7 +79,7 @@ def test_gptq_calibrates_on_the_tokens_that_come_and_else_keeps_rtn(subject: Sub
         expected = {slot.name: len(inputs[slot.parameter, slot.index]) for slot in subject.space}
         assert {name: record["tokens"] for name, record in records.items()} == expected
     idle = {slot for slot in subject.space if records[slot.name]["tokens"] == 0}
-    assert bool(idle) == (subject.family.kind == "mixture")
+    assert bool(idle) == (subject.family.kind == "mixture" and subject.family.name != "dbrx")  # whose tokens spread
     assert all(slot.expert for slot in idle)
     assert idle <= set(subject.space) - changed(subject, start, point)
     assert point.provenance["experts"]["no tokens"] == len(idle)

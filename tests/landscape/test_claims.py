@@ -25,6 +25,7 @@ from landscape.connectivity import connectivity
 from landscape.estimate import Estimate, paired_difference
 from landscape.radii import other_radii
 from landscape.result import Landscape, PointResult, ProbeCount, SegmentResult, SubjectInfo
+from quant.coverage import Coverage
 
 BASE, CHANCE = 2.0, 6.0
 GRID = np.array([*np.arange(1, 9) * 0.1875, 2.0, 3.0])  # of a quick survey, in units of R
@@ -75,7 +76,8 @@ def observed(profiles=(well,) * 4, points=(), noise=0.0, tilt=0.0, test=None, se
         along[name] = RadialProbes(ALPHAS[1:] * away, totals[None, 1:], TOKENS, center, CHANCE, fixed=True)
     radii = {"validation": other_radii(radial, 4.0)}
     landscape = Landscape(
-        SubjectInfo("m", "f", "float32", 10, 5.0, CHANCE, "d", 101, {"validation": WINDOWS}), {"validation": BASE},
+        SubjectInfo("m", "f", "float32", 10, Coverage(10, 10, ()), 5.0, CHANCE, "d", 101, {"validation": WINDOWS}),
+        {"validation": BASE},
         {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},
     )  # fmt: skip
     at_end = {name: probes.totals[0, -1] for name, probes in along.items()}

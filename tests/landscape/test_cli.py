@@ -12,7 +12,9 @@ import torch
 from transformers import PreTrainedModel
 
 from landscape.cli import app, main
+from quant.checkpoint import load_checkpoint
 from tests.landscape.small import NUMBERS
+from tests.quant.external import folding
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,7 +57,7 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
         "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
         "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
-    assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True]
+    assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True, True]
     assert "warning" not in err
     assert found["space"]["dimension"] == 983040
     assert [p["name"] for p in found["points"]] == [
@@ -84,7 +86,7 @@ def test_the_whole_job_and_its_json(tmp_path, capsys, monkeypatch, forwards):
     assert len(forwards) == again["probes"]["evaluated"] == 0
     told = f"nothing to evaluate: all {again['probes']['total']} probes are in the cache"
     assert told in " ".join(err.split())
-    assert [check["passed"] for check in again["health"]] == [None, None, None, None, None, True]
+    assert [check["passed"] for check in again["health"]] == [None, None, None, None, None, True, None]
     assert stable(again) == stable(found)
 
     # more directions and bits: what is known is not evaluated again
@@ -186,6 +188,7 @@ USAGE = [
     (["--gptq-inputs", "fp", "--true-sequential"], "expected inputs='quantized' with true_sequential"),
     (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
     (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
+    (["--point", "a=x", "--unfold-gauge", "flat"], "expected a gauge nearest or stored, got 'flat'"),
     (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
     (
         ["--plane", "--methods", "rtn,qaft"],
@@ -236,6 +239,18 @@ def test_a_point_of_another_tool_lies_where_it_was_measured_before(tmp_path, cap
     page = Path(found["page"]).read_text()
     assert "point theirs" in page  # how it was measured
     assert str(tmp_path) not in page
+
+
+def test_awq_as_its_tool_writes_it_lies_as_near_as_its_rounding(tmp_path, capsys, monkeypatch):
+    """The command of README: scales are in the norms and biases of the folder, and the point is in w's coordinates."""
+    checkpoint = load_checkpoint("opt-nano")
+    pairs = [("self_attn.v_proj", "self_attn.out_proj"), ("fc1", "fc2")]
+    folding.write(tmp_path / "awq", checkpoint, "awq", lambda m: folding.fold(m, folding.OPT, pairs))
+    words = ["--bits", "4", "--methods", "rtn", "--granularity", "group:8", "--scale", "absmax", "--json"]
+    code, out, err = run(capsys, monkeypatch, *probe_words(tmp_path, *words, "--point", f"awq={tmp_path / 'awq'}"))
+    assert code == 0, err
+    rtn, awq = json.loads(out)["points"]
+    assert awq["distance"] < 1.5 * rtn["distance"]
 
 
 def test_a_point_of_another_model_is_one_line(tmp_path, capsys, monkeypatch):

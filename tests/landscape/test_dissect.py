@@ -56,11 +56,11 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(disse
 
 
 def test_the_run_is_checked_and_the_page_says_so(dissected: Dissected) -> None:
-    assert [check.passed for check in dissected.health] == [True, True, None, True, True, True]
+    assert [check.passed for check in dissected.health] == [True, True, None, True, True, True, True]
     assert dissected.health[2].words.startswith("The slope of the loss at w is ")
     assert f"at λ = {dissected.subject.norm / 64:.3g}" in dissected.health[4].measured
     page = anatomy_page(dissected)
-    assert "Nothing speaks against it: 5 checks passed, none failed." in page
+    assert "Nothing speaks against it: 6 checks passed, none failed." in page
     wrong = Check("finite losses", False, "1 of 9", "none", "One of 9 is not finite.")
     page = anatomy_page(replace(dissected, health=(wrong, *dissected.health[:5])))
     assert "One of 9 is not finite." in page[page.index("<h1>") : page.index('id="summary"')]
@@ -159,7 +159,7 @@ def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
 ) -> None:
     checkpoint = load_checkpoint(str(trap))
     subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, tmp_path)
-    runner = Runner(Store(tmp_path, checkpoint.fingerprint, "float32"), {})
+    runner = Runner(Store(tmp_path, checkpoint.identity, "float32"), {})
 
     def measured(asked: bool | None) -> tuple[str, ...]:
         every = replace(dissection, groupings=("block", "type", "tensor"), layer_radii=asked)
@@ -178,7 +178,7 @@ def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(
     monkeypatch.setattr(stages, "groups", lambda space, grouping: tuple(few))
     checkpoint = load_checkpoint(str(trap))
     subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, dissection.root)
-    runner = Runner(Store(dissection.root, checkpoint.fingerprint, "float32"), {})
+    runner = Runner(Store(dissection.root, checkpoint.identity, "float32"), {})
     asked = replace(dissection, groupings=("tensor",), layer_radii=True)
     work = stages.Stages(asked, subject, runner, Silent())
     work.place(dissection.wanted, rtn(subject.space, subject.center, dissection.wanted.scheme))

@@ -30,7 +30,8 @@ NUMBERS = [
     "--preset", "standard", "--windows", "3", "--test-windows", "5", "--seq-len", "64", "--calibration-windows", "9",
     "--qaft-examples", "6", "--qaft-epochs", "2", "--qaft-rates", "1e-4,2e-5",
 ]  # fmt: skip
-RUN = ["--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store"]
+RUN = ["--revision", "v2", "--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store",
+       "--data-revision", "v 1", "--bos"]  # fmt: skip
 GPTQ = ["--gptq-inputs", "fp", "--act-order", "--rtn-candidate"]
 
 
@@ -61,6 +62,7 @@ PROBES = [
     ["--bits", "3,2", "--methods", "rtn,gptq,qaft-lsq", "--scale", "exact,absmax", "--true-sequential", "--pairs"],
     ["--scale", "absmax", "--granularity", "tensor,group:32", "--no-symmetric", "--plane", *GPTQ],
     ["--model", "a model", "--data", "self", "--directions", "5", "--family", "layer:block=1", *NUMBERS, *RUN],
+    ["--point", "a=x", "--point", "c=d", "--unfold-gauge", "stored"],
     ["--point", "a b=x y/q.gguf", "--point", "c=d", "--lambdas", "1.5,2", "--lambda-count", "7"],
     ["--alphas", "4", "--refinements", "0", "--windows", "128", "--preset", "paper"],
 ]

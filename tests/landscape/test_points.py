@@ -11,11 +11,14 @@ from landscape.points import PointMaker
 from landscape.presets import PRESETS
 from landscape.store import Store
 from landscape.subject import prepare
-from landscape.wanted import METHODS, wanted_points
+from landscape.wanted import METHODS, External, wanted_points
 from quant.checkpoint import load_checkpoint
-from quant.errors import CorpusError
+from quant.errors import CorpusError, UsageError
+from quant.external import load_external
+from quant.external.unfolding import GAUGES
 from quant.gptq import GPTQOptions
 from quant.hashing import token_hash
+from tests.quant.external import folding
 
 ROOT = Path(__file__).parent.parent.parent
 PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
@@ -42,7 +45,7 @@ def write_corpus(folder, scrambled=None):
 def fingerprints(checkpoint, tmp_path, scrambled=None):
     data = write_corpus(tmp_path / "text", scrambled)
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
     made = {w.method: maker.make(w, lambda share: None).fingerprint(subject.space) for w in WANTED}
     return made, {w.method: maker.recipe(w) for w in WANTED}
@@ -77,7 +80,7 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
     data = write_corpus(tmp_path / "text")
     wanted = wanted_points(METHODS, (2,), ("absmax",))
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
     for point in wanted:  # as a survey does: what is there already is not made again
         if maker.find(point) is None:
@@ -102,7 +105,7 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
 def test_options_of_gptq_are_part_of_what_a_point_is_found_by(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     makers = [PointMaker(subject, store, PRESET, 0, options) for options in (GPTQOptions(), GPTQOptions(inputs="fp"))]
     wanted = {point.method: point for point in wanted_points(METHODS, (2,), ("absmax",))}
     for method, differs in (("gptq", True), ("qaft-from-gptq", True), ("rtn", False), ("qaft", False), ("awq", False)):
@@ -118,7 +121,7 @@ def tmp_path_for(tmp_path, name):
 def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
-    store = Store(tmp_path / "cache", checkpoint.fingerprint, "float32")
+    store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
     rtn, gptq, _ = WANTED
     assert maker.find(gptq) is None
@@ -131,3 +134,16 @@ def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
     assert other.find(WANTED[2]) is None
     scales = {m: {n: p.scale for n, p in maker.find(w).parts.items()} for m, w in (("rtn", rtn), ("gptq", gptq))}
     assert all((scales["rtn"][name] == scale).all() for name, scale in scales["gptq"].items())
+
+
+def test_gauge_reaches_a_point_of_another_tool(checkpoint, tmp_path):
+    folding.write(tmp_path / "t", checkpoint, "awq", lambda m: folding.fold(m, folding.OPT))
+    subject = prepare(checkpoint, write_corpus(tmp_path / "text"), PRESET, ("rtn",), 0, tmp_path / "cache")
+    maker = PointMaker(subject, Store(tmp_path / "cache", checkpoint.fingerprint, "float32"), PRESET, 0)
+    for gauge in GAUGES:
+        point = maker.find(External("t", tmp_path / "t", gauge))
+        theirs = load_external(tmp_path / "t", checkpoint, "t", gauge)
+        assert point.provenance["unfolded"]["gauge"] == gauge
+        assert point.fingerprint(subject.space) == theirs.fingerprint(subject.space)
+    with pytest.raises(UsageError, match="a gauge nearest or stored"):
+        External("t", tmp_path / "t", "flat")

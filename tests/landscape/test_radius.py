@@ -72,7 +72,7 @@ def test_the_losses_are_those_of_the_model_and_r_lies_halfway(tmp_path: Path, pa
     assert found.radius.value == pytest.approx(straight, rel=0.01)
     assert found.precise
     assert measured.evaluated > 0
-    assert [check.passed for check in measured.health] == [True, True, None, True, True, True]
+    assert [check.passed for check in measured.health] == [True, True, None, True, True, True, True]
 
 
 def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
 def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
     request = RadiusRequest(**SMALL, data="self", store=tmp_path)
     first, again = measure_radius(request), measure_radius(request)
-    assert [check.passed for check in first.health] == [True] * 6
-    assert [check.passed for check in again.health] == [None, None, True, None, None, True]
+    assert [check.passed for check in first.health] == [True] * 7
+    assert [check.passed for check in again.health] == [None, None, True, None, None, True, None]
     assert (again.evaluated, again.found.radius) == (0, first.found.radius)
 
 
@@ -98,7 +98,7 @@ def test_the_slope_at_w_is_told_and_takes_no_window_that_r_did_not(tmp_path: Pat
     measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
     windows, check = measured.found.rounds[-1].windows, measured.health[2]
     assert windows < SLOPE_WINDOWS
-    known = Store(tmp_path, load_checkpoint("opt-nano").fingerprint, "float32").probes()
+    known = Store(tmp_path, load_checkpoint("opt-nano").identity, "float32").probes()
     assert len({probe.window for probe in known}) == windows
     lam = 2.0**-6 * measured.norm
     _, *rays = by_hand(np.array([lam, -lam]), 2, windows, pairs=False)

@@ -14,7 +14,7 @@ REFUSED = [
     (["advise", "--windows=1"], "expected at least 2 as --windows, got 1"),
     (["probe", "--seed", "1.5"], "expected a whole number as --seed, got '1.5'"),
     (["radius", "--precision", "abc"], "expected a number as --precision, got 'abc'"),
-    (["probe", "--bitts", "4"], "expected an option of landscape probe, got --bitts; did you mean --bits?"),
+    (["probe", "--bitts", "4"], "expected an option of landscape probe, got --bitts; did you mean --bits or --bos?"),
     (["probe", "--nothing-like-it"], "expected an option of landscape probe, got --nothing-like-it; see landscape "
      "probe --help"),
     (["quantize"], "expected --export, which landscape quantize needs, got none; see landscape quantize --help"),

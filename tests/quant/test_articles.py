@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from quant import hub
 from quant.articles import article_starts, window_articles
@@ -61,7 +61,6 @@ def test_tales_begin_at_the_end_of_the_one_before():
         "",
         "Just words.\n",
         "Preface.\n\n = Title = \n\nText.\n",
-        "= Title =\n\nText.\n",
         " = = Section = = \n \n x \n",
         TABLE,
     ],
@@ -140,20 +139,36 @@ def test_kept_tokens_come_back_with_their_articles(
         again = load_corpus(str(folder), checkpoint, 5, cache=folder)
         assert again.fingerprint == fresh.fingerprint
         assert torch.equal(again.window_articles("test"), fresh.window_articles("test"))
-    files = list((folder / "tokens").iterdir())
-    assert len(files) == 1
+    (file,) = (folder / "tokens").iterdir()
+    assert file.stat().st_mode == (folder / "test.txt").stat().st_mode  # another user of the cache can read it
+
+
+@pytest.mark.parametrize("place", [-4, -40, 300])
+def test_kept_tokens_that_are_damaged_are_made_anew(
+    place: int, folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("quant.corpus._CACHED_LENGTH", 10)
+    fresh = load_corpus(str(folder), checkpoint, 5, cache=folder)
+    (file,) = (folder / "tokens").iterdir()
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"{file.name} is damaged: its text is tokenized anew"):
+        again = load_corpus(str(folder), checkpoint, 5, cache=folder)
+    assert again.fingerprint == fresh.fingerprint
+    assert torch.equal(again.window_articles("test"), fresh.window_articles("test"))
+    assert load_corpus(str(folder), checkpoint, 5, cache=folder).fingerprint == fresh.fingerprint
 
 
 def test_tokens_kept_without_articles_are_not_taken_for_them(
     folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ):
-    """What an earlier version left, under its own name, which had the tokenizer and the text in it and nothing else."""
+    """They have another name, which has the tokenizer and the text in it and nothing else."""
     monkeypatch.setattr("quant.corpus._CACHED_LENGTH", 10)
-    monkeypatch.setattr("quant.texts.article_starts", lambda lines, gap: None)
+    monkeypatch.setattr("quant.text_files.article_starts", lambda lines, gap: None)
     load_corpus(str(folder), checkpoint, 5, cache=folder)
     (old,) = (folder / "tokens").iterdir()
     assert list(load_file(old)) == ["ids"]
-    save_file({"ids": torch.zeros(80, dtype=torch.int32)}, old)
     monkeypatch.undo()
     monkeypatch.setattr("quant.corpus._CACHED_LENGTH", 10)
     corpus = load_corpus(str(folder), checkpoint, 5, cache=folder)

@@ -17,6 +17,7 @@ from quant import hub
 from quant.checkpoint import ALIASES, Checkpoint, fingerprint, load_checkpoint
 from quant.errors import CheckpointError, UsageError
 from tests import tiny
+from tests.tiny_tokenizer import tokenizer
 
 Save = Callable[..., Path]
 
@@ -244,6 +245,8 @@ class FakeHub:
         monkeypatch.setattr(hub, "snapshot_download", self.download)
 
     def info(self, repo: str, revision: str | None = None, **options: object) -> SimpleNamespace:
+        if revision not in (None, *self.pull_requests):
+            raise hub.RevisionNotFoundError("404", response=SimpleNamespace(headers={}, request=None, status_code=404))
         files = self.pull_requests[revision][1] if revision else {"pytorch_model.bin": "now", "config.json": "c"}
         siblings = [
             SimpleNamespace(rfilename=name, lfs=SimpleNamespace(sha256=digest), blob_id=None)
@@ -280,9 +283,67 @@ def test_conversion_is_taken_only_if_it_is_open_and_of_the_present_weights(
     assert fake.asked == ["refs/pr/3"]
 
 
+def test_a_revision_is_asked_for_by_name(saved: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"model.safetensors": "s", "config.json": "c"}
+    fake = FakeHub(saved(), {"v2": ("tag", held), "old": ("branch", {"pytorch_model.bin": "b"})})
+    fake.install(monkeypatch)
+    assert load_checkpoint("some/one", revision="v2").fingerprint == fingerprint(tiny.llama())
+    assert fake.asked == ["v2"]
+    with pytest.raises(CheckpointError, match=r"has no revision 'v3'.*branch, a tag or a commit"):
+        load_checkpoint("some/one", revision="v3")
+    with pytest.raises(CheckpointError, match=r"revision 'old' of some/one, found none"):
+        load_checkpoint("some/one", revision="old")
+    assert fake.asked == ["v2"]
+
+
+def test_what_is_not_on_the_hub_has_no_revision(saved: Save) -> None:
+    for name in ("opt-nano", "smollm2-135m", str(saved())):
+        with pytest.raises(UsageError, match="leave --revision out"):
+            load_checkpoint(name, revision="v2")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_without_a_network_a_revision_is_the_one_that_was_downloaded(saved: Save, tmp_path: Path) -> None:
+    repository, ids = tmp_path / "hub" / "models--some--one", {"main": "c" * 40, "v2": "d" * 40}
+    for number, (name, commit) in enumerate(ids.items()):
+        saved(tiny.llama(seed=number), name).rename(_made(repository / "snapshots") / commit)
+        (_made(repository / "refs") / name).write_text(commit)
+    for number, name in enumerate(ids):
+        assert load_checkpoint("some/one", revision=name).fingerprint == fingerprint(tiny.llama(seed=number))
+    assert load_checkpoint("some/one", revision="d" * 12).fingerprint == fingerprint(tiny.llama(seed=1))
+    with pytest.raises(CheckpointError, match="cannot be reached"):
+        load_checkpoint("some/one", revision="v3")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def test_smollm2_is_the_model_of_the_design(smollm2: Checkpoint) -> None:
     assert smollm2.space.dimension == 106_168_320
     assert smollm2.model.num_parameters() == 134_515_008
     assert smollm2.context == 8192
     assert type(smollm2.model).__name__ == "LlamaForCausalLM"
     assert {p.dtype for p in smollm2.model.parameters()} == {torch.float32}
+
+
+def test_a_converted_model_that_is_damaged_is_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flipped bit of its weights would be another model under the same name."""
+    read = []
+
+    def parse(file: Path, dtype: torch.dtype) -> tuple[torch.nn.Module, object]:
+        read.append(file)
+        return tiny.llama(), tokenizer()
+
+    monkeypatch.setattr("quant.checkpoint.fetch_gguf", lambda cache: cache / "model.gguf")
+    monkeypatch.setattr("quant.checkpoint.read_gguf", parse)
+    first = load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint
+    assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
+    assert len(read) == 1
+    (weights,) = (tmp_path / "models").rglob("model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
+    assert len(read) == 2

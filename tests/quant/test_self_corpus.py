@@ -10,14 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    MambaConfig,
+    MambaForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    RwkvConfig,
+    RwkvForCausalLM,
+)
 
-from quant import self_corpus
+from quant import sampling
 from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
 from quant.errors import CorpusError, UsageError
-from quant.self_corpus import inverse_cdf
+from quant.sampling import inverse_cdf
 from quant.space import WeightSpace
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer
@@ -73,7 +83,7 @@ def test_the_score_would_see_a_truncated_or_cooled_sample(
     change: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = sharpened("llama")
-    monkeypatch.setattr(self_corpus, "inverse_cdf", lambda logits, u: inverse_cdf(change(logits), u))
+    monkeypatch.setattr(sampling, "inverse_cdf", lambda logits, u: inverse_cdf(change(logits), u))
     assert abs(score(model, sample(checkpoint_of(model), tmp_path))) > 4
 
 
@@ -110,7 +120,7 @@ def test_more_windows_sample_only_what_is_new(tmp_path: Path, monkeypatch: pytes
     assert torch.equal(sample(checkpoint, tmp_path, 16)[:11], few)
     assert calls == []
     more = sample(checkpoint, tmp_path, 17)
-    assert len(calls) == LENGTH - 1  # one batch more
+    assert len(calls) == LENGTH - 1 + 8  # one batch more, and a full pass over each of its windows
     assert torch.equal(more[:11], few)
     assert torch.equal(more, sample(checkpoint, tmp_path / "elsewhere", 17))
 
@@ -152,14 +162,94 @@ def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(sample(checkpoint_of(tiny.llama()), tmp_path / "again", 3), first)
 
 
-def test_damaged_batch_says_which_file(tmp_path: Path) -> None:
+def _flipped(path: Path) -> None:
+    """One bit of the last token, as a disk or a cable flips it."""
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+
+
+def _cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def _unhashed(path: Path) -> None:
+    """What an earlier version left."""
+    save_file({"ids": torch.zeros(8, LENGTH, dtype=torch.int64)}, path)
+
+
+@pytest.mark.parametrize("damage", [_flipped, _cut_short, _unhashed])
+def test_damage_is_absence(damage: Callable[[Path], None], tmp_path: Path) -> None:
     checkpoint = checkpoint_of(tiny.llama())
-    sample(checkpoint, tmp_path, 1)
+    first = sample(checkpoint, tmp_path, 8)
     (path,) = (tmp_path / "self" / ("f" * 16)).rglob("*.safetensors")
     assert load_file(path)["ids"].shape == (8, LENGTH)
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CorpusError, match=f"{path.name}.*delete it"):
-        sample(checkpoint, tmp_path, 1)
+    damage(path)
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged.*sampled anew"):
+        assert torch.equal(sample(checkpoint, tmp_path, 8), first)
+    assert torch.equal(sample(checkpoint, tmp_path, 8), first)
+
+
+def test_a_batch_under_the_name_of_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(tiny.llama())
+    first = sample(checkpoint, tmp_path, 16)
+    one, two = sorted((tmp_path / "self" / ("f" * 16)).rglob("*.safetensors"))
+    one.write_bytes(two.read_bytes())
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert torch.equal(sample(checkpoint, tmp_path, 16), first)
+
+
+MEMORYLESS = {
+    "openai-gpt": lambda: OpenAIGPTLMHeadModel(
+        OpenAIGPTConfig(vocab_size=61, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+    ),
+    "mamba": lambda: MambaForCausalLM(
+        MambaConfig(vocab_size=61, hidden_size=16, num_hidden_layers=2, state_size=4, max_position_embeddings=64)
+    ),
+    "rwkv": lambda: RwkvForCausalLM(RwkvConfig(vocab_size=61, hidden_size=16, num_hidden_layers=2, context_length=64)),
+}
+
+
+def peaked(make: Callable[[], nn.Module]) -> nn.Module:
+    """A tiny model whose predictions depend on what was before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = make().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(8)
+    return model
+
+
+@pytest.mark.parametrize("family", MEMORYLESS)
+def test_a_model_without_a_memory_is_sampled_by_full_passes(family: str, tmp_path: Path) -> None:
+    model = peaked(MEMORYLESS[family])
+    with pytest.warns(UserWarning, match=f"sampled by full passes, {LENGTH - 1} for each window"):
+        windows = sample(checkpoint_of(model), tmp_path, 32)
+    assert abs(score(model, windows)) < 4
+
+
+@pytest.mark.parametrize("family", MEMORYLESS)
+def test_the_score_would_see_tokens_drawn_without_their_past(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = peaked(MEMORYLESS[family])
+    monkeypatch.setattr(sampling, "_agree", lambda *_: True)
+    assert abs(score(model, sample(checkpoint_of(model), tmp_path, 32))) > 4
+
+
+def test_a_model_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=61, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    model = peaked(lambda: BertLMHeadModel(config))
+    with (
+        pytest.warns(UserWarning, match="full passes"),
+        pytest.raises(CorpusError, match=r"expected a causal model .* depends on later tokens"),
+    ):
+        sample(checkpoint_of(model), tmp_path, 8)
 
 
 def test_inverse_cdf_against_a_loop() -> None:

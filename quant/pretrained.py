@@ -1,0 +1,213 @@
+"""Models and tokenizers through transformers, with every weight accounted for, and nothing run or fetched.
+
+Before transformers sees a folder, its files are looked at; what its configuration asks of the loader is undone; and
+afterwards every weight of the model came from the files, and every tensor of the files went into the model.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging
+
+from quant.device import find_dtype
+from quant.errors import CheckpointError, UsageError
+from quant.gguf_file import GGUFFile
+from quant.implementations import choose_implementations, offline
+from quant.printable import printable
+from quant.stored_tensors import refusal, unused
+from quant.weight_files import check_companions, weight_files
+
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, struct.error,
+    SafetensorError,
+)  # fmt: skip
+_FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
+    """Read a folder of safetensors.
+
+    Raises:
+        UsageError: if there is no model in it.
+        CheckpointError: if it cannot be read, is no causal language model, or is not all that the folder holds.
+    """
+    stored = _check_folder(folder)
+    with _reading(folder):
+        config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    named = set(config.architectures or ())
+    if named and not named & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        found = printable(", ".join(sorted(map(str, named))))
+        raise CheckpointError(f"expected a causal language model in {folder}, got {found}")
+    choose_implementations(config, folder)
+    model, tokenizer, dropped = _load(folder, config, find_dtype(dtype, config), use_safetensors=True)
+    places = {name: _raw(model, name, stored) for name in dropped}
+    if names := unused(model, dropped, lambda name: _values(stored[places[name]].file, places[name])):
+        raise CheckpointError(refusal(model, names, folder))
+    _check_floats(folder, {name: found for name, found in stored.items() if name not in places.values()})
+    return model, tokenizer
+
+
+def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
+    """Read a GGUF file, dequantized, as a plain model that can be trained and saved.
+
+    Raises:
+        CheckpointError: if it cannot be read, or holds what transformers leaves out of the model.
+    """
+    check_companions(file.parent, [path.name for path in file.parent.iterdir()], CheckpointError)
+    where: dict[str, Any] = {"gguf_file": file.name}
+    with _reading(file):
+        content = GGUFFile(file)
+        config = AutoConfig.from_pretrained(file.parent, **_LOCAL, **where)
+    choose_implementations(config, file)
+    content.complete(config)
+    packs = getattr(transformers, "GgufConfig", None)  # newer releases would keep the blocks packed where they can
+    if packs:
+        where["quantization_config"] = packs(dequantize=True)
+    model, tokenizer, dropped = _load(file.parent, config, find_dtype(dtype, config), file.name, **where)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
+    if names := unused(model, dropped | content.dropped(model), _nothing_known):
+        raise CheckpointError(refusal(model, names, file))
+    content.check(model.config)
+    return model, tokenizer
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where a tensor lies, and what it is, its values aside."""
+
+    file: Path
+    dtype: str
+    """As the format writes it, ``F16``."""
+    dimensions: int
+
+
+def _check_floats(folder: Path, taken: Mapping[str, _Stored]) -> None:
+    """See that no matrix of the model was made of integers or of eight-bit floats, whose scales are then missing."""
+    for name, found in sorted(taken.items()):
+        if found.dimensions > 1 and found.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"expected floats of 16 bits or more in {folder}, got {printable(name)} as {found.dtype}, which are "
+                "quantized weights; name the original model"
+            )
+
+
+def _check_folder(folder: Path) -> dict[str, _Stored]:
+    """See that there are a configuration and weights, before transformers does; what is stored, by its name."""
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        ggufs = sorted(name for name in names if name.endswith(".gguf"))
+        advice = f"give the file itself, {folder / ggufs[0]}" if ggufs else "save a model there with `save_pretrained`"
+        raise UsageError(f"expected config.json and model.safetensors in {folder}, found no config.json; {advice}")
+    check_companions(folder, names, CheckpointError)
+    stored: dict[str, _Stored] = {}
+    for name in weight_files(folder, CheckpointError):
+        with _reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  the file is no mapping
+            found = {k: _Stored(folder / name, str(s.get_dtype()), len(s.get_shape())) for k, s in slices.items()}
+        for tensor in found:
+            if tensor in stored:
+                raise CheckpointError(
+                    f"expected one {printable(tensor)} in {folder}, found it in {stored[tensor].file.name} and {name}"
+                )
+            stored[tensor] = found[tensor]
+    return stored
+
+
+def _load(
+    folder: Path, config: PreTrainedConfig, dtype: torch.dtype, file: str = "", **options: Any
+) -> tuple[PreTrainedModel, Tokenizer, set[str]]:
+    """Load model and tokenizer, and see that every weight came from the files; the names of what was dropped."""
+    gguf = {key: value for key, value in options.items() if key == "gguf_file"}
+    with _reading(folder / file), _unfiltered() as found:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True, **_LOCAL, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL, **gguf)
+    missing = sorted({*info["missing_keys"], *(str(key) for key in info.get("mismatched_keys") or ())})
+    if missing:
+        raise CheckpointError(
+            f"expected all weights of {type(model).__name__} in {folder / file}, {len(missing)} are missing: "
+            f"{printable(missing[0])}, …"
+        )
+    return model, tokenizer, found | set(info["unexpected_keys"])
+
+
+@contextmanager
+def _unfiltered() -> Iterator[set[str]]:
+    """Gather what a model does not take, before transformers hides the names that its classes say to ignore."""
+    found: set[str] = set()
+    name = "_adjust_missing_and_unexpected_keys"
+    original: Callable[..., Any] | None = getattr(PreTrainedModel, name, None)
+    if original is None:
+        yield found
+        return
+
+    def gathering(model: PreTrainedModel, *args: Any, **options: Any) -> Any:
+        for each in (*args, *options.values()):
+            found.update(getattr(each, "unexpected_keys", ()))
+        return original(model, *args, **options)
+
+    setattr(PreTrainedModel, name, gathering)
+    try:
+        yield found
+    finally:
+        setattr(PreTrainedModel, name, original)
+
+
+def _raw(model: PreTrainedModel, name: str, stored: Mapping[str, object]) -> str:
+    """The stored name of what the model calls ``name``: its base model's prefix may be there or be missing."""
+    prefix = f"{model.base_model_prefix}."
+    return next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in stored), name)
+
+
+def _values(path: Path, name: str) -> Tensor:
+    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
+
+
+def _nothing_known(name: str) -> Tensor:
+    raise KeyError(name)
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Turn what transformers raises into one line, and keep it quiet and off the network meanwhile."""
+    try:
+        with quiet(), offline():
+            yield
+    except _UNREADABLE as error:
+        text = printable(str(error).strip()) or type(error).__name__
+        if "trust_remote_code" in text:
+            text = "it needs Python code from its repository, which is never run"
+        raise CheckpointError(f"expected a causal language model in {source}, got: {text.splitlines()[0]}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the bars and the advice of transformers off the terminal; its settings are then as they were."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

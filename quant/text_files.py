@@ -1,0 +1,203 @@
+"""Read texts from files: plain text, JSON Lines and Parquet, each also compressed.
+
+A plain text is one row of characters. The rows of the other two are documents: they are joined by an empty line, and
+each is an article. Line ends become a line feed and a byte order mark is no character, whatever wrote the file.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from quant.articles import article_starts
+from quant.errors import CorpusError
+
+FIELD = "text"
+"""The field or column that holds a document."""
+JOINT = "\n\n"
+"""Stands between two documents."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """The text of one split."""
+
+    content: str
+    """All of it."""
+    starts: tuple[int, ...] | None
+    """The characters at which its articles begin, the first of them 0; None if that is not known."""
+    note: str = ""
+    """How it came about, where a user would not expect it; a sentence, or empty."""
+
+
+def _zstd(content: bytes) -> bytes:
+    import pyarrow  # type: ignore[import-untyped]  # comes with datasets; few files need it
+
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(content), "zstd") as stream:
+        return bytes(stream.read())
+
+
+_COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+    ".bz2": bz2.decompress,
+    ".zst": _zstd,
+}
+_PLAIN = (".txt", ".tokens", ".raw")
+_KINDS = (*_PLAIN, ".jsonl", ".parquet")
+SUFFIXES = tuple(kind + packed for kind in _KINDS for packed in _COMPRESSED)
+"""How the name of a file ends that can be read."""
+READABLE = f"{', '.join(_KINDS)}, each also {', '.join(list(_COMPRESSED)[1:])}"
+"""The same in words."""
+
+
+def stem_of(path: Path) -> str | None:
+    """The name of a file without the ending that says how it is read; None if it is not one that can be read."""
+    suffix = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len, default=None)
+    return None if suffix is None else path.name[: -len(suffix)]
+
+
+def read_text(paths: Sequence[Path]) -> Text:
+    """Read one text from a file, or from the parts that it was divided into, in their order.
+
+    Raises:
+        CorpusError: if a file cannot be read or decoded, or a document of it has no text.
+    """
+    kind = _kind(paths[0])
+    if kind in _PLAIN:
+        return plain_text("".join(_decoded(path) for path in paths))
+    read = _json_lines if kind == ".jsonl" else _parquet
+    return text_of_documents([row for path in paths for row in read(path)], str(paths[0]))
+
+
+def plain_text(content: str) -> Text:
+    """A text as it stands, but for its line ends and a byte order mark at its head."""
+    content = _normalized(content)
+    return Text(content, article_starts(content.split("\n"), gap=1))
+
+
+def text_of_documents(rows: Iterable[str], source: str) -> Text:
+    """Join documents into a text.
+
+    Rows that are the lines of WikiText, as the Hub has them, are joined alike, and have its articles.
+
+    Args:
+        rows: The documents; empty ones are left out.
+        source: Names them in an error.
+
+    Raises:
+        CorpusError: if there is none with a character in it.
+    """
+    rows = list(rows)
+    starts = article_starts(rows, gap=len(JOINT))
+    if starts is not None and len(starts) < len([row for row in rows if row.strip()]):
+        return Text(JOINT.join(rows), starts)
+    documents = [document for row in rows if (document := _normalized(row)).strip()]
+    if not documents:
+        raise CorpusError(f"expected documents in {source}, found none that is not empty")
+    places = accumulate((len(document) + len(JOINT) for document in documents[:-1]), initial=0)
+    return Text(JOINT.join(documents), tuple(places))
+
+
+def checked_document(value: object, where: str) -> str:
+    """A document, if it is one.
+
+    Raises:
+        CorpusError: if it is no text, or one that no encoding can write.
+    """
+    if not isinstance(value, str):
+        got = "null" if value is None else type(value).__name__
+        raise CorpusError(f"expected a text as {FIELD!r} in {where}, got {got}; leave such documents out")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"expected characters in {where}, got half a surrogate pair at {error.start}") from error
+    return value
+
+
+def _normalized(content: str) -> str:
+    return content.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _kind(path: Path) -> str:
+    return next(kind for kind in _KINDS if any(path.name.lower().endswith(kind + p) for p in _COMPRESSED))
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file, unpacked."""
+    packed = next((p for p in _COMPRESSED if p and path.name.lower().endswith(p)), "")
+    try:
+        return _COMPRESSED[packed](path.read_bytes())
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
+        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {_line(error)}") from error
+
+
+_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+
+
+def _decoded(path: Path) -> str:
+    """The characters of a file: UTF-8, or what its byte order mark says."""
+    content = _bytes(path)
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"expected {encoding.upper()} text in {path}, got byte {error.start} = 0x{content[error.start]:02x}"
+        ) from error
+    if "\0" in text:
+        raise CorpusError(
+            f"expected text in {path}, got a NUL at character {text.index(chr(0))}; if it is UTF-16 without a byte "
+            "order mark, save it as UTF-8"
+        )
+    return text
+
+
+def _json_lines(path: Path) -> Iterable[str]:
+    """The field ``text`` of each line; blank lines are none."""
+    for number, line in enumerate(_decoded(path).removeprefix("\ufeff").split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"line {number} of {path}"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"expected one JSON object in {where}, got: {_line(error)}") from error
+        if not isinstance(value, dict):
+            raise CorpusError(f"expected one JSON object in {where}, got {type(value).__name__}")
+        if FIELD not in value:
+            fields = ", ".join(sorted(map(str, value))) or "none"
+            raise CorpusError(f"expected a field {FIELD!r} in {where}, got fields {fields[:200]}; rename yours")
+        yield checked_document(value[FIELD], where)
+
+
+def _parquet(path: Path) -> Iterable[str]:
+    """The column ``text``."""
+    import pyarrow
+    import pyarrow.parquet  # type: ignore[import-untyped]  # comes with datasets; few files need it
+
+    try:
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(_bytes(path)))
+        names = file.schema_arrow.names
+        if FIELD not in names:
+            raise CorpusError(f"expected a column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
+        rows = file.read(columns=[FIELD])[FIELD].to_pylist()
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise CorpusError(f"expected a readable .parquet file at {path}, got: {_line(error)}") from error
+    for number, row in enumerate(rows, 1):
+        yield checked_document(row, f"row {number} of {path}")
+
+
+def _line(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

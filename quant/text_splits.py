@@ -1,0 +1,83 @@
+"""Cut the splits that a text lacks from its training split, by article where its articles are known."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+from quant.errors import CorpusError
+from quant.text_files import Text
+
+SPLITS = ("train", "validation", "test")
+SHARE = 0.1
+"""Of the characters of the training split, for each split that is cut from its end."""
+
+
+def complete(texts: Mapping[str, Text], source: str) -> dict[str, Text]:
+    """Cut what is missing of validation and test from the end of train, and say so in their notes.
+
+    Articles stay whole where they are known and there are enough of them; any other text is cut between two lines.
+
+    Args:
+        texts: The text of each split that there is.
+        source: Names the corpus in notes and errors.
+
+    Raises:
+        CorpusError: if there is no train, or it is too short to be cut.
+    """
+    missing = [split for split in SPLITS if split not in texts]
+    if not missing:
+        return dict(texts)
+    if "train" in missing:
+        raise CorpusError(
+            f"expected train in {source}, from which the other splits can be cut, found {', '.join(texts)}"
+        )
+    train = texts["train"]
+    marks = [len(train.content) * (1 - SHARE * left) for left in range(len(missing), 0, -1)]
+    edges, how = _article_edges(train, marks), "whole articles"
+    if edges is None:
+        edges, how = _line_edges(train.content, marks), "contiguous parts"
+        how += ", so that an article may be in two of them" if train.starts is None else ", its articles being too few"
+    if edges is None:
+        raise CorpusError(f"expected {' and '.join(missing)} in {source}, or a train long enough to cut them from")
+    parts = [_part(train, a, b) for a, b in zip([0, *edges], [*edges, len(train.content)], strict=True)]
+    note = f"{source} has no {' and no '.join(missing)}: cut from the end of train, {SHARE:.0%} each, in {how}."
+    found = {**texts, "train": parts[0], **dict(zip(missing, parts[1:], strict=True))}
+    return {split: replace(text, note=note if split == missing[0] else text.note) for split, text in found.items()}
+
+
+def _article_edges(text: Text, marks: list[float]) -> list[int] | None:
+    """The starts of articles nearest to the marks, one each; None if there are not enough articles."""
+    starts = list(text.starts or ())[1:]
+    if len(starts) < len(marks):
+        return None
+    edges: list[int] = []
+    for index, mark in enumerate(marks):
+        some = starts[len(edges) : len(starts) - (len(marks) - index) + 1]  # one is left for each mark that follows
+        some = [start for start in some if not edges or start > edges[-1]]
+        edges.append(min(some, key=lambda start: abs(start - mark)))
+    return edges
+
+
+def _line_edges(content: str, marks: list[float]) -> list[int] | None:
+    """The places after a line's end, else after a space, that follow on the marks; None if two of them are the same."""
+    edges: list[int] = []
+    for mark in map(int, marks):
+        end = next((place for sign in ("\n", " ") if (place := content.find(sign, mark)) >= 0), None)
+        edges.append(mark if end is None else end + 1)
+    inside = [0, *edges, len(content)]
+    if all(a < b for a, b in pairwise(inside)):
+        return edges
+    plain = [0, *map(int, marks), len(content)]
+    return plain[1:-1] if all(a < b for a, b in pairwise(plain)) else None
+
+
+def _part(text: Text, begin: int, end: int) -> Text:
+    """The characters from ``begin`` to ``end``, and the articles that begin there."""
+    starts = None
+    if text.starts is not None:
+        inside = text.starts[bisect_left(text.starts, begin) : bisect_left(text.starts, end)]
+        starts = (0, *(start - begin for start in inside if start > begin))
+    return Text(text.content[begin:end], starts)

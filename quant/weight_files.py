@@ -1,0 +1,92 @@
+"""Which files of a folder hold a model's weights: safetensors beside the configuration, and nothing else.
+
+This is looked at before transformers sees the folder. Its loader follows the names that it finds in an index, or in the
+configuration, and whatever does not end in ``.safetensors`` it unpickles: reading such a file can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from quant.errors import ToolkitError
+from quant.printable import printable
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+_RESAVE = "if you trust its origin, load it with transformers and write it again with `save_pretrained`"
+
+
+def weight_files(folder: Path, error: type[ToolkitError], others: bool = False) -> list[str]:
+    """Return the names of the files with the weights of a folder, as transformers chooses them.
+
+    Links are followed, since the Hub's own cache consists of them; what they lead to is read as safetensors too.
+
+    Args:
+        folder: A folder with a model.
+        error: What to raise: the kind of error of the caller.
+        others: Whether ``*.safetensors`` under other names will do, as other tools write them.
+
+    Returns:
+        ``model.safetensors``, else the shards of its index, else with ``others`` every safetensors; sorted.
+
+    Raises:
+        ToolkitError: of that kind, if there are none, or one of the index is missing, no safetensors or elsewhere.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if any(_DISTRIBUTED.fullmatch(name) for name in names):
+        raise error(f"expected {WHOLE} in {folder}, found the shards of a distributed checkpoint; {_RESAVE}")
+    if (folder / WHOLE).is_file():
+        return [WHOLE]
+    if (folder / INDEX).is_file():
+        return _shards(folder, error)
+    found = sorted(name for name in names if name.endswith(".safetensors"))
+    if others and found:
+        return found
+    pickles = sorted(name for name in names if name.endswith(_PICKLES))
+    what = f"only {', '.join(pickles)}, which could run code when read" if pickles else "no weights"
+    raise error(f"expected {'*.safetensors' if others else WHOLE} in {folder}, found {printable(what)}; {_RESAVE}")
+
+
+def _shards(folder: Path, error: type[ToolkitError]) -> list[str]:
+    """The files that an index names."""
+    path = folder / INDEX
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise error(f"expected a JSON object in {path}, got: {printable(str(problem))}; {_RESAVE}") from problem
+    if not isinstance(content, dict):
+        raise error(f"expected a JSON object in {path}, got {type(content).__name__}; {_RESAVE}")
+    shards = content.get("weight_map")
+    names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+    if not names or any(Path(name).name != name or "\\" in name for name in names):
+        raise error(f"expected a weight_map of files beside it in {path}, got {printable(str(names))[:80]}; {_RESAVE}")
+    for name in names:
+        if not name.endswith(".safetensors"):
+            raise error(f"expected *.safetensors in {path}, got {printable(name)}, which could run code; {_RESAVE}")
+        if not (folder / name).is_file():
+            raise error(f"expected safetensors in {folder / printable(name)}, which {INDEX} names, found no such file")
+    return names
+
+
+def check_companions(folder: Path, names: Iterable[str], error: type[ToolkitError]) -> None:
+    """See that nothing lies beside a model's weights that transformers would load on top of them.
+
+    Args:
+        folder: Where the model lies; for the message.
+        names: What lies in it.
+        error: What to raise.
+
+    Raises:
+        ToolkitError: of the kind asked for: if there is an adapter, which some installations load and others do not.
+    """
+    if ADAPTER in names:
+        raise error(
+            f"expected a whole model in {folder}, found {ADAPTER}, an adapter that changes its function; "
+            "merge it into the weights (peft's `merge_and_unload`), or move it elsewhere"
+        )

@@ -1,0 +1,100 @@
+"""What is probed: its windows where a model has no limit, and a loss at w that is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import BloomConfig, BloomForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+
+from landscape.presets import PRESETS
+from landscape.radius import RadiusRequest, _windows, measure_radius
+from landscape.subject import check_center, prepare
+from quant.checkpoint import load_checkpoint
+from quant.corpus import load_corpus
+from quant.errors import CheckpointError, UsageError
+from tests import tiny
+from tests.tiny_tokenizer import words
+
+Save = Callable[..., Path]
+
+
+def bloom() -> nn.Module:
+    """ALiBi: it takes any length."""
+    torch.manual_seed(0)
+    return BloomForCausalLM(BloomConfig(vocab_size=tiny.VOCABULARY, hidden_size=16, n_layer=2, n_head=2))
+
+
+def neox() -> nn.Module:
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=tiny.VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    return GPTNeoXForCausalLM(config)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for seed, split in enumerate(("train", "validation", "test")):
+        ids = torch.randint(3, tiny.VOCABULARY, (3 * 2048 + 5,), generator=torch.Generator().manual_seed(seed))
+        (folder / f"{split}.txt").write_text(words(ids.tolist()))
+    return folder
+
+
+@pytest.mark.parametrize(("make", "length", "shorter"), [(bloom, 2048, 512), (neox, 32, 32)])
+def test_all_that_a_model_takes(
+    saved: Save, text: Path, tmp_path: Path, make: Callable[[], nn.Module], length: int, shorter: int
+) -> None:
+    checkpoint = load_checkpoint(str(saved(make())))
+    few = {"train_windows": 1, "validation_windows": 2, "test_windows": 1}
+    subject = prepare(checkpoint, str(text), replace(PRESETS["paper"], **few), (), 0, tmp_path)  # type: ignore[arg-type]
+    assert subject.seq_len == length
+    request = RadiusRequest(model="x", data=str(text), store=tmp_path)
+    assert len(_windows(request, checkpoint)[0].tokens) == shorter
+
+
+def test_a_length_beyond_a_limit_is_refused_and_beyond_none_is_not(saved: Save, text: Path, tmp_path: Path) -> None:
+    free, bound = (load_checkpoint(str(saved(make(), make.__name__))) for make in (bloom, neox))
+    assert load_corpus(str(text), free, 3000, cache=tmp_path).splits["test"].shape == (2, 3000)
+    with pytest.raises(UsageError, match="from 2 to 32"):
+        load_corpus(str(text), bound, 33, cache=tmp_path)
+    with pytest.raises(UsageError, match="at least 2, got 1"):
+        load_corpus(str(text), free, 1, cache=tmp_path)
+
+
+@pytest.mark.parametrize("nll", [math.nan, math.inf])
+def test_an_overflow_is_called_so_and_the_wider_dtypes_are_named(nll: float) -> None:
+    with pytest.raises(CheckpointError, match="overflow in float16; try --dtype bfloat16 or --dtype float32"):
+        check_center(nll, 4.0, "tales", "float16")
+    with pytest.raises(CheckpointError, match="overflow in bfloat16; try --dtype float32"):
+        check_center(nll, 4.0, "tales", "bfloat16")
+    with pytest.raises(CheckpointError, match="hold infinities"):
+        check_center(nll, 4.0, "tales", "float32")
+    with pytest.raises(CheckpointError, match="beats chance"):
+        check_center(4.5, 4.0, "tales", "float16")
+
+
+def test_a_model_that_overflows_in_half_precision(saved: Save, text: Path, tmp_path: Path) -> None:
+    model = tiny.llama()
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.fill_(300.0)
+        model.model.layers[0].mlp.down_proj.weight.fill_(300.0)
+    request = RadiusRequest(model=str(saved(model)), data=str(text), seq_len=16, dtype="float16", store=tmp_path)
+    with pytest.raises(CheckpointError, match="overflow in float16"):
+        measure_radius(request)
+
+
+def test_the_dtype_that_auto_stands_for_is_what_the_store_is_named_by(saved: Save, text: Path, tmp_path: Path) -> None:
+    folder = saved(tiny.llama().bfloat16())
+    request = RadiusRequest(model=str(folder), data=str(text), seq_len=16, dtype="auto", store=tmp_path / "store")
+    with pytest.raises(CheckpointError, match="beats chance"):
+        measure_radius(request)
+    assert [path.name.partition("-")[2] for path in (tmp_path / "store").iterdir() if "-" in path.name] == ["bfloat16"]

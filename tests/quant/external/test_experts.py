@@ -1,0 +1,63 @@
+"""Points of mixtures of experts, in the folders that transformers writes and in the model's own layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from quant.checkpoint import load_checkpoint
+from quant.errors import PointError
+from quant.external import load_external
+from quant.external.experts import stored_pieces
+from quant.space import distance
+from tests.families import FAMILIES
+from tests.tiny_tokenizer import tokenizer
+
+# Experts one by one under other names, gate and up apart; stored in stacks; (in, out); one below the other in two axes.
+LAYOUTS = ["mixtral", "qwen3_moe", "deepseek_v3", "granitemoe", "gpt_oss", "llama4_text", "dbrx", "jetmoe", "phimoe"]
+
+
+def folder_of(model: torch.nn.Module, path: Path) -> Path:
+    model.save_pretrained(path)
+    tokenizer(model.config.vocab_size).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_folder_that_transformers_wrote_is_read_back(tmp_path: Path, name: str) -> None:
+    checkpoint = load_checkpoint(str(folder_of(FAMILIES[name].build(), tmp_path / "own")))
+    other = FAMILIES[name].build()
+    with torch.no_grad():
+        for slot, weight in checkpoint.space.weights(other):
+            weight.mul_(1 + 0.01 * slot.index).add_(0.001 * (slot.block + 1))
+    point = load_external(folder_of(other, tmp_path / "other"), checkpoint, "other")
+    assert all(torch.equal(point.tensor(slot), weight) for slot, weight in checkpoint.space.weights(other))
+    assert distance(checkpoint.space, point, load_external(tmp_path / "own", checkpoint, "own")) > 0
+
+
+@pytest.mark.parametrize("name", ["mixtral", "gpt_oss"])
+def test_a_folder_in_the_models_own_layout_is_read(tmp_path: Path, name: str) -> None:
+    model = FAMILIES[name].build()
+    folder = folder_of(model, tmp_path / "own")
+    checkpoint = load_checkpoint(str(folder))
+    save_file({n: t.contiguous() for n, t in model.state_dict().items()}, folder / "model.safetensors")
+    point = load_external(folder, checkpoint, "own")
+    assert all(torch.equal(point.tensor(slot), weight) for slot, weight in checkpoint.space.weights(model))
+
+
+def test_a_missing_expert_is_named(tmp_path: Path) -> None:
+    folder = folder_of(FAMILIES["qwen3_moe"].build(), tmp_path / "own")
+    checkpoint = load_checkpoint(str(folder))
+    pieces = stored_pieces(checkpoint.model, checkpoint.space)
+    slot = next(s for s in checkpoint.space if s.expert and s.index == 2 and "gate_up" in s.name)
+    assert [p.slot.name.rsplit(".", 2)[1] for p in pieces[slot.name]] == ["gate_proj", "up_proj"]
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[pieces[slot.name][1].slot.name]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(PointError, match=r"experts\.2\.up_proj\.weight .*is missing"):
+        load_external(folder, checkpoint, "x")
