@@ -1,4 +1,4 @@
-"""Check the text of a run: whether the model's own text is its own, and whether the model misses its first token."""
+"""Check how a model reads the text of a run: from left to right, its own as its own, with the beginning it needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quant.corpus import Corpus, beginning_of_text
 from quant.nll import token_nll
 from quant.texts import SELF
 
-OWN, BEGINNING, SPLITS = "own samples", "beginning of text", "splits of the text"
+OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"
 
 OWN_SIGMAS = 4.0
 """Of Σ(nll − H)/√ΣVar; samples of the model exceed it 6 times in 100,000."""
@@ -25,6 +25,9 @@ GAIN = 0.3
 """Nats per token that a model may gain from its beginning-of-text token and still be measured without it. Models that
 were always trained with it (Gemma) gain 1.8; GPT-2, OPT and SmolLM2 next to nothing."""
 GAIN_WINDOWS = 4
+LOOKS_AHEAD = 256.0
+"""Largest change of a token's −ln p by a later token, in spacings of the dtype times the largest −ln p, that is taken
+for rounding: a mixture of experts multiplies other tokens together. Attention to a later token moves it by far more."""
 _ROWS = 128  # of logits at once: in float64 they take |V| × 8 bytes each
 
 
@@ -57,7 +60,7 @@ def text_checks(text: ProbedText, model: nn.Module, evaluated: bool) -> tuple[Ch
         model: As the run leaves it.
         evaluated: Whether the run evaluated anything; if not, no model is called.
     """
-    checks = []
+    checks = [causal(model, text.windows[0]) if evaluated else unchecked(CAUSAL, CACHED)]
     if text.own:
         some = text.windows[:OWN_WINDOWS]
         checks.append(own_samples(*surprise(model, some)) if evaluated else unchecked(OWN, CACHED))
@@ -66,6 +69,30 @@ def text_checks(text: ProbedText, model: nn.Module, evaluated: bool) -> tuple[Ch
         gain = beginning_gain(model, some, text.beginning) if evaluated else None
         checks.append(unchecked(BEGINNING, CACHED) if gain is None else beginning(gain, len(some)))
     return (*checks, *(Check(SPLITS, None, "", "", note) for note in text.notes))
+
+
+@torch.inference_mode()
+def causal(model: nn.Module, window: Window) -> Check:
+    """Check that no token's loss depends on the tokens after it: the last one is exchanged for another.
+
+    A model whose attention sees both ways (BERT without ``is_decoder``) is scored on tokens that it has read.
+    """
+    tokens = window.tokens.to(next(model.parameters()).device)
+    changed = tokens.clone()
+    changed[-1] = tokens[0] if tokens[0] != tokens[-1] else (tokens[-1] + 1) % int(tokens.max() + 1)
+    before, after = (token_nll(model, ids[None])[0, :-1].double() for ids in (tokens, changed))
+    largest = max(1.0, float(before.abs().max())) if len(before) else 1.0
+    moved = float((after - before).abs().max()) if len(before) else 0.0
+    dtype = next(model.parameters()).dtype
+    passed = not moved > LOOKS_AHEAD * torch.finfo(dtype).eps * largest
+    measured = f"a change of {moved:.2g} nats at most in earlier tokens when the last one is another"
+    words = f"The model reads from left to right: {measured}."
+    if not passed:
+        words = (
+            f"The model sees the tokens that it should predict: {measured}. Its losses are those of no language "
+            "model; use a causal one."
+        )
+    return Check(CAUSAL, passed, measured, "none but rounding", words)
 
 
 @torch.inference_mode()

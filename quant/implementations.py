@@ -25,6 +25,9 @@ _IGNORED = (
 )  # fmt: skip
 _QUANTIZED = ("quantization_config", "compression_config")
 _OTHER_WEIGHTS = "transformers_weights"
+_RESCALED = "rescale_every"
+"""RWKV halves its hidden state every so many layers, for float16's sake, and to do so divides its own matrices by
+powers of two in its first forward pass: the weights would be others than those that were loaded."""
 
 
 def choose_implementations(config: PreTrainedConfig, source: object) -> None:
@@ -37,7 +40,8 @@ def choose_implementations(config: PreTrainedConfig, source: object) -> None:
         source: Where it was read; for the message.
 
     Raises:
-        CheckpointError: if it says that the weights are quantized, or lie in another file than the usual one.
+        CheckpointError: if it says that the weights are quantized, lie in another file than the usual one, or are
+            changed by the model itself.
     """
     for each in _nested(config):
         for name in _QUANTIZED:
@@ -52,6 +56,13 @@ def choose_implementations(config: PreTrainedConfig, source: object) -> None:
             )
         for name in _IGNORED:
             vars(each).pop(name, None)
+        every = getattr(each, _RESCALED, 0)
+        if 0 < every < each.num_hidden_layers:
+            raise CheckpointError(
+                f"expected weights that stay as they are in {source}, but with {_RESCALED} = {every} the model divides "
+                f"its own matrices when it runs; set {_RESCALED} to 0 in its config.json, which is the same function "
+                "but for the epsilon of its norms"
+            )
         each._attn_implementation = None
         each._experts_implementation = EXPERTS
 

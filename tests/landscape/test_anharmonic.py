@@ -129,11 +129,11 @@ def test_a_model_that_the_products_leave_changed_is_found(
         with torch.no_grad():
             model.get_parameter("model.decoder.final_layer_norm.weight")[0] += 1e-3
 
-    assert [check.passed for check in curved.health] == [True, True, None, True, True, True, True]
+    assert [check.passed for check in curved.health] == [True, True, None, True, True, True, True, True]
     assert curved.health[2].words.startswith("The slope of the loss at w is ")
     monkeypatch.setattr(anharmonic, "lent_hessian", damaging)
     damaged = measure_curvature(request(tmp_path, directions=2, top=False))
-    assert [check.passed for check in damaged.health] == [False, True, None, True, True, True, True]
+    assert [check.passed for check in damaged.health] == [False, True, None, True, True, True, True, True]
     assert "the model was changed on the way" in damaged.health[0].words
 
 
@@ -175,7 +175,7 @@ def test_text_and_json_say_the_same(
     assert f"curvature on 2 directions × 2 windows in {articles} article" in text
     assert "λ_max" not in text
     assert found["radius"]["evaluated"] == 0  # the second time
-    assert [check["passed"] for check in found["radius"]["health"]] == [None, None, None, None, None, True, None]
+    assert [check["passed"] for check in found["radius"]["health"]] == [None, None, None, None, None, True, None, None]
     for name, way in (("by Hessian products", found["products"]), ("by losses at ±λ", found["pairs"])):
         trace, index = way["trace"], way["index"]
         assert trace["articles"] == articles

@@ -56,7 +56,7 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(disse
 
 
 def test_the_run_is_checked_and_the_page_says_so(dissected: Dissected) -> None:
-    assert [check.passed for check in dissected.health] == [True, True, None, True, True, True, True]
+    assert [check.passed for check in dissected.health] == [True, True, None, True, True, True, True, True]
     assert dissected.health[2].words.startswith("The slope of the loss at w is ")
     assert f"at λ = {dissected.subject.norm / 64:.3g}" in dissected.health[4].measured
     page = anatomy_page(dissected)

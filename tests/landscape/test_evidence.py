@@ -145,7 +145,7 @@ def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, stor
     (told,) = heard.forecasts
     assert (told.work, told.points, told.cached) == (0, (), again.cached)
     assert again.pace > 0
-    assert [check.passed for check in again.health] == [None, None, None, None, None, True, None]
+    assert [check.passed for check in again.health] == [None, None, None, None, None, True, None, None]
     assert again.advice == advised.advice
 
 
@@ -199,14 +199,14 @@ def test_costs_are_told_in_time_also_where_every_loss_is_cached(
 
 
 def test_the_run_is_checked(advised: Advised) -> None:
-    assert [check.passed for check in advised.health] == [True, True, None, True, True, True, True]
+    assert [check.passed for check in advised.health] == [True, True, None, True, True, True, True, True]
     assert advised.health[2].words.startswith("The slope of the loss at w is ")
     assert f"at λ = {advised.norm / 64:.3g}" in advised.health[4].measured
 
 
 def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:
     advised = give_advice(AdviceRequest(data="self", bits=(8,), preset=TINY, store=tmp_path))
-    assert [check.passed for check in advised.health] == [True] * 7
+    assert [check.passed for check in advised.health] == [True] * 8
 
 
 def test_other_grids_do_not_repeat_the_one_at_hand() -> None:

@@ -8,13 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
 from landscape.health import Check
 from landscape.plan import Window, identified
 from landscape.progress import Silent
 from landscape.radius import RadiusRequest, measure_radius
-from landscape.text_checks import BEGINNING, OWN, SPLITS, ProbedText, beginning_gain, surprise, text_checks
+from landscape.text_checks import (
+    BEGINNING,
+    CAUSAL,
+    OWN,
+    SPLITS,
+    ProbedText,
+    beginning_gain,
+    causal,
+    surprise,
+    text_checks,
+)
 from quant import sampling
 from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus
@@ -56,6 +66,32 @@ def own_text(checkpoint: Checkpoint, cache: Path) -> ProbedText:
 def only(checks: tuple[Check, ...], name: str) -> Check:
     (found,) = [check for check in checks if check.name == name]
     return found
+
+
+# ---- causality ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [tiny.llama, tiny.gpt2, tiny.opt])
+def test_causal_models_pass(make) -> None:
+    check = causal(make(), identified(tiny.windows(1, 20))[0])
+    assert check.passed
+    assert "from left to right" in check.words
+
+
+@pytest.mark.parametrize("kind", ["bert", "electra"])
+def test_a_model_that_sees_both_ways_fails(kind: str) -> None:
+    """transformers makes a language model of either, and scores the tokens that it has read."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = AutoConfig.for_model(kind, vocab_size=tiny.VOCABULARY, max_position_embeddings=64, **sizes)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    check = causal(model, identified(tiny.windows(1, 20))[0])
+    assert check.passed is False
+    assert "use a causal one" in check.words
 
 
 # ---- own samples -------------------------------------------------------------------------------------------------
@@ -103,8 +139,8 @@ def test_a_run_that_evaluated_nothing_calls_no_model(tmp_path: Path) -> None:
     text = own_text(checkpoint_of(model), tmp_path)
     model.register_forward_hook(lambda *_: pytest.fail("the model was called"))
     other = ProbedText(text.windows, own=False, beginning=0, notes=("Cut.",))
-    assert [check.passed for check in text_checks(text, model, evaluated=False)] == [None]
-    assert [check.name for check in text_checks(other, model, evaluated=False)] == [BEGINNING, SPLITS]
+    assert [check.passed for check in text_checks(text, model, evaluated=False)] == [None, None]
+    assert [check.name for check in text_checks(other, model, evaluated=False)] == [CAUSAL, BEGINNING, SPLITS]
 
 
 # ---- beginning of text -------------------------------------------------------------------------------------------

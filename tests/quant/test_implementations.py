@@ -10,8 +10,9 @@ import torch
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import OfflineModeIsEnabled
 from torch import nn
-from transformers import GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM
+from transformers import GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM, RwkvConfig, RwkvForCausalLM
 
+from quant.errors import CheckpointError
 from quant.implementations import offline
 from quant.pretrained import read_folder
 from tests import tiny
@@ -80,3 +81,30 @@ def test_nothing_is_asked_of_the_hub_inside() -> None:
     with offline(), pytest.raises(OfflineModeIsEnabled):
         HfApi().model_info("some/one")
     assert before == constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize(("every", "layers"), [(2, 4), (3, 4), (6, 7)])
+def test_a_model_that_rewrites_its_weights_is_refused(saved: Save, every: int, layers: int) -> None:
+    model = rwkv(every, layers)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    folder = saved(model)
+    with torch.no_grad():
+        model(input_ids=tiny.windows(1))
+    assert any(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+    with pytest.raises(CheckpointError, match=rf"rescale_every = {every} .*set rescale_every to 0"):
+        read_folder(folder, "float32")
+
+
+@pytest.mark.parametrize(("every", "layers"), [(0, 4), (6, 6)])
+def test_one_that_does_not_is_read(saved: Save, every: int, layers: int) -> None:
+    model, _ = read_folder(saved(rwkv(every, layers)), "float32")
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    with torch.no_grad():
+        model(input_ids=tiny.windows(1))
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+
+
+def rwkv(every: int, layers: int) -> nn.Module:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": tiny.VOCABULARY, "hidden_size": 16, "attention_hidden_size": 16}
+    return RwkvForCausalLM(RwkvConfig(**sizes, num_hidden_layers=layers, rescale_every=every)).eval()

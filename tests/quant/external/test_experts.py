@@ -54,7 +54,6 @@ def test_a_missing_expert_is_named(tmp_path: Path) -> None:
     pieces = stored_pieces(checkpoint.model, checkpoint.space)
     slot = next(s for s in checkpoint.space if s.expert and s.index == 2 and "gate_up" in s.name)
     assert [p.slot.name.rsplit(".", 2)[1] for p in pieces[slot.name]] == ["gate_proj", "up_proj"]
-    from safetensors.torch import load_file
 
     tensors = load_file(folder / "model.safetensors")
     del tensors[pieces[slot.name][1].slot.name]
