@@ -66,8 +66,6 @@ class GramMatrices:
             self._add(read, x)
 
     def _add(self, read: _Read, x: Tensor) -> None:
-        if read[0].stack is not None:
-            x = x[x.any(1)]  # where all experts compute on all tokens, those routed elsewhere are zeros
         flat = x.to(torch.promote_types(x.dtype, torch.float32))
         if read not in self._sums:
             self._sums[read] = flat.new_zeros(flat.shape[1], flat.shape[1])

@@ -213,6 +213,13 @@ RECURRENT = (
         "gated delta rule and experts",
         slow=False,
     ),
+    _row(
+        "qwen3_5_moe_text",
+        llama_like(**_DELTA, **_EXPERTS, shared_expert_intermediate_size=24, pad_token_id=0),
+        {"linear_attn.conv1d.weight": KERNEL, "mlp.gate.weight": ROUTER, "mlp.shared_expert_gate.weight": ROUTER},
+        "a token of zeros is routed like others",
+    ),
+    _row("olmo_hybrid", llama_like(**_DELTA), {"linear_attn.conv1d.weight": KERNEL}, "gated delta rule, norms after"),
     _row("qwen3_5_text", llama_like(**_DELTA), {"linear_attn.conv1d.weight": KERNEL}, "gated delta rule, dense"),
     _row(
         "lfm2",

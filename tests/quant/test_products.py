@@ -76,6 +76,17 @@ def test_all_experts_at_once() -> None:
     assert all(torch.equal(seen[i], x[i]) for i in range(EXPERTS))
 
 
+def test_zeros_are_tokens_but_where_every_expert_computes_on_all() -> None:
+    x, stack, seen = drawn(EXPERTS, TOKENS, IN), drawn(EXPERTS, IN, OUT), []
+    x[:, 1] = 0
+    slots = [(expert(i, True), stack[i]) for i in range(EXPERTS)]
+    with WatchedProducts(slots, lambda slot, inputs: seen.append(inputs)):
+        x[0] @ stack[0]
+        torch.bmm(x, stack)
+    assert torch.equal(seen[0], x[0])
+    assert all(torch.equal(rows, x[i][[0, 2, 3, 4]]) for i, rows in enumerate(seen[1:]))
+
+
 def test_the_other_axis_is_refused() -> None:
     w = drawn(IN, IN)
     slot = Slot("w", (IN, IN), False, 0, 0)
