@@ -87,6 +87,8 @@ def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 def _text_model(model: nn.Module) -> str:
     """The prefix of names below the text model, which beside a vision or audio tower is a part of the whole."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None  # type: ignore[operator]
+    if decoder is None or not any(isinstance(module, nn.ModuleList) for module in decoder.modules()):
+        return ""  # ModernBERT calls its head a decoder
     names = [name for name, module in model.named_modules() if module is decoder and module is not model]
     return f"{names[0]}." if names else ""
 

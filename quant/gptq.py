@@ -151,10 +151,15 @@ def _quantized_walk(
         slots = [slot for slot in space if slot.block == index]
         while slots:
             hessians = stream.hessians(index, slots, advance=False)
-            done = hessians[:1] if true_sequential else hessians
+            done = [each for each in hessians if not true_sequential or _parallel(each, hessians[0])]
             yield from done
             slots = [slot for slot in slots if not any(slot in shared.slots for shared in done)]
         stream.advance(index)
+
+
+def _parallel(one: SharedHessian, other: SharedHessian) -> bool:
+    """Whether they are the same, or belong to the same matrix of several experts, which do not see each other."""
+    return not {slot.siblings for slot in one.slots}.isdisjoint(slot.siblings for slot in other.slots)
 
 
 def _solve_shared(

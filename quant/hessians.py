@@ -32,40 +32,47 @@ class SharedHessian:
     """n."""
 
 
+_Read = tuple[Slot, int]
+"""A distinct input of a window: the first matrix that reads it, and how many inputs that matrix was first at before."""
+
+
 class GramMatrices:
     """Σ x xᵀ of every distinct input tensor in a block, and which matrices read it."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[object, ...], tuple[Slot, Tensor]] = {}  # inputs of the present window, kept alive
-        self._reads: dict[Slot, Counter[Slot]] = {}
-        self._led: Counter[Slot] = Counter()
-        self._sums: dict[Slot, Tensor] = {}
-        self._magnitudes: dict[Slot, Tensor] = {}
-        self._tokens: Counter[Slot] = Counter()
+        self._open: dict[tuple[object, ...], tuple[_Read, Tensor]] = {}  # inputs of the present window, kept alive
+        self._led: Counter[Slot] = Counter()  # in the present window
+        self._reads: dict[Slot, Counter[_Read]] = {}
+        self._times: Counter[_Read] = Counter()
+        self._sums: dict[_Read, Tensor] = {}
+        self._magnitudes: dict[_Read, Tensor] = {}
+        self._tokens: Counter[_Read] = Counter()
 
     def end_window(self) -> None:
         """Let go of the inputs of a window."""
         self._open.clear()
+        self._led.clear()
 
     def observe(self, slot: Slot, x: Tensor) -> None:
         """Add an input, (tokens, in), of a matrix; what another matrix has read unchanged is counted once, for both."""
         identity = (x.data_ptr(), x.shape, x.stride(), x._version)
-        leader, _ = self._open.setdefault(identity, (slot, x))
-        self._reads.setdefault(slot, Counter())[leader] += 1
-        if leader is slot:
+        known = self._open.get(identity)
+        read = known[0] if known else (slot, self._led[slot])
+        self._reads.setdefault(slot, Counter())[read] += 1
+        if known is None:
+            self._open[identity] = read, x
             self._led[slot] += 1
-            self._add(slot, x)
+            self._times[read] += 1
+            self._add(read, x)
 
-    def _add(self, slot: Slot, x: Tensor) -> None:
-        if slot.stack is not None:
-            x = x[x.any(1)]  # where all experts compute on all tokens, those routed elsewhere are zeros
+    def _add(self, read: _Read, x: Tensor) -> None:
         flat = x.to(torch.promote_types(x.dtype, torch.float32))
-        if slot not in self._sums:
-            self._sums[slot] = flat.new_zeros(flat.shape[1], flat.shape[1])
-            self._magnitudes[slot] = flat.new_zeros(flat.shape[1], dtype=torch.float64)
-        self._sums[slot].addmm_(flat.T, flat)
-        self._magnitudes[slot] += flat.abs().sum(0, dtype=torch.float64)
-        self._tokens[slot] += len(flat)
+        if read not in self._sums:
+            self._sums[read] = flat.new_zeros(flat.shape[1], flat.shape[1])
+            self._magnitudes[read] = flat.new_zeros(flat.shape[1], dtype=torch.float64)
+        self._sums[read].addmm_(flat.T, flat)
+        self._magnitudes[read] += flat.abs().sum(0, dtype=torch.float64)
+        self._tokens[read] += len(flat)
 
     def hessians(self, slots: Sequence[Slot]) -> list[SharedHessian]:
         """Return the Hessian of each group of matrices that read the same inputs, in the order of reading.
@@ -75,29 +82,30 @@ class GramMatrices:
         Raises:
             PointError: if a matrix read nothing, and is no expert that others were preferred to.
         """
-        self._open.clear()
+        self.end_window()
         self._check(slots)
-        groups: dict[frozenset[Slot], list[Slot]] = {}
-        for reader, led_by in self._reads.items():
-            groups.setdefault(frozenset(led_by), []).append(reader)
+        groups: dict[frozenset[_Read], list[Slot]] = {}
+        for reader, counts in self._reads.items():
+            groups.setdefault(frozenset(counts), []).append(reader)
         order = {slot: position for position, slot in enumerate(slots)}
-        shared = Counter(leader for leaders in groups for leader in leaders)
+        shared = Counter(read for reads in groups for read in reads)
         found: list[SharedHessian] = []
-        for leaders, readers in groups.items():
-            tokens = sum(self._tokens[leader] for leader in leaders)
+        for group, readers in groups.items():
+            reads = sorted(group, key=lambda read: (order[read[0]], read[1]))
+            tokens = sum(self._tokens[read] for read in reads)
             if tokens:
-                hessian = self._sum([(leader, shared[leader] > 1) for leader in leaders]).mul_(2 / tokens)
-                magnitude = torch.stack([self._magnitudes[leader] for leader in leaders]).sum(0) / tokens
+                hessian = self._sum([(read, shared[read] > 1) for read in reads]).mul_(2 / tokens)
+                magnitude = torch.stack([self._magnitudes[read] for read in reads]).sum(0) / tokens
                 members = sorted(readers, key=order.__getitem__)
                 found.append(SharedHessian(tuple(members), hessian, magnitude, tokens))
         calibrated = {slot for each in found for slot in each.slots}
         nothing = torch.empty(0, 0), torch.empty(0), 0
         return found + [SharedHessian((slot,), *nothing) for slot in slots if slot not in calibrated]
 
-    def _sum(self, leaders: Sequence[tuple[Slot, bool]]) -> Tensor:
-        """Add up the sums of these leaders, in the memory of the first unless another group needs it."""
-        (leader, needed), *others = leaders
-        total = self._sums[leader].clone() if needed else self._sums.pop(leader)
+    def _sum(self, reads: Sequence[tuple[_Read, bool]]) -> Tensor:
+        """Add up the sums of these inputs, in the memory of the first unless another group needs it."""
+        (read, needed), *others = reads
+        total = self._sums[read].clone() if needed else self._sums.pop(read)
         for other, _ in others:
             total += self._sums[other]
         return total
@@ -105,11 +113,11 @@ class GramMatrices:
     def _check(self, slots: Sequence[Slot]) -> None:
         used = {slot.siblings for slot in self._reads}
         for slot in slots:
-            leaders = self._reads.get(slot)
-            if leaders is None and not (slot.expert and slot.siblings in used):
+            counts = self._reads.get(slot)
+            if counts is None and not (slot.expert and slot.siblings in used):
                 raise PointError(f"expected calibration tokens to reach {slot.name}, none did; add windows")
-            if leaders is not None and any(count != self._led[leader] for leader, count in leaders.items()):
+            if counts is not None and any(count != self._times[read] for read, count in counts.items()):
                 raise PointError(
-                    f"expected {slot.name} to read what {next(iter(leaders)).name} reads, or nothing of it, "
-                    "it reads a part; it cannot be calibrated"
+                    f"expected {slot.name} to read an input of {next(iter(counts))[0].name} in every window or in "
+                    "none, it does in some; it cannot be calibrated"
                 )

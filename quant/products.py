@@ -57,7 +57,7 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
             left, right = args[first], args[first + 1]
             self._report(right, left)
             self._report(left.mT, right.mT)  # W x as xᵀ Wᵀ
-        elif func.name() in _GROUPED:
+        elif func.name().partition(".")[0] in _GROUPED:
             self._report_grouped(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
@@ -84,7 +84,13 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
             found = self._places.get(_place(matrix))
             if found is not None:
                 _check_orientation(matrix, *found)
-                self._observe(found[0], rows)
+                self._observe(found[0], _routed(rows) if weight.ndim == 3 else rows)
+
+
+def _routed(rows: Tensor) -> Tensor:
+    """Leave out rows of zeros: where all experts compute on all tokens, those are routed elsewhere."""
+    here = rows.any(1)
+    return rows if bool(here.all()) else rows[here]
 
 
 def _place(tensor: Tensor) -> tuple[int, int]:

@@ -12,12 +12,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 VOCABULARY = 61
 
-ROUTER = "a router, kept in full precision as everybody ships it"
-KERNEL = "the kernel of a short depthwise convolution, not a matrix of a linear layer"
-DECAY = "the decay rates of a recurrence, one value a channel and state"
-MIXING = "the shares of this and the last token, one value a channel"
-EXPERT_BIAS = "the biases of fused experts, one row an expert"
-PER_HEAD = "small projections batched by head in one parameter, no linear layer"
+ROUTER = "router"
+KERNEL = "kernel of a short convolution"
+DECAY = "decay rates of a recurrence"
+MIXING = "shares of this and the last token"
+EXPERT_BIAS = "biases, one row an expert"
+HEAD_BIAS = "biases, one row a head"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Family:
     """Globs of parameters of two or more dimensions that blocks have and w leaves out, each with the reason."""
     refusal: str = ""
     """Why it has no weight space, in words; empty if it has one."""
+    between_blocks: str = ""
+    """What blocks leave for later ones beside their output, so that they are run again where others are replayed."""
     features: str = ""
     """What it brings that others do not."""
     slow: bool = True

@@ -39,6 +39,7 @@ _ROUTED = {
 _MLA = {"q_lora_rank": 16, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}
 _SHARED = {"shared_expert_intermediate_size": 40, "decoder_sparse_step": 1}
 _GATE = "mlp.gate.weight"
+_WINDOW = {"sliding_window": 6, "layer_types": SLIDING_THEN_FULL}
 _GEMMA4 = {
     "head_dim": 12,
     "global_head_dim": 16,
@@ -172,6 +173,21 @@ MIXTURES = (
         model_type="gemma4_text",
         steps=45,
     ),
+    _row("flex_olmo", llama_like(**_EXPERTS), (_GATE,), "norms after the sublayers", steps=60),
+    _row("minimax_m2", llama_like(head_dim=8, **_LOCAL), (_GATE,), "corrections of the router are a buffer"),
+    _row(
+        "aria_text",
+        llama_like(moe_num_experts=4, moe_topk=2, moe_num_shared_experts=1),
+        ("mlp.router.weight",),
+        "experts stored (in, out), gate then up",
+    ),
+    _row(
+        "afmoe",
+        llama_like(head_dim=8, num_dense_layers=1, num_shared_experts=1, **_WINDOW, **_NARROW),
+        ("mlp.router.gate.weight",),
+        "gated attention, four norms a block",
+        steps=60,
+    ),
     _row(
         "longcat_flash",
         {
@@ -212,5 +228,12 @@ MIXTURES = (
         "blocks hand the router's state to the next block",
         outside={"self_attn.qkv_proj.conv_*.weight": KERNEL},
         steps=40,
+    ),
+    _row(
+        "deepseek_v4",
+        llama_like(num_key_value_heads=4, **_MLA, **_ROUTED),
+        (_GATE,),
+        "hyper-connections between streams are matrices of a kind of their own",
+        refusal="attn_hc.fn",
     ),
 )

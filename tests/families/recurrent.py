@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.families.family import (
     DECAY,
     END,
+    HEAD_BIAS,
     KERNEL,
     MIXING,
-    PER_HEAD,
     ROUTER,
     VOCABULARY,
     Family,
@@ -119,10 +119,9 @@ RECURRENT = (
         },
         {
             "temporal_block.conv_1d.weight": KERNEL,
-            "temporal_block.rg_lru.*_gate_weight": PER_HEAD,
-            "temporal_block.rg_lru.*_gate_bias": PER_HEAD,
+            "temporal_block.rg_lru.*_gate_bias": HEAD_BIAS,
         },
-        "gated recurrences and local attention",
+        "gated recurrences, their gates one matrix a head, and local attention",
     ),
     _row(
         "zamba",
@@ -139,11 +138,9 @@ RECURRENT = (
             **_HYBRID_CONV,
             "*.A_log": DECAY,
             "*mamba.D": DECAY,
-            "*mamba.x_proj_weight": PER_HEAD,
-            "*mamba.dt_proj_weight": PER_HEAD,
-            "*mamba.dt_proj_bias": PER_HEAD,
+            "*mamba.dt_proj_bias": HEAD_BIAS,
         },
-        "one attention block shared by layers",
+        "one attention block shared by layers, projections of one matrix a head",
     ),
     _row(
         "zamba2",
@@ -216,6 +213,13 @@ RECURRENT = (
         "gated delta rule and experts",
         slow=False,
     ),
+    _row(
+        "qwen3_5_moe_text",
+        llama_like(**_DELTA, **_EXPERTS, shared_expert_intermediate_size=24, pad_token_id=0),
+        {"linear_attn.conv1d.weight": KERNEL, "mlp.gate.weight": ROUTER, "mlp.shared_expert_gate.weight": ROUTER},
+        "a token of zeros is routed like others",
+    ),
+    _row("olmo_hybrid", llama_like(**_DELTA), {"linear_attn.conv1d.weight": KERNEL}, "gated delta rule, norms after"),
     _row("qwen3_5_text", llama_like(**_DELTA), {"linear_attn.conv1d.weight": KERNEL}, "gated delta rule, dense"),
     _row(
         "lfm2",
