@@ -87,7 +87,8 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     if isinstance(codec, Plain):
         check_readable(list(files), [path.name for path in folder.iterdir()])
     prefix = f"{checkpoint.model.base_model_prefix}."
-    present = {name for stored in files for name in (stored, prefix + stored, stored.removeprefix(prefix))}
+    plain = [stored.removesuffix(f"_{mark}") for stored in files for mark in ("", *codec.marks)]
+    present = {name for stored in plain for name in (stored, prefix + stored, stored.removeprefix(prefix))}
     pieces = stored_pieces(checkpoint.model, checkpoint.space, present)
     resolve = _resolver(checkpoint.model, pieces)
     layers, outside = _sort(files, resolve, pieces, codec)
@@ -137,6 +138,9 @@ class _FolderParts(Mapping[str, Part]):
         layer = self._layers[piece.slot.name]
         if piece.index is None:
             return decoded(layer, piece.slot, self._codec)
+        if is_packed(layer.names, self._codec):
+            alone = StoredLayer(layer.names, partial(self._files.read_index, index=piece.index))
+            return decoded(alone, piece.slot, self._codec)
         return self._files.read_matrix(layer.names["weight"], piece.index, piece.slot.shape).float()
 
     def __iter__(self) -> Iterator[str]:
@@ -156,8 +160,8 @@ def _sort(
     for stored in files:
         module, _, field = stored.rpartition(".")
         owner = resolve(f"{module}.weight")
-        if resolve(stored) in fields and field != "weight":  # a stack of experts has no field
-            owner, field = resolve(stored), "weight"
+        if owner not in fields:  # a stack of experts has its field after an underscore, or none
+            owner, field = _stack_field(resolve, stored, codec, fields) or (owner, field)
         name = resolve(stored) if field == "weight" or owner not in fields else f"{owner}.{field}"
         if name in seen:
             raise PointError(f"expected one {name} in {files.folder}, found it as {seen[name]} and as {stored}")
@@ -167,6 +171,14 @@ def _sort(
         elif not (field in _CACHE or (owner in fields and field in _RUN_TIME)):
             outside.append(stored)
     return {slot: StoredLayer(names, files.read) for slot, names in fields.items()}, outside
+
+
+def _stack_field(resolve: _Resolve, stored: str, codec: Codec, fields: Mapping[str, object]) -> tuple[str, str] | None:
+    """The stack that a tensor belongs to, and as what: the stack itself, or ``…gate_up_proj_blocks``."""
+    for ending, field in (("", "weight"), *((f"_{field}", field) for field in codec.fields)):
+        if stored.endswith(ending) and resolve(stored.removesuffix(ending)) in fields:
+            return resolve(stored.removesuffix(ending)), field
+    return None
 
 
 def _rounded_outside(
@@ -240,7 +252,7 @@ def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, Stor
     """Every piece has its tensors; plain ones have its shape and are floats. Packed shapes are the codec's to check."""
     for piece in (piece for each in pieces.values() for piece in each):
         slot, layer = piece.slot, layers[piece.slot.name]
-        if piece.index is None and is_packed(layer.names, codec):
+        if is_packed(layer.names, codec):
             continue
         stored = layer.names.get("weight")
         if stored is None:

@@ -107,6 +107,27 @@ class Floats:
         return (weight if shared is None else weight * _single(shared, "weight_scale_2")).float()
 
 
+@dataclass(frozen=True)
+class StackedMxfp4:
+    """MXFP4 of GPT-OSS: beside each other the experts' blocks of 32 numbers, and an exponent for each block."""
+
+    name: str = "mxfp4"
+    fields: tuple[str, ...] = ("blocks", "scales")
+    marks: tuple[str, ...] = ("blocks",)
+
+    def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
+        """See ``Codec``; blocks are (out, groups, 16) bytes and scales (out, groups), of one expert."""
+        outputs, inputs = slot.shape[1 - slot.input_dim], slot.inputs
+        blocks, scales = layer["blocks"], layer["scales"]
+        if tuple(blocks.shape) != (outputs, *scales.shape[1:], 16) or scales.dtype != torch.uint8:
+            raise PointError(
+                f"expected blocks of shape ({outputs}, groups, 16) and bytes as scales ({outputs}, groups), got "
+                f"{tuple(blocks.shape)} and {scales.dtype} {tuple(scales.shape)}"
+            )
+        weight = scaled_floats(e2m1(blocks.flatten(1)), scales, (outputs, inputs)).float()
+        return weight.T.contiguous() if slot.transposed else weight
+
+
 def _values(stored: Tensor, shape: Block) -> Tensor:
     """The numbers of a stored tensor, bytes unpacked; which packing they have follows from their count."""
     if stored.dtype == torch.uint8 and stored.ndim == 2:

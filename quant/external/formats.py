@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from quant.errors import PointError
-from quant.external.compressed import Block, CompressedTensors, Floats
+from quant.external.compressed import Block, CompressedTensors, Floats, StackedMxfp4
 from quant.external.layers import Awq, Codec, Gptq, Plain
 
-READ = "gptq, awq, auto-round, compressed-tensors, fp8, fbgemm_fp8, modelopt"
+READ = "gptq, awq, auto-round, compressed-tensors, fp8, fbgemm_fp8, modelopt, mxfp4"
 
 _ADVICE = "dequantize the model with the tool that made it and save it as plain safetensors"
 _NOT_READ = {
@@ -22,7 +22,6 @@ _NOT_READ = {
     "sinq": _ADVICE,
     "metal": _ADVICE,
     "quark": "export it from Quark as compressed-tensors, or dequantize it and save it as plain safetensors",
-    "mxfp4": "load it with transformers and Mxfp4Config(dequantize=True), and save that as plain safetensors",
     "bitnet": "its weights were trained on three values, so no full-precision checkpoint is the centre of it",
     **dict.fromkeys(
         ("aqlm", "vptq", "spqr", "higgs", "quip", "quip#", "quip_sharp", "exl2", "exl3", "fp_quant", "fouroversix"),
@@ -35,7 +34,6 @@ _SIGNS = {  # how tensors of a tool are called whose config.json may say nothing
     "torchao": ("_weight_qdata", "weight:qdata", ".weight_qdata"),
     "quanto": ("weight._data",),
     "hqq": (".W_q",),
-    "mxfp4": ("_proj_blocks",),
 }
 _ROTATIONS = re.compile("transform_config|hadamard|rotation|quarot|spinquant", re.IGNORECASE)
 _DENSE = ("dense", "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "mixed-precision",
@@ -67,6 +65,8 @@ def find_codec(config: Mapping[str, Any] | None) -> Codec:
             return _compressed(config)
         case "fp8" | "fbgemm_fp8":
             return Floats(method, _block(config.get("weight_block_size"), "weight_block_size"))
+        case "mxfp4":
+            return StackedMxfp4()
         case "modelopt" | "modelopt_fp4":
             _known("quant_algo", str(config.get("quant_algo")).upper(), ("FP8", "NVFP4"))
             return Floats("modelopt")

@@ -53,6 +53,17 @@ class TensorFiles:
             raise PointError(f"expected to read {name} of {self.folder}, got: {_line(error)}") from error
         return tensor
 
+    def read_index(self, name: str, index: int) -> Tensor:
+        """One entry of a tensor along its first axis; the others are not read.
+
+        Raises:
+            PointError: if there is none of this index.
+        """
+        if index >= self.shape(name)[0]:
+            raise PointError(f"expected expert {index} in {name} of {self.folder}, it has {self.shape(name)[0]}")
+        part: Tensor = self._slice(name)[index]
+        return part
+
     def read_matrix(self, name: str, index: int, shape: tuple[int, int]) -> Tensor:
         """One matrix of a stack, (n, rows, columns) or one below the other; the others are not read.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from quant.checkpoint import load_checkpoint
 from quant.errors import PointError
@@ -46,6 +49,33 @@ def test_a_folder_in_the_models_own_layout_is_read(tmp_path: Path, name: str) ->
     save_file({n: t.contiguous() for n, t in model.state_dict().items()}, folder / "model.safetensors")
     point = load_external(folder, checkpoint, "own")
     assert all(torch.equal(point.tensor(slot), weight) for slot, weight in checkpoint.space.weights(model))
+
+
+def test_mxfp4_of_gpt_oss_is_what_transformers_makes_of_it(tmp_path: Path) -> None:
+    """Blocks and scales drawn at random; the reference is transformers' own dequantization, in float32."""
+    config = FAMILIES["gpt_oss"].build().config
+    config.intermediate_size = 64  # divided by blocks of 32
+    model = AutoModelForCausalLM.from_config(config)
+    folder = folder_of(model, tmp_path / "own")
+    checkpoint, generator = load_checkpoint(str(folder)), torch.Generator().manual_seed(0)
+    tensors, expected = load_file(folder / "model.safetensors"), {}
+    for name in [name for name in tensors if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        experts, inputs, outputs = tensors.pop(name).shape
+        shape = (experts, outputs, inputs // 32)
+        blocks = torch.randint(0, 256, (*shape, 16), dtype=torch.uint8, generator=generator)
+        scales = torch.randint(118, 126, shape, dtype=torch.uint8, generator=generator)
+        tensors |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+        expected[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32)
+    other = tmp_path / "other"
+    folder_of(model, other)
+    save_file(tensors, other / "model.safetensors")
+    written = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**written, "quantization_config": {"quant_method": "mxfp4"}}))
+    point = load_external(other, checkpoint, "mxfp4")
+    for slot in checkpoint.space:
+        if slot.stack:
+            assert torch.equal(point.tensor(slot), expected[slot.stack][slot.index])
+    assert len(expected) == 4
 
 
 def test_a_missing_expert_is_named(tmp_path: Path) -> None:

@@ -97,7 +97,6 @@ SIGNS = {
     "torchao": {"model.layers.0.mlp.up_proj._weight_qdata": torch.ones(3)},
     "quanto": {"model.layers.0.mlp.up_proj.weight._data": torch.ones(3)},
     "hqq": {"model.layers.0.mlp.up_proj.W_q": torch.ones(3)},
-    "mxfp4": {"model.layers.0.mlp.experts.gate_up_proj_blocks": torch.ones(3)},
 }
 
 
@@ -152,7 +151,6 @@ def test_fields_that_straddle_words(saved: Save, tmp_path: Path, bits: int) -> N
         ({"quant_method": "fp_quant"}, "'fp_quant', which is not read"),
         ({"quant_method": "bitnet"}, "'bitnet', which is not read; .*trained on three values"),
         ({"quant_method": "quark"}, "'quark', which is not read"),
-        ({"quant_method": "mxfp4"}, r"'mxfp4', which is not read; .*Mxfp4Config\(dequantize=True\)"),
         ({**GPTQ, "checkpoint_format": "marlin"}, "checkpoint_format gptq or gptq_v2, got 'marlin'"),
         ({**GPTQ, "is_marlin_format": True}, "got is_marlin_format"),
         ({**GPTQ, "hadamard_config": {"block": 32}}, "coordinates of the checkpoint, found hadamard_config"),
