@@ -60,7 +60,7 @@ def test_the_run_is_checked_and_the_page_says_so(dissected: Dissected) -> None:
     assert dissected.health[2].words.startswith("The slope of the loss at w is ")
     assert f"at λ = {dissected.subject.norm / 64:.3g}" in dissected.health[4].measured
     page = anatomy_page(dissected)
-    assert "Nothing speaks against it: 6 checks passed, none failed." in page
+    assert "Nothing speaks against it: 7 checks passed, none failed." in page
     wrong = Check("finite losses", False, "1 of 9", "none", "One of 9 is not finite.")
     page = anatomy_page(replace(dissected, health=(wrong, *dissected.health[:5])))
     assert "One of 9 is not finite." in page[page.index("<h1>") : page.index('id="summary"')]
@@ -103,6 +103,8 @@ class Heard:
     def stage(self, name: str) -> None: ...
 
     def advance(self, work: float) -> None: ...
+
+    def note(self, message: str) -> None: ...
 
     def warn(self, message: str) -> None:
         raise AssertionError(message)

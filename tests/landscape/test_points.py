@@ -139,7 +139,7 @@ def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
 def test_gauge_reaches_a_point_of_another_tool(checkpoint, tmp_path):
     folding.write(tmp_path / "t", checkpoint, "awq", lambda m: folding.fold(m, folding.OPT))
     subject = prepare(checkpoint, write_corpus(tmp_path / "text"), PRESET, ("rtn",), 0, tmp_path / "cache")
-    maker = PointMaker(subject, Store(tmp_path / "cache", checkpoint.fingerprint, "float32"), PRESET, 0)
+    maker = PointMaker(subject, Store(tmp_path / "cache", checkpoint.identity, "float32"), PRESET, 0)
     for gauge in GAUGES:
         point = maker.find(External("t", tmp_path / "t", gauge))
         theirs = load_external(tmp_path / "t", checkpoint, "t", gauge)

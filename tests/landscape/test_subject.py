@@ -13,7 +13,8 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from landscape.presets import PRESETS
-from landscape.radius import RadiusRequest, _windows, measure_radius
+from landscape.progress import Silent
+from landscape.radius import RadiusRequest, _corpus, measure_radius
 from landscape.subject import check_center, prepare
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus
@@ -58,7 +59,7 @@ def test_all_that_a_model_takes(
     subject = prepare(checkpoint, str(text), replace(PRESETS["paper"], **few), (), 0, tmp_path)  # type: ignore[arg-type]
     assert subject.seq_len == length
     request = RadiusRequest(model="x", data=str(text), store=tmp_path)
-    assert len(_windows(request, checkpoint)[0].tokens) == shorter
+    assert _corpus(request, checkpoint, Silent()).seq_len == shorter
 
 
 def test_a_length_beyond_a_limit_is_refused_and_beyond_none_is_not(saved: Save, text: Path, tmp_path: Path) -> None:
