@@ -84,7 +84,8 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
             found = self._places.get(_place(matrix))
             if found is not None:
                 _check_orientation(matrix, *found)
-                self._observe(found[0], _routed(rows) if weight.ndim == 3 else rows)
+                every = weight.ndim == 3 and found[0].stack is not None
+                self._observe(found[0], _routed(rows) if every else rows)
 
 
 def _routed(rows: Tensor) -> Tensor:

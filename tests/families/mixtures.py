@@ -207,7 +207,7 @@ MIXTURES = (
         },
         ("mlp.router.classifier.weight",),
         "experts that do nothing hold rows of gate_up_proj that no token reads",
-        refusal="expected one stack",
+        refusal="expected one stack of 4 decoder blocks in LongcatFlashForCausalLM, found 0",
     ),
     _row(
         "zaya",
@@ -234,6 +234,6 @@ MIXTURES = (
         llama_like(num_key_value_heads=4, **_MLA, **_ROUTED),
         (_GATE,),
         "hyper-connections between streams are matrices of a kind of their own",
-        refusal="attn_hc.fn",
+        refusal="found model.layers.0.attn_hc.fn, model.layers.0.ffn_hc.fn",
     ),
 )

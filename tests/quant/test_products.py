@@ -87,6 +87,14 @@ def test_zeros_are_tokens_but_where_every_expert_computes_on_all() -> None:
     assert all(torch.equal(rows, x[i][[0, 2, 3, 4]]) for i, rows in enumerate(seen[1:]))
 
 
+def test_zeros_are_tokens_in_a_batch_of_one() -> None:
+    x, w, seen = drawn(1, TOKENS, IN), drawn(OUT, IN), []
+    x[0, 1] = 0
+    with WatchedProducts([(whole(), w)], lambda slot, inputs: seen.append(inputs)):
+        torch.bmm(x, w.T[None])
+    assert torch.equal(seen[0], x[0])
+
+
 def test_the_other_axis_is_refused() -> None:
     w = drawn(IN, IN)
     slot = Slot("w", (IN, IN), False, 0, 0)
