@@ -23,12 +23,13 @@ from landscape.plan import ProbePlan, identified
 from quant.architecture import decoder_blocks
 from quant.block_stream import walk
 from quant.center import Center, preserved
-from quant.checkpoint import load_checkpoint
+from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import CheckpointError
 from quant.export import export_point
 from quant.grid import GridTensor, QuantScheme
 from quant.nll import mean_nll, window_nll
 from quant.rtn import rtn
+from quant.sampling import sample
 from quant.space import WeightSpace
 from tests.families import by_hand
 from tests.families.family import ROUTER, VOCABULARY, Family
@@ -133,6 +134,16 @@ class FamilyChecks:
         assert ours == plainly
         assert len(set(ours)) == len(ours)
         assert (min(runs.values()) < len(ours)) == (not measured.family.between_blocks)
+
+    def test_its_own_text_is_drawn_from_what_a_plain_forward_predicts(self, measured: Subject) -> None:
+        checkpoint = Checkpoint("tiny", measured.model, tokenizer(), "f" * 64, measured.space)
+        drawn = torch.rand(4, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
+        for ids, uniform in zip(sample(checkpoint, 0, drawn, lambda line: None), drawn, strict=True):
+            with torch.no_grad():
+                logits = measured.model(input_ids=ids[None], use_cache=False).logits[0, :-1].double()
+            above = torch.softmax(logits, dim=-1).cumsum(dim=-1).gather(1, ids[1:, None])[:, 0]
+            below = above - torch.softmax(logits, dim=-1).gather(1, ids[1:, None])[:, 0]
+            assert bool(((below - 1e-6 <= uniform) & (uniform < above + 1e-6)).all())
 
     def test_a_folder_is_loaded_and_an_export_loads_again(self, measured: Subject, tmp_path: Path) -> None:
         text = windows(4, seed=6)

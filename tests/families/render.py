@@ -21,6 +21,7 @@ moment, and each was held against numbers that were made another way, by plain t
   over the tokens that are routed to it, as many as there are;
 - first blocks that are replayed change no bit of a loss. Where blocks leave more than their output for later ones, they
   are run again ("replay" says what they leave);
+- windows of the corpus `self`: each token is the one that its uniform draws from what a plain forward predicts;
 - a saved folder loads to the same loss to 1e-7 nats, and an export of the RTN point, codes of every matrix and expert
   included, loads in transformers to the same loss to 1e-6 nats;
 - or a refusal that names the reason.
