@@ -62,6 +62,7 @@ def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
         None,
         True,
         None,
+        None,
     ]
 
 

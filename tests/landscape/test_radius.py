@@ -72,7 +72,7 @@ def test_the_losses_are_those_of_the_model_and_r_lies_halfway(tmp_path: Path, pa
     assert found.radius.value == pytest.approx(straight, rel=0.01)
     assert found.precise
     assert measured.evaluated > 0
-    assert [check.passed for check in measured.health] == [True, True, None, True, True, True, True]
+    assert [check.passed for check in measured.health] == [True, True, None, True, True, True, True, True]
 
 
 def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
 def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
     request = RadiusRequest(**SMALL, data="self", store=tmp_path)
     first, again = measure_radius(request), measure_radius(request)
-    assert [check.passed for check in first.health] == [True] * 7
-    assert [check.passed for check in again.health] == [None, None, True, None, None, True, None]
+    assert [check.passed for check in first.health] == [True] * 8
+    assert [check.passed for check in again.health] == [None, None, True, None, None, True, None, None]
     assert (again.evaluated, again.found.radius) == (0, first.found.radius)
 
 
