@@ -17,13 +17,12 @@ from quant.nll import EVALUATION
 from quant.versions import library_versions
 
 
-@contextmanager
-def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
-    """The model of a request and its store, with the store's number of threads.
+def loaded(request: Request, progress: Progress) -> Checkpoint:
+    """Load the model of a request, and say how much of it w holds.
 
     Raises:
-        CheckpointError: if the model cannot be had.
-        StoreError: if the store cannot be read or made.
+        UsageError: if the request names no model, or one that is not available as asked for.
+        CheckpointError: if the model cannot be fetched or read.
     """
     progress.stage("loading the model")
     checkpoint = load_checkpoint(
@@ -35,6 +34,18 @@ def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, S
         revision=request.revision,
     )
     progress.note(f"{checkpoint.coverage.sentence}.")
+    return checkpoint
+
+
+@contextmanager
+def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
+    """The model of a request and its store, with the store's number of threads.
+
+    Raises:
+        CheckpointError: if the model cannot be had.
+        StoreError: if the store cannot be read or made.
+    """
+    checkpoint = loaded(request, progress)
     store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     with frozen_threads(store):
         yield checkpoint, store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from landscape.forecast import forecast_of, search_forecast
-from landscape.opened import frozen_threads
+from landscape.opened import frozen_threads, loaded
 from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
@@ -13,7 +13,7 @@ from landscape.request import Request
 from landscape.store import Store
 from landscape.wanted import Made
 from quant.center import Center
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoint import Checkpoint
 from quant.gptq import PAPER, GPTQOptions
 from quant.point import WeightPoint
 from quant.rtn import rtn
@@ -48,17 +48,7 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
         StoreError: if the cache cannot be written.
     """
     progress = progress or Silent()
-    progress.stage("loading the model")
-    wanted = request.wanted
-    checkpoint = load_checkpoint(
-        request.model,
-        dtype=request.dtype,
-        device=request.device,
-        exclude=request.exclude,
-        cache=request.root,
-        revision=request.revision,
-    )
-    progress.note(f"{checkpoint.coverage.sentence}.")
+    wanted, checkpoint = request.wanted, loaded(request, progress)
     if wanted.method == "rtn":
         progress.forecast(search_forecast(checkpoint.space, wanted))
         progress.stage(f"making {wanted.name}")
