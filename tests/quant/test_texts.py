@@ -327,7 +327,9 @@ def test_rows_that_are_lines_of_wikitext_have_its_articles(repository: Path) -> 
 
 @pytest.mark.parametrize("written", ["CRLF", "BOM"])
 def test_rows_of_wikitext_have_its_articles_whatever_wrote_them(written: str, tmp_path: Path) -> None:
-    rows = [row for i in range(9) for row in (f" = Title {i} = \n", "", f" Paragraph of {i} . \n", f" More {i} . \n", "")]
+    rows = [
+        row for i in range(9) for row in (f" = Title {i} = \n", "", f" Paragraph of {i} . \n", f" More {i} . \n", "")
+    ]
     rows = [row.replace("\n", "\r\n") for row in rows] if written == "CRLF" else ["\ufeff" + rows[0], *rows[1:]]
     (tmp_path / "a.parquet").write_bytes(parquet(rows))
     assert sum(len(articles(text)) for text in read_texts(str(tmp_path / "a.parquet")).values()) == 9
