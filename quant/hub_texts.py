@@ -33,6 +33,8 @@ def read_hub_texts(name: str, revision: str | None) -> dict[str, Text]:
     place, _, config = name.removeprefix(PREFIX).partition(":")
     folder = Path(place).expanduser()
     local = folder.is_dir()
+    if local and revision is not None:
+        raise UsageError(f"expected --data {PREFIX}org/name with --data-revision, got the folder {place}; leave it out")
     if not local and place.count("/") != 1:
         raise UsageError(f"expected {PREFIX}org/name[:config], or a folder that exists, got {name!r}")
     if not local:

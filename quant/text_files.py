@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from quant.articles import article_starts
+from quant.articles import END, article_starts
 from quant.errors import CorpusError
 
 FIELD = "text"
@@ -73,6 +73,8 @@ def read_text(paths: Sequence[Path]) -> Text:
         CorpusError: if a file cannot be read or decoded, or a document of it has no text.
     """
     kind = _kind(paths[0])
+    if other := next((path for path in paths if _kind(path) != kind), None):
+        raise CorpusError(f"expected all parts as {kind}, as {paths[0]} is, got {other.name}")
     if kind in _PLAIN:
         return plain_text("".join(_decoded(path) for path in paths))
     read = _json_lines if kind == ".jsonl" else _parquet
@@ -97,13 +99,13 @@ def text_of_documents(rows: Iterable[str], source: str) -> Text:
     Raises:
         CorpusError: if there is none with a character in it.
     """
-    rows = list(rows)
-    starts = article_starts(rows, gap=len(JOINT))
-    if starts is not None and len(starts) < len([row for row in rows if row.strip()]):
-        return Text(JOINT.join(rows), starts)
-    documents = [document for row in rows if (document := _normalized(row)).strip()]
+    rows = [_normalized(row) for row in rows]
+    documents = [row for row in rows if row.strip()]
     if not documents:
         raise CorpusError(f"expected documents in {source}, found none that is not empty")
+    starts = None if documents[0].startswith(END) else article_starts(rows, gap=len(JOINT))
+    if starts is not None and len(starts) < len(documents):
+        return Text(JOINT.join(rows), starts)
     places = accumulate((len(document) + len(JOINT) for document in documents[:-1]), initial=0)
     return Text(JOINT.join(documents), tuple(places))
 
@@ -160,12 +162,12 @@ def _decoded(path: Path) -> str:
             f"expected text in {path}, got a NUL at character {text.index(chr(0))}; if it is UTF-16 without a byte "
             "order mark, save it as UTF-8"
         )
-    return text
+    return text.removeprefix("\ufeff")
 
 
 def _json_lines(path: Path) -> Iterable[str]:
     """The field ``text`` of each line; blank lines are none."""
-    for number, line in enumerate(_decoded(path).removeprefix("\ufeff").split("\n"), 1):
+    for number, line in enumerate(_decoded(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"line {number} of {path}"
@@ -189,8 +191,8 @@ def _parquet(path: Path) -> Iterable[str]:
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(_bytes(path)))
         names = file.schema_arrow.names
-        if FIELD not in names:
-            raise CorpusError(f"expected a column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
+        if names.count(FIELD) != 1:
+            raise CorpusError(f"expected one column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
         rows = file.read(columns=[FIELD])[FIELD].to_pylist()
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise CorpusError(f"expected a readable .parquet file at {path}, got: {_line(error)}") from error

@@ -88,7 +88,8 @@ def _files(folder: Path, split: str) -> list[Path]:
     form = re.compile(rf"(?:.*[._-])?(?:{_OTHERS[split]})(?:[._-](\d+)-of-(\d+))?", re.IGNORECASE)
     named = {path: form.fullmatch(stem_of(path) or "") for path in sorted(folder.iterdir()) if path.is_file()}
     others = {path: match for path, match in named.items() if match}
-    found = exact or list(others)
+    same = [path for path, match in others.items() if re.fullmatch(_OTHERS[split], stem_of(path) or "", re.IGNORECASE)]
+    found = same if exact and len(same) > 1 else exact or list(others)
     parts = {path: (int(match[1]), int(match[2])) for path, match in others.items() if match[1]}
     if found and parts.keys() == set(found) and len({total for _, total in parts.values()}) == 1:
         numbers, (total, *_) = sorted(n for n, _ in parts.values()), [total for _, total in parts.values()]

@@ -27,7 +27,7 @@ ModelOption = Annotated[
 ExcludeOption = Annotated[
     str,
     typer.Option(
-        help="Matrices of the blocks that stay as they are: names with wildcards, such as `*.experts.0.*`, "
+        help="Matrices of the blocks that stay as they are: names with wildcards, such as '\\*.experts.0.\\*', "
         "comma-separated. Routers always do.",
         show_default=False,
     ),

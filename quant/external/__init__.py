@@ -15,6 +15,7 @@ checkpoint's own. Activations that a format would quantize at run time are not w
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -93,6 +94,7 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     resolve = _resolver(checkpoint.model, pieces)
     layers, outside = _sort(files, resolve, pieces, codec)
     _check_layers(files, pieces, layers, codec)
+    _check_stacks(files, checkpoint, pieces, layers, codec)
     rounded, outside = _rounded_outside(files, outside, checkpoint.model, codec, resolve)
     parts = partial(_FolderParts, checkpoint.space, pieces, layers, codec, files)
     unfolding = _unfolding(files, outside, checkpoint, parts(), gauge, resolve)
@@ -271,6 +273,29 @@ def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, Stor
                 f"expected {slot.name} as {', '.join(FLOATS)} in {files.folder}, got {files.dtype(stored)} "
                 f"without {codec.marks[0] if codec.marks else 'a quantization_config'}"
             )
+
+
+def _check_stacks(
+    files: TensorFiles, checkpoint: Checkpoint, pieces: _Pieces, layers: Mapping[str, StoredLayer], codec: Codec
+) -> None:
+    """Every stored stack has as many matrices as the model's: a model of more experts is another one."""
+    for slot in checkpoint.space:
+        for piece in pieces[slot.name] if slot.stack else ():
+            if piece.index is None:
+                continue
+            count, names = (
+                checkpoint.model.get_parameter(slot.parameter).numel() // slot.size,
+                layers[piece.slot.name].names,
+            )
+            packed = is_packed(names, codec)
+            for stored in names.values():
+                shape = files.shape(stored)
+                found = shape[0] if packed else math.prod(shape) // math.prod(piece.slot.shape)
+                if found != count:
+                    raise PointError(
+                        f"expected {count} matrices in {stored}, {files.folder} has {found}; "
+                        "name the checkpoint that was quantized"
+                    )
 
 
 def _below(shape: tuple[int, ...], piece: Piece) -> bool:

@@ -71,7 +71,7 @@ PACKED = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.com
 )
 def test_line_ends_and_marks_are_no_text(written: bytes, tmp_path: Path) -> None:
     for split in ("train", "validation", "test"):
-        (tmp_path / f"{split}.txt").write_bytes(written)
+        (tmp_path / f"{split}.txt").write_bytes(written if split == "test" else split.encode())
     assert read_texts(str(tmp_path))["test"] == Text(STORY, None)
 
 
@@ -164,6 +164,40 @@ def test_the_usual_names(names: tuple[str, ...], tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "names", [("train.txt", "train.jsonl"), ("train.txt", "Train.txt.gz"), ("validation.txt", "val.txt")]
+)
+def test_a_split_that_is_there_twice_is_an_error(names: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes(STORY.encode())
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CorpusError, match="expected one file of (train|validation) in .* and ") as caught:
+        read_texts(str(tmp_path))
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_parts_of_two_kinds_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train-00000-of-00002.txt").write_bytes(STORY.encode())
+    (tmp_path / "train-00001-of-00002.jsonl").write_bytes(jsonl(DOCUMENTS))
+    with pytest.raises(CorpusError, match=r"all parts as \.txt, .*got train-00001-of-00002\.jsonl"):
+        read_texts(str(tmp_path))
+
+
+def test_each_part_may_begin_with_a_mark(tmp_path: Path) -> None:
+    for part in range(2):
+        (tmp_path / f"train-0000{part}-of-00002.txt").write_bytes(codecs.BOM_UTF8 + f"part {part}. ".encode() * 9)
+    assert "\ufeff" not in "".join(text.content for text in read_texts(str(tmp_path)).values())
+
+
+@pytest.mark.parametrize("test", ["Same text.\n" * 9, "Same text.\n" * 4])
+def test_a_split_that_is_in_another_is_noted(test: str, tmp_path: Path) -> None:
+    for split, content in (("train", "Same text.\n" * 9), ("validation", "Another."), ("test", test)):
+        (tmp_path / f"{split}.txt").write_text(content)
+    texts = read_texts(str(tmp_path))
+    assert texts["test"].note == "All of test is also in train, so that it is no unseen text."
+    assert not texts["validation"].note
+
+
 def test_parts_are_joined_in_order_and_all_must_be_there(tmp_path: Path) -> None:
     for split in ("validation", "test"):
         (tmp_path / f"{split}.txt").write_text("x")
@@ -247,7 +281,7 @@ def test_errors_are_one_line(name: str, content: bytes, message: str, tmp_path: 
 
 def test_a_parquet_without_the_column(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"content": ["x"]}), tmp_path / "a.parquet")
-    with pytest.raises(CorpusError, match=r"a column 'text' in .*, got columns content"):
+    with pytest.raises(CorpusError, match=r"one column 'text' in .*, got columns content"):
         read_texts(str(tmp_path / "a.parquet"))
 
 
@@ -291,6 +325,30 @@ def test_rows_that_are_lines_of_wikitext_have_its_articles(repository: Path) -> 
     assert len(articles(texts["test"])) == 9
 
 
+@pytest.mark.parametrize("written", ["CRLF", "BOM"])
+def test_rows_of_wikitext_have_its_articles_whatever_wrote_them(written: str, tmp_path: Path) -> None:
+    rows = [
+        row for i in range(9) for row in (f" = Title {i} = \n", "", f" Paragraph of {i} . \n", f" More {i} . \n", "")
+    ]
+    rows = [row.replace("\n", "\r\n") for row in rows] if written == "CRLF" else ["\ufeff" + rows[0], *rows[1:]]
+    (tmp_path / "a.parquet").write_bytes(parquet(rows))
+    assert sum(len(articles(text)) for text in read_texts(str(tmp_path / "a.parquet")).values()) == 9
+
+
+def test_each_document_is_an_article_though_some_begin_with_a_mark(tmp_path: Path) -> None:
+    documents = [("</s>" if i % 3 == 0 else "") + f"document {i}" for i in range(9)]
+    (tmp_path / "a.jsonl").write_bytes(jsonl(documents))
+    found = [a for text in read_texts(str(tmp_path / "a.jsonl")).values() for a in articles(text)]
+    assert [article.removesuffix("\n\n") for article in found] == documents
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    column = pyarrow.array(["x"])
+    pyarrow.parquet.write_table(pyarrow.table([column, column], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match="one column 'text' in .*, got columns text, text"):
+        read_texts(str(tmp_path / "a.parquet"))
+
+
 def test_what_a_data_set_may_not_be(repository: Path) -> None:
     with pytest.raises(CorpusError, match=r"expected a data set at hf:.*nothing") as caught:
         read_texts(f"hf:{repository}:nothing")
@@ -305,6 +363,8 @@ def test_what_a_data_set_may_not_be(repository: Path) -> None:
             read_texts(name)
     with pytest.raises(UsageError, match="with --data-revision"):
         read_texts("tales", "main")
+    with pytest.raises(UsageError, match="with --data-revision, got the folder"):
+        read_texts(f"hf:{repository}", "main")
 
 
 def test_without_a_network_the_hub_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,3 +90,24 @@ def test_a_missing_expert_is_named(tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(PointError, match=r"experts\.2\.up_proj\.weight .*is missing"):
         load_external(folder, checkpoint, "x")
+
+
+@pytest.mark.parametrize("name", ["mixtral", "gpt_oss", "dbrx", "jetmoe"])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_stack_of_more_or_fewer_experts_is_another_model(tmp_path: Path, name: str, change: int) -> None:
+    """A stack with one expert more would otherwise be read without it, and with one less be read beyond its end."""
+    model = FAMILIES[name].build()
+    folder = folder_of(model, tmp_path / "own")
+    checkpoint = load_checkpoint(str(folder))
+    tensors = load_file(folder / "model.safetensors") if name != "mixtral" else model.state_dict()
+    tensors = {n: t.contiguous() for n, t in tensors.items()}
+    pieces = stored_pieces(checkpoint.model, checkpoint.space, tensors)
+    slot = next(s for s in checkpoint.space if s.stack)
+    stack, count = pieces[slot.name][0].slot.name, sum(s.stack == slot.stack for s in checkpoint.space)
+    rows = len(tensors[stack]) // count
+    tensors[stack] = (
+        torch.cat([tensors[stack], tensors[stack][:rows]]) if change > 0 else tensors[stack][:-rows].clone()
+    )
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(PointError, match=f"expected {count} matrices in .*, .* has {count + change}"):
+        load_external(folder, checkpoint, "x")
