@@ -31,7 +31,7 @@ from quant.external.experts import Piece, assembled, stored_names, stored_pieces
 from quant.external.formats import check_coordinates, check_readable, find_codec
 from quant.external.gguf import from_gguf
 from quant.external.layers import FLOATS, Codec, Plain, StoredLayer, decoded, is_packed
-from quant.external.outside import check_architecture, check_same, provenance, rounding
+from quant.external.outside import check_architecture, check_function, check_same, provenance, rounding
 from quant.external.settings import quantization_config
 from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Gauge, Unfolding, check_gauge, find_unfolding
@@ -101,6 +101,7 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     for stored in outside:
         if resolve(stored) not in unfolding.explained:
             _check_outside(files, stored, checkpoint.model, resolve)
+    check_function(folder, config, checkpoint)
     record = provenance(name, folder, codec.name, files.hashes(), quantization, unfolding.record, rounded)
     return WeightPoint(name, None, parts(unfolding), record)
 
