@@ -15,6 +15,7 @@ checkpoint's own. Activations that a format would quantize at run time are not w
 
 from __future__ import annotations
 
+import glob
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -90,20 +91,48 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     prefix = f"{checkpoint.model.base_model_prefix}."
     plain = [stored.removesuffix(f"_{mark}") for stored in files for mark in ("", *codec.marks)]
     present = {name for stored in plain for name in (stored, prefix + stored, stored.removeprefix(prefix))}
-    pieces = stored_pieces(checkpoint.model, checkpoint.space, present)
+    space = _with_excluded_experts(checkpoint)
+    pieces = stored_pieces(checkpoint.model, space, present)
     resolve = _resolver(checkpoint.model, pieces)
     layers, outside = _sort(files, resolve, pieces, codec)
     _check_layers(files, pieces, layers, codec)
-    _check_stacks(files, checkpoint, pieces, layers, codec)
+    _check_stacks(files, checkpoint.model, space, pieces, layers, codec)
     rounded, outside = _rounded_outside(files, outside, checkpoint.model, codec, resolve)
     parts = partial(_FolderParts, checkpoint.space, pieces, layers, codec, files)
     unfolding = _unfolding(files, outside, checkpoint, parts(), gauge, resolve)
     for stored in outside:
         if resolve(stored) not in unfolding.explained:
             _check_outside(files, stored, checkpoint.model, resolve)
+    every = _FolderParts(space, pieces, layers, codec, files)
+    packed = {name for name, each in pieces.items() if any(is_packed(layers[p.slot.name].names, codec) for p in each)}
+    rounded |= _rounded_experts(checkpoint, space, every, packed.__contains__, folder)
     check_function(folder, config, checkpoint)
     record = provenance(name, folder, codec.name, files.hashes(), quantization, unfolding.record, rounded)
     return WeightPoint(name, None, parts(unfolding), record)
+
+
+def _with_excluded_experts(checkpoint: Checkpoint) -> WeightSpace:
+    """The weight space with all experts, whose names in files are not the model's, so that excluded ones are known."""
+    parameters = {name for name, _ in checkpoint.model.named_parameters()}
+    excluded = [entry.name for entry in checkpoint.space.outside if entry.kind == "excluded"]
+    return WeightSpace.of(checkpoint.model, [glob.escape(name) for name in excluded if name in parameters])
+
+
+def _rounded_experts(
+    checkpoint: Checkpoint, space: WeightSpace, parts: Mapping[str, Part], packed: Callable[[str], bool], folder: Path
+) -> dict[str, float]:
+    """How far each excluded expert that is quantized is from the model's; one that is not must be the model's own."""
+    inside, distances = {slot.name for slot in checkpoint.space}, {}
+    for slot in space:
+        if slot.name in inside:
+            continue
+        own, stored = slot.slice(checkpoint.model.get_parameter(slot.parameter)), parts[slot.name]
+        assert isinstance(stored, Tensor)
+        if packed(slot.name):
+            distances[slot.name] = rounding(slot.name, own, stored, folder)
+        else:
+            check_same(slot.name, own, stored, folder)
+    return distances
 
 
 _Pieces = Mapping[str, tuple[Piece, ...]]
@@ -277,15 +306,20 @@ def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, Stor
 
 
 def _check_stacks(
-    files: TensorFiles, checkpoint: Checkpoint, pieces: _Pieces, layers: Mapping[str, StoredLayer], codec: Codec
+    files: TensorFiles,
+    model: PreTrainedModel,
+    space: WeightSpace,
+    pieces: _Pieces,
+    layers: Mapping[str, StoredLayer],
+    codec: Codec,
 ) -> None:
     """Every stored stack has as many matrices as the model's: a model of more experts is another one."""
-    for slot in checkpoint.space:
+    for slot in space:
         for piece in pieces[slot.name] if slot.stack else ():
             if piece.index is None:
                 continue
             count, names = (
-                checkpoint.model.get_parameter(slot.parameter).numel() // slot.size,
+                model.get_parameter(slot.parameter).numel() // slot.size,
                 layers[piece.slot.name].names,
             )
             packed = is_packed(names, codec)
