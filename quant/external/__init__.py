@@ -15,7 +15,6 @@ checkpoint's own. Activations that a format would quantize at run time are not w
 
 from __future__ import annotations
 
-import glob
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from transformers import PreTrainedModel
 
 from quant.checkpoint import Checkpoint
 from quant.errors import PointError, UsageError
+from quant.external.excluded import rounded_experts, with_excluded_experts
 from quant.external.experts import Piece, assembled, stored_names, stored_pieces
 from quant.external.formats import check_coordinates, check_readable, find_codec
 from quant.external.gguf import from_gguf
@@ -91,7 +91,7 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     prefix = f"{checkpoint.model.base_model_prefix}."
     plain = [stored.removesuffix(f"_{mark}") for stored in files for mark in ("", *codec.marks)]
     present = {name for stored in plain for name in (stored, prefix + stored, stored.removeprefix(prefix))}
-    space = _with_excluded_experts(checkpoint)
+    space = with_excluded_experts(checkpoint)
     pieces = stored_pieces(checkpoint.model, space, present)
     resolve = _resolver(checkpoint.model, pieces)
     layers, outside = _sort(files, resolve, pieces, codec)
@@ -105,34 +105,10 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
             _check_outside(files, stored, checkpoint.model, resolve)
     every = _FolderParts(space, pieces, layers, codec, files)
     packed = {name for name, each in pieces.items() if any(is_packed(layers[p.slot.name].names, codec) for p in each)}
-    rounded |= _rounded_experts(checkpoint, space, every, packed.__contains__, folder)
+    rounded |= rounded_experts(checkpoint, space, every, packed.__contains__, folder)
     check_function(folder, config, checkpoint)
     record = provenance(name, folder, codec.name, files.hashes(), quantization, unfolding.record, rounded)
     return WeightPoint(name, None, parts(unfolding), record)
-
-
-def _with_excluded_experts(checkpoint: Checkpoint) -> WeightSpace:
-    """The weight space with all experts, whose names in files are not the model's, so that excluded ones are known."""
-    parameters = {name for name, _ in checkpoint.model.named_parameters()}
-    excluded = [entry.name for entry in checkpoint.space.outside if entry.kind == "excluded"]
-    return WeightSpace.of(checkpoint.model, [glob.escape(name) for name in excluded if name in parameters])
-
-
-def _rounded_experts(
-    checkpoint: Checkpoint, space: WeightSpace, parts: Mapping[str, Part], packed: Callable[[str], bool], folder: Path
-) -> dict[str, float]:
-    """How far each excluded expert that is quantized is from the model's; one that is not must be the model's own."""
-    inside, distances = {slot.name for slot in checkpoint.space}, {}
-    for slot in space:
-        if slot.name in inside:
-            continue
-        own, stored = slot.slice(checkpoint.model.get_parameter(slot.parameter)), parts[slot.name]
-        assert isinstance(stored, Tensor)
-        if packed(slot.name):
-            distances[slot.name] = rounding(slot.name, own, stored, folder)
-        else:
-            check_same(slot.name, own, stored, folder)
-    return distances
 
 
 _Pieces = Mapping[str, tuple[Piece, ...]]
