@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from quant.hashing import tensor_bytes
 
@@ -69,6 +70,11 @@ def function_record(model: nn.Module) -> str:
         for kind in ("_attn_implementation", "_experts_implementation"):
             record[kind] = getattr(config, kind, None)
     return json.dumps(record, sort_keys=True)
+
+
+def function_fields(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the fields of a configuration that a forward pass may depend on, as JSON has them."""
+    return dict(_plain(config))
 
 
 def _plain(value: Any) -> Any:

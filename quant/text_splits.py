@@ -50,7 +50,7 @@ def complete(texts: Mapping[str, Text], source: str) -> dict[str, Text]:
 
 
 def _with_shared(texts: Mapping[str, Text]) -> dict[str, Text]:
-    """The texts, each with a note if all of it is also in another split: losses on it are then no losses on new text."""
+    """The texts, each with a note if all of it is also in another split."""
     noted = dict(texts)
     for split, text in texts.items():
         content = text.content.strip()

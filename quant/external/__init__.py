@@ -27,11 +27,12 @@ from transformers import PreTrainedModel
 
 from quant.checkpoint import Checkpoint
 from quant.errors import PointError, UsageError
+from quant.external.excluded import rounded_experts, with_excluded_experts
 from quant.external.experts import Piece, assembled, stored_names, stored_pieces
 from quant.external.formats import check_coordinates, check_readable, find_codec
 from quant.external.gguf import from_gguf
 from quant.external.layers import FLOATS, Codec, Plain, StoredLayer, decoded, is_packed
-from quant.external.outside import check_architecture, check_same, provenance, rounding
+from quant.external.outside import check_architecture, check_function, check_same, provenance, rounding
 from quant.external.settings import quantization_config
 from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Gauge, Unfolding, check_gauge, find_unfolding
@@ -90,17 +91,22 @@ def _from_folder(folder: Path, checkpoint: Checkpoint, name: str, gauge: Gauge) 
     prefix = f"{checkpoint.model.base_model_prefix}."
     plain = [stored.removesuffix(f"_{mark}") for stored in files for mark in ("", *codec.marks)]
     present = {name for stored in plain for name in (stored, prefix + stored, stored.removeprefix(prefix))}
-    pieces = stored_pieces(checkpoint.model, checkpoint.space, present)
+    space = with_excluded_experts(checkpoint)
+    pieces = stored_pieces(checkpoint.model, space, present)
     resolve = _resolver(checkpoint.model, pieces)
     layers, outside = _sort(files, resolve, pieces, codec)
     _check_layers(files, pieces, layers, codec)
-    _check_stacks(files, checkpoint, pieces, layers, codec)
+    _check_stacks(files, checkpoint.model, space, pieces, layers, codec)
     rounded, outside = _rounded_outside(files, outside, checkpoint.model, codec, resolve)
     parts = partial(_FolderParts, checkpoint.space, pieces, layers, codec, files)
     unfolding = _unfolding(files, outside, checkpoint, parts(), gauge, resolve)
     for stored in outside:
         if resolve(stored) not in unfolding.explained:
             _check_outside(files, stored, checkpoint.model, resolve)
+    every = _FolderParts(space, pieces, layers, codec, files)
+    packed = {name for name, each in pieces.items() if any(is_packed(layers[p.slot.name].names, codec) for p in each)}
+    rounded |= rounded_experts(checkpoint, space, every, packed.__contains__, folder)
+    check_function(folder, config, checkpoint)
     record = provenance(name, folder, codec.name, files.hashes(), quantization, unfolding.record, rounded)
     return WeightPoint(name, None, parts(unfolding), record)
 
@@ -276,15 +282,20 @@ def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, Stor
 
 
 def _check_stacks(
-    files: TensorFiles, checkpoint: Checkpoint, pieces: _Pieces, layers: Mapping[str, StoredLayer], codec: Codec
+    files: TensorFiles,
+    model: PreTrainedModel,
+    space: WeightSpace,
+    pieces: _Pieces,
+    layers: Mapping[str, StoredLayer],
+    codec: Codec,
 ) -> None:
     """Every stored stack has as many matrices as the model's: a model of more experts is another one."""
-    for slot in checkpoint.space:
+    for slot in space:
         for piece in pieces[slot.name] if slot.stack else ():
             if piece.index is None:
                 continue
             count, names = (
-                checkpoint.model.get_parameter(slot.parameter).numel() // slot.size,
+                model.get_parameter(slot.parameter).numel() // slot.size,
                 layers[piece.slot.name].names,
             )
             packed = is_packed(names, codec)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,10 @@ from torch import Tensor
 
 from quant.checkpoint import Checkpoint
 from quant.errors import PointError
+from quant.identity import function_fields
+
+_INERT = re.compile("drop|initializer|init_std|_token_id|quantization_config|compression_config|aux_loss|router_logits")
+"""Fields that tools change or that only training reads: tensors and token ids are compared elsewhere."""
 
 
 def check_architecture(source: Path, found: str, checkpoint: Checkpoint) -> None:
@@ -24,6 +30,55 @@ def check_architecture(source: Path, found: str, checkpoint: Checkpoint) -> None
         raise PointError(
             f"expected a model of type {expected} in {source}, got {found}; name the checkpoint that was quantized"
         )
+
+
+def check_function(source: Path, config: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    """See that a folder's configuration computes what the checkpoint's does, wherever both have a field.
+
+    The loss at a point is that of the checkpoint's function: with another activation or rotary base in the folder, it
+    would not be the loss of the model in it.
+
+    Args:
+        source: The folder.
+        config: Its config.json.
+        checkpoint: The model that was quantized.
+
+    Raises:
+        PointError: if a field differs that a forward pass may depend on.
+    """
+    own = checkpoint.model.config
+    try:
+        other = type(own).from_dict(
+            {k: v for k, v in config.items() if k not in ("quantization_config", "compression_config")}
+        )
+    except Exception as error:  # whatever a configuration's own checks raise
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PointError(f"expected a configuration of type {own.model_type} in {source}, got: {line}") from error
+    for field, (ours, theirs) in _differences(function_fields(own), function_fields(other)).items():
+        raise PointError(
+            f"expected {field} {ours!r} in config.json of {source}, as the checkpoint has it, got {theirs!r}: the same "
+            "weights are another function with it; name the checkpoint that was quantized"
+        )
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Both values of each field that differs, fields of nested configurations among them."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for field in ours.keys() & theirs.keys():
+        if _INERT.search(field) or (field == "tie_word_embeddings" and not theirs[field]):
+            continue  # a head of its own is compared as a tensor
+        own, other = ours[field], theirs[field]
+        if isinstance(own, dict) and isinstance(other, dict):
+            found |= {f"{field}.{inner}": pair for inner, pair in _differences(own, other).items()}
+        elif not _equal(own, other):
+            found[field] = own, other
+    return dict(sorted(found.items()))
+
+
+def _equal(own: object, other: object) -> bool:
+    if isinstance(own, int | float) and isinstance(other, int | float):
+        return math.isclose(own, other, rel_tol=1e-6)  # a GGUF file has such numbers in float32
+    return own == other
 
 
 def check_same(name: str, own: Tensor, stored: Tensor, source: Path, passed: Collection[torch.dtype] = ()) -> None:

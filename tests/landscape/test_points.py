@@ -66,6 +66,7 @@ def test_no_split_leaks(checkpoint, tmp_path):
     assert len(set(base.values())) == 3
 
 
+@pytest.mark.filterwarnings("ignore:All of test is also in")
 @pytest.mark.parametrize(("copied", "what"), [("train", "training"), ("validation", "validation")])
 def test_a_test_window_that_makes_a_point_is_an_error(checkpoint, tmp_path, copied, what):
     data = Path(write_corpus(tmp_path / "text"))

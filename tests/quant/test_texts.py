@@ -171,7 +171,7 @@ def test_a_split_that_is_there_twice_is_an_error(names: tuple[str, str], tmp_pat
     (tmp_path / "train.txt").write_bytes(STORY.encode())
     for name in names:
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(CorpusError, match="expected one file of (train|validation) in .* and ") as caught:
+    with pytest.raises(CorpusError, match=r"expected one file of (train|validation) in .* and ") as caught:
         read_texts(str(tmp_path))
     assert all(name in str(caught.value) for name in names)
 
@@ -345,7 +345,7 @@ def test_each_document_is_an_article_though_some_begin_with_a_mark(tmp_path: Pat
 def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
     column = pyarrow.array(["x"])
     pyarrow.parquet.write_table(pyarrow.table([column, column], names=["text", "text"]), tmp_path / "a.parquet")
-    with pytest.raises(CorpusError, match="one column 'text' in .*, got columns text, text"):
+    with pytest.raises(CorpusError, match=r"one column 'text' in .*, got columns text, text"):
         read_texts(str(tmp_path / "a.parquet"))
 
 

@@ -111,3 +111,18 @@ def test_a_stack_of_more_or_fewer_experts_is_another_model(tmp_path: Path, name:
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(PointError, match=f"expected {count} matrices in .*, .* has {count + change}"):
         load_external(folder, checkpoint, "x")
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "gpt_oss"])
+def test_an_excluded_expert_must_be_the_models_own(tmp_path: Path, name: str) -> None:
+    """Files name it as they name the others, and the model does not; a folder that moved it is another function."""
+    model = FAMILIES[name].build()
+    own = folder_of(model, tmp_path / "own")
+    checkpoint = load_checkpoint(str(own), exclude=["*.experts.0.*"])
+    point = load_external(own, checkpoint, "own")
+    assert all(torch.equal(point.tensor(slot), weight) for slot, weight in checkpoint.space.weights(checkpoint.model))
+    slot = next(s for s in load_checkpoint(str(own)).space if s.expert and s.index == 0)
+    with torch.no_grad():
+        slot.slice(model.get_parameter(slot.parameter)).mul_(1.1)
+    with pytest.raises(PointError, match=r"to be the checkpoint's, it differs by 0\.1 "):
+        load_external(folder_of(model, tmp_path / "other"), checkpoint, "x")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,28 @@ def test_other_models_are_refused(checkpoint: Checkpoint, saved: Save) -> None:
         load_external(saved(wider(tiny.llama().config), "wider"), checkpoint, "x")
     with pytest.raises(PointError, match=r"to be the checkpoint's, it differs by 1\.\d of its norm"):
         load_external(saved(tiny.llama(seed=1), "trained otherwise"), checkpoint, "x")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("hidden_act", "gelu"), ("rms_norm_eps", 0.3), ("rope_parameters", {"rope_type": "default", "rope_theta": 77.0})],
+)
+def test_the_same_weights_in_another_function_are_refused(
+    field: str, value: object, checkpoint: Checkpoint, saved: Save
+) -> None:
+    folder = saved(name="theirs")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, field: value}))
+    with pytest.raises(PointError, match=rf"expected {field}.* in config\.json .*another function"):
+        load_external(folder, checkpoint, "x")
+
+
+def test_fields_that_change_no_function_may_differ(checkpoint: Checkpoint, saved: Save) -> None:
+    folder = saved(name="theirs")
+    config = json.loads((folder / "config.json").read_text())
+    other = {"use_cache": False, "dtype": "float16", "attention_dropout": 0.1, "pad_token_id": 3, "a_tool": "1.0"}
+    (folder / "config.json").write_text(json.dumps({**config, **other}))
+    load_external(folder, checkpoint, "x")
 
 
 def test_missing_weights_and_embedding_of_another_size(checkpoint: Checkpoint, saved: Save) -> None:
