@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
@@ -31,8 +32,8 @@ from quant.stored_tensors import refusal, unused
 from quant.weight_files import check_companions, weight_files
 
 _UNREADABLE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, struct.error,
-    SafetensorError,
+    OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,
+    struct.error, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 _FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
