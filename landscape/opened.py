@@ -14,6 +14,7 @@ from landscape.store import Store
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import StoreError
 from quant.nll import EVALUATION
+from quant.reach import check_reach
 from quant.versions import library_versions
 
 
@@ -46,9 +47,21 @@ def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, S
         StoreError: if the store cannot be read or made.
     """
     checkpoint = loaded(request, progress)
-    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
+    store = store_of(request, checkpoint, progress)
     with frozen_threads(store):
         yield checkpoint, store
+
+
+def store_of(request: Request, checkpoint: Checkpoint, progress: Progress) -> Store:
+    """Open the store of a model; before a new one is begun, see that every matrix of w has a part in the logits.
+
+    Raises:
+        CheckpointError: if one has none.
+    """
+    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
+    if not store.begun:
+        check_reach(checkpoint.model, checkpoint.space)
+    return store
 
 
 @contextmanager

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from landscape.forecast import forecast_of, search_forecast
-from landscape.opened import frozen_threads, loaded
+from landscape.opened import frozen_threads, loaded, store_of
 from landscape.points import PointMaker
 from landscape.presets import PRESETS, Preset
 from landscape.progress import Progress, Silent
 from landscape.request import Request
-from landscape.store import Store
 from landscape.wanted import Made
 from quant.center import Center
 from quant.checkpoint import Checkpoint
@@ -53,7 +52,7 @@ def quantize(request: Quantization, progress: Progress | None = None) -> tuple[C
         progress.forecast(search_forecast(checkpoint.space, wanted))
         progress.stage(f"making {wanted.name}")
         return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
-    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
+    store = store_of(request, checkpoint, progress)
     with frozen_threads(store):
         progress.stage("reading the text")
         subject = request.subject(checkpoint, request.preset, (wanted.method,), progress)

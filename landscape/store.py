@@ -148,6 +148,11 @@ class Store:
                 return read_point(shard, space)
         return None
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has been evaluated into, or is about to be: its settings are frozen."""
+        return (self.folder / "settings.json").exists()
+
     def settings(self, proposed: Mapping[str, Any]) -> Mapping[str, Any]:
         """How to evaluate, the same for ever: what was proposed first, by whatever process.
 

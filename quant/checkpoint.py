@@ -123,9 +123,9 @@ def load_checkpoint(
     source = _locate(name, cache or cache_folder(), revision)
     model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
     mark = fingerprint(model)
-    return Checkpoint(
-        name, model.requires_grad_(False).eval().to(place), tokenizer, mark, WeightSpace.of(model, exclude)
-    )
+    space = WeightSpace.of(model, exclude)
+    model = model.requires_grad_(False).eval().to(place)
+    return Checkpoint(name, model, tokenizer, mark, space)
 
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path:

@@ -7,7 +7,7 @@ afterwards every weight of the model came from the files, and every tensor of th
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
@@ -31,8 +32,8 @@ from quant.stored_tensors import refusal, unused
 from quant.weight_files import check_companions, weight_files
 
 _UNREADABLE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, struct.error,
-    SafetensorError,
+    OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,
+    struct.error, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 _FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -57,7 +58,8 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
     places = {name: _raw(model, name, stored) for name in dropped}
     if names := unused(model, dropped, lambda name: _values(stored[places[name]].file, places[name])):
         raise CheckpointError(refusal(model, names, folder))
-    _check_floats(folder, {name: found for name, found in stored.items() if name not in places.values()})
+    _check_floats(folder, model, {name: found for name, found in stored.items() if name not in places.values()})
+    _check_names(folder, model, stored)
     return model, tokenizer
 
 
@@ -97,13 +99,25 @@ class _Stored:
     dimensions: int
 
 
-def _check_floats(folder: Path, taken: Mapping[str, _Stored]) -> None:
-    """See that no matrix of the model was made of integers or of eight-bit floats, whose scales are then missing."""
+def _check_floats(folder: Path, model: PreTrainedModel, taken: Mapping[str, _Stored]) -> None:
+    """See that nothing of the model was made of integers or of eight-bit floats, whose scales are then missing."""
+    integers = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
     for name, found in sorted(taken.items()):
-        if found.dimensions > 1 and found.dtype not in _FLOATS:
+        if found.dtype not in _FLOATS and not (found.dimensions < 2 and _raw(model, name, integers) in integers):
             raise CheckpointError(
                 f"expected floats of 16 bits or more in {folder}, got {printable(name)} as {found.dtype}, which are "
                 "quantized weights; name the original model"
+            )
+
+
+def _check_names(folder: Path, model: PreTrainedModel, stored: Iterable[str]) -> None:
+    """See that no tensor is stored both with and without the prefix of the base model: only one of them was taken."""
+    prefix, own, names = f"{model.base_model_prefix}.", model.state_dict().keys(), set(stored)
+    for name in sorted(names):
+        if prefix + name in names and not {name, prefix + name} <= own:
+            raise CheckpointError(
+                f"expected each tensor once in {folder}, found {printable(name)} and {printable(prefix + name)}, "
+                "which are one weight of the model; leave one of them out"
             )
 
 
@@ -170,7 +184,7 @@ def _unfiltered() -> Iterator[set[str]]:
         setattr(PreTrainedModel, name, original)
 
 
-def _raw(model: PreTrainedModel, name: str, stored: Mapping[str, object]) -> str:
+def _raw(model: PreTrainedModel, name: str, stored: Container[str]) -> str:
     """The stored name of what the model calls ``name``: its base model's prefix may be there or be missing."""
     prefix = f"{model.base_model_prefix}."
     return next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in stored), name)

@@ -98,6 +98,12 @@ def _first_token(checkpoint: Checkpoint) -> int:
         raise CorpusError(
             f"expected a beginning- or end-of-text token in the tokenizer of {checkpoint.name}, found neither"
         )
+    known = checkpoint.model.get_input_embeddings().num_embeddings
+    if not 0 <= first < known:
+        raise CorpusError(
+            f"expected token ids below {known}, the model's vocabulary, got {first} as the first of a text in the "
+            f"tokenizer of {checkpoint.name}"
+        )
     return int(first)
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import BloomConfig, BloomForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+)
 
 from landscape.presets import PRESETS
 from landscape.progress import Silent
@@ -99,3 +106,17 @@ def test_the_dtype_that_auto_stands_for_is_what_the_store_is_named_by(saved: Sav
     with pytest.raises(CheckpointError, match="beats chance"):
         measure_radius(request)
     assert [path.name.partition("-")[2] for path in (tmp_path / "store").iterdir() if "-" in path.name] == ["bfloat16"]
+
+
+def test_a_model_with_matrices_that_no_logit_depends_on_is_refused_before_a_store_is_begun(
+    saved: Save, text: Path, tmp_path: Path
+) -> None:
+    folder = saved(GPT2LMHeadModel(GPT2Config(
+        vocab_size=tiny.VOCABULARY, n_positions=64, n_embd=16, n_layer=2, n_head=2, add_cross_attention=True
+    )))  # fmt: skip
+    request = RadiusRequest(model=str(folder), data=str(text), seq_len=16, store=tmp_path / "store")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"have none: .*crossattention"):
+            measure_radius(request)
+    with pytest.raises(CheckpointError, match="beats chance"):
+        measure_radius(replace(request, exclude=("*.crossattention.*",)))

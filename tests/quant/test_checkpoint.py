@@ -154,6 +154,14 @@ def test_truncated_safetensors_is_one_line(saved: Save) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", [{"num_attention_heads": 0}, {"hidden_size": "wide"}], ids=str)
+def test_an_impossible_configuration_is_one_line(saved: Save, field: dict[str, object]) -> None:
+    path = saved(tiny.llama()) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **field}))
+    with pytest.raises(CheckpointError, match="expected a causal language model"):
+        load_checkpoint(str(path.parent))
+
+
 def test_missing_weights_are_not_drawn_at_random(saved: Save) -> None:
     folder = saved()
     config = json.loads((folder / "config.json").read_text())

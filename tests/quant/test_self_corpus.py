@@ -277,3 +277,10 @@ def test_inverse_cdf_at_its_ends_avoids_impossible_ids() -> None:
 def test_logits_that_are_not_finite(wrong: float) -> None:
     with pytest.raises(CorpusError, match="finite logits"):
         inverse_cdf(torch.tensor([[0.0, wrong]]), torch.zeros(1, dtype=torch.float64))
+
+
+def test_a_first_token_beyond_the_vocabulary_is_one_line(tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(tiny.llama())
+    checkpoint.tokenizer.add_special_tokens({"bos_token": "<beyond>"})
+    with pytest.raises(CorpusError, match=r"below 61.*got 61"):
+        sample(checkpoint, tmp_path)

@@ -101,3 +101,25 @@ def test_two_tensors_of_one_name_are_an_error(saved: Save) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
     with pytest.raises(CheckpointError, match=r"expected one model\.norm\.weight"):
         load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn], ids=str)
+def test_a_norm_of_eight_bits_is_an_error(saved: Save, dtype: torch.dtype) -> None:
+    folder = saved(tiny.llama())
+    add(folder, {"model.norm.weight": torch.ones(16).to(dtype)})
+    with pytest.raises(CheckpointError, match=r"floats of 16 bits or more.*norm\.weight"):
+        load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(tiny.llama, "model.layers.0.mlp.up_proj.weight"), (tiny.gpt2, "transformer.h.0.attn.c_attn.weight")],
+)
+def test_a_tensor_with_and_without_the_prefix_of_the_base_model_is_an_error(
+    saved: Save, make: Callable[[], nn.Module], name: str
+) -> None:
+    folder = saved(make())
+    stored = load_file(folder / "model.safetensors")[name]
+    add(folder, {name.partition(".")[2]: 2 * stored})
+    with pytest.raises(CheckpointError, match="each tensor once"):
+        load_checkpoint(str(folder))
