@@ -1,4 +1,4 @@
-"""How many matrices of experts a calibrated point saw enough tokens for, read from its provenance."""
+"""Count the matrices of experts that saw enough calibration tokens, from the provenance of a point."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ExpertTokens:
     """The matrices of experts of a point, by the calibration tokens that were routed to them."""
 
     matrices: int
-    """How many there are."""
+    """Matrices of experts in the point."""
     few: int
-    """Of these, how many saw fewer tokens than they have inputs, which do not determine their Hessian."""
+    """Those that saw fewer tokens than they have inputs, which do not determine their Hessian."""
     none: int
-    """Of these, how many saw no token and keep RTN's codes."""
+    """Those that saw no token and keep RTN's codes."""
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> ExpertTokens | None:
@@ -28,7 +28,7 @@ class ExpertTokens:
 
     @property
     def sentence(self) -> str:
-        """How many saw enough calibration tokens, in words."""
+        """The counts in words, and what raises them."""
         enough = self.matrices - self.few - self.none
         if enough == self.matrices:
             return f"All {enough} matrices of experts saw at least as many calibration tokens as they have inputs."

@@ -48,7 +48,7 @@ class Placed:
 
     @property
     def experts(self) -> dict[Wanted, ExpertTokens | None]:
-        """What the experts of each point made so far were calibrated on."""
+        """The calibration tokens of the experts of each point made so far."""
         return {wanted: ExpertTokens.of(point.provenance) for wanted, point in self.points.items()}
 
     @property

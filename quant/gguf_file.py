@@ -23,6 +23,7 @@ _ROPE = "rope_freqs.weight"
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
 """Of Llama 3.1 to 3.3, which GGUF keeps only as the factors that follow from it."""
 _FACTORS, _ORIGINAL = (8.0, 32.0), 8192
+_LISTED = 3  # keys that a message names
 _TOLERANCE = 1e-5  # the factors are stored in float32
 
 
@@ -92,13 +93,18 @@ class GGUFFile:
         Raises:
             CheckpointError: naming the keys that it does not follow.
         """
-        keys = unfollowed(self.architecture, self.metadata, config.get_text_config(decoder=True))
-        if keys:
-            listed = "; ".join(f"{self.architecture}.{key} = {str(self.metadata[key])[:40]}" for key in keys[:3])
+        if listed := self.unfollowed(config):
             raise CheckpointError(
-                f"expected a GGUF file that transformers reads in full, {self.path} has {printable(listed)}, which the "
+                f"expected a GGUF file that transformers reads in full, {self.path} has {listed}, which the "
                 "model read from it does not follow; give the original model as safetensors"
             )
+
+    def unfollowed(self, config: PreTrainedConfig) -> str:
+        """Return what the file says of a model that one of this configuration does not follow; empty if nothing."""
+        keys = unfollowed(self.architecture, self.metadata, config.get_text_config(decoder=True))
+        return printable(
+            "; ".join(f"{self.architecture}.{key} = {str(self.metadata[key])[:40]}" for key in keys[:_LISTED])
+        )
 
     def _values(self, name: str) -> Any:
         tensor = self._tensors.get(name)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError
 from quant.external.outside import check_architecture, check_same, provenance, rounding
 from quant.external.tensor_files import file_hash
+from quant.gguf_file import GGUFFile
 from quant.point import Part, WeightPoint
 from quant.space import WeightSpace
 
@@ -26,12 +28,30 @@ def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
     check_architecture(path, other.config.model_type, checkpoint)
     theirs = other.state_dict()
     parts = _parts(checkpoint.space, theirs, path)
+    _check_function(path, other.config, checkpoint.model.config)
     kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
     found = {
         "tensor_types": {kind: list(kinds.values()).count(kind) for kind in sorted(set(kinds.values()))},
         "rounded_outside": _check_outside(path, checkpoint.space, checkpoint.model, other, kinds),
     }
     return WeightPoint(name, None, parts, provenance(name, path, "gguf", {path.name: file_hash(path)}, found))
+
+
+def _check_function(path: Path, other: PreTrainedConfig, own: PreTrainedConfig) -> None:
+    """See that the checkpoint computes what the file's metadata and rotary factors say."""
+    ours, theirs = ((getattr(config, "rope_parameters", None) or {}) for config in (own, other))
+    found = GGUFFile(path).unfollowed(own)
+    kinds = ours.get("rope_type", "default"), theirs.get("rope_type", "default")
+    if "llama3" in kinds and kinds[0] != kinds[1]:
+        found = f"rotary scaling {kinds[1]!r}, where the checkpoint has {kinds[0]!r}"
+    base, their_base = (float(each.get("rope_theta") or math.nan) for each in (ours, theirs))
+    if not math.isnan(base + their_base) and not math.isclose(base, their_base, rel_tol=1e-6):
+        found = f"a rotary base of {their_base:g}, where the checkpoint has {base:g}"
+    if found:
+        raise PointError(
+            f"expected {path} to be of the checkpoint's function, got {found}: the same weights are another function "
+            "with it; name the checkpoint that was quantized"
+        )
 
 
 def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict[str, Part]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,28 @@ def test_other_models_are_refused(saved: Callable[..., Path], tmp_path: Path) ->
     path.write_bytes(b"GGUF")
     with pytest.raises(CheckpointError):
         load_external(path, load_checkpoint(str(saved(model(), "same"))), "x")
+
+
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"rms_norm_eps": 1e-3}, r"attention\.layer_norm_rms_epsilon"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}, "a rotary base of 10000"),
+        ({"rope_parameters": LLAMA3}, "rotary scaling 'default', where the checkpoint has 'llama3'"),
+    ],
+)
+def test_the_same_weights_as_another_function_are_refused(
+    saved: Callable[..., Path], tmp_path: Path, change: dict[str, object], found: str
+) -> None:
+    folder = saved(model())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    write(tmp_path / "theirs.gguf", Types.F32, Types.F32, as_it_is)
+    with pytest.raises(PointError, match=f"{found}.*another function"):
+        load_external(tmp_path / "theirs.gguf", load_checkpoint(str(folder)), "x")
