@@ -20,22 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from landscape.analysis import VERDICT_SPLIT, Probes, radial_probes
-from landscape.basin import Crossing, RadialProbes
-from landscape.claim import Rounded
-from landscape.claims import Claim, Observed, claims
+from landscape.claims.claim import Rounded
+from landscape.claims.point_claims import Claim, Observed, claims
 from landscape.cli.console import ConsoleProgress
-from landscape.estimate import Estimate
-from landscape.opened import opened
-from landscape.paths import CENTER, on_segment
-from landscape.points import PointMaker, point_label
-from landscape.presets import find_preset
-from landscape.progress import Progress
-from landscape.result import Landscape
-from landscape.subject import Subject, prepare
-from landscape.survey import Survey
-from landscape.surveyor import probe
-from landscape.wanted import Made
+from landscape.estimators.basin import Crossing, RadialProbes
+from landscape.estimators.intervals import Estimate
+from landscape.positions.position import CENTER, on_segment
+from landscape.session.point_maker import PointMaker, point_label
+from landscape.session.point_specs import Made
+from landscape.session.presets import find_preset
+from landscape.session.progress import Progress
+from landscape.session.session import opened
+from landscape.session.subject import Subject, prepare
+from landscape.survey.analysis import VERDICT_SPLIT, Probes, radial_probes
+from landscape.survey.probe import probe
+from landscape.survey.request import Survey
+from landscape.survey.result import Landscape
 from quant import QuantScheme, distance, rtn
 
 HERE = Path(__file__).resolve().parent

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from landscape.basin import Crossing, RadialProbes, crossing
-from landscape.progress import Silent
+from landscape.estimators.basin import Crossing, RadialProbes, crossing
+from landscape.estimators.radius_search import table
 from landscape.radius import Ground, Measured, RadiusRequest, ground, measure_radius
-from landscape.search import table
+from landscape.session.progress import Silent
 
 HERE = Path(__file__).resolve().parent
 GRID = tuple(float(ratio) for ratio in np.geomspace(0.05, 2.0, 20))

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from landscape.basin import RadialProbes
-from landscape.sweep import sweep_grid
+from landscape.estimators.basin import RadialProbes
+from landscape.estimators.lambda_grid import sweep_grid
 
 Array = NDArray[np.float64]
 
@@ -118,7 +118,7 @@ class Synthetic:
 
 @dataclass
 class SyntheticLosses:
-    """A landscape as ``landscape.search`` sees it: what was evaluated once stays what it was."""
+    """A landscape as ``landscape.estimators.radius_search`` sees it: what was evaluated once stays what it was."""
 
     population: Synthetic
     rng: np.random.Generator
@@ -136,7 +136,7 @@ class SyntheticLosses:
     """Which of them were."""
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
-        """See ``landscape.search.Losses``."""
+        """See ``landscape.estimators.radius_search.Losses``."""
         for lam in lambdas:
             if lam not in self.known:
                 loss = self.population.loss(np.float64(lam), self.bottom, self.effect)
@@ -146,11 +146,11 @@ class SyntheticLosses:
         return np.stack([self.known[lam][:directions, :windows] for lam in lambdas], axis=1)
 
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
-        """See ``landscape.search.Losses``."""
+        """See ``landscape.estimators.radius_search.Losses``."""
         return (self.bottom * self.tokens)[:windows], self.tokens[:windows]
 
     def blocks(self, windows: int) -> Array | None:
-        """See ``landscape.search.Losses``."""
+        """See ``landscape.estimators.radius_search.Losses``."""
         return self.articles[:windows]
 
     @property

@@ -38,16 +38,16 @@ from comparison import Bench, Budget, measure, rows_of
 from comparison import cells as outcomes_of
 from validation_table import rewrite
 
-from landscape.analysis import Probes
-from landscape.estimate import Estimate
-from landscape.evidence import Gatherer
-from landscape.opened import opened
-from landscape.paths import CENTER
-from landscape.presets import PRESETS
-from landscape.progress import Silent
-from landscape.request import Request
-from landscape.subject import default_corpus, prepare
-from landscape.wanted import Made
+from landscape.advice.evidence import Gatherer
+from landscape.estimators.intervals import Estimate
+from landscape.positions.position import CENTER
+from landscape.session.point_specs import Made
+from landscape.session.presets import PRESETS
+from landscape.session.progress import Silent
+from landscape.session.request import Request
+from landscape.session.session import opened
+from landscape.session.subject import default_corpus, prepare
+from landscape.survey.analysis import Probes
 from quant.grid import QuantScheme
 
 HERE = Path(__file__).resolve().parent

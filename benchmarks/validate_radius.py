@@ -24,8 +24,8 @@ from pages import Page
 from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, WIKITEXT, Synthetic
 from scipy import stats
 
-from landscape.basin import crossing
-from landscape.search import STEPS_PER_OCTAVE, Found, Limits, search
+from landscape.estimators.basin import crossing
+from landscape.estimators.radius_search import STEPS_PER_OCTAVE, Found, Limits, search
 
 PAGE = Page(Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md")
 REPETITIONS = 2000

@@ -20,9 +20,9 @@ import numpy as np
 from pages import Page
 from scipy import stats
 
-from landscape.advice import RESCUE, RIM, VERDICTS, WORTH_CHANGING, Evidence, Verdict, advise, rules
-from landscape.estimate import Estimate
-from landscape.limits import Limit
+from landscape.advice.rules import RESCUE, RIM, VERDICTS, WORTH_CHANGING, Evidence, Verdict, advise, rules
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
 from quant.grid import QuantScheme
 
 HERE = Path(__file__).resolve().parent

@@ -12,14 +12,14 @@ from __future__ import annotations
 from importlib import import_module
 
 _HOMES = {
-    "Landscape": "landscape.result",
-    "PRESETS": "landscape.presets",
-    "Preset": "landscape.presets",
-    "Survey": "landscape.survey",
-    "radial_figure": "landscape.report.figures",
-    "probe": "landscape.surveyor",
+    "Landscape": "landscape.survey.result",
+    "PRESETS": "landscape.session.presets",
+    "Preset": "landscape.session.presets",
+    "Survey": "landscape.survey.request",
+    "radial_figure": "landscape.report.survey.figures",
+    "probe": "landscape.survey.probe",
     "to_json": "landscape.report.schema",
-    "write_page": "landscape.report.page",
+    "write_page": "landscape.report.survey.page",
 }
 
 __all__ = sorted(_HOMES)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from landscape.forecast import forecast_of, search_forecast
-from landscape.opened import frozen_threads, loaded, store_of
-from landscape.points import PointMaker
-from landscape.presets import PRESETS, Preset
-from landscape.progress import Progress, Silent
-from landscape.request import Request
-from landscape.wanted import Made
+from landscape.session.forecast import forecast_of, search_forecast
+from landscape.session.point_maker import PointMaker
+from landscape.session.point_specs import Made
+from landscape.session.presets import PRESETS, Preset
+from landscape.session.progress import Progress, Silent
+from landscape.session.request import Request
+from landscape.session.session import frozen_threads, loaded, store_of
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.gptq import PAPER, GPTQOptions

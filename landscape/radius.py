@@ -11,23 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.analysis import Probes, radial_probes
-from landscape.directions import Family, family_of
-from landscape.engines import Engine
-from landscape.engines.inline import InlineEngine
-from landscape.examine import Examined, examine, measured_slope, nearest
-from landscape.forecast import forward_seconds
-from landscape.health import Check
-from landscape.layout import point_plan, ray_plan
-from landscape.opened import opened, run_record
-from landscape.paths import CENTER, Atlas
-from landscape.plan import ProbePlan, Window, blocks_of, identified
-from landscape.progress import Progress, Silent
-from landscape.request import Request
-from landscape.run import Runner
-from landscape.search import Found, Limits, search
-from landscape.subject import check_center
-from landscape.text_checks import ProbedText
+from landscape.estimators.radius_search import Found, Limits, search
+from landscape.health.checks import Check
+from landscape.health.self_checks import Examined, examine, measured_slope, nearest
+from landscape.health.text_checks import ProbedText
+from landscape.positions.directions import Family, family_of
+from landscape.positions.position import CENTER, Atlas
+from landscape.probing.engines import Engine
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import ProbePlan, Window, blocks_of, identified
+from landscape.probing.runner import Runner
+from landscape.session.forecast import forward_seconds
+from landscape.session.progress import Progress, Silent
+from landscape.session.request import Request
+from landscape.session.session import opened, run_record
+from landscape.session.subject import check_center
+from landscape.survey.analysis import Probes, radial_probes
+from landscape.survey.plans import point_plan, ray_plan
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoint import Checkpoint
@@ -59,7 +59,7 @@ class RadiusRequest(Request):
     minutes: float | None = None
     """When to stop all the same; None for never."""
     family: str = "sphere"
-    """What kind of directions: see ``landscape.directions.family_of``."""
+    """What kind of directions: see ``landscape.positions.directions.family_of``."""
     pairs: bool = False
     """Whether every direction is followed both ways."""
 
@@ -121,21 +121,21 @@ class StoredLosses:
         self._windows = windows
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
-        """See ``landscape.search.Losses``."""
+        """See ``landscape.estimators.radius_search.Losses``."""
         some = self._windows[:windows]
         self.run(self._plan(directions, lambdas, some))
         probes = Probes(self._runner.known, {"": some})
         return radial_probes(probes, "", self.family.name, directions, lambdas, math.inf, self._pairs).totals
 
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
-        """See ``landscape.search.Losses``."""
+        """See ``landscape.estimators.radius_search.Losses``."""
         some = self._windows[:windows]
         self.run(point_plan([CENTER], some))
         probes = Probes(self._runner.known, {"": some})
         return probes.totals(CENTER, ""), probes.tokens("")
 
     def blocks(self, windows: int) -> NDArray[np.int64] | None:
-        """See ``landscape.search.Losses``."""
+        """See ``landscape.estimators.radius_search.Losses``."""
         return blocks_of(self._windows[:windows])
 
     def missing(self, directions: int, lambdas: Sequence[float], windows: int) -> int:

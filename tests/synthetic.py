@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.basin import RadialProbes, estimate_basin, location, loss_word, ratio, saturation
-from landscape.connectivity import connectivity
-from landscape.estimate import Estimate, paired_difference
-from landscape.plane import PlaneBasis, PlaneLattice
-from landscape.radii import other_radii
-from landscape.result import (
+from landscape.estimators.basin import RadialProbes, estimate_basin, location, loss_word, ratio, saturation
+from landscape.estimators.connectivity import connectivity
+from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.other_radii import other_radii
+from landscape.survey.plane import PlaneBasis, PlaneLattice
+from landscape.survey.result import (
     Landscape,
     PlaneResult,
     PointResult,

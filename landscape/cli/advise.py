@@ -59,10 +59,10 @@ def advise(
     from landscape.cli.failures import reported
 
     with reported(debug):
-        from landscape.advised import AdviceRequest, give_advice
+        from landscape.advice.advise import AdviceRequest, give_advice
         from landscape.cli.console import ConsoleProgress, print_advice
         from landscape.cli.parsing import bit_widths, request_preset, words
-        from landscape.limits import Limit
+        from landscape.estimators.loss_limit import Limit
 
         numbers = request_preset(preset, windows=windows, seq_len=seq_len)
         request = AdviceRequest(

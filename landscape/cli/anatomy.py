@@ -132,11 +132,11 @@ def anatomy(
             qaft_epochs=qaft_epochs,
             qaft_rates=qaft_rates,
         )
-        from landscape.dissect import dissect
-        from landscape.dissection import Dissection, groupings_of
-        from landscape.limits import Limit
-        from landscape.report.anatomy_page import write_anatomy_page
-        from landscape.wanted import scheme_of, wanted_point
+        from landscape.anatomy.dissect import dissect
+        from landscape.anatomy.request import Dissection, groupings_of
+        from landscape.estimators.loss_limit import Limit
+        from landscape.report.anatomy.page import write_anatomy_page
+        from landscape.session.point_specs import scheme_of, wanted_point
         from quant.writable import check_writable
 
         request = Dissection(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.table import Table as Drawn
 
+from landscape.anatomy.request import Dissected, Dissection
 from landscape.cli.console import PIPED_WIDTH, work_line
 from landscape.cli.next_command import after_anatomy
 from landscape.cli.plain_console import PlainConsole
-from landscape.dissection import Dissected, Dissection
-from landscape.report.anatomy_schema import anatomy_json
-from landscape.report.anatomy_tables import (
+from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.tables import (
     clipping_table,
     group_table,
     parts_table,
@@ -21,8 +21,8 @@ from landscape.report.anatomy_tables import (
     restoration_table,
     waterfall_table,
 )
-from landscape.report.anatomy_wording import finding, subject_sentences
-from landscape.report.tables import Table
+from landscape.report.anatomy.wording import finding, subject_sentences
+from landscape.report.survey.tables import Table
 
 ROWS = 8
 """Of a ranking; the page holds the others."""

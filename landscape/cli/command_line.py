@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from landscape.dissection import Dissection
-from landscape.presets import OPTIONS, PRESETS, Preset
+from landscape.anatomy.request import Dissection
 from landscape.radius import RadiusRequest
-from landscape.request import Request
-from landscape.survey import Survey
-from landscape.wanted import External
+from landscape.session.point_specs import External
+from landscape.session.presets import OPTIONS, PRESETS, Preset
+from landscape.session.request import Request
+from landscape.survey.request import Survey
 from quant.external.unfolding import GAUGES
 from quant.gptq import GPTQOptions
 

@@ -13,19 +13,19 @@ from typing import TextIO
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from landscape.advised import Advised
-from landscape.anharmonic import Curved, Quadratic
+from landscape.advice.advise import Advised
 from landscape.cli.next_command import after_probe, after_radius
 from landscape.cli.plain_console import PlainConsole
-from landscape.estimate import Estimate
-from landscape.experts import ExpertTokens
-from landscape.forecast import Forecast
+from landscape.curvature.anharmonicity import Curved, Quadratic
+from landscape.estimators.intervals import Estimate
 from landscape.radius import Measured, RadiusRequest
-from landscape.report.advice_text import NAMES, cost_text, reason_lines, subject_lines, verdict_line
+from landscape.report.advice import NAMES, cost_text, reason_lines, subject_lines, verdict_line
 from landscape.report.schema import advice_json, curvature_json, radius_json, to_json
-from landscape.report.wording import KEPT, crossing_text, duration, equals, is_open, is_steep, windows_text
-from landscape.result import Landscape, PointResult, ProbeCount
-from landscape.survey import Survey
+from landscape.report.survey.wording import KEPT, crossing_text, duration, equals, is_open, is_steep, windows_text
+from landscape.session.expert_tokens import ExpertTokens
+from landscape.session.forecast import Forecast
+from landscape.survey.request import Survey
+from landscape.survey.result import Landscape, PointResult, ProbeCount
 from quant.center import Center
 from quant.checkpoint import Checkpoint
 from quant.grid import GridTensor

@@ -66,9 +66,9 @@ def curvature(
     from landscape.cli.failures import reported
 
     with reported(debug):
-        from landscape.anharmonic import CurvatureRequest, measure_curvature
         from landscape.cli.console import ConsoleProgress, print_curvature
         from landscape.cli.parsing import words
+        from landscape.curvature.anharmonicity import CurvatureRequest, measure_curvature
         from landscape.radius import RadiusRequest
 
         radius = RadiusRequest(

@@ -6,13 +6,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from landscape.anatomy.request import Dissected, Dissection
 from landscape.cli.command_line import anatomy_command, in_preset, probe_command, radius_command
-from landscape.dissection import Dissected, Dissection
-from landscape.presets import PRESETS
 from landscape.radius import Measured, RadiusRequest
-from landscape.result import Landscape
-from landscape.survey import Survey
-from landscape.wanted import PAPER
+from landscape.session.point_specs import PAPER
+from landscape.session.presets import PRESETS
+from landscape.survey.request import Survey
+from landscape.survey.result import Landscape
 
 
 def after_probe(request: Survey, found: Landscape, steep: bool, output: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape.presets import told
+from landscape.session.presets import told
 
 NUMBERS = "Numbers of the preset"
 RUN = "The run"

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from landscape.presets import OPTIONS, Preset, find_preset
-from landscape.wanted import External
+from landscape.session.point_specs import External
+from landscape.session.presets import OPTIONS, Preset, find_preset
 from quant.errors import UsageError
 from quant.external.unfolding import check_gauge
 from quant.gptq import GPTQOptions
@@ -59,7 +59,7 @@ def external_points(texts: Iterable[str], gauge: str = "nearest") -> tuple[Exter
 
     Args:
         texts: The points.
-        gauge: Of all of them, see ``landscape.wanted.External``.
+        gauge: Of all of them, see ``landscape.session.point_specs.External``.
 
     Raises:
         UsageError: if one is none, or the gauge is unknown.
@@ -94,7 +94,8 @@ def request_preset(name: str, *, qaft_rates: str | None = None, **numbers: int |
     Args:
         name: Of the preset.
         qaft_rates: Learning rates of QAFT at all bit widths; None for the preset's.
-        numbers: By the names of their options, those of ``landscape.presets.OPTIONS``; None, or left out, for the
+        numbers: By the names of their options, those of ``landscape.session.presets.OPTIONS``; None, or left out, for
+        the
             preset's.
 
     Raises:

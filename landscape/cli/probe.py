@@ -149,9 +149,9 @@ def probe(
             qaft_epochs=qaft_epochs,
             qaft_rates=qaft_rates,
         )
-        from landscape.report.page import write_page
-        from landscape.survey import Survey
-        from landscape.surveyor import probe as run
+        from landscape.report.survey.page import write_page
+        from landscape.survey.probe import probe as run
+        from landscape.survey.request import Survey
         from quant.writable import check_writable
 
         request = Survey(

@@ -95,7 +95,7 @@ def quantize(
         )
         from landscape.quantize import Quantization
         from landscape.quantize import quantize as run
-        from landscape.wanted import scheme_of, wanted_point
+        from landscape.session.point_specs import scheme_of, wanted_point
         from quant.export import check_target, export_point
 
         options = gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate)

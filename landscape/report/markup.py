@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from landscape.report.tables import Table
+from landscape.report.survey.tables import Table
 from quant.errors import ToolkitError
 
 LONG = 64

@@ -44,15 +44,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from landscape.advice import Advice
-from landscape.advised import Advised
-from landscape.anharmonic import Curved, Quadratic
-from landscape.basin import Crossing
-from landscape.estimate import Estimate
-from landscape.health import Check
-from landscape.radii import OtherRadii
+from landscape.advice.advise import Advised
+from landscape.advice.rules import Advice
+from landscape.curvature.anharmonicity import Curved, Quadratic
+from landscape.estimators.basin import Crossing
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.other_radii import OtherRadii
+from landscape.health.checks import Check
 from landscape.radius import Measured
-from landscape.result import Landscape, PlaneResult, PointResult, SegmentResult, SubjectInfo
+from landscape.survey.result import Landscape, PlaneResult, PointResult, SegmentResult, SubjectInfo
 
 SCHEMA_VERSION = 2
 

@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from landscape.opened import opened
-from landscape.progress import Silent
-from landscape.subject import prepare
-from landscape.surveyor import probe
+from landscape.session.progress import Silent
+from landscape.session.session import opened
+from landscape.session.subject import prepare
+from landscape.survey.probe import probe
 from tests.benchmarks.scripts import script
 
 

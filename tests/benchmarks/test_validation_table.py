@@ -7,9 +7,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from landscape.advice import Evidence
-from landscape.estimate import Estimate
-from landscape.limits import Limit
+from landscape.advice.rules import Evidence
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
 from quant.grid import QuantScheme
 from tests.benchmarks.scripts import script
 

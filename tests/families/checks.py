@@ -16,10 +16,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from landscape.directions import Layers
-from landscape.engines.inline import InlineEngine
-from landscape.paths import CENTER, At, Atlas, OnRay
-from landscape.plan import ProbePlan, identified
+from landscape.positions.directions import Layers
+from landscape.positions.position import CENTER, At, Atlas, OnRay
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import ProbePlan, identified
 from quant.architecture import decoder_blocks
 from quant.block_stream import walk
 from quant.center import Center, preserved

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape.directions import Filter, Sphere
-from landscape.paths import Atlas, OnRay
+from landscape.positions.directions import Filter, Sphere
+from landscape.positions.position import Atlas, OnRay
 from quant.center import Center
 from quant.gptq import GPTQOptions, gptq
 from quant.point import WeightPoint

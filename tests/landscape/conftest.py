@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from landscape.dissect import dissect
-from landscape.dissection import Dissected, Dissection
+from landscape.anatomy.dissect import dissect
+from landscape.anatomy.request import Dissected, Dissection
 from tests.landscape.trap import ByHand, asked, save_trap
 
 

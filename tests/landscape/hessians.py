@@ -11,8 +11,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
-from landscape.hessian_product import FlatVector
-from landscape.plan import identified
+from landscape.curvature.hessian import FlatVector
+from landscape.probing.plan import identified
 from quant.center import Center
 from quant.space import Slot, WeightSpace
 

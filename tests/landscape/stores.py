@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from landscape.plan import Probe, ProbeResult
-from landscape.store import Store
+from landscape.probing.plan import Probe, ProbeResult
+from landscape.probing.store import Store
 from quant.grid import GridTensor, QuantScheme, make_grid
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.advice import GPTQ_LEAVES, RESCUE, RIM, WORTH_CHANGING, Evidence, advise, rules
-from landscape.estimate import Estimate
-from landscape.limits import Limit
-from landscape.report.advice_text import reason_lines, verdict_line
+from landscape.advice.rules import GPTQ_LEAVES, RESCUE, RIM, WORTH_CHANGING, Evidence, advise, rules
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
+from landscape.report.advice import reason_lines, verdict_line
 from quant.grid import QuantScheme
 
 LIMIT = Limit.parse("nll+0.1")

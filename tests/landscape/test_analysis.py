@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.analysis import (
+from landscape.estimators.basin import estimate_basin
+from landscape.estimators.intervals import paired_difference
+from landscape.positions.position import CENTER, OnRay, on_segment
+from landscape.probing.plan import Probe, ProbeResult, blocks_of, identified
+from landscape.session.point_specs import wanted_points
+from landscape.survey.analysis import (
     Probes,
     geometry,
     point_results,
@@ -13,11 +18,6 @@ from landscape.analysis import (
     ray_profiles,
     segment_results,
 )
-from landscape.basin import estimate_basin
-from landscape.estimate import paired_difference
-from landscape.paths import CENTER, OnRay, on_segment
-from landscape.plan import Probe, ProbeResult, blocks_of, identified
-from landscape.wanted import wanted_points
 from quant.center import Center
 from quant.rtn import rtn
 from quant.space import WeightSpace

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from landscape.analysis import Probes
-from landscape.anatomy import (
+from landscape.anatomy.effects import (
     additivity,
     anatomy,
     anatomy_plan,
@@ -14,12 +13,13 @@ from landscape.anatomy import (
     restoration_positions,
     restorations,
 )
-from landscape.engines.inline import InlineEngine
-from landscape.parts import PARTS, PartVector
-from landscape.paths import CENTER, At, Atlas, OnParts, common_blocks, with_parts, without_parts
-from landscape.plan import Probe, ProbePlan, ProbeResult, identified
-from landscape.run import Runner
-from landscape.store import Store
+from landscape.positions.parts import PARTS, PartVector
+from landscape.positions.position import CENTER, At, Atlas, OnParts, common_blocks, with_parts, without_parts
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
+from landscape.probing.runner import Runner
+from landscape.probing.store import Store
+from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus

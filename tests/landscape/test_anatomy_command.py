@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from landscape.anatomy.request import Dissected, Dissection
 from landscape.cli import main
-from landscape.dissection import Dissected, Dissection
-from landscape.report.anatomy_schema import anatomy_json
-from landscape.report.anatomy_wording import finding
+from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.wording import finding
 from tests.landscape.trap import LIMIT
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import cross_entropy
 
-from landscape import anharmonic
-from landscape.anharmonic import CurvatureRequest, Curved, measure_curvature
 from landscape.cli import main
-from landscape.directions import Sphere
-from landscape.hessian_product import FlatVector, lent_hessian
+from landscape.curvature.anharmonicity import CurvatureRequest, Curved, measure_curvature
+from landscape.curvature.hessian import FlatVector, lent_hessian
+from landscape.curvature.trace import anharmonicity as anharmonic
+from landscape.positions.directions import Sphere
 from landscape.radius import RadiusRequest
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus

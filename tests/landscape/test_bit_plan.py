@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from landscape.bit_plan import check_windows, plan_bits
-from landscape.limits import Limit
-from landscape.plan import identified
+from landscape.anatomy.bit_plan import check_windows, plan_bits
+from landscape.estimators.loss_limit import Limit
+from landscape.probing.plan import identified
 from quant.errors import UsageError
 from tests import tiny
 from tests.landscape.additive import Additive

@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from landscape.basin import RadialProbes, estimate_basin, location, ratio
-from landscape.claim import Rounded
-from landscape.claims import (
+from landscape.claims.claim import Rounded
+from landscape.claims.point_claims import (
     Claim,
     Observed,
     Threshold,
@@ -21,10 +20,11 @@ from landscape.claims import (
     overall,
     quadratic,
 )
-from landscape.connectivity import connectivity
-from landscape.estimate import Estimate, paired_difference
-from landscape.radii import other_radii
-from landscape.result import Landscape, PointResult, ProbeCount, SegmentResult, SubjectInfo
+from landscape.estimators.basin import RadialProbes, estimate_basin, location, ratio
+from landscape.estimators.connectivity import connectivity
+from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.other_radii import other_radii
+from landscape.survey.result import Landscape, PointResult, ProbeCount, SegmentResult, SubjectInfo
 from quant.coverage import Coverage
 
 BASE, CHANCE = 2.0, 6.0

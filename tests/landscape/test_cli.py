@@ -152,7 +152,7 @@ def test_a_table_for_people(tmp_path, capsys, monkeypatch):
 
 def test_a_killed_run_resumes_to_the_identical_result(tmp_path, capsys, monkeypatch):
     words = probe_words(tmp_path / "killed", "--bits", "2", "--directions", "6", "--json")
-    monkeypatch.setattr("landscape.run.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("landscape.probing.runner.COMMIT_SECONDS", 0.0)
     script = "import sys, landscape.run; landscape.run.COMMIT_SECONDS = 0.0\nfrom landscape.cli import main; main()\n"
     child = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from landscape.connectivity import connectivity
-from landscape.simultaneous import PairedLosses
+from landscape.estimators.connectivity import connectivity
+from landscape.estimators.max_t import PairedLosses
 from quant.errors import UsageError
 
 TOKENS = np.array([50, 50, 50])

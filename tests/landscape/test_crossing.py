@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from landscape.basin import estimate_basin
-from landscape.crossing import crossing
-from landscape.radial import RadialProbes
-from landscape.sweep import sweep_grid
+from landscape.estimators.basin import estimate_basin
+from landscape.estimators.crossing import crossing
+from landscape.estimators.lambda_grid import sweep_grid
+from landscape.estimators.radial_losses import RadialProbes
 from quant.errors import UsageError
 from tests.landscape.wells import CENTER, CHANCE, WELL, gaussian_well, make, profile
 

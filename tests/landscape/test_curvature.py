@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from landscape.curvature import hutchinson_trace, top_eigenvalue, trace_from_pairs
-from landscape.directions import Sphere
-from landscape.hessian_product import FlatVector, lent_hessian
-from landscape.paths import Ray
-from landscape.radial import RadialProbes
+from landscape.curvature.hessian import FlatVector, lent_hessian
+from landscape.curvature.trace import hutchinson_trace, top_eigenvalue, trace_from_pairs
+from landscape.estimators.radial_losses import RadialProbes
+from landscape.positions.directions import Sphere
+from landscape.positions.position import Ray
 from quant.center import Center
 from quant.errors import UsageError
 from quant.nll import window_nll

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.directions import Along, Filter, Layers, Profile, Shrink, Sphere, family_of, noise
+from landscape.positions.directions import Along, Filter, Layers, Profile, Shrink, Sphere, family_of, noise
 from quant.center import Center
 from quant.errors import UsageError
 from quant.grid import QuantScheme

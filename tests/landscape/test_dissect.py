@@ -11,25 +11,25 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from landscape import stages
-from landscape.directions import Layers, Sphere
-from landscape.dissect import dissect
-from landscape.dissection import Dissected, Dissection, groupings_of
-from landscape.estimate import Estimate
-from landscape.forecast import Forecast
-from landscape.health import Check
-from landscape.limits import Limit
-from landscape.progress import Silent
-from landscape.report.anatomy_figures import (
+from landscape.anatomy.dissect import dissect
+from landscape.anatomy.effects import stages
+from landscape.anatomy.request import Dissected, Dissection, groupings_of
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
+from landscape.health.checks import Check
+from landscape.positions.directions import Layers, Sphere
+from landscape.probing.runner import Runner
+from landscape.probing.store import Store
+from landscape.report.anatomy.figures import (
     plan_figure,
 )
-from landscape.report.anatomy_page import anatomy_page
-from landscape.report.anatomy_schema import anatomy_json
-from landscape.report.anatomy_wording import finding, spent_text
-from landscape.run import Runner
-from landscape.store import Store
-from landscape.subject import prepare
-from landscape.wanted import wanted_point
+from landscape.report.anatomy.page import anatomy_page
+from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.wording import finding, spent_text
+from landscape.session.forecast import Forecast
+from landscape.session.point_specs import wanted_point
+from landscape.session.progress import Silent
+from landscape.session.subject import prepare
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus
 from quant.errors import UsageError
@@ -131,7 +131,7 @@ def test_the_second_run_evaluates_nothing_and_says_the_same(dissection: Dissecti
 def test_a_point_that_takes_long_is_made_after_the_forecast(
     dissection: Dissection, dissected: Dissected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landscape.dissect._AT_ONCE", 0.0)
+    monkeypatch.setattr("landscape.anatomy.dissect._AT_ONCE", 0.0)
     heard = Heard()
     again = dissect(replace(dissection, store=tmp_path), heard)
     (told,) = heard.forecasts

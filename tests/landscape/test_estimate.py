@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.estimate import Estimate, crossed_error, mean_error, paired_difference
+from landscape.estimators.intervals import Estimate, crossed_error, mean_error, paired_difference
 from quant.errors import UsageError
 
 # --- means over directions and windows --------------------------------------------------------------------------------

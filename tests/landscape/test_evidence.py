@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advised import AdviceRequest, Advised, give_advice
+from landscape.advice.advise import AdviceRequest, Advised, give_advice
+from landscape.advice.evidence import DIRECTIONS, Gatherer, other_grids
+from landscape.anatomy.waterfall import Kind, families
 from landscape.cli import main
 from landscape.cli.console import print_advice
-from landscape.directions import Sphere
-from landscape.evidence import DIRECTIONS, Gatherer, other_grids
-from landscape.examine import SLOPE_DIRECTIONS, slope_plan
-from landscape.forecast import Forecast
-from landscape.opened import opened
-from landscape.paths import Ray
-from landscape.presets import Preset
-from landscape.progress import Silent
-from landscape.report.advice_text import reason_lines, subject_lines
+from landscape.estimators.radius_search import Round
+from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
+from landscape.positions.directions import Sphere
+from landscape.positions.position import Ray
+from landscape.report.advice import reason_lines, subject_lines
 from landscape.report.schema import advice_json
-from landscape.report.wording import nats, number
-from landscape.search import Round
-from landscape.subject import prepare
-from landscape.waterfall import Kind, families
+from landscape.report.survey.wording import nats, number
+from landscape.session.forecast import Forecast
+from landscape.session.presets import Preset
+from landscape.session.progress import Silent
+from landscape.session.session import opened
+from landscape.session.subject import prepare
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from landscape import PRESETS, Landscape, Survey, probe, to_json
 from landscape.cli import main
-from landscape.experts import ExpertTokens
 from landscape.quantize import Quantization, quantize
-from landscape.report.page import page
-from landscape.wanted import wanted_point
+from landscape.report.survey.page import page
+from landscape.session.expert_tokens import ExpertTokens
+from landscape.session.point_specs import wanted_point
 from quant import Checkpoint, QuantScheme, WeightPoint, export_point, load_checkpoint, load_corpus
 from quant.nll import window_nll
 from quant.point import Part

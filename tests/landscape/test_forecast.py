@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from landscape import advised
-from landscape.advised import AdviceRequest, give_advice
-from landscape.dissect import dissect
-from landscape.dissection import Dissection
-from landscape.evidence import other_grids
-from landscape.forecast import Forecast, search_seconds
-from landscape.opened import opened
-from landscape.points import PointMaker
-from landscape.presets import PRESETS
-from landscape.progress import Progress, Silent
+from landscape.advice.advise import AdviceRequest, give_advice
+from landscape.advice.evidence import other_grids
+from landscape.advice.rules import advise as advised
+from landscape.anatomy.dissect import dissect
+from landscape.anatomy.request import Dissection
 from landscape.quantize import Quantization, quantize
-from landscape.subject import prepare
-from landscape.survey import Survey
-from landscape.surveyor import probe
-from landscape.wanted import Made, wanted_point
+from landscape.session.forecast import Forecast, search_seconds
+from landscape.session.point_maker import PointMaker
+from landscape.session.point_specs import Made, wanted_point
+from landscape.session.presets import PRESETS
+from landscape.session.progress import Progress, Silent
+from landscape.session.session import opened
+from landscape.session.subject import prepare
+from landscape.survey.probe import probe
+from landscape.survey.request import Survey
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.grid import QuantScheme
 

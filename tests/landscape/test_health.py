@@ -11,17 +11,17 @@ import pytest
 import torch
 from scipy import stats
 
-from landscape import health
-from landscape.directions import Along, Filter, Layers, Sphere, noise
-from landscape.engines.inline import InlineEngine
-from landscape.examine import SLOPE_RATIO, Examined, examine, slope_at_w, slope_plan
-from landscape.health import Check
-from landscape.layout import point_plan, ray_plan
-from landscape.paths import CENTER, At, Atlas, OnRay, Position, Ray, on_plane, on_segment, with_parts
-from landscape.plan import Probe, ProbeResult, Window, identified
-from landscape.progress import Silent
-from landscape.run import Runner
-from landscape.store import Store
+from landscape.health import checks as health
+from landscape.health.checks import Check
+from landscape.health.self_checks import SLOPE_RATIO, Examined, examine, slope_at_w, slope_plan
+from landscape.positions.directions import Along, Filter, Layers, Sphere, noise
+from landscape.positions.position import CENTER, At, Atlas, OnRay, Position, Ray, on_plane, on_segment, with_parts
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import Probe, ProbeResult, Window, identified
+from landscape.probing.runner import Runner
+from landscape.probing.store import Store
+from landscape.session.progress import Silent
+from landscape.survey.plans import point_plan, ray_plan
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus

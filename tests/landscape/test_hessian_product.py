@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape.hessian_product import lent_hessian
-from landscape.plan import identified
+from landscape.curvature.hessian import lent_hessian
+from landscape.probing.plan import identified
 from quant.center import Center
 from quant.errors import CheckpointError, UsageError
 from quant.space import WeightSpace

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.analysis import Probes, radial_probes
-from landscape.basin import crossing, ratio
-from landscape.directions import Profile, Sphere
-from landscape.engines.inline import InlineEngine
-from landscape.layout import point_plan, ray_plan
-from landscape.paths import CENTER, Atlas
-from landscape.plan import identified
+from landscape.estimators.basin import crossing, ratio
+from landscape.positions.directions import Profile, Sphere
+from landscape.positions.position import CENTER, Atlas
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import identified
+from landscape.survey.analysis import Probes, radial_probes
+from landscape.survey.plans import point_plan, ray_plan
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from landscape.directions import Layers
-from landscape.estimate import Estimate
-from landscape.layer_radii import LayerRadius, layer_radius, most_spent_first
-from landscape.paths import CENTER, OnRay, common_blocks
-from landscape.selection import selected
+from landscape.anatomy.layer_radii import LayerRadius, layer_radius, most_spent_first
+from landscape.estimators.intervals import Estimate
+from landscape.positions.directions import Layers
+from landscape.positions.position import CENTER, OnRay, common_blocks
+from landscape.positions.selection import selected
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.rtn import rtn

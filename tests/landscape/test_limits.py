@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from landscape.basin import loss_word
-from landscape.estimate import Estimate
-from landscape.limits import Limit
+from landscape.estimators.basin import loss_word
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
 from quant.errors import UsageError
 
 

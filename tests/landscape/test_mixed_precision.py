@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.mixed_precision import (
+from landscape.anatomy.bit_choice import (
     Option,
     checked,
     choose,
@@ -15,8 +15,8 @@ from landscape.mixed_precision import (
     stored_bytes,
     tensor_options,
 )
-from landscape.paths import CENTER, At, with_parts
-from landscape.plan import Probe, ProbePlan, ProbeResult
+from landscape.positions.position import CENTER, At, with_parts
+from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.grid import GridTensor, QuantScheme

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from landscape.anatomy.request import Dissection
 from landscape.cli import main
 from landscape.cli.command_line import anatomy_command, probe_command
 from landscape.cli.next_command import after_anatomy, after_probe, after_radius
-from landscape.dissection import Dissection
-from landscape.presets import PRESETS
 from landscape.radius import RadiusRequest
-from landscape.request import Request
-from landscape.survey import Survey
-from landscape.wanted import wanted_point
+from landscape.session.point_specs import wanted_point
+from landscape.session.presets import PRESETS
+from landscape.session.request import Request
+from landscape.survey.request import Survey
 from quant.errors import UsageError
 from quant.grid import QuantScheme
 from tests import synthetic
@@ -44,8 +44,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
         requests.append(request)
         raise UsageError("stopped")
 
-    monkeypatch.setattr("landscape.surveyor.probe", stop)
-    monkeypatch.setattr("landscape.dissect.dissect", stop)
+    monkeypatch.setattr("landscape.survey.probe.probe", stop)
+    monkeypatch.setattr("landscape.anatomy.dissect.dissect", stop)
     monkeypatch.setattr("landscape.radius.measure_radius", stop)
 
     def parse(*words: str) -> Request:

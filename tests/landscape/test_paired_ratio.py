@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.estimate import paired_difference, paired_ratio
+from landscape.estimators.intervals import paired_difference, paired_ratio
 
 TOKENS = np.full(40, 100)
 

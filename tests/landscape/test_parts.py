@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.parts import PARTS, PartVector, decompose, part_statistics, together
+from landscape.positions.parts import PARTS, PartVector, decompose, part_statistics, together
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import QuantScheme

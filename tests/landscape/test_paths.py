@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.directions import Sphere
-from landscape.engines.inline import InlineEngine
-from landscape.paths import CENTER, At, Atlas, OnRay, OnSegment, Ray, Segment, on_segment
-from landscape.plan import ProbePlan, identified
+from landscape.positions.directions import Sphere
+from landscape.positions.position import CENTER, At, Atlas, OnRay, OnSegment, Ray, Segment, on_segment
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import ProbePlan, identified
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.rtn import rtn

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.analysis import Probes, geometry, plane_result
-from landscape.layout import plane_plan, plane_points
-from landscape.paths import CENTER, At, Atlas, OnPlane, Plane, on_plane
-from landscape.plan import Probe, ProbeResult, identified
-from landscape.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
-from landscape.report.figures import plane_figure
-from landscape.report.page import page
+from landscape.positions.position import CENTER, At, Atlas, OnPlane, Plane, on_plane
+from landscape.probing.plan import Probe, ProbeResult, identified
 from landscape.report.schema import to_json
-from landscape.report.wording import plane_sentences
-from landscape.wanted import External, wanted_points
+from landscape.report.survey.figures import plane_figure
+from landscape.report.survey.page import page
+from landscape.report.survey.wording import plane_sentences
+from landscape.session.point_specs import External, wanted_points
+from landscape.survey.analysis import Probes, geometry, plane_result
+from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
+from landscape.survey.plans import plane_plan, plane_points
 from quant.center import Center
 from quant.rtn import rtn
 from quant.space import WeightSpace

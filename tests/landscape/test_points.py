@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from landscape.points import PointMaker
-from landscape.presets import PRESETS
-from landscape.store import Store
-from landscape.subject import prepare
-from landscape.wanted import METHODS, External, wanted_points
+from landscape.probing.store import Store
+from landscape.session.point_maker import PointMaker
+from landscape.session.point_specs import METHODS, External, wanted_points
+from landscape.session.presets import PRESETS
+from landscape.session.subject import prepare
 from quant.checkpoint import load_checkpoint
 from quant.errors import CorpusError, UsageError
 from quant.external import load_external

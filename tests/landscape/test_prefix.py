@@ -5,11 +5,11 @@ import random
 import pytest
 import torch
 
-from landscape.anatomy import anatomy_plan, groups, in_block_order
-from landscape.directions import Layers
-from landscape.engines.inline import InlineEngine
-from landscape.paths import CENTER, At, Atlas, OnRay, common_blocks, on_segment, with_parts, without_parts
-from landscape.plan import ProbePlan, Step, identified
+from landscape.anatomy.effects import anatomy_plan, groups, in_block_order
+from landscape.positions.directions import Layers
+from landscape.positions.position import CENTER, At, Atlas, OnRay, common_blocks, on_segment, with_parts, without_parts
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import ProbePlan, Step, identified
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoint import load_checkpoint

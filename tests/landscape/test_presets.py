@@ -9,7 +9,7 @@ import typer
 
 from landscape.cli import app
 from landscape.cli.options import NUMBERS
-from landscape.presets import OPTIONS, Preset, told
+from landscape.session.presets import OPTIONS, Preset, told
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from landscape.cli import main
-from landscape.forecast import Forecast
-from landscape.presets import PRESETS
-from landscape.progress import Silent
 from landscape.quantize import Quantization, quantize
-from landscape.subject import prepare
-from landscape.wanted import wanted_point
+from landscape.session.forecast import Forecast
+from landscape.session.point_specs import wanted_point
+from landscape.session.presets import PRESETS
+from landscape.session.progress import Silent
+from landscape.session.subject import prepare
 from quant import GPTQOptions, QuantScheme, export_point, gptq, load_checkpoint, load_external, rtn
 from quant.center import Center
 from quant.grid import GridTensor

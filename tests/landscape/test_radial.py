@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from landscape.basin import estimate_basin
-from landscape.crossing import crossing
-from landscape.radial import RadialProbes, direction_nll, saturation
+from landscape.estimators.basin import estimate_basin
+from landscape.estimators.crossing import crossing
+from landscape.estimators.radial_losses import RadialProbes, direction_nll, saturation
 from quant.errors import UsageError
 from tests.landscape.wells import CENTER, CHANCE, make, profile
 

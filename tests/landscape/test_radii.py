@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.basin import RadialProbes, crossing
-from landscape.estimate import Estimate
-from landscape.radii import (
+from landscape.estimators.basin import RadialProbes, crossing
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.other_radii import (
     anharmonicity,
     curvature,
     fitted,

@@ -18,14 +18,14 @@ import torch
 from landscape import radius
 from landscape.cli import main
 from landscape.cli.console import radius_lines
-from landscape.directions import Sphere
-from landscape.engines.inline import InlineEngine
-from landscape.examine import SLOPE_WINDOWS
-from landscape.opened import opened
-from landscape.plan import ProbePlan, ProbeResult
-from landscape.progress import Progress
+from landscape.health.self_checks import SLOPE_WINDOWS
+from landscape.positions.directions import Sphere
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import ProbePlan, ProbeResult
+from landscape.probing.store import Store
 from landscape.radius import RadiusRequest, measure_radius
-from landscape.store import Store
+from landscape.session.progress import Progress
+from landscape.session.session import opened
 from quant.checkpoint import Checkpoint, load_checkpoint
 from quant.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError

@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from landscape.analysis import Probes
-from landscape.layout import segment_alphas
-from landscape.paths import CENTER, on_segment
-from landscape.plan import Probe, ProbeResult, identified
-from landscape.refinement import next_alpha
-from landscape.segments import AdaptiveSegments
+from landscape.estimators.refinement import next_alpha
+from landscape.positions.position import CENTER, on_segment
+from landscape.probing.plan import Probe, ProbeResult, identified
+from landscape.survey.analysis import Probes
+from landscape.survey.plans import segment_alphas
+from landscape.survey.segments import AdaptiveSegments
 from tests import tiny
 
 TOKENS = np.full(6, 50)

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.directions import Sphere
-from landscape.engines.inline import InlineEngine
-from landscape.layout import point_plan, ray_plan, segment_alphas, segment_ends, segment_plan
-from landscape.paths import CENTER, Atlas
-from landscape.plan import Probe, ProbePlan, ProbeResult, identified
-from landscape.run import Runner
-from landscape.store import Store
-from landscape.wanted import External, wanted_points
+from landscape.positions.directions import Sphere
+from landscape.positions.position import CENTER, Atlas
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
+from landscape.probing.runner import Runner
+from landscape.probing.store import Store
+from landscape.session.point_specs import External, wanted_points
+from landscape.survey.plans import point_plan, ray_plan, segment_alphas, segment_ends, segment_plan
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes

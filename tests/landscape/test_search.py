@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.search import STEPS_PER_OCTAVE, Found, Limits, _independent, grid, search
+from landscape.estimators.radius_search import STEPS_PER_OCTAVE, Found, Limits, _independent, grid, search
 from quant.errors import UsageError
 
 CHANCE, BASE, NORM, TOKENS = 10.8, 3.2, 2000.0, 511

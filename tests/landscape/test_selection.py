@@ -1,6 +1,6 @@
 import pytest
 
-from landscape.selection import ALL, either, matrix_type, selected, selects
+from landscape.positions.selection import ALL, either, matrix_type, selected, selects
 from quant.errors import UsageError
 from quant.space import WeightSpace
 from tests import tiny

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape.shards import Shard, ShardFolder, Streamed, sweep, write_once
+from landscape.probing.shards import Shard, ShardFolder, Streamed, sweep, write_once
 from quant.errors import StoreError
 
 IDENTITY = {"schema_version": 1, "kind": "test"}
@@ -144,7 +144,7 @@ def test_a_shard_that_vanishes_after_it_was_verified_is_no_damage(
         path.unlink()
         return name
 
-    monkeypatch.setattr("landscape.shards._content_name", verified_and_gone)
+    monkeypatch.setattr("landscape.probing.shards._content_name", verified_and_gone)
     assert shards.open(name) is None
 
 
@@ -168,7 +168,7 @@ def test_an_interrupt_waits_until_hdf5_has_closed(tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     shards = folder(tmp_path)
-    monkeypatch.setattr("landscape.shards._Sink._write_all", interrupted)
+    monkeypatch.setattr("landscape.probing.shards._Sink._write_all", interrupted)
     before = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE)
     with pytest.raises(KeyboardInterrupt):
         shards.add({"x": np.arange(2)}, {})
@@ -183,7 +183,7 @@ import errno, os, resource, sys
 from pathlib import Path
 import h5py
 import numpy as np
-from landscape.shards import ShardFolder, Streamed
+from landscape.probing.shards import ShardFolder, Streamed
 from quant.errors import StoreError
 
 shards = ShardFolder(Path(sys.argv[1]), {"schema_version": 1}, print)
@@ -248,7 +248,7 @@ FEW_DESCRIPTORS = """
 import os, resource, sys
 from pathlib import Path
 import numpy as np
-from landscape.shards import ShardFolder
+from landscape.probing.shards import ShardFolder
 from quant.errors import StoreError
 
 shards = ShardFolder(Path(sys.argv[1]), {}, print)
@@ -278,6 +278,6 @@ def test_a_shard_that_goes_while_it_is_read_is_not_called_damaged(
     """HDF5 opens a file more than once, and what it says of one that went in between has no error number."""
     shards = folder(tmp_path)  # fails at a warning
     name = shards.add({"x": np.arange(3)}, {})
-    monkeypatch.setattr("landscape.shards._open_hdf5", lambda path: path.unlink())
+    monkeypatch.setattr("landscape.probing.shards._open_hdf5", lambda path: path.unlink())
     assert shards.open(name) is None
     assert shards.names() == set()

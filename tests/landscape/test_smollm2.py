@@ -9,13 +9,13 @@ from functools import cache
 import pytest
 import torch
 
-from landscape.analysis import Probes
-from landscape.anatomy import Effect, costliest_first, groups, in_block_order, rise
-from landscape.directions import Sphere
-from landscape.engines.inline import InlineEngine
-from landscape.paths import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
-from landscape.plan import identified
-from landscape.selection import either, selected
+from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order, rise
+from landscape.positions.directions import Sphere
+from landscape.positions.position import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
+from landscape.positions.selection import either, selected
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.plan import identified
+from landscape.survey.analysis import Probes
 from quant.center import Center, preserved
 from quant.corpus import load_corpus
 from quant.grid import QuantScheme

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.spread import direction_spread
+from landscape.estimators.direction_spread import direction_spread
 
 
 def tables(rng, directions, windows, spread, noise, count):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.shards import Shard, ShardFolder
+from landscape.probing.shards import Shard, ShardFolder
 from quant.errors import PointError, StoreError
 from quant.grid import Grid, GridTensor, QuantScheme
 from quant.point import WeightPoint

@@ -19,10 +19,10 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
-from landscape.presets import PRESETS
-from landscape.progress import Silent
 from landscape.radius import RadiusRequest, _corpus, measure_radius
-from landscape.subject import check_center, prepare
+from landscape.session.presets import PRESETS
+from landscape.session.progress import Silent
+from landscape.session.subject import check_center, prepare
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError

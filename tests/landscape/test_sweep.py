@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.sweep import pilot_radius, sweep_grid
+from landscape.estimators.lambda_grid import pilot_radius, sweep_grid
 from quant.errors import UsageError
 
 

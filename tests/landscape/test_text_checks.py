@@ -10,11 +10,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
-from landscape.health import Check
-from landscape.plan import Window, identified
-from landscape.progress import Silent
-from landscape.radius import RadiusRequest, measure_radius
-from landscape.text_checks import (
+from landscape.health.checks import Check
+from landscape.health.text_checks import (
     BEGINNING,
     CAUSAL,
     OWN,
@@ -25,6 +22,9 @@ from landscape.text_checks import (
     surprise,
     text_checks,
 )
+from landscape.probing.plan import Window, identified
+from landscape.radius import RadiusRequest, measure_radius
+from landscape.session.progress import Silent
 from quant import sampling
 from quant.checkpoint import Checkpoint
 from quant.corpus import load_corpus

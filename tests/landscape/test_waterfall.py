@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.directions import Family
-from landscape.estimate import Estimate
-from landscape.waterfall import KINDS, Matched, families, waterfall
+from landscape.anatomy.waterfall import KINDS, Matched, families, waterfall
+from landscape.estimators.intervals import Estimate
+from landscape.positions.directions import Family
 from quant.center import Center
 from quant.errors import UsageError
 from quant.grid import QuantScheme

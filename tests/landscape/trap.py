@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape.dissection import Dissection
-from landscape.limits import Limit
-from landscape.presets import PRESETS
-from landscape.wanted import wanted_point
+from landscape.anatomy.request import Dissection
+from landscape.estimators.loss_limit import Limit
+from landscape.session.point_specs import wanted_point
+from landscape.session.presets import PRESETS
 from quant.center import Center
 from quant.checkpoint import load_checkpoint
 from quant.corpus import load_corpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.radial import RadialProbes
+from landscape.estimators.radial_losses import RadialProbes
 
 CHANCE, CENTER, WELL = 7.0, 3.0, 1.7
 

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.dissection import Dissected
-from landscape.estimate import Estimate
-from landscape.parts import PARTS
-from landscape.report.anatomy_figures import (
+from landscape.anatomy.request import Dissected
+from landscape.estimators.intervals import Estimate
+from landscape.positions.parts import PARTS
+from landscape.report.anatomy.figures import (
     matched_figure,
     parts_figure,
     ranking_figures,
     restoration_figure,
     waterfall_figure,
 )
-from landscape.report.anatomy_page import anatomy_page
-from landscape.report.anatomy_schema import anatomy_json
-from landscape.report.anatomy_wording import group_name
+from landscape.report.anatomy.page import anatomy_page
+from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.wording import group_name
 from tests.landscape.reading import Page
 
 

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from landscape.dissection import Dissected
-from landscape.parts import PARTS
-from landscape.report.anatomy_page import anatomy_page
-from landscape.report.anatomy_schema import anatomy_json
-from landscape.report.anatomy_wording import finding
+from landscape.anatomy.request import Dissected
+from landscape.positions.parts import PARTS
+from landscape.report.anatomy.page import anatomy_page
+from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.wording import finding
 from tests.landscape.reading import Page, floats
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.dissection import Dissected
-from landscape.estimate import Estimate
-from landscape.limits import Limit
-from landscape.parts import PARTS
-from landscape.report.anatomy_page import anatomy_page
-from landscape.report.anatomy_schema import anatomy_json
-from landscape.report.anatomy_wording import finding, group_name, subject_sentences, title
+from landscape.anatomy.request import Dissected
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
+from landscape.positions.parts import PARTS
+from landscape.report.anatomy.page import anatomy_page
+from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.wording import finding, group_name, subject_sentences, title
 from tests.landscape.reading import Page
 
 

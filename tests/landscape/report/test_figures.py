@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from landscape.report.figures import plane_figure, radial_figure
-from landscape.report.traces import crowded
-from landscape.report.view import omissions, panels, view
-from landscape.result import Landscape
+from landscape.report.survey.figures import plane_figure, radial_figure
+from landscape.report.survey.traces import crowded
+from landscape.report.survey.view import omissions, panels, view
+from landscape.survey.result import Landscape
 from tests import synthetic
 
 SPLIT_AXES = {"train": "x", "validation": "x2"}

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.health import Check
-from landscape.report.page import page
-from landscape.result import Landscape
+from landscape.health.checks import Check
+from landscape.report.survey.page import page
+from landscape.survey.result import Landscape
 from tests import synthetic
 
 SOUND = Check("finite losses", True, "0 of 9", "none", "All 9 losses are finite.")

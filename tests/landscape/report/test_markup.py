@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from landscape.report.page import write_page
-from landscape.result import Landscape
+from landscape.report.survey.page import write_page
+from landscape.survey.result import Landscape
 from quant.errors import ToolkitError
 from tests import synthetic
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from landscape.report.page import page, write_page
-from landscape.report.tables import basin_table
-from landscape.report.wording import basin_sentences
-from landscape.result import Landscape, ProbeCount
+from landscape.report.survey.page import page, write_page
+from landscape.report.survey.tables import basin_table
+from landscape.report.survey.wording import basin_sentences
+from landscape.survey.result import Landscape, ProbeCount
 from tests import synthetic
 from tests.landscape.reading import Page
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from landscape.report.schema import to_json
-from landscape.result import Landscape
+from landscape.survey.result import Landscape
 from tests import synthetic
 
 

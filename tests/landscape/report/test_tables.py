@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.report.page import page
 from landscape.report.schema import to_json
-from landscape.report.wording import number
-from landscape.result import Landscape
+from landscape.report.survey.page import page
+from landscape.report.survey.wording import number
+from landscape.survey.result import Landscape
 from tests import synthetic
 from tests.landscape.reading import Page, floats
 

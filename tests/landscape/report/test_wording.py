@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.basin import location, loss_word
 from landscape.cli.console import loss_lines, near_but_steep
-from landscape.estimate import Estimate
-from landscape.report.page import page
-from landscape.report.wording import (
+from landscape.estimators.basin import location, loss_word
+from landscape.estimators.intervals import Estimate
+from landscape.report.survey.page import page
+from landscape.report.survey.wording import (
     interval,
     is_open,
     is_steep,
@@ -21,7 +21,7 @@ from landscape.report.wording import (
     why_unbounded,
     windows_text,
 )
-from landscape.result import Landscape, PointResult
+from landscape.survey.result import Landscape, PointResult
 from tests import synthetic
 from tests.landscape.reading import Page
 

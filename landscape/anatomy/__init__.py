@@ -1,0 +1,1 @@
+"""Answer "what is Δw of one point made of, and which part costs the loss?"."""

@@ -1,0 +1,261 @@
+"""The anatomy of a point: what Δw is made of, and which part of it, in which tensors, costs the loss.
+
+Three questions, each answered by positions of their own (``landscape.positions.position``):
+
+    which part        each part of Δw alone on w, and the point with each part undone
+    which tensors     the Δw of each block, each matrix type, each tensor alone on w
+    who clips         the clipping of each tensor alone on w; then the point with that of the worst undone
+
+Loss alone and loss undone differ where parts act on one another: a part that costs much in both is the culprit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.positions.parts import PARTS, Part, PartStatistics, part_statistics, together
+from landscape.positions.position import CENTER, At, Position, common_blocks, with_parts, without_parts
+from landscape.positions.selection import ALL, block_selection, either, selected, tensor_selection, type_selection
+from landscape.probing.plan import ProbePlan, Window
+from landscape.survey.analysis import Probes
+from quant.space import Vector, WeightSpace
+
+Grouping = Literal["block", "type", "tensor"]
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
+_SELECTION = {"block": block_selection, "type": type_selection, "tensor": tensor_selection}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one change of the weights costs."""
+
+    slots: str
+    """The tensors that are changed: see ``landscape.positions.selection``."""
+    distance: float
+    """ℓ2 norm of the part of Δw in question, in these tensors."""
+    rise: Estimate
+    """Loss with the change alone on w, or with it undone in the point, less the loss at w; nats per token."""
+
+
+@dataclass(frozen=True)
+class Additivity:
+    """Do the costs of groups, measured one at a time, sum to the cost of all together?"""
+
+    sum: Estimate
+    """Σ of the single ΔL."""
+    whole: Estimate
+    """ΔL of the point."""
+    excess: Estimate | None
+    """Whole less sum, on the same windows: above 0 where groups make one another worse. None if one overflowed."""
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a point's Δw is made of, and what each part of it costs."""
+
+    split: str
+    """The windows that the losses are of."""
+    statistics: Mapping[str, PartStatistics]
+    """The parts of every tensor, by name."""
+    whole: Effect
+    """Δw itself."""
+    alone: Mapping[Part, Effect]
+    """Each part alone on w, in all tensors."""
+    undone: Mapping[Part, Effect]
+    """The point with each part undone in all tensors: what is left of ΔL."""
+    saved: Mapping[Part, Estimate | None]
+    """By how much undoing each part lowers the loss of the point, on the same windows; None if one overflowed."""
+    groups: Mapping[Grouping, tuple[Effect, ...]]
+    """The Δw of each group of tensors alone on w, costliest first."""
+    additivity: Mapping[Grouping, Additivity]
+    """For each grouping."""
+
+    @property
+    def total(self) -> PartStatistics:
+        """The parts of all tensors together."""
+        return together(self.statistics.values())
+
+    @property
+    def culprit(self) -> Part | None:
+        """The part whose undoing lowers the loss most; None if none lowers it by more than the choice of windows may.
+
+        A part is guilty only if the whole interval of what its undoing saves lies above 0. One window gives no
+        interval, hence no culprit, and an overflow nothing to compare with.
+        """
+        surely = {part: saved.value for part, saved in self.saved.items() if saved is not None and saved.low > 0}
+        return max(surely, key=lambda part: surely[part], default=None)
+
+
+def groups(space: WeightSpace, grouping: Grouping) -> tuple[str, ...]:
+    """The selections that divide the tensors into groups, in flat order."""
+    return tuple(dict.fromkeys(map(_SELECTION[grouping], space)))
+
+
+def anatomy_plan(
+    space: WeightSpace, label: str, windows: tuple[Window, ...], groupings: Iterable[Grouping] = GROUPINGS
+) -> ProbePlan:
+    """What ``anatomy`` needs, in the order in which the fewest blocks run.
+
+    Args:
+        space: The weight space.
+        label: Of the point, in the atlas.
+        windows: Where to evaluate.
+        groupings: How tensors are grouped; ``tensor`` is dear on a large model.
+    """
+    positions: list[Position] = [At(CENTER), At(label)]
+    positions += [position for part in PARTS for position in (with_parts(label, [part]), without_parts(label, [part]))]
+    positions += [with_parts(label, slots=slots) for grouping in groupings for slots in groups(space, grouping)]
+    return in_block_order(space, positions, windows)
+
+
+def in_block_order(space: WeightSpace, positions: Iterable[Position], windows: tuple[Window, ...]) -> ProbePlan:
+    """A plan in which the first blocks that positions have in common run once."""
+    return ProbePlan.of(sorted(positions, key=lambda position: common_blocks(space, position)), windows)
+
+
+def anatomy(
+    probes: Probes,
+    split: str,
+    space: WeightSpace,
+    center: Vector,
+    point: Vector,
+    label: str,
+    groupings: Iterable[Grouping] = GROUPINGS,
+    statistics: Mapping[str, PartStatistics] | None = None,
+) -> Anatomy:
+    """Assemble what the plan measured.
+
+    Args:
+        probes: Its results.
+        split: Of which windows.
+        space: The weight space.
+        center: The pretrained weights ``w``.
+        point: A point on a grid.
+        label: The point's in the plan.
+        groupings: Those of the plan.
+        statistics: The parts of every tensor where they are known already: a large model takes seconds to take apart.
+
+    Raises:
+        KeyError: if a probe of the plan is missing.
+        PointError: if the point is on no grid.
+    """
+    statistics = part_statistics(space, center, point) if statistics is None else statistics
+    total, groupings = together(statistics.values()), tuple(groupings)
+
+    def group(slots: str) -> Effect:
+        away = together(statistics[slot.name] for slot in selected(slots, space)).distance
+        return Effect(slots, away, rise(probes, with_parts(label, slots=slots), split))
+
+    return Anatomy(
+        split=split,
+        statistics=statistics,
+        whole=Effect(ALL, total.distance, rise(probes, label, split)),
+        alone={part: Effect(ALL, total.norm(part), rise(probes, with_parts(label, [part]), split)) for part in PARTS},
+        undone={
+            part: Effect(ALL, total.norm(part), rise(probes, without_parts(label, [part]), split)) for part in PARTS
+        },
+        saved={part: _saved(probes, split, label, part) for part in PARTS},
+        groups={by: costliest_first(map(group, groups(space, by))) for by in groupings},
+        additivity={
+            by: additivity(probes, split, [with_parts(label, slots=s) for s in groups(space, by)], label)
+            for by in groupings
+        },
+    )
+
+
+def clipping_plan(
+    space: WeightSpace, statistics: Mapping[str, PartStatistics], label: str, windows: tuple[Window, ...]
+) -> ProbePlan:
+    """The clipping of every tensor that clips, alone on w."""
+    positions = [with_parts(label, ["clip"], slots) for slots in _clipping(space, statistics)]
+    return in_block_order(space, [At(CENTER), *positions], windows)
+
+
+def clipping(
+    probes: Probes, split: str, space: WeightSpace, statistics: Mapping[str, PartStatistics], label: str
+) -> tuple[Effect, ...]:
+    """What the clipping of each tensor costs, costliest first.
+
+    Raises:
+        KeyError: if a probe of ``clipping_plan`` is missing.
+    """
+    return costliest_first(
+        Effect(slots, statistics[slots].norm("clip"), rise(probes, with_parts(label, ["clip"], slots), split))
+        for slots in _clipping(space, statistics)
+    )
+
+
+def restoration_positions(label: str, ranking: Sequence[Effect]) -> dict[int, Position]:
+    """The point with the clipping of the first 1, 2, 4, … tensors of a ranking undone, and of all of them."""
+    counts = {2**k for k in range(len(ranking).bit_length()) if 2**k < len(ranking)} | {len(ranking)}
+    return {
+        count: without_parts(label, ["clip"], either(effect.slots for effect in ranking[:count]))
+        for count in sorted(counts - {0})
+    }
+
+
+def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effect]) -> dict[int, Effect]:
+    """What is left of ΔL when the clipping of the first 1, 2, 4, … tensors of a ranking is undone.
+
+    Raises:
+        KeyError: if one of ``restoration_positions`` has not been evaluated.
+    """
+    return {
+        count: Effect(
+            either(effect.slots for effect in ranking[:count]),
+            math.hypot(*(effect.distance for effect in ranking[:count])),
+            rise(probes, position, split),
+        )
+        for count, position in restoration_positions(label, ranking).items()
+    }
+
+
+def rise(probes: Probes, position: Position | str, split: str) -> Estimate:
+    """ΔL at a position, with its interval over the windows."""
+    return probes.rise(position, split)
+
+
+def additivity(
+    probes: Probes, split: str, singles: Sequence[Position | str], together_at: Position | str
+) -> Additivity:
+    """Σ of the single ΔL against the ΔL of all changes together, window by window.
+
+    Args:
+        probes: What was measured.
+        split: Of which windows.
+        singles: Positions that change one group each.
+        together_at: The position that changes all of them.
+    """
+    center, tokens, blocks = probes.totals(CENTER, split), probes.tokens(split), probes.blocks(split)
+    summed = center + np.sum([probes.totals(position, split) - center for position in singles], axis=0)
+    whole = probes.totals(together_at, split)
+    finite = bool(np.isfinite(summed).all() and np.isfinite(whole).all())
+    return Additivity(
+        sum=paired_difference(summed, center, tokens, blocks=blocks),
+        whole=paired_difference(whole, center, tokens, blocks=blocks),
+        excess=paired_difference(whole, summed, tokens, blocks=blocks) if finite else None,
+    )
+
+
+def costliest_first(effects: Iterable[Effect]) -> tuple[Effect, ...]:
+    """Ranked by ΔL."""
+    return tuple(sorted(effects, key=lambda effect: -effect.rise.value))
+
+
+def _saved(probes: Probes, split: str, label: str, part: Part) -> Estimate | None:
+    """L(point) less L(point with the part undone), window by window."""
+    whole, undone = probes.totals(label, split), probes.totals(without_parts(label, [part]), split)
+    if not (np.isfinite(whole).all() and np.isfinite(undone).all()):
+        return None
+    return paired_difference(whole, undone, probes.tokens(split), blocks=probes.blocks(split))
+
+
+def _clipping(space: WeightSpace, statistics: Mapping[str, PartStatistics]) -> list[str]:
+    """The tensors in which a weight is clipped, in flat order."""
+    return [tensor_selection(slot) for slot in space if statistics[slot.name].clipped]

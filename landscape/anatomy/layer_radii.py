@@ -1,0 +1,75 @@
+"""R_l: the radius of the basin when only some of the tensors move, and how much of it Δw spends there.
+
+R_l is R along directions that are zero outside one block, or outside the matrices of one type: ``w`` in all other
+tensors. ‖Δw_l‖/R_l is then to those tensors what ρ is to all. A few tensors often cannot bring the loss halfway to
+chance at any distance: their R_l is censored, a lower bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from landscape.estimators.basin import ratio
+from landscape.estimators.crossing import Crossing, crossing
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.radius_search import Losses, fixed_design
+from landscape.positions.directions import Layers
+from landscape.positions.selection import selected
+from quant.space import Vector, WeightSpace, norm
+
+
+@dataclass(frozen=True)
+class LayerRadius:
+    """R_l of some of the tensors, and how far Δw goes there."""
+
+    slots: str
+    """Which tensors: see ``landscape.positions.selection``."""
+    distance: float
+    """‖Δw_l‖, the ℓ2 norm of Δw in them."""
+    norm: float
+    """‖w_l‖."""
+    radius: Crossing
+    """R_l."""
+
+    @property
+    def rho(self) -> Estimate | None:
+        """‖Δw_l‖/R_l with R_l's interval; None if R_l is censored."""
+        return ratio(self.distance, self.radius)
+
+    @property
+    def rho_bound(self) -> float:
+        """What ‖Δw_l‖/R_l surely stays below: its interval's upper end; infinite if nothing bounds R_l from below."""
+        return self.distance / self.radius.low if self.radius.low > 0 else math.inf
+
+
+def layer_radius(
+    losses: Callable[[Layers], Losses],
+    family: Layers,
+    center: Vector,
+    delta: Vector,
+    chance: float,
+    directions: int,
+    windows: int,
+) -> LayerRadius:
+    """Measure R_l of the tensors of a family of directions, at distances in units of ‖w_l‖.
+
+    Args:
+        losses: The landscape along a family.
+        family: Directions of these tensors.
+        center: w.
+        delta: Δw.
+        chance: C = ln|V|.
+        directions: How many, at least 2 for an interval.
+        windows: How many windows of text.
+    """
+    inside = WeightSpace(selected(family.slots, family.space))
+    length = norm(inside, center)
+    found = crossing(fixed_design(losses(family), length, chance, directions, windows))
+    return LayerRadius(family.slots, norm(inside, delta), length, found)
+
+
+def most_spent_first(radii: Iterable[LayerRadius]) -> tuple[LayerRadius, ...]:
+    """Ranked by ‖Δw_l‖/R_l, those whose R_l is censored last, by what their ratio surely stays below."""
+    return tuple(sorted(radii, key=lambda r: (r.rho is None, -(r.rho_bound if r.rho is None else r.rho.value))))

@@ -1,0 +1,151 @@
+"""Which property of Δw spends how much of the basin.
+
+R along directions that share more and more with a perturbation Δw, from none to all:
+
+    sphere    uniform directions: ρ of the paper, which knows the length of Δw alone
+    profile   and how Δw is spread over the tensors: ρ_prof
+    shrink    and how much it shortens each of them: ρ_shrink
+    along     Δw itself: ρ_Δ, which also knows the clipping of single weights, and restates the loss at the point
+
+What ρ gains from one step to the next is what that property spends. Beside it stands the plain question: how does the
+loss at the point compare with that of random steps of the same length?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from landscape.estimators.basin import ratio
+from landscape.estimators.crossing import Crossing, crossing
+from landscape.estimators.intervals import Estimate, crossed_error
+from landscape.estimators.radial_losses import direction_nll, excess
+from landscape.estimators.radius_search import Losses, fixed_design, table
+from landscape.positions.directions import Along, Family, Profile, Shrink, Sphere
+from quant.errors import UsageError
+from quant.space import Difference, Vector, WeightSpace, norm
+
+Kind = Literal["sphere", "profile", "shrink", "along"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The loss of random directions at the distance of the point."""
+
+    mean: float
+    """Mean ΔL, nats per token."""
+    spread: float
+    """Standard deviation of ΔL over the directions."""
+    rises: tuple[float, ...]
+    """ΔL of each direction."""
+    interval: Estimate
+    """The mean with its interval over directions and windows."""
+
+    @property
+    def directions(self) -> int:
+        """How many directions."""
+        return len(self.rises)
+
+    def multiple(self, rise: float) -> float:
+        """How many spreads a point's ΔL lies above the mean; infinite if the spread is 0 and it lies elsewhere."""
+        excess = rise - self.mean
+        if self.spread > 0:
+            return excess / self.spread
+        return float(np.copysign(np.inf, excess)) if excess else 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One family of directions, and what it says of the point."""
+
+    kind: Kind
+    radius: Crossing
+    """R along these directions."""
+    rho: Estimate | None
+    """‖Δw‖ over it, with R's interval; None if R is censored."""
+    matched: Matched | None
+    """What these directions cost at ‖Δw‖; None along Δw itself, where that is the point."""
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """The four steps of one point, sphere first."""
+
+    distance: float
+    """‖Δw‖."""
+    rise: float
+    """ΔL of the point on the same windows, nats per token."""
+    steps: tuple[Step, ...]
+
+
+def families(space: WeightSpace, center: Vector, point: Vector, label: str, seed: int = 0) -> dict[Kind, Family]:
+    """The directions of the four steps.
+
+    Args:
+        space: The weight space.
+        center: w.
+        point: The point whose Δw is taken apart.
+        label: What identifies it.
+        seed: Of the noise.
+    """
+    delta = Difference(center, point)
+    return {
+        "sphere": Sphere(space, seed),
+        "profile": Profile(space, delta, label, seed),
+        "shrink": Shrink(space, center, delta, label, seed),
+        "along": Along(space, delta, label),
+    }
+
+
+def waterfall(
+    losses: Callable[[Kind], Losses],
+    space: WeightSpace,
+    center: Vector,
+    point: Vector,
+    chance: float,
+    directions: int,
+    windows: int,
+) -> Waterfall:
+    """Measure the four radii of a point, and what matched random steps cost.
+
+    Args:
+        losses: The landscape along the directions of each step (``families``).
+        space: The weight space.
+        center: w.
+        point: The point.
+        chance: C = ln|V|.
+        directions: How many of each random family, at least 2.
+        windows: How many windows of text.
+
+    Raises:
+        UsageError: if the point is w itself, or there are too few directions.
+    """
+    length, away = norm(space, center), norm(space, Difference(center, point))
+    if away == 0 or directions < 2:
+        raise UsageError(
+            f"expected a point away from w and at least 2 directions, got a distance of {away:g} and {directions}"
+        )
+
+    def step(kind: Kind) -> Step:
+        fixed, along = kind == "along", losses(kind)
+        found = crossing(fixed_design(along, length, chance, 1 if fixed else directions, windows, fixed))
+        matched = None if fixed else _matched(along, away, chance, directions, windows)
+        return Step(kind, found, ratio(away, found), matched)
+
+    here = table(losses("along"), [away], 1, windows, chance)
+    rise = float(direction_nll(here)[0, 0] - here.center_nll)
+    return Waterfall(away, rise, tuple(map(step, KINDS)))
+
+
+def _matched(losses: Losses, away: float, chance: float, directions: int, windows: int) -> Matched:
+    probes = table(losses, [away], directions, windows, chance)
+    rises = direction_nll(probes)[:, 0] - probes.center_nll
+    mean = float(rises.mean())
+    cells = excess(probes, probes.center)[:, 1]  # (n_d, n_w), their plain mean is the mean rise
+    half = crossed_error(cells, probes.tokens, probes.blocks).half_width()
+    interval = Estimate(mean, mean - half, mean + half)
+    return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), interval)

@@ -1,0 +1,1 @@
+"""Estimate radius, basin, intervals and connectivity from arrays of losses; numpy and scipy alone."""

@@ -1,0 +1,1 @@
+"""Check that a run was sound."""

@@ -1,0 +1,171 @@
+"""Check how a model reads the text of a run: from left to right, its own as its own, with the beginning it needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from landscape.formatting import with_minus
+from landscape.health.checks import CACHED, Check, unchecked
+from landscape.probing.plan import Window
+from quant.checkpoint import Checkpoint
+from quant.corpus import Corpus, beginning_of_text
+from quant.nll import token_nll
+from quant.texts import SELF
+
+OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"
+
+OWN_SIGMAS = 4.0
+"""Of Σ(nll − H)/√ΣVar; samples of the model exceed it 6 times in 100,000."""
+OWN_WINDOWS = 8
+GAIN = 0.3
+"""Nats per token that a model may gain from its beginning-of-text token and still be measured without it. Models that
+were always trained with it (Gemma) gain 1.8; GPT-2, OPT and SmolLM2 next to nothing."""
+GAIN_WINDOWS = 4
+LOOKS_AHEAD = 256.0
+"""Largest change of a token's −ln p by a later token, in spacings of the dtype times the largest −ln p, that is taken
+for rounding: a mixture of experts multiplies other tokens together. Attention to a later token moves it by far more."""
+_ROWS = 128  # of logits at once: in float64 they take |V| × 8 bytes each
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedText:
+    """The text that a run was made on."""
+
+    windows: tuple[Window, ...]
+    """Some of those that were evaluated."""
+    own: bool
+    """Whether the model wrote it."""
+    beginning: int | None
+    """The tokenizer's beginning-of-text token where the windows lack it; None where they have it, or there is none."""
+    notes: tuple[str, ...] = ()
+    """How its splits came about: see ``quant.corpus.Corpus``."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, corpus: Corpus, windows: tuple[Window, ...]) -> ProbedText:
+        """The text of a corpus, of which these windows were evaluated."""
+        own = corpus.name == SELF
+        beginning = None if own or corpus.bos is not None else beginning_of_text(checkpoint)
+        return cls(windows, own, beginning, corpus.notes)
+
+
+def text_checks(text: ProbedText, model: nn.Module, evaluated: bool) -> tuple[Check, ...]:
+    """Check a text with the model at w.
+
+    Args:
+        text: The text.
+        model: As the run leaves it.
+        evaluated: Whether the run evaluated anything; if not, no model is called.
+    """
+    checks = [causal(model, text.windows[0]) if evaluated else unchecked(CAUSAL, CACHED)]
+    if text.own:
+        some = text.windows[:OWN_WINDOWS]
+        checks.append(own_samples(*surprise(model, some)) if evaluated else unchecked(OWN, CACHED))
+    if text.beginning is not None and len(text.windows[0].tokens) > 2:
+        some = text.windows[:GAIN_WINDOWS]
+        gain = beginning_gain(model, some, text.beginning) if evaluated else None
+        checks.append(unchecked(BEGINNING, CACHED) if gain is None else beginning(gain, len(some)))
+    return (*checks, *(Check(SPLITS, None, "", "", note) for note in text.notes))
+
+
+@torch.inference_mode()
+def causal(model: nn.Module, window: Window) -> Check:
+    """Check that no token's loss depends on the tokens after it: the last one is exchanged for another.
+
+    A model whose attention sees both ways (BERT without ``is_decoder``) is scored on tokens that it has read.
+    """
+    tokens = window.tokens.to(next(model.parameters()).device)
+    changed = tokens.clone()
+    changed[-1] = tokens[0] if tokens[0] != tokens[-1] else (tokens[-1] + 1) % int(tokens.max() + 1)
+    before, after = (token_nll(model, ids[None])[0, :-1].double() for ids in (tokens, changed))
+    largest = max(1.0, float(before.abs().max())) if len(before) else 1.0
+    moved = float((after - before).abs().max()) if len(before) else 0.0
+    dtype = next(model.parameters()).dtype
+    passed = not moved > LOOKS_AHEAD * torch.finfo(dtype).eps * largest
+    measured = f"a change of {moved:.2g} nats at most in earlier tokens when the last one is another"
+    words = f"The model reads from left to right: {measured}."
+    if not passed:
+        words = (
+            f"The model sees the tokens that it should predict: {measured}. Its losses are those of no language "
+            "model; use a causal one."
+        )
+    return Check(CAUSAL, passed, measured, "none but rounding", words)
+
+
+@torch.inference_mode()
+def surprise(model: nn.Module, windows: tuple[Window, ...]) -> tuple[float, float]:
+    """How much more the model is surprised by a text than by its own: Σ(nll − H), and its variance on its own text.
+
+    H is the entropy of the model's distribution at each step, and Var the variance of −ln p under it. On samples of the
+    model the terms have mean zero and are uncorrelated, whatever came before.
+
+    Returns:
+        Σ(nll − H) in nats, and ΣVar, over all scored tokens.
+    """
+    excess, variance = 0.0, 0.0
+    device = next(model.parameters()).device
+    for window in windows:
+        tokens = window.tokens.to(device)
+        logits: Tensor = model(input_ids=tokens[None], use_cache=False).logits[0, :-1]
+        for rows, targets in zip(torch.split(logits, _ROWS), torch.split(tokens[1:], _ROWS), strict=True):
+            log_p = torch.log_softmax(rows.double(), dim=-1)
+            surprisal = -torch.where(log_p.isneginf(), 0.0, log_p)  # p ln p is 0 where p is
+            p = log_p.exp()
+            entropy = (p * surprisal).sum(-1)
+            excess += float((-log_p.gather(-1, targets[:, None])[:, 0] - entropy).sum())
+            variance += float(((p * surprisal.square()).sum(-1) - entropy.square()).sum())
+    return excess, variance
+
+
+def own_samples(excess: float, variance: float) -> Check:
+    """Σ(nll − H) of what is called the model's own text against its standard deviation on such text.
+
+    The slope at w along a few random directions would not see text that was drawn from another distribution: its
+    gradient there has hardly a component along any one of them.
+    """
+    if variance == 0:
+        return unchecked(OWN, "The model is certain of every token, so there is nothing to compare its text with.")
+    score = excess / math.sqrt(variance) if math.isfinite(variance) and variance > 0 else math.nan
+    measured = f"Σ(nll − H)/√ΣVar = {with_minus(f'{score:+.2g}')}"
+    passed = abs(score) <= OWN_SIGMAS
+    words = f"The model is as surprised by its own text as it expects to be: {measured}."
+    if not passed:
+        words = (
+            f"This is not the model's own text: {measured}, where samples of the model stay within ±{OWN_SIGMAS:g}. It "
+            "was drawn wrongly, by other weights, or in another --dtype, and w is no minimum of it; use another "
+            "--store, in which it is drawn anew, or another --data."
+        )
+    return Check(OWN, passed, measured, f"within ±{OWN_SIGMAS:g}", words)
+
+
+@torch.inference_mode()
+def beginning_gain(model: nn.Module, windows: tuple[Window, ...], beginning_token: int) -> float:
+    """The nats per token by which the loss of the same tokens falls when the token stands before the window.
+
+    The last token of a window gives it its place, so that no window is longer than the model takes, and the first one,
+    which has nothing before it otherwise, is not counted.
+    """
+    device, without, with_it, count = next(model.parameters()).device, 0.0, 0.0, 0
+    for window in windows:
+        tokens = window.tokens[:-1].to(device)
+        begun = torch.cat([tokens.new_tensor([beginning_token]), tokens])
+        without += float(token_nll(model, tokens[None]).double().sum())
+        with_it += float(token_nll(model, begun[None])[:, 1:].double().sum())
+        count += len(tokens) - 1
+    return (without - with_it) / count
+
+
+def beginning(gain: float, windows: int) -> Check:
+    """What the beginning-of-text token is worth to a model that is measured without it."""
+    measured = f"{with_minus(f'{gain:+.2g}')} nats per token gained with it, on {windows} windows"
+    words = f"The model does not need its beginning-of-text token, which no window has: {measured}."
+    passed = not gain > GAIN
+    if not passed:
+        words = (
+            f"The model needs its beginning-of-text token, which no window has: {measured}. All that is measured here "
+            "is of a model that is out of its element; use --bos, which prepends the token."
+        )
+    return Check(BEGINNING, passed, measured, f"at most {GAIN:g}", words)

@@ -1,0 +1,249 @@
+"""Positions: coordinates on rays, segments and planes, parts of points, and the atlas that turns them into weights.
+
+A position is a recipe: small, hashable, and written into the store as the identity of a probe. The atlas knows the
+centre, the points and the direction families, and reads the weights at a position one tensor at a time; besides the
+centre it holds at most one direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.positions.directions import Direction, Family, layers_of
+from landscape.positions.parts import PARTS, Part, decompose
+from landscape.positions.selection import ALL, selected, selects
+from quant.center import Center
+from quant.space import Slot, Vector, WeightSpace
+
+CENTER = "w"
+"""Label of the pretrained weights."""
+
+
+@dataclass(frozen=True)
+class At:
+    """A point itself: the centre or a quantized one."""
+
+    label: str
+    """``w``, or the label of a point in the atlas."""
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """``w + λ ê``."""
+
+    family: str
+    """Name of the direction family."""
+    index: int
+    """Which direction of it."""
+    lam: float
+    """λ: ℓ2 distance from w; negative for the way along −ê."""
+
+    def __str__(self) -> str:
+        return f"ray/{self.family}/index={self.index}/lam={self.lam.hex()}"
+
+
+@dataclass(frozen=True)
+class OnSegment:
+    """``(1 − α) a + α b``, in the interior or beyond; the ends are ``At``."""
+
+    a: str
+    """Label of the end at α = 0."""
+    b: str
+    """Label of the end at α = 1."""
+    alpha: float
+
+    def __str__(self) -> str:
+        return f"segment/{self.a}/{self.b}/alpha={self.alpha.hex()}"
+
+
+@dataclass(frozen=True)
+class OnPlane:
+    """``w + s (a − w) + t (b − w)``; the three points themselves are ``At``."""
+
+    a: str
+    """Label of the point at s = 1, t = 0."""
+    b: str
+    """Label of the point at s = 0, t = 1."""
+    s: float
+    t: float
+
+    def __str__(self) -> str:
+        return f"plane/{self.a}/{self.b}/s={self.s.hex()}/t={self.t.hex()}"
+
+
+@dataclass(frozen=True)
+class OnParts:
+    """Some tensors at ``w`` plus parts of a point's Δw, all others as they are elsewhere."""
+
+    point: str
+    """Label of the point."""
+    parts: tuple[Part, ...]
+    """Which parts of its Δw, in the order of ``landscape.positions.parts.PARTS``; all of them for the point, none for
+    ``w``."""
+    slots: str
+    """In which tensors: see ``landscape.positions.selection``."""
+    rest: str
+    """Label of where the other tensors are: ``w``, or the point again."""
+
+    def __str__(self) -> str:
+        parts = "+".join(self.parts) or "none"
+        return f"parts/{self.point}/{parts}/slots={self.slots}/rest={self.rest}"
+
+
+Position = At | OnRay | OnSegment | OnPlane | OnParts
+
+
+def on_segment(a: str, b: str, alpha: float) -> Position:
+    """The position at α, which is the end itself at 0 and 1: no probe of it is made twice."""
+    if alpha in (0.0, 1.0):
+        return At(b if alpha else a)
+    return OnSegment(a, b, alpha)
+
+
+def on_plane(a: str, b: str, s: float, t: float) -> Position:
+    """The position at (s, t), which is one of the three points at (0, 0), (1, 0) and (0, 1)."""
+    corners = {(0.0, 0.0): CENTER, (1.0, 0.0): a, (0.0, 1.0): b}
+    return At(corners[s, t]) if (s, t) in corners else OnPlane(a, b, s, t)
+
+
+def with_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
+    """``w`` and these parts of a point's Δw, in these tensors alone."""
+    return _on_parts(point, frozenset(parts), slots, CENTER)
+
+
+def without_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
+    """A point with these parts of its Δw undone, in these tensors."""
+    return _on_parts(point, frozenset(PARTS) - frozenset(parts), slots, point)
+
+
+def _on_parts(point: str, kept: frozenset[Part], slots: str, rest: str) -> Position:
+    """The position, which is the point or w itself where all or nothing of Δw is kept: no probe is made twice."""
+    if slots == ALL and len(kept) in (0, len(PARTS)):
+        return At(point if kept else CENTER)
+    return OnParts(point, tuple(part for part in PARTS if part in kept), slots, rest)
+
+
+def common_blocks(space: WeightSpace, position: Position) -> tuple[str, int]:
+    """How far a position is that of a label: it has the label's weights, to the bit, in so many of the first blocks.
+
+    Raises:
+        UsageError: if a selection selects nothing.
+    """
+    match position:
+        case OnParts(slots=slots, rest=rest):
+            return rest, min(slot.block for slot in selected(slots, space))
+        case At(label):
+            return label, 0
+        case OnRay(family=family) if moved := layers_of(family):
+            return CENTER, min(slot.block for slot in selected(moved, space))
+        case _:
+            return CENTER, 0
+
+
+@dataclass(frozen=True)
+class Ray:
+    """The vector ``w + λ ê``."""
+
+    center: Vector
+    direction: Vector
+    lam: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        w = self.center.tensor(slot).float()
+        return torch.add(w, self.direction.tensor(slot).to(w.device), alpha=self.lam)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The vector ``(1 − α) a + α b``: to the bit ``a`` at 0 and ``b`` at 1."""
+
+    a: Vector
+    b: Vector
+    alpha: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        a = self.a.tensor(slot).float()
+        return (1 - self.alpha) * a + self.alpha * self.b.tensor(slot).to(a.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The vector ``(1 − s − t) w + s a + t b``: to the bit w at (0, 0), ``a`` at (1, 0) and ``b`` at (0, 1)."""
+
+    center: Vector
+    a: Vector
+    b: Vector
+    s: float
+    t: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        w = self.center.tensor(slot).float()
+        a, b = (vector.tensor(slot).to(w.device, torch.float32) for vector in (self.a, self.b))
+        return (1 - self.s - self.t) * w + self.s * a + self.t * b
+
+
+@dataclass(frozen=True)
+class Patchwork:
+    """The vector ``w + parts of Δw`` in some tensors, another vector in the others: both to the bit."""
+
+    center: Vector
+    point: Vector
+    parts: tuple[Part, ...]
+    slots: str
+    rest: Vector
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``."""
+        if not selects(self.slots, slot):
+            return self.rest.tensor(slot)
+        if len(self.parts) in (0, len(PARTS)):  # needs no grid: any point can be taken tensor by tensor
+            return (self.point if self.parts else self.center).tensor(slot)
+        return decompose(slot, self.center, self.point).with_parts(self.parts)
+
+
+class Atlas:
+    """Knows the weights at every position of a landscape."""
+
+    def __init__(self, center: Center, points: Mapping[str, Vector], families: Mapping[str, Family]) -> None:
+        """Make an atlas.
+
+        Args:
+            center: The pretrained weights.
+            points: Points by label.
+            families: Direction families by name.
+        """
+        self.center = center
+        self._points = {CENTER: center, **points}
+        self._families = dict(families)
+        self._drawn: tuple[str, int, Direction] | None = None
+
+    def vector(self, position: Position) -> Vector:
+        """The weights at a position, to be read tensor by tensor."""
+        match position:
+            case At(label):
+                return self._points[label]
+            case OnSegment(a, b, alpha):
+                return Segment(self._points[a], self._points[b], alpha)
+            case OnPlane(a, b, s, t):
+                return Plane(self.center, self._points[a], self._points[b], s, t)
+            case OnParts(point, parts, slots, rest):
+                return Patchwork(self.center, self._points[point], parts, slots, self._points[rest])
+            case OnRay(family, index, lam):
+                return Ray(self.center, self._direction(family, index), lam)
+
+    def _direction(self, family: str, index: int) -> Direction:
+        """Draw a direction, once for all λ in a row; the last one is let go before the next is made."""
+        if self._drawn is None or self._drawn[:2] != (family, index):
+            self._drawn = None
+            self._drawn = (family, index, self._families[family].draw(index))
+        return self._drawn[2]

@@ -1,0 +1,1 @@
+"""Evaluate plans of probes with an engine, and keep every result in an HDF5 store."""

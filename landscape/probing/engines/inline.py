@@ -1,0 +1,41 @@
+"""The engine that evaluates one probe after the other in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from torch import nn
+
+from landscape.positions.position import Atlas, common_blocks
+from landscape.probing.engines.prefix import Prefixes
+from landscape.probing.plan import Probe, ProbePlan, ProbeResult
+from quant.center import preserved
+from quant.nll import window_nll
+from quant.space import WeightSpace
+
+
+@dataclass(frozen=True, eq=False)
+class InlineEngine:
+    """Writes the weights of each position into the model, and puts the pristine ones back at the end.
+
+    Of positions that leave the first blocks as they are, these blocks run once: see
+    ``landscape.probing.engines.prefix``.
+    """
+
+    model: nn.Module
+    space: WeightSpace
+    atlas: Atlas
+
+    def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
+        """Evaluate the probes in the plan's order; the model is restored bit for bit, however this ends."""
+        prefixes = Prefixes(self.model)
+        with preserved(self.model, self.space, self.atlas.center):
+            for step in plan.steps:
+                label, blocks = common_blocks(self.space, step.position)
+                self.space.write(self.model, self.atlas.vector(step.position))
+                recipe = str(step.position)
+                for window in step.windows:
+                    with prefixes.reused(label, blocks, window):
+                        nll = window_nll(self.model, window.tokens)
+                    yield ProbeResult(Probe(recipe, window.identity), nll.total, nll.tokens)

@@ -1,0 +1,144 @@
+"""The content of a point file: one weight point, written and read one tensor at a time.
+
+It holds a vector in the flat order of the weight space (``Slot.offset``), D coordinates long:
+
+    codes       int8 (D,)
+    scales      float32, the slots' scales one after the other, each of ``QuantScheme.scale_shape`` and row-major
+    zeros       float32, in the order of the scales, if the grid is asymmetric
+    weights     float32 (D,), instead of those, if the point is on no grid
+
+and the attributes ``method``, ``scheme`` (JSON of its fields, or ``null``), ``provenance`` (JSON) and ``space`` (sha256
+over the slots' names and shapes).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.probing.shards import Array, Attribute, Shard, Streamed
+from quant.errors import PointError
+from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.point import Part, WeightPoint
+from quant.space import Slot, WeightSpace
+
+
+class _StoredParts(Mapping[str, Part]):
+    """The parts of a stored point; only the slice of one slot is read at a time."""
+
+    def __init__(self, shard: Shard, space: WeightSpace, scheme: QuantScheme | None) -> None:
+        self._shard = shard
+        self._scheme = scheme if "codes" in shard else None
+        self._places: dict[str, tuple[Slot, int]] = {}  # the slot, and where its scales begin
+        start = 0
+        for slot in space:
+            self._places[slot.name] = slot, start
+            start += math.prod(scheme.scale_shape(slot)) if scheme else 0
+
+    def __getitem__(self, name: str) -> Part:
+        slot, start = self._places[name]
+        if self._scheme is None:
+            return self._read("weights", slot.offset, slot.shape)
+        shape = self._scheme.scale_shape(slot)
+        zero = self._read("zeros", start, shape) if "zeros" in self._shard else None
+        grid = make_grid(slot, self._scheme, self._read("scales", start, shape), zero)
+        return GridTensor(self._read("codes", slot.offset, slot.shape), grid)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _read(self, key: str, start: int, shape: tuple[int, int]) -> Tensor:
+        return torch.from_numpy(self._shard.numbers(key, start, start + shape[0] * shape[1])).reshape(shape)
+
+
+def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
+    """The point in an open file, which stays open as long as the point is used.
+
+    Raises:
+        PointError: if it is of another weight space.
+    """
+    attributes = shard.attributes
+    if attributes["space"] != space.fingerprint:
+        raise PointError(f"expected the slots of this model in {shard.path}, found others; make the point again")
+    fields = json.loads(attributes["scheme"])
+    scheme = QuantScheme(**fields) if fields else None
+    parts = _StoredParts(shard, space, scheme)
+    return WeightPoint(attributes["method"], scheme, parts, json.loads(attributes["provenance"]))
+
+
+def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attribute]:
+    """What a point file says about its point."""
+    return {
+        "method": point.method,
+        "scheme": json.dumps(asdict(point.scheme) if point.scheme else None),
+        "provenance": json.dumps(dict(point.provenance), sort_keys=True),
+        "space": space.fingerprint,
+    }
+
+
+def point_arrays(space: WeightSpace, point: WeightPoint) -> dict[str, Array]:
+    """What a point file holds; the point is looked through once before anything is written.
+
+    Raises:
+        PointError: if the point does not fit.
+    """
+    grids = [part.grid for slot in space if isinstance(part := _checked_part(point, slot), GridTensor)]
+    if not grids:
+        return {"weights": Streamed("<f4", space.dimension, _pieces(space, point))}
+    if len(grids) < len(space.slots):
+        raise PointError(
+            f"expected all parts of point {point.name} on the grid or none, "
+            f"found {len(grids)} of {len(space.slots)}; dequantize it before it is stored"
+        )
+    arrays: dict[str, Array] = {"scales": np.concatenate([_flat(grid.scale) for grid in grids])}
+    zeros = [_flat(grid.zero) for grid in grids if grid.zero is not None]
+    if zeros:
+        arrays["zeros"] = np.concatenate(zeros)
+    return arrays | {"codes": Streamed("<i1", space.dimension, _pieces(space, point))}
+
+
+def _pieces(space: WeightSpace, point: WeightPoint) -> Iterator[NDArray[Any]]:
+    for slot in space:
+        part = point.parts[slot.name]
+        yield _flat(part.codes if isinstance(part, GridTensor) else part)
+
+
+def _checked_part(point: WeightPoint, slot: Slot) -> Part:
+    if slot.name not in point.parts:
+        raise PointError(f"point {point.name} has no weights for {slot.name}; was it made for another model?")
+    part = point.parts[slot.name]
+    values, dtype = (part.codes, torch.int8) if isinstance(part, GridTensor) else (part, torch.float32)
+    if (tuple(values.shape), values.dtype) != (slot.shape, dtype):
+        raise PointError(
+            f"expected {dtype} of shape {slot.shape} in {slot.name}, "
+            f"point {point.name} has {values.dtype} of shape {tuple(values.shape)}"
+        )
+    if isinstance(part, GridTensor):
+        _check_grid(point, slot, part)
+    return part
+
+
+def _check_grid(point: WeightPoint, slot: Slot, part: GridTensor) -> None:
+    """A reader makes the grid again from the point's scheme and the slot: it must be that one."""
+    if point.scheme is None:
+        raise PointError(f"expected a scheme with the codes of point {point.name}, found none")
+    expected, grid = make_grid(slot, point.scheme, part.grid.scale, part.grid.zero), part.grid
+    same = all(getattr(expected, key) == getattr(grid, key) for key in ("low", "high", "group", "input_dim"))
+    wanted, found = point.scheme.scale_shape(slot), tuple(grid.scale.shape)
+    if not same or wanted != found or (grid.zero is None) != point.scheme.symmetric:
+        raise PointError(f"expected the grid of {point.scheme} with {wanted} scales in {slot.name}, got {found} scales")
+
+
+def _flat(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().contiguous().reshape(-1).numpy()

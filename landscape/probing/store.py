@@ -1,0 +1,251 @@
+"""The cache of one model at one dtype: its probes, its points and the settings it was evaluated with.
+
+    <root>/<first 16 hex digits of the model's fingerprint>-<dtype>/
+        probes/<sha256>.h5                           results, any number of shards; a reader takes their union
+        points/<sha256 of the recipe>/<sha256>.h5    one weight point
+        settings.json                                how to evaluate, frozen on first use
+
+Every HDF5 file has the attributes ``schema_version`` (1), ``kind``, ``model`` (the whole fingerprint) and ``dtype``,
+and is named by the sha256 of its bytes (``landscape.probing.shards``).
+
+A probe shard (kind ``probes``) holds one row per probe, in four arrays of equal length, sorted by position and window:
+
+    positions, windows              tables of distinct strings (UTF-8)
+    position_index, window_index    int32, the row's place in them
+    total                           float64, sum of the NLL in nats; NaN and infinity are results
+    tokens                          int64
+
+and the attribute ``provenances``: a JSON list of the distinct records that were given with its rows. What was not
+computed has no row.
+
+A point file (kind ``point``, and its ``recipe``) is described in ``landscape.probing.point_file``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.probing.plan import Probe, ProbeResult
+from landscape.probing.point_file import point_arrays, point_attributes, read_point
+from landscape.probing.shards import Array, Attribute, Shard, ShardFolder, reported, sweep, write_once
+from quant.errors import StoreError
+from quant.point import WeightPoint
+from quant.space import WeightSpace
+
+SCHEMA_VERSION = 1
+_ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
+
+
+class Store:
+    """What is known about one model at one dtype. Any number of processes may use it at once."""
+
+    def __init__(self, root: Path, model: str, dtype: str, *, warn: Callable[[str], None] = warnings.warn) -> None:
+        """Nothing is made on disk before the first write.
+
+        Args:
+            root: The cache folder of all models.
+            model: Fingerprint of the model, in hex.
+            dtype: What the model is evaluated in, ``float32``.
+            warn: Takes one line about a file that was found damaged.
+        """
+        self.folder = root / f"{model[:16]}-{dtype}"
+        self._identity: dict[str, Attribute] = {"schema_version": SCHEMA_VERSION, "model": model, "dtype": dtype}
+        self._warn = warn
+        self._probes = ShardFolder(self.folder / "probes", self._identity | {"kind": "probes"}, warn)
+
+    def probes(self) -> dict[Probe, ProbeResult]:
+        """All results.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        return _merge(result for shard in self._probes.read_all(_read_probes).values() for result in shard.results)
+
+    def provenances(self) -> list[Mapping[str, Any]]:
+        """The distinct records that came with the results."""
+        shards = self._probes.read_all(_read_probes).values()
+        return [json.loads(record) for record in sorted({r for shard in shards for r in shard.provenances})]
+
+    def commit(self, results: Sequence[ProbeResult], provenance: Mapping[str, Any]) -> None:
+        """Keep results; when this returns, they survive a kill.
+
+        Args:
+            results: One row each; a probe that is there already may come again.
+            provenance: JSON-able record of what computed them: device, threads, versions.
+
+        Raises:
+            StoreError: if they cannot be written.
+        """
+        if results:
+            self._write_probes(results, {_json(provenance)})
+
+    def compact(self) -> None:
+        """Merge all probe shards into one, and remove what killed writers left.
+
+        The merged shard is committed before the ones it replaces go, and only those go that it holds: whoever writes,
+        reads or compacts at the same time loses nothing.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        shards = self._probes.read_all(_read_probes)
+        if len(shards) > 1:
+            results = (result for shard in shards.values() for result in shard.results)
+            provenances = {record for shard in shards.values() for record in shard.provenances}
+            merged = self._write_probes(results, provenances)
+            self._probes.remove(shards.keys() - {merged})
+        for folder in (self.folder, self._probes.path, *self.folder.glob("points/*")):
+            sweep(folder)
+
+    def save_point(self, recipe: str, space: WeightSpace, point: WeightPoint) -> WeightPoint:
+        """Keep a point, one tensor at a time. If there is one of this recipe already, that one stands.
+
+        Args:
+            recipe: Canonical JSON of how the point is made.
+            space: The weight space.
+            point: All its parts on a grid, or all in float32.
+
+        Returns:
+            The stored point, whose parts are read from disk as they are asked for.
+
+        Raises:
+            PointError: if the point does not fit the space, or only some of its parts are on a grid.
+            StoreError: if it cannot be written.
+        """
+        stored = self.load_point(recipe, space)
+        if stored is None:
+            folder = self._point_folder(recipe)
+            folder.add(point_arrays(space, point), point_attributes(space, point))
+            stored = self.load_point(recipe, space)
+        if stored is None:
+            raise StoreError(f"point {point.name} was written to {folder.path} and cannot be read back; check the disk")
+        return stored
+
+    def load_point(self, recipe: str, space: WeightSpace) -> WeightPoint | None:
+        """The point of a recipe, verified once and then read from disk tensor by tensor; None if there is none.
+
+        It can be read to the end even if its file is removed meanwhile.
+
+        Raises:
+            PointError: if it is of another weight space.
+            StoreError: if it cannot be read.
+        """
+        folder = self._point_folder(recipe)
+        for name in sorted(folder.names()):  # two, if two processes made it at once: all take the same one
+            shard = folder.open(name)
+            if shard is not None:
+                return read_point(shard, space)
+        return None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been evaluated into, or is about to be: its settings are frozen."""
+        return (self.folder / "settings.json").exists()
+
+    def settings(self, proposed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How to evaluate, the same for ever: what was proposed first, by whatever process.
+
+        Args:
+            proposed: JSON-able; stored if nothing is.
+
+        Raises:
+            StoreError: if the settings cannot be written or read.
+        """
+        path = self.folder / "settings.json"
+        with reported("read", path):
+            if not path.exists():
+                content = {"schema_version": SCHEMA_VERSION, "settings": dict(proposed)}
+                write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
+            text = _settled(path)
+        try:
+            stored = json.loads(text)
+            version, settings = stored["schema_version"], stored["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(
+                f"expected JSON settings in {path}, found {text[:40]!r}; remove the whole folder"
+            ) from None
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"expected schema_version {SCHEMA_VERSION}, found {version} in {path}; update or use another --store"
+            )
+        return dict(settings)
+
+    def _point_folder(self, recipe: str) -> ShardFolder:
+        path = self.folder / "points" / hashlib.sha256(recipe.encode()).hexdigest()
+        return ShardFolder(path, self._identity | {"kind": "point", "recipe": recipe}, self._warn)
+
+    def _write_probes(self, results: Iterable[ProbeResult], provenances: set[str]) -> str:
+        rows = sorted(_merge(results).values(), key=lambda r: (r.probe.position, r.probe.window))
+        positions, position_index = _table([row.probe.position for row in rows])
+        windows, window_index = _table([row.probe.window for row in rows])
+        arrays: dict[str, Array] = {
+            "positions": positions,
+            "windows": windows,
+            "position_index": position_index,
+            "window_index": window_index,
+            "total": np.array([row.total for row in rows], np.float64),
+            "tokens": np.array([row.tokens for row in rows], np.int64),
+        }
+        return self._probes.add(arrays, {"provenances": f"[{', '.join(sorted(provenances))}]"})
+
+
+def _settled(path: Path) -> bytes:
+    """The bytes of a file that its writer, where there are no hard links, may have made and not yet filled."""
+    for _ in range(_ATTEMPTS):
+        if text := path.read_bytes():
+            return text
+        time.sleep(_PAUSE)
+    return b""
+
+
+@dataclass(frozen=True)
+class _ProbeShard:
+    """The content of one probe shard."""
+
+    results: list[ProbeResult]
+    """Its rows."""
+    provenances: list[str]
+    """The JSON records that came with them."""
+
+
+def _read_probes(shard: Shard) -> _ProbeShard:
+    positions, windows = (list(map(sys.intern, shard.strings(key))) for key in ("positions", "windows"))
+    columns = (shard.numbers(key).tolist() for key in ("position_index", "window_index", "total", "tokens"))
+    results = [ProbeResult(Probe(positions[p], windows[w]), total, n) for p, w, total, n in zip(*columns, strict=True)]
+    return _ProbeShard(results, [_json(record) for record in json.loads(shard.attributes["provenances"])])
+
+
+def _merge(results: Iterable[ProbeResult]) -> dict[Probe, ProbeResult]:
+    """One result per probe.
+
+    Of two that differ (two devices, say) the choice depends on their values only, so that it is the same in whatever
+    order shards are read or merged.
+    """
+    merged: dict[Probe, ProbeResult] = {}
+    for result in results:
+        known = merged.setdefault(result.probe, result)
+        if known is not result:
+            merged[result.probe] = min(known, result, key=lambda r: (r.total.hex(), r.tokens))
+    return merged
+
+
+def _table(values: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
+    """The distinct strings, sorted, and the place of each value among them."""
+    distinct = sorted(set(values))
+    places = {value: place for place, value in enumerate(distinct)}
+    return distinct, np.array([places[value] for value in values], np.int32)
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True)

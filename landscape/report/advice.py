@@ -1,0 +1,101 @@
+"""Advice in words: the verdict for each grid, the numbers that decided it, and how far the next verdict is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple
+
+from landscape.advice.advise import Advised
+from landscape.advice.rules import GPTQ_LEAVES, WORDS, Advice, Finding, Margin, Verdict
+from landscape.estimators.intervals import Estimate
+from landscape.report.survey.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
+
+NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
+
+
+def subject_lines(advised: Advised) -> list[str]:
+    """The model, its basin and the limit."""
+    found, last = advised.found.radius, advised.found.rounds[-1]
+    radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
+    windows = windows_text(advised.windows, advised.articles)
+    share = "" if found.value is None else f" = {number(found.value / advised.norm, 3)} ‖w‖"
+    return [
+        f"{advised.model} on {advised.data} (validation, {windows}, {advised.seq_len} tokens each): "
+        f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(advised.chance)}, R = {radius}{share}",
+        f"limit {advised.limit.text}: ΔL at most {number(advised.limit.nats, 3)} nats per token",
+        "ρ = ‖Δw‖/R along random directions; ρ_prof: random, but each tensor as far as by Δw; ρ_Δ: along Δw itself",
+    ]
+
+
+def verdict_line(advice: Advice) -> str:
+    """``int4 exact: a layer-wise method (GPTQ) should do``, and what else is possible."""
+    evidence, text = advice.evidence, WORDS[advice.verdict]
+    if advice.verdict == "grid":
+        text += f", such as {evidence.best_other.grid}"
+    if advice.keeps is False:
+        text += {"grid": ", though RTN loses more than your limit there too"}.get(
+            advice.verdict, " as well as training, though not within your limit"
+        )
+    if advice.verdict != "rtn" and evidence.clipping_dominates:
+        text += "; clipping dominates"
+    if advice.possible:
+        text += f" (the intervals also allow: {', '.join(NAMES[way] for way in advice.possible)})"
+    return f"int{evidence.scheme.bits} {evidence.scheme.grid}: {text}"
+
+
+def reason_lines(advice: Advice) -> list[str]:
+    """The measured loss, each number that decided with its bound, and the margin."""
+    evidence = advice.evidence
+    lines = [
+        f"ΔL of RTN = {rise_text(evidence.rise)}",
+        f"without its clipping ({evidence.clipped:.2g} of the weights) {rise_text(evidence.unclipped)}",
+        f"on other grids: {', '.join(f'{grid.grid} {rise_text(rise)}' for grid, rise in evidence.others.items())}",
+        f"ρ = {_ratio(evidence.rho)}, ρ_prof = {_ratio(evidence.rho_prof)}, ρ_Δ = {_ratio(evidence.rho_along)}",
+    ]
+    lines += [f"{NAMES[finding.verdict]}: {_finding(finding)}" for finding in advice.findings]
+    lines += _kept(advice)
+    if advice.margin is not None:
+        lines.append(_margin(advice.margin))
+    return lines
+
+
+def _kept(advice: Advice) -> list[str]:
+    """What is known of the limit, where the way that is advised was not measured."""
+    if advice.verdict == "gptq":
+        least = Estimate(*(GPTQ_LEAVES * rise for rise in astuple(advice.evidence.rise)))
+        said = "beyond your limit" if advice.keeps is False else "which may be within your limit"
+        return [f"GPTQ left {GPTQ_LEAVES:.0%} of RTN's ΔL or more on opt-nano: here {rise_text(least)}, {said}"]
+    return ["what QAFT leaves of ΔL is not foretold"] if advice.verdict == "qaft" else []
+
+
+def cost_text(passes: float, pace: float) -> str:
+    """``about 3.0 h``, of so many forward passes that take ``pace`` seconds each."""
+    return f"about {duration(passes * pace)}"
+
+
+def _margin(margin: Margin) -> str:
+    times = f"{number(max(margin.factor, 1 / margin.factor), 3)} times {'larger' if margin.factor > 1 else 'smaller'}"
+    return f"next verdict: {NAMES[margin.verdict]}, if {margin.name} were {times}"
+
+
+def _ratio(rho: Estimate | None) -> str:
+    return "not known" if rho is None else _with_interval(rho)
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return interval(estimate, number(estimate.value, 3), "not bounded by the data")
+
+
+def _finding(finding: Finding) -> str:
+    if finding.estimate is None:
+        return f"{finding.name} is not known, must be at most {number(finding.most, 3)}"
+    said = f"{finding.name} = {_with_interval(finding.estimate)}, {_where(finding)} the bound of"
+    crossed = finding.open and not finding.surely and math.isfinite(finding.estimate.high)
+    sharp = ", but its interval reaches across" if crossed else ""
+    return f"{said} {number(finding.most, 3)}{sharp} ({finding.source})"
+
+
+def _where(finding: Finding) -> str:
+    if finding.holds:
+        return "within"
+    return "its upper end beyond" if finding.surely and finding.open and math.isfinite(finding.judged) else "beyond"

@@ -1,0 +1,266 @@
+"""The anatomy drawn: which property of Δw spends how much of the basin, and which part and which tensors cost the loss.
+
+Colours are those of ``landscape.report.palette``; bars that stand for different things differ in their pattern as well.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from landscape.anatomy.bit_plan import CHECKED_ON
+from landscape.anatomy.effects import Effect
+from landscape.anatomy.request import Dissected
+from landscape.estimators.intervals import Estimate
+from landscape.positions.parts import PARTS
+from landscape.report import palette
+from landscape.report.anatomy.wording import (
+    PART_NAMES,
+    STEP_NAMES,
+    SYMBOLS,
+    group_name,
+    grouping_name,
+    rho_text,
+)
+from landscape.report.survey.figures import FONT
+from landscape.report.survey.wording import nats, number, rise_text
+
+HEIGHT = 420
+"""Of a figure, in pixels; a ranking is as high as its rows."""
+BELOW_THE_AXIS = -0.22
+"""Of a legend, clear of the title of the x axis."""
+SHOWN = 15
+"""Rows of a ranking; the tables hold the others."""
+_ROW, _MARGINS = 26, 120  # pixels of a row, and of all that is not rows
+_STEPS = {"sphere": palette.BLUE, "profile": palette.SKY, "shrink": palette.ORANGE, "along": palette.VERMILLION}
+_PATTERNS = {"sphere": "", "profile": "/", "shrink": ".", "along": "x"}
+_UPRIGHT: dict[str, Any] = {"tickangle": 0, "automargin": True, "showgrid": False}
+"""Of an axis of words: plotly would turn them where they are long."""
+_SYMBOLS = {"sphere": "circle", "profile": "diamond", "shrink": "square"}
+_LABELS = {
+    "sphere": "its length<br><b>ρ</b>",
+    "profile": "+ allocation over tensors<br><b>ρ<sub>prof</sub></b>",
+    "shrink": "+ shrinkage<br><b>ρ<sub>shrink</sub></b>",
+    "along": "+ sparse clipping,<br>and the rest<br><b>ρ<sub>Δ</sub></b>",
+}
+
+
+def waterfall_figure(found: Dissected) -> go.Figure:
+    """ρ → ρ_prof → ρ_shrink → ρ_Δ as steps, each with its interval, and the rim at 1. Censored steps have no bar."""
+    known = [step for step in found.waterfall.steps if step.rho is not None]
+    figure, before = go.Figure(), 0.0
+    texts: list[str] = []
+    for step in known:
+        assert step.rho is not None  # they are those that are known
+        value = step.rho.value
+        change = f" ({'+' if value >= before else '−'}{number(abs(value - before), 2)})" if texts else ""
+        texts.append(f"<b>{number(value, 2)}</b>{change}")
+        figure.add_bar(
+            x=[_LABELS[step.kind]], y=[value - before], base=[before], width=0.6, name=STEP_NAMES[step.kind],
+            marker=_bar(_STEPS[step.kind], _PATTERNS[step.kind]), hoverinfo="text",
+            hovertext=[f"{SYMBOLS[step.kind]} = {rho_text(step, found)}"],
+        )  # fmt: skip
+        before = value
+    figure.add_scatter(
+        x=[_LABELS[step.kind] for step in known], y=[step.rho.value for step in known if step.rho],
+        error_y=_errors([step.rho for step in known if step.rho]), mode="markers+text",
+        text=texts, textposition="top right",
+        textfont={"size": 14, "color": palette.INK}, marker={"color": palette.INK, "size": 8, "symbol": "diamond"},
+        hoverinfo="skip", name="‖Δw‖/R and its interval",
+    )  # fmt: skip
+    figure.add_hline(
+        y=1, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top left",
+        annotation_text="1: the rim, ‖Δw‖ = R",
+    )  # fmt: skip
+    top = max([1.0, *(step.rho.high for step in known if step.rho and math.isfinite(step.rho.high))])
+    _lay_out(figure, "‖Δw‖ / R along directions that share with Δw …", HEIGHT)
+    labels = [_LABELS[step.kind] for step in found.waterfall.steps]
+    room = [-0.5, len(labels) - 0.1]  # at the right, for the last value
+    return figure.update_layout(
+        yaxis={"range": [0, 1.12 * top], "title": {"text": "share of the radius"}},
+        xaxis={**_UPRIGHT, "categoryorder": "array", "categoryarray": labels, "range": room},
+    )
+
+
+def matched_figure(found: Dissected) -> go.Figure:
+    """ΔL of the point against that of random directions of the same length, family by family."""
+    figure = go.Figure()
+    for step in found.waterfall.steps:
+        if step.matched is None:
+            continue
+        label = _LABELS[step.kind].replace("+ ", "and ")
+        multiple = step.matched.multiple(found.waterfall.rise)
+        figure.add_scatter(
+            x=[label] * step.matched.directions, y=list(step.matched.rises), mode="markers", name=STEP_NAMES[step.kind],
+            marker={"color": _STEPS[step.kind], "symbol": _SYMBOLS[step.kind], "size": 10,
+                    "line": {"color": "white", "width": 1}},
+            hovertext=[f"direction {i}: ΔL = {nats(rise, True)}" for i, rise in enumerate(step.matched.rises)],
+            hoverinfo="text",
+        )  # fmt: skip
+        side = "above" if multiple > 0 else "below"
+        figure.add_annotation(
+            x=label, y=found.waterfall.rise, yshift=16 if multiple > 0 else -16, showarrow=False,
+            text=f"{number(abs(multiple), 2)} spreads {side}",
+        )  # fmt: skip
+    figure.add_hline(
+        y=found.waterfall.rise, line={"color": palette.VERMILLION, "width": 2.4}, annotation_position="top right",
+        annotation_text=f"{html.escape(found.point)}: {nats(found.waterfall.rise, True)}",
+    )  # fmt: skip
+    figure.add_hline(y=0, line={"color": palette.INK, "dash": "dot", "width": 1.2}, annotation_text="w")
+    _lay_out(figure, "ΔL of random directions as long as Δw that share with it …", HEIGHT)
+    room = [-0.5, 3.4]  # at the right, for what the line is called, clear of the last multiple
+    return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={**_UPRIGHT, "range": room})
+
+
+def parts_figure(found: Dissected) -> go.Figure:
+    """Each part of Δw alone on w, and the point with it undone."""
+    names, anatomy = [PART_NAMES[part] for part in PARTS], found.anatomy
+    figure = go.Figure()
+    for title, effects, color, pattern in (
+        ("this part alone on w", anatomy.alone, palette.BLUE, ""),
+        ("this part undone in the point", anatomy.undone, palette.ORANGE, "/"),
+    ):
+        rises = [effects[part].rise for part in PARTS]
+        figure.add_bar(
+            x=names, y=[_drawn(rise.value) for rise in rises], error_y=_errors(rises), name=title,
+            marker=_bar(color, pattern), hovertext=[f"{title}: ΔL = {rise_text(rise)}" for rise in rises],
+            hoverinfo="text",
+        )  # fmt: skip
+    if math.isfinite(found.rise.value):
+        figure.add_hline(
+            y=found.rise.value, line={"color": palette.VERMILLION, "width": 2}, annotation_position="top right",
+            annotation_text=f"all of Δw: {nats(found.rise.value, True)}",
+        )  # fmt: skip
+    _lay_out(figure, "ΔL of the parts of Δw", HEIGHT)
+    return figure.update_layout(
+        showlegend=True, barmode="group", yaxis={"title": {"text": "ΔL (nats per token)"}},
+        xaxis={"showgrid": False, "range": [-0.5, 2.9]},
+    )  # fmt: skip
+
+
+def ranking_figures(found: Dissected) -> Iterator[tuple[str, go.Figure]]:
+    """A name and a ranking for each grouping, and for the clipping of tensors."""
+    for grouping, effects in found.anatomy.groups.items():
+        name = grouping_name(grouping)
+        yield grouping, _ranking(f"ΔL of the Δw of each {name} alone on w", effects, palette.BLUE, "")
+    if found.clipping:
+        yield "clipping", _ranking("ΔL of the clipping of each tensor alone on w", found.clipping, palette.PURPLE, "x")
+
+
+def restoration_figure(found: Dissected) -> go.Figure:
+    """What is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
+    counts = ["none", *map(str, found.restored)]
+    chosen = [found.rise, *(effect.rise for effect in found.restored.values())]
+    figure = go.Figure()
+    for split, rises, color, symbol, dash in (
+        (f"{found.split}, which ranked the tensors", chosen, palette.PURPLE, "square", "solid"),
+        ("test, which ranked nothing", list(found.held_out.values()), palette.BLUE, "circle", "dot"),
+    ):
+        figure.add_scatter(
+            x=counts, y=[_drawn(rise.value) for rise in rises], error_y=_errors(rises), mode="lines+markers",
+            line={"color": color, "width": 2, "dash": dash}, marker={"symbol": symbol, "size": 9}, name=split,
+            hovertext=[f"{n} undone: ΔL = {rise_text(rise)}" for n, rise in zip(counts, rises, strict=True)],
+            hoverinfo="text",
+        )  # fmt: skip
+    figure.add_hline(
+        y=found.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
+        annotation_text=f"limit {html.escape(found.limit.text)}",
+    )  # fmt: skip
+    _lay_out(figure, "ΔL left when the clipping of the costliest tensors is undone", HEIGHT)
+    return figure.update_layout(
+        showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}, "rangemode": "tozero"},
+        xaxis={"type": "category", "title": {"text": "tensors undone"}}, legend={"y": BELOW_THE_AXIS},
+    )  # fmt: skip
+
+
+def plan_figure(found: Dissected) -> go.Figure | None:
+    """Mixed precision beside one bit width throughout: bits of a weight against ΔL, by split; None without a plan."""
+    plan = found.plan
+    if plan is None:
+        return None
+    figure = go.Figure()
+    looks = (("circle", palette.BLUE), ("diamond", palette.ORANGE))
+    for split, (symbol, color) in zip(plan.checks, looks, strict=True):
+        rows = sorted(plan.uniform, key=lambda u: u.bytes)
+        figure.add_scatter(
+            x=[8 * u.bytes / plan.weights for u in rows], y=[_drawn(u.rise[split].value) for u in rows],
+            error_y=_errors([u.rise[split] for u in rows]), mode="lines+markers+text", name=f"one width, {split}",
+            text=[f"int{u.bits}" if split == CHECKED_ON else "" for u in rows], textposition="top right",
+            line={"color": color, "dash": "dot", "width": 1.2}, marker={"symbol": symbol, "size": 9},
+        )  # fmt: skip
+        whole = plan.checks[split].whole
+        figure.add_scatter(
+            x=[plan.mean_bits], y=[_drawn(whole.value)], error_y=_errors([whole]), mode="markers",
+            name=f"mixed, {split}",
+            marker={"symbol": f"{symbol}-open-dot", "size": 17, "color": palette.VERMILLION, "line": {"width": 3}},
+        )  # fmt: skip
+    figure.add_hline(
+        y=plan.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
+        annotation_text=f"limit {html.escape(plan.limit.text)}",
+    )  # fmt: skip
+    _lay_out(figure, "Mixed precision beside one bit width throughout", HEIGHT)
+    return figure.update_layout(
+        showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}},
+        xaxis={"title": {"text": "bits a weight, scales included"}}, legend={"y": BELOW_THE_AXIS},
+    )  # fmt: skip
+
+
+def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) -> go.Figure:
+    """Horizontal bars, the costliest on top."""
+    shown = effects[:SHOWN]
+    more = f", the first {SHOWN} of {len(effects)}" if len(effects) > SHOWN else ""
+    figure = go.Figure()
+    figure.add_bar(
+        y=[html.escape(group_name(e.slots)) for e in shown], x=[_drawn(e.rise.value) for e in shown],
+        error_x=_errors([effect.rise for effect in shown]), orientation="h", marker=_bar(color, pattern),
+        hovertext=[f"{html.escape(group_name(e.slots))}: ΔL = {rise_text(e.rise)}" for e in shown], hoverinfo="text",
+    )  # fmt: skip
+    _lay_out(figure, f"{title}{more}", _MARGINS + _ROW * len(shown))
+    return figure.update_layout(
+        xaxis={"title": {"text": "ΔL (nats per token)"}},
+        yaxis={"autorange": "reversed", "automargin": True, "type": "category", "showgrid": False, "ticks": ""},
+    )
+
+
+def _drawn(value: float) -> float | None:
+    """What plotly draws: nothing where the model's output overflowed."""
+    return value if math.isfinite(value) else None
+
+
+def _errors(estimates: Sequence[Estimate]) -> dict[str, Any]:
+    """Error bars from intervals; none where the data bound nothing."""
+
+    def arm(value: float, end: float) -> float:
+        return abs(end - value) if math.isfinite(end) and math.isfinite(value) else 0.0
+
+    return {
+        "type": "data", "symmetric": False, "array": [arm(e.value, e.high) for e in estimates],
+        "arrayminus": [arm(e.value, e.low) for e in estimates], "color": palette.INK, "thickness": 1.2, "width": 5,
+    }  # fmt: skip
+
+
+def _bar(color: str, pattern: str) -> dict[str, Any]:
+    """Filled in a colour, with a pattern in white over it."""
+    shape = {
+        "shape": pattern,
+        "fgcolor": "white",
+        "fgopacity": 0.45,
+        "size": 7,
+        "solidity": 0.25,
+        "fillmode": "overlay",
+    }
+    return {"color": color, "pattern": shape, "line": {"color": palette.INK, "width": 0.6}}
+
+
+def _lay_out(figure: go.Figure, title: str, height: int) -> None:
+    line = {"showline": True, "linecolor": "#888888", "gridcolor": "#eeeeee", "zeroline": False, "ticks": "outside"}
+    figure.update_layout(
+        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 16}}, height=height, autosize=True,
+        margin={"l": 64, "r": 16, "t": 48, "b": 56}, template="none", paper_bgcolor="white", plot_bgcolor="white",
+        font={"family": FONT, "size": 13, "color": palette.INK}, showlegend=False, hoverlabel={"align": "left"},
+        legend={"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"}, xaxis=line, yaxis=line,
+    )  # fmt: skip

@@ -1,0 +1,246 @@
+"""What an anatomy found, in plain words: the first thing that the console and the page say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from landscape.anatomy.effects import Effect, Grouping
+from landscape.anatomy.layer_radii import LayerRadius
+from landscape.anatomy.request import Dissected
+from landscape.anatomy.waterfall import Kind, Step
+from landscape.estimators.basin import Location
+from landscape.estimators.crossing import Crossing
+from landscape.estimators.intervals import CONFIDENCE, Estimate
+from landscape.estimators.loss_limit import Limit
+from landscape.positions.parts import Part
+from landscape.positions.selection import ALL
+from landscape.report.survey.wording import (
+    crossing_text,
+    interval,
+    nats,
+    number,
+    rise_text,
+    together,
+    why_unbounded,
+    windows_text,
+)
+
+PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
+STEP_NAMES: dict[Kind, str] = {
+    "sphere": "its length",
+    "profile": "its allocation over the tensors",
+    "shrink": "its shrinkage",
+    "along": "the rest: its clipping, and the single weights it moves",
+}
+"""What a perturbation's share of the basin is spent by, step by step."""
+SYMBOLS: dict[Kind, str] = {"sphere": "ρ", "profile": "ρ_prof", "shrink": "ρ_shrink", "along": "ρ_Δ"}
+READING = (
+    "The waterfall: ‖Δw‖/R with R along directions that share more and more with Δw. The first bar knows the length of "
+    "Δw alone, the second how it is spread over the tensors, the third how much it shrinks each of them, the last is "
+    "Δw itself. What a step adds is what that property spends; 1 is the rim, where the loss is halfway to chance.",
+    "The last bar restates the loss at the point on a monotone line; it describes, and predicts nothing.",
+    "The location is judged by random directions probed at the very length of Δw: inside where all of the interval of "
+    "their mean u, the share of the way from L(w) to chance, is below a tenth, outside where it is above nine tenths. "
+    "The page of landscape probe judges by the intervals of r10 and r90 instead, which few windows leave wider.",
+    "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
+    "A part or a group alone is put on w; a part undone is taken out of the point. Where parts act on one another the "
+    "two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
+    "The cost of a tensor's clipping alone, and then what is left of ΔL when the clipping of the costliest is undone. "
+    "The windows that ranked the tensors flatter a choice among them; the test windows ranked nothing.",
+)
+_LEVELS: dict[Location, str] = {
+    "inside": "below a tenth",
+    "border": "between a tenth and nine tenths",
+    "outside": "above nine tenths",
+    "unresolved": "the interval reaches across a tenth or nine tenths",
+}
+"""Where u at ‖Δw‖ lies against the levels of ``landscape.estimators.basin.location_at``, by the location that
+follows."""
+_MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
+_NAMED = 8  # tensors named in a sentence
+
+
+def title(found: Dissected) -> str:
+    """The finding in one line."""
+    return f"{found.subject.model}, {found.point}: {_place(found)}"
+
+
+def finding(found: Dissected) -> list[str]:
+    """The finding in a few sentences, the point first."""
+    said = [_where(found), _against_random(found), _blame(found)]
+    said += [text for text in (_restoration(found), _layers(found)) if text]
+    return said + list(_plan(found))
+
+
+def subject_sentences(found: Dissected) -> list[str]:
+    """The model, the text and the loss at w."""
+    subject = found.subject
+    windows = "; ".join(
+        f"{split}: {windows_text(count, found.articles[split])}" for split, count in subject.windows.items()
+    )
+    return [
+        f"{subject.model}: D = {subject.dimension:,}, ‖w‖ = {number(subject.norm)}; {subject.coverage.sentence}.",
+        f"Text: {subject.data}, windows of {subject.seq_len} tokens ({windows}). NLL at w: {nats(found.center_nll)} on "
+        f"{found.split}, in nats per token; a uniform guess scores ln|V| = {nats(subject.chance)} (chance). Brackets "
+        f"are {CONFIDENCE:.0%} intervals.",
+    ]
+
+
+def radius_text(radius: Crossing, found: Dissected) -> str:
+    """R along the directions of a step, or of some of the tensors."""
+    split = found.split
+    return crossing_text(radius, _MANY, found.subject.windows[split], articles=found.articles[split])
+
+
+def rho_text(step: Step, found: Dissected) -> str:
+    """‖Δw‖ over it; an upper bound where R is censored."""
+    if step.rho is None:
+        bound = found.waterfall.distance / step.radius.low if step.radius.low > 0 else math.inf
+        return f"less than {number(bound, 2)}" if math.isfinite(bound) else "not bounded"
+    return interval(step.rho, number(step.rho.value, 3), _unbounded(found))
+
+
+def spent_text(radius: LayerRadius, found: Dissected) -> str:
+    """‖Δw_l‖/R_l; an upper bound where R_l is censored."""
+    if radius.rho is None:
+        return f"less than {number(radius.rho_bound, 2)}" if math.isfinite(radius.rho_bound) else "not bounded"
+    return interval(radius.rho, number(radius.rho.value, 2), _unbounded(found))
+
+
+def within_text(rise: Estimate, limit: Limit) -> str:
+    """Whether a ΔL is within a limit, in a word or three."""
+    if limit.leaves_open(rise):
+        return "its interval reaches across"
+    return "yes" if limit.keeps(rise) else "no"
+
+
+def group_name(slots: str) -> str:
+    """A selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
+    if slots == ALL:
+        return "all tensors"
+    kind, equals, value = slots.partition("=")
+    if equals:
+        return f"block {value}" if kind == "block" else value
+    parts = slots.removesuffix(".weight").split(".")
+    first = next((i for i, part in enumerate(parts) if part.isdecimal()), 0)
+    return ".".join(parts[first:])
+
+
+def grouping_name(grouping: Grouping) -> str:
+    """What the groups are called."""
+    return {"block": "block", "type": "matrix type", "tensor": "tensor"}[grouping]
+
+
+def _unbounded(found: Dissected) -> str:
+    """Why a ratio may have no interval."""
+    return why_unbounded(_MANY, found.subject.windows[found.split], found.articles[found.split])
+
+
+def _place(found: Dissected) -> str:
+    """``inside, degraded: near but steep``."""
+    hint = together(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
+    return f"{found.location}, {found.loss}" + (f": {hint}" if hint else "")
+
+
+def _where(found: Dissected) -> str:
+    sphere = found.waterfall.steps[0]
+    away = f"at {rho_text(sphere, found)} R, {number(found.waterfall.distance / found.subject.norm, 3)} ‖w‖"
+    return f"{found.point} lies {away} from w: {_place(found)}. {_judged_by(found)}"
+
+
+def _judged_by(found: Dissected) -> str:
+    """What the location was read from, which is neither ‖Δw‖/R nor the band."""
+    u = found.typical_u
+    rise = interval(u, f"u = {number(u.value, 2)}", _unbounded(found))
+    return (
+        f"Its location is judged by random steps of that length, which rise by {rise} of the way to chance: "
+        f"{_LEVELS[found.location]}."
+    )
+
+
+def _against_random(found: Dissected) -> str:
+    said = f"ΔL = {rise_text(found.rise)} nats per token; random directions of that length: {rise_text(found.typical)}"
+    matched = found.waterfall.steps[0].matched
+    assert matched is not None  # of the sphere, which is random
+    multiple = matched.multiple(found.waterfall.rise)
+    side = "above" if multiple > 0 else "below"
+    return f"{said}, so the point lies {number(abs(multiple), 2)} times their spread {side} them."
+
+
+def _blame(found: Dissected) -> str:
+    culprit, windows = found.anatomy.culprit, found.subject.windows[found.split]
+    if culprit is None:
+        if any(saved is None for saved in found.anatomy.saved.values()):
+            return "No part of Δw can be blamed: the model's output overflowed at one of them."
+        if windows < 2 or found.articles[found.split] == 1:
+            few = "one window gives" if windows < 2 else f"{windows} windows of one article give"
+            return f"No part of Δw can be blamed: {few} no interval; take more --windows."
+        return (
+            "No part of Δw is to blame: undoing none of its shrinkage, rounding and clipping lowers the loss by more "
+            "than the choice of windows explains."
+        )
+    saved = found.anatomy.saved[culprit]
+    assert saved is not None  # or it were no culprit
+    what = PART_NAMES[culprit].capitalize()
+    if culprit == "clip":
+        what += f" of {number(found.clipped_per_million, 2)} weights in a million"
+    return (
+        f"{what} costs {rise_text(saved)} of these {nats(found.rise.value, True)} nats: so much is saved by undoing it."
+    )
+
+
+def _restoration(found: Dissected) -> str:
+    """In how many tensors clipping must be undone, where clipping is to blame."""
+    if found.anatomy.culprit != "clip" or not found.restored:
+        return ""
+    count, limit = found.enough, f"the limit {found.limit.text} ({nats(found.limit.nats)})"
+    if count == 0:
+        return f"ΔL is within {limit} as it is."
+    within = [n for n, left in found.restored.items() if n == count or found.limit.leaves_open(left.rise)]
+    if not within:
+        last, left = max(found.restored.items())
+        return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, still beyond {limit}."
+    undone = within[0] if count is None else count
+    left_over = rise_text(found.restored[undone].rise)
+    said = (
+        f"leaves ΔL = {left_over}, within {limit}, but its interval reaches across: more --windows may tell"
+        if count is None
+        else f"restores the loss: ΔL = {left_over} is left, within {limit}"
+    )
+    return (
+        f"Undoing it in {undone} of {len(found.clipping)} tensors that clip ({_listed(found.clipping[:undone])}) "
+        f"{said}. On test windows, which ranked nothing: {rise_text(found.held_out[undone])} of "
+        f"{rise_text(found.held_out[0])}."
+    )
+
+
+def _layers(found: Dissected) -> str:
+    """Which block and which type spend most of their own radius."""
+    most = [(by, rows[0]) for by, rows in found.layers.items() if rows and rows[0].rho is not None]
+    said = [f"{group_name(row.slots)} ({spent_text(row, found)} of its R_l)" for _, row in most]
+    return f"Δw spends most of the radius of {' and of '.join(said)}." if said else ""
+
+
+def _plan(found: Dissected) -> Iterator[str]:
+    """The mixed-precision plan, and whether its prediction held."""
+    plan = found.plan
+    if plan is None:
+        return
+    yield (
+        f"Mixed precision: {number(plan.mean_bits, 3)} bits a weight ({number(plan.bytes / plan.float_bytes, 3)} of "
+        f"the bytes of 16 bits) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
+    )
+    for split, check in plan.checks.items():
+        word = "the limit is kept" if plan.kept(split) else "the limit is not kept"
+        if plan.limit.leaves_open(check.whole):
+            word = "within the limit, but its interval reaches across"
+        yield (
+            f"Measured on {split}: ΔL = {rise_text(check.whole)} against a sum of {rise_text(check.sum)} of the "
+            f"tensors one at a time: {word}."
+        )
+
+
+def _listed(effects: tuple[Effect, ...]) -> str:
+    names = [group_name(effect.slots) for effect in effects[:_NAMED]]
+    return ", ".join(names) + (f" and {len(effects) - _NAMED} more" if len(effects) > _NAMED else "")

@@ -1,0 +1,260 @@
+"""What is drawn in the radial figure, trace by trace, from the bottom layer to the top.
+
+Everything with a horizontal position is a trace, the radius and its band too, so that the switch of the distance axis
+rescales all of it alike. A trace is a plain mapping in the terms of plotly's ``scatter``.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from landscape.estimators.basin import Basin
+from landscape.report import palette
+from landscape.report.survey.view import Frame
+from landscape.report.survey.wording import equals, nats, number, ratio_text, rise_text
+from landscape.survey.result import Array, Landscape, PointResult, RayProfile, SegmentResult
+
+Trace = dict[str, Any]
+_HOVER = "%{customdata}<extra></extra>"
+_EVERY_BITS: Trace = {"bits": None, "label": []}  # of legend entries and external points: seen with any bit width
+_LABEL = (0.015, 0.045)  # width of a letter and height of a label over those of a panel, a little air included
+_VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
+
+
+def panel_traces(landscape: Landscape, split: str, frame: Frame) -> Iterator[Trace]:
+    """All traces of one panel; those that belong to a bit width say so in ``meta``, with their labels."""
+    basin, norm = landscape.basins[split], landscape.subject.norm
+    yield from _band(basin, frame)
+    yield from _radius(basin, norm, frame)
+    yield from _chance(basin, frame)
+    yield from (_ray(ray, split, landscape) for ray in landscape.rays)
+    by_name = {point.name: point for point in landscape.points}
+    yield from (_segment(s, by_name, norm) for s in landscape.segments if s.split == split)
+    hover = f"w: the pretrained weights<br>NLL {nats(landscape.center[split])} on {html.escape(split)}"
+    marker = {"color": "black", "size": 9}
+    yield _scatter("w", "w", [0.0], [landscape.center[split]], [hover], mode="markers", marker=marker)
+    bare = crowded(landscape, split, frame)
+    drawn = [point for point in landscape.points if math.isfinite(point.nll[split])]
+    yield from (_point(p, split, landscape, labelled=p.name not in bare) for p in drawn)
+
+
+def legend_entries(landscape: Landscape) -> Iterator[Trace]:
+    """One entry a group, as traces without data: they stay when the traces of a bit width are switched off."""
+    by_name = {point.name: point for point in landscape.points}
+
+    def entry(label: str, group: str, **look: Any) -> Trace:
+        return _scatter(label, group, [None], [None], None, **look) | {"showlegend": True}
+
+    def line(color: str, dash: str = "solid", width: float = 1.6) -> dict[str, Any]:
+        return {"mode": "lines", "line": {"color": color, "dash": dash, "width": width}}
+
+    yield entry("w", "w", mode="markers", marker={"color": "black", "size": 9})
+    if landscape.rays:
+        yield entry("random directions", "rays", **line(palette.RAY, width=0.9))
+    for group, point in {_group(p, landscape): p for p in landscape.points}.items():
+        marker = _marker(point, landscape) | {"size": 10}
+        yield entry(group, group, mode="markers", marker=marker, meta=_EVERY_BITS)
+    for kind, stroke in {_kind(s, by_name): _stroke(s, by_name) for s in landscape.segments}.items():
+        yield entry(kind, kind, meta=_EVERY_BITS, **line(stroke.color, stroke.dash, 2))
+    yield entry("radius R and its interval", "R", **line(palette.INK))
+    if any(basin.r10.value is not None for basin in landscape.basins.values()):
+        square = {"symbol": "square", "size": 13, "color": "rgba(0, 0, 0, 0.12)"}
+        yield entry("border r10 to r90", "band", mode="markers", marker=square)
+    yield entry("chance ln|V|", "chance", **line(palette.INK, "dash", 1.2))
+
+
+def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
+    """Names of the points whose label would cover another one, or the marker of another point.
+
+    The lower bit width keeps its label; the others show theirs when their bit width is chosen.
+    """
+    letter, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
+    # What takes room: abscissa and ordinate of the middle, and the width; a marker's is that of four letters.
+    markers = {"w": (0.0, landscape.center[split], 4 * letter)}
+    markers |= {point.name: (point.distance, point.nll[split], 4 * letter) for point in landscape.points}
+    placed: list[tuple[float, float, float]] = []
+    labelled: list[PointResult] = []
+    for point in sorted(landscape.points, key=lambda p: p.bits or 0):
+        side, wide = palette.mark(point.method).text, letter * len(_label(point))
+        x = point.distance + (wide if "right" in side else -wide)
+        y = point.nll[split] + (high if "top" in side else -high)
+        taken = [*placed, *(marker for name, marker in markers.items() if name != point.name)]
+        if all(abs(x - at) > (wide + width) / 2 or abs(y - height) > high for at, height, width in taken):
+            placed.append((x, y, wide))
+            labelled.append(point)
+    return {point.name for point in landscape.points if point not in labelled}
+
+
+# ---- the basin ------------------------------------------------------------------------------------------------------
+
+
+def _band(basin: Basin, frame: Frame) -> Iterator[Trace]:
+    """The border from r10 to r90; where the loss never gets to r90, as far as the border surely reaches."""
+    if basin.r10.value is None:
+        return
+    inner, known = basin.r10.value, basin.r90.value is not None
+    outer = max(inner, basin.r90.low) if basin.r90.value is None else basin.r90.value
+    yield _shade(inner, outer, "band", palette.BAND, frame)
+    labels = [" r10", "r90 " if known else " r90 is farther out"]
+    if not known and basin.radius.value is None:
+        labels[1] = ""  # said at R
+    yield _scatter(
+        "band", "band", [inner, outer], [_label_height(frame)] * 2, None, mode="text", text=labels,
+        textposition=["middle right", "middle left" if known else "middle right"],
+        textfont={"size": 11, "color": "#666666"},
+    )  # fmt: skip
+
+
+def _radius(basin: Basin, norm: float, frame: Frame) -> Iterator[Trace]:
+    """R and its interval; a dotted line at its lower bound if it is censored."""
+    radius = basin.radius
+    if radius.value is not None and math.isfinite(radius.high):
+        yield _shade(radius.low, radius.high, "R", palette.RADIUS, frame)
+    known = radius.value is not None
+    at = radius.low if radius.value is None else radius.value
+    if not known and at == 0:  # no bound at all: there is nothing to draw
+        return
+    words = "<br>".join(
+        [equals("R", radius, basin), equals("R/‖w‖", radius, basin, norm)]
+        + [equals(name, c, basin) for name, c in (("r10", basin.r10), ("r90", basin.r90))]
+    )
+    y = [*np.linspace(frame.y[0], _label_height(frame), _VERTICES).tolist(), frame.drawn[1]]
+    label = " R" if known else " R and r90 are farther out"
+    yield _scatter(
+        "R", "R", [at] * len(y), y, [words] * len(y), mode="lines+text",
+        text=[""] * (_VERTICES - 1) + [label, ""], textposition="middle right",
+        textfont={"size": 13, "color": palette.INK},
+        line={"color": palette.INK, "width": 1.6, "dash": "solid" if known else "dot"},
+    )  # fmt: skip
+
+
+def _chance(basin: Basin, frame: Frame) -> Iterator[Trace]:
+    x = np.linspace(0.0, frame.x[1], _VERTICES).tolist()
+    hover = [f"chance: ln|V| = {nats(basin.chance)}"] * len(x)
+    line = {"color": palette.INK, "width": 1.2, "dash": "dash"}
+    yield _scatter("chance", "chance", x, [basin.chance] * len(x), hover, mode="lines", line=line)
+
+
+def _shade(left: float, right: float, name: str, color: str, frame: Frame) -> Trace:
+    low, high = frame.drawn
+    return _scatter(
+        name, name, [left, left, right, right], [low, high, high, low], None, mode="lines", line={"width": 0},
+        fill="toself", fillcolor=color,
+    )  # fmt: skip
+
+
+def _label_height(frame: Frame) -> float:
+    """Ordinate of the labels at the top of a panel."""
+    return frame.y[1] - 0.03 * (frame.y[1] - frame.y[0])
+
+
+# ---- rays, segments, points -----------------------------------------------------------------------------------------
+
+
+def _ray(ray: RayProfile, split: str, landscape: Landscape) -> Trace:
+    x = [0.0, *_plain(ray.lambdas)]
+    y = [landscape.center[split], *_plain(ray.nll[split])]
+    name, norm = f"direction {ray.index}", landscape.subject.norm
+    hover = [f"random {name}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}" for lam, nll in zip(x, y, strict=True)]
+    return _scatter(name, "rays", x, y, hover, mode="lines", line={"color": palette.RAY, "width": 0.9})
+
+
+def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float) -> Trace:
+    """A segment against the true distance. From w on: its far side would be folded back onto the way to the point."""
+    keep = segment.alphas >= 0 if segment.a == "w" else np.full(segment.alphas.shape, True)
+    alphas, x, y = (_plain(values[keep]) for values in (segment.alphas, segment.distances, segment.nll))
+    look, name = _stroke(segment, points), f"{segment.a} – {segment.b}"
+    hover = [
+        f"{html.escape(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
+        for alpha, lam, nll in zip(alphas, x, y, strict=True)
+    ]
+    return _scatter(
+        name, _kind(segment, points), x, y, hover, mode="lines", meta={"bits": segment.bits, "label": []}, opacity=0.85,
+        line={"color": look.color, "width": palette.width(segment.bits), "dash": look.dash},
+    )  # fmt: skip
+
+
+def _point(point: PointResult, split: str, landscape: Landscape, labelled: bool) -> Trace:
+    look, label = palette.mark(point.method), html.escape(_label(point))
+    return _scatter(
+        point.name, _group(point, landscape), [point.distance], [point.nll[split]],
+        [_point_hover(point, split, landscape)], mode="markers+text", marker=_marker(point, landscape),
+        text=[label if labelled else ""], textposition=look.text, textfont={"size": 11, "color": look.color},
+        meta={"bits": point.bits, "label": [label]}, cliponaxis=False,
+    )  # fmt: skip
+
+
+def _label(point: PointResult) -> str:
+    """What stands beside a marker: the bit width, or the name where that is not known."""
+    return point.name if point.bits is None else f"int{point.bits}"
+
+
+def _point_hover(point: PointResult, split: str, landscape: Landscape) -> str:
+    lines = [
+        f"<b>{html.escape(point.name)}</b>",
+        f"‖Δw‖ = {_place(point.distance, landscape.subject.norm)}",
+        f"ρ = ‖Δw‖/R = {ratio_text(point, landscape.basin)}" if point.rho else "ρ: R not reached",
+        f"NLL {nats(point.nll[split])} on {html.escape(split)}",
+        f"ΔL = {rise_text(point.rise[split])}",
+        f"location: {point.location}; loss: {point.loss}",
+    ]
+    return "<br>".join(lines)
+
+
+def _place(lam: float | None, norm: float) -> str:
+    lam = math.nan if lam is None else lam
+    return f"{number(lam)} = {number(lam / norm, 3)} ‖w‖"
+
+
+# ---- looks ----------------------------------------------------------------------------------------------------------
+
+
+def _scatter(name: str, group: str, x: list[Any], y: list[Any], hover: list[str] | None, **look: Any) -> Trace:
+    """A trace; plotly reads markup in names, so they are escaped here."""
+    seen = {"hoverinfo": "skip"} if hover is None else {"customdata": hover, "hovertemplate": _HOVER}
+    label = {"name": html.escape(name), "legendgroup": html.escape(group), "showlegend": False}
+    return {"type": "scatter", "x": x, "y": y, **label, **seen, **look}
+
+
+def _grids(landscape: Landscape) -> list[str]:
+    return list(dict.fromkeys(point.grid for point in landscape.points if point.grid is not None))
+
+
+def _group(point: PointResult, landscape: Landscape) -> str:
+    """The legend entry of a point: ``RTN``, or ``RTN absmax`` where there are several kinds of grid."""
+    label = palette.mark(point.method).label
+    return label if point.grid is None or len(_grids(landscape)) == 1 else f"{label} {point.grid}"
+
+
+def _marker(point: PointResult, landscape: Landscape) -> dict[str, Any]:
+    variant = 0 if point.grid is None else _grids(landscape).index(point.grid)
+    open_line = {"color": palette.mark(point.method).color, "width": 2} if variant else {"color": "white", "width": 1}
+    return {
+        "color": palette.mark(point.method).color, "symbol": palette.symbol(point.method, variant),
+        "size": palette.size(point.bits), "line": open_line,
+    }  # fmt: skip
+
+
+def _kind(segment: SegmentResult, points: dict[str, PointResult]) -> str:
+    """The legend entry of a segment: ``w – RTN``."""
+    ends = ("w" if end == "w" else palette.mark(points[end].method).label for end in (segment.a, segment.b))
+    return " – ".join(ends)
+
+
+def _stroke(segment: SegmentResult, points: dict[str, PointResult]) -> palette.Stroke:
+    start = None if segment.a == "w" else points[segment.a].method
+    return palette.stroke(start, points[segment.b].method)
+
+
+def _plain(values: Array) -> list[float | None]:
+    """A list that JSON can hold: None, a gap in the line, where a value is not finite."""
+    return [float(v) if math.isfinite(v) else None for v in values]
+
+
+def _nats(value: float | None) -> str:
+    return "not finite" if value is None else nats(value)

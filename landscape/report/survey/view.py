@@ -1,0 +1,106 @@
+"""What part of a landscape is on view, in which units, and what of it cannot be seen."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.report.survey.wording import number
+from landscape.survey.result import Array, Landscape
+
+ABOVE_CHANCE = 1.5
+"""Rays and segments are shown up to this many times ``C − L(w)`` above chance; points and chance always."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What part of the plane is shown, in absolute distances."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    drawn: tuple[float, float]
+    """Lowest and highest ordinate of anything drawn: the band reaches that far when the view is widened."""
+    hidden: int
+    """How many values of rays and segments lie above the view."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A position of the switch of the distance axis."""
+
+    label: str
+    """On the button."""
+    title: str
+    """Of the axis."""
+    length: float
+    """What distances are divided by."""
+
+
+def panels(landscape: Landscape) -> list[str]:
+    """The splits with a radial profile, the training split first."""
+    return sorted(landscape.basins, key=lambda split: (split != "train", split))
+
+
+def omissions(landscape: Landscape) -> list[str]:
+    """Sentences on what was measured but cannot be seen in the figure as it opens; empty if all of it can."""
+    said = []
+    if hidden := view(landscape).hidden:
+        some = "1 value lies" if hidden == 1 else f"{hidden} values lie"
+        said.append(f"{some} above the plotted range; a double click in the plot shows the whole range.")
+    for split in panels(landscape):
+        lost = [point.name for point in landscape.points if not math.isfinite(point.nll[split])]
+        if lost:
+            said.append(f"Not drawn, since the NLL on {split} is not finite: {', '.join(lost)}.")
+    gaps = sum(int((~np.isfinite(line)).sum()) for line in _line_values(landscape))
+    if gaps:
+        said.append(f"The lines have {gaps} gaps where the NLL is not finite.")
+    return said
+
+
+def units(landscape: Landscape) -> list[Unit]:
+    """The positions of the axis switch; that of RTN, at the lowest bit width there is, only if there is one."""
+    norm = landscape.subject.norm
+    found = [
+        Unit("distance", "ℓ2 distance from w", 1.0),
+        Unit("÷ ‖w‖", f"ℓ2 distance from w, in units of ‖w‖ = {number(norm)}", norm),
+    ]
+    rounded = [p for p in landscape.points if p.method == "rtn" and p.distance > 0]
+    if rounded:
+        rtn = min(rounded, key=lambda p: p.bits or 0)
+        name, length = html.escape(rtn.name), number(rtn.distance)
+        title = f"ℓ2 distance from w, in units of ‖Δw<sub>RTN</sub>‖ = {length} of {name}"
+        found.append(Unit(f"÷ ‖Δw<sub>RTN</sub>‖ (int{rtn.bits})", title, rtn.distance))
+    return found
+
+
+def view(landscape: Landscape) -> Frame:
+    """Ranges that show every point, chance, and the rays' plateau."""
+    splits = panels(landscape)
+    distances = [p.distance for p in landscape.points]
+    lines = [s.distances for s in landscape.segments] + [ray.lambdas for ray in landscape.rays]
+    right = max([*distances, *(float(line.max()) for line in lines)], default=landscape.subject.norm)
+    chance, base = landscape.subject.chance, min(landscape.center[split] for split in splits)
+    must = [chance, *(landscape.center[s] for s in splits), *(p.nll[s] for p in landscape.points for s in splits)]
+    must = [value for value in must if math.isfinite(value)]
+    may = np.concatenate([np.ravel(line) for line in _line_values(landscape)] or [np.array(must)])
+    may = may[np.isfinite(may)]
+    low, high = min([*must, *may]), max([*must, *may])
+    top = max(max(must), min(high, chance + ABOVE_CHANCE * (chance - base)))
+    pad = 0.06 * (top - low)
+    return Frame(
+        x=(-0.05 * right, 1.04 * right),
+        y=(low - 1.5 * pad, top + 1.5 * pad),
+        drawn=(low - 1.5 * pad, high + 1.5 * pad),
+        hidden=int((may > top + 1.5 * pad).sum()),
+    )
+
+
+def _line_values(landscape: Landscape) -> Iterator[Array]:
+    """The ordinates of all rays and segments that are drawn."""
+    for split in panels(landscape):
+        yield from (ray.nll[split] for ray in landscape.rays)
+        yield from (s.nll for s in landscape.segments if s.split == split)

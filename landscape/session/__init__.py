@@ -1,0 +1,1 @@
+"""Hold what every command needs: model, text, store, runner, points."""

@@ -1,0 +1,164 @@
+"""What a run will cost, from one measured forward pass and the sizes of what it makes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Container
+from dataclasses import dataclass
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from landscape.probing.plan import Probe
+from landscape.session.point_specs import TRAINED, Made
+from landscape.session.presets import Preset
+from landscape.session.subject import Subject
+from quant.grid import QuantScheme
+from quant.nll import window_nll
+from quant.signround import SignRoundOptions
+from quant.space import WeightSpace
+
+# Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
+GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
+GPTQ_SOLVER = 40.0  # the damping sweep over all layers
+AWQ_SOLVER = 400.0  # twenty searches for the scale of every matrix
+BACKWARD = 3.0  # a forward and a backward pass
+QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
+# Seconds of a search for scales on one thread, measured on opt-nano (2 to 8 bits; tensor, channel, groups of 7, 32 and
+# 128) and on the first block of SmolLM2-135M, within a factor of two; absmax takes none.
+SORT = 1.5e-7  # of a weight: sorted, and summed from the largest down
+EXACT_LEVEL = 1.1e-4  # of a scale and a positive code: the code's lower end is looked up for 2600 candidate scales
+HISTOGRAM_WALK = 3e-3  # of a scale: the observer's greedy search, in Python
+_FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Cost of a run, before it starts."""
+
+    probes: int
+    """Probes that are to be evaluated."""
+    cached: int
+    """Of the probes that this run needs, as far as these can be told yet, how many the store already holds."""
+    points: tuple[str, ...]
+    """Names of the points that are to be made."""
+    work: float
+    """All of it, in forward passes of one window."""
+    seconds: float
+    """Wall time; 0 if there is nothing to do."""
+    searching: float
+    """Of these, what the search for scales takes, which is no part of the work."""
+    memory: int
+    """Peak resident memory of the process, in bytes."""
+    disk: int
+    """What the store will grow by, in bytes."""
+
+
+def forecast_of(
+    subject: Subject,
+    preset: Preset,
+    new: Collection[Made],
+    searched: Collection[QuantScheme],
+    *,
+    probes: int = 0,
+    passes: float | None = None,
+    needed: Collection[Probe] = (),
+    known: Container[Probe] = (),
+) -> Forecast:
+    """What a run will cost; one forward pass is measured if there is work to do.
+
+    Args:
+        subject: The model and its windows.
+        preset: The numbers that points are made with.
+        new: The points that are to be made.
+        searched: The grids whose scales are to be found for them.
+        probes: How many probes are to be evaluated, about.
+        passes: How many whole forward passes these take, where they share blocks; None for one each.
+        needed: The different probes that the run needs, as far as these can be told yet.
+        known: The probes that the store holds, whether the run needs them or not.
+    """
+    windows, dimension = subject.windows["validation"], subject.space.dimension
+    making = sum(point_work(made.method, made.scheme.bits, preset, len(windows)) for made in new)
+    forwards = making + (probes if passes is None else passes)
+    evaluating = forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0
+    searching = search_seconds(subject.space, searched)
+    return Forecast(
+        probes=probes,
+        cached=sum(probe in known for probe in needed),
+        points=tuple(made.name for made in new),
+        work=making + probes,
+        seconds=evaluating + searching,
+        searching=searching,
+        memory=peak_memory(
+            dimension,
+            logits=subject.seq_len * subject.vocabulary,
+            trains=any(made.method in TRAINED for made in new),
+        ),
+        disk=disk_growth(dimension, len(new), probes),
+    )
+
+
+def search_forecast(space: WeightSpace, made: Made) -> Forecast:
+    """What RTN alone will cost, without a text and a store."""
+    seconds = search_seconds(space, [made.scheme])
+    memory = peak_memory(space.dimension, logits=0, trains=False)
+    return Forecast(0, 0, (made.name,), work=0.0, seconds=seconds, searching=seconds, memory=memory, disk=0)
+
+
+def search_seconds(space: WeightSpace, schemes: Collection[QuantScheme]) -> float:
+    """Wall time of finding the scales of grids; as many matrices as torch has threads are searched at once."""
+    return sum(_search(space, scheme) for scheme in schemes) / torch.get_num_threads()
+
+
+def _search(space: WeightSpace, scheme: QuantScheme) -> float:
+    """Seconds of one grid on one thread."""
+    if scheme.scale == "absmax":
+        return 0.0
+    scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
+    of_a_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
+    return SORT * space.dimension + of_a_scale * scales
+
+
+def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
+    """Work of making one point, in forward passes of one window; finding the scales of its grid is not in it."""
+    calibration = preset.calibration_windows
+    if method == "gptq":
+        return GPTQ_PER_WINDOW * calibration + GPTQ_SOLVER
+    if method == "awq":
+        return GPTQ_PER_WINDOW * calibration + AWQ_SOLVER
+    if method == "signround":
+        options = SignRoundOptions()
+        checks = options.steps / options.check_every + 2  # before, after every few steps, and the outputs that stay
+        return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
+    if method in TRAINED:
+        epochs = preset.qaft_epochs * len(preset.rates_for(bits))
+        return epochs * (QAFT_PER_EXAMPLE * preset.qaft_examples + validation_windows) + validation_windows
+    return 0.0
+
+
+def peak_memory(dimension: int, logits: int, trains: bool) -> int:
+    """Peak resident bytes: what the process holds now, with the model and the pristine copy, and what will come on top.
+
+    Args:
+        dimension: D.
+        logits: Values in one window's logits; their log-probabilities and the gradient come to as much again, each.
+        trains: Whether QAFT runs. In place of one float32 direction it holds masters, gradients of masters and weights,
+            and AdamW's two moments.
+    """
+    resident: int = psutil.Process().memory_info().rss
+    return resident + _FLOAT * (dimension * (5 if trains else 1) + 3 * logits)
+
+
+def disk_growth(dimension: int, new_points: int, new_probes: int) -> int:
+    """Bytes that the store will grow by: int8 codes per point, rows per probe."""
+    return dimension * _CODE * new_points + _ROW * new_probes
+
+
+def forward_seconds(model: nn.Module, window: Tensor) -> float:
+    """Wall time of one window's forward pass."""
+    window_nll(model, window)  # the first pass also allocates
+    started = time.monotonic()
+    window_nll(model, window)
+    return time.monotonic() - started

@@ -1,0 +1,1 @@
+"""Answer "how does the landscape look around w and its quantized points?"."""

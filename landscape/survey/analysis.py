@@ -1,0 +1,210 @@
+"""From probes to numbers: assembles the stored sums into the arrays that the estimators take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.estimators.basin import Basin, RadialProbes, location, loss_word, ratio, saturation
+from landscape.estimators.connectivity import connectivity
+from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.positions.position import CENTER, OnRay, Position, on_plane, on_segment
+from landscape.probing.plan import Probe, ProbeResult, Window, blocks_of
+from landscape.session.expert_tokens import ExpertTokens
+from landscape.session.point_specs import Made, Wanted
+from landscape.session.subject import RADIAL_SPLITS
+from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
+from landscape.survey.plans import segment_ends
+from landscape.survey.result import PlaneResult, PointResult, RayProfile, SegmentResult
+from quant.errors import PointError
+from quant.space import Difference, Vector, WeightSpace, dot
+
+VERDICT_SPLIT = "validation"
+"""The split that R, location and loss are judged on."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Distances and angles of the points, seen from w."""
+
+    gram: Mapping[tuple[Wanted, Wanted], float]
+    """⟨Δa, Δb⟩ for every pair that shares a segment, and for every point with itself."""
+
+    def distance(self, point: Wanted) -> float:
+        """‖Δw‖."""
+        return math.sqrt(self.gram[point, point])
+
+    def along(self, a: Wanted | None, b: Wanted, alphas: Array) -> Array:
+        """‖(1 − α)a + αb − w‖ at each α; None is w itself."""
+        bb = self.gram[b, b]
+        if a is None:
+            return np.abs(alphas) * math.sqrt(bb)
+        aa, ab = self.gram[a, a], self.gram[a, b]
+        square = (1 - alphas) ** 2 * aa + 2 * alphas * (1 - alphas) * ab + alphas**2 * bb
+        return np.sqrt(np.maximum(square, 0))
+
+
+def geometry(space: WeightSpace, center: Vector, points: Mapping[Wanted, Vector]) -> Geometry:
+    """Measure the points, in float64, one tensor at a time."""
+    delta = {wanted: Difference(center, point) for wanted, point in points.items()}
+    gram = {(p, p): dot(space, d, d) for p, d in delta.items()}
+    for a, b in segment_ends(list(points)):
+        if a is not None:
+            gram[a, b] = dot(space, delta[a], delta[b])
+    for (p, _), square in gram.items():
+        if not math.isfinite(square):
+            raise PointError(f"expected finite weights in {p.name}, got a distance from w of {square}")
+    return Geometry(gram)
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """The results of a run, addressed by position and split."""
+
+    known: Mapping[Probe, ProbeResult]
+    windows: Mapping[str, tuple[Window, ...]]
+
+    def totals(self, position: Position | str, split: str) -> Array:
+        """NLL sums of the split's windows, (n_w,)."""
+        recipe = str(position)
+        return np.array([self.known[Probe(recipe, w.identity)].total for w in self.windows[split]])
+
+    def tokens(self, split: str) -> NDArray[np.int64]:
+        """Scored tokens of the split's windows, (n_w,)."""
+        return np.array([self.known[Probe(CENTER, w.identity)].tokens for w in self.windows[split]])
+
+    def blocks(self, split: str) -> NDArray[np.int64] | None:
+        """The articles of the split's windows, (n_w,), which intervals take for independent; None if not known."""
+        return blocks_of(self.windows[split])
+
+    def rise(self, position: Position | str, split: str) -> Estimate:
+        """ΔL at a position against w, with its interval over the windows, or over their articles."""
+        return paired_difference(
+            self.totals(position, split), self.totals(CENTER, split), self.tokens(split), blocks=self.blocks(split)
+        )
+
+    def nll(self, position: Position | str, split: str) -> float:
+        """Nats per token."""
+        return float(self.totals(position, split).sum() / self.tokens(split).sum())
+
+
+def radial_probes(
+    probes: Probes,
+    split: str,
+    family: str,
+    directions: int,
+    lambdas: Sequence[float],
+    chance: float,
+    pairs: bool = False,
+) -> RadialProbes:
+    """The losses along all rays, as ``basin`` takes them; those of a pair ±ê are one row, their mean."""
+
+    def losses(index: int, lam: float) -> Array:
+        signed = (lam, -lam) if pairs else (lam,)
+        return np.asarray(np.mean([probes.totals(OnRay(family, index, s), split) for s in signed], axis=0))
+
+    totals = np.array([[losses(index, lam) for lam in lambdas] for index in range(directions)])
+    center, blocks = probes.totals(CENTER, split), probes.blocks(split)
+    return RadialProbes(np.array(lambdas), totals, probes.tokens(split), center, chance, blocks)
+
+
+def radial_by_split(
+    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
+) -> dict[str, RadialProbes]:
+    """The losses along all rays on each radial split."""
+    return {split: radial_probes(probes, split, family, directions, lambdas, chance, pairs) for split in RADIAL_SPLITS}
+
+
+def ray_profiles(radial: Mapping[str, RadialProbes]) -> tuple[RayProfile, ...]:
+    """The profile of each direction, from the same directions and distances on every split."""
+    profiles = {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}  # (n_d, n_λ)
+    first = next(iter(radial.values()))
+    return tuple(
+        RayProfile(index, first.lambdas, {split: rows[index] for split, rows in profiles.items()})
+        for index in range(len(first.totals))
+    )
+
+
+def point_results(
+    probes: Probes,
+    labels: Mapping[Wanted, str],
+    shape: Geometry,
+    basin: Basin,
+    experts: Mapping[Wanted, ExpertTokens | None] | None = None,
+) -> tuple[PointResult, ...]:
+    """Every point: how far, how lossy, the two words for it, and what its experts were calibrated on."""
+
+    def result(wanted: Wanted, label: str) -> PointResult:
+        rise = {split: probes.rise(label, split) for split in probes.windows}
+        nll = {split: probes.nll(label, split) for split in probes.windows}
+        u = saturation(nll[VERDICT_SPLIT], basin.center_nll, basin.chance)
+        away = shape.distance(wanted)
+        return PointResult(
+            name=wanted.name,
+            method=wanted.method,
+            bits=wanted.scheme.bits if wanted.scheme else None,
+            grid=wanted.scheme.grid if wanted.scheme else None,
+            distance=away,
+            rho=ratio(away, basin.radius),
+            nll=nll,
+            rise=rise,
+            location=location(away, basin),
+            loss=loss_word(rise[VERDICT_SPLIT], u),
+            experts=(experts or {}).get(wanted),
+        )
+
+    return tuple(result(wanted, label) for wanted, label in labels.items())
+
+
+def segment_results(
+    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
+) -> tuple[SegmentResult, ...]:
+    """Every segment on every radial split, at its own α, by the labels of its ends; both splits have the same."""
+
+    def result(a: Wanted | None, b: Wanted, split: str) -> SegmentResult:
+        start = CENTER if a is None else labels[a]
+        positions = np.array(alphas[start, labels[b]])
+        totals = np.array([probes.totals(on_segment(start, labels[b], float(alpha)), split) for alpha in positions])
+        tokens = probes.tokens(split)
+        return SegmentResult(
+            a="w" if a is None else a.name,
+            b=b.name,
+            bits=b.scheme.bits if b.scheme else None,
+            split=split,
+            alphas=positions,
+            distances=shape.along(a, b, positions),
+            nll=totals.sum(1) / tokens.sum(),
+            connectivity=connectivity(positions, totals, tokens, probes.blocks(split)),
+        )
+
+    ends = list(segment_ends(list(labels)))
+    return tuple(result(a, b, split) for a, b in ends for split in RADIAL_SPLITS)
+
+
+def plane_result(probes: Probes, labels: Mapping[Wanted, str], a: Made, b: Made, lattice: PlaneLattice) -> PlaneResult:
+    """The loss on the plane through w, a and b, on the first windows of the verdict split."""
+    first = {VERDICT_SPLIT: probes.windows[VERDICT_SPLIT][:PLANE_WINDOWS]}
+    few = Probes(probes.known, first)
+
+    def nll(s: float, t: float) -> float:
+        return few.nll(on_plane(labels[a], labels[b], s, t), VERDICT_SPLIT)
+
+    basis = lattice.basis
+    return PlaneResult(
+        a=a.name,
+        b=b.name,
+        bits=a.scheme.bits,
+        split=VERDICT_SPLIT,
+        windows=len(first[VERDICT_SPLIT]),
+        x=lattice.x,
+        y=lattice.y,
+        nll=np.array([[nll(s, t) for s, t in row] for row in lattice.affine.tolist()]),
+        places={CENTER: (0.0, 0.0), a.name: (basis.a, 0.0), b.name: basis.b},
+        point_nll={CENTER: nll(0.0, 0.0), a.name: nll(1.0, 0.0), b.name: nll(0.0, 1.0)},
+    )
