@@ -36,7 +36,8 @@ from landscape.survey.analysis import VERDICT_SPLIT, Probes, radial_probes
 from landscape.survey.probe import probe
 from landscape.survey.request import Survey
 from landscape.survey.result import Landscape
-from quant import QuantScheme, distance, rtn
+from quant import QuantScheme, distance
+from quant.methods import rtn
 
 HERE = Path(__file__).resolve().parent
 

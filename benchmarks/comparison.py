@@ -38,9 +38,9 @@ from quant import (
     rtn,
     window_nll,
 )
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.hashing import token_hash
-from quant.layer_error import LayerHessians, layer_errors
+from quant.methods.layer_error import LayerHessians, layer_errors
 from quant.space import norm
 from quant.statistics import grid_statistics, total
 

@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.hashing import tensor_bytes, token_record
 
 MODULES = ("model.decoder.layers.1.fc2", "model.decoder.layers.2.fc2")  # 69 and 105 of 512 inputs are always zero

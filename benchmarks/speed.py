@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint, WeightSpace, gptq, qaft, rtn
-from quant.gptq_solver import Problem, solve
+from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint, WeightSpace
 from quant.grid import Grid
+from quant.methods import gptq, qaft, rtn
+from quant.methods.gptq_solver import Problem, solve
 from quant.nll import token_nll
 from quant.scale import exact_scales
 

@@ -12,10 +12,10 @@ from landscape.session.progress import Progress, Silent
 from landscape.session.request import Request
 from landscape.session.session import frozen_threads, loaded, store_of
 from quant.center import Center
-from quant.checkpoint import Checkpoint
-from quant.gptq import PAPER, GPTQOptions
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.methods.gptq import PAPER, GPTQOptions
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
-from quant.rtn import rtn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,12 +30,12 @@ from landscape.survey.analysis import Probes, radial_probes
 from landscape.survey.plans import point_plan, ray_plan
 from quant.architecture import vocabulary_size
 from quant.center import Center
-from quant.checkpoint import Checkpoint
-from quant.corpus import Corpus, load_corpus, longest_window
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora.corpus import Corpus, load_corpus, longest_window
+from quant.corpora.texts import SELF, SPLITS
 from quant.coverage import Coverage
 from quant.errors import UsageError
 from quant.space import norm
-from quant.texts import SELF, SPLITS
 
 Array = NDArray[np.float64]
 

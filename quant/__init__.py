@@ -1,26 +1,27 @@
 """Weight vectors of quantized language models: where they live, how they are rounded, what they cost in likelihood.
 
-from quant import Center, QuantScheme, load_checkpoint, rtn
+from quant import Center, QuantScheme, load_checkpoint
+from quant.methods import rtn
 checkpoint = load_checkpoint("opt-nano")
 point = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), QuantScheme(bits=4))
 """
 
-from quant.awq import AWQOptions, awq
 from quant.center import Center
-from quant.checkpoint import Checkpoint, load_checkpoint
-from quant.corpus import Corpus, load_corpus
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.corpora.corpus import Corpus, load_corpus
 from quant.errors import ToolkitError
 from quant.export import export_point
 from quant.external import load_external
-from quant.gptq import GPTQOptions, gptq
 from quant.grid import GridTensor, QuantScheme, fake_quantize
+from quant.methods.awq import AWQOptions, awq
+from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.qaft import finetune, qaft
+from quant.methods.rtn import rtn
+from quant.methods.signround import SignRoundOptions, signround
+from quant.methods.training import TrainingOptions
 from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
-from quant.qaft import finetune, qaft
-from quant.rtn import rtn
-from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace, distance
-from quant.training import TrainingOptions
 
 __all__ = [
     "AWQOptions",

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from quant.cache import atomic_path
-from quant.checkpoint import Checkpoint, quiet
+from quant.checkpoints.checkpoint import Checkpoint, quiet
 from quant.errors import UsageError
 from quant.grid import GridTensor
 from quant.point import WeightPoint

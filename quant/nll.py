@@ -6,8 +6,8 @@ The contract of every number in this project::
     given               t1  t1…t2   t1…t(L−1)   the tokens before it, in the same window
     scored              t2  t3  …  tL           L − 1 tokens, each once
 
-Where a user asks for it (``quant.corpus``, ``--bos``), the beginning-of-text token stands before the same L tokens: it
-is not scored, and t1 is, given it; L + 1 ids, L of them scored.
+Where a user asks for it (``quant.corpora.corpus``, ``--bos``), the beginning-of-text token stands before the same L
+tokens: it is not scored, and t1 is, given it; L + 1 ids, L of them scored.
 
 The NLL of a set of windows is the sum over all scored tokens divided by their count, in nats: a mean over tokens, never
 a mean of window means.

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import CheckpointError
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer

@@ -36,10 +36,10 @@ from landscape.session.progress import Progress
 from landscape.session.session import run_record
 from landscape.session.subject import Subject, check_center
 from landscape.survey.analysis import Probes
+from quant.corpora.texts import SELF
 from quant.grid import QuantScheme
 from quant.point import WeightPoint
 from quant.space import distance
-from quant.texts import SELF
 
 SPLIT = "validation"
 """The split that advice is made on; the test split stays for what comes of it."""

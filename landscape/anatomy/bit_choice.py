@@ -121,7 +121,7 @@ def _chosen(
 
 
 def options_plan(space: WeightSpace, labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
-    """Plan every tensor of every point alone on w: the ``tensor`` grouping of ``anatomy.effects`` for several points."""
+    """Plan every tensor of every point alone on w: the ``tensor`` grouping of ``effects``, for several points."""
     positions = [with_parts(label, slots=tensor_selection(slot)) for label in labels for slot in space]
     return in_block_order(space, [At(CENTER), *positions], windows)
 

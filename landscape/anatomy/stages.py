@@ -46,9 +46,9 @@ from landscape.session.point_specs import Made
 from landscape.session.progress import Progress
 from landscape.session.subject import Subject
 from landscape.survey.analysis import VERDICT_SPLIT, Probes
+from quant.corpora.texts import SELF
 from quant.point import WeightPoint
 from quant.space import Difference
-from quant.texts import SELF
 
 SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""

@@ -14,7 +14,7 @@ from landscape.session.presets import OPTIONS, PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.request import Survey
 from quant.external.unfolding import GAUGES
-from quant.gptq import GPTQOptions
+from quant.methods.gptq import GPTQOptions
 
 REPORT = Path("landscape-report")
 """Where pages go unasked."""

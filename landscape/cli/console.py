@@ -27,7 +27,7 @@ from landscape.session.forecast import Forecast
 from landscape.survey.request import Survey
 from landscape.survey.result import Landscape, PointResult, ProbeCount
 from quant.center import Center
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.printable import printable

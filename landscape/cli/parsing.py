@@ -11,8 +11,8 @@ from landscape.session.point_specs import External
 from landscape.session.presets import OPTIONS, Preset, find_preset
 from quant.errors import UsageError
 from quant.external.unfolding import check_gauge
-from quant.gptq import GPTQOptions
 from quant.grid import MAX_BITS, MIN_BITS
+from quant.methods.gptq import GPTQOptions
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from landscape.formatting import with_minus
 from landscape.health.checks import CACHED, Check, unchecked
 from landscape.probing.plan import Window
-from quant.checkpoint import Checkpoint
-from quant.corpus import Corpus, beginning_of_text
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora.corpus import Corpus, beginning_of_text
+from quant.corpora.texts import SELF
 from quant.nll import token_nll
-from quant.texts import SELF
 
 OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"
 
@@ -42,7 +42,7 @@ class ProbedText:
     beginning: int | None
     """The tokenizer's beginning-of-text token where the windows lack it; None where they have it, or there is none."""
     notes: tuple[str, ...] = ()
-    """How its splits came about: see ``quant.corpus.Corpus``."""
+    """How its splits came about: see ``quant.corpora.corpus.Corpus``."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, corpus: Corpus, windows: tuple[Window, ...]) -> ProbedText:

@@ -12,17 +12,17 @@ from landscape.probing.store import Store
 from landscape.session.point_specs import CALIBRATED, TRAINED, External, Made, Wanted
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.awq import AWQOptions, awq
 from quant.external import load_external
-from quant.gptq import PAPER, GPTQOptions, gptq
 from quant.grid import QuantScheme
 from quant.hashing import token_hash
+from quant.methods.awq import AWQOptions, awq
+from quant.methods.gptq import PAPER, GPTQOptions, gptq
+from quant.methods.qaft import qaft
+from quant.methods.rtn import rtn
+from quant.methods.signround import SignRoundOptions, signround
+from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
-from quant.qaft import qaft
-from quant.rtn import rtn
-from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace
-from quant.training import TrainingOptions
 
 RECIPE_VERSION = 2
 """Part of every recipe: raised when the code makes another point from the same options.

@@ -11,7 +11,7 @@ from landscape.session.progress import Progress
 from landscape.session.subject import Subject, default_corpus, prepare
 from landscape.survey.result import SubjectInfo
 from quant.cache import cache_folder
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Request:
     """What a user asks of any job; each has its own beside it."""
 
     model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoint``."""
+    """Name, alias, folder or file: see ``quant.checkpoints.checkpoint``."""
     data: str | None = None
     """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
     _: KW_ONLY

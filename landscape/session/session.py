@@ -11,7 +11,7 @@ import torch
 from landscape.probing.store import Store
 from landscape.session.progress import Progress
 from landscape.session.request import Request
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import StoreError
 from quant.nll import EVALUATION
 from quant.reach import check_reach

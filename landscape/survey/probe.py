@@ -40,12 +40,13 @@ from landscape.survey.plans import (
     segment_alphas,
     segment_plan,
 )
+from landscape.survey.points import Placed
 from landscape.survey.request import Survey
 from landscape.survey.result import Landscape, PlaneResult, ProbeCount
 from landscape.survey.segments import AdaptiveSegments
-from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
-from quant.gptq import GPTQOptions
-from quant.texts import SELF
+from quant.corpora.texts import SELF
+from quant.methods.gptq import PAPER as GPTQ_OF_THE_PAPER
+from quant.methods.gptq import GPTQOptions
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""

@@ -9,8 +9,8 @@ from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.plans import plane_points
 from quant.errors import UsageError
-from quant.gptq import PAPER as GPTQ_OF_THE_PAPER
-from quant.gptq import GPTQOptions
+from quant.methods.gptq import PAPER as GPTQ_OF_THE_PAPER
+from quant.methods.gptq import GPTQOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.checkpoints.stored_tensors import unused
 from quant.errors import PointError, UsageError
 from quant.external.excluded import rounded_experts, with_excluded_experts
 from quant.external.experts import Piece, assembled, stored_names, stored_pieces
@@ -38,7 +39,6 @@ from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Gauge, Unfolding, check_gauge, find_unfolding
 from quant.point import Part, WeightPoint
 from quant.space import Slot, WeightSpace
-from quant.stored_tensors import unused
 
 _CACHE = ("k_scale", "v_scale", "q_scale", "prob_scale", "k_zero_point", "v_zero_point")
 _RUN_TIME = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.external.outside import check_same, rounding
 from quant.point import Part
 from quant.space import WeightSpace

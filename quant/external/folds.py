@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import PointError
 from quant.external.flow import Flow, gain_offset, powers_of_two
 from quant.external.outside import is_same

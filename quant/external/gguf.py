@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import PointError
 from quant.external.outside import check_architecture, check_same, provenance, rounding
 from quant.external.tensor_files import file_hash
-from quant.gguf_file import GGUFFile
 from quant.point import Part, WeightPoint
 from quant.space import WeightSpace
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.checkpoints.identity import function_fields
 from quant.errors import PointError
-from quant.identity import function_fields
 
 _INERT = re.compile("drop|initializer|init_std|_token_id|quantization_config|compression_config|aux_loss|router_logits")
 """Fields that tools change or that only training reads: tensors and token ids are compared elsewhere."""

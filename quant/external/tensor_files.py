@@ -11,8 +11,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from quant.checkpoints.weight_files import weight_files
 from quant.errors import PointError
-from quant.weight_files import weight_files
 
 
 class TensorFiles:

@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import UsageError
 from quant.external.flow import is_matrix, is_norm, trace
 from quant.external.folds import Folded, NormFolds, PairFolds

@@ -21,15 +21,15 @@ from landscape.positions.position import CENTER, At, Atlas, OnRay
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
 from quant.architecture import decoder_blocks
-from quant.block_stream import walk
 from quant.center import Center, preserved
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.corpora.sampling import sample
 from quant.errors import CheckpointError
 from quant.export import export_point
 from quant.grid import GridTensor, QuantScheme
+from quant.methods.block_stream import walk
+from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
-from quant.rtn import rtn
-from quant.sampling import sample
 from quant.space import WeightSpace
 from tests.families import by_hand
 from tests.families.family import ROUTER, VOCABULARY, Family

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from landscape.positions.directions import Filter, Sphere
 from landscape.positions.position import Atlas, OnRay
 from quant.center import Center
-from quant.gptq import GPTQOptions, gptq
+from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.qaft import qaft
+from quant.methods.rtn import rtn
+from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
-from quant.qaft import qaft
-from quant.rtn import rtn
 from quant.space import Slot, norm
-from quant.training import TrainingOptions
 from tests.families import FAMILIES, Family, by_hand, windows
 from tests.families.checks import RTN4, Subject
 from tests.families.inputs import recorded_inputs

@@ -19,7 +19,7 @@ from landscape.survey.analysis import (
     segment_results,
 )
 from quant.center import Center
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 

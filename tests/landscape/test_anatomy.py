@@ -21,12 +21,12 @@ from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.survey.analysis import Probes
 from quant.center import Center
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.errors import PointError
 from quant.grid import QuantScheme
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
-from quant.rtn import rtn
 from quant.space import WeightSpace, distance, norm
 from tests import tiny
 from tests.landscape.additive import Additive

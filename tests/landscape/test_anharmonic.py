@@ -21,8 +21,8 @@ from landscape.curvature.hessian import FlatVector, lent_hessian
 from landscape.curvature.trace import anharmonicity as anharmonic
 from landscape.positions.directions import Sphere
 from landscape.radius import RadiusRequest
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
 
 LENGTH, DIRECTIONS, WINDOWS = 32, 3, 2

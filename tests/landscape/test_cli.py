@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from landscape.cli import app, main
-from quant.checkpoint import load_checkpoint
+from quant.checkpoints.checkpoint import load_checkpoint
 from tests.landscape.small import NUMBERS
 from tests.quant.external import folding
 

@@ -8,7 +8,7 @@ from landscape.positions.directions import Along, Filter, Layers, Profile, Shrin
 from quant.center import Center
 from quant.errors import UsageError
 from quant.grid import QuantScheme
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import Difference, WeightSpace
 from tests import tiny
 

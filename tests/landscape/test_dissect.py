@@ -30,11 +30,11 @@ from landscape.session.forecast import Forecast
 from landscape.session.point_specs import wanted_point
 from landscape.session.progress import Silent
 from landscape.session.subject import prepare
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
 from quant.grid import QuantScheme
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import Difference, norm
 from tests.landscape.reading import Page, floats
 from tests.landscape.trap import PLANTED, SMALL, ByHand

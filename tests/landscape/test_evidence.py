@@ -29,8 +29,9 @@ from landscape.session.presets import Preset
 from landscape.session.progress import Silent
 from landscape.session.session import opened
 from landscape.session.subject import prepare
-from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
+from quant import Center, QuantScheme, load_checkpoint, load_corpus
 from quant.errors import UsageError
+from quant.methods import rtn
 
 TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 

@@ -24,7 +24,7 @@ from landscape.session.session import opened
 from landscape.session.subject import prepare
 from landscape.survey.probe import probe
 from landscape.survey.request import Survey
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.grid import QuantScheme
 
 TINY = replace(

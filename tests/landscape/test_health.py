@@ -23,8 +23,8 @@ from landscape.probing.store import Store
 from landscape.session.progress import Silent
 from landscape.survey.plans import point_plan, ray_plan
 from quant.center import Center
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.space import Difference, WeightSpace, norm
 from tests import tiny
 

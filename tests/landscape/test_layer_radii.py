@@ -12,7 +12,7 @@ from landscape.positions.position import CENTER, OnRay, common_blocks
 from landscape.positions.selection import selected
 from quant.center import Center
 from quant.grid import QuantScheme
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import Difference, WeightSpace
 from tests import tiny
 

@@ -20,8 +20,8 @@ from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.grid import GridTensor, QuantScheme
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
-from quant.rtn import rtn
 from quant.space import Slot, WeightSpace
 from tests import tiny
 from tests.landscape.additive import Additive

@@ -8,8 +8,8 @@ from landscape.positions.parts import PARTS, PartVector, decompose, part_statist
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import QuantScheme
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
-from quant.rtn import rtn
 from quant.space import WeightSpace, distance, dot, norm
 from quant.statistics import grid_statistics
 from tests import tiny

@@ -10,7 +10,7 @@ from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
 from quant.center import Center
 from quant.grid import QuantScheme
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import Difference, WeightSpace, distance, norm
 from tests import tiny
 

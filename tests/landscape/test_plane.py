@@ -19,7 +19,7 @@ from landscape.survey.analysis import Probes, geometry, plane_result
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
 from landscape.survey.plans import plane_plan, plane_points
 from quant.center import Center
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests import synthetic, tiny
 from tests.landscape.reading import Page, floats

@@ -12,12 +12,12 @@ from landscape.session.point_maker import PointMaker
 from landscape.session.point_specs import METHODS, External, wanted_points
 from landscape.session.presets import PRESETS
 from landscape.session.subject import prepare
-from quant.checkpoint import load_checkpoint
+from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import CorpusError, UsageError
 from quant.external import load_external
 from quant.external.unfolding import GAUGES
-from quant.gptq import GPTQOptions
 from quant.hashing import token_hash
+from quant.methods.gptq import GPTQOptions
 from tests.quant.external import folding
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,11 +12,11 @@ from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, Step, identified
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
-from quant.checkpoint import load_checkpoint
+from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
 from quant.grid import QuantScheme
+from quant.methods.rtn import rtn
 from quant.nll import window_nll
-from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 

@@ -15,9 +15,10 @@ from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
 from landscape.session.subject import prepare
-from quant import GPTQOptions, QuantScheme, export_point, gptq, load_checkpoint, load_external, rtn
+from quant import GPTQOptions, QuantScheme, export_point, load_checkpoint, load_external
 from quant.center import Center
 from quant.grid import GridTensor
+from quant.methods import gptq, rtn
 
 SMALL = ["--seq-len", "32", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-rates", "1e-4"]
 

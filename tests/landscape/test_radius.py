@@ -26,8 +26,8 @@ from landscape.probing.store import Store
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.session.progress import Progress
 from landscape.session.session import opened
-from quant.checkpoint import Checkpoint, load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
 
 SMALL = {"seq_len": 32, "precision": 0.15}

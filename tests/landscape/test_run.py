@@ -16,7 +16,7 @@ from landscape.survey.plans import point_plan, ray_plan, segment_alphas, segment
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 

@@ -17,10 +17,10 @@ from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import identified
 from landscape.survey.analysis import Probes
 from quant.center import Center, preserved
-from quant.corpus import load_corpus
+from quant.corpora.corpus import load_corpus
 from quant.grid import QuantScheme
+from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
-from quant.rtn import rtn
 from quant.space import distance, norm
 
 # scale, bits: ‖Δw‖/‖w‖ and NLL of RTN per tensor

@@ -23,8 +23,8 @@ from landscape.radius import RadiusRequest, _corpus, measure_radius
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
 from landscape.session.subject import check_center, prepare
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
 from tests import tiny
 from tests.tiny_tokenizer import words

@@ -25,9 +25,9 @@ from landscape.health.text_checks import (
 from landscape.probing.plan import Window, identified
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.session.progress import Silent
-from quant import sampling
-from quant.checkpoint import Checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora import sampling
+from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
 from quant.nll import token_nll
 from quant.space import WeightSpace

@@ -16,7 +16,7 @@ from landscape.positions.directions import Family
 from quant.center import Center
 from quant.errors import UsageError
 from quant.grid import QuantScheme
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.space import Difference, Vector, WeightSpace, norm
 from tests import tiny
 

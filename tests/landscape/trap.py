@@ -18,8 +18,8 @@ from landscape.estimators.loss_limit import Limit
 from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from quant.center import Center
-from quant.checkpoint import load_checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.grid import QuantScheme
 
 PLANTED = (1, 3)

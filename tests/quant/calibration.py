@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.grid import GridTensor, QuantScheme
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
-from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.test_block_stream import hooks

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.grid import GridTensor, QuantScheme, StraightThrough, fake_quantize
+from quant.methods.qaft import qaft
+from quant.methods.rtn import rtn
+from quant.methods.training import TrainingOptions
 from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
-from quant.qaft import qaft
-from quant.rtn import rtn
 from quant.space import Slot, WeightSpace
-from quant.training import TrainingOptions
 from tests.tiny import ARCHITECTURES, windows
 
 TRAIN, OTHER = windows(4), windows(3, seed=1)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.awq import AWQOptions, awq, channel_scales
-from quant.block_stream import walk
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.grid import QuantScheme
-from quant.layer_error import layer_errors
+from quant.methods.awq import AWQOptions, awq, channel_scales
+from quant.methods.block_stream import walk
+from quant.methods.layer_error import layer_errors
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
-from quant.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, state

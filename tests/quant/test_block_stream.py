@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from quant.block_stream import BlockStream, walk
 from quant.errors import PointError, UsageError
+from quant.methods.block_stream import BlockStream, walk
 from quant.replay import hidden_state
 from quant.space import WeightSpace
 from tests import tiny

@@ -13,8 +13,8 @@ from huggingface_hub import constants
 from transformers import BertConfig, BertForMaskedLM
 from transformers.utils import logging
 
-from quant import hub
-from quant.checkpoint import ALIASES, Checkpoint, fingerprint, load_checkpoint
+from quant.checkpoints import hub
+from quant.checkpoints.checkpoint import ALIASES, Checkpoint, fingerprint, load_checkpoint
 from quant.errors import CheckpointError, UsageError
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer
@@ -344,8 +344,8 @@ def test_a_converted_model_that_is_damaged_is_converted_again(tmp_path: Path, mo
         read.append(file)
         return tiny.llama(), tokenizer()
 
-    monkeypatch.setattr("quant.checkpoint.fetch_gguf", lambda cache: cache / "model.gguf")
-    monkeypatch.setattr("quant.checkpoint.read_gguf", parse)
+    monkeypatch.setattr("quant.checkpoints.checkpoint.fetch_gguf", lambda cache: cache / "model.gguf")
+    monkeypatch.setattr("quant.checkpoints.checkpoint.read_gguf", parse)
     first = load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint
     assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
     assert len(read) == 1

@@ -13,7 +13,7 @@ from transformers import (
     RwkvConfig,
 )
 
-from quant.context import context_of
+from quant.checkpoints.context import context_of
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,16 @@ import pyarrow.parquet
 import pytest
 import torch
 
-import quant.corpus as corpus_module
-from quant import hub
+import quant.corpora.corpus as corpus_module
 from quant.cache import cache_folder
-from quant.checkpoint import Checkpoint
-from quant.corpus import Corpus, load_corpus
+from quant.checkpoints import hub
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora.corpus import Corpus, load_corpus
+from quant.corpora.texts import Text
 from quant.errors import CorpusError, UsageError
 from quant.nll import mean_nll, window_nll
 from quant.philox import uniforms
 from quant.space import WeightSpace
-from quant.texts import Text
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer, words
 

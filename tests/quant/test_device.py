@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from quant.checkpoint import load_checkpoint
-from quant.device import find_device
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.checkpoints.device import find_device
 from quant.errors import UsageError
 from tests import tiny
 

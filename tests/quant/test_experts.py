@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.block_stream import walk
 from quant.center import Center
-from quant.gptq import GPTQOptions, gptq
 from quant.grid import QuantScheme
-from quant.hessians import SharedHessian
-from quant.rtn import rtn
+from quant.methods.block_stream import walk
+from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.hessians import SharedHessian
+from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests.families import FAMILIES, windows
 

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from quant.block_stream import walk
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
-from quant.gptq import GPTQOptions, gptq
 from quant.grid import channel_view
-from quant.layer_error import LayerHessians, layer_error, layer_errors
+from quant.methods.block_stream import walk
+from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.layer_error import LayerHessians, layer_error, layer_errors
 from quant.point import WeightPoint
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state
@@ -243,7 +243,7 @@ def test_rejected_dampings_are_logged_and_recorded(caplog: pytest.LogCaptureFixt
     """Two tokens cannot determine sixteen columns: without damping there is no Cholesky factor."""
     model, space, start = prepared(tiny.opt)
     before = state(model)
-    with caplog.at_level(logging.WARNING, "quant.gptq"):
+    with caplog.at_level(logging.WARNING, "quant.methods.gptq"):
         point = gptq(model, space, start, tiny.windows(1, length=2), GPTQOptions(dampings=(0.0, 0.1)))
     assert all(r["rejected"] == [0.0] for r in point.provenance["layers"].values())
     assert sum("damping 0 rejected" in message for message in caplog.messages) == len(space.slots)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from quant import gptq_solver
-from quant.gptq_solver import Problem, solve
 from quant.grid import Grid
+from quant.methods import gptq_solver
+from quant.methods.gptq_solver import Problem, solve
 
 DAMPINGS = tuple(10.0**power for power in range(-3, 5))
 FACTORS, SWEEP = (64, 384), (1024, 576)  # (out, in): which of the two is larger

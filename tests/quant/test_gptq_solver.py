@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quant import gptq_solver
-from quant.gptq import GPTQOptions
-from quant.gptq_solver import NoCandidateError, Problem, Solution
 from quant.grid import Grid, QuantScheme
-from quant.layer_error import layer_error
+from quant.methods import gptq_solver
+from quant.methods.gptq import GPTQOptions
+from quant.methods.gptq_solver import NoCandidateError, Problem, Solution
+from quant.methods.layer_error import layer_error
 from quant.scale import find_grid
 from quant.space import Slot
 

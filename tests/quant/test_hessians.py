@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.hessians import GramMatrices
+from quant.methods.hessians import GramMatrices
 from quant.space import Slot
 
 A, B, C = (Slot(name, (2, 3), False, 0, 6 * i) for i, name in enumerate("abc"))

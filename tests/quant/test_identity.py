@@ -10,10 +10,10 @@ from torch import nn
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, MistralForCausalLM
 
 from quant.center import Center
-from quant.checkpoint import load_checkpoint
-from quant.identity import fingerprint
-from quant.qaft import _run_key
-from quant.self_corpus import recipe_fingerprint
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.checkpoints.identity import fingerprint
+from quant.corpora.self_corpus import recipe_fingerprint
+from quant.methods.qaft import _run_key
 from tests import tiny
 
 Save = Callable[..., Path]

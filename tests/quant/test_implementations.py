@@ -12,9 +12,9 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from torch import nn
 from transformers import GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM, RwkvConfig, RwkvForCausalLM
 
+from quant.checkpoints.implementations import offline
+from quant.checkpoints.pretrained import read_folder
 from quant.errors import CheckpointError
-from quant.implementations import offline
-from quant.pretrained import read_folder
 from tests import tiny
 
 Save = Callable[..., Path]

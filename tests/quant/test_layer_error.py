@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from quant.block_stream import walk
 from quant.center import Center
 from quant.grid import QuantScheme
 from quant.hashing import token_hash
-from quant.layer_error import LayerHessians, errors_on_own_inputs, layer_error, layer_errors
-from quant.rtn import rtn
+from quant.methods.block_stream import walk
+from quant.methods.layer_error import LayerHessians, errors_on_own_inputs, layer_error, layer_errors
+from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.test_block_stream import ALL, recorded_inputs

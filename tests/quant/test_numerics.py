@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from quant.block_stream import walk
 from quant.center import Center
-from quant.gptq import gptq
 from quant.grid import QuantScheme
-from quant.rtn import rtn
+from quant.methods.block_stream import walk
+from quant.methods.gptq import gptq
+from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
 

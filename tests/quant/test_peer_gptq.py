@@ -14,12 +14,12 @@ from safetensors import safe_open
 from torch import Tensor
 
 from quant.center import Center
-from quant.checkpoint import Checkpoint, load_checkpoint
-from quant.corpus import load_corpus
-from quant.gptq import GPTQOptions, gptq
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.corpora.corpus import load_corpus
 from quant.grid import Grid, QuantScheme
 from quant.hashing import tensor_bytes, token_record
-from quant.layer_error import LayerHessians
+from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.layer_error import LayerHessians
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import BartConfig, BartForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from quant.checkpoint import load_checkpoint
+from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import CheckpointError
 from quant.reach import check_reach
 from quant.space import WeightSpace

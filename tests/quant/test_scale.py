@@ -6,7 +6,7 @@ from quant import scale
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid, QuantScheme
-from quant.rtn import rtn
+from quant.methods.rtn import rtn
 from quant.scale import exact_scales, find_grid, histogram_scale
 from quant.space import Slot, WeightSpace, distance
 from tests.tiny import ARCHITECTURES

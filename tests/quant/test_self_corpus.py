@@ -23,11 +23,11 @@ from transformers import (
     RwkvForCausalLM,
 )
 
-from quant import sampling
-from quant.checkpoint import Checkpoint
-from quant.corpus import load_corpus
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora import sampling
+from quant.corpora.corpus import load_corpus
+from quant.corpora.sampling import inverse_cdf
 from quant.errors import CorpusError, UsageError
-from quant.sampling import inverse_cdf
 from quant.space import WeightSpace
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.grid import QuantScheme
+from quant.methods.signround import SignRoundOptions, signround
 from quant.point import WeightPoint
-from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from quant.checkpoint import load_checkpoint
+from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import CheckpointError
 from tests import tiny
 

@@ -16,11 +16,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from quant import hub
+from quant.checkpoints import hub
+from quant.corpora.text_files import Text, plain_text
+from quant.corpora.text_splits import complete
+from quant.corpora.texts import read_texts
 from quant.errors import CorpusError, ToolkitError, UsageError
-from quant.text_files import Text, plain_text
-from quant.text_splits import complete
-from quant.texts import read_texts
 
 STORY = "One day.\n\nThe end.\n"
 DOCUMENTS = [f"Document {i} begins.\nIt has {i} words." for i in range(20)]

@@ -12,9 +12,9 @@ from quant.architecture import decoder_blocks
 from quant.center import Center
 from quant.errors import CorpusError, UsageError
 from quant.grid import StraightThrough
-from quant.qaft import finetune
+from quant.methods.qaft import finetune
+from quant.methods.training import TrainingOptions, run_training, window_order
 from quant.space import Slot
-from quant.training import TrainingOptions, run_training, window_order
 from tests.quant.finetuning import INT2, OTHER, TRAIN, Recorded, Setting, contents, make, nll_of, run, state_of
 from tests.tiny import ARCHITECTURES
 

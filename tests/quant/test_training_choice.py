@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.qaft import finetune, qaft
+from quant.methods.qaft import finetune, qaft
+from quant.methods.training import TrainingOptions, run_training
 from quant.space import Slot
-from quant.training import TrainingOptions, run_training
 from tests.quant.finetuning import OTHER, TRAIN, Recorded, contents, make, nll_of, run
 
 

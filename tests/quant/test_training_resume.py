@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from quant.methods.qaft import finetune, qaft
+from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
-from quant.qaft import finetune, qaft
-from quant.training import TrainingOptions
 from tests.quant.finetuning import INT4, OTHER, TRAIN, Setting, contents, make, run, state_of
 
 TWO_RATES = TrainingOptions(rates=(3e-3, 1e-2), epochs=3)

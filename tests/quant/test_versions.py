@@ -12,16 +12,16 @@ import torch
 import transformers
 
 from quant import versions
-from quant.awq import awq
 from quant.center import Center
-from quant.gptq import gptq
 from quant.grid import QuantScheme
+from quant.methods.awq import awq
+from quant.methods.gptq import gptq
+from quant.methods.qaft import finetune, qaft
+from quant.methods.rtn import rtn
+from quant.methods.signround import SignRoundOptions, signround
+from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
-from quant.qaft import finetune, qaft
-from quant.rtn import rtn
-from quant.signround import SignRoundOptions, signround
 from quant.space import WeightSpace
-from quant.training import TrainingOptions
 from tests import tiny
 
 SCHEME, WINDOWS, ONE_EPOCH = QuantScheme(3), tiny.windows(1), TrainingOptions(rates=(1e-3, 1e-2), epochs=1)

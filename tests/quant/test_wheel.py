@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quant import wheel
+from quant.checkpoints import wheel
 from quant.errors import CheckpointError, StoreError
 
 CONTENT = b"GGUF weights"

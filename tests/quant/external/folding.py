@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from tests.quant.external import packers
 
 Folds = Mapping[str, Sequence[str]]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError
 from quant.external import load_external
 from quant.external.floats import e2m1, e2m3, scaled_floats

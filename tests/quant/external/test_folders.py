@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError, ToolkitError, UsageError
 from quant.external import load_external
 from quant.external.tensor_files import TensorFiles

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError
 from quant.external import load_external
 from tests import tiny

@@ -27,7 +27,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from quant.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError, UsageError
 from quant.external import load_external
 from quant.external.unfolding import Gauge

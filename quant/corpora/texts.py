@@ -6,13 +6,13 @@ import difflib
 import re
 from pathlib import Path
 
-from quant import hub
-from quant.articles import article_starts
-from quant.embedded import embedded
+from quant.checkpoints import hub
+from quant.checkpoints.embedded import embedded
+from quant.corpora.articles import article_starts
+from quant.corpora.hub_texts import PREFIX, read_hub_texts
+from quant.corpora.text_files import READABLE, Text, read_text, stem_of
+from quant.corpora.text_splits import SPLITS, complete
 from quant.errors import CorpusError, UsageError
-from quant.hub_texts import PREFIX, read_hub_texts
-from quant.text_files import READABLE, Text, read_text, stem_of
-from quant.text_splits import SPLITS, complete
 
 __all__ = ["SELF", "SPLITS", "TALES", "WIKITEXT", "Text", "read_texts"]
 

@@ -22,17 +22,17 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from quant.block_stream import BlockStream
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
-from quant.gptq import Inputs
 from quant.grid import QuantScheme, channel_view
 from quant.hashing import token_record
-from quant.hessians import SharedHessian
-from quant.layer_error import layer_error
+from quant.methods.block_stream import BlockStream
+from quant.methods.gptq import Inputs
+from quant.methods.hessians import SharedHessian
+from quant.methods.layer_error import layer_error
+from quant.methods.rtn import rtn
 from quant.numerics import full_float32
 from quant.point import WeightPoint
-from quant.rtn import rtn
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
 

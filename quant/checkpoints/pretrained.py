@@ -23,13 +23,13 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
-from quant.device import find_dtype
+from quant.checkpoints.device import find_dtype
+from quant.checkpoints.gguf_file import GGUFFile
+from quant.checkpoints.implementations import choose_implementations, offline
+from quant.checkpoints.stored_tensors import refusal, unused
+from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
-from quant.gguf_file import GGUFFile
-from quant.implementations import choose_implementations, offline
 from quant.printable import printable
-from quant.stored_tensors import refusal, unused
-from quant.weight_files import check_companions, weight_files
 
 _UNREADABLE = (
     OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,

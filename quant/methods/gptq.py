@@ -16,14 +16,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from quant.block_stream import BlockStream, walk
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
-from quant.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.grid import GridTensor, QuantScheme, channel_view
 from quant.hashing import token_hash, token_record
-from quant.hessians import SharedHessian
-from quant.layer_error import LayerHessians, layer_error
+from quant.methods.block_stream import BlockStream, walk
+from quant.methods.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
+from quant.methods.hessians import SharedHessian
+from quant.methods.layer_error import LayerHessians, layer_error
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.space import Slot, WeightSpace

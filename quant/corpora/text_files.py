@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from quant.articles import END, article_starts
+from quant.corpora.articles import END, article_starts
 from quant.errors import CorpusError
 
 FIELD = "text"

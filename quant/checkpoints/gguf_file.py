@@ -15,8 +15,8 @@ import gguf
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from quant.checkpoints.gguf_metadata import unfollowed
 from quant.errors import CheckpointError
-from quant.gguf_metadata import unfollowed
 from quant.printable import printable
 
 _ROPE = "rope_freqs.weight"

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
+from quant.checkpoints.identity import fingerprint
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import token_record
-from quant.identity import fingerprint
+from quant.methods.training import Parametrization, Progress, Trained, TrainingOptions, run_training
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
-from quant.training import Parametrization, Progress, Trained, TrainingOptions, run_training
 from quant.versions import library_versions
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quant.errors import ToolkitError
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def embedded(name: str) -> Path:

@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from quant.architecture import decoder_blocks
-from quant.block_stream import BlockStream
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
-from quant.gptq import Inputs
 from quant.grid import GridTensor
 from quant.hashing import token_record
+from quant.methods.block_stream import BlockStream
+from quant.methods.gptq import Inputs
 from quant.philox import permutation
 from quant.point import WeightPoint
 from quant.replay import Call, hidden_state

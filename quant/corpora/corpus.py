@@ -3,7 +3,7 @@
 A text is tokenized as it stands, without special tokens, and cut into contiguous windows that do not overlap; the tail
 that fills no window is dropped. Nothing is prepended, unless the tokenizer's beginning-of-text token is asked for: then
 each window of L tokens has it in front, L + 1 in all, and the losses of all L are scored. Where the text shows its
-articles (``quant.articles``), it is known in which of them each window lies; of ``self`` every window is one.
+articles (``quant.corpora.articles``), it is known in which of them each window lies; of ``self`` every window is one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from quant.architecture import vocabulary_size
-from quant.articles import window_articles
 from quant.cache import cache_folder, read_hashed, write_hashed
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora.articles import window_articles
+from quant.corpora.self_corpus import recipe_fingerprint, sample_windows
+from quant.corpora.texts import SELF, SPLITS, Text, read_texts
 from quant.errors import CorpusError, UsageError
 from quant.hashing import tensor_bytes
 from quant.philox import permutation
-from quant.self_corpus import recipe_fingerprint, sample_windows
-from quant.texts import SELF, SPLITS, Text, read_texts
 
 _CACHE_VERSION = 2  # files headed by their hash; those of version 1 have other names and are left alone
 _CACHED_LENGTH = 1_000_000  # characters; a longer text takes seconds to tokenize
@@ -121,8 +121,8 @@ def load_corpus(
     """Load a corpus by name, in the tokens of a model.
 
     Args:
-        name: ``tales``, ``self``, ``wikitext2``, a file, a folder or ``hf:…``: see ``quant.texts`` and
-            ``quant.self_corpus``.
+        name: ``tales``, ``self``, ``wikitext2``, a file, a folder or ``hf:…``: see ``quant.corpora.texts`` and
+            ``quant.corpora.self_corpus``.
         checkpoint: Whose tokenizer cuts the text; for ``self`` also the model that writes it.
         seq_len: Length L of a window in tokens.
         sizes: How many windows of each split will be asked for; None for all. A text must have as many; of ``self``,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import CorpusError
 
 PEAK, SPREAD = 256.0, 16.0

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from quant.cache import read_hashed, write_hashed
-from quant.checkpoint import Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora.sampling import sample
 from quant.errors import CorpusError, UsageError
 from quant.philox import uniforms
-from quant.sampling import sample
 
 BATCH = 8
 """Windows sampled together, always: a window's neighbours, and so its logits to the last bit, are the same however

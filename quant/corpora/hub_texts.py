@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from quant import hub
+from quant.checkpoints import hub
+from quant.corpora.text_files import FIELD, Text, checked_document, text_of_documents
 from quant.errors import CorpusError, UsageError
-from quant.text_files import FIELD, Text, checked_document, text_of_documents
 
 PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}

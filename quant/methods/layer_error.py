@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from quant.block_stream import walk
 from quant.center import Center, preserved
 from quant.grid import channel_view
 from quant.hashing import token_hash
-from quant.hessians import SharedHessian
+from quant.methods.block_stream import walk
+from quant.methods.hessians import SharedHessian
 from quant.space import Vector, WeightSpace
 
 

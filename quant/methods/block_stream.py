@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from quant.architecture import decoder_blocks
 from quant.errors import UsageError
-from quant.hessians import GramMatrices, SharedHessian
+from quant.methods.hessians import GramMatrices, SharedHessian
 from quant.numerics import full_float32
 from quant.products import WatchedProducts
 from quant.replay import Call, replays_exactly, run_through

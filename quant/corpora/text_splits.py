@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from quant.corpora.text_files import Text
 from quant.errors import CorpusError
-from quant.text_files import Text
 
 SPLITS = ("train", "validation", "test")
 SHARE = 0.1

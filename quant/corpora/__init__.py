@@ -1,0 +1,1 @@
+"""Load token windows by name: text files, data sets, or samples of the model itself."""

@@ -1,0 +1,1 @@
+"""Make quantized points: RTN, GPTQ, AWQ, SignRound and QAFT."""
