@@ -37,7 +37,7 @@ from landscape.survey.probe import probe
 from landscape.survey.request import Survey
 from landscape.survey.result import Landscape
 from quant import QuantScheme, distance
-from quant.methods import rtn
+from quant import rtn
 
 HERE = Path(__file__).resolve().parent
 

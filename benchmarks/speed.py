@@ -22,7 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint, WeightSpace
 from quant.grid import Grid
-from quant.methods import gptq, qaft, rtn
+from quant import gptq, qaft, rtn
 from quant.methods.gptq_solver import Problem, solve
 from quant.nll import token_nll
 from quant.scale import exact_scales

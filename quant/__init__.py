@@ -1,7 +1,6 @@
 """Weight vectors of quantized language models: where they live, how they are rounded, what they cost in likelihood.
 
-from quant import Center, QuantScheme, load_checkpoint
-from quant.methods import rtn
+from quant import Center, QuantScheme, load_checkpoint, rtn
 checkpoint = load_checkpoint("opt-nano")
 point = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), QuantScheme(bits=4))
 """

@@ -18,7 +18,7 @@ from landscape.session.subject import prepare
 from quant import GPTQOptions, QuantScheme, export_point, load_checkpoint, load_external
 from quant.center import Center
 from quant.grid import GridTensor
-from quant.methods import gptq, rtn
+from quant import gptq, rtn
 
 SMALL = ["--seq-len", "32", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-rates", "1e-4"]
 

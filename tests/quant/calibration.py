@@ -15,7 +15,7 @@ from quant.methods.rtn import rtn
 from quant.point import WeightPoint
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_block_stream import hooks
+from tests.quant.methods.test_block_stream import hooks
 
 ALL = pytest.mark.parametrize("make", tiny.ARCHITECTURES.values(), ids=tiny.ARCHITECTURES.keys())
 

@@ -16,7 +16,7 @@ from quant.checkpoints.checkpoint import load_checkpoint
 from tests.landscape.small import NUMBERS
 from tests.quant.external import folding
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def run(capsys, monkeypatch, *words):

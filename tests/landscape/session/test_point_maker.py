@@ -20,7 +20,7 @@ from quant.hashing import token_hash
 from quant.methods.gptq import GPTQOptions
 from tests.quant.external import folding
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 # int2 at absmax leaves so much to gain that QAFT does not stay at its epoch 0, which is RTN
 WANTED = wanted_points(("rtn", "gptq", "qaft"), (2,), ("absmax",))

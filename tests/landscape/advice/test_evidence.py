@@ -31,7 +31,7 @@ from landscape.session.session import opened
 from landscape.session.subject import prepare
 from quant import Center, QuantScheme, load_checkpoint, load_corpus
 from quant.errors import UsageError
-from quant.methods import rtn
+from quant import rtn
 
 TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 

@@ -14,7 +14,7 @@ from quant.methods.layer_error import LayerHessians, errors_on_own_inputs, layer
 from quant.methods.rtn import rtn
 from quant.space import WeightSpace
 from tests import tiny
-from tests.quant.test_block_stream import ALL, recorded_inputs
+from tests.quant.methods.test_block_stream import ALL, recorded_inputs
 
 
 def test_layer_error_by_hand() -> None:

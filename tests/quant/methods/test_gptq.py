@@ -22,7 +22,7 @@ from quant.methods.layer_error import LayerHessians, layer_error, layer_errors
 from quant.point import WeightPoint
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state
-from tests.quant.test_block_stream import recorded_inputs
+from tests.quant.methods.test_block_stream import recorded_inputs
 
 
 @ALL

@@ -20,7 +20,7 @@ from quant.point import WeightPoint
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, state
-from tests.quant.test_block_stream import recorded_inputs
+from tests.quant.methods.test_block_stream import recorded_inputs
 
 INPUTS = pytest.mark.parametrize("inputs", ["quantized", "fp"])
 SCHEME = QuantScheme(3)
