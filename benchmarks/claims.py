@@ -27,17 +27,16 @@ from landscape.estimators.basin import Crossing, RadialProbes
 from landscape.estimators.intervals import Estimate
 from landscape.positions.position import CENTER, on_segment
 from landscape.session.point_maker import PointMaker, point_label
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
 from landscape.session.session import opened
 from landscape.session.subject import Subject, prepare
 from landscape.survey.analysis import VERDICT_SPLIT, Probes, radial_probes
 from landscape.survey.probe import probe
-from landscape.survey.request import Survey
-from landscape.survey.result import Landscape
-from quant import QuantScheme, distance
-from quant import rtn
+from landscape.survey.request import SurveyRequest
+from landscape.survey.result import SurveyResult
+from quant import QuantScheme, distance, rtn
 
 HERE = Path(__file__).resolve().parent
 
@@ -63,7 +62,7 @@ SETTINGS = {
 OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
 
-def gather(request: Survey, found: Landscape, progress: Progress) -> Observed:
+def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observed:
     """The losses by window behind a landscape, read from the store that it was left in."""
     with opened(request, progress) as (checkpoint, store):
         subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
@@ -71,7 +70,7 @@ def gather(request: Survey, found: Landscape, progress: Progress) -> Observed:
         labels = {
             wanted.name: point_label(point, subject.space)
             for wanted in request.wanted
-            if isinstance(wanted, Made) and (point := maker.find(wanted)) is not None
+            if isinstance(wanted, PointSpec) and (point := maker.find(wanted)) is not None
         }
         probes = Probes(store.probes(), subject.windows)
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
@@ -92,7 +91,7 @@ def gather(request: Survey, found: Landscape, progress: Progress) -> Observed:
     )  # fmt: skip
 
 
-def rounded(request: Survey, subject: Subject) -> tuple[Rounded, ...]:
+def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
     """How far RTN moves w at the bit widths that are not probed."""
     further = SETTINGS.get(request.model, OTHERS).rounded
     wanted = replace(request, bits=further, methods=("rtn",)).wanted if further else ()
@@ -101,11 +100,11 @@ def rounded(request: Survey, subject: Subject) -> tuple[Rounded, ...]:
         return distance(subject.space, subject.center, rtn(subject.space, subject.center, scheme))
 
     return tuple(
-        Rounded(each.scheme.bits, each.scheme.grid, away(each.scheme)) for each in wanted if isinstance(each, Made)
+        Rounded(each.scheme.bits, each.scheme.grid, away(each.scheme)) for each in wanted if isinstance(each, PointSpec)
     )
 
 
-def _alphas(found: Landscape, name: str) -> list[float]:
+def _alphas(found: SurveyResult, name: str) -> list[float]:
     """Where the way from w to a point was probed, w itself and what lies beyond left out."""
     way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, VERDICT_SPLIT))
     return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
@@ -122,7 +121,7 @@ def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas
     return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 
 
-def document(found: Landscape, measured: Sequence[Claim]) -> dict[str, Any]:
+def document(found: SurveyResult, measured: Sequence[Claim]) -> dict[str, Any]:
     """All numbers of a model, JSON-able: a bound that the data cannot give is null."""
     basin = found.basin
     return {
@@ -155,11 +154,11 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def survey(arguments: argparse.Namespace) -> Survey:
+def survey(arguments: argparse.Namespace) -> SurveyRequest:
     """What the command line asks for."""
     chosen = SETTINGS.get(arguments.model, OTHERS)
     preset = find_preset(arguments.preset or chosen.preset)
-    return Survey(
+    return SurveyRequest(
         model=arguments.model,
         data=arguments.data,
         store=arguments.store,

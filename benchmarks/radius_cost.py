@@ -21,7 +21,7 @@ import numpy as np
 
 from landscape.estimators.basin import Crossing, RadialProbes, crossing
 from landscape.estimators.radius_search import table
-from landscape.radius import Ground, Measured, RadiusRequest, ground, measure_radius
+from landscape.radius import Ground, RadiusRequest, RadiusResult, ground, measure_radius
 from landscape.session.progress import Silent
 
 HERE = Path(__file__).resolve().parent
@@ -86,7 +86,7 @@ def radius_of(found: Crossing) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def search_row(measured: Measured) -> dict[str, Any]:
+def search_row(measured: RadiusResult) -> dict[str, Any]:
     """The row of one search."""
     last, probes = measured.found.rounds[-1], measured.found.probes
     return {

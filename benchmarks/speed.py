@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint, WeightSpace
+from quant import Center, GPTQOptions, QuantScheme, TrainingOptions, WeightPoint, WeightSpace, gptq, qaft, rtn
 from quant.grid import Grid
-from quant import gptq, qaft, rtn
 from quant.methods.gptq_solver import Problem, solve
 from quant.nll import token_nll
 from quant.scale import exact_scales

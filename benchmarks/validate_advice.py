@@ -38,10 +38,10 @@ from comparison import Bench, Budget, measure, rows_of
 from comparison import cells as outcomes_of
 from validation_table import rewrite
 
-from landscape.advice.evidence import Gatherer
+from landscape.advice.evidence import EvidenceCollector
 from landscape.estimators.intervals import Estimate
 from landscape.positions.position import CENTER
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
 from landscape.session.request import Request
@@ -60,7 +60,7 @@ CELLS = {
 OUTCOMES = ("w", "rtn", "gptq", "qaft", "w_ft")
 
 
-def row(gatherer: Gatherer, made: Made) -> dict[str, Any]:
+def row(gatherer: EvidenceCollector, made: PointSpec) -> dict[str, Any]:
     """The evidence of one grid, and what RTN gives on the test split here and on the other grids."""
     evidence, scheme = gatherer.evidence(made), made.scheme
     point = gatherer.point(made)
@@ -68,9 +68,9 @@ def row(gatherer: Gatherer, made: Made) -> dict[str, Any]:
     test = gatherer.subject.windows["test"]
 
     def rise(other: QuantScheme) -> float:
-        gatherer.run(gatherer.point(Made("rtn", other)), test)
+        gatherer.run(gatherer.point(PointSpec("rtn", other)), test)
         probes = Probes(gatherer.runner.known, {"test": test})
-        label = gatherer.label(gatherer.point(Made("rtn", other)))
+        label = gatherer.label(gatherer.point(PointSpec("rtn", other)))
         return probes.nll(label, "test") - probes.nll(CENTER, "test")
 
     return {
@@ -106,12 +106,12 @@ def gather(model: str, data: str, store_folder: Path) -> None:
     request = Request(model, data, store=store_folder)
     with opened(request, Silent()) as (checkpoint, store):
         subject = prepare(checkpoint, request.corpus, PRESET, ("rtn",), request.seed, request.root)
-        gatherer = Gatherer(subject, store, PRESET, request.seed, request.device, Silent())
+        gatherer = EvidenceCollector(subject, store, PRESET, request.seed, request.device, Silent())
         gatherer.check(request.corpus)
         for bits, scale in CELLS[model]:
             if (bits, scale) in {(known["bits"], known["scale"]) for known in rows_of(file)}:
                 continue
-            measured = row(gatherer, Made("rtn", QuantScheme(bits, scale)))
+            measured = row(gatherer, PointSpec("rtn", QuantScheme(bits, scale)))
             with file.open("a") as stream:
                 stream.write(json.dumps(measured) + "\n")
             print(f"int{bits} {scale:16} ΔL {measured['rise'][0]:+.4f}  ρ_prof {measured['rho_prof']}", flush=True)

@@ -25,7 +25,7 @@ from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, WIKITEXT, Synthetic
 from scipy import stats
 
 from landscape.estimators.basin import crossing
-from landscape.estimators.radius_search import STEPS_PER_OCTAVE, Found, Limits, search
+from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, search
 
 PAGE = Page(Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md")
 REPETITIONS = 2000
@@ -150,10 +150,10 @@ def measure(cell: Cell, repetitions: int = REPETITIONS) -> list[Coverage]:
     ]
 
 
-def measure_search(cell: SearchCell, repetitions: int = REPETITIONS) -> tuple[Coverage, list[tuple[Found, int]]]:
+def measure_search(cell: SearchCell, repetitions: int = REPETITIONS) -> tuple[Coverage, list[tuple[RadiusSearch, int]]]:
     """Search R on landscapes of a cell; with what was found, and how many windows were evaluated away from w."""
     rng = np.random.Generator(np.random.Philox(key=cell.seed))
-    truth, limits, ends = cell.landscape.truth(0.5), Limits(cell.precision, MOST, MOST), []
+    truth, limits, ends = cell.landscape.truth(0.5), StoppingRule(cell.precision, MOST, MOST), []
     for _ in range(repetitions):
         losses = cell.landscape.landscape(rng, MOST, MOST)
         found = search(losses, FAR * 2 ** (rng.random() / STEPS_PER_OCTAVE), CHANCE, limits)
@@ -181,7 +181,7 @@ def row(cell: Cell, measured: list[Coverage]) -> str:
     )
 
 
-def search_row(cell: SearchCell, coverage: Coverage, ends: list[tuple[Found, int]]) -> str:
+def search_row(cell: SearchCell, coverage: Coverage, ends: list[tuple[RadiusSearch, int]]) -> str:
     """A line of the second table."""
     rounds = np.array([len(found.rounds) for found, _ in ends])
     first = [found.radius for found, _ in ends if len(found.rounds) == 1]

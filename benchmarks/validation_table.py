@@ -20,7 +20,7 @@ import numpy as np
 from pages import Page
 from scipy import stats
 
-from landscape.advice.rules import RESCUE, RIM, VERDICTS, WORTH_CHANGING, Evidence, Verdict, advise, rules
+from landscape.advice.rules import RECOMMENDATIONS, RESCUE, RIM, WORTH_CHANGING, Evidence, Recommendation, decide, rules
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from quant.grid import QuantScheme
@@ -47,7 +47,7 @@ class Cell:
     rho_shrink: float
     weight_error: float
     """‖Δw‖²/‖w‖², the squared error of the weights."""
-    ways: Mapping[Verdict, float]
+    ways: Mapping[Recommendation, float]
     """ΔL of each way on the test split; QAFT's less its control's."""
     control: float
     """ΔL of w_FT on the test split."""
@@ -83,7 +83,7 @@ def _cell(row: Row, outcomes: Mapping[str, Row]) -> Cell | None:
     w, gptq, qaft, control = (outcomes[key]["nll"]["test"] for key in keys)
     evidence = _evidence(row, scheme)
     best = list(evidence.others).index(evidence.best_other)
-    ways: dict[Verdict, float] = {
+    ways: dict[Recommendation, float] = {
         "rtn": row["test"]["rtn"], "grid": row["test"]["others"][best], "gptq": gptq - w, "qaft": qaft - control,
     }  # fmt: skip
     shrink = row["rho_shrink"][0] if row["rho_shrink"] else np.nan
@@ -109,11 +109,11 @@ def _evidence(row: Row, scheme: QuantScheme) -> Evidence:
     )
 
 
-def right(ways: Mapping[Verdict, float], limit: Limit) -> Verdict:
+def right(ways: Mapping[Recommendation, float], limit: Limit) -> Recommendation:
     """The first way within the limit; if there is none, the first within the limit of the least loss of them all."""
     least = min(ways.values())
     most = limit.nats if least <= limit.nats else least + limit.nats
-    return next(way for way in VERDICTS if ways[way] <= most)
+    return next(way for way in RECOMMENDATIONS if ways[way] <= most)
 
 
 def hits(
@@ -125,7 +125,7 @@ def hits(
 ) -> int:
     """How many pieces of advice were right."""
     tried = rules(rescue, rim, worth)
-    return sum(advise(c.evidence, limit, tried).verdict == right(c.ways, limit) for c, limit in product(found, limits))
+    return sum(decide(c.evidence, limit, tried).verdict == right(c.ways, limit) for c, limit in product(found, limits))
 
 
 def fit(found: list[Cell]) -> tuple[float, float, int]:
@@ -145,7 +145,7 @@ def verdicts(found: list[Cell]) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for cell in found:
-        advice, true = advise(cell.evidence, limit), right(cell.ways, limit)
+        advice, true = decide(cell.evidence, limit), right(cell.ways, limit)
         e = cell.evidence
         rho = "not reached" if e.rho_prof is None else f"{e.rho_prof.value:.3f}"
         before = [f"{e.rise.value:.4f}", f"{e.unclipped.value:.4f}", f"{e.others[e.best_other].value:.4f}", rho]
@@ -164,11 +164,11 @@ def outcomes(found: list[Cell]) -> Iterator[str]:
         yield f"| {' | '.join([cell.name, *(f'{value:.4f}' for value in (*after, cell.misalignment))])} |"
 
 
-def verdict_word(advised: Verdict, true: Verdict) -> str:
+def verdict_word(advised: Recommendation, true: Recommendation) -> str:
     """Hit, or which way it missed."""
     if advised == true:
         return "hit"
-    return "**miss, cheap**" if VERDICTS.index(advised) < VERDICTS.index(true) else "**miss, dear**"
+    return "**miss, cheap**" if RECOMMENDATIONS.index(advised) < RECOMMENDATIONS.index(true) else "**miss, dear**"
 
 
 def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
@@ -179,34 +179,34 @@ def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for (model, of_model), limit in product(found.items(), LIMITS):
-        words = [verdict_word(advise(c.evidence, limit).verdict, right(c.ways, limit)) for c in of_model]
+        words = [verdict_word(decide(c.evidence, limit).verdict, right(c.ways, limit)) for c in of_model]
         true = [right(cell.ways, limit) for cell in of_model]
         if not true:
             continue
-        commonest = max(true.count(way) for way in VERDICTS)
+        commonest = max(true.count(way) for way in RECOMMENDATIONS)
         by_rise = sum(by_rise_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
         by_rho = sum(by_rho_alone(c.evidence, limit) == t for c, t in zip(of_model, true, strict=True))
         numbers = [len(true), words.count("hit"), *(words.count(f"**miss, {w}**") for w in ("cheap", "dear"))]
-        numbers += [sum(kept(c, advise(c.evidence, limit).verdict, limit) for c in of_model)]
-        numbers += [sum(any(kept(c, way, limit) for way in VERDICTS) for c in of_model)]
+        numbers += [sum(kept(c, decide(c.evidence, limit).verdict, limit) for c in of_model)]
+        numbers += [sum(any(kept(c, way, limit) for way in RECOMMENDATIONS) for c in of_model)]
         weaker = ((RESCUE, np.inf), (np.inf, RIM), (np.inf, np.inf), (RESCUE, RIM, 1.0), (np.inf, np.inf, 1.0))
         numbers += [hits(of_model, *thresholds, limits=(limit,)) for thresholds in weaker]
         yield f"| {model} | {limit.text} | {' | '.join(map(str, [*numbers, commonest, by_rise, by_rho]))} |"
 
 
-def kept(cell: Cell, way: Verdict, limit: Limit) -> bool:
+def kept(cell: Cell, way: Recommendation, limit: Limit) -> bool:
     """Whether a way was within the limit on the test split."""
     return cell.ways[way] <= limit.nats
 
 
-def by_rise_alone(evidence: Evidence, limit: Limit) -> Verdict:
+def by_rise_alone(evidence: Evidence, limit: Limit) -> Recommendation:
     """RTN within the limit, GPTQ within RESCUE limits, else QAFT."""
     if evidence.rise.value <= limit.nats:
         return "rtn"
     return "gptq" if evidence.rise.value <= RESCUE * limit.nats else "qaft"
 
 
-def by_rho_alone(evidence: Evidence, limit: Limit) -> Verdict:
+def by_rho_alone(evidence: Evidence, limit: Limit) -> Recommendation:
     """The paper's picture: RTN within the limit, GPTQ inside the basin, QAFT outside."""
     if evidence.rise.value <= limit.nats:
         return "rtn"

@@ -1,7 +1,7 @@
 """The loss landscape around a quantized language model: probe it, measure its basin, draw it.
 
-    from landscape import Survey, probe, write_page
-    found = probe(Survey("opt-nano", bits=(4, 2)))
+    from landscape import SurveyRequest, probe, write_page
+    found = probe(SurveyRequest("opt-nano", bits=(4, 2)))
     write_page(found, Path("page.html"))
 
 Names are imported when they are first used, so that ``landscape --help`` answers without torch.
@@ -12,10 +12,10 @@ from __future__ import annotations
 from importlib import import_module
 
 _HOMES = {
-    "Landscape": "landscape.survey.result",
+    "SurveyResult": "landscape.survey.result",
     "PRESETS": "landscape.session.presets",
     "Preset": "landscape.session.presets",
-    "Survey": "landscape.survey.request",
+    "SurveyRequest": "landscape.survey.request",
     "radial_figure": "landscape.report.survey.figures",
     "probe": "landscape.survey.probe",
     "to_json": "landscape.report.schema",

@@ -6,31 +6,31 @@ from dataclasses import dataclass, field
 
 from landscape.session.forecast import forecast_of, search_forecast
 from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.progress import Progress, Silent
 from landscape.session.request import Request
 from landscape.session.session import frozen_threads, loaded, store_of
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.methods.gptq import PAPER, GPTQOptions
+from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantization(Request):
+class QuantizeRequest(Request):
     """What a user asks of one point; ``data`` is what GPTQ and QAFT learn from, and RTN needs none."""
 
-    wanted: Made
+    wanted: PointSpec
     """Method and scheme."""
-    gptq: GPTQOptions = PAPER
+    gptq: GPTQOptions = PAPER_GPTQ
     """How GPTQ is run."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
     """Windows, lengths, steps."""
 
 
-def quantize(request: Quantization, progress: Progress | None = None) -> tuple[Checkpoint, WeightPoint]:
+def quantize(request: QuantizeRequest, progress: Progress | None = None) -> tuple[Checkpoint, WeightPoint]:
     """Make a point as a survey of the same numbers makes it, or take it from the cache.
 
     Args:

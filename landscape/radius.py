@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.estimators.radius_search import Found, Limits, search
+from landscape.estimators.radius_search import RadiusSearch, StoppingRule, search
 from landscape.health.checks import Check
 from landscape.health.self_checks import Examined, examine, measured_slope, nearest
 from landscape.health.text_checks import ProbedText
@@ -73,7 +73,7 @@ class RadiusRequest(Request):
 
 
 @dataclass(frozen=True)
-class Measured:
+class RadiusResult:
     """R of a model, and what the run took that found it, its checks included."""
 
     model: str
@@ -90,7 +90,7 @@ class Measured:
     """Name of the directions, their seed in it."""
     pairs: bool
     """Whether each was followed both ways."""
-    found: Found
+    found: RadiusSearch
     """R, the losses that it was read from, and the rounds that led there."""
     evaluated: int
     """Windows evaluated now, at w and anywhere."""
@@ -109,7 +109,7 @@ class Measured:
         return (self.evaluated + self.cached) * self.seq_len
 
 
-class StoredLosses:
+class RadialLosses:
     """The landscape as a search sees it: what the store does not hold is evaluated."""
 
     def __init__(
@@ -145,9 +145,9 @@ class StoredLosses:
     def _plan(self, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...]) -> ProbePlan:
         return point_plan([CENTER], windows) + ray_plan(self.family, directions, lambdas, windows, self._pairs)
 
-    def paired(self) -> StoredLosses:
+    def paired(self) -> RadialLosses:
         """The same landscape, with every direction followed both ways."""
-        return StoredLosses(self._runner, self._engine, self.family, self._windows, pairs=True)
+        return RadialLosses(self._runner, self._engine, self.family, self._windows, pairs=True)
 
     def run(self, plan: ProbePlan) -> None:
         """Evaluate what is missing of a plan."""
@@ -166,7 +166,7 @@ class Ground:
     corpus: Corpus
     windows: tuple[Window, ...]
     """All windows of the split, in the order of the seed."""
-    losses: StoredLosses
+    losses: RadialLosses
     """Evaluated where the store does not hold them."""
     runner: Runner
     """Counts what was evaluated."""
@@ -200,14 +200,14 @@ def ground(request: RadiusRequest, progress: Progress) -> Iterator[Ground]:
         family = family_of(request.family, space, center, request.seed)
         runner = Runner(store, run_record(checkpoint.device), progress.advance)
         engine = InlineEngine(model, space, Atlas(center, {}, {family.name: family}))
-        losses = StoredLosses(runner, engine, family, windows, request.pairs)
+        losses = RadialLosses(runner, engine, family, windows, request.pairs)
         chance = math.log(vocabulary_size(model))
         totals, tokens = losses.center(min(_CHECKED, len(windows)))
         check_center(float(totals.sum() / tokens.sum()), chance, request.corpus, checkpoint.dtype)
         yield Ground(checkpoint, center, request.corpus, corpus, windows, losses, runner, norm(space, center), chance)
 
 
-def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> Measured:
+def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> RadiusResult:
     """Find R of a model as precisely as asked for.
 
     Args:
@@ -227,7 +227,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
         return concluded(request, here, found, float(found.probes.lambdas[0]), progress, started)
 
 
-def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> Found:
+def search_radius(request: RadiusRequest, here: Ground, progress: Progress, started: float) -> RadiusSearch:
     """Find R on a model that is lent already; ``started`` is when the time of the request began."""
     progress.stage("searching for R")
 
@@ -238,13 +238,13 @@ def search_radius(request: RadiusRequest, here: Ground, progress: Progress, star
         needed = work * here.pace() if work else 0.0
         return time.monotonic() - started + needed > 60 * request.minutes
 
-    limits = Limits(request.precision, windows=len(here.windows), out_of_time=out_of_time)
+    limits = StoppingRule(request.precision, windows=len(here.windows), out_of_time=out_of_time)
     return search(here.losses, here.norm, here.chance, limits)
 
 
 def concluded(
-    request: RadiusRequest, here: Ground, found: Found, lam: float, progress: Progress, started: float
-) -> Measured:
+    request: RadiusRequest, here: Ground, found: RadiusSearch, lam: float, progress: Progress, started: float
+) -> RadiusResult:
     """What a search found and what all work took, once nothing more is done to the model: then the run is checked.
 
     Args:
@@ -257,7 +257,7 @@ def concluded(
     """
     health, runner = _health(here, found, lam, progress), here.runner
     runner.store.compact()
-    return Measured(
+    return RadiusResult(
         model=request.model,
         data=here.data,
         split=request.split,
@@ -295,7 +295,7 @@ def _corpus(request: RadiusRequest, checkpoint: Checkpoint, progress: Progress) 
     return corpus
 
 
-def _health(here: Ground, found: Found, lam: float, progress: Progress) -> tuple[Check, ...]:
+def _health(here: Ground, found: RadiusSearch, lam: float, progress: Progress) -> tuple[Check, ...]:
     """Whether the run was sound; what was not is told at once."""
     losses, last = here.losses, found.rounds[-1]
     windows, least = here.windows[: last.windows], nearest(lam, here.norm)

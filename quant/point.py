@@ -15,7 +15,7 @@ from quant.grid import GridTensor, QuantScheme
 from quant.hashing import tensor_bytes
 from quant.space import Slot, WeightSpace
 
-Part = GridTensor | Tensor
+PointTensor = GridTensor | Tensor
 """One matrix of a point: on a grid, or as floats."""
 
 
@@ -27,7 +27,7 @@ class WeightPoint:
     """What made it, ``rtn``, ``gptq``, ``qaft``, ``w_ft`` …; the user's own name for what another tool made."""
     scheme: QuantScheme | None
     """The grid that it was rounded on; None if it was on none."""
-    parts: Mapping[str, Part]
+    parts: Mapping[str, PointTensor]
     """One part per slot, by the slot's name; may be read lazily from a store."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able record of how it was made: options, hashes of the data, what was chosen."""

@@ -15,13 +15,13 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.other_radii import other_radii
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.result import (
-    Landscape,
     PlaneResult,
     PointResult,
     ProbeCount,
     RayProfile,
     SegmentResult,
     SubjectInfo,
+    SurveyResult,
 )
 from quant.coverage import Coverage, Omission
 
@@ -78,7 +78,7 @@ def landscape(
     lambdas: Sequence[float] | None = None,
     seed: int = 0,
     plane: bool = False,
-) -> Landscape:
+) -> SurveyResult:
     """A landscape of that shape; everything in it follows from the arguments."""
     well = well or Well()
     rng = np.random.default_rng(seed)
@@ -152,7 +152,7 @@ def landscape(
         for b in list(names)[i + 1 :]
         if names[a][1:3] == names[b][1:3] and names[a][1]
     ]
-    return Landscape(
+    return SurveyResult(
         subject=SubjectInfo(
             model, "0123abcd" * 8, "float32", 84_934_656, COVERAGE, well.norm, well.chance, "wikitext2", SEQ_LEN,
             dict.fromkeys(SPLITS, windows),
@@ -175,13 +175,13 @@ def landscape(
     )  # fmt: skip
 
 
-def smollm2_like(**options: object) -> Landscape:
+def smollm2_like(**options: object) -> SurveyResult:
     """Rays that rise far past chance, and steep points: SmolLM2-135M with clipping scales."""
     well = Well(bottom=3.24, top=12.6, chance=10.8, radius=430.0, norm=1992.6, tilt=2.2, scatter=0.04, steep=6.0)
     return landscape(well, model="smollm2-135m", **{"bits": (8, 6, 4, 3, 2), "directions": 4, **options})  # type: ignore[arg-type]
 
 
-def overflowing() -> Landscape:
+def overflowing() -> SurveyResult:
     """A ray that ends in NaN, a point and a segment that overflow on the validation split."""
     found = landscape()
     ray, validation = found.rays[0], found.rays[0].nll["validation"].copy()

@@ -11,16 +11,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from landscape.advice.evidence import SPLIT, Gatherer
-from landscape.advice.rules import Advice, Verdict, advise
+from landscape.advice.evidence import SPLIT, EvidenceCollector
+from landscape.advice.rules import Advice, Recommendation, decide
 from landscape.estimators.intervals import article_count
 from landscape.estimators.loss_limit import Limit
-from landscape.estimators.radius_search import Found
+from landscape.estimators.radius_search import RadiusSearch
 from landscape.health.checks import Check
 from landscape.positions.position import CENTER
 from landscape.probing.plan import blocks_of
 from landscape.session.forecast import Forecast, forward_seconds, point_work
-from landscape.session.point_specs import Made, wanted_points
+from landscape.session.point_specs import PointSpec, wanted_points
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.progress import Progress, Silent
 from landscape.session.request import Request
@@ -45,13 +45,13 @@ class AdviceRequest(Request):
     """Windows and their length, and what GPTQ and QAFT would be run with."""
 
     @property
-    def wanted(self) -> tuple[Made, ...]:
+    def wanted(self) -> tuple[PointSpec, ...]:
         """RTN on every grid."""
         return wanted_points(("rtn",), self.bits, self.scales, self.granularities)
 
 
 @dataclass(frozen=True)
-class Advised:
+class AdviceResult:
     """The advice for every grid, and what it cost to give."""
 
     model: str
@@ -71,12 +71,12 @@ class Advised:
     """L(w), nats per token, on these windows."""
     chance: float
     """ln|V|."""
-    found: Found
+    found: RadiusSearch
     """R, the losses that it was read from, and the rounds that led there."""
     limit: Limit
     advice: tuple[Advice, ...]
     """One for each grid."""
-    work: tuple[Mapping[Verdict, float], ...]
+    work: tuple[Mapping[Recommendation, float], ...]
     """For each grid: what GPTQ and QAFT would cost with this preset, in forward passes of a window."""
     pace: float
     """Wall seconds of one forward pass of a window, timed also where every loss is cached: what a way would cost in
@@ -93,7 +93,7 @@ class Advised:
     """Whether the run was sound."""
 
 
-def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Advised:
+def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceResult:
     """Measure what the rules of ``landscape.advice.rules`` ask for, and apply them.
 
     Args:
@@ -112,7 +112,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
     with opened(request, progress) as (checkpoint, store):
         progress.stage("reading the text")
         subject = request.subject(checkpoint, request.preset, ("rtn",), progress)
-        gatherer = Gatherer(subject, store, request.preset, request.seed, checkpoint.device, progress)
+        gatherer = EvidenceCollector(subject, store, request.preset, request.seed, checkpoint.device, progress)
         forecast = gatherer.forecast(wanted)
         progress.forecast(forecast)
         gatherer.check(request.corpus)
@@ -120,7 +120,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
         health = gatherer.health(request.corpus)
         store.compact()
         runner = gatherer.runner
-        return Advised(
+        return AdviceResult(
             model=request.model,
             data=request.corpus,
             seq_len=subject.seq_len,
@@ -133,7 +133,7 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
             chance=subject.chance,
             found=gatherer.found,
             limit=request.limit,
-            advice=tuple(advise(each, request.limit) for each in evidence),
+            advice=tuple(decide(each, request.limit) for each in evidence),
             work=tuple(work_of_ways(made.scheme.bits, request.preset, len(gatherer.windows)) for made in wanted),
             pace=_pace(forecast, subject),
             evaluated=runner.evaluated,
@@ -144,9 +144,9 @@ def give_advice(request: AdviceRequest, progress: Progress | None = None) -> Adv
         )
 
 
-def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Verdict, float]:
+def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Recommendation, float]:
     """What the methods that use data would cost, in forward passes of a window."""
-    ways: tuple[Verdict, ...] = ("gptq", "qaft")
+    ways: tuple[Recommendation, ...] = ("gptq", "qaft")
     return {way: point_work(way, bits, preset, validation_windows) for way in ways}
 
 

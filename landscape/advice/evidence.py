@@ -17,20 +17,20 @@ from landscape.anatomy.waterfall import Kind, families
 from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import crossing
 from landscape.estimators.intervals import Estimate, paired_ratio
-from landscape.estimators.radius_search import Found, Limits, fixed_design, search
+from landscape.estimators.radius_search import RadiusSearch, StoppingRule, fixed_design, search
 from landscape.health.checks import Check
 from landscape.health.self_checks import SLOPE_DIRECTIONS, Examined, examine, measured_slope, slope_plan
 from landscape.positions.directions import Family, Sphere
-from landscape.positions.parts import part_statistics, together
+from landscape.positions.parts import combined, part_statistics
 from landscape.positions.position import CENTER, At, Atlas, Position, without_parts
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, Window
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.radius import StoredLosses
+from landscape.radius import RadialLosses
 from landscape.session.forecast import Forecast, forecast_of
 from landscape.session.point_maker import PointMaker, point_label
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.presets import Preset
 from landscape.session.progress import Progress
 from landscape.session.session import run_record
@@ -53,7 +53,7 @@ RATIO_WINDOWS = 8
 PILOT_STEPS, BRACKET, RADIUS_WORK = 4, 3, 100
 
 
-class Gatherer:
+class EvidenceCollector:
     """Gathers the evidence of one model, grid by grid; whatever was evaluated is in the store."""
 
     def __init__(
@@ -65,8 +65,8 @@ class Gatherer:
         self.runner = Runner(store, run_record(device), progress.advance)
         self.probes = Probes(self.runner.known, {SPLIT: self.windows})
         self._preset, self._maker = preset, PointMaker(subject, store, preset, seed)
-        self._points: dict[Made, WeightPoint] = {}
-        self._gathered: dict[Made, Evidence] = {}
+        self._points: dict[PointSpec, WeightPoint] = {}
+        self._gathered: dict[PointSpec, Evidence] = {}
 
     def check(self, data: str) -> None:
         """See that w beats chance, before anything else is done.
@@ -77,7 +77,7 @@ class Gatherer:
         self._run({}, [At(CENTER)])
         check_center(self.probes.nll(CENTER, SPLIT), self.subject.chance, data, self.subject.checkpoint.dtype)
 
-    def forecast(self, wanted: Sequence[Made]) -> Forecast:
+    def forecast(self, wanted: Sequence[PointSpec]) -> Forecast:
         """What gathering will cost; one forward pass is measured if there is work to do.
 
         Everything is tried on what is known alone: where that is enough, it is gathered, and nothing is left to do.
@@ -94,17 +94,17 @@ class Gatherer:
         searched, asked = self._maker.searched(new), runner.asked
         return forecast_of(self.subject, self._preset, new, searched, probes=probes, needed=asked, known=runner.known)
 
-    def _cost(self, made: Made) -> int:
+    def _cost(self, made: PointSpec) -> int:
         """How many probes the evidence of a grid takes, about: at points, and along lines."""
         windows = min(RATIO_WINDOWS, len(self.windows))
         lines = sum(PILOT_STEPS * windows + BRACKET * directions * windows for directions in (1, DIRECTIONS))
         return (2 + len(_others(made))) * len(self.windows) + lines
 
     @cached_property
-    def found(self) -> Found:
+    def found(self) -> RadiusSearch:
         """R along uniform directions, and how it was found."""
         self._stage("searching for R")
-        limits = Limits(PRECISION, windows=len(self.windows))
+        limits = StoppingRule(PRECISION, windows=len(self.windows))
         return search(self._sphere, self.subject.norm, self.subject.chance, limits)
 
     def health(self, data: str) -> tuple[Check, ...]:
@@ -114,7 +114,7 @@ class Gatherer:
         directions, lam = found.rounds[-1].directions, float(found.probes.lambdas[0])
         return examine(Examined.of(subject, runner, losses.family, directions, lam, slope), self.progress)
 
-    def point(self, made: Made) -> WeightPoint:
+    def point(self, made: PointSpec) -> WeightPoint:
         """RTN on a grid, from the store if it is there.
 
         Raises:
@@ -127,7 +127,7 @@ class Gatherer:
             found = self._points[made] = self._maker.make(made, lambda share: None)
         return found
 
-    def _find(self, made: Made) -> WeightPoint | None:
+    def _find(self, made: PointSpec) -> WeightPoint | None:
         """The point, if it is in the store; it stays there, and is read as it is asked for."""
         if made not in self._points and (stored := self._maker.find(made)) is not None:
             self._points[made] = stored
@@ -137,7 +137,7 @@ class Gatherer:
         """What the store calls it."""
         return point_label(point, self.subject.space)
 
-    def evidence(self, made: Made) -> Evidence:
+    def evidence(self, made: PointSpec) -> Evidence:
         """All that the rules ask of one grid.
 
         Raises:
@@ -147,7 +147,7 @@ class Gatherer:
             self._gathered[made] = self._gather(made)
         return self._gathered[made]
 
-    def _gather(self, made: Made) -> Evidence:
+    def _gather(self, made: PointSpec) -> Evidence:
         subject, point, radius = self.subject, self.point(made), self.found.radius
         self._stage(f"following {made.name}")
         label = self.label(point)
@@ -157,7 +157,7 @@ class Gatherer:
         rises = {scheme: self.rise(other) for scheme, other in others.items()}
         best = min(rises, key=lambda scheme: rises[scheme].value)
         away = distance(subject.space, subject.center, point)
-        parts = together(part_statistics(subject.space, subject.center, point).values())
+        parts = combined(part_statistics(subject.space, subject.center, point).values())
         return Evidence(
             scheme=made.scheme,
             distance=away,
@@ -189,7 +189,7 @@ class Gatherer:
         if not self.runner.rehearsing:
             self.progress.stage(name)
 
-    def _measured(self, made: Made) -> str:
+    def _measured(self, made: PointSpec) -> str:
         """The label of a point whose loss is known afterwards."""
         point = self.point(made)
         self.run(point, self.windows)
@@ -202,14 +202,14 @@ class Gatherer:
         return paired_ratio(totals, whole, center, probes.tokens(SPLIT), blocks=probes.blocks(SPLIT))
 
     @property
-    def _sphere(self) -> StoredLosses:
+    def _sphere(self) -> RadialLosses:
         """The landscape along uniform directions."""
         return self._losses(Sphere(self.subject.space, self.seed), len(self.windows))
 
-    def _losses(self, family: Family, windows: int) -> StoredLosses:
+    def _losses(self, family: Family, windows: int) -> RadialLosses:
         subject = self.subject
         engine = InlineEngine(subject.model, subject.space, Atlas(subject.center, {}, {family.name: family}))
-        return StoredLosses(self.runner, engine, family, self.windows[:windows], pairs=False)
+        return RadialLosses(self.runner, engine, family, self.windows[:windows], pairs=False)
 
     def run(self, point: WeightPoint, windows: tuple[Window, ...]) -> None:
         """Evaluate w and a point on some windows."""
@@ -226,9 +226,9 @@ class Gatherer:
         self.runner.run(ProbePlan.of(positions, self.windows if windows is None else windows), engine)
 
 
-def _others(made: Made) -> tuple[Made, ...]:
+def _others(made: PointSpec) -> tuple[PointSpec, ...]:
     """RTN on other grids of as many bits."""
-    return tuple(Made("rtn", scheme) for scheme in other_grids(made.scheme))
+    return tuple(PointSpec("rtn", scheme) for scheme in other_grids(made.scheme))
 
 
 def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:

@@ -32,10 +32,10 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from quant.grid import QuantScheme
 
-Verdict = Literal["rtn", "grid", "gptq", "qaft"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Recommendation = Literal["rtn", "grid", "gptq", "qaft"]
+RECOMMENDATIONS: tuple[Recommendation, ...] = get_args(Recommendation)
 """In the order of what they cost."""
-WORDS: dict[Verdict, str] = {
+WORDS: dict[Recommendation, str] = {
     "rtn": "rounding to nearest (RTN) is enough",
     "grid": "change the scale or granularity first",
     "gptq": "a layer-wise method (GPTQ) should do",
@@ -108,7 +108,7 @@ class Bound:
 class Rule:
     """A verdict and what must hold for it."""
 
-    verdict: Verdict
+    verdict: Recommendation
     bounds: tuple[Bound, ...]
     """All of them; none for the last resort."""
     surely: bool = False
@@ -182,7 +182,7 @@ RULES = rules()
 class Finding:
     """One bound and the number that met it or did not."""
 
-    verdict: Verdict
+    verdict: Recommendation
     """The verdict that asked."""
     name: str
     """The number, as a reader sees it."""
@@ -222,7 +222,7 @@ class Finding:
 class Margin:
     """How far the advice is from another one."""
 
-    verdict: Verdict
+    verdict: Recommendation
     """The nearest other verdict."""
     name: str
     """The number that would have to change."""
@@ -236,10 +236,10 @@ class Advice:
 
     evidence: Evidence
     limit: Limit
-    verdict: Verdict
+    verdict: Recommendation
     findings: tuple[Finding, ...]
     """Every bound of the rule that fired and of those tried before it, in order."""
-    possible: tuple[Verdict, ...]
+    possible: tuple[Recommendation, ...]
     """Other verdicts that the intervals leave open, in the order of what they cost."""
     margin: Margin | None
     """None if no single number would turn it."""
@@ -249,7 +249,7 @@ class Advice:
     of RTN's ΔL that it left elsewhere is beyond the limit; of GPTQ otherwise, and of QAFT, nothing is foretold."""
 
 
-def advise(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> Advice:
+def decide(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> Advice:
     """The first rule whose bounds hold.
 
     Args:
@@ -271,7 +271,7 @@ def advise(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> A
     )
 
 
-def _keeps(verdict: Verdict, evidence: Evidence, limit: Limit) -> bool | None:
+def _keeps(verdict: Recommendation, evidence: Evidence, limit: Limit) -> bool | None:
     if verdict in ("rtn", "grid"):
         rise = evidence.rise if verdict == "rtn" else evidence.others[evidence.best_other]
         return True if rise.high <= limit.nats else False if rise.low > limit.nats else None
@@ -290,7 +290,7 @@ def _first(judged: _Judged) -> int:
     return next(i for i, (_, findings) in enumerate(judged) if all(finding.holds for finding in findings))
 
 
-def _possible(before: _Judged, after: _Judged) -> tuple[Verdict, ...]:
+def _possible(before: _Judged, after: _Judged) -> tuple[Recommendation, ...]:
     """What the advice could be if numbers whose interval reaches across a bound lay on its other side."""
     *tried, (fired, findings) = before
     found = [rule.verdict for rule, of_rule in tried if all(finding.holds or finding.open for finding in of_rule)]

@@ -28,7 +28,7 @@ from landscape.probing.plan import ProbePlan, Window
 from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.point import Part, WeightPoint
+from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
 
 FLOAT_BYTES = 2
@@ -212,13 +212,13 @@ def checked(probes: Probes, split: str, space: WeightSpace, choice: Choice, mixe
     return additivity(probes, split, singles, mixed)
 
 
-class _Floats(Mapping[str, Part]):
+class _Floats(Mapping[str, PointTensor]):
     """The matrices of ``w``, in float32."""
 
     def __init__(self, center: Center) -> None:
         self._weights = center.weights
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> PointTensor:
         return self._weights[name].float()
 
     def __iter__(self) -> Iterator[str]:
@@ -228,13 +228,13 @@ class _Floats(Mapping[str, Part]):
         return len(self._weights)
 
 
-class _Chosen(Mapping[str, Part]):
+class _Chosen(Mapping[str, PointTensor]):
     """Each matrix from a point of its own, read when it is asked for."""
 
     def __init__(self, labels: Mapping[str, str], sources: Mapping[str, WeightPoint]) -> None:
         self._labels, self._sources = labels, sources
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> PointTensor:
         return self._sources[self._labels[name]].parts[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from landscape.anatomy.bit_choice import options_plan
 from landscape.anatomy.bit_plan import CHECKED_ON, CHOSEN_ON, check_windows
 from landscape.anatomy.effects import anatomy_plan, clipping_plan, groups
-from landscape.anatomy.request import Dissected, Dissection
+from landscape.anatomy.request import AnatomyRequest, AnatomyResult
 from landscape.anatomy.stages import Stages
 from landscape.anatomy.waterfall import KINDS, Waterfall
 from landscape.estimators.intervals import article_count
@@ -27,7 +27,7 @@ from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import Forecast, forecast_of, point_work, search_seconds
 from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.progress import Progress, Silent
 from landscape.session.session import opened, run_record
 from landscape.session.subject import Subject, check_center
@@ -39,7 +39,7 @@ _AT_ONCE = 5.0  # seconds that a point may take before there is a forecast
 _ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # of a point that is not made yet every tensor may clip
 
 
-def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
+def dissect(request: AnatomyRequest, progress: Progress | None = None) -> AnatomyResult:
     """Take a point apart.
 
     Args:
@@ -66,13 +66,13 @@ def dissect(request: Dissection, progress: Progress | None = None) -> Dissected:
 class _Dissector:
     """One anatomy under way."""
 
-    def __init__(self, request: Dissection, subject: Subject, store: Store, progress: Progress) -> None:
+    def __init__(self, request: AnatomyRequest, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.runner = Runner(store, run_record(self.subject.checkpoint.device), progress.advance)
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
         self.stages = Stages(request, subject, self.runner, progress)
 
-    def work(self, started: float) -> Dissected:
+    def work(self, started: float) -> AnatomyResult:
         """Do all the work, in the order the data flows."""
         for wanted in self._wanted:
             self._find(wanted)
@@ -89,26 +89,26 @@ class _Dissector:
     # ---- the points -------------------------------------------------------------------------------------------------
 
     @property
-    def _wanted(self) -> tuple[Made, ...]:
+    def _wanted(self) -> tuple[PointSpec, ...]:
         """The point, then those that a plan may choose from; each once."""
         return tuple(dict.fromkeys((self.request.wanted, *self.request.offered)))
 
-    def _missing(self) -> tuple[Made, ...]:
+    def _missing(self) -> tuple[PointSpec, ...]:
         return tuple(wanted for wanted in self._wanted if wanted not in self.stages.points)
 
-    def _find(self, wanted: Made) -> None:
+    def _find(self, wanted: PointSpec) -> None:
         point = self.maker.find(wanted)
         if point is not None:
             self.stages.place(wanted, point)
         elif not self._point_work(wanted) and search_seconds(self.subject.space, [wanted.scheme]) < _AT_ONCE:
             self._make(wanted)  # takes no forward pass, and the forecast is the better for it
 
-    def _make(self, wanted: Made) -> None:
+    def _make(self, wanted: PointSpec) -> None:
         self.progress.stage(f"making {wanted.name}")
         work = self._point_work(wanted)
         self.stages.place(wanted, self.maker.make(wanted, lambda share: self.progress.advance(share * work)))
 
-    def _point_work(self, wanted: Made) -> float:
+    def _point_work(self, wanted: PointSpec) -> float:
         validation = len(self.subject.windows["validation"])
         return point_work(wanted.method, wanted.scheme.bits, self.request.preset, validation)
 
@@ -167,14 +167,14 @@ class _Dissector:
 
     # ---- the result -------------------------------------------------------------------------------------------------
 
-    def _dissected(self, center_nll: float, started: float) -> Dissected:
+    def _dissected(self, center_nll: float, started: float) -> AnatomyResult:
         stages = self.stages
         falls, parts = stages.waterfall(), stages.anatomy()
         ranking, restored, held_out = stages.clipping()
         layers, plan = stages.layers(), stages.plan()
         health = self._health(falls)
         total = len(self.runner.asked)
-        return Dissected(
+        return AnatomyResult(
             subject=self.request.info(self.subject, (CHOSEN_ON, CHECKED_ON)),
             point=self.request.wanted.name,
             split=VERDICT_SPLIT,

@@ -19,9 +19,16 @@ from typing import Literal, get_args
 import numpy as np
 
 from landscape.estimators.intervals import Estimate, paired_difference
-from landscape.positions.parts import PARTS, Part, PartStatistics, part_statistics, together
+from landscape.positions.parts import PARTS, Part, PartStatistics, combined, part_statistics
 from landscape.positions.position import CENTER, At, Position, common_blocks, with_parts, without_parts
-from landscape.positions.selection import ALL, block_selection, either, selected, tensor_selection, type_selection
+from landscape.positions.selection import (
+    ALL_TENSORS,
+    block_selection,
+    either,
+    selected,
+    tensor_selection,
+    type_selection,
+)
 from landscape.probing.plan import ProbePlan, Window
 from landscape.survey.analysis import Probes
 from quant.space import Vector, WeightSpace
@@ -79,7 +86,7 @@ class Anatomy:
     @property
     def total(self) -> PartStatistics:
         """The parts of all tensors together."""
-        return together(self.statistics.values())
+        return combined(self.statistics.values())
 
     @property
     def culprit(self) -> Part | None:
@@ -146,19 +153,23 @@ def anatomy(
         PointError: if the point is on no grid.
     """
     statistics = part_statistics(space, center, point) if statistics is None else statistics
-    total, groupings = together(statistics.values()), tuple(groupings)
+    total, groupings = combined(statistics.values()), tuple(groupings)
 
     def group(slots: str) -> Effect:
-        away = together(statistics[slot.name] for slot in selected(slots, space)).distance
+        away = combined(statistics[slot.name] for slot in selected(slots, space)).distance
         return Effect(slots, away, rise(probes, with_parts(label, slots=slots), split))
 
     return Anatomy(
         split=split,
         statistics=statistics,
-        whole=Effect(ALL, total.distance, rise(probes, label, split)),
-        alone={part: Effect(ALL, total.norm(part), rise(probes, with_parts(label, [part]), split)) for part in PARTS},
+        whole=Effect(ALL_TENSORS, total.distance, rise(probes, label, split)),
+        alone={
+            part: Effect(ALL_TENSORS, total.norm(part), rise(probes, with_parts(label, [part]), split))
+            for part in PARTS
+        },
         undone={
-            part: Effect(ALL, total.norm(part), rise(probes, without_parts(label, [part]), split)) for part in PARTS
+            part: Effect(ALL_TENSORS, total.norm(part), rise(probes, without_parts(label, [part]), split))
+            for part in PARTS
         },
         saved={part: _saved(probes, split, label, part) for part in PARTS},
         groups={by: costliest_first(map(group, groups(space, by))) for by in groupings},

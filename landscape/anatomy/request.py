@@ -14,13 +14,13 @@ from landscape.estimators.basin import Location, Loss, location_at, loss_word, s
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.health.checks import Check
-from landscape.session.point_specs import OFF_GRID, Made, wanted_point
+from landscape.session.point_specs import OFF_GRID, PointSpec, wanted_point
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.result import ProbeCount, SubjectInfo
 from quant.errors import UsageError
 from quant.grid import QuantScheme
-from quant.methods.gptq import PAPER, GPTQOptions
+from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
 
 
 def groupings_of(names: Sequence[str]) -> tuple[Grouping, ...]:
@@ -36,12 +36,12 @@ def groupings_of(names: Sequence[str]) -> tuple[Grouping, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dissection(Request):
+class AnatomyRequest(Request):
     """What a user asks of an anatomy."""
 
-    wanted: Made = field(default_factory=lambda: wanted_point("rtn", QuantScheme(8)))
+    wanted: PointSpec = field(default_factory=lambda: wanted_point("rtn", QuantScheme(8)))
     """The point: method and scheme."""
-    gptq: GPTQOptions = PAPER
+    gptq: GPTQOptions = PAPER_GPTQ
     """How GPTQ is run."""
     preset: Preset = field(default_factory=lambda: PRESETS["quick"])
     """Windows, lengths, steps. Validation windows alone are probed, and test windows for a plan of bits."""
@@ -71,7 +71,7 @@ class Dissection(Request):
         _ = self.offered  # says now that a bit width cannot be
 
     @property
-    def offered(self) -> tuple[Made, ...]:
+    def offered(self) -> tuple[PointSpec, ...]:
         """The points whose tensors a plan may take: the same method and grid at each of its bit widths."""
         scheme = self.wanted.scheme
         schemes = (
@@ -82,7 +82,7 @@ class Dissection(Request):
 
 
 @dataclass(frozen=True, eq=False)
-class Dissected:
+class AnatomyResult:
     """All that was found out about one point."""
 
     subject: SubjectInfo

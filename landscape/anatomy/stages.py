@@ -28,7 +28,7 @@ from landscape.anatomy.effects import (
     rise,
 )
 from landscape.anatomy.layer_radii import LayerRadius, layer_radius, most_spent_first
-from landscape.anatomy.request import Dissection
+from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.waterfall import Waterfall, families, waterfall
 from landscape.estimators.intervals import Estimate
 from landscape.health.checks import Check
@@ -40,9 +40,9 @@ from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan
 from landscape.probing.runner import Runner
-from landscape.radius import StoredLosses
+from landscape.radius import RadialLosses
 from landscape.session.point_maker import point_label
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.progress import Progress
 from landscape.session.subject import Subject
 from landscape.survey.analysis import VERDICT_SPLIT, Probes
@@ -57,19 +57,19 @@ SMALL = 10_000_000
 class Stages:
     """Plans of one anatomy, run and read."""
 
-    def __init__(self, request: Dissection, subject: Subject, runner: Runner, progress: Progress) -> None:
+    def __init__(self, request: AnatomyRequest, subject: Subject, runner: Runner, progress: Progress) -> None:
         """Bind the stages to a model and to what is known of it; points are named by ``place``."""
         self.request, self.subject, self.runner, self.progress = request, subject, runner, progress
         self.space, self.center = subject.space, subject.center
         self.windows = subject.windows[VERDICT_SPLIT]
         self.probes = Probes(runner.known, subject.windows)
-        self.points: dict[Made, WeightPoint] = {}
-        self.labels: dict[Made, str] = {}
+        self.points: dict[PointSpec, WeightPoint] = {}
+        self.labels: dict[PointSpec, str] = {}
         small = self.space.dimension <= SMALL
         self.groupings: tuple[Grouping, ...] = request.groupings or (GROUPINGS if small else ("block", "type"))
         self.layer_groupings = self._layer_groupings(small)
 
-    def place(self, wanted: Made, point: WeightPoint) -> None:
+    def place(self, wanted: PointSpec, point: WeightPoint) -> None:
         """Name a point by its weights."""
         self.points[wanted] = point
         self.labels[wanted] = point_label(point, self.space)
@@ -175,8 +175,8 @@ class Stages:
         self.runner.run(plan, self._engine({}, points))
         return self.probes
 
-    def _losses(self, family: Family) -> StoredLosses:
-        return StoredLosses(self.runner, self._engine({family.name: family}), family, self.windows, pairs=False)
+    def _losses(self, family: Family) -> RadialLosses:
+        return RadialLosses(self.runner, self._engine({family.name: family}), family, self.windows, pairs=False)
 
     def _stage(self, name: str) -> None:
         if not self.runner.rehearsing:

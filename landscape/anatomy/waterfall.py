@@ -59,7 +59,7 @@ class Matched:
 
 
 @dataclass(frozen=True)
-class Step:
+class WaterfallStep:
     """One family of directions, and what it says of the point."""
 
     kind: Kind
@@ -79,7 +79,7 @@ class Waterfall:
     """‖Δw‖."""
     rise: float
     """ΔL of the point on the same windows, nats per token."""
-    steps: tuple[Step, ...]
+    steps: tuple[WaterfallStep, ...]
 
 
 def families(space: WeightSpace, center: Vector, point: Vector, label: str, seed: int = 0) -> dict[Kind, Family]:
@@ -130,11 +130,11 @@ def waterfall(
             f"expected a point away from w and at least 2 directions, got a distance of {away:g} and {directions}"
         )
 
-    def step(kind: Kind) -> Step:
+    def step(kind: Kind) -> WaterfallStep:
         fixed, along = kind == "along", losses(kind)
         found = crossing(fixed_design(along, length, chance, 1 if fixed else directions, windows, fixed))
         matched = None if fixed else _matched(along, away, chance, directions, windows)
-        return Step(kind, found, ratio(away, found), matched)
+        return WaterfallStep(kind, found, ratio(away, found), matched)
 
     here = table(losses("along"), [away], 1, windows, chance)
     rise = float(direction_nll(here)[0, 0] - here.center_nll)

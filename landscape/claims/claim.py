@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.radial_losses import RadialProbes
-from landscape.survey.result import Landscape
+from landscape.survey.result import SurveyResult
 
 Verdict = Literal["holds", "fails", "open"]
 
@@ -90,7 +90,7 @@ class Rounded:
 class Observed:
     """A landscape, and the losses by window that its summary does not hold."""
 
-    landscape: Landscape
+    landscape: SurveyResult
     radial: RadialProbes
     """Along its random directions, on the split of the verdicts."""
     along: Mapping[str, RadialProbes]

@@ -33,7 +33,7 @@ __all__ = [
 Place = Literal["inside", "border", "outside"]
 EXPECTED: dict[int, Place] = {8: "inside", 6: "inside", 4: "border", 3: "outside", 2: "outside"}
 """Where the paper finds RTN, by bit width; int5 and int7 are not in it."""
-METHODS = ("rtn", "gptq", "qaft")
+PAPER_METHODS = ("rtn", "gptq", "qaft")
 """The paper's three, whose points claim 6 is about."""
 MATERIAL = 0.01
 """Share of a distance from which on a difference is material: a fifth of the 5 % that R itself is measured to."""
@@ -119,7 +119,7 @@ def not_connected(observed: Observed) -> Iterator[Claim]:
     landscape = observed.landscape
     ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split}
     for point in landscape.points:
-        if point.method not in METHODS:
+        if point.method not in PAPER_METHODS:
             continue
         found = ways[point.name].connectivity
         within = point.rho is not None and point.rho.high < 1

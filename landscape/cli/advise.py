@@ -59,7 +59,7 @@ def advise(
     from landscape.cli.failures import reported
 
     with reported(debug):
-        from landscape.advice.advise import AdviceRequest, give_advice
+        from landscape.advice.advise import AdviceRequest, advise
         from landscape.cli.console import ConsoleProgress, print_advice
         from landscape.cli.parsing import bit_widths, request_preset, words
         from landscape.estimators.loss_limit import Limit
@@ -83,5 +83,5 @@ def advise(
             bos=bos,
         )
         with ConsoleProgress() as progress:
-            advised = give_advice(request, progress)
+            advised = advise(request, progress)
         print_advice(advised, as_json=json)

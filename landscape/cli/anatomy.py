@@ -133,13 +133,13 @@ def anatomy(
             qaft_rates=qaft_rates,
         )
         from landscape.anatomy.dissect import dissect
-        from landscape.anatomy.request import Dissection, groupings_of
+        from landscape.anatomy.request import AnatomyRequest, groupings_of
         from landscape.estimators.loss_limit import Limit
         from landscape.report.anatomy.page import write_anatomy_page
         from landscape.session.point_specs import scheme_of, wanted_point
         from quant.writable import check_writable
 
-        request = Dissection(
+        request = AnatomyRequest(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),
             model=model,
             exclude=words(exclude),

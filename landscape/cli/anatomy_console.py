@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table as Drawn
 
-from landscape.anatomy.request import Dissected, Dissection
+from landscape.anatomy.request import AnatomyRequest, AnatomyResult
 from landscape.cli.console import PIPED_WIDTH, work_line
 from landscape.cli.next_command import after_anatomy
 from landscape.cli.plain_console import PlainConsole
@@ -28,7 +28,7 @@ ROWS = 8
 """Of a ranking; the page holds the others."""
 
 
-def print_anatomy(request: Dissection, found: Dissected, page: Path, as_json: bool) -> None:
+def print_anatomy(request: AnatomyRequest, found: AnatomyResult, page: Path, as_json: bool) -> None:
     """Print an anatomy: one JSON object, or the finding, the tables and the next command worth typing."""
     if as_json:
         print(json.dumps(anatomy_json(found, page), indent=2, allow_nan=False))

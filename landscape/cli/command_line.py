@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from landscape.anatomy.request import Dissection
+from landscape.anatomy.request import AnatomyRequest
 from landscape.radius import RadiusRequest
-from landscape.session.point_specs import External
+from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import OPTIONS, PRESETS, Preset
 from landscape.session.request import Request
-from landscape.survey.request import Survey
+from landscape.survey.request import SurveyRequest
 from quant.external.unfolding import GAUGES
 from quant.methods.gptq import GPTQOptions
 
@@ -64,22 +64,22 @@ _GPTQ = {
 }
 
 
-def probe_command(request: Survey, output: Path = REPORT) -> str:
+def probe_command(request: SurveyRequest, output: Path = REPORT) -> str:
     """The command line of a survey.
 
     Args:
         request: As the command line can ask for it.
         output: Folder for the page.
     """
-    plain = Survey()
+    plain = SurveyRequest()
     words = ["landscape", "probe", *_subject(request), "--bits", _listed(request.bits)]
     words += [*_differing(_SURVEY, request, plain), *_numbers(request.preset, plain.preset)]
     return shlex.join([*words, *_differing(_GPTQ, request.gptq, GPTQOptions()), *_run(request, output)])
 
 
-def anatomy_command(request: Dissection, output: Path = REPORT) -> str:
+def anatomy_command(request: AnatomyRequest, output: Path = REPORT) -> str:
     """The command line of an anatomy; see ``probe_command``."""
-    plain, (method, scheme) = Dissection(), (request.wanted.method, request.wanted.scheme)
+    plain, (method, scheme) = AnatomyRequest(), (request.wanted.method, request.wanted.scheme)
     words = ["landscape", "anatomy", *_subject(request), "--bits", str(scheme.bits)]
     words += [] if method == plain.wanted.method else ["--method", method]
     words += [*_differing(_GRID, scheme, plain.wanted.scheme), *_differing(_ANATOMY, request, plain)]
@@ -140,7 +140,7 @@ def _differing(options: Mapping[str, str], value: object, default: object) -> It
 def _option(option: str, value: object) -> Iterator[str]:
     if isinstance(value, bool):
         yield option if value else option.replace("--", "--no-", 1)
-    elif isinstance(value, tuple) and all(isinstance(entry, External) for entry in value):
+    elif isinstance(value, tuple) and all(isinstance(entry, ExternalSpec) for entry in value):
         for point in value:
             yield from (option, f"{point.name}={point.path}")
         for gauge in sorted({point.gauge for point in value} - {GAUGES[0]}):  # one for all of them

@@ -13,19 +13,19 @@ from typing import TextIO
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from landscape.advice.advise import Advised
+from landscape.advice.advise import AdviceResult
 from landscape.cli.next_command import after_probe, after_radius
 from landscape.cli.plain_console import PlainConsole
-from landscape.curvature.anharmonicity import Curved, Quadratic
+from landscape.curvature.anharmonicity import CurvatureResult, Quadratic
 from landscape.estimators.intervals import Estimate
-from landscape.radius import Measured, RadiusRequest
+from landscape.radius import RadiusRequest, RadiusResult
 from landscape.report.advice import NAMES, cost_text, reason_lines, subject_lines, verdict_line
 from landscape.report.schema import advice_json, curvature_json, radius_json, to_json
 from landscape.report.survey.wording import KEPT, crossing_text, duration, equals, is_open, is_steep, windows_text
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.forecast import Forecast
-from landscape.survey.request import Survey
-from landscape.survey.result import Landscape, PointResult, ProbeCount
+from landscape.survey.request import SurveyRequest
+from landscape.survey.result import PointResult, ProbeCount, SurveyResult
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.grid import GridTensor
@@ -100,7 +100,7 @@ def page_path(folder: Path, model: str) -> Path:
     return folder / f"{stem or 'model'}.html"
 
 
-def print_result(request: Survey, landscape: Landscape, page: Path, as_json: bool, stream: TextIO) -> None:
+def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as_json: bool, stream: TextIO) -> None:
     """Print the result: one JSON object, or a summary, a table and the next command worth typing."""
     if as_json:
         print(json.dumps(to_json(landscape, page), indent=2, allow_nan=False), file=stream)
@@ -147,7 +147,7 @@ def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> Non
         console.print(line, markup=False)
 
 
-def print_radius(request: RadiusRequest, measured: Measured, as_json: bool) -> None:
+def print_radius(request: RadiusRequest, measured: RadiusResult, as_json: bool) -> None:
     """Print R: one JSON object, or what was found, how, and the next command worth typing."""
     if as_json:
         print(json.dumps(radius_json(measured), indent=2, allow_nan=False))
@@ -157,7 +157,7 @@ def print_radius(request: RadiusRequest, measured: Measured, as_json: bool) -> N
         console.print(line, markup=False)
 
 
-def print_advice(advised: Advised, as_json: bool) -> None:
+def print_advice(advised: AdviceResult, as_json: bool) -> None:
     """Print the advice: one JSON object, or for each grid the verdict, its reasons, and what the ways would cost."""
     if as_json:
         print(json.dumps(advice_json(advised), indent=2, allow_nan=False))
@@ -182,7 +182,7 @@ _WHY = {
 }
 
 
-def _search_line(measured: Measured) -> str:
+def _search_line(measured: RadiusResult) -> str:
     """On what R was searched."""
     probes = measured.found.probes
     return (
@@ -192,7 +192,7 @@ def _search_line(measured: Measured) -> str:
     )
 
 
-def radius_lines(request: RadiusRequest, measured: Measured) -> list[str]:
+def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
     """R in words, and the rounds that led there."""
     found, length = measured.found, measured.norm
     lines = [_search_line(measured)]
@@ -216,7 +216,7 @@ def radius_lines(request: RadiusRequest, measured: Measured) -> list[str]:
     return lines
 
 
-def print_curvature(curved: Curved, as_json: bool) -> None:
+def print_curvature(curved: CurvatureResult, as_json: bool) -> None:
     """Print the curvature: one JSON object, or what was found, and what it says."""
     if as_json:
         print(json.dumps(curvature_json(curved), indent=2, allow_nan=False))
@@ -226,7 +226,7 @@ def print_curvature(curved: Curved, as_json: bool) -> None:
         console.print(line, markup=False)
 
 
-def curvature_lines(curved: Curved) -> list[str]:
+def curvature_lines(curved: CurvatureResult) -> list[str]:
     """Tr H in both ways, the quadratic radius and the index, the top eigenvalue, in words."""
     measured, lambdas = curved.measured, " and ".join(f"{lam:.3g}" for lam in curved.lambdas)
     last = measured.found.rounds[-1]
@@ -265,7 +265,7 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
-def summary_lines(landscape: Landscape) -> list[str]:
+def summary_lines(landscape: SurveyResult) -> list[str]:
     """The basin in words."""
     subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
     windows = windows_text(basin.windows, basin.blocks)
@@ -282,7 +282,7 @@ def summary_lines(landscape: Landscape) -> list[str]:
     ]
 
 
-def _table(landscape: Landscape) -> Table:
+def _table(landscape: SurveyResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     splits = list(landscape.center)
     table.add_column("point", no_wrap=True)
@@ -303,13 +303,13 @@ def _table(landscape: Landscape) -> Table:
     return table
 
 
-def near_but_steep(landscape: Landscape) -> list[PointResult]:
+def near_but_steep(landscape: SurveyResult) -> list[PointResult]:
     """The points inside the basin that are not kept and whose loss rises more than that of a random step."""
     inside = [point for point in landscape.points if point.location == "inside" and point.loss != "kept"]
     return [point for point in inside if is_steep(point, landscape)]
 
 
-def loss_lines(landscape: Landscape) -> Iterator[str]:
+def loss_lines(landscape: SurveyResult) -> Iterator[str]:
     """What the words of the table leave out: which points are near but steep, and which loss is left open."""
     steep = near_but_steep(landscape)
     unclear = [point for point in landscape.points if is_open(point, landscape)]

@@ -6,16 +6,16 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from landscape.anatomy.request import Dissected, Dissection
+from landscape.anatomy.request import AnatomyRequest, AnatomyResult
 from landscape.cli.command_line import anatomy_command, in_preset, probe_command, radius_command
-from landscape.radius import Measured, RadiusRequest
-from landscape.session.point_specs import PAPER
+from landscape.radius import RadiusRequest, RadiusResult
+from landscape.session.point_specs import PAPER_METHODS
 from landscape.session.presets import PRESETS
-from landscape.survey.request import Survey
-from landscape.survey.result import Landscape
+from landscape.survey.request import SurveyRequest
+from landscape.survey.result import SurveyResult
 
 
-def after_probe(request: Survey, found: Landscape, steep: bool, output: Path) -> str:
+def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output: Path) -> str:
     """After a survey.
 
     Args:
@@ -39,14 +39,14 @@ def after_probe(request: Survey, found: Landscape, steep: bool, output: Path) ->
     return f"{probe_command(more, output)}    # a narrower interval for R"
 
 
-def after_radius(request: RadiusRequest, found: Measured) -> str:
+def after_radius(request: RadiusRequest, found: RadiusResult) -> str:
     """After a search for R: the points around w, on windows of the same length, on which R depends.
 
     A search that its time ended goes on first.
     """
     if found.found.ended == "out of time" and request.minutes is not None:
         return f"{radius_command(replace(request, minutes=4 * request.minutes))}    # goes on from here"
-    survey = Survey(
+    survey = SurveyRequest(
         model=request.model,
         revision=request.revision,
         data=request.data,
@@ -64,7 +64,7 @@ def after_radius(request: RadiusRequest, found: Measured) -> str:
     return f"{probe_command(survey)}    # where are the points?"
 
 
-def after_anatomy(request: Dissection, found: Dissected, output: Path) -> str:
+def after_anatomy(request: AnatomyRequest, found: AnatomyResult, output: Path) -> str:
     """After an anatomy; see ``after_probe``."""
     scale = request.wanted.scheme.scale
     if found.anatomy.culprit == "clip" and scale != "absmax":
@@ -76,10 +76,10 @@ def after_anatomy(request: Dissection, found: Dissected, output: Path) -> str:
     return f"{probe_command(_survey(request), output)}    # where are GPTQ and QAFT?"
 
 
-def _survey(request: Dissection) -> Survey:
+def _survey(request: AnatomyRequest) -> SurveyRequest:
     """The point of an anatomy among those of the paper's methods, on its own grid."""
     scheme = request.wanted.scheme
-    return Survey(
+    return SurveyRequest(
         model=request.model,
         revision=request.revision,
         data=request.data,
@@ -87,7 +87,7 @@ def _survey(request: Dissection) -> Survey:
         scales=(scheme.scale,),
         granularities=(scheme.granularity,),
         symmetric=scheme.symmetric,
-        methods=tuple(dict.fromkeys((*PAPER, request.wanted.method))),
+        methods=tuple(dict.fromkeys((*PAPER_METHODS, request.wanted.method))),
         gptq=request.gptq,
         preset=request.preset,
         seed=request.seed,

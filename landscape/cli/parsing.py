@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from landscape.session.point_specs import External
+from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import OPTIONS, Preset, find_preset
 from quant.errors import UsageError
 from quant.external.unfolding import check_gauge
@@ -54,12 +54,12 @@ def _parsed(text: str, option: str, kind: Callable[[str], T], what: str) -> tupl
     return values
 
 
-def external_points(texts: Iterable[str], gauge: str = "nearest") -> tuple[External, ...]:
+def external_points(texts: Iterable[str], gauge: str = "nearest") -> tuple[ExternalSpec, ...]:
     """Points of other tools, each ``NAME=PATH``.
 
     Args:
         texts: The points.
-        gauge: Of all of them, see ``landscape.session.point_specs.External``.
+        gauge: Of all of them, see ``landscape.session.point_specs.ExternalSpec``.
 
     Raises:
         UsageError: if one is none, or the gauge is unknown.
@@ -70,7 +70,7 @@ def external_points(texts: Iterable[str], gauge: str = "nearest") -> tuple[Exter
         name, _, path = text.partition("=")
         if not name or not path:
             raise UsageError(f"expected NAME=PATH in --point, got {text!r}")
-        found.append(External(name, Path(path), gauge))  # type: ignore[arg-type]
+        found.append(ExternalSpec(name, Path(path), gauge))  # type: ignore[arg-type]
     return tuple(found)
 
 

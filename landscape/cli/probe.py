@@ -151,10 +151,10 @@ def probe(
         )
         from landscape.report.survey.page import write_page
         from landscape.survey.probe import probe as run
-        from landscape.survey.request import Survey
+        from landscape.survey.request import SurveyRequest
         from quant.writable import check_writable
 
-        request = Survey(
+        request = SurveyRequest(
             model=model,
             exclude=words(exclude),
             revision=revision,

@@ -93,14 +93,14 @@ def quantize(
             qaft_epochs=qaft_epochs,
             qaft_rates=qaft_rates,
         )
-        from landscape.quantize import Quantization
+        from landscape.quantize import QuantizeRequest
         from landscape.quantize import quantize as run
         from landscape.session.point_specs import scheme_of, wanted_point
         from quant.export import check_target, export_point
 
         options = gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate)
         wanted = wanted_point(method, scheme_of(bits, scale, granularity, symmetric))
-        request = Quantization(
+        request = QuantizeRequest(
             model=model,
             exclude=words(exclude),
             revision=revision,

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from landscape.curvature.hessian import lent_hessian
-from landscape.curvature.trace import TopEigenvalue, Trace, hutchinson_trace, top_eigenvalue, trace_from_pairs
+from landscape.curvature.trace import TopEigenvalue, TraceEstimate, hutchinson_trace, top_eigenvalue, trace_from_pairs
 from landscape.estimators.crossing import LOST
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import anharmonicity, quadratic_radius, radius_of_trace
@@ -20,7 +20,7 @@ from landscape.estimators.radial_losses import RadialProbes
 from landscape.estimators.radius_search import STEPS_PER_OCTAVE, grid, table
 from landscape.health.checks import Check
 from landscape.positions.directions import Sphere
-from landscape.radius import Ground, Measured, RadiusRequest, concluded, ground, search_radius
+from landscape.radius import Ground, RadiusRequest, RadiusResult, concluded, ground, search_radius
 from landscape.session.progress import Progress, Silent
 from quant.errors import UsageError
 
@@ -64,7 +64,7 @@ class CurvatureRequest:
 class Quadratic:
     """Tr H as one way shows it, and what a quadratic of that trace would make of the basin."""
 
-    trace: Trace
+    trace: TraceEstimate
     radius: Estimate | None
     """R_quadratic: where that quadratic is halfway to chance; None if the trace is not positive."""
     index: Estimate | None
@@ -72,10 +72,10 @@ class Quadratic:
 
 
 @dataclass(frozen=True, eq=False)
-class Curved:
+class CurvatureResult:
     """The curvature of a basin's floor, and what it took."""
 
-    measured: Measured
+    measured: RadiusResult
     """R; what it says of windows, time and health is of all the work, the curvature's with it."""
     products: Quadratic
     """By products with the Hessian."""
@@ -96,7 +96,7 @@ class Curved:
         return self.measured.health
 
 
-def measure_curvature(request: CurvatureRequest, progress: Progress | None = None) -> Curved:
+def measure_curvature(request: CurvatureRequest, progress: Progress | None = None) -> CurvatureResult:
     """Measure R, Tr H and the top eigenvalue of a model.
 
     Args:
@@ -121,7 +121,7 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
         pairs = _quadratic(trace_from_pairs(probes, here.checkpoint.space.dimension), quadratic_radius(probes), radius)
         products, top = _second_derivatives(request, here, probes, radius, progress)
         by_trace = request.directions * request.windows
-        return Curved(
+        return CurvatureResult(
             measured=concluded(request.radius, here, found, float(probes.lambdas[0]), progress, started),
             products=products,
             pairs=pairs,
@@ -162,5 +162,5 @@ def _second_derivatives(
     return _quadratic(trace, reach, radius), top
 
 
-def _quadratic(trace: Trace, reach: Estimate | None, radius: Estimate) -> Quadratic:
+def _quadratic(trace: TraceEstimate, reach: Estimate | None, radius: Estimate) -> Quadratic:
     return Quadratic(trace, reach, anharmonicity(radius, reach) if reach else None)

@@ -34,7 +34,7 @@ from quant.space import dot, norm
 
 
 @dataclass(frozen=True)
-class Trace:
+class TraceEstimate:
     """Tr H of the token-mean NLL, as a sample of directions and windows shows it."""
 
     estimate: Estimate
@@ -70,7 +70,7 @@ class TopEigenvalue:
         return Estimate(self.value, self.value - self.residual, self.value + self.residual)
 
 
-def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: float = CONFIDENCE) -> Trace:
+def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: float = CONFIDENCE) -> TraceEstimate:
     """Tr H from exact products along random directions: the mean of ``D·êᵀHê``.
 
     Args:
@@ -93,7 +93,7 @@ def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: f
 
 def trace_from_pairs(
     probes: RadialProbes, dimension: int, confidence: float = CONFIDENCE, precision: float = FLOAT32
-) -> Trace:
+) -> TraceEstimate:
     """Estimate Tr H from losses at ±λ alone: D times the curvature fitted near w (``estimators.other_radii``).
 
     Args:
@@ -168,11 +168,13 @@ def _trace(
     confidence: float,
     blocks: NDArray | None = None,
     fixed: bool = False,
-) -> Trace:
+) -> TraceEstimate:
     """From what each direction and window contributes to Tr H, (n_d, n_w), as ``crossed_error`` takes it."""
     error = crossed_error(cells, tokens, blocks, fixed)
     value, half = float(cells.mean()), error.half_width(confidence)
-    return Trace(Estimate(value, value - half, value + half), error, len(cells), cells.shape[1], article_count(blocks))
+    return TraceEstimate(
+        Estimate(value, value - half, value + half), error, len(cells), cells.shape[1], article_count(blocks)
+    )
 
 
 def _check_finite(derivatives: NDArray) -> None:

@@ -57,7 +57,7 @@ class Losses(Protocol):
 
 
 @dataclass(frozen=True)
-class Limits:
+class StoppingRule:
     """When a search ends."""
 
     precision: float = 0.05
@@ -87,7 +87,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Found:
+class RadiusSearch:
     """The end of a search."""
 
     probes: RadialProbes
@@ -123,7 +123,7 @@ def grid(index: int, norm: float) -> float:
     return float(2.0 ** (index / STEPS_PER_OCTAVE)) * norm
 
 
-def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
+def search(losses: Losses, norm: float, chance: float, limits: StoppingRule) -> RadiusSearch:
     """Find R as precisely as asked for, or as the limits allow.
 
     Args:
@@ -153,15 +153,15 @@ def search(losses: Losses, norm: float, chance: float, limits: Limits) -> Found:
         probes = _around(losses, norm, chance, upper, n_d, n_w)
         rounds.append(Round(n_d, n_w, crossing(probes), article_count(probes.blocks)))
         if rounds[-1].crossing.value is None:
-            return Found(probes, tuple(rounds), None, "not reached")
+            return RadiusSearch(probes, tuple(rounds), None, "not reached")
         upper = round(STEPS_PER_OCTAVE * math.log2(rounds[-1].crossing.bracket[1] / norm))
         if _relative(rounds[-1].crossing) <= limits.precision:
-            return Found(probes, tuple(rounds), limits.precision, "precise")
+            return RadiusSearch(probes, tuple(rounds), limits.precision, "precise")
         step = _next_design(probes, limits, losses.blocks(limits.windows))
         if step is None:
-            return Found(probes, tuple(rounds), None, "exhausted")
+            return RadiusSearch(probes, tuple(rounds), None, "exhausted")
         if limits.out_of_time(step[0], probes.lambdas.tolist(), step[1]):
-            return Found(probes, tuple(rounds), None, "out of time")
+            return RadiusSearch(probes, tuple(rounds), None, "out of time")
         n_d, n_w = step
 
 
@@ -240,7 +240,7 @@ def _relative(found: Crossing) -> float:
     return math.inf if found.value is None else (found.high - found.value) / found.value
 
 
-def _next_design(probes: RadialProbes, limits: Limits, blocks: NDArray | None) -> tuple[int, int] | None:
+def _next_design(probes: RadialProbes, limits: StoppingRule, blocks: NDArray | None) -> tuple[int, int] | None:
     """The design to go on to: towards the cheapest that should be precise enough, but not faster than it is known.
 
     Args:

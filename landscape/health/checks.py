@@ -190,7 +190,7 @@ def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
     return Check(RESOLUTION, passed, measured, expected, words)
 
 
-def finite(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
+def finite_losses(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
     """The share of evaluations whose loss is finite.
 
     Args:

@@ -218,4 +218,4 @@ def _finite(runner: Runner) -> Check:
         kind = probe.position.partition("/")[0]
         every[kind] += 1
         lost[kind] += not math.isfinite(runner.known[probe].total)
-    return health.finite(every, lost)
+    return health.finite_losses(every, lost)

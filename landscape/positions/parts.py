@@ -155,7 +155,7 @@ def part_statistics(space: WeightSpace, center: Vector, point: Vector) -> dict[s
     return {slot.name: decompose(slot, center, point).statistics() for slot in space}
 
 
-def together(statistics: Iterable[PartStatistics]) -> PartStatistics:
+def combined(statistics: Iterable[PartStatistics]) -> PartStatistics:
     """Those of several matrices as one."""
     return PartStatistics(*(sum(column) for column in zip(*map(astuple, statistics), strict=True)))
 

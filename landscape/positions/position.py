@@ -15,7 +15,7 @@ from torch import Tensor
 
 from landscape.positions.directions import Direction, Family, layers_of
 from landscape.positions.parts import PARTS, Part, decompose
-from landscape.positions.selection import ALL, selected, selects
+from landscape.positions.selection import ALL_TENSORS, selected, selects
 from quant.center import Center
 from quant.space import Slot, Vector, WeightSpace
 
@@ -113,19 +113,19 @@ def on_plane(a: str, b: str, s: float, t: float) -> Position:
     return At(corners[s, t]) if (s, t) in corners else OnPlane(a, b, s, t)
 
 
-def with_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
+def with_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL_TENSORS) -> Position:
     """``w`` and these parts of a point's Δw, in these tensors alone."""
     return _on_parts(point, frozenset(parts), slots, CENTER)
 
 
-def without_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL) -> Position:
+def without_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL_TENSORS) -> Position:
     """A point with these parts of its Δw undone, in these tensors."""
     return _on_parts(point, frozenset(PARTS) - frozenset(parts), slots, point)
 
 
 def _on_parts(point: str, kept: frozenset[Part], slots: str, rest: str) -> Position:
     """The position, which is the point or w itself where all or nothing of Δw is kept: no probe is made twice."""
-    if slots == ALL and len(kept) in (0, len(PARTS)):
+    if slots == ALL_TENSORS and len(kept) in (0, len(PARTS)):
         return At(point if kept else CENTER)
     return OnParts(point, tuple(part for part in PARTS if part in kept), slots, rest)
 

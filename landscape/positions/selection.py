@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from quant.errors import UsageError
 from quant.space import Slot, WeightSpace
 
-ALL = "*"
+ALL_TENSORS = "*"
 """Every tensor."""
 
 

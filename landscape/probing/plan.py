@@ -61,7 +61,7 @@ def blocks_of(windows: Iterable[Window]) -> NDArray[np.int64] | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class PlanStep:
     """One position and the windows to evaluate there."""
 
     position: Position
@@ -76,12 +76,12 @@ class ProbePlan:
     how many they leave, so that what these put out is computed once.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
 
     @classmethod
     def of(cls, positions: Iterable[Position], windows: tuple[Window, ...]) -> ProbePlan:
         """The same windows at every position."""
-        return cls(tuple(Step(position, windows) for position in positions))
+        return cls(tuple(PlanStep(position, windows) for position in positions))
 
     def __add__(self, other: ProbePlan) -> ProbePlan:
         return ProbePlan(self.steps + other.steps)
@@ -108,5 +108,5 @@ class ProbePlan:
                     asked.add(probe)
                     windows.append(window)
             if windows:
-                steps.append(Step(step.position, tuple(windows)))
+                steps.append(PlanStep(step.position, tuple(windows)))
         return ProbePlan(tuple(steps))

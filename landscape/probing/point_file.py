@@ -27,11 +27,11 @@ from torch import Tensor
 from landscape.probing.shards import Array, Attribute, Shard, Streamed
 from quant.errors import PointError
 from quant.grid import GridTensor, QuantScheme, make_grid
-from quant.point import Part, WeightPoint
+from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
 
 
-class _StoredParts(Mapping[str, Part]):
+class _StoredParts(Mapping[str, PointTensor]):
     """The parts of a stored point; only the slice of one slot is read at a time."""
 
     def __init__(self, shard: Shard, space: WeightSpace, scheme: QuantScheme | None) -> None:
@@ -43,7 +43,7 @@ class _StoredParts(Mapping[str, Part]):
             self._places[slot.name] = slot, start
             start += math.prod(scheme.scale_shape(slot)) if scheme else 0
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> PointTensor:
         slot, start = self._places[name]
         if self._scheme is None:
             return self._read("weights", slot.offset, slot.shape)
@@ -114,7 +114,7 @@ def _pieces(space: WeightSpace, point: WeightPoint) -> Iterator[NDArray[Any]]:
         yield _flat(part.codes if isinstance(part, GridTensor) else part)
 
 
-def _checked_part(point: WeightPoint, slot: Slot) -> Part:
+def _checked_part(point: WeightPoint, slot: Slot) -> PointTensor:
     if slot.name not in point.parts:
         raise PointError(f"point {point.name} has no weights for {slot.name}; was it made for another model?")
     part = point.parts[slot.name]

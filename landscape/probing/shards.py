@@ -75,7 +75,7 @@ class Shard:
 
     def numbers(self, key: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Elements ``start`` to ``stop`` of an array; only they are read."""
-        with reported("read", self.path):
+        with storage_errors("read", self.path):
             values: NDArray[Any] = self._file[key][start:stop]
         return values
 
@@ -103,7 +103,7 @@ class ShardFolder:
 
     def names(self) -> set[str]:
         """The shards there are now; none if there is no folder."""
-        with reported("list", self.path), suppress(FileNotFoundError):
+        with storage_errors("list", self.path), suppress(FileNotFoundError):
             return {name for name in os.listdir(self.path) if _NAME.fullmatch(name)}
         return set()
 
@@ -113,7 +113,7 @@ class ShardFolder:
         Raises:
             StoreError: if it cannot be written; nothing is left of it then.
         """
-        with reported("write to", self.path):
+        with storage_errors("write to", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             with _temporary(self.path) as path:
                 _write_hdf5(path, arrays, {**self._identity, **attributes})
@@ -130,7 +130,7 @@ class ShardFolder:
             StoreError: if it cannot be read at all, or has another identity.
         """
         path = self.path / name
-        with reported("read", path):
+        with storage_errors("read", path):
             try:
                 shard = _open_hdf5(path) if _content_name(path) == name else None
             except FileNotFoundError:
@@ -164,7 +164,7 @@ class ShardFolder:
     def remove(self, names: Iterable[str]) -> None:
         """Remove shards whose content is in others."""
         for name in names:
-            with reported("remove", self.path / name):
+            with storage_errors("remove", self.path / name):
                 (self.path / name).unlink(missing_ok=True)
 
     def _set_aside(self, path: Path) -> None:
@@ -185,7 +185,7 @@ def write_once(path: Path, content: bytes) -> None:
     Raises:
         StoreError: if it cannot be written.
     """
-    with reported("write", path):
+    with storage_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path.parent) as temporary:
             temporary.write_bytes(content)
@@ -210,7 +210,7 @@ def _create(path: Path, content: bytes) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed left in a folder."""
-    with reported("sweep", folder):
+    with storage_errors("sweep", folder):
         for path in folder.glob("*.tmp"):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
@@ -218,7 +218,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def reported(doing: str, path: Path) -> Iterator[None]:
+def storage_errors(doing: str, path: Path) -> Iterator[None]:
     """Turn an operating system's error into one line.
 
     Raises:

@@ -38,12 +38,12 @@ from numpy.typing import NDArray
 
 from landscape.probing.plan import Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
-from landscape.probing.shards import Array, Attribute, Shard, ShardFolder, reported, sweep, write_once
+from landscape.probing.shards import Array, Attribute, Shard, ShardFolder, storage_errors, sweep, write_once
 from quant.errors import StoreError
 from quant.point import WeightPoint
 from quant.space import WeightSpace
 
-SCHEMA_VERSION = 1
+STORE_VERSION = 1
 _ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
 
 
@@ -60,7 +60,7 @@ class Store:
             warn: Takes one line about a file that was found damaged.
         """
         self.folder = root / f"{model[:16]}-{dtype}"
-        self._identity: dict[str, Attribute] = {"schema_version": SCHEMA_VERSION, "model": model, "dtype": dtype}
+        self._identity: dict[str, Attribute] = {"schema_version": STORE_VERSION, "model": model, "dtype": dtype}
         self._warn = warn
         self._probes = ShardFolder(self.folder / "probes", self._identity | {"kind": "probes"}, warn)
 
@@ -163,9 +163,9 @@ class Store:
             StoreError: if the settings cannot be written or read.
         """
         path = self.folder / "settings.json"
-        with reported("read", path):
+        with storage_errors("read", path):
             if not path.exists():
-                content = {"schema_version": SCHEMA_VERSION, "settings": dict(proposed)}
+                content = {"schema_version": STORE_VERSION, "settings": dict(proposed)}
                 write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
             text = _settled(path)
         try:
@@ -175,9 +175,9 @@ class Store:
             raise StoreError(
                 f"expected JSON settings in {path}, found {text[:40]!r}; remove the whole folder"
             ) from None
-        if version != SCHEMA_VERSION:
+        if version != STORE_VERSION:
             raise StoreError(
-                f"expected schema_version {SCHEMA_VERSION}, found {version} in {path}; update or use another --store"
+                f"expected schema_version {STORE_VERSION}, found {version} in {path}; update or use another --store"
             )
         return dict(settings)
 

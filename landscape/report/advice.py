@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import astuple
 
-from landscape.advice.advise import Advised
-from landscape.advice.rules import GPTQ_LEAVES, WORDS, Advice, Finding, Margin, Verdict
+from landscape.advice.advise import AdviceResult
+from landscape.advice.rules import GPTQ_LEAVES, WORDS, Advice, Finding, Margin, Recommendation
 from landscape.estimators.intervals import Estimate
 from landscape.report.survey.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
 
-NAMES: dict[Verdict, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
+NAMES: dict[Recommendation, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 
 
-def subject_lines(advised: Advised) -> list[str]:
+def subject_lines(advised: AdviceResult) -> list[str]:
     """The model, its basin and the limit."""
     found, last = advised.found.radius, advised.found.rounds[-1]
     radius = crossing_text(found, last.directions, last.windows, articles=last.articles)

@@ -44,28 +44,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from landscape.advice.advise import Advised
+from landscape.advice.advise import AdviceResult
 from landscape.advice.rules import Advice
-from landscape.curvature.anharmonicity import Curved, Quadratic
+from landscape.curvature.anharmonicity import CurvatureResult, Quadratic
 from landscape.estimators.basin import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import OtherRadii
 from landscape.health.checks import Check
-from landscape.radius import Measured
-from landscape.survey.result import Landscape, PlaneResult, PointResult, SegmentResult, SubjectInfo
+from landscape.radius import RadiusResult
+from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SubjectInfo, SurveyResult
 
-SCHEMA_VERSION = 2
+JSON_VERSION = 2
 
 
-def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
+def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]:
     """The JSON object of a landscape, ready for ``json.dumps(…, allow_nan=False)``."""
     subject, basin = landscape.subject, landscape.basin
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": JSON_VERSION,
         "model": subject.model,
         "space": space_json(subject),
         "data": subject.data,
-        "center": {split: finite(nll) for split, nll in landscape.center.items()},
+        "center": {split: finite_or_none(nll) for split, nll in landscape.center.items()},
         "chance": subject.chance,
         "basin": {
             "split": landscape.verdict_split,
@@ -95,7 +95,7 @@ def to_json(landscape: Landscape, page: Path | None = None) -> dict[str, Any]:
     }
 
 
-def radius_json(measured: Measured) -> dict[str, Any]:
+def radius_json(measured: RadiusResult) -> dict[str, Any]:
     """The JSON object of ``landscape radius``.
 
     ``{schema_version, model, data, split, seq_len, space, family, pairs, center, chance, radius:
@@ -105,7 +105,7 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     """
     found = measured.found
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": JSON_VERSION,
         "model": measured.model,
         "data": measured.data,
         "split": measured.split,
@@ -136,7 +136,7 @@ def radius_json(measured: Measured) -> dict[str, Any]:
     }
 
 
-def space_json(subject: SubjectInfo | Measured | Advised) -> dict[str, Any]:
+def space_json(subject: SubjectInfo | RadiusResult | AdviceResult) -> dict[str, Any]:
     """The weight space; the same in every JSON object."""
     coverage = subject.coverage
     outside = [{"kind": each.kind, "names": list(each.names), "weights": each.weights} for each in coverage.outside]
@@ -154,7 +154,7 @@ def health_json(checks: Iterable[Check]) -> list[dict[str, Any]]:
     return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
 
 
-def advice_json(advised: Advised) -> dict[str, Any]:
+def advice_json(advised: AdviceResult) -> dict[str, Any]:
     """The JSON object of ``landscape advise``.
 
     ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
@@ -167,7 +167,7 @@ def advice_json(advised: Advised) -> dict[str, Any]:
     passes of a window.
     """
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": JSON_VERSION,
         "model": advised.model,
         "data": advised.data,
         "seq_len": advised.seq_len,
@@ -203,9 +203,9 @@ def _advice(advice: Advice) -> dict[str, Any]:
             {
                 "verdict": finding.verdict,
                 "name": finding.name,
-                "value": finding.estimate and finite(finding.estimate.value),
+                "value": finding.estimate and finite_or_none(finding.estimate.value),
                 "interval": _interval(finding.estimate),
-                "judged": finite(finding.judged),
+                "judged": finite_or_none(finding.judged),
                 "most": finding.most,
                 "holds": finding.holds,
                 "open": finding.open,
@@ -214,23 +214,23 @@ def _advice(advice: Advice) -> dict[str, Any]:
             for finding in advice.findings
         ],
         "distance": evidence.distance,
-        "rise": finite(evidence.rise.value),
+        "rise": finite_or_none(evidence.rise.value),
         "rise_interval": _interval(evidence.rise),
-        "unclipped": finite(evidence.unclipped.value),
+        "unclipped": finite_or_none(evidence.unclipped.value),
         "unclipped_interval": _interval(evidence.unclipped),
         "clipped": evidence.clipped,
-        "others": {scheme.grid: finite(rise.value) for scheme, rise in evidence.others.items()},
+        "others": {scheme.grid: finite_or_none(rise.value) for scheme, rise in evidence.others.items()},
         "others_interval": {scheme.grid: _interval(rise) for scheme, rise in evidence.others.items()},
-        "rho": evidence.rho and finite(evidence.rho.value),
+        "rho": evidence.rho and finite_or_none(evidence.rho.value),
         "rho_interval": _interval(evidence.rho),
-        "rho_prof": evidence.rho_prof and finite(evidence.rho_prof.value),
+        "rho_prof": evidence.rho_prof and finite_or_none(evidence.rho_prof.value),
         "rho_prof_interval": _interval(evidence.rho_prof),
-        "rho_along": evidence.rho_along and finite(evidence.rho_along.value),
+        "rho_along": evidence.rho_along and finite_or_none(evidence.rho_along.value),
         "rho_along_interval": _interval(evidence.rho_along),
     }
 
 
-def curvature_json(curved: Curved) -> dict[str, Any]:
+def curvature_json(curved: CurvatureResult) -> dict[str, Any]:
     """The JSON object of ``landscape curvature``.
 
     ``{schema_version, radius: the object of landscape radius, products, pairs, lambdas, center, top: {value, residual,
@@ -241,7 +241,7 @@ def curvature_json(curved: Curved) -> dict[str, Any]:
     """
     top = curved.top
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": JSON_VERSION,
         "radius": radius_json(curved.measured),
         "products": _quadratic(curved.products),
         "pairs": _quadratic(curved.pairs),
@@ -254,7 +254,7 @@ def curvature_json(curved: Curved) -> dict[str, Any]:
 
 def _quadratic(way: Quadratic) -> dict[str, Any]:
     trace = way.trace
-    error = {"standard_error": finite(trace.error.value), "df": trace.error.df}
+    error = {"standard_error": finite_or_none(trace.error.value), "df": trace.error.df}
     design = {"directions": trace.directions, "windows": trace.windows, "articles": trace.articles}
     return {
         "trace": estimate_json(trace.estimate) | error | design,
@@ -265,10 +265,14 @@ def _quadratic(way: Quadratic) -> dict[str, Any]:
 
 def estimate_json(estimate: Estimate) -> dict[str, float | None]:
     """A number with its interval; the same in every JSON object."""
-    return {"value": finite(estimate.value), "low": finite(estimate.low), "high": finite(estimate.high)}
+    return {
+        "value": finite_or_none(estimate.value),
+        "low": finite_or_none(estimate.low),
+        "high": finite_or_none(estimate.high),
+    }
 
 
-def finite(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
     """The number, or None where it is not finite: JSON knows neither NaN nor infinity."""
     return value if value is not None and math.isfinite(value) else None
 
@@ -285,13 +289,13 @@ def _other_radii(radii: OtherRadii) -> dict[str, Any]:
 
 def crossing_json(crossing: Crossing) -> dict[str, float | None]:
     """A radius with its interval; ``value`` is None where it is not reached, and ``low`` then a lower bound."""
-    return {"value": crossing.value, "low": finite(crossing.low), "high": finite(crossing.high)}
+    return {"value": crossing.value, "low": finite_or_none(crossing.low), "high": finite_or_none(crossing.high)}
 
 
 def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
     if estimate is None:
         return None
-    return {"low": finite(estimate.low), "high": finite(estimate.high)}
+    return {"low": finite_or_none(estimate.low), "high": finite_or_none(estimate.high)}
 
 
 def _point(point: PointResult) -> dict[str, Any]:
@@ -301,9 +305,9 @@ def _point(point: PointResult) -> dict[str, Any]:
         "bits": point.bits,
         "grid": point.grid,
         "distance": point.distance,
-        "rho": None if point.rho is None else finite(point.rho.value),
+        "rho": None if point.rho is None else finite_or_none(point.rho.value),
         "rho_interval": _interval(point.rho),
-        "nll": {split: finite(nll) for split, nll in point.nll.items()},
+        "nll": {split: finite_or_none(nll) for split, nll in point.nll.items()},
         "location": point.location,
         "loss": point.loss,
         "experts": None if point.experts is None else asdict(point.experts),
@@ -318,16 +322,16 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "bits": segment.bits,
         "split": segment.split,
         "alphas": segment.alphas.tolist(),
-        "nll": [finite(value) for value in segment.nll.tolist()],
+        "nll": [finite_or_none(value) for value in segment.nll.tolist()],
         "monotonic": shape.monotonic,
-        "prominence": finite(shape.prominence),
+        "prominence": finite_or_none(shape.prominence),
         "prominence_interval": _interval(shape.prominence_interval),
         "ridge_alpha": shape.ridge_alpha,
         "valley_alpha": shape.valley_alpha,
-        "barrier": finite(shape.barrier),
+        "barrier": finite_or_none(shape.barrier),
         "barrier_interval": _interval(shape.barrier_interval),
         "barrier_alpha": shape.barrier_alpha,
-        "barrier_max": finite(shape.barrier_max),
+        "barrier_max": finite_or_none(shape.barrier_max),
         "barrier_max_interval": _interval(shape.barrier_max_interval),
         "barrier_max_alpha": shape.barrier_max_alpha,
     }
@@ -342,9 +346,9 @@ def _plane(plane: PlaneResult) -> dict[str, Any]:
         "windows": plane.windows,
         "x": plane.x.tolist(),
         "y": plane.y.tolist(),
-        "nll": [[finite(value) for value in row] for row in plane.nll.tolist()],
+        "nll": [[finite_or_none(value) for value in row] for row in plane.nll.tolist()],
         "points": [
-            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": finite(nll)}
+            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": finite_or_none(nll)}
             for name, nll in plane.point_nll.items()
         ],
     }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.probing.plan import Probe
-from landscape.session.point_specs import TRAINED, Made
+from landscape.session.point_specs import TRAINED, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
 from quant.grid import QuantScheme
@@ -59,7 +59,7 @@ class Forecast:
 def forecast_of(
     subject: Subject,
     preset: Preset,
-    new: Collection[Made],
+    new: Collection[PointSpec],
     searched: Collection[QuantScheme],
     *,
     probes: int = 0,
@@ -100,7 +100,7 @@ def forecast_of(
     )
 
 
-def search_forecast(space: WeightSpace, made: Made) -> Forecast:
+def search_forecast(space: WeightSpace, made: PointSpec) -> Forecast:
     """What RTN alone will cost, without a text and a store."""
     seconds = search_seconds(space, [made.scheme])
     memory = peak_memory(space.dimension, logits=0, trains=False)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from landscape.probing.store import Store
-from landscape.session.point_specs import CALIBRATED, TRAINED, External, Made, Wanted
+from landscape.session.point_specs import CALIBRATED, TRAINED, AnySpec, ExternalSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
 from quant.external import load_external
 from quant.grid import QuantScheme
 from quant.hashing import token_hash
 from quant.methods.awq import AWQOptions, awq
-from quant.methods.gptq import PAPER, GPTQOptions, gptq
+from quant.methods.gptq import PAPER_GPTQ, GPTQOptions, gptq
 from quant.methods.qaft import qaft
 from quant.methods.rtn import rtn
 from quant.methods.signround import SignRoundOptions, signround
@@ -40,32 +40,32 @@ class PointMaker:
     """Makes points, or finds them in the store."""
 
     def __init__(
-        self, subject: Subject, store: Store, preset: Preset, seed: int, gptq_options: GPTQOptions = PAPER
+        self, subject: Subject, store: Store, preset: Preset, seed: int, gptq_options: GPTQOptions = PAPER_GPTQ
     ) -> None:
         """Bind the maker to a model at its pretrained weights, the data for it, and the cache."""
         self.subject, self.store, self.preset, self.seed = subject, store, preset, seed
         self.gptq_options = gptq_options
         self.space, self.center, self.calibration = subject.space, subject.center, subject.calibration
 
-    def find(self, wanted: Wanted) -> WeightPoint | None:
+    def find(self, wanted: AnySpec) -> WeightPoint | None:
         """The point, if another tool made it or the store has it.
 
         Raises:
             PointError: if another tool's point is not one of this model.
         """
-        if isinstance(wanted, External):
+        if isinstance(wanted, ExternalSpec):
             return load_external(wanted.path, self.subject.checkpoint, wanted.name, wanted.gauge)
         return self.store.load_point(self.recipe(wanted), self.space)
 
-    def searched(self, new: Iterable[Made]) -> tuple[QuantScheme, ...]:
+    def searched(self, new: Iterable[PointSpec]) -> tuple[QuantScheme, ...]:
         """The grids whose scales are found on the way to new points: those of RTN, where the store does not have it.
 
         AWQ's own searches, on scaled channels, are in its work.
         """
         schemes = dict.fromkeys(made.scheme for made in new if made.method != "awq")
-        return tuple(scheme for scheme in schemes if self.find(Made("rtn", scheme)) is None)
+        return tuple(scheme for scheme in schemes if self.find(PointSpec("rtn", scheme)) is None)
 
-    def make(self, wanted: Made, advance: Callable[[float], None]) -> WeightPoint:
+    def make(self, wanted: PointSpec, advance: Callable[[float], None]) -> WeightPoint:
         """Make the point and store it.
 
         Args:
@@ -75,18 +75,18 @@ class PointMaker:
         point = self._make(wanted, _fractions(advance))
         return self.store.save_point(self.recipe(wanted), self.space, point)
 
-    def recipe(self, wanted: Made) -> str:
+    def recipe(self, wanted: PointSpec) -> str:
         """All that determines a point besides the model: method, scheme, options, hashes of the data."""
         return json.dumps(dict(self._ingredients(wanted)), sort_keys=True)
 
-    def _ingredients(self, wanted: Made) -> Iterator[tuple[str, object]]:
+    def _ingredients(self, wanted: PointSpec) -> Iterator[tuple[str, object]]:
         yield from (("version", RECIPE_VERSION), ("method", wanted.method), ("scheme", asdict(wanted.scheme)))
         if wanted.method in TRAINED:
             yield "options", asdict(self._training(wanted))
             yield "train", token_hash(self.calibration.qaft)
             yield "validation", token_hash(self.calibration.validation)
         if wanted.method == "qaft-from-gptq":
-            yield "start", self.recipe(Made("gptq", wanted.scheme))
+            yield "start", self.recipe(PointSpec("gptq", wanted.scheme))
         elif wanted.method in CALIBRATED:
             options = {"gptq": asdict(self.gptq_options), "awq": asdict(AWQOptions())}
             yield "options", (options | {"signround": asdict(self._signround)})[wanted.method]
@@ -96,7 +96,7 @@ class PointMaker:
     def _signround(self) -> SignRoundOptions:
         return SignRoundOptions(seed=self.seed)
 
-    def _training(self, wanted: Made) -> TrainingOptions:
+    def _training(self, wanted: PointSpec) -> TrainingOptions:
         return TrainingOptions(
             rates=self.preset.rates_for(wanted.scheme.bits),
             epochs=self.preset.qaft_epochs,
@@ -104,7 +104,7 @@ class PointMaker:
             seed=self.seed,
         )
 
-    def _make(self, wanted: Made, progress: Callable[[int, int], None]) -> WeightPoint:
+    def _make(self, wanted: PointSpec, progress: Callable[[int, int], None]) -> WeightPoint:
         model, space, center, data = self.subject.model, self.space, self.center, self.calibration
         match wanted.method:
             case "rtn":
@@ -126,7 +126,7 @@ class PointMaker:
 
     def _start(self, method: Literal["rtn", "gptq"], scheme: QuantScheme) -> WeightPoint:
         """The point that a method starts from: RTN of the same scheme, whose scales all share, or GPTQ."""
-        wanted = Made(method, scheme)
+        wanted = PointSpec(method, scheme)
         return self.find(wanted) or self.make(wanted, lambda fraction: None)
 
     @property

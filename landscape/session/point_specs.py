@@ -14,7 +14,7 @@ from quant.grid import QuantScheme
 
 Method = Literal["rtn", "gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"]
 METHODS: tuple[Method, ...] = get_args(Method)
-PAPER: tuple[Method, ...] = ("rtn", "gptq", "qaft")
+PAPER_METHODS: tuple[Method, ...] = ("rtn", "gptq", "qaft")
 """The three of Xu et al. 2024."""
 CALIBRATED = frozenset({"gptq", "awq", "signround", "qaft-from-gptq"})
 """Methods that run through the calibration windows."""
@@ -25,7 +25,7 @@ TRAINED = frozenset({"qaft", "qaft-lsq", "qaft-from-gptq"})
 
 
 @dataclass(frozen=True)
-class Made:
+class PointSpec:
     """A point that a run makes."""
 
     method: Method
@@ -38,7 +38,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class External:
+class ExternalSpec:
     """A point that another tool made, read from a file or folder: see ``quant.external``."""
 
     name: str
@@ -61,7 +61,7 @@ class External:
         return None
 
 
-Wanted = Made | External
+AnySpec = PointSpec | ExternalSpec
 """A point that a run asks for."""
 
 
@@ -71,7 +71,7 @@ def wanted_points(
     scales: Sequence[str],
     granularities: Sequence[str] = ("tensor",),
     symmetric: bool = True,
-) -> tuple[Made, ...]:
+) -> tuple[PointSpec, ...]:
     """Every method on every grid, the cheap methods first.
 
     Raises:
@@ -81,7 +81,7 @@ def wanted_points(
         scheme_of(b, scale, granularity, symmetric) for scale, granularity, b in product(scales, granularities, bits)
     ]
     found = {wanted_point(method, scheme) for scheme in schemes for method in methods}
-    return tuple(point for scheme in schemes for m in METHODS if (point := Made(m, scheme)) in found)
+    return tuple(point for scheme in schemes for m in METHODS if (point := PointSpec(m, scheme)) in found)
 
 
 def scheme_of(bits: int, scale: str, granularity: str, symmetric: bool) -> QuantScheme:
@@ -93,7 +93,7 @@ def scheme_of(bits: int, scale: str, granularity: str, symmetric: bool) -> Quant
     return QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
 
 
-def wanted_point(method: str, scheme: QuantScheme) -> Made:
+def wanted_point(method: str, scheme: QuantScheme) -> PointSpec:
     """One point.
 
     Raises:
@@ -101,11 +101,11 @@ def wanted_point(method: str, scheme: QuantScheme) -> Made:
     """
     for known in METHODS:
         if method == known:
-            return Made(known, scheme)
+            return PointSpec(known, scheme)
     raise UsageError(f"expected methods from {', '.join(METHODS)}, got {method!r}")
 
 
-def check_names(points: Sequence[Wanted]) -> None:
+def check_names(points: Sequence[AnySpec]) -> None:
     """See that every point has a name of its own.
 
     Raises:

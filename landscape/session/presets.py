@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-ALL = None
+ALL_WINDOWS = None
 """For a number of windows: all that the split holds."""
 
 
@@ -62,7 +62,7 @@ PRESETS = {
             _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))), refinements=6,
         ),
         Preset(
-            "paper", 128, ALL, ALL, None, 20, 21, 128, 128, 8,
+            "paper", 128, ALL_WINDOWS, ALL_WINDOWS, None, 20, 21, 128, 128, 8,
             _rates((range(2, 9), (1e-6, 1e-5, 1e-4, 1e-3))), refinements=12,
         ),
     )

@@ -15,7 +15,7 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.positions.position import CENTER, OnRay, Position, on_plane, on_segment
 from landscape.probing.plan import Probe, ProbeResult, Window, blocks_of
 from landscape.session.expert_tokens import ExpertTokens
-from landscape.session.point_specs import Made, Wanted
+from landscape.session.point_specs import AnySpec, PointSpec
 from landscape.session.subject import RADIAL_SPLITS
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
@@ -33,14 +33,14 @@ Array = NDArray[np.float64]
 class Geometry:
     """Distances and angles of the points, seen from w."""
 
-    gram: Mapping[tuple[Wanted, Wanted], float]
+    gram: Mapping[tuple[AnySpec, AnySpec], float]
     """⟨Δa, Δb⟩ for every pair that shares a segment, and for every point with itself."""
 
-    def distance(self, point: Wanted) -> float:
+    def distance(self, point: AnySpec) -> float:
         """‖Δw‖."""
         return math.sqrt(self.gram[point, point])
 
-    def along(self, a: Wanted | None, b: Wanted, alphas: Array) -> Array:
+    def along(self, a: AnySpec | None, b: AnySpec, alphas: Array) -> Array:
         """‖(1 − α)a + αb − w‖ at each α; None is w itself."""
         bb = self.gram[b, b]
         if a is None:
@@ -50,7 +50,7 @@ class Geometry:
         return np.sqrt(np.maximum(square, 0))
 
 
-def geometry(space: WeightSpace, center: Vector, points: Mapping[Wanted, Vector]) -> Geometry:
+def geometry(space: WeightSpace, center: Vector, points: Mapping[AnySpec, Vector]) -> Geometry:
     """Measure the points, in float64, one tensor at a time."""
     delta = {wanted: Difference(center, point) for wanted, point in points.items()}
     gram = {(p, p): dot(space, d, d) for p, d in delta.items()}
@@ -133,14 +133,14 @@ def ray_profiles(radial: Mapping[str, RadialProbes]) -> tuple[RayProfile, ...]:
 
 def point_results(
     probes: Probes,
-    labels: Mapping[Wanted, str],
+    labels: Mapping[AnySpec, str],
     shape: Geometry,
     basin: Basin,
-    experts: Mapping[Wanted, ExpertTokens | None] | None = None,
+    experts: Mapping[AnySpec, ExpertTokens | None] | None = None,
 ) -> tuple[PointResult, ...]:
     """Every point: how far, how lossy, the two words for it, and what its experts were calibrated on."""
 
-    def result(wanted: Wanted, label: str) -> PointResult:
+    def result(wanted: AnySpec, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
         nll = {split: probes.nll(label, split) for split in probes.windows}
         u = saturation(nll[VERDICT_SPLIT], basin.center_nll, basin.chance)
@@ -163,11 +163,11 @@ def point_results(
 
 
 def segment_results(
-    probes: Probes, labels: Mapping[Wanted, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
+    probes: Probes, labels: Mapping[AnySpec, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
 ) -> tuple[SegmentResult, ...]:
     """Every segment on every radial split, at its own α, by the labels of its ends; both splits have the same."""
 
-    def result(a: Wanted | None, b: Wanted, split: str) -> SegmentResult:
+    def result(a: AnySpec | None, b: AnySpec, split: str) -> SegmentResult:
         start = CENTER if a is None else labels[a]
         positions = np.array(alphas[start, labels[b]])
         totals = np.array([probes.totals(on_segment(start, labels[b], float(alpha)), split) for alpha in positions])
@@ -187,7 +187,9 @@ def segment_results(
     return tuple(result(a, b, split) for a, b in ends for split in RADIAL_SPLITS)
 
 
-def plane_result(probes: Probes, labels: Mapping[Wanted, str], a: Made, b: Made, lattice: PlaneLattice) -> PlaneResult:
+def plane_result(
+    probes: Probes, labels: Mapping[AnySpec, str], a: PointSpec, b: PointSpec, lattice: PlaneLattice
+) -> PlaneResult:
     """The loss on the plane through w, a and b, on the first windows of the verdict split."""
     first = {VERDICT_SPLIT: probes.windows[VERDICT_SPLIT][:PLANE_WINDOWS]}
     few = Probes(probes.known, first)

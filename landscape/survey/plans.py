@@ -10,7 +10,7 @@ import numpy as np
 from landscape.positions.directions import Family
 from landscape.positions.position import CENTER, At, OnRay, on_plane, on_segment
 from landscape.probing.plan import ProbePlan, Window
-from landscape.session.point_specs import Made, Wanted
+from landscape.session.point_specs import AnySpec, PointSpec
 from landscape.survey.plane import PlaneLattice
 
 BEYOND = 0.1
@@ -49,9 +49,9 @@ def plane_plan(a: str, b: str, lattice: PlaneLattice, windows: tuple[Window, ...
     return ProbePlan.of((on_plane(a, b, s, t) for s, t in lattice.affine.reshape(-1, 2).tolist()), windows)
 
 
-def plane_points(points: Iterable[Wanted]) -> list[tuple[Made, Made]]:
+def plane_points(points: Iterable[AnySpec]) -> list[tuple[PointSpec, PointSpec]]:
     """GPTQ and QAFT of each grid that has both: with w they span a plane."""
-    made = {(p.method, p.scheme): p for p in points if isinstance(p, Made)}
+    made = {(p.method, p.scheme): p for p in points if isinstance(p, PointSpec)}
     return [
         (p, made["qaft", scheme])
         for (method, scheme), p in made.items()
@@ -64,7 +64,7 @@ def segment_alphas(count: int) -> tuple[float, ...]:
     return (-BEYOND, *(float(a) for a in np.linspace(0, 1, count)), 1 + BEYOND)
 
 
-def segment_ends(points: Sequence[Wanted]) -> Iterator[tuple[Wanted | None, Wanted]]:
+def segment_ends(points: Sequence[AnySpec]) -> Iterator[tuple[AnySpec | None, AnySpec]]:
     """W (None) with each point, then the points of each scheme with one another where a pair tells something."""
     for scheme in dict.fromkeys(point.scheme for point in points):
         family = [point for point in points if point.scheme == scheme]
@@ -72,13 +72,13 @@ def segment_ends(points: Sequence[Wanted]) -> Iterator[tuple[Wanted | None, Want
         yield from ((a, b) for a, b in combinations(family, 2) if {a.method, b.method} in PAIRS)
 
 
-def segment_labels(points: Sequence[Wanted], labels: dict[Wanted, str]) -> tuple[tuple[str, str], ...]:
+def segment_labels(points: Sequence[AnySpec], labels: dict[AnySpec, str]) -> tuple[tuple[str, str], ...]:
     """The labels of the ends of every segment."""
     return tuple((CENTER if a is None else labels[a], labels[b]) for a, b in segment_ends(points))
 
 
 def nominal_probes(
-    points: Sequence[Wanted], new: Sequence[Wanted], rays: int, alphas: int, refinements: int, radial: int, every: int
+    points: Sequence[AnySpec], new: Sequence[AnySpec], rays: int, alphas: int, refinements: int, radial: int, every: int
 ) -> int:
     """How many probes points that do not exist yet will ask for, and the rays: the forecast's count.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_maker import point_label
-from landscape.session.point_specs import Made, Wanted
+from landscape.session.point_specs import AnySpec, PointSpec
 from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.plans import plane_points, segment_labels
@@ -15,31 +15,31 @@ from quant.point import WeightPoint
 from quant.space import WeightSpace, distance
 
 
-class Placed:
+class SurveyPoints:
     """Points around w, of those that were asked for; whatever was made first, they are in the order asked for."""
 
-    def __init__(self, wanted: Sequence[Wanted], space: WeightSpace, center: Center) -> None:
+    def __init__(self, wanted: Sequence[AnySpec], space: WeightSpace, center: Center) -> None:
         """Bind to all that is asked for, and to w."""
         self.wanted, self.space, self.center = tuple(wanted), space, center
-        self.points: dict[Wanted, WeightPoint] = {}
-        self.labels: dict[Wanted, str] = {}
+        self.points: dict[AnySpec, WeightPoint] = {}
+        self.labels: dict[AnySpec, str] = {}
         self._measured: Geometry | None = None
 
-    def place(self, wanted: Wanted, point: WeightPoint) -> None:
+    def place(self, wanted: AnySpec, point: WeightPoint) -> None:
         """Add a point, named by its weights."""
         self.points[wanted] = point
         self.labels[wanted] = point_label(point, self.space)
         self._measured = None
 
     @property
-    def there(self) -> list[Wanted]:
+    def there(self) -> list[AnySpec]:
         """The points made so far."""
         return [wanted for wanted in self.wanted if wanted in self.points]
 
     @property
-    def missing(self) -> list[Made]:
+    def missing(self) -> list[PointSpec]:
         """The points that are still to be made."""
-        return [wanted for wanted in self.wanted if wanted not in self.points and isinstance(wanted, Made)]
+        return [wanted for wanted in self.wanted if wanted not in self.points and isinstance(wanted, PointSpec)]
 
     @property
     def vectors(self) -> dict[str, WeightPoint]:
@@ -47,7 +47,7 @@ class Placed:
         return {label: self.points[wanted] for wanted, label in self.labels.items()}
 
     @property
-    def experts(self) -> dict[Wanted, ExpertTokens | None]:
+    def experts(self) -> dict[AnySpec, ExpertTokens | None]:
         """The calibration tokens of the experts of each point made so far."""
         return {wanted: ExpertTokens.of(point.provenance) for wanted, point in self.points.items()}
 
@@ -70,7 +70,7 @@ class Placed:
         return segment_labels(self.there, self.labels)
 
     @property
-    def lattices(self) -> dict[tuple[Made, Made], PlaneLattice]:
+    def lattices(self) -> dict[tuple[PointSpec, PointSpec], PlaneLattice]:
         """The planes through w and two of them; none through points on one line with w."""
         bases = {
             (a, b): PlaneBasis.of(*(self.shape.gram[p] for p in ((a, a), (a, b), (b, b))))

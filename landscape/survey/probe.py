@@ -24,7 +24,7 @@ from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import Forecast, forecast_of, point_work
 from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import Made
+from landscape.session.point_specs import PointSpec
 from landscape.session.progress import Progress, Silent
 from landscape.session.reference import unigram_entropy
 from landscape.session.session import opened, run_record
@@ -40,19 +40,18 @@ from landscape.survey.plans import (
     segment_alphas,
     segment_plan,
 )
-from landscape.survey.points import Placed
-from landscape.survey.request import Survey
-from landscape.survey.result import Landscape, PlaneResult, ProbeCount
+from landscape.survey.points import SurveyPoints
+from landscape.survey.request import SurveyRequest
+from landscape.survey.result import PlaneResult, ProbeCount, SurveyResult
 from landscape.survey.segments import AdaptiveSegments
 from quant.corpora.texts import SELF
-from quant.methods.gptq import PAPER as GPTQ_OF_THE_PAPER
-from quant.methods.gptq import GPTQOptions
+from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
 
 
-def probe(request: Survey, progress: Progress | None = None) -> Landscape:
+def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyResult:
     """Probe the landscape around a model.
 
     Args:
@@ -76,14 +75,14 @@ def probe(request: Survey, progress: Progress | None = None) -> Landscape:
 class _Surveyor:
     """One survey under way."""
 
-    def __init__(self, request: Survey, subject: Subject, store: Store, progress: Progress) -> None:
+    def __init__(self, request: SurveyRequest, subject: Subject, store: Store, progress: Progress) -> None:
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.family = family_of(request.family, subject.space, subject.center, request.seed)
         self.runner = Runner(store, run_record(self.subject.checkpoint.device), progress.advance)
         self.maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
-        self.placed = Placed(request.wanted, subject.space, subject.center)
+        self.placed = SurveyPoints(request.wanted, subject.space, subject.center)
 
-    def work(self, started: float) -> Landscape:
+    def work(self, started: float) -> SurveyResult:
         """Do all the work, in the order the data flows."""
         for wanted in self.placed.wanted:
             point = self.maker.find(wanted)
@@ -104,7 +103,7 @@ class _Surveyor:
         self.store.compact()
         return self._landscape(lambdas, segments, started)
 
-    def _make(self, wanted: Made) -> None:
+    def _make(self, wanted: PointSpec) -> None:
         self.progress.stage(f"making {wanted.name}")
         work = self._point_work(wanted)
         self.placed.place(wanted, self.maker.make(wanted, lambda share: self.progress.advance(share * work)))
@@ -147,7 +146,7 @@ class _Surveyor:
     def _plane_windows(self) -> tuple[Window, ...]:
         return self.subject.windows[analysis.VERDICT_SPLIT][:PLANE_WINDOWS]
 
-    def _lattices(self) -> dict[tuple[Made, Made], PlaneLattice]:
+    def _lattices(self) -> dict[tuple[PointSpec, PointSpec], PlaneLattice]:
         """The planes to probe."""
         return self.placed.lattices if self.request.plane else {}
 
@@ -199,13 +198,13 @@ class _Surveyor:
         searched = self.maker.searched(new)
         return forecast_of(subject, preset, new, searched, probes=probes, needed=needed, known=self.runner.known)
 
-    def _point_work(self, wanted: Made) -> float:
+    def _point_work(self, wanted: PointSpec) -> float:
         validation = len(self.subject.windows["validation"])
         return point_work(wanted.method, wanted.scheme.bits, self.request.preset, validation)
 
     # ---- the result ---------------------------------------------------------------------------------------------
 
-    def _landscape(self, lambdas: Sequence[float], segments: AdaptiveSegments, started: float) -> Landscape:
+    def _landscape(self, lambdas: Sequence[float], segments: AdaptiveSegments, started: float) -> SurveyResult:
         subject, request, probes, shape = self.subject, self.request, self.probes, self.placed.shape
         radial = analysis.radial_by_split(
             probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
@@ -214,7 +213,7 @@ class _Surveyor:
         unigram = unigram_entropy(subject.corpus.windows("train")[:, -subject.seq_len :])
         labels = {wanted: self.placed.labels[wanted] for wanted in self.placed.wanted}
         total = len(self.runner.asked)
-        return Landscape(
+        return SurveyResult(
             subject=request.info(subject, tuple(subject.windows)),
             center={split: probes.nll(CENTER, split) for split in subject.windows},
             basins=basins,
@@ -269,5 +268,5 @@ class _Surveyor:
 
 def _differences(options: GPTQOptions) -> dict[str, object]:
     """Options that are not the paper's."""
-    paper = asdict(GPTQ_OF_THE_PAPER)
+    paper = asdict(PAPER_GPTQ)
     return {name: value for name, value in asdict(options).items() if value != paper[name]}

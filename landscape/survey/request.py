@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from landscape.session.point_specs import PAPER, External, Wanted, check_names, wanted_points
+from landscape.session.point_specs import PAPER_METHODS, AnySpec, ExternalSpec, check_names, wanted_points
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.plans import plane_points
 from quant.errors import UsageError
-from quant.methods.gptq import PAPER as GPTQ_OF_THE_PAPER
-from quant.methods.gptq import GPTQOptions
+from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey(Request):
+class SurveyRequest(Request):
     """What a user asks of a survey."""
 
     bits: tuple[int, ...] = (8, 4, 2)
     """Bit widths to quantize to."""
-    methods: tuple[str, ...] = PAPER
+    methods: tuple[str, ...] = PAPER_METHODS
     """Which of ``landscape.session.point_specs.METHODS``."""
     scales: tuple[str, ...] = ("exact",)
     """How the grids' scales are found: see ``quant.scale``."""
@@ -27,9 +26,9 @@ class Survey(Request):
     """What shares a scale: see ``quant.grid.QuantScheme``."""
     symmetric: bool = True
     """Whether zero is in the middle of the grids."""
-    gptq: GPTQOptions = GPTQ_OF_THE_PAPER
+    gptq: GPTQOptions = PAPER_GPTQ
     """How GPTQ is run."""
-    external: tuple[External, ...] = ()
+    external: tuple[ExternalSpec, ...] = ()
     """Points that other tools made."""
     directions: int = 8
     """Random directions."""
@@ -58,7 +57,7 @@ class Survey(Request):
             )
 
     @property
-    def wanted(self) -> tuple[Wanted, ...]:
+    def wanted(self) -> tuple[AnySpec, ...]:
         """All points: those to be made, then those of other tools."""
         made = wanted_points(self.methods, self.bits, self.scales, self.granularities, self.symmetric)
         return (*made, *self.external)

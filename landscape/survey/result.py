@@ -152,7 +152,7 @@ class ProbeCount:
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class SurveyResult:
     """All that one run found out."""
 
     subject: SubjectInfo

@@ -23,7 +23,7 @@ PEAK, SPREAD = 256.0, 16.0
 units of the dtype's spacing times the largest −ln p. Rounding alone makes up to 12 and 2.5 of these units in float32,
 2.4 and 0.6 in bfloat16 (opt-nano and SmolLM2-135M); tokens drawn without their past are apart by nats."""
 
-Step = Callable[[Tensor], Tensor]
+NextLogits = Callable[[Tensor], Tensor]
 """From the token ids so far, (B, t), to the logits of the next token, (B, V), on the host."""
 
 
@@ -61,7 +61,7 @@ def sample(checkpoint: Checkpoint, first: int, drawn: Tensor, warn: Callable[[st
     return windows
 
 
-def _drawn(step: Step, first: int, drawn: Tensor) -> tuple[Tensor, Tensor]:
+def _drawn(step: NextLogits, first: int, drawn: Tensor) -> tuple[Tensor, Tensor]:
     """Windows (B, L), and ln p of the tokens drawn at each step, (B, L − 1)."""
     ids, log_p = torch.full((len(drawn), 1), first), []
     for uniform in drawn.T:
@@ -72,7 +72,7 @@ def _drawn(step: Step, first: int, drawn: Tensor) -> tuple[Tensor, Tensor]:
     return ids, torch.cat(log_p, dim=1)
 
 
-def _with_memory(checkpoint: Checkpoint) -> Step:
+def _with_memory(checkpoint: Checkpoint) -> NextLogits:
     """Ask for one token at a time; keys and values of those before are kept."""
     model = checkpoint.model
     memory = DynamicCache(config=model.config)
@@ -85,7 +85,7 @@ def _with_memory(checkpoint: Checkpoint) -> Step:
     return step
 
 
-def _by_full_passes(checkpoint: Checkpoint, length: int) -> Step:
+def _by_full_passes(checkpoint: Checkpoint, length: int) -> NextLogits:
     """Ask for the whole window each time, filled up to its length.
 
     What follows does not count in a causal model, and one whose positions scale with the length sees the right one.

@@ -37,7 +37,7 @@ from quant.external.outside import check_architecture, check_function, check_sam
 from quant.external.settings import quantization_config
 from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Gauge, Unfolding, check_gauge, find_unfolding
-from quant.point import Part, WeightPoint
+from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
 
 _CACHE = ("k_scale", "v_scale", "q_scale", "prob_scale", "k_zero_point", "v_zero_point")
@@ -115,7 +115,7 @@ _Pieces = Mapping[str, tuple[Piece, ...]]
 _Resolve = Callable[[str], str]
 
 
-class _FolderParts(Mapping[str, Part]):
+class _FolderParts(Mapping[str, PointTensor]):
     """The parts of a folder; the tensors of one layer are read and dequantized at a time."""
 
     def __init__(
@@ -131,7 +131,7 @@ class _FolderParts(Mapping[str, Part]):
         self._pieces, self._layers, self._codec, self._files = pieces, layers, codec, files
         self._unfolding = unfolding or Unfolding()
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> PointTensor:
         slot = self._slots[name]
         try:
             whole = assembled(slot, {piece: self._decoded(piece) for piece in self._pieces[name]})
@@ -220,7 +220,7 @@ def _unfolding(
     files: TensorFiles,
     outside: list[str],
     checkpoint: Checkpoint,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, PointTensor],
     gauge: Gauge,
     resolve: _Resolve,
 ) -> Unfolding:

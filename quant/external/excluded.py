@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.external.outside import check_same, rounding
-from quant.point import Part
+from quant.point import PointTensor
 from quant.space import WeightSpace
 
 
@@ -22,7 +22,11 @@ def with_excluded_experts(checkpoint: Checkpoint) -> WeightSpace:
 
 
 def rounded_experts(
-    checkpoint: Checkpoint, space: WeightSpace, parts: Mapping[str, Part], packed: Callable[[str], bool], folder: Path
+    checkpoint: Checkpoint,
+    space: WeightSpace,
+    parts: Mapping[str, PointTensor],
+    packed: Callable[[str], bool],
+    folder: Path,
 ) -> dict[str, float]:
     """Return how far each excluded expert that is quantized is from the model's, in units of its norm.
 

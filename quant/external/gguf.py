@@ -16,7 +16,7 @@ from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import PointError
 from quant.external.outside import check_architecture, check_same, provenance, rounding
 from quant.external.tensor_files import file_hash
-from quant.point import Part, WeightPoint
+from quant.point import PointTensor, WeightPoint
 from quant.space import WeightSpace
 
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -54,8 +54,8 @@ def _check_function(path: Path, other: PreTrainedConfig, own: PreTrainedConfig) 
         )
 
 
-def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict[str, Part]:
-    parts: dict[str, Part] = {}
+def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict[str, PointTensor]:
+    parts: dict[str, PointTensor] = {}
     for slot in space:
         stored = theirs.get(slot.parameter)
         fits = stored is not None and stored.numel() % slot.size == 0 and stored.shape[-1] == slot.shape[-1]

@@ -30,7 +30,7 @@ from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
 
 Inputs = Literal["quantized", "fp"]
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class GPTQOptions:
             )
 
 
-PAPER = GPTQOptions()
+PAPER_GPTQ = GPTQOptions()
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ def gptq(
     space: WeightSpace,
     rtn: WeightPoint,
     windows: Tensor,
-    options: GPTQOptions = PAPER,
+    options: GPTQOptions = PAPER_GPTQ,
     *,
     center: Center | None = None,
     hessians: LayerHessians | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
     """The GPTQ point on RTN's grid.
 

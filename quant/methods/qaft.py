@@ -20,7 +20,7 @@ from quant.checkpoints.identity import fingerprint
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import token_record
-from quant.methods.training import Parametrization, Progress, Trained, TrainingOptions, run_training
+from quant.methods.training import Parametrization, ProgressCallback, Trained, TrainingOptions, run_training
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.versions import library_versions
@@ -36,7 +36,7 @@ def qaft(
     *,
     center: Center | None = None,
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
     """Fine-tune with quantization in the forward pass, on the grid that RTN found.
 
@@ -95,7 +95,7 @@ def finetune(
     *,
     center: Center | None = None,
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
     """The control that the paper lacks: the same data, order, steps and rates as ``qaft``, nothing quantized.
 
@@ -174,7 +174,7 @@ def _run(
     center: Center,
     masters: Vector,
     folder: Path | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> tuple[Trained, dict[str, Any]]:
     """Train, with the state of the run in a file of its own, and make the provenance."""
     inputs["data"] = {"train": token_record(train), "validation": token_record(validation)}

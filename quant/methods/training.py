@@ -33,7 +33,7 @@ from quant.grid import StraightThrough
 from quant.nll import mean_nll, token_nll, window_nll
 from quant.space import Slot, Vector, WeightSpace
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called after every step with the steps done and the steps of the whole run."""
 
 
@@ -147,7 +147,7 @@ def run_training(
     center: Center | None = None,
     masters: Vector | None = None,
     state: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Trained:
     """Fine-tune the weight space from ``w`` at every rate and keep the epoch of the lowest validation NLL.
 
@@ -257,7 +257,7 @@ class _Run:
         # Fused is one pass over weight, gradient and moments: on a CPU 5 to 10 times as fast as foreach.
         self.optimizer = torch.optim.AdamW(self.trained, lr=0.0, weight_decay=0.0, fused=True)
 
-    def next_epoch(self, progress: Progress | None) -> None:
+    def next_epoch(self, progress: ProgressCallback | None) -> None:
         """Train one epoch of the present rate, evaluate it, and move to the next rate where this one has ended."""
         rate, count = self.options.rates[self.rate_index], len(self.train)
         of_rate = self.options.epochs * count

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.request import Dissected, Dissection
+from landscape.anatomy.request import AnatomyRequest, AnatomyResult
 from tests.landscape.trap import ByHand, asked, save_trap
 
 
@@ -19,12 +19,12 @@ def trap(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dissection(trap: Path, tmp_path_factory: pytest.TempPathFactory) -> Dissection:
+def dissection(trap: Path, tmp_path_factory: pytest.TempPathFactory) -> AnatomyRequest:
     return asked(trap, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="session")
-def dissected(dissection: Dissection) -> Dissected:
+def dissected(dissection: AnatomyRequest) -> AnatomyResult:
     return dissect(dissection)
 
 

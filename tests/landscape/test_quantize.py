@@ -9,16 +9,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from landscape.cli import main
-from landscape.quantize import Quantization, quantize
+from landscape.quantize import QuantizeRequest, quantize
 from landscape.session.forecast import Forecast
 from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
 from landscape.session.subject import prepare
-from quant import GPTQOptions, QuantScheme, export_point, load_checkpoint, load_external
+from quant import GPTQOptions, QuantScheme, export_point, gptq, load_checkpoint, load_external, rtn
 from quant.center import Center
 from quant.grid import GridTensor
-from quant import gptq, rtn
 
 SMALL = ["--seq-len", "32", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-rates", "1e-4"]
 
@@ -45,7 +44,7 @@ def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: 
 
 
 def test_a_point_is_made_once_and_is_the_one_that_a_survey_uses(tmp_path: Path) -> None:
-    request = Quantization(wanted=wanted_point("gptq", QuantScheme(3)), store=tmp_path)
+    request = QuantizeRequest(wanted=wanted_point("gptq", QuantScheme(3)), store=tmp_path)
     first, second = Heard(), Heard()
     checkpoint, point = quantize(request, first)
     _, again = quantize(request, second)
@@ -86,7 +85,7 @@ def test_the_folder_holds_the_point(
 def test_rtn_needs_no_text(tmp_path: Path) -> None:
     scheme = QuantScheme(4, "absmax", "group:64", symmetric=False)
     checkpoint, point = quantize(
-        Quantization(wanted=wanted_point("rtn", scheme), data=str(tmp_path / "none"), store=tmp_path)
+        QuantizeRequest(wanted=wanted_point("rtn", scheme), data=str(tmp_path / "none"), store=tmp_path)
     )
     expected = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), scheme)
     assert point.fingerprint(checkpoint.space) == expected.fingerprint(checkpoint.space)
@@ -129,7 +128,7 @@ def test_bad_requests_are_one_line(
 
 
 def test_a_point_that_was_stored_is_exported_from_disk(tmp_path: Path) -> None:
-    request = Quantization(
+    request = QuantizeRequest(
         wanted=wanted_point("gptq", QuantScheme(3, granularity="group:32")), store=tmp_path / "store"
     )
     quantize(request)

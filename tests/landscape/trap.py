@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape.anatomy.request import Dissection
+from landscape.anatomy.request import AnatomyRequest
 from landscape.estimators.loss_limit import Limit
 from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
@@ -42,9 +42,9 @@ def save_trap(path: Path) -> None:
     checkpoint.tokenizer.save_pretrained(path)
 
 
-def asked(folder: Path, store: Path) -> Dissection:
+def asked(folder: Path, store: Path) -> AnatomyRequest:
     """The anatomy of the point that falls into the trap."""
-    return Dissection(
+    return AnatomyRequest(
         str(folder), "tales", wanted=wanted_point("rtn", QuantScheme(4)), preset=SMALL, directions=2,
         groupings=("block",), layer_radii=False, limit=LIMIT, store=store,
     )  # fmt: skip

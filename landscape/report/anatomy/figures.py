@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from landscape.anatomy.bit_plan import CHECKED_ON
 from landscape.anatomy.effects import Effect
-from landscape.anatomy.request import Dissected
+from landscape.anatomy.request import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
 from landscape.report import palette
@@ -49,7 +49,7 @@ _LABELS = {
 }
 
 
-def waterfall_figure(found: Dissected) -> go.Figure:
+def waterfall_figure(found: AnatomyResult) -> go.Figure:
     """ρ → ρ_prof → ρ_shrink → ρ_Δ as steps, each with its interval, and the rim at 1. Censored steps have no bar."""
     known = [step for step in found.waterfall.steps if step.rho is not None]
     figure, before = go.Figure(), 0.0
@@ -86,7 +86,7 @@ def waterfall_figure(found: Dissected) -> go.Figure:
     )
 
 
-def matched_figure(found: Dissected) -> go.Figure:
+def matched_figure(found: AnatomyResult) -> go.Figure:
     """ΔL of the point against that of random directions of the same length, family by family."""
     figure = go.Figure()
     for step in found.waterfall.steps:
@@ -116,7 +116,7 @@ def matched_figure(found: Dissected) -> go.Figure:
     return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={**_UPRIGHT, "range": room})
 
 
-def parts_figure(found: Dissected) -> go.Figure:
+def parts_figure(found: AnatomyResult) -> go.Figure:
     """Each part of Δw alone on w, and the point with it undone."""
     names, anatomy = [PART_NAMES[part] for part in PARTS], found.anatomy
     figure = go.Figure()
@@ -142,7 +142,7 @@ def parts_figure(found: Dissected) -> go.Figure:
     )  # fmt: skip
 
 
-def ranking_figures(found: Dissected) -> Iterator[tuple[str, go.Figure]]:
+def ranking_figures(found: AnatomyResult) -> Iterator[tuple[str, go.Figure]]:
     """A name and a ranking for each grouping, and for the clipping of tensors."""
     for grouping, effects in found.anatomy.groups.items():
         name = grouping_name(grouping)
@@ -151,7 +151,7 @@ def ranking_figures(found: Dissected) -> Iterator[tuple[str, go.Figure]]:
         yield "clipping", _ranking("ΔL of the clipping of each tensor alone on w", found.clipping, palette.PURPLE, "x")
 
 
-def restoration_figure(found: Dissected) -> go.Figure:
+def restoration_figure(found: AnatomyResult) -> go.Figure:
     """What is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
     counts = ["none", *map(str, found.restored)]
     chosen = [found.rise, *(effect.rise for effect in found.restored.values())]
@@ -177,7 +177,7 @@ def restoration_figure(found: Dissected) -> go.Figure:
     )  # fmt: skip
 
 
-def plan_figure(found: Dissected) -> go.Figure | None:
+def plan_figure(found: AnatomyResult) -> go.Figure | None:
     """Mixed precision beside one bit width throughout: bits of a weight against ΔL, by split; None without a plan."""
     plan = found.plan
     if plan is None:

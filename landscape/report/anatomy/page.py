@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import landscape.report.anatomy.figures as draw
-from landscape.anatomy.request import Dissected
+from landscape.anatomy.request import AnatomyResult
 from landscape.report.anatomy.tables import anatomy_tables
 from landscape.report.anatomy.wording import READING, finding, subject_sentences, title
 from landscape.report.health import alarm, health_section
@@ -15,7 +15,7 @@ from landscape.report.markup import filled, items, paragraphs, write_text
 from landscape.report.survey.figures import figure_html
 
 
-def anatomy_page(found: Dissected) -> str:
+def anatomy_page(found: AnatomyResult) -> str:
     """The page as one HTML document, the same bytes for the same anatomy."""
     return filled(
         "anatomy/page.html",
@@ -29,7 +29,7 @@ def anatomy_page(found: Dissected) -> str:
     )
 
 
-def write_anatomy_page(found: Dissected, path: Path) -> None:
+def write_anatomy_page(found: AnatomyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -42,7 +42,7 @@ def write_anatomy_page(found: Dissected, path: Path) -> None:
     write_text(anatomy_page(found), path)
 
 
-def _figures(found: Dissected) -> Iterator[str]:
+def _figures(found: AnatomyResult) -> Iterator[str]:
     drawn = {
         "waterfall": draw.waterfall_figure(found),
         "matched": draw.matched_figure(found),

@@ -42,18 +42,18 @@ from typing import Any
 from landscape.anatomy.bit_plan import BitPlan
 from landscape.anatomy.effects import Additivity, Effect
 from landscape.anatomy.layer_radii import LayerRadius
-from landscape.anatomy.request import Dissected
-from landscape.anatomy.waterfall import Matched, Step
+from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.waterfall import Matched, WaterfallStep
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
-from landscape.report.schema import SCHEMA_VERSION, crossing_json, estimate_json, finite, health_json, space_json
+from landscape.report.schema import JSON_VERSION, crossing_json, estimate_json, finite_or_none, health_json, space_json
 
 
-def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
+def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, Any]:
     """The JSON object of an anatomy, ready for ``json.dumps(…, allow_nan=False)``."""
     subject, parts, held_out = found.subject, found.anatomy, found.held_out
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": JSON_VERSION,
         "model": subject.model,
         "data": subject.data,
         "split": found.split,
@@ -75,7 +75,7 @@ def anatomy_json(found: Dissected, page: Path | None = None) -> dict[str, Any]:
         "parts": {
             part: {
                 "norm": parts.total.norm(part),
-                "share": finite(parts.total.share(part)),
+                "share": finite_or_none(parts.total.share(part)),
                 "alone": _estimate(parts.alone[part].rise),
                 "undone": _estimate(parts.undone[part].rise),
                 "saved": _estimate(parts.saved[part]),
@@ -113,7 +113,7 @@ def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
     return None if estimate is None else estimate_json(estimate)
 
 
-def _step(step: Step, rise: float) -> dict[str, Any]:
+def _step(step: WaterfallStep, rise: float) -> dict[str, Any]:
     return {
         "kind": step.kind,
         "radius": crossing_json(step.radius),
@@ -125,10 +125,10 @@ def _step(step: Step, rise: float) -> dict[str, Any]:
 def _matched(matched: Matched, rise: float) -> dict[str, Any]:
     return {
         "mean": matched.mean,
-        "low": finite(matched.interval.low),
-        "high": finite(matched.interval.high),
+        "low": finite_or_none(matched.interval.low),
+        "high": finite_or_none(matched.interval.high),
         "spread": matched.spread,
-        "multiple": finite(matched.multiple(rise)),
+        "multiple": finite_or_none(matched.multiple(rise)),
         "directions": matched.directions,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from landscape.anatomy.bit_plan import FLOAT_BITS
 from landscape.anatomy.effects import Grouping
-from landscape.anatomy.request import Dissected
+from landscape.anatomy.request import AnatomyResult
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.wording import (
     PART_NAMES,
@@ -21,7 +21,7 @@ from landscape.report.survey.tables import Table
 from landscape.report.survey.wording import nats, number, rise_text
 
 
-def anatomy_tables(found: Dissected) -> list[Table]:
+def anatomy_tables(found: AnatomyResult) -> list[Table]:
     """All tables, those that a reader wants first at the head."""
     tables = [waterfall_table(found), parts_table(found)]
     tables += [group_table(found, grouping) for grouping in found.anatomy.groups]
@@ -29,7 +29,7 @@ def anatomy_tables(found: Dissected) -> list[Table]:
     return [table for table in (*tables, provenance_table(found)) if table.rows]
 
 
-def waterfall_table(found: Dissected) -> Table:
+def waterfall_table(found: AnatomyResult) -> Table:
     """One row a step: R, ρ, what the step adds, and random steps of the length of Δw."""
     rows, before = [], 0.0
     for step in found.waterfall.steps:
@@ -59,7 +59,7 @@ def waterfall_table(found: Dissected) -> Table:
     return Table(caption, header, tuple(rows), frozenset({0}), wide=True)
 
 
-def parts_table(found: Dissected) -> Table:
+def parts_table(found: AnatomyResult) -> Table:
     """Shrinkage, rounding and clipping: their share of ‖Δw‖², and what they cost."""
     anatomy, total = found.anatomy, found.anatomy.total
     rows = [("all of Δw", number(anatomy.whole.distance), "1", rise_text(anatomy.whole.rise), "–", "–")]
@@ -78,7 +78,7 @@ def parts_table(found: Dissected) -> Table:
     return Table(caption, header, tuple(rows), frozenset({0}), wide=True)
 
 
-def group_table(found: Dissected, grouping: Grouping) -> Table:
+def group_table(found: AnatomyResult, grouping: Grouping) -> Table:
     """The Δw of each group alone on w, costliest first, and ‖Δw_l‖/R_l where it was measured."""
     name = grouping_name(grouping)
     radii = {radius.slots: radius for radius in found.layers.get(grouping, ())}
@@ -99,7 +99,7 @@ def group_table(found: Dissected, grouping: Grouping) -> Table:
     return Table(caption, header, tuple(rows), frozenset({0}), folded=grouping == "tensor", wide=bool(radii))
 
 
-def clipping_table(found: Dissected) -> Table:
+def clipping_table(found: AnatomyResult) -> Table:
     """The clipping of each tensor alone on w."""
     statistics = found.anatomy.statistics
     rows = tuple(
@@ -113,7 +113,7 @@ def clipping_table(found: Dissected) -> Table:
     return Table("The clipping of each tensor alone on w, costliest first.", header, rows, frozenset({0}), folded=True)
 
 
-def restoration_table(found: Dissected) -> Table:
+def restoration_table(found: AnatomyResult) -> Table:
     """What is left of ΔL when the clipping of the costliest tensors is undone."""
     rows = tuple(
         (
@@ -131,7 +131,7 @@ def restoration_table(found: Dissected) -> Table:
     return Table(caption, header, rows, frozenset({2}))
 
 
-def plan_table(found: Dissected) -> Table:
+def plan_table(found: AnatomyResult) -> Table:
     """The plan beside one bit width throughout."""
     plan = found.plan
     if plan is None:
@@ -155,14 +155,14 @@ def plan_table(found: Dissected) -> Table:
     return Table(caption, header, tuple(rows), frozenset({0}), wide=True)
 
 
-def bits_table(found: Dissected) -> Table:
+def bits_table(found: AnatomyResult) -> Table:
     """The bits of each tensor."""
     plan = found.plan
     rows = () if plan is None else tuple((group_name(name), _width(bits)) for name, bits in plan.bits.items())
     return Table("The bits of each tensor in the plan", ("tensor", "bits"), rows, frozenset({0}), folded=True)
 
 
-def provenance_table(found: Dissected) -> Table:
+def provenance_table(found: AnatomyResult) -> Table:
     """What was measured, and how."""
     subject = found.subject
     rows = [

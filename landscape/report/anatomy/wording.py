@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from landscape.anatomy.effects import Effect, Grouping
 from landscape.anatomy.layer_radii import LayerRadius
-from landscape.anatomy.request import Dissected
-from landscape.anatomy.waterfall import Kind, Step
+from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.waterfall import Kind, WaterfallStep
 from landscape.estimators.basin import Location
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.parts import Part
-from landscape.positions.selection import ALL
+from landscape.positions.selection import ALL_TENSORS
 from landscape.report.survey.wording import (
     crossing_text,
     interval,
@@ -61,19 +61,19 @@ _MANY = 2  # directions: an anatomy has two at least, so that they are never why
 _NAMED = 8  # tensors named in a sentence
 
 
-def title(found: Dissected) -> str:
+def title(found: AnatomyResult) -> str:
     """The finding in one line."""
     return f"{found.subject.model}, {found.point}: {_place(found)}"
 
 
-def finding(found: Dissected) -> list[str]:
+def finding(found: AnatomyResult) -> list[str]:
     """The finding in a few sentences, the point first."""
     said = [_where(found), _against_random(found), _blame(found)]
     said += [text for text in (_restoration(found), _layers(found)) if text]
     return said + list(_plan(found))
 
 
-def subject_sentences(found: Dissected) -> list[str]:
+def subject_sentences(found: AnatomyResult) -> list[str]:
     """The model, the text and the loss at w."""
     subject = found.subject
     windows = "; ".join(
@@ -87,13 +87,13 @@ def subject_sentences(found: Dissected) -> list[str]:
     ]
 
 
-def radius_text(radius: Crossing, found: Dissected) -> str:
+def radius_text(radius: Crossing, found: AnatomyResult) -> str:
     """R along the directions of a step, or of some of the tensors."""
     split = found.split
     return crossing_text(radius, _MANY, found.subject.windows[split], articles=found.articles[split])
 
 
-def rho_text(step: Step, found: Dissected) -> str:
+def rho_text(step: WaterfallStep, found: AnatomyResult) -> str:
     """‖Δw‖ over it; an upper bound where R is censored."""
     if step.rho is None:
         bound = found.waterfall.distance / step.radius.low if step.radius.low > 0 else math.inf
@@ -101,7 +101,7 @@ def rho_text(step: Step, found: Dissected) -> str:
     return interval(step.rho, number(step.rho.value, 3), _unbounded(found))
 
 
-def spent_text(radius: LayerRadius, found: Dissected) -> str:
+def spent_text(radius: LayerRadius, found: AnatomyResult) -> str:
     """‖Δw_l‖/R_l; an upper bound where R_l is censored."""
     if radius.rho is None:
         return f"less than {number(radius.rho_bound, 2)}" if math.isfinite(radius.rho_bound) else "not bounded"
@@ -117,7 +117,7 @@ def within_text(rise: Estimate, limit: Limit) -> str:
 
 def group_name(slots: str) -> str:
     """A selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
-    if slots == ALL:
+    if slots == ALL_TENSORS:
         return "all tensors"
     kind, equals, value = slots.partition("=")
     if equals:
@@ -132,24 +132,24 @@ def grouping_name(grouping: Grouping) -> str:
     return {"block": "block", "type": "matrix type", "tensor": "tensor"}[grouping]
 
 
-def _unbounded(found: Dissected) -> str:
+def _unbounded(found: AnatomyResult) -> str:
     """Why a ratio may have no interval."""
     return why_unbounded(_MANY, found.subject.windows[found.split], found.articles[found.split])
 
 
-def _place(found: Dissected) -> str:
+def _place(found: AnatomyResult) -> str:
     """``inside, degraded: near but steep``."""
     hint = together(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
     return f"{found.location}, {found.loss}" + (f": {hint}" if hint else "")
 
 
-def _where(found: Dissected) -> str:
+def _where(found: AnatomyResult) -> str:
     sphere = found.waterfall.steps[0]
     away = f"at {rho_text(sphere, found)} R, {number(found.waterfall.distance / found.subject.norm, 3)} ‖w‖"
     return f"{found.point} lies {away} from w: {_place(found)}. {_judged_by(found)}"
 
 
-def _judged_by(found: Dissected) -> str:
+def _judged_by(found: AnatomyResult) -> str:
     """What the location was read from, which is neither ‖Δw‖/R nor the band."""
     u = found.typical_u
     rise = interval(u, f"u = {number(u.value, 2)}", _unbounded(found))
@@ -159,7 +159,7 @@ def _judged_by(found: Dissected) -> str:
     )
 
 
-def _against_random(found: Dissected) -> str:
+def _against_random(found: AnatomyResult) -> str:
     said = f"ΔL = {rise_text(found.rise)} nats per token; random directions of that length: {rise_text(found.typical)}"
     matched = found.waterfall.steps[0].matched
     assert matched is not None  # of the sphere, which is random
@@ -168,7 +168,7 @@ def _against_random(found: Dissected) -> str:
     return f"{said}, so the point lies {number(abs(multiple), 2)} times their spread {side} them."
 
 
-def _blame(found: Dissected) -> str:
+def _blame(found: AnatomyResult) -> str:
     culprit, windows = found.anatomy.culprit, found.subject.windows[found.split]
     if culprit is None:
         if any(saved is None for saved in found.anatomy.saved.values()):
@@ -190,7 +190,7 @@ def _blame(found: Dissected) -> str:
     )
 
 
-def _restoration(found: Dissected) -> str:
+def _restoration(found: AnatomyResult) -> str:
     """In how many tensors clipping must be undone, where clipping is to blame."""
     if found.anatomy.culprit != "clip" or not found.restored:
         return ""
@@ -215,14 +215,14 @@ def _restoration(found: Dissected) -> str:
     )
 
 
-def _layers(found: Dissected) -> str:
+def _layers(found: AnatomyResult) -> str:
     """Which block and which type spend most of their own radius."""
     most = [(by, rows[0]) for by, rows in found.layers.items() if rows and rows[0].rho is not None]
     said = [f"{group_name(row.slots)} ({spent_text(row, found)} of its R_l)" for _, row in most]
     return f"Δw spends most of the radius of {' and of '.join(said)}." if said else ""
 
 
-def _plan(found: Dissected) -> Iterator[str]:
+def _plan(found: AnatomyResult) -> Iterator[str]:
     """The mixed-precision plan, and whether its prediction held."""
     plan = found.plan
     if plan is None:

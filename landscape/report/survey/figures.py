@@ -17,7 +17,7 @@ from landscape.report.survey.plane_traces import plane_traces
 from landscape.report.survey.traces import legend_entries, panel_traces
 from landscape.report.survey.view import Frame, panels, units, view
 from landscape.report.survey.wording import headline
-from landscape.survey.result import Landscape, PlaneResult
+from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660
 """Of the radial figure, in pixels."""
@@ -27,7 +27,7 @@ _GAP = 0.035  # between the panels, as a share of the width
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
-def radial_figure(landscape: Landscape) -> go.Figure:
+def radial_figure(landscape: SurveyResult) -> go.Figure:
     """Draw NLL against ℓ2 distance from w.
 
     Args:
@@ -48,7 +48,7 @@ def radial_figure(landscape: Landscape) -> go.Figure:
     return figure.update_layout(updatemenus=menus)
 
 
-def plane_figure(plane: PlaneResult, landscape: Landscape) -> go.Figure:
+def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> go.Figure:
     """Draw the loss on the plane through w and two points, to scale: distances on the picture are ℓ2 distances.
 
     Args:
@@ -101,7 +101,7 @@ def _axis(letter: str, panel: int) -> str:
     return letter if panel == 1 else f"{letter}{panel}"
 
 
-def _axis_menu(figure: go.Figure, landscape: Landscape, frame: Frame) -> dict[str, Any]:
+def _axis_menu(figure: go.Figure, landscape: SurveyResult, frame: Frame) -> dict[str, Any]:
     """Buttons that divide every abscissa by a length, and the view with it."""
     buttons = []
     for unit in units(landscape):
@@ -114,7 +114,7 @@ def _axis_menu(figure: go.Figure, landscape: Landscape, frame: Frame) -> dict[st
     return _menu(buttons, left=0.0, anchor="left")
 
 
-def _bits_menu(figure: go.Figure, landscape: Landscape) -> list[dict[str, Any]]:
+def _bits_menu(figure: go.Figure, landscape: SurveyResult) -> list[dict[str, Any]]:
     """Buttons that show one bit width or all; nothing to choose from with fewer than two."""
     widths = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
     if len(widths) < 2:
@@ -139,7 +139,7 @@ def _menu(buttons: list[dict[str, Any]], left: float, anchor: str) -> dict[str, 
     }  # fmt: skip
 
 
-def _lay_out(figure: go.Figure, landscape: Landscape, frame: Frame) -> None:
+def _lay_out(figure: go.Figure, landscape: SurveyResult, frame: Frame) -> None:
     """Axes, titles, legend."""
     splits, unit = panels(landscape), units(landscape)[0]
     width = (1 - _GAP * (len(splits) - 1)) / len(splits)

@@ -11,7 +11,7 @@ from landscape.report.survey.figures import figure_html, plane_figure, radial_fi
 from landscape.report.survey.tables import tables
 from landscape.report.survey.view import omissions
 from landscape.report.survey.wording import (
-    LIMITS,
+    CAVEATS,
     READING,
     PointNote,
     basin_sentences,
@@ -21,13 +21,13 @@ from landscape.report.survey.wording import (
     segment_sentences,
     subject_sentences,
 )
-from landscape.survey.result import Landscape, PlaneResult
+from landscape.survey.result import PlaneResult, SurveyResult
 
 DIV_ID = "radial-landscape"
 """Of the figure's element; fixed, so that the same landscape gives the same bytes."""
 
 
-def page(landscape: Landscape) -> str:
+def page(landscape: SurveyResult) -> str:
     """The page as one HTML document, the same bytes for the same landscape."""
     notes = [point_note(point, landscape) for point in landscape.points]
     return filled(
@@ -42,13 +42,13 @@ def page(landscape: Landscape) -> str:
         points=items("ul", map(_note, notes)),
         segments=paragraphs(segment_sentences(landscape)),
         reading=items("ol", map(html.escape, READING)),
-        limits=html.escape(LIMITS),
+        limits=html.escape(CAVEATS),
         health=health_section(landscape.health),
         tables=tables(landscape),
     )
 
 
-def write_page(landscape: Landscape, path: Path) -> None:
+def write_page(landscape: SurveyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -61,7 +61,7 @@ def write_page(landscape: Landscape, path: Path) -> None:
     write_text(page(landscape), path)
 
 
-def _plane(plane: PlaneResult, landscape: Landscape, index: int) -> str:
+def _plane(plane: PlaneResult, landscape: SurveyResult, index: int) -> str:
     """The picture of a plane, and beside it in words what it shows."""
     label = html.escape(f"Interactive plot: the plane through w, {plane.a} and {plane.b}; in words below it")
     drawn = figure_html(plane_figure(plane, landscape), f"plane-{index}", library=False)

@@ -15,15 +15,15 @@ import numpy as np
 
 from landscape.report import palette
 from landscape.report.survey.wording import nats, number
-from landscape.survey.result import Array, Landscape, PlaneResult
+from landscape.survey.result import Array, PlaneResult, SurveyResult
 
-Trace = dict[str, Any]
+PlotTrace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
 _HIGHEST = 1.25  # of u that has a colour of its own: models that rise far past chance do not squash the basin
 _LINES = 8  # thin lines of equal NLL, about
 
 
-def plane_traces(plane: PlaneResult, landscape: Landscape) -> Iterator[Trace]:
+def plane_traces(plane: PlaneResult, landscape: SurveyResult) -> Iterator[PlotTrace]:
     """The filled contour, the half-way level and chance as lines, and the three points."""
     u = plane.saturation(landscape.subject.chance)
     yield _surface(plane, u)
@@ -34,7 +34,7 @@ def plane_traces(plane: PlaneResult, landscape: Landscape) -> Iterator[Trace]:
         yield _point(plane, landscape, name, method)
 
 
-def _surface(plane: PlaneResult, u: Array) -> Trace:
+def _surface(plane: PlaneResult, u: Array) -> PlotTrace:
     hover = [
         [_place(plane, float(x), float(y), float(u[i, j]), float(plane.nll[i, j])) for j, x in enumerate(plane.x)]
         for i, y in enumerate(plane.y)
@@ -51,7 +51,7 @@ def _surface(plane: PlaneResult, u: Array) -> Trace:
     }  # fmt: skip
 
 
-def _lines(plane: PlaneResult, landscape: Landscape) -> Trace:
+def _lines(plane: PlaneResult, landscape: SurveyResult) -> PlotTrace:
     """Thin lines of equal NLL, at round values from the lowest on, up to where colours end."""
     base, finite = plane.point_nll["w"], plane.nll[np.isfinite(plane.nll)]
     low = float(finite.min(initial=base))
@@ -75,7 +75,7 @@ def _round_step(step: float) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= 0.999 * step)
 
 
-def _level(plane: PlaneResult, u: Array, level: float, dash: str, width: float, name: str) -> Trace:
+def _level(plane: PlaneResult, u: Array, level: float, dash: str, width: float, name: str) -> PlotTrace:
     """One contour line of u, in the legend."""
     return _contour(plane, u) | {
         "contours": {"coloring": "none", "showlines": True, "type": "constraint", "operation": "=", "value": level},
@@ -84,12 +84,12 @@ def _level(plane: PlaneResult, u: Array, level: float, dash: str, width: float, 
     }  # fmt: skip
 
 
-def _contour(plane: PlaneResult, values: Array) -> Trace:
+def _contour(plane: PlaneResult, values: Array) -> PlotTrace:
     z = [[float(value) if np.isfinite(value) else None for value in row] for row in values]
     return {"type": "contour", "x": plane.x.tolist(), "y": plane.y.tolist(), "z": z, "connectgaps": False}
 
 
-def _point(plane: PlaneResult, landscape: Landscape, name: str, method: str | None) -> Trace:
+def _point(plane: PlaneResult, landscape: SurveyResult, name: str, method: str | None) -> PlotTrace:
     x, y = plane.places[name]
     nll = plane.point_nll[name]
     u = float(plane.saturation(landscape.subject.chance, nll))

@@ -10,7 +10,7 @@ from landscape.estimators.basin import Basin
 from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.other_radii import OtherRadii
 from landscape.report.survey.wording import distance_text, height_text, nats, number, ratio_text, rise_text
-from landscape.survey.result import Landscape, PlaneResult, PointResult, SegmentResult
+from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Table:
     """Has many columns, so that intervals go below their values."""
 
 
-def tables(landscape: Landscape) -> list[Table]:
+def tables(landscape: SurveyResult) -> list[Table]:
     """All tables of the page; between them they hold every number of the landscape that a second run repeats.
 
     Wall time, the share of the cache and its place are not among them: the same measurement gives the same page.
@@ -38,7 +38,7 @@ def tables(landscape: Landscape) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def basin_table(landscape: Landscape) -> Table:
+def basin_table(landscape: SurveyResult) -> Table:
     """One column a split: R, the band, the single directions."""
     norm, splits = landscape.subject.norm, list(landscape.basins)
 
@@ -92,7 +92,7 @@ _OTHER_RADII: Mapping[str, Callable[[OtherRadii, Basin], str]] = {
 """The radii beside R: they say how much of it is the choice of level."""
 
 
-def point_table(landscape: Landscape) -> Table:
+def point_table(landscape: SurveyResult) -> Table:
     """One row a quantized point."""
     splits, norm = list(landscape.center), landscape.subject.norm
     header = (
@@ -115,7 +115,7 @@ def point_table(landscape: Landscape) -> Table:
     return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}), wide=True)
 
 
-def segment_table(landscape: Landscape) -> Table:
+def segment_table(landscape: SurveyResult) -> Table:
     """One row a segment and split."""
     header = (
         "from a", "to b", "bits", "split", "monotonic", "deepest fall P", "noise", "from α", "to α", "low end α", "dip",
@@ -140,7 +140,7 @@ def segment_table(landscape: Landscape) -> Table:
     return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}), wide=True)
 
 
-def provenance_table(landscape: Landscape) -> Table:
+def provenance_table(landscape: SurveyResult) -> Table:
     """What was measured, and how."""
     subject = landscape.subject
     rows = [
@@ -159,7 +159,7 @@ def provenance_table(landscape: Landscape) -> Table:
     return Table("How it was measured.", ("setting", "value"), tuple(rows), frozenset({0, 1}))
 
 
-def ray_values(landscape: Landscape) -> Table:
+def ray_values(landscape: SurveyResult) -> Table:
     """Every value of the thin grey lines."""
     splits, norm = list(landscape.basins), landscape.subject.norm
     rows = (
@@ -171,7 +171,7 @@ def ray_values(landscape: Landscape) -> Table:
     return Table("All values along the random directions", header, tuple(rows), frozenset(), folded=True)
 
 
-def segment_values(landscape: Landscape) -> Table:
+def segment_values(landscape: SurveyResult) -> Table:
     """Every value of the segments."""
     header = ("from a", "to b", "split", "α", "ℓ2 distance from w", "NLL")
     rows = tuple(row for segment in landscape.segments for row in _segment_rows(segment))
@@ -184,7 +184,7 @@ def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
         yield (segment.a, segment.b, segment.split, *place)
 
 
-def plane_table(landscape: Landscape) -> Table:
+def plane_table(landscape: SurveyResult) -> Table:
     """One row a point of a plane."""
     header = ("plane through w and", "point", "x", "y", "ℓ2 distance from w", "NLL", "u")
     rows = tuple(
@@ -199,7 +199,7 @@ def plane_table(landscape: Landscape) -> Table:
     return Table(caption, header, rows, frozenset({0, 1}))
 
 
-def plane_values(landscape: Landscape) -> Table:
+def plane_values(landscape: SurveyResult) -> Table:
     """Every value of the planes."""
     header = ("plane through w and", "x", "y", "ℓ2 distance from w", "NLL", "u")
     rows = tuple(
@@ -211,7 +211,7 @@ def plane_values(landscape: Landscape) -> Table:
     return Table("All values on the planes", header, rows, frozenset({0}), folded=True)
 
 
-def _plane_place(plane: PlaneResult, landscape: Landscape, x: float, y: float, nll: float) -> tuple[str, ...]:
+def _plane_place(plane: PlaneResult, landscape: SurveyResult, x: float, y: float, nll: float) -> tuple[str, ...]:
     u = float(plane.saturation(landscape.subject.chance, nll))
     return (number(x), number(y), number(math.hypot(x, y)), nats(nll), number(u, 3))
 

@@ -17,16 +17,16 @@ from landscape.estimators.basin import Basin
 from landscape.report import palette
 from landscape.report.survey.view import Frame
 from landscape.report.survey.wording import equals, nats, number, ratio_text, rise_text
-from landscape.survey.result import Array, Landscape, PointResult, RayProfile, SegmentResult
+from landscape.survey.result import Array, PointResult, RayProfile, SegmentResult, SurveyResult
 
-Trace = dict[str, Any]
+PlotTrace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
-_EVERY_BITS: Trace = {"bits": None, "label": []}  # of legend entries and external points: seen with any bit width
+_EVERY_BITS: PlotTrace = {"bits": None, "label": []}  # of legend entries and external points: seen with any bit width
 _LABEL = (0.015, 0.045)  # width of a letter and height of a label over those of a panel, a little air included
 _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
 
 
-def panel_traces(landscape: Landscape, split: str, frame: Frame) -> Iterator[Trace]:
+def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[PlotTrace]:
     """All traces of one panel; those that belong to a bit width say so in ``meta``, with their labels."""
     basin, norm = landscape.basins[split], landscape.subject.norm
     yield from _band(basin, frame)
@@ -43,11 +43,11 @@ def panel_traces(landscape: Landscape, split: str, frame: Frame) -> Iterator[Tra
     yield from (_point(p, split, landscape, labelled=p.name not in bare) for p in drawn)
 
 
-def legend_entries(landscape: Landscape) -> Iterator[Trace]:
+def legend_entries(landscape: SurveyResult) -> Iterator[PlotTrace]:
     """One entry a group, as traces without data: they stay when the traces of a bit width are switched off."""
     by_name = {point.name: point for point in landscape.points}
 
-    def entry(label: str, group: str, **look: Any) -> Trace:
+    def entry(label: str, group: str, **look: Any) -> PlotTrace:
         return _scatter(label, group, [None], [None], None, **look) | {"showlegend": True}
 
     def line(color: str, dash: str = "solid", width: float = 1.6) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def legend_entries(landscape: Landscape) -> Iterator[Trace]:
     yield entry("chance ln|V|", "chance", **line(palette.INK, "dash", 1.2))
 
 
-def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
+def crowded(landscape: SurveyResult, split: str, frame: Frame) -> set[str]:
     """Names of the points whose label would cover another one, or the marker of another point.
 
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
@@ -93,7 +93,7 @@ def crowded(landscape: Landscape, split: str, frame: Frame) -> set[str]:
 # ---- the basin ------------------------------------------------------------------------------------------------------
 
 
-def _band(basin: Basin, frame: Frame) -> Iterator[Trace]:
+def _band(basin: Basin, frame: Frame) -> Iterator[PlotTrace]:
     """The border from r10 to r90; where the loss never gets to r90, as far as the border surely reaches."""
     if basin.r10.value is None:
         return
@@ -110,7 +110,7 @@ def _band(basin: Basin, frame: Frame) -> Iterator[Trace]:
     )  # fmt: skip
 
 
-def _radius(basin: Basin, norm: float, frame: Frame) -> Iterator[Trace]:
+def _radius(basin: Basin, norm: float, frame: Frame) -> Iterator[PlotTrace]:
     """R and its interval; a dotted line at its lower bound if it is censored."""
     radius = basin.radius
     if radius.value is not None and math.isfinite(radius.high):
@@ -133,14 +133,14 @@ def _radius(basin: Basin, norm: float, frame: Frame) -> Iterator[Trace]:
     )  # fmt: skip
 
 
-def _chance(basin: Basin, frame: Frame) -> Iterator[Trace]:
+def _chance(basin: Basin, frame: Frame) -> Iterator[PlotTrace]:
     x = np.linspace(0.0, frame.x[1], _VERTICES).tolist()
     hover = [f"chance: ln|V| = {nats(basin.chance)}"] * len(x)
     line = {"color": palette.INK, "width": 1.2, "dash": "dash"}
     yield _scatter("chance", "chance", x, [basin.chance] * len(x), hover, mode="lines", line=line)
 
 
-def _shade(left: float, right: float, name: str, color: str, frame: Frame) -> Trace:
+def _shade(left: float, right: float, name: str, color: str, frame: Frame) -> PlotTrace:
     low, high = frame.drawn
     return _scatter(
         name, name, [left, left, right, right], [low, high, high, low], None, mode="lines", line={"width": 0},
@@ -156,7 +156,7 @@ def _label_height(frame: Frame) -> float:
 # ---- rays, segments, points -----------------------------------------------------------------------------------------
 
 
-def _ray(ray: RayProfile, split: str, landscape: Landscape) -> Trace:
+def _ray(ray: RayProfile, split: str, landscape: SurveyResult) -> PlotTrace:
     x = [0.0, *_plain(ray.lambdas)]
     y = [landscape.center[split], *_plain(ray.nll[split])]
     name, norm = f"direction {ray.index}", landscape.subject.norm
@@ -164,7 +164,7 @@ def _ray(ray: RayProfile, split: str, landscape: Landscape) -> Trace:
     return _scatter(name, "rays", x, y, hover, mode="lines", line={"color": palette.RAY, "width": 0.9})
 
 
-def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float) -> Trace:
+def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float) -> PlotTrace:
     """A segment against the true distance. From w on: its far side would be folded back onto the way to the point."""
     keep = segment.alphas >= 0 if segment.a == "w" else np.full(segment.alphas.shape, True)
     alphas, x, y = (_plain(values[keep]) for values in (segment.alphas, segment.distances, segment.nll))
@@ -179,7 +179,7 @@ def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float
     )  # fmt: skip
 
 
-def _point(point: PointResult, split: str, landscape: Landscape, labelled: bool) -> Trace:
+def _point(point: PointResult, split: str, landscape: SurveyResult, labelled: bool) -> PlotTrace:
     look, label = palette.mark(point.method), html.escape(_label(point))
     return _scatter(
         point.name, _group(point, landscape), [point.distance], [point.nll[split]],
@@ -194,7 +194,7 @@ def _label(point: PointResult) -> str:
     return point.name if point.bits is None else f"int{point.bits}"
 
 
-def _point_hover(point: PointResult, split: str, landscape: Landscape) -> str:
+def _point_hover(point: PointResult, split: str, landscape: SurveyResult) -> str:
     lines = [
         f"<b>{html.escape(point.name)}</b>",
         f"‖Δw‖ = {_place(point.distance, landscape.subject.norm)}",
@@ -214,24 +214,24 @@ def _place(lam: float | None, norm: float) -> str:
 # ---- looks ----------------------------------------------------------------------------------------------------------
 
 
-def _scatter(name: str, group: str, x: list[Any], y: list[Any], hover: list[str] | None, **look: Any) -> Trace:
+def _scatter(name: str, group: str, x: list[Any], y: list[Any], hover: list[str] | None, **look: Any) -> PlotTrace:
     """A trace; plotly reads markup in names, so they are escaped here."""
     seen = {"hoverinfo": "skip"} if hover is None else {"customdata": hover, "hovertemplate": _HOVER}
     label = {"name": html.escape(name), "legendgroup": html.escape(group), "showlegend": False}
     return {"type": "scatter", "x": x, "y": y, **label, **seen, **look}
 
 
-def _grids(landscape: Landscape) -> list[str]:
+def _grids(landscape: SurveyResult) -> list[str]:
     return list(dict.fromkeys(point.grid for point in landscape.points if point.grid is not None))
 
 
-def _group(point: PointResult, landscape: Landscape) -> str:
+def _group(point: PointResult, landscape: SurveyResult) -> str:
     """The legend entry of a point: ``RTN``, or ``RTN absmax`` where there are several kinds of grid."""
     label = palette.mark(point.method).label
     return label if point.grid is None or len(_grids(landscape)) == 1 else f"{label} {point.grid}"
 
 
-def _marker(point: PointResult, landscape: Landscape) -> dict[str, Any]:
+def _marker(point: PointResult, landscape: SurveyResult) -> dict[str, Any]:
     variant = 0 if point.grid is None else _grids(landscape).index(point.grid)
     open_line = {"color": palette.mark(point.method).color, "width": 2} if variant else {"color": "white", "width": 1}
     return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.report.survey.wording import number
-from landscape.survey.result import Array, Landscape
+from landscape.survey.result import Array, SurveyResult
 
 ABOVE_CHANCE = 1.5
 """Rays and segments are shown up to this many times ``C − L(w)`` above chance; points and chance always."""
@@ -40,12 +40,12 @@ class Unit:
     """What distances are divided by."""
 
 
-def panels(landscape: Landscape) -> list[str]:
+def panels(landscape: SurveyResult) -> list[str]:
     """The splits with a radial profile, the training split first."""
     return sorted(landscape.basins, key=lambda split: (split != "train", split))
 
 
-def omissions(landscape: Landscape) -> list[str]:
+def omissions(landscape: SurveyResult) -> list[str]:
     """Sentences on what was measured but cannot be seen in the figure as it opens; empty if all of it can."""
     said = []
     if hidden := view(landscape).hidden:
@@ -61,7 +61,7 @@ def omissions(landscape: Landscape) -> list[str]:
     return said
 
 
-def units(landscape: Landscape) -> list[Unit]:
+def units(landscape: SurveyResult) -> list[Unit]:
     """The positions of the axis switch; that of RTN, at the lowest bit width there is, only if there is one."""
     norm = landscape.subject.norm
     found = [
@@ -77,7 +77,7 @@ def units(landscape: Landscape) -> list[Unit]:
     return found
 
 
-def view(landscape: Landscape) -> Frame:
+def view(landscape: SurveyResult) -> Frame:
     """Ranges that show every point, chance, and the rays' plateau."""
     splits = panels(landscape)
     distances = [p.distance for p in landscape.points]
@@ -99,7 +99,7 @@ def view(landscape: Landscape) -> Frame:
     )
 
 
-def _line_values(landscape: Landscape) -> Iterator[Array]:
+def _line_values(landscape: SurveyResult) -> Iterator[Array]:
     """The ordinates of all rays and segments that are drawn."""
     for split in panels(landscape):
         yield from (ray.nll[split] for ray in landscape.rays)

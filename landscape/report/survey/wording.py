@@ -13,7 +13,7 @@ from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import with_minus
 from landscape.health.checks import Check, failed
-from landscape.survey.result import Landscape, PlaneResult, PointResult, SegmentResult
+from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 READING = (
     "Each thin grey line is the loss along one random direction from the pretrained weights w; the horizontal axis is "
@@ -28,7 +28,7 @@ READING = (
 )
 KEPT = Limit("ppl+5%", KEPT_LIMIT)
 """The limit under which a loss counts as kept."""
-LIMITS = (
+CAVEATS = (
     "R is measured along random directions. The perturbation of a particular quantizer is one particular direction and "
     "can be much steeper, or flatter: location and loss are therefore two words. Intervals are at "
     f"{CONFIDENCE:.0%} confidence, over directions and windows of this text only; windows of one article "
@@ -129,7 +129,7 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def headline(landscape: Landscape) -> str:
+def headline(landscape: SurveyResult) -> str:
     """The finding in one line: ``opt-nano: basin radius R = 71.2 [69.8, 72.6]``."""
     return f"{landscape.subject.model}: basin radius {equals('R', landscape.basin.radius, landscape.basin)}"
 
@@ -147,7 +147,7 @@ def rise_text(rise: Estimate) -> str:
     return interval(rise, nats(rise.value, True), reason, signed_nats=True)
 
 
-def subject_sentences(landscape: Landscape) -> list[str]:
+def subject_sentences(landscape: SurveyResult) -> list[str]:
     """The model, the text, and the loss at w."""
     subject = landscape.subject
     losses = ", ".join(f"{nats(nll)} on {split}" for split, nll in landscape.center.items())
@@ -158,7 +158,7 @@ def subject_sentences(landscape: Landscape) -> list[str]:
     ]
 
 
-def basin_sentences(landscape: Landscape) -> list[str]:
+def basin_sentences(landscape: SurveyResult) -> list[str]:
     """R, the band, the single directions, and what is odd about them."""
     basin, norm = landscape.basin, landscape.subject.norm
     many = "1 random direction" if basin.directions == 1 else f"{basin.directions} random directions"
@@ -181,7 +181,7 @@ def basin_sentences(landscape: Landscape) -> list[str]:
     return said
 
 
-def point_note(point: PointResult, landscape: Landscape) -> PointNote:
+def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     """The two words for a point, and the numbers behind them."""
     split, typical = landscape.verdict_split, typical_rise(landscape, point.distance)
     detail = f"‖Δw‖ = {number(point.distance)}"
@@ -199,7 +199,7 @@ def point_note(point: PointResult, landscape: Landscape) -> PointNote:
     return PointNote(point.name, f"{point.location}, {point.loss}" + (f": {hint}" if hint else ""), detail)
 
 
-def is_steep(point: PointResult, landscape: Landscape) -> bool:
+def is_steep(point: PointResult, landscape: SurveyResult) -> bool:
     """Whether the loss is shown to rise more than along random directions to the same distance.
 
     All of ΔL's interval must lie above their mean; nothing is shown where they were not probed or overflowed.
@@ -208,7 +208,7 @@ def is_steep(point: PointResult, landscape: Landscape) -> bool:
     return typical is not None and steeper(point.rise[landscape.verdict_split], typical)
 
 
-def is_open(point: PointResult, landscape: Landscape) -> bool:
+def is_open(point: PointResult, landscape: SurveyResult) -> bool:
     """Whether a loss is degraded only because its interval reaches across the limit that ΔL itself is within."""
     return point.loss == "degraded" and KEPT.leaves_open(point.rise[landscape.verdict_split])
 
@@ -248,7 +248,7 @@ def together(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
     return ""
 
 
-def typical_rise(landscape: Landscape, distance: float) -> float | None:
+def typical_rise(landscape: SurveyResult, distance: float) -> float | None:
     """Mean ΔL of the random directions at a distance, interpolated; None where they were not probed or overflowed."""
     split = landscape.verdict_split
     base, found = landscape.center[split], []
@@ -261,7 +261,7 @@ def typical_rise(landscape: Landscape, distance: float) -> float | None:
     return mean if math.isfinite(mean) else None
 
 
-def segment_sentences(landscape: Landscape) -> list[str]:
+def segment_sentences(landscape: SurveyResult) -> list[str]:
     """Which points are simply connected with w."""
     own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split]
     ridged = [s for s in own if s.connectivity.monotonic is False]
@@ -294,7 +294,7 @@ def height_text(height: Estimate) -> str:
     return f"{nats(height.value)} [{nats(height.low)}, {nats(height.high)}]"
 
 
-def plane_sentences(plane: PlaneResult, landscape: Landscape) -> list[str]:
+def plane_sentences(plane: PlaneResult, landscape: SurveyResult) -> list[str]:
     """What the picture of a plane shows, for who cannot see it."""
     chance, base = landscape.subject.chance, plane.point_nll["w"]
     angle = math.degrees(math.atan2(*reversed(plane.places[plane.b])))
@@ -335,7 +335,7 @@ def _listed(segments: Sequence[SegmentResult]) -> str:
     return ", ".join(s.b for s in segments)
 
 
-def _share(point: PointResult, landscape: Landscape) -> float:
+def _share(point: PointResult, landscape: SurveyResult) -> float:
     return point.distance / landscape.subject.norm
 
 

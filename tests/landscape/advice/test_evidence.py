@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice.advise import AdviceRequest, Advised, give_advice
-from landscape.advice.evidence import DIRECTIONS, Gatherer, other_grids
+from landscape.advice.advise import AdviceRequest, AdviceResult, advise
+from landscape.advice.evidence import DIRECTIONS, EvidenceCollector, other_grids
 from landscape.anatomy.waterfall import Kind, families
 from landscape.cli import main
 from landscape.cli.console import print_advice
@@ -29,9 +29,8 @@ from landscape.session.presets import Preset
 from landscape.session.progress import Silent
 from landscape.session.session import opened
 from landscape.session.subject import prepare
-from quant import Center, QuantScheme, load_checkpoint, load_corpus
+from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
-from quant import rtn
 
 TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 
@@ -53,11 +52,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def advised(store: Path) -> Advised:
-    return give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+def advised(store: Path) -> AdviceResult:
+    return advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
 
 
-def test_the_losses_are_those_of_transformers(advised: Advised) -> None:
+def test_the_losses_are_those_of_transformers(advised: AdviceResult) -> None:
     checkpoint = load_checkpoint("opt-nano")
     model, space = checkpoint.model, checkpoint.space
     center, scheme = Center.of(model, space), QuantScheme(2)
@@ -88,7 +87,7 @@ def test_the_losses_are_those_of_transformers(advised: Advised) -> None:
     assert evidence.remaining.value == pytest.approx((without_clipping - at_w) / (at_rtn - at_w), rel=1e-4)
 
 
-def test_what_is_measured_decides(advised: Advised) -> None:
+def test_what_is_measured_decides(advised: AdviceResult) -> None:
     fine, coarse = advised.advice
     assert fine.verdict == "rtn"
     assert fine.evidence.rise.high <= advised.limit.nats
@@ -96,7 +95,7 @@ def test_what_is_measured_decides(advised: Advised) -> None:
     assert coarse.evidence.rise.value > advised.limit.nats
 
 
-def test_the_ratios_are_of_one_distance(advised: Advised) -> None:
+def test_the_ratios_are_of_one_distance(advised: AdviceResult) -> None:
     """ρ and ρ_prof share ‖Δw‖; the paper's has R of the whole space."""
     evidence = advised.advice[1].evidence
     assert evidence.rho is not None
@@ -109,7 +108,7 @@ def test_the_ratios_are_of_one_distance(advised: Advised) -> None:
 
 @pytest.mark.parametrize(("kind", "directions"), [("profile", DIRECTIONS), ("along", 1)])
 def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
-    advised: Advised, kind: Kind, directions: int
+    advised: AdviceResult, kind: Kind, directions: int
 ) -> None:
     evidence = advised.advice[1].evidence
     rho = {"profile": evidence.rho_prof, "along": evidence.rho_along}[kind]
@@ -129,7 +128,7 @@ def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
     assert u == pytest.approx(0.5, abs=0.01)  # R is read off between two distances 9 % apart: 0.2 % of it at most
 
 
-def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: Advised) -> None:
+def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: AdviceResult) -> None:
     found = advised.found
     assert "R = " in subject_lines(advised)[0]
     assert "not bounded" not in subject_lines(advised)[0]
@@ -139,9 +138,9 @@ def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: Advised) ->
         assert f"not bounded by {why}" in subject_lines(replace(advised, found=last))[0]
 
 
-def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, store: Path) -> None:
+def test_a_second_run_evaluates_nothing_and_says_the_same(advised: AdviceResult, store: Path) -> None:
     heard = Heard()
-    again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store), heard)
+    again = advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store), heard)
     assert (again.evaluated, again.cached) == (0, advised.evaluated + advised.cached)
     (told,) = heard.forecasts
     assert (told.work, told.points, told.cached) == (0, (), again.cached)
@@ -150,12 +149,12 @@ def test_a_second_run_evaluates_nothing_and_says_the_same(advised: Advised, stor
     assert again.advice == advised.advice
 
 
-def test_the_forecast_counts_what_this_run_needs(advised: Advised, store: Path) -> None:
+def test_the_forecast_counts_what_this_run_needs(advised: AdviceResult, store: Path) -> None:
     """The store holds more: the probes of int2. Of int3 no point is made, and of int8 nothing is missing."""
     heard = Heard()
-    eight = give_advice(AdviceRequest(bits=(8,), preset=TINY, store=store), heard)
+    eight = advise(AdviceRequest(bits=(8,), preset=TINY, store=store), heard)
     assert eight.cached < advised.evaluated
-    more = give_advice(AdviceRequest(bits=(8, 3), preset=TINY, store=store), heard)
+    more = advise(AdviceRequest(bits=(8, 3), preset=TINY, store=store), heard)
     known, new = heard.forecasts
     assert (known.work, known.cached) == (0, eight.cached)
     assert new.cached == eight.cached == more.cached
@@ -163,12 +162,12 @@ def test_the_forecast_counts_what_this_run_needs(advised: Advised, store: Path) 
     assert new.probes == pytest.approx(more.evaluated, rel=0.2)
 
 
-def test_the_forecast_counts_the_slope_at_w(advised: Advised, store: Path) -> None:
+def test_the_forecast_counts_the_slope_at_w(advised: AdviceResult, store: Path) -> None:
     """Where nothing else is missing."""
     request = AdviceRequest(bits=(8,), preset=TINY, store=store)
     with opened(request, Silent()) as (checkpoint, cache):
         subject = prepare(checkpoint, request.corpus, TINY, ("rtn",), request.seed, request.root)
-        gatherer = Gatherer(subject, cache, TINY, request.seed, request.device, Silent())
+        gatherer = EvidenceCollector(subject, cache, TINY, request.seed, request.device, Silent())
         directions = Sphere(subject.space, request.seed)
         near = slope_plan(directions, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
         for probe in near.probes():
@@ -176,7 +175,7 @@ def test_the_forecast_counts_the_slope_at_w(advised: Advised, store: Path) -> No
         assert gatherer.forecast(request.wanted).probes == len(near) > 0
 
 
-def test_what_decided_is_told_with_its_interval(advised: Advised) -> None:
+def test_what_decided_is_told_with_its_interval(advised: AdviceResult) -> None:
     evidence = advised.advice[1].evidence
     (written,) = [one for one in advice_json(advised)["advice"] if one["bits"] == 2]
     said = "\n".join(reason_lines(advised.advice[1]))
@@ -190,23 +189,23 @@ def test_what_decided_is_told_with_its_interval(advised: Advised) -> None:
 
 
 def test_costs_are_told_in_time_also_where_every_loss_is_cached(
-    advised: Advised, store: Path, capsys: pytest.CaptureFixture
+    advised: AdviceResult, store: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    again = give_advice(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+    again = advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
     print_advice(replace(again, pace=3600.0), as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "would cost" in line]
     hours = (f"{again.work[0][way]:.1f} h" for way in ("gptq", "qaft"))
     assert lines[0].strip() == "would cost: GPTQ about {}, QAFT about {}".format(*hours)
 
 
-def test_the_run_is_checked(advised: Advised) -> None:
+def test_the_run_is_checked(advised: AdviceResult) -> None:
     assert [check.passed for check in advised.health] == [True, True, None, True, True, True, True, True]
     assert advised.health[2].words.startswith("The slope of the loss at w is ")
     assert f"at λ = {advised.norm / 64:.3g}" in advised.health[4].measured
 
 
 def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:
-    advised = give_advice(AdviceRequest(data="self", bits=(8,), preset=TINY, store=tmp_path))
+    advised = advise(AdviceRequest(data="self", bits=(8,), preset=TINY, store=tmp_path))
     assert [check.passed for check in advised.health] == [True] * 8
 
 
@@ -217,7 +216,7 @@ def test_other_grids_do_not_repeat_the_one_at_hand() -> None:
 
 
 def test_the_command_prints_verdicts_and_json(
-    store: Path, advised: Advised, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: Path, advised: AdviceResult, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["landscape", "advise", "--bits", "2", "--windows", "4", "--seq-len", "32", "--store", str(store)]
     monkeypatch.setattr(sys, "argv", words)
@@ -241,4 +240,4 @@ def test_the_command_prints_verdicts_and_json(
 
 def test_a_model_without_a_bit_width_is_refused() -> None:
     with pytest.raises(UsageError, match="bits"):
-        give_advice(AdviceRequest(bits=(1,), preset=TINY))
+        advise(AdviceRequest(bits=(1,), preset=TINY))

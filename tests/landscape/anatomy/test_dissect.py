@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.effects import stages
-from landscape.anatomy.request import Dissected, Dissection, groupings_of
+from landscape.anatomy.request import AnatomyRequest, AnatomyResult, groupings_of
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.health.checks import Check
@@ -40,7 +40,7 @@ from tests.landscape.reading import Page, floats
 from tests.landscape.trap import PLANTED, SMALL, ByHand
 
 
-def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(dissected: Dissected) -> None:
+def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(dissected: AnatomyResult) -> None:
     assert (dissected.location, dissected.loss, dissected.steep) == ("inside", "degraded", True)
     assert dissected.waterfall.steps[0].rho.high < 0.5
     assert dissected.anatomy.culprit == "clip"
@@ -55,7 +55,7 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(disse
     assert steps["sphere"].matched.multiple(dissected.waterfall.rise) > 5
 
 
-def test_the_run_is_checked_and_the_page_says_so(dissected: Dissected) -> None:
+def test_the_run_is_checked_and_the_page_says_so(dissected: AnatomyResult) -> None:
     assert [check.passed for check in dissected.health] == [True, True, None, True, True, True, True, True]
     assert dissected.health[2].words.startswith("The slope of the loss at w is ")
     assert f"at λ = {dissected.subject.norm / 64:.3g}" in dissected.health[4].measured
@@ -66,7 +66,7 @@ def test_the_run_is_checked_and_the_page_says_so(dissected: Dissected) -> None:
     assert "One of 9 is not finite." in page[page.index("<h1>") : page.index('id="summary"')]
 
 
-def test_the_losses_are_those_of_the_model(dissected: Dissected, by_hand: ByHand) -> None:
+def test_the_losses_are_those_of_the_model(dissected: AnatomyResult, by_hand: ByHand) -> None:
     point = rtn(by_hand.space, by_hand.center, QuantScheme(4))
     assert dissected.center_nll == pytest.approx(by_hand.nll(), abs=1e-5)
     assert dissected.rise.value == pytest.approx(by_hand.rise(point.tensor), abs=1e-5)
@@ -110,7 +110,9 @@ class Heard:
         raise AssertionError(message)
 
 
-def test_the_second_run_evaluates_nothing_and_says_the_same(dissection: Dissection, dissected: Dissected) -> None:
+def test_the_second_run_evaluates_nothing_and_says_the_same(
+    dissection: AnatomyRequest, dissected: AnatomyResult
+) -> None:
     calls, heard = [], Heard()
     handle = torch.nn.modules.module.register_module_forward_hook(
         lambda module, *_: calls.append(1) if isinstance(module, PreTrainedModel) and module.can_generate() else None
@@ -129,7 +131,7 @@ def test_the_second_run_evaluates_nothing_and_says_the_same(dissection: Dissecti
 
 
 def test_a_point_that_takes_long_is_made_after_the_forecast(
-    dissection: Dissection, dissected: Dissected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dissection: AnatomyRequest, dissected: AnatomyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("landscape.anatomy.dissect._AT_ONCE", 0.0)
     heard = Heard()
@@ -141,7 +143,7 @@ def test_a_point_that_takes_long_is_made_after_the_forecast(
 
 
 def test_r_of_a_block_is_where_moving_it_alone_loses_half(
-    dissection: Dissection, dissected: Dissected, by_hand: ByHand
+    dissection: AnatomyRequest, dissected: AnatomyResult, by_hand: ByHand
 ) -> None:
     heard = Heard()
     more = dissect(replace(dissection, layer_radii=True), heard)
@@ -157,7 +159,7 @@ def test_r_of_a_block_is_where_moving_it_alone_loses_half(
 
 
 def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
-    dissection: Dissection, trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dissection: AnatomyRequest, trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = load_checkpoint(str(trap))
     subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, tmp_path)
@@ -174,7 +176,7 @@ def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
 
 
 def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(
-    dissection: Dissection, trap: Path, by_hand: ByHand, dissected: Dissected, monkeypatch: pytest.MonkeyPatch
+    dissection: AnatomyRequest, trap: Path, by_hand: ByHand, dissected: AnatomyResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [slot.name for slot in by_hand.space][:2]
     monkeypatch.setattr(stages, "groups", lambda space, grouping: tuple(few))
@@ -200,7 +202,7 @@ def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(
     assert [layer["slots"] for layer in anatomy_json(told)["layers"]["tensor"]] == [r.slots for r in tensors]
 
 
-def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Dissection) -> None:
+def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: AnatomyRequest) -> None:
     limit = Limit.parse("nll+0.2")
     asked = replace(dissection, plan_bits=(8, 3), limit=limit)
     planned = dissect(asked)
@@ -244,7 +246,7 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Dis
 
 
 def test_a_plan_of_bits_from_one_window_is_refused_before_anything_is_measured(
-    dissection: Dissection, tmp_path: Path
+    dissection: AnatomyRequest, tmp_path: Path
 ) -> None:
     heard, one = Heard(), replace(SMALL, validation_windows=1)
     with pytest.raises(UsageError, match="at least two articles for a plan of bits, got 1 window"):
@@ -261,7 +263,7 @@ def test_a_plan_of_bits_from_one_window_is_refused_before_anything_is_measured(
 )
 def test_requests_are_checked(options: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Dissection(**options)
+        AnatomyRequest(**options)
 
 
 def test_groupings_are_named_in_their_own_order() -> None:
@@ -271,7 +273,7 @@ def test_groupings_are_named_in_their_own_order() -> None:
             groupings_of(names)
 
 
-def test_articles_are_counted(dissected: Dissected, by_hand: ByHand) -> None:
+def test_articles_are_counted(dissected: AnatomyResult, by_hand: ByHand) -> None:
     corpus = load_corpus("tales", by_hand.checkpoint, 32)
     counts = {
         split: len(set(corpus.window_articles(split, count, 0).tolist()))

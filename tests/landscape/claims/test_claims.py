@@ -24,7 +24,7 @@ from landscape.estimators.basin import RadialProbes, estimate_basin, location, r
 from landscape.estimators.connectivity import connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.other_radii import other_radii
-from landscape.survey.result import Landscape, PointResult, ProbeCount, SegmentResult, SubjectInfo
+from landscape.survey.result import PointResult, ProbeCount, SegmentResult, SubjectInfo, SurveyResult
 from quant.coverage import Coverage
 
 BASE, CHANCE = 2.0, 6.0
@@ -75,7 +75,7 @@ def observed(profiles=(well,) * 4, points=(), noise=0.0, tilt=0.0, test=None, se
         )  # fmt: skip
         along[name] = RadialProbes(ALPHAS[1:] * away, totals[None, 1:], TOKENS, center, CHANCE, fixed=True)
     radii = {"validation": other_radii(radial, 4.0)}
-    landscape = Landscape(
+    landscape = SurveyResult(
         SubjectInfo("m", "f", "float32", 10, Coverage(10, 10, ()), 5.0, CHANCE, "d", 101, {"validation": WINDOWS}),
         {"validation": BASE},
         {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.anatomy.request import Dissected, Dissection
+from landscape.anatomy.request import AnatomyRequest, AnatomyResult
 from landscape.cli import main
 from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding
@@ -25,8 +25,8 @@ def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: 
 
 
 def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
-    dissection: Dissection,
-    dissected: Dissected,
+    dissection: AnatomyRequest,
+    dissected: AnatomyResult,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from landscape.anatomy.request import Dissection
+from landscape.anatomy.request import AnatomyRequest
 from landscape.cli import main
 from landscape.cli.command_line import anatomy_command, probe_command
 from landscape.cli.next_command import after_anatomy, after_probe, after_radius
@@ -20,7 +20,7 @@ from landscape.radius import RadiusRequest
 from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from landscape.session.request import Request
-from landscape.survey.request import Survey
+from landscape.survey.request import SurveyRequest
 from quant.errors import UsageError
 from quant.grid import QuantScheme
 from tests import synthetic
@@ -90,13 +90,13 @@ def test_an_anatomy_is_read_back_from_its_command_line(asked: Any, words: list[s
 
 
 def test_defaults_are_not_written() -> None:
-    assert probe_command(Survey()) == "landscape probe --model opt-nano --data tales --bits 8,4,2"
-    assert anatomy_command(Dissection()) == "landscape anatomy --model opt-nano --data tales --bits 8"
+    assert probe_command(SurveyRequest()) == "landscape probe --model opt-nano --data tales --bits 8,4,2"
+    assert anatomy_command(AnatomyRequest()) == "landscape anatomy --model opt-nano --data tales --bits 8"
 
 
 def test_after_a_survey_the_same_experiment_is_suggested_with_more() -> None:
     found = synthetic.landscape()
-    request = Survey(bits=(4,), methods=("rtn", "awq"), preset=PRESETS["standard"], store=Path("my store"))
+    request = SurveyRequest(bits=(4,), methods=("rtn", "awq"), preset=PRESETS["standard"], store=Path("my store"))
     same = "landscape probe --model opt-nano --data tales --bits 4"
     rest = "--methods rtn,awq {}--preset standard --store 'my store'"
     assert after_probe(request, found, False, OUT).partition("    #")[0] == (
@@ -109,8 +109,10 @@ def test_after_a_survey_the_same_experiment_is_suggested_with_more() -> None:
 def test_a_survey_by_the_quick_preset_goes_on_to_more_windows_unless_these_were_set() -> None:
     found = synthetic.landscape()
     quick = replace(PRESETS["quick"], seq_len=64)
-    assert "--preset standard --seq-len 64    #" in after_probe(Survey(preset=quick), found, False, OUT)
-    set_here = after_probe(Survey(preset=replace(quick, train_windows=2, validation_windows=2)), found, False, OUT)
+    assert "--preset standard --seq-len 64    #" in after_probe(SurveyRequest(preset=quick), found, False, OUT)
+    set_here = after_probe(
+        SurveyRequest(preset=replace(quick, train_windows=2, validation_windows=2)), found, False, OUT
+    )
     assert "--directions 16 --windows 2 --seq-len 64    #" in set_here
 
 
@@ -126,7 +128,7 @@ def test_after_lambdas_that_end_before_r_they_are_left_to_the_sweep() -> None:
     found = synthetic.landscape()
     basin = replace(found.basin, radius=replace(found.basin.radius, value=None, high=math.inf))
     short = replace(found, basins={**found.basins, found.verdict_split: basin})
-    told = after_probe(Survey(lambdas=(1.0, 2.0)), short, False, OUT)
+    told = after_probe(SurveyRequest(lambdas=(1.0, 2.0)), short, False, OUT)
     assert told == "landscape probe --model opt-nano --data tales --bits 8,4,2    # --lambdas ends before R"
 
 
@@ -160,5 +162,5 @@ def test_after_a_search_for_r_the_points_are_looked_for_on_windows_of_its_length
 )  # fmt: skip
 def test_after_an_anatomy_its_grid_and_method_stay(scheme: QuantScheme, culprit: str, expected: str) -> None:
     found: Any = SimpleNamespace(anatomy=SimpleNamespace(culprit=culprit), plan=None)
-    request = Dissection(wanted=wanted_point("gptq", scheme))
+    request = AnatomyRequest(wanted=wanted_point("gptq", scheme))
     assert after_anatomy(request, found, OUT).startswith(f"landscape {expected}")

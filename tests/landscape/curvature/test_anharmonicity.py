@@ -16,7 +16,7 @@ from torch.nn import Module
 from torch.nn.functional import cross_entropy
 
 from landscape.cli import main
-from landscape.curvature.anharmonicity import CurvatureRequest, Curved, measure_curvature
+from landscape.curvature.anharmonicity import CurvatureRequest, CurvatureResult, measure_curvature
 from landscape.curvature.hessian import FlatVector, lent_hessian
 from landscape.curvature.trace import anharmonicity as anharmonic
 from landscape.positions.directions import Sphere
@@ -63,7 +63,7 @@ def request(tmp_path: Path, **options: object) -> CurvatureRequest:
 
 
 @pytest.fixture(scope="module")
-def curved(tmp_path_factory: pytest.TempPathFactory) -> Curved:
+def curved(tmp_path_factory: pytest.TempPathFactory) -> CurvatureResult:
     return measure_curvature(request(tmp_path_factory.mktemp("store")))
 
 
@@ -72,13 +72,15 @@ def by_hand() -> ByHand:
     return ByHand()
 
 
-def test_the_trace_by_products_is_that_of_gradients(curved: Curved, by_hand: ByHand) -> None:
+def test_the_trace_by_products_is_that_of_gradients(curved: CurvatureResult, by_hand: ByHand) -> None:
     mean = sum(by_hand.bend(by_hand.direction(index)) for index in range(DIRECTIONS)) / DIRECTIONS
     assert curved.products.trace.estimate.value == pytest.approx(983040 * mean, rel=1e-3)
     assert (curved.products.trace.directions, curved.products.trace.windows) == (DIRECTIONS, WINDOWS)
 
 
-def test_the_trace_by_pairs_is_that_of_losses_without_their_quartic_part(curved: Curved, by_hand: ByHand) -> None:
+def test_the_trace_by_pairs_is_that_of_losses_without_their_quartic_part(
+    curved: CurvatureResult, by_hand: ByHand
+) -> None:
     with torch.no_grad():
         center = float(by_hand.loss(by_hand.direction(0), 0.0))
         near, far = (
@@ -97,7 +99,7 @@ def test_the_trace_by_pairs_is_that_of_losses_without_their_quartic_part(curved:
     assert [lam / radius for lam in curved.lambdas] == pytest.approx([0.1, 0.2], rel=0.1)
 
 
-def test_the_index_is_r_over_where_the_parabola_is_halfway(curved: Curved) -> None:
+def test_the_index_is_r_over_where_the_parabola_is_halfway(curved: CurvatureResult) -> None:
     rise = (math.log(1024) - curved.center_nll) / 2
     radius = curved.measured.found.radius.value
     assert radius is not None
@@ -110,7 +112,9 @@ def test_the_index_is_r_over_where_the_parabola_is_halfway(curved: Curved) -> No
         assert way.index.low < way.index.value < way.index.high
 
 
-def test_the_top_eigenvalue_is_the_bend_along_its_vector_and_above_any_other(curved: Curved, by_hand: ByHand) -> None:
+def test_the_top_eigenvalue_is_the_bend_along_its_vector_and_above_any_other(
+    curved: CurvatureResult, by_hand: ByHand
+) -> None:
     assert curved.top is not None
     vector = FlatVector(curved.top.vector.values)
     along = by_hand.bend([vector.tensor(slot).double() for slot in by_hand.space])
@@ -120,7 +124,7 @@ def test_the_top_eigenvalue_is_the_bend_along_its_vector_and_above_any_other(cur
 
 
 def test_a_model_that_the_products_leave_changed_is_found(
-    tmp_path: Path, curved: Curved, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, curved: CurvatureResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
     def damaging(model: Module, *others: object) -> Iterator[object]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.estimators.radius_search import STEPS_PER_OCTAVE, Found, Limits, _independent, grid, search
+from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, _independent, grid, search
 from quant.errors import UsageError
 
 CHANCE, BASE, NORM, TOKENS = 10.8, 3.2, 2000.0, 511
@@ -70,16 +70,16 @@ class Synthetic:
         return {(d, lam, w) for n_d, lam, n_w in self.calls for d in range(n_d) for w in range(n_w)}
 
 
-def run(losses: Synthetic, **limits: object) -> Found:
-    return search(losses, NORM, CHANCE, Limits(**limits))  # type: ignore[arg-type]
+def run(losses: Synthetic, **limits: object) -> RadiusSearch:
+    return search(losses, NORM, CHANCE, StoppingRule(**limits))  # type: ignore[arg-type]
 
 
-def relative(found: Found) -> float:
+def relative(found: RadiusSearch) -> float:
     assert found.radius.value is not None
     return (found.radius.high - found.radius.value) / found.radius.value
 
 
-def _computed(found: Found) -> float:
+def _computed(found: RadiusSearch) -> float:
     last = found.rounds[-1].crossing
     assert last.value is not None
     return (last.high - last.value) / last.value
@@ -287,4 +287,4 @@ def test_a_loss_that_never_comes_back_to_that_at_w_is_told_with_its_numbers() ->
     """Chance however near w: what is stored as L(w) is not the loss of these weights."""
     cliff = Synthetic(shape=np.ones_like, noise=0.0)
     with pytest.raises(UsageError, match=r"got 1 of the way from it to chance at 6e-13 ‖w‖.*--model.*new --store"):
-        search(cliff, NORM, CHANCE, Limits())
+        search(cliff, NORM, CHANCE, StoppingRule())

@@ -144,7 +144,7 @@ def test_losses_that_are_not_finite_are_counted_by_place(small: Run) -> None:
 )  # fmt: skip
 def test_every_kind_of_position_has_a_name(position: Position, place: str) -> None:
     kind = str(position).partition("/")[0]
-    assert f"gave no finite loss: 1 {place}." in health.finite({kind: 4}, {kind: 1}).words
+    assert f"gave no finite loss: 1 {place}." in health.finite_losses({kind: 4}, {kind: 1}).words
 
 
 # ---- directions ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.positions.parts import PARTS, PartVector, decompose, part_statistics, together
+from landscape.positions.parts import PARTS, PartVector, combined, decompose, part_statistics
 from quant.center import Center
 from quant.errors import PointError
 from quant.grid import QuantScheme
@@ -82,7 +82,7 @@ def test_optimal_rounding_shrinks_by_the_square_of_the_perturbation():
 
 def test_the_statistics_of_all_tensors_are_those_of_the_whole_vector():
     space, center, point = setting("gpt2", QuantScheme(3))
-    total = together(part_statistics(space, center, point).values())
+    total = combined(part_statistics(space, center, point).values())
     assert total.distance == pytest.approx(distance(space, center, point))
     for part in PARTS:
         assert total.norm(part) == pytest.approx(norm(space, PartVector(center, point, part)), rel=1e-5)
@@ -107,7 +107,7 @@ def test_moving_a_matrix_by_no_part_leaves_it_and_by_all_is_the_point_to_the_bit
 
 def test_nothing_is_clipped_where_the_grid_reaches_the_greatest_weight():
     space, center, point = setting("llama", QuantScheme(4, "absmax"))
-    total = together(part_statistics(space, center, point).values())
+    total = combined(part_statistics(space, center, point).values())
     assert (total.clipped, total.clip) == (0, 0.0)
 
 

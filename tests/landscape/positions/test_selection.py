@@ -1,6 +1,6 @@
 import pytest
 
-from landscape.positions.selection import ALL, either, matrix_type, selected, selects
+from landscape.positions.selection import ALL_TENSORS, either, matrix_type, selected, selects
 from quant.errors import UsageError
 from quant.space import WeightSpace
 from tests import tiny
@@ -14,7 +14,7 @@ def names(selection):
 
 
 def test_a_selection_is_a_block_a_type_a_glob_or_several():
-    assert names(ALL) == NAMES
+    assert names(ALL_TENSORS) == NAMES
     assert names("block=1") == [name for name in NAMES if name.startswith("model.layers.1.")]
     assert names("type=mlp.down_proj") == ["model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.weight"]
     assert names("*.q_proj.*") == [name for name in NAMES if "q_proj" in name]

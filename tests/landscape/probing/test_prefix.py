@@ -9,7 +9,7 @@ from landscape.anatomy.effects import anatomy_plan, groups, in_block_order
 from landscape.positions.directions import Layers
 from landscape.positions.position import CENTER, At, Atlas, OnRay, common_blocks, on_segment, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import ProbePlan, Step, identified
+from landscape.probing.plan import PlanStep, ProbePlan, identified
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import load_checkpoint
@@ -79,7 +79,7 @@ def test_windows_that_are_known_already_may_be_missing_anywhere():
     setting = Setting(tiny.opt())
     draw = random.Random(1)
     steps = in_block_order(setting.space, setting.positions(), setting.windows).steps
-    plan = ProbePlan(tuple(Step(s.position, tuple(draw.sample(s.windows, draw.randint(1, 2)))) for s in steps))
+    plan = ProbePlan(tuple(PlanStep(s.position, tuple(draw.sample(s.windows, draw.randint(1, 2)))) for s in steps))
     assert [result.total for result in setting.engine.evaluate(plan)] == setting.plainly(plan)
 
 

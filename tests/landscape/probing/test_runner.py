@@ -11,7 +11,7 @@ from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.session.point_specs import External, wanted_points
+from landscape.session.point_specs import ExternalSpec, wanted_points
 from landscape.survey.plans import point_plan, ray_plan, segment_alphas, segment_ends, segment_plan
 from quant.center import Center
 from quant.grid import QuantScheme
@@ -169,7 +169,7 @@ def test_segments_join_w_with_each_point_and_the_points_of_a_scheme():
     assert ("rtn-int4-exact", "gptq-int2-exact") not in pairs
     assert {("w", "qaft-int2-exact"), ("gptq-int4-exact", "qaft-int4-exact")} <= set(pairs)
     more = [*wanted_points(("gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"), (4,), ("exact",))]
-    more += [External("a", Path("a")), External("b", Path("b"))]
+    more += [ExternalSpec("a", Path("a")), ExternalSpec("b", Path("b"))]
     pairs = [(a.method if a else "w", b.method) for a, b in segment_ends(more)]
     assert [b for a, b in pairs if a == "w"] == [point.method for point in more]
     between = {frozenset(pair) for pair in pairs if pair[0] != "w"}

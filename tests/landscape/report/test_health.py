@@ -6,7 +6,7 @@ import pytest
 
 from landscape.health.checks import Check
 from landscape.report.survey.page import page
-from landscape.survey.result import Landscape
+from landscape.survey.result import SurveyResult
 from tests import synthetic
 
 SOUND = Check("finite losses", True, "0 of 9", "none", "All 9 losses are finite.")
@@ -15,11 +15,11 @@ WRONG = Check("deterministic evaluation", False, "1.0 and 2.0", "equal", "It dra
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
-def test_a_failed_check_stands_above_the_plot_in_plain_words(found: Landscape) -> None:
+def test_a_failed_check_stands_above_the_plot_in_plain_words(found: SurveyResult) -> None:
     text = page(replace(found, health=(WRONG, *UNJUDGED, SOUND)))
     top = text[text.index("<h1>") : text.index("<figure")]
     assert "This run is not sound" in top
@@ -30,7 +30,7 @@ def test_a_failed_check_stands_above_the_plot_in_plain_words(found: Landscape) -
     assert "Not judged: <strong>L(w) reproduced, float resolution.</strong> Nothing was evaluated." in section
 
 
-def test_passed_checks_are_folded_to_one_line(found: Landscape) -> None:
+def test_passed_checks_are_folded_to_one_line(found: SurveyResult) -> None:
     text = page(replace(found, health=(SOUND, *UNJUDGED)))
     assert "not sound" not in text
     section = text[text.index("Is this run sound?") : text.index('id="numbers-title"')]

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from landscape.report.survey.page import write_page
-from landscape.survey.result import Landscape
+from landscape.survey.result import SurveyResult
 from quant.errors import ToolkitError
 from tests import synthetic
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
 def test_a_page_that_cannot_be_written_is_one_line_and_leaves_the_old_one(
-    found: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: SurveyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolkitError, match=r"^expected to write the page .*file.page\.html, got: .*$"):

@@ -5,16 +5,16 @@ import dataclasses
 import pytest
 
 from landscape.report.schema import to_json
-from landscape.survey.result import Landscape
+from landscape.survey.result import SurveyResult
 from tests import synthetic
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
-def test_the_json_has_the_other_radii_and_none_where_there_is_none(found: Landscape) -> None:
+def test_the_json_has_the_other_radii_and_none_where_there_is_none(found: SurveyResult) -> None:
     radii = found.radii["validation"]
     written = to_json(found)["basin"]["other_radii"]
     assert written["kept"]["value"] == radii.kept.value
@@ -26,7 +26,7 @@ def test_the_json_has_the_other_radii_and_none_where_there_is_none(found: Landsc
     assert (written["inflection"], written["quadratic"], written["unigram"]) == (None, None, None)
 
 
-def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: Landscape) -> None:
+def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: SurveyResult) -> None:
     written = to_json(found)
     assert written["schema_version"] == 2  # fields were added, none changed
     for entry, s in zip(written["segments"], found.segments, strict=True):

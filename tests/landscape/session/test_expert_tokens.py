@@ -13,15 +13,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from landscape import PRESETS, Landscape, Survey, probe, to_json
+from landscape import PRESETS, SurveyRequest, SurveyResult, probe, to_json
 from landscape.cli import main
-from landscape.quantize import Quantization, quantize
+from landscape.quantize import QuantizeRequest, quantize
 from landscape.report.survey.page import page
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_specs import wanted_point
 from quant import Checkpoint, QuantScheme, WeightPoint, export_point, load_checkpoint, load_corpus
 from quant.nll import window_nll
-from quant.point import Part
+from quant.point import PointTensor
 from tests import synthetic
 from tests.benchmarks.scripts import script
 
@@ -85,10 +85,10 @@ class Mixture:
     folder: Path
     cache: Path
     checkpoint: Checkpoint
-    landscape: Landscape
+    landscape: SurveyResult
 
     def point(self, method: str, bits: int) -> WeightPoint:
-        request = Quantization(
+        request = QuantizeRequest(
             model=str(self.folder), data="tales", preset=PRESET, store=self.cache,
             wanted=wanted_point(method, QuantScheme(bits)),
         )  # fmt: skip
@@ -105,7 +105,7 @@ def mixture(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     recipe.train(model, load_corpus("tales", nano, 64).windows("train"), steps=120)
     model.save_pretrained(folder)
     nano.tokenizer.save_pretrained(folder)
-    survey = Survey(model=str(folder), data="tales", bits=BITS, directions=2, preset=PRESET, store=cache)
+    survey = SurveyRequest(model=str(folder), data="tales", bits=BITS, directions=2, preset=PRESET, store=cache)
     return Mixture(folder, cache, load_checkpoint(str(folder)), probe(survey))
 
 
@@ -217,7 +217,7 @@ def _by_hand(model: nn.Module, window: Tensor) -> Tensor:
     return torch.logsumexp(logits, dim=-1) - logits[torch.arange(len(window) - 1), window[1:]]
 
 
-def _differ(a: Part, b: Part) -> bool:
+def _differ(a: PointTensor, b: PointTensor) -> bool:
     return not torch.equal(a.codes, b.codes)  # type: ignore[union-attr]
 
 

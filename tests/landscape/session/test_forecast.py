@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from landscape.advice.decide import AdviceRequest, advise
 
-from landscape.advice.advise import AdviceRequest, give_advice
 from landscape.advice.evidence import other_grids
-from landscape.advice.rules import advise as advised
+from landscape.advice.rules import decide as advised
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.request import Dissection
-from landscape.quantize import Quantization, quantize
+from landscape.anatomy.request import AnatomyRequest
+from landscape.quantize import QuantizeRequest, quantize
 from landscape.session.forecast import Forecast, search_seconds
 from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import Made, wanted_point
+from landscape.session.point_specs import PointSpec, wanted_point
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Progress, Silent
 from landscape.session.session import opened
 from landscape.session.subject import prepare
 from landscape.survey.probe import probe
-from landscape.survey.request import Survey
+from landscape.survey.request import SurveyRequest
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.grid import QuantScheme
 
@@ -86,16 +86,16 @@ def test_threads_share_a_search_and_absmax_is_none(nano: Checkpoint, monkeypatch
 
 def test_every_job_that_makes_rtn_forecasts_its_search(nano: Checkpoint, tmp_path: Path) -> None:
     alone = search_seconds(nano.space, [GROUPED])
-    survey = Survey(bits=(4,), granularities=("group:7",), methods=("rtn", "gptq"), preset=TINY, store=tmp_path)
-    anatomy = Dissection(wanted=Made("rtn", GROUPED), preset=TINY, store=tmp_path)
+    survey = SurveyRequest(bits=(4,), granularities=("group:7",), methods=("rtn", "gptq"), preset=TINY, store=tmp_path)
+    anatomy = AnatomyRequest(wanted=PointSpec("rtn", GROUPED), preset=TINY, store=tmp_path)
     advice = AdviceRequest(bits=(4,), granularities=("group:7",), preset=TINY, store=tmp_path)
-    point = Quantization(wanted=Made("gptq", GROUPED), preset=TINY, store=tmp_path)
+    point = QuantizeRequest(wanted=PointSpec("gptq", GROUPED), preset=TINY, store=tmp_path)
     jobs: dict[str, Callable[[Progress], object]] = {
         "probe": lambda progress: probe(survey, progress),  # once, for both methods
         "anatomy": lambda progress: dissect(anatomy, progress),
-        "advise": lambda progress: give_advice(advice, progress),
+        "advise": lambda progress: advise(advice, progress),
         "gptq": lambda progress: quantize(point, progress),
-        "rtn": lambda progress: quantize(replace(point, wanted=Made("rtn", GROUPED)), progress),
+        "rtn": lambda progress: quantize(replace(point, wanted=PointSpec("rtn", GROUPED)), progress),
     }
     for name, job in jobs.items():
         forecast = forecast_by(job)
@@ -113,11 +113,11 @@ def test_the_pace_of_forward_passes_is_free_of_the_search(nano: Checkpoint, tmp_
 
 def test_a_search_that_was_made_is_not_forecast(tmp_path: Path) -> None:
     cheap = QuantScheme(3)
-    request = Quantization(wanted=wanted_point("gptq", cheap), preset=TINY, store=tmp_path)
+    request = QuantizeRequest(wanted=wanted_point("gptq", cheap), preset=TINY, store=tmp_path)
     with opened(request, Silent()) as (checkpoint, store):
         subject = prepare(checkpoint, "tales", TINY, ("rtn", "gptq"), 0, tmp_path)
         maker = PointMaker(subject, store, TINY, 0)
-        new = (Made("gptq", cheap), Made("awq", GROUPED), Made("qaft", cheap))
+        new = (PointSpec("gptq", cheap), PointSpec("awq", GROUPED), PointSpec("qaft", cheap))
         assert maker.searched(new) == (cheap,)
-        maker.make(Made("rtn", cheap), lambda share: None)
+        maker.make(PointSpec("rtn", cheap), lambda share: None)
         assert maker.searched(new) == ()

@@ -9,7 +9,7 @@ import pytest
 
 from landscape.probing.store import Store
 from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import METHODS, External, wanted_points
+from landscape.session.point_specs import METHODS, ExternalSpec, wanted_points
 from landscape.session.presets import PRESETS
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
@@ -142,9 +142,9 @@ def test_gauge_reaches_a_point_of_another_tool(checkpoint, tmp_path):
     subject = prepare(checkpoint, write_corpus(tmp_path / "text"), PRESET, ("rtn",), 0, tmp_path / "cache")
     maker = PointMaker(subject, Store(tmp_path / "cache", checkpoint.identity, "float32"), PRESET, 0)
     for gauge in GAUGES:
-        point = maker.find(External("t", tmp_path / "t", gauge))
+        point = maker.find(ExternalSpec("t", tmp_path / "t", gauge))
         theirs = load_external(tmp_path / "t", checkpoint, "t", gauge)
         assert point.provenance["unfolded"]["gauge"] == gauge
         assert point.fingerprint(subject.space) == theirs.fingerprint(subject.space)
     with pytest.raises(UsageError, match="a gauge nearest or stored"):
-        External("t", tmp_path / "t", "flat")
+        ExternalSpec("t", tmp_path / "t", "flat")

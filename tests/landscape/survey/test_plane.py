@@ -14,7 +14,7 @@ from landscape.report.schema import to_json
 from landscape.report.survey.figures import plane_figure
 from landscape.report.survey.page import page
 from landscape.report.survey.wording import plane_sentences
-from landscape.session.point_specs import External, wanted_points
+from landscape.session.point_specs import ExternalSpec, wanted_points
 from landscape.survey.analysis import Probes, geometry, plane_result
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
 from landscape.survey.plans import plane_plan, plane_points
@@ -109,7 +109,10 @@ def test_points_on_one_line_with_w_span_no_plane(gram):
 
 
 def test_planes_are_of_gptq_and_qaft_of_one_grid():
-    wanted = [*wanted_points(("rtn", "gptq", "qaft", "qaft-lsq"), (4, 2), ("exact", "absmax")), External("qaft", "x")]
+    wanted = [
+        *wanted_points(("rtn", "gptq", "qaft", "qaft-lsq"), (4, 2), ("exact", "absmax")),
+        ExternalSpec("qaft", "x"),
+    ]
     pairs = [(a.name, b.name) for a, b in plane_points(wanted)]
     assert pairs == [
         (f"gptq-int{bits}-{s}", f"qaft-int{bits}-{s}") for s in ("exact", "absmax") for bits in (4, 2)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.anatomy.request import Dissected
+from landscape.anatomy.request import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.figures import (
@@ -24,7 +24,7 @@ from landscape.report.anatomy.wording import group_name
 from tests.landscape.reading import Page
 
 
-def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: Dissected) -> None:
+def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: AnatomyResult) -> None:
     figure = waterfall_figure(dissected)
     *bars, ends = figure.data
     values = [step.rho.value for step in dissected.waterfall.steps]
@@ -41,7 +41,7 @@ def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: D
     assert figure.layout.xaxis.range == (-0.5, 3.9)  # four steps, and room for the last value
 
 
-def test_a_step_that_is_censored_has_no_bar(dissected: Dissected) -> None:
+def test_a_step_that_is_censored_has_no_bar(dissected: AnatomyResult) -> None:
     first, second, *others = dissected.waterfall.steps
     gap = replace(second, rho=None, radius=replace(second.radius, value=None, low=50.0, high=math.inf))
     censored = replace(dissected, waterfall=replace(dissected.waterfall, steps=(first, gap, *others)))
@@ -52,14 +52,14 @@ def test_a_step_that_is_censored_has_no_bar(dissected: Dissected) -> None:
     assert page.table("The waterfall")[1]["‖Δw‖/R"].startswith("less than ")
 
 
-def test_the_point_is_drawn_against_every_random_step(dissected: Dissected) -> None:
+def test_the_point_is_drawn_against_every_random_step(dissected: AnatomyResult) -> None:
     figure = matched_figure(dissected)
     assert [list(trace.y) for trace in figure.data] == [list(s.matched.rises) for s in dissected.waterfall.steps[:3]]
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     assert dissected.waterfall.rise in [shape.y0 for shape in figure.layout.shapes]
 
 
-def test_parts_and_rankings_are_the_measured_values(dissected: Dissected) -> None:
+def test_parts_and_rankings_are_the_measured_values(dissected: AnatomyResult) -> None:
     alone, undone = parts_figure(dissected).data
     assert list(alone.y) == [dissected.anatomy.alone[part].rise.value for part in PARTS]
     assert list(undone.y) == [dissected.anatomy.undone[part].rise.value for part in PARTS]
@@ -79,7 +79,7 @@ def test_parts_and_rankings_are_the_measured_values(dissected: Dissected) -> Non
     assert list(line.y) == [dissected.rise.value, *(effect.rise.value for effect in dissected.restored.values())]
 
 
-def test_an_overflow_is_left_out_of_a_drawing_and_said_in_the_table(dissected: Dissected) -> None:
+def test_an_overflow_is_left_out_of_a_drawing_and_said_in_the_table(dissected: AnatomyResult) -> None:
     worst, *others = dissected.anatomy.groups["block"]
     lost = replace(worst, rise=Estimate(math.inf, -math.inf, math.inf))
     broken = replace(dissected, anatomy=replace(dissected.anatomy, groups={"block": (lost, *others)}))

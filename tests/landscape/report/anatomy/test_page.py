@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from landscape.anatomy.request import Dissected
+from landscape.anatomy.request import AnatomyResult
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.page import anatomy_page
 from landscape.report.anatomy.schema import anatomy_json
@@ -15,7 +15,7 @@ from landscape.report.anatomy.wording import finding
 from tests.landscape.reading import Page, floats
 
 
-def test_the_page_loads_nothing_and_brings_plotly_once(dissected: Dissected) -> None:
+def test_the_page_loads_nothing_and_brings_plotly_once(dissected: AnatomyResult) -> None:
     text = anatomy_page(dissected)
     page = Page(text)
     assert page.loads == ["data:,"]
@@ -28,7 +28,7 @@ def test_the_page_loads_nothing_and_brings_plotly_once(dissected: Dissected) -> 
         assert sentence in page.text
 
 
-def test_tables_hold_the_numbers(dissected: Dissected) -> None:
+def test_tables_hold_the_numbers(dissected: AnatomyResult) -> None:
     page = Page(anatomy_page(dissected))
     for row, step in zip(page.table("The waterfall"), dissected.waterfall.steps, strict=True):
         assert floats(row["‖Δw‖/R"])[0] == pytest.approx(step.rho.value, rel=0.01)
@@ -49,7 +49,7 @@ def test_tables_hold_the_numbers(dissected: Dissected) -> None:
     assert [row["within ppl+15%"] for row in restored][:2] == ["no", "yes"]
 
 
-def test_the_json_is_strict_and_says_what_the_text_does(dissected: Dissected) -> None:
+def test_the_json_is_strict_and_says_what_the_text_does(dissected: AnatomyResult) -> None:
     told = json.loads(json.dumps(anatomy_json(dissected), allow_nan=False))
     assert set(told) == {
         "schema_version", "model", "data", "split", "seq_len", "windows", "articles", "space", "point", "center",

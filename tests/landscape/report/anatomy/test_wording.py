@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.anatomy.request import Dissected
+from landscape.anatomy.request import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.parts import PARTS
@@ -18,7 +18,7 @@ from landscape.report.anatomy.wording import finding, group_name, subject_senten
 from tests.landscape.reading import Page
 
 
-def test_the_finding_comes_first_and_in_plain_words(dissected: Dissected) -> None:
+def test_the_finding_comes_first_and_in_plain_words(dissected: AnatomyResult) -> None:
     where, against, blame, restored, *_ = finding(dissected)
     assert re.match(
         r"rtn-int4-exact lies at 0\.\d+ \[0\.\d+, 0\.\d+\] R, .*: inside, degraded: near but steep\.", where
@@ -29,7 +29,7 @@ def test_the_finding_comes_first_and_in_plain_words(dissected: Dissected) -> Non
     assert title(dissected).endswith("rtn-int4-exact: inside, degraded: near but steep")
 
 
-def test_a_point_is_steep_only_where_its_interval_is_above_that_of_random_directions(dissected: Dissected) -> None:
+def test_a_point_is_steep_only_where_its_interval_is_above_that_of_random_directions(dissected: AnatomyResult) -> None:
     below = dissected.typical.high - 1e-6
     overlapping = of_equal_numbers(dissected, Estimate(0.5, below, 1.0), dissected.rise)
     assert dissected.steep
@@ -52,7 +52,7 @@ def test_a_point_is_steep_only_where_its_interval_is_above_that_of_random_direct
     ],
 )
 def test_a_location_is_told_with_what_it_was_judged_by(
-    dissected: Dissected, share: Estimate, location: str, level: str
+    dissected: AnatomyResult, share: Estimate, location: str, level: str
 ) -> None:
     span = dissected.subject.chance - dissected.center_nll
     interval = Estimate(*(span * end for end in (share.value, share.low, share.high)))
@@ -68,12 +68,12 @@ def test_a_location_is_told_with_what_it_was_judged_by(
     assert f" Its location is judged by random steps of that length, which rise by u = {level}" in where
 
 
-def blamed(dissected: Dissected, **saved: Estimate | None) -> str:
+def blamed(dissected: AnatomyResult, **saved: Estimate | None) -> str:
     anatomy = dissected.anatomy
     return finding(replace(dissected, anatomy=replace(anatomy, saved={**anatomy.saved, **saved})))[2]
 
 
-def test_nothing_is_blamed_without_evidence(dissected: Dissected) -> None:
+def test_nothing_is_blamed_without_evidence(dissected: AnatomyResult) -> None:
     noise = Estimate(0.1, -0.1, 0.3)
     quiet = {"shrink": noise, "round": noise, "clip": noise}
     assert blamed(dissected, **quiet).startswith("No part of Δw is to blame")
@@ -81,7 +81,7 @@ def test_nothing_is_blamed_without_evidence(dissected: Dissected) -> None:
     assert blamed(dissected, **{**quiet, "round": Estimate(0.3, 0.2, 0.4)}).startswith("Rounding costs +0.3000 [")
 
 
-def test_windows_of_one_article_blame_nothing_and_are_told_as_such(dissected: Dissected) -> None:
+def test_windows_of_one_article_blame_nothing_and_are_told_as_such(dissected: AnatomyResult) -> None:
     noise = dict.fromkeys(PARTS, Estimate(0.1, -math.inf, math.inf))
     unbounded = replace(dissected.waterfall.steps[0], rho=Estimate(0.3, 0.0, math.inf))
     alone = replace(
@@ -99,7 +99,7 @@ def test_windows_of_one_article_blame_nothing_and_are_told_as_such(dissected: Di
     assert anatomy_json(unknown)["articles"] == {"validation": None, "test": None}
 
 
-def test_a_limit_that_is_not_reached_is_said(dissected: Dissected) -> None:
+def test_a_limit_that_is_not_reached_is_said(dissected: AnatomyResult) -> None:
     strict = replace(dissected, limit=Limit("nll+0.000001", 1e-6), restored={1: dissected.restored[1]})
     assert "still beyond the limit nll+0.000001" in finding(strict)[3]
     assert strict.enough is None
@@ -108,7 +108,7 @@ def test_a_limit_that_is_not_reached_is_said(dissected: Dissected) -> None:
     assert "as it is" in finding(loose)[3]
 
 
-def of_equal_numbers(dissected: Dissected, rise: Estimate, left: Estimate) -> Dissected:
+def of_equal_numbers(dissected: AnatomyResult, rise: Estimate, left: Estimate) -> AnatomyResult:
     """The point with these ΔL: as it is, and with the clipping of two tensors undone."""
     whole, two = replace(dissected.anatomy.whole, rise=rise), replace(dissected.restored[2], rise=left)
     held_out = {count: dissected.held_out[count] for count in (0, 2)}
@@ -128,7 +128,7 @@ def of_equal_numbers(dissected: Dissected, rise: Estimate, left: Estimate) -> Di
     ],
 )  # fmt: skip
 def test_a_loss_is_restored_where_the_same_numbers_would_be_kept(
-    dissected: Dissected, left: Estimate, enough: int | None, loss: str, word: str, said: str
+    dissected: AnatomyResult, left: Estimate, enough: int | None, loss: str, word: str, said: str
 ) -> None:
     steep = of_equal_numbers(dissected, Estimate(0.5, 0.4, 0.6), left)
     assert steep.enough == enough

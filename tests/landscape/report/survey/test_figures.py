@@ -11,19 +11,19 @@ import pytest
 from landscape.report.survey.figures import plane_figure, radial_figure
 from landscape.report.survey.traces import crowded
 from landscape.report.survey.view import omissions, panels, view
-from landscape.survey.result import Landscape
+from landscape.survey.result import SurveyResult
 from tests import synthetic
 
 SPLIT_AXES = {"train": "x", "validation": "x2"}
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
 @pytest.fixture(scope="module")
-def figure(found: Landscape) -> go.Figure:
+def figure(found: SurveyResult) -> go.Figure:
     return radial_figure(found)
 
 
@@ -36,7 +36,7 @@ def menu(figure: go.Figure, label: str) -> go.layout.Updatemenu:
 
 
 @pytest.mark.parametrize(("split", "axis"), SPLIT_AXES.items())
-def test_rays_are_the_measured_values_from_w_on(found: Landscape, figure: go.Figure, split: str, axis: str) -> None:
+def test_rays_are_the_measured_values_from_w_on(found: SurveyResult, figure: go.Figure, split: str, axis: str) -> None:
     for ray in found.rays:
         (trace,) = traces(figure, axis, f"direction {ray.index}")
         assert list(trace.x) == [0.0, *ray.lambdas]
@@ -47,7 +47,7 @@ def test_rays_are_the_measured_values_from_w_on(found: Landscape, figure: go.Fig
 
 @pytest.mark.parametrize(("split", "axis"), SPLIT_AXES.items())
 def test_points_and_segments_are_the_measured_values(
-    found: Landscape, figure: go.Figure, split: str, axis: str
+    found: SurveyResult, figure: go.Figure, split: str, axis: str
 ) -> None:
     for point in found.points:
         (trace,) = traces(figure, axis, point.name)
@@ -64,7 +64,7 @@ def test_points_and_segments_are_the_measured_values(
 
 @pytest.mark.parametrize(("split", "axis"), SPLIT_AXES.items())
 def test_radius_band_and_chance_are_where_they_were_measured(
-    found: Landscape, figure: go.Figure, split: str, axis: str
+    found: SurveyResult, figure: go.Figure, split: str, axis: str
 ) -> None:
     basin = found.basins[split]
     interval, line = traces(figure, axis, "R")
@@ -76,7 +76,7 @@ def test_radius_band_and_chance_are_where_they_were_measured(
     assert str(round(basin.radius.low, 1)) in line.customdata[0]
 
 
-def test_the_axis_switch_divides_everything_by_one_length(found: Landscape, figure: go.Figure) -> None:
+def test_the_axis_switch_divides_everything_by_one_length(found: SurveyResult, figure: go.Figure) -> None:
     int2 = next(p for p in found.points if p.name == "rtn-int2-exact")
     buttons = menu(figure, "distance").buttons
     assert [b.label for b in buttons[:2]] == ["distance", "÷ ‖w‖"]

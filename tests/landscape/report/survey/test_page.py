@@ -12,7 +12,7 @@ import pytest
 from landscape.report.survey.page import page, write_page
 from landscape.report.survey.tables import basin_table
 from landscape.report.survey.wording import basin_sentences
-from landscape.survey.result import Landscape, ProbeCount
+from landscape.survey.result import ProbeCount, SurveyResult
 from tests import synthetic
 from tests.landscape.reading import Page
 
@@ -20,12 +20,12 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
 @pytest.fixture(scope="module")
-def text(found: Landscape) -> str:
+def text(found: SurveyResult) -> str:
     return page(found)
 
 
@@ -34,7 +34,7 @@ def parsed(text: str) -> Page:
     return Page(text)
 
 
-def test_the_same_measurement_gives_the_same_bytes(found: Landscape, text: str, tmp_path: Path) -> None:
+def test_the_same_measurement_gives_the_same_bytes(found: SurveyResult, text: str, tmp_path: Path) -> None:
     again = replace(
         synthetic.landscape(), seconds=0.2, store="/elsewhere", probes=ProbeCount(found.probes.total, 1234, 0)
     )
@@ -52,7 +52,7 @@ def test_it_loads_nothing(text: str, parsed: Page) -> None:
     assert '"showSendToCloud":false' in text.replace(" ", "")
 
 
-def test_who_cannot_see_the_plot_is_told_the_same(found: Landscape, text: str, parsed: Page) -> None:
+def test_who_cannot_see_the_plot_is_told_the_same(found: SurveyResult, text: str, parsed: Page) -> None:
     assert all(header["scope"] in ("col", "row") for header in parsed.headers)
     assert 'aria-label="Interactive plot: opt-125m: basin radius R = ' in text
     assert '<html lang="en">' in text
@@ -85,7 +85,7 @@ def test_names_are_escaped() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium to draw the page with")
-def test_a_browser_without_a_network_draws_it(found: Landscape, text: str, tmp_path: Path) -> None:
+def test_a_browser_without_a_network_draws_it(found: SurveyResult, text: str, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(text, encoding="utf-8")
     flags = [

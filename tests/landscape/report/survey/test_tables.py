@@ -5,22 +5,22 @@ import pytest
 from landscape.report.schema import to_json
 from landscape.report.survey.page import page
 from landscape.report.survey.wording import number
-from landscape.survey.result import Landscape
+from landscape.survey.result import SurveyResult
 from tests import synthetic
 from tests.landscape.reading import Page, floats
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
 @pytest.fixture(scope="module")
-def parsed(found: Landscape) -> Page:
+def parsed(found: SurveyResult) -> Page:
     return Page(page(found))
 
 
-def test_points_are_in_the_table(found: Landscape, parsed: Page) -> None:
+def test_points_are_in_the_table(found: SurveyResult, parsed: Page) -> None:
     rows = {row["point"]: row for row in parsed.table("The quantized points")}
     assert set(rows) == {p.name for p in found.points}
     for p in found.points:
@@ -35,7 +35,7 @@ def test_points_are_in_the_table(found: Landscape, parsed: Page) -> None:
             assert floats(row[f"ΔL {split}"]) == pytest.approx([rise.value, rise.low, rise.high], abs=6e-5)
 
 
-def test_segments_are_in_the_table(found: Landscape, parsed: Page) -> None:
+def test_segments_are_in_the_table(found: SurveyResult, parsed: Page) -> None:
     rows = {(row["from a"], row["to b"], row["split"]): row for row in parsed.table("The straight segments")}
     assert len(rows) == len(found.segments)
     for s in found.segments:
@@ -56,7 +56,7 @@ def test_segments_are_in_the_table(found: Landscape, parsed: Page) -> None:
             assert floats(row[name])[1:] == pytest.approx([e.low, e.high], abs=6e-5)
 
 
-def test_the_basin_is_in_the_table(found: Landscape, parsed: Page) -> None:
+def test_the_basin_is_in_the_table(found: SurveyResult, parsed: Page) -> None:
     rows = {row[""]: row for row in parsed.table("The basin")}
     for split, basin in found.basins.items():
         cells = {name: floats(row[split]) for name, row in rows.items()}
@@ -88,7 +88,7 @@ def test_the_basin_is_in_the_table(found: Landscape, parsed: Page) -> None:
         assert (cells["directions"], cells["windows"]) == ([8], [8])
 
 
-def test_every_plotted_value_is_in_a_table(found: Landscape, parsed: Page) -> None:
+def test_every_plotted_value_is_in_a_table(found: SurveyResult, parsed: Page) -> None:
     rays = parsed.table("All values along the random directions")
     expected = [
         [ray.index, lam, ray.nll["train"][i], ray.nll["validation"][i]]
@@ -108,7 +108,7 @@ def test_every_plotted_value_is_in_a_table(found: Landscape, parsed: Page) -> No
         assert got == pytest.approx(want, rel=1e-4, abs=1e-9)
 
 
-def test_how_it_was_measured_is_in_the_table(found: Landscape, parsed: Page) -> None:
+def test_how_it_was_measured_is_in_the_table(found: SurveyResult, parsed: Page) -> None:
     rows = {row["setting"]: row["value"] for row in parsed.table("How it was measured")}
     assert rows["fingerprint of its weights and configuration"] == found.subject.fingerprint
     assert rows["windows"] == "train 8, validation 8"

@@ -21,18 +21,18 @@ from landscape.report.survey.wording import (
     why_unbounded,
     windows_text,
 )
-from landscape.survey.result import Landscape, PointResult
+from landscape.survey.result import PointResult, SurveyResult
 from tests import synthetic
 from tests.landscape.reading import Page
 
 
 @pytest.fixture(scope="module")
-def found() -> Landscape:
+def found() -> SurveyResult:
     return synthetic.landscape()
 
 
 @pytest.fixture(scope="module")
-def parsed(found: Landscape) -> Page:
+def parsed(found: SurveyResult) -> Page:
     return Page(page(found))
 
 
@@ -73,7 +73,7 @@ def test_a_censored_radius_reads_as_a_bound() -> None:
 # --- sentences --------------------------------------------------------------------------------------------------------
 
 
-def test_a_ridge_is_told_with_its_place_its_depth_and_their_intervals(found: Landscape, parsed: Page) -> None:
+def test_a_ridge_is_told_with_its_place_its_depth_and_their_intervals(found: SurveyResult, parsed: Page) -> None:
     ridged = [s for s in found.segments if s.a == "w" and s.split == "validation" and not s.connectivity.monotonic]
     assert ridged
     for s in ridged:
@@ -96,7 +96,7 @@ def test_a_ruined_point_deep_inside_reads_near_but_steep() -> None:
     assert point.rise["validation"].low > 4 * typical
 
 
-def test_the_typical_rise_is_that_of_the_rays(found: Landscape) -> None:
+def test_the_typical_rise_is_that_of_the_rays(found: SurveyResult) -> None:
     lam = float(found.rays[0].lambdas[4])
     mean = sum(ray.nll["validation"][4] for ray in found.rays) / 8 - found.center["validation"]
     assert typical_rise(found, lam) == pytest.approx(mean)
@@ -115,7 +115,7 @@ def test_the_typical_rise_is_that_of_the_rays(found: Landscape) -> None:
         ("rtn", "border", "lost", ""),
     ],
 )
-def test_what_two_words_mean_together(found: Landscape, method: str, place: str, loss: str, hint: str) -> None:
+def test_what_two_words_mean_together(found: SurveyResult, method: str, place: str, loss: str, hint: str) -> None:
     assert verdict_hint(replace(found.points[0], method=method, location=place, loss=loss)) == hint  # type: ignore[arg-type]
 
 
@@ -134,7 +134,7 @@ def test_a_degraded_point_no_steeper_than_random_directions_is_not_called_steep(
     assert names(near_but_steep(steep)) == ["rtn-int6-exact"]
 
 
-def with_rise(rise: Estimate) -> tuple[Landscape, PointResult]:
+def with_rise(rise: Estimate) -> tuple[SurveyResult, PointResult]:
     """A landscape with one point inside the basin, where random directions rise by 0.07, and that ΔL."""
     found = synthetic.landscape(bits=(6,), methods=("rtn",))
     (point,) = found.points
