@@ -1,6 +1,6 @@
-"""Make the tables in `landscape/CLAIMS.md` from the rows that `claims.py` measured.
+"""Make the tables in `benchmarks/claims/README.md` from the rows that `measure.py` measured.
 
-python benchmarks/claims_table.py
+python -m benchmarks.claims.table
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import Page
+from benchmarks.pages import Page
 
 HERE = Path(__file__).resolve().parent
-PAGE = Page(HERE.parent / "landscape" / "CLAIMS.md")
+PAGE = Page(HERE / "README.md")
 MODELS = ("opt-nano", "smollm2-135m")
 NUMBERS = range(1, 7)
 
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 def models() -> list[Model]:
     """What has been measured."""
-    files = [HERE / f"claims-{model}.json" for model in MODELS]
+    files = [HERE / f"{model}.json" for model in MODELS]
     return [json.loads(file.read_text()) for file in files if file.exists()]
 
 

@@ -1,10 +1,10 @@
 """Compare the methods on a real model: one row per point, kept as soon as it is measured, and a table of them all.
 
-    python benchmarks/comparison.py --model smollm2-135m --data path/to/wikitext-2
+    python -m benchmarks.methods.measure --model smollm2-135m --data path/to/wikitext-2
 
 An interrupted run goes on with the first row that is missing; two runs of different bit widths or methods can share the
-work. The rows are in ``benchmarks/comparison-<model>.jsonl``;
-``benchmarks/comparison_table.py`` makes the table and the claims in ``quant/README.md`` of them.
+work. The rows are in ``benchmarks/methods/<model>.jsonl``;
+``benchmarks/methods/table.py`` makes the table and the claims in ``quant/README.md`` of them.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def measure(bench: Bench, wanted: Iterable[Cell], threads: int) -> None:
     Raises:
         SystemExit: the file holds rows of another model or other windows.
     """
-    file = HERE / f"comparison-{bench.model_name}.jsonl"
+    file = HERE / f"{bench.model_name}.jsonl"
     known = {row["key"] for row in rows_of(file)}
     missing = [cell for cell in dict.fromkeys(wanted) if cell.key not in known]
     if not missing:

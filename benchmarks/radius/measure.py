@@ -1,12 +1,12 @@
 """What R costs against a fixed grid, and whether it is the same from different seeds: rows, kept as they are measured.
 
-    python benchmarks/radius_cost.py --model smollm2-135m --data path/to/wikitext-2 --around
+    python -m benchmarks.radius.measure --model smollm2-135m --data path/to/wikitext-2 --around
 
 The fixed design is 20 distances, 0.05 to 2 ‖w‖ in equal ratios (R of every model measured so far lies well within), by
 32 directions, by the fewest windows with which the interval of R is as narrow as the one that `landscape radius`
 stopped at. Every loss goes through the cache (`--store`), so that an interrupted run goes on; the rows are in
-``benchmarks/radius-cost-<model>.jsonl``, and ``benchmarks/radius_cost_table.py`` makes the tables of
-``landscape/CALIBRATION.md`` of them.
+``benchmarks/radius/<model>.jsonl``, and ``benchmarks/radius/table.py`` makes the tables of
+``benchmarks/radius/README.md`` of them.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="cache folder (default: the user's)")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    measure(options, seeds, HERE / f"radius-cost-{Path(options.model).name}.jsonl")
+    measure(options, seeds, HERE / f"{Path(options.model).name}.jsonl")
 
 
 if __name__ == "__main__":

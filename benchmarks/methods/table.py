@@ -1,6 +1,6 @@
-"""Make the table and the claims in `quant/README.md` from the rows that `comparison.py` measured.
+"""Make the table and the claims in `quant/README.md` from the rows that `measure.py` measured.
 
-python benchmarks/comparison_table.py benchmarks/comparison-smollm2-135m.jsonl
+python -m benchmarks.methods.table benchmarks/methods/smollm2-135m.jsonl
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pages import Page
+from benchmarks.pages import Page
 
-README = Page(Path(__file__).resolve().parent.parent / "quant" / "README.md")
+README = Page(Path(__file__).resolve().parents[2] / "quant" / "README.md")
 METHODS = {"rtn": "RTN", "gptq": "GPTQ", "gptq-fp": "GPTQ, fp inputs", "qaft": "QAFT"}
 
 Row = dict[str, Any]

@@ -1,10 +1,10 @@
-"""Measure the paper's claims on a model: probe its landscape and judge each of them. Rows for `landscape/CLAIMS.md`.
+"""Measure the paper's claims on a model: probe its landscape and judge each of them. Rows for `README.md`.
 
-    python benchmarks/claims.py --model opt-nano --store claims-store
-    python benchmarks/claims.py --model smollm2-135m --data path/to/wikitext-2 --store claims-store
+    python -m benchmarks.claims.measure --model opt-nano --store claims-store
+    python -m benchmarks.claims.measure --model smollm2-135m --data path/to/wikitext-2 --store claims-store
 
 An interrupted run goes on where it was: points and probes are in the store, which `landscape probe` shares. The rows go
-to ``benchmarks/claims-<model>.json``; ``benchmarks/claims_table.py`` makes the tables of them.
+to ``benchmarks/claims/<model>.json``; ``benchmarks/claims/table.py`` makes the tables of them.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def main() -> None:
     with ConsoleProgress() as progress:
         found = probe(request, progress)
         measured = claims(gather(request, found, progress))
-    file = HERE / f"claims-{request.model}.json"
+    file = HERE / f"{request.model}.json"
     file.write_text(json.dumps(document(found, measured), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     for claim in measured:
         print(f"{claim.number}  {claim.case:28} {claim.verdict:6} {claim.estimate}  {claim.threshold}  {claim.note}")

@@ -1,9 +1,9 @@
-"""Hold the advice against what came of it, and write the tables of `landscape/VALIDATION.md`.
+"""Hold the advice against what came of it, and write the tables of `benchmarks/advice/README.md`.
 
-    python benchmarks/validation_table.py          rewrite the tables from the rows that are there
-    python benchmarks/validation_table.py --fit    the thresholds with the most hits on opt-nano
+    python -m benchmarks.advice.table          rewrite the tables from the rows that are there
+    python -m benchmarks.advice.table --fit    the thresholds with the most hits on opt-nano
 
-What is counted, and how, was declared in ``validate_advice.py``.
+What is counted, and how, was declared in ``measure.py``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import Page
 from scipy import stats
 
+from benchmarks.pages import Page
 from landscape.advice.rules import RECOMMENDATIONS, RESCUE, RIM, WORTH_CHANGING, Evidence, Recommendation, decide, rules
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from quant.grid import QuantScheme
 
 HERE = Path(__file__).resolve().parent
-PAGE = Page(HERE.parent / "landscape" / "VALIDATION.md")
+PAGE = Page(HERE / "README.md")
 MODELS = ("opt-nano", "smollm2-135m")
 LIMITS = tuple(map(Limit.parse, ("ppl+1%", "ppl+5%", "ppl+20%")))
 GUESSED = (5.0, 1.0)
@@ -65,8 +65,8 @@ class Cell:
 
 def cells(model: str) -> list[Cell]:
     """The cells of a model whose evidence and outcomes are both there."""
-    outcomes = {row["key"]: row for row in rows(HERE / f"comparison-{model}.jsonl")}
-    return [cell for row in rows(HERE / f"advice-{model}.jsonl") if (cell := _cell(row, outcomes)) is not None]
+    outcomes = {row["key"]: row for row in rows(HERE.parent / "methods" / f"{model}.jsonl")}
+    return [cell for row in rows(HERE / f"{model}.jsonl") if (cell := _cell(row, outcomes)) is not None]
 
 
 def rows(file: Path) -> list[Row]:

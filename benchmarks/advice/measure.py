@@ -1,12 +1,12 @@
 """Does the advice come true? The evidence of every grid beside what RTN, GPTQ, QAFT and w_FT then gave.
 
-    python benchmarks/validate_advice.py --model opt-nano --work WORK
-    python benchmarks/validate_advice.py --model smollm2-135m --data path/to/wikitext-2 --work WORK
+    python -m benchmarks.advice.measure --model opt-nano --work WORK
+    python -m benchmarks.advice.measure --model smollm2-135m --data path/to/wikitext-2 --work WORK
 
-One command makes the points and measures the outcomes (the rows of ``comparison.py``); gathers for each grid the
+One command makes the points and measures the outcomes (the rows of ``benchmarks.methods``); gathers for each grid the
 evidence of ``landscape advise`` on the same validation windows, ρ_shrink for the contest, and what RTN gives on the
-other grids on the test windows: one row a grid in ``benchmarks/advice-<model>.jsonl``; and rewrites the tables of
-``landscape/VALIDATION.md``. Every row is kept as soon as it is measured, and what is there is not measured again.
+other grids on the test windows: one row a grid in ``benchmarks/advice/<model>.jsonl``; and rewrites the tables of
+``benchmarks/advice/README.md``. Every row is kept as soon as it is measured, and what is there is not measured again.
 
 Declared before anything was measured:
 
@@ -34,10 +34,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from comparison import Bench, Budget, measure, rows_of
-from comparison import cells as outcomes_of
-from validation_table import rewrite
 
+from benchmarks.advice.table import rewrite
+from benchmarks.methods.measure import Bench, Budget, measure, rows_of
+from benchmarks.methods.measure import cells as outcomes_of
 from landscape.advice.evidence import EvidenceCollector
 from landscape.estimators.intervals import Estimate
 from landscape.positions.position import CENTER
@@ -52,7 +52,7 @@ from quant.grid import QuantScheme
 
 HERE = Path(__file__).resolve().parent
 PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)
-"""The windows that ``comparison.py`` measures the outcomes on."""
+"""The windows that ``benchmarks/methods/measure.py`` measures the outcomes on."""
 CELLS = {
     "opt-nano": [(b, s) for b in (8, 6, 4, 3, 2) for s in ("exact", "histogram", "histogram-torch", "absmax")],
     "smollm2-135m": [(b, s) for b in (8, 4, 3, 2) for s in ("exact", "histogram")] + [(6, "exact"), (6, "absmax")],
@@ -102,7 +102,7 @@ def measure_outcomes(model: str, data: str, folder: Path, threads: int) -> None:
 
 def gather(model: str, data: str, store_folder: Path) -> None:
     """The evidence on every grid."""
-    file = HERE / f"advice-{model}.jsonl"
+    file = HERE / f"{model}.jsonl"
     request = Request(model, data, store=store_folder)
     with opened(request, Silent()) as (checkpoint, store):
         subject = prepare(checkpoint, request.corpus, PRESET, ("rtn",), request.seed, request.root)
