@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.claims import measure, table
+from benchmarks.claims import measure, record, table
 from landscape.session.progress import Silent
 from landscape.session.session import opened
 from landscape.session.subject import prepare
@@ -95,7 +95,7 @@ def test_the_losses_by_window_are_those_of_the_landscape(tmp_path: Path) -> None
     assert way.totals[0].sum(1) / tokens == pytest.approx(segment.nll[2:-1])
     assert observed.test[point.name].sum() / observed.test_tokens.sum() == pytest.approx(point.nll["test"])
     elsewhere = dataclasses.replace(found, subject=dataclasses.replace(found.subject, data=str(tmp_path / "text")))
-    written = measure.document(elsewhere, measure.claims(observed))
+    written = record.model(record.rows(elsewhere, measure.claims(observed)))
     assert written["subject"]["data"] == "text"
     assert json.loads(json.dumps(written, allow_nan=False))["points"][0]["name"] == "rtn-int2-absmax"
 
