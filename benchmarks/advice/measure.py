@@ -1,26 +1,26 @@
-"""Does the advice come true? The evidence of every grid beside what RTN, GPTQ, QAFT and w_FT then gave.
+"""Measure the advice and its outcomes: the evidence on each grid, beside the loss of RTN, GPTQ, QAFT and w_FT.
 
     python -m benchmarks.advice.measure --model opt-nano --work WORK
     python -m benchmarks.advice.measure --model smollm2-135m --data path/to/wikitext-2 --work WORK
 
-One command makes the points and measures the outcomes (the rows of ``benchmarks.methods``); gathers for each grid the
-evidence of ``landscape advise`` on the same validation windows, ρ_shrink for the contest, and what RTN gives on the
-other grids on the test windows: one row a grid in ``benchmarks/advice/<model>.jsonl``; and rewrites the tables of
-``benchmarks/advice/README.md``. Every row is kept as soon as it is measured, and what is there is not measured again.
+One command makes the points and measures the outcomes (the rows of ``benchmarks.methods``). Then it gathers for each
+grid the evidence of ``landscape advise`` on the same validation windows, ρ_shrink for the contest, and the loss of RTN
+on the other grids on the test windows: one row a grid in ``benchmarks/advice/<model>.jsonl``. At the end it rewrites
+the tables of `README.md`. Every row is kept as soon as it is measured, and is not measured again.
 
 Declared before anything was measured:
 
 - Cells: on opt-nano bits 8, 6, 4, 3, 2 × exact, histogram, histogram-torch, absmax; on SmolLM2-135M bits 8, 4, 3, 2 ×
   exact, histogram, and int6 at exact and absmax. Limits: ppl+1%, ppl+5%, ppl+20%.
-- What turned out right, on the test split: of RTN, RTN on the other grid that lost least on the validation split, GPTQ,
+- The right option, on the test split: among RTN, RTN on the other grid that lost least on the validation split, GPTQ
   and QAFT, in this order, the first within the limit of L(w); if none is, the first whose loss is within the limit of
-  the least of them. QAFT counts with what is left after its control, L(QAFT) − L(w_FT), which is how M counts it.
-- A hit is an advice that is just that. A miss is cheap (a dearer way was right) or dear (a cheaper one was).
-- ``RESCUE`` and ``RIM`` are those, of powers of 2^(1/4), with the most hits on opt-nano over all cells and limits;
-  among equals the nearest to 5 and 1, the guesses they had before. SmolLM2-135M is then a test.
+  the least of them. QAFT counts less its control, L(QAFT) − L(w_FT), as in M.
+- A hit is the advice of exactly that option. A miss is too cheap (a more expensive option was right) or too expensive.
+- ``RESCUE`` and ``RIM`` are those, among powers of 2^(1/4), with the most hits on opt-nano over all cells and limits;
+  among equals the nearest to 5 and 1, the guesses beforehand. SmolLM2-135M is then a test.
 - The contest: within each bit width, Spearman's rank correlation over scales with the misalignment
-  M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split, of ρ, ρ_prof, ρ_shrink, ρ_Δ and of the baselines: the
-  squared error of the weights, ΔL of RTN; the mean over bit widths. And over all cells, where bits are a baseline too.
+  M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split, for ρ, ρ_prof, ρ_shrink, ρ_Δ and the baselines: the
+  squared error of the weights, and ΔL of RTN; averaged over bit widths. Also over all cells, with bits as a baseline.
 
 On SmolLM2-135M the outcomes of the exact scale were known before this was written, those of the others were not.
 """
@@ -28,16 +28,16 @@ On SmolLM2-135M the outcomes of the exact scale were known before this was writt
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.advice.table import rewrite
-from benchmarks.methods.measure import Bench, Budget, measure, rows_of
+from benchmarks.methods.bench import Bench, Budget
 from benchmarks.methods.measure import cells as outcomes_of
+from benchmarks.methods.measure import measure
+from benchmarks.rows import Row, append_row, read_rows
 from landscape.advice.evidence import EvidenceCollector
 from landscape.estimators.intervals import Estimate
 from landscape.positions.position import CENTER
@@ -52,7 +52,7 @@ from quant.grid import QuantScheme
 
 HERE = Path(__file__).resolve().parent
 PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)
-"""The windows that ``benchmarks/methods/measure.py`` measures the outcomes on."""
+"""The windows on which ``benchmarks.methods`` measures the outcomes."""
 CELLS = {
     "opt-nano": [(b, s) for b in (8, 6, 4, 3, 2) for s in ("exact", "histogram", "histogram-torch", "absmax")],
     "smollm2-135m": [(b, s) for b in (8, 4, 3, 2) for s in ("exact", "histogram")] + [(6, "exact"), (6, "absmax")],
@@ -60,8 +60,8 @@ CELLS = {
 OUTCOMES = ("w", "rtn", "gptq", "qaft", "w_ft")
 
 
-def row(gatherer: EvidenceCollector, made: PointSpec) -> dict[str, Any]:
-    """The evidence of one grid, and what RTN gives on the test split here and on the other grids."""
+def row(gatherer: EvidenceCollector, made: PointSpec) -> Row:
+    """Measure the evidence of one grid, and ΔL of RTN on the test split on this grid and the others."""
     evidence, scheme = gatherer.evidence(made), made.scheme
     point = gatherer.point(made)
     shrink = gatherer.ratio(point, gatherer.label(point), "shrink")
@@ -89,19 +89,19 @@ def row(gatherer: EvidenceCollector, made: PointSpec) -> dict[str, Any]:
 
 
 def numbers(estimate: Estimate | None) -> list[float] | None:
-    """An estimate as JSON."""
+    """Turn an estimate into JSON."""
     return None if estimate is None else [estimate.value, estimate.low, estimate.high]
 
 
 def measure_outcomes(model: str, data: str, folder: Path, threads: int) -> None:
-    """What the methods give on every grid, and fine-tuning without one."""
+    """Measure the loss of the methods on every grid, and of fine-tuning without one."""
     budget = Budget()
     wanted = (cell for cell in outcomes_of(CELLS[model], budget.rates) if cell.method in OUTCOMES)
     measure(Bench(model, data, folder, budget), wanted, threads)
 
 
 def gather(model: str, data: str, store_folder: Path) -> None:
-    """The evidence on every grid."""
+    """Gather the evidence on every grid."""
     file = HERE / f"{model}.jsonl"
     request = Request(model, data, store=store_folder)
     with opened(request, Silent()) as (checkpoint, store):
@@ -109,17 +109,16 @@ def gather(model: str, data: str, store_folder: Path) -> None:
         gatherer = EvidenceCollector(subject, store, PRESET, request.seed, request.device, Silent())
         gatherer.check(request.corpus)
         for bits, scale in CELLS[model]:
-            if (bits, scale) in {(known["bits"], known["scale"]) for known in rows_of(file)}:
+            if (bits, scale) in {(known["bits"], known["scale"]) for known in read_rows(file)}:
                 continue
             measured = row(gatherer, PointSpec("rtn", QuantScheme(bits, scale)))
-            with file.open("a") as stream:
-                stream.write(json.dumps(measured) + "\n")
+            append_row(file, measured)
             print(f"int{bits} {scale:16} ΔL {measured['rise'][0]:+.4f}  ρ_prof {measured['rho_prof']}", flush=True)
         store.compact()
 
 
 def main() -> None:
-    """Measure what is missing, and make the tables."""
+    """Measure the rows that are missing, and rewrite the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=CELLS, default="opt-nano")
     parser.add_argument("--data", help="(default: that of `landscape`)")

@@ -1,9 +1,7 @@
 """The table of claims on the methods says 'fails' where the numbers do."""
 
-import json
-from pathlib import Path
-
 from benchmarks.methods import table
+from benchmarks.rows import read_rows
 
 
 def row(method: str, test: float, distance: float, below: float = 0.0) -> dict:
@@ -56,7 +54,7 @@ def test_a_grid_that_is_not_finished_makes_no_claim() -> None:
     assert len(list(table.table(rows(3.6, 3.2, 2.9)))) == 2 + 6
 
 
-def test_the_tables_in_the_readme_are_those_of_the_rows() -> None:
-    file = Path(table.__file__).parent / "smollm2-135m.jsonl"
-    measured = [json.loads(line) for line in file.read_text().splitlines()]
-    assert table.README.filled(table.tables(measured)) == table.README.text
+def test_the_tables_of_the_page_are_those_of_the_rows() -> None:
+    measured = read_rows(table.HERE / f"{table.MODEL}.jsonl")
+    assert table.PAGE.filled(table.tables(measured)) == table.PAGE.text
+    assert "| int4 exact | QAFT | " in table.PAGE.table("comparison")
