@@ -29,8 +29,8 @@ from landscape.positions.selection import (
     tensor_selection,
     type_selection,
 )
+from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window
-from landscape.survey.analysis import Probes
 from quant.space import Vector, WeightSpace
 
 Grouping = Literal["block", "type", "tensor"]
@@ -149,7 +149,7 @@ def anatomy(
         statistics: The parts of every tensor where they are known already: a large model takes seconds to take apart.
 
     Raises:
-        KeyError: if a probe of the plan is missing.
+        NotEvaluated: if a probe of the plan is missing.
         PointError: if the point is on no grid.
     """
     statistics = part_statistics(space, center, point) if statistics is None else statistics
@@ -194,7 +194,7 @@ def clipping(
     """What the clipping of each tensor costs, costliest first.
 
     Raises:
-        KeyError: if a probe of ``clipping_plan`` is missing.
+        NotEvaluated: if a probe of ``clipping_plan`` is missing.
     """
     return costliest_first(
         Effect(slots, statistics[slots].norm("clip"), rise(probes, with_parts(label, ["clip"], slots), split))
@@ -215,7 +215,7 @@ def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effec
     """What is left of ΔL when the clipping of the first 1, 2, 4, … tensors of a ranking is undone.
 
     Raises:
-        KeyError: if one of ``restoration_positions`` has not been evaluated.
+        NotEvaluated: if one of ``restoration_positions`` has not been evaluated.
     """
     return {
         count: Effect(

@@ -1,7 +1,8 @@
 """The stages of an anatomy, each from a plan to its numbers.
 
 Every stage is written as if all that it asks for were evaluated; what the store does not hold is evaluated on the way.
-Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises a KeyError if not.
+Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises
+``NotEvaluated`` if not.
 All losses are those of the validation windows; what was chosen by them, the tensors whose clipping is undone and a plan
 of bits, is checked on test windows as well.
 """
@@ -38,14 +39,14 @@ from landscape.positions.parts import PartStatistics, part_statistics
 from landscape.positions.position import CENTER, At, Atlas
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import ProbePlan
+from landscape.probing.losses import Probes, RadialLosses
+from landscape.probing.plan import ProbePlan, require
 from landscape.probing.runner import Runner
-from landscape.radius import RadialLosses
 from landscape.session.point_maker import point_label
 from landscape.session.point_specs import PointSpec
 from landscape.session.progress import Progress
 from landscape.session.subject import Subject
-from landscape.survey.analysis import VERDICT_SPLIT, Probes
+from landscape.survey.analysis import VERDICT_SPLIT
 from quant.corpora.texts import SELF
 from quant.point import WeightPoint
 from quant.space import Difference
@@ -83,7 +84,7 @@ class Stages:
         """The parts of every tensor.
 
         Raises:
-            KeyError: if the point has not been placed.
+            NotEvaluated: if the point has not been placed.
         """
         return part_statistics(self.space, self.center, self._point)
 
@@ -137,7 +138,7 @@ class Stages:
         if not self.request.offered:
             return None
         self._stage("probing every tensor at each bit width, and the plan")
-        offered = {self.labels[wanted]: self.points[wanted] for wanted in self.request.offered}
+        offered = {require(self.labels, wanted): self.points[wanted] for wanted in self.request.offered}
         windows = {split: self.subject.windows[split] for split in (CHOSEN_ON, CHECKED_ON)}
         return plan_bits(self._run, self.space, self.center, offered, windows, self.request.limit)
 
@@ -161,11 +162,11 @@ class Stages:
 
     @property
     def _point(self) -> WeightPoint:
-        return self.points[self.request.wanted]
+        return require(self.points, self.request.wanted)
 
     @property
     def _label(self) -> str:
-        return self.labels[self.request.wanted]
+        return require(self.labels, self.request.wanted)
 
     def _engine(self, named: Mapping[str, Family], points: Mapping[str, WeightPoint] | None = None) -> Engine:
         own = {label: self.points[wanted] for wanted, label in self.labels.items()}

@@ -14,8 +14,8 @@ from landscape.positions.directions import Sphere
 from landscape.positions.position import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
 from landscape.positions.selection import either, selected
 from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes
 from landscape.probing.plan import identified
-from landscape.survey.analysis import Probes
 from quant.center import Center, preserved
 from quant.corpora.corpus import load_corpus
 from quant.grid import QuantScheme

@@ -16,10 +16,10 @@ from landscape.anatomy.effects import (
 from landscape.positions.parts import PARTS, PartVector
 from landscape.positions.position import CENTER, At, Atlas, OnParts, common_blocks, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus

@@ -10,9 +10,8 @@ from landscape.estimators.basin import crossing, ratio
 from landscape.positions.directions import Profile, Sphere
 from landscape.positions.position import CENTER, Atlas
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import identified
-from landscape.survey.analysis import Probes, radial_probes
-from landscape.survey.plans import point_plan, ray_plan
+from landscape.probing.losses import Probes, radial_probes
+from landscape.probing.plan import identified, point_plan, ray_plan
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
