@@ -37,8 +37,8 @@ from landscape.session.session import run_record
 from landscape.session.subject import Subject, check_center
 from landscape.survey.analysis import Probes
 from quant.corpora.texts import SELF
-from quant.grid import QuantScheme
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import distance
 
 SPLIT = "validation"

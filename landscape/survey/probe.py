@@ -45,7 +45,7 @@ from landscape.survey.request import SurveyRequest
 from landscape.survey.result import PlaneResult, ProbeCount, SurveyResult
 from landscape.survey.segments import AdaptiveSegments
 from quant.corpora.texts import SELF
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""

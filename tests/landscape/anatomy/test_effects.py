@@ -24,9 +24,9 @@ from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import PointError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace, distance, norm
 from tests import tiny
 from tests.landscape.additive import Additive

@@ -7,8 +7,8 @@ import torch
 from landscape.positions.directions import Along, Filter, Layers, Profile, Shrink, Sphere, family_of, noise
 from quant.center import Center
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, WeightSpace
 from tests import tiny
 

@@ -14,9 +14,9 @@ from landscape.probing.store import Store
 from landscape.session.point_specs import ExternalSpec, wanted_points
 from landscape.survey.plans import point_plan, ray_plan, segment_alphas, segment_ends, segment_plan
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

@@ -16,8 +16,8 @@ from landscape.survey.plans import point_plan, ray_plan
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, distance, norm
 
 C = 4.0  # a power of two: every product is exact, so the two models are the same function to the bit
