@@ -19,9 +19,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import Crossing, crossing
 from landscape.estimators.intervals import Estimate, crossed_error
+from landscape.estimators.location import ratio
 from landscape.estimators.radial_losses import direction_nll, excess
 from landscape.estimators.radius_search import Losses, fixed_design, table
 from landscape.positions.directions import Along, Family, Profile, Shrink, Sphere

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
-from landscape.estimators.basin import KEPT_LIMIT
 from landscape.estimators.crossing import LOST, Crossing, crossing, first_reach
 from landscape.estimators.intervals import CONFIDENCE, Estimate, crossed_error
+from landscape.estimators.location import KEPT_LIMIT
 from landscape.estimators.radial_losses import RadialProbes, excess, saturation
 from quant.errors import UsageError
 
