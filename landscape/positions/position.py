@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from landscape.positions.directions import layers_of
+from landscape.positions.directions import moved_tensors
 from landscape.positions.parts import PARTS, Part
 from landscape.positions.selection import ALL_TENSORS, selected
 from quant.space import WeightSpace
@@ -135,7 +135,7 @@ def common_blocks(space: WeightSpace, position: Position) -> tuple[str, int]:
             return rest, min(slot.block for slot in selected(slots, space))
         case At(label):
             return label, 0
-        case OnRay(family=family) if moved := layers_of(family):
+        case OnRay(family=family) if moved := moved_tensors(family):
             return CENTER, min(slot.block for slot in selected(moved, space))
         case _:
             return CENTER, 0
