@@ -15,8 +15,9 @@ from landscape.estimators.radius_search import RadiusSearch, StoppingRule, searc
 from landscape.health.checks import Check
 from landscape.health.self_checks import Examined, examine, measured_slope, nearest
 from landscape.health.text_checks import ProbedText
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family, family_of
-from landscape.positions.position import CENTER, Atlas
+from landscape.positions.position import CENTER
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, Window, blocks_of, identified

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.estimators.basin import Basin, RadialProbes, location, loss_word, ratio, saturation
+from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.location import location, loss_word, ratio
+from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.positions.position import CENTER, OnRay, Position, on_plane, on_segment
 from landscape.probing.plan import Probe, ProbeResult, Window, blocks_of
 from landscape.session.expert_tokens import ExpertTokens

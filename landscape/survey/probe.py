@@ -16,8 +16,9 @@ from landscape.estimators.lambda_grid import PILOT_PROBES, pilot_radius, sweep_g
 from landscape.estimators.other_radii import other_radii
 from landscape.health.checks import Check
 from landscape.health.self_checks import Examined, examine, slope_at_w, slope_plan
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import family_of
-from landscape.positions.position import CENTER, Atlas, OnRay
+from landscape.positions.position import CENTER, OnRay
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, Window
 from landscape.probing.runner import Runner

@@ -16,8 +16,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Layers
-from landscape.positions.position import CENTER, At, Atlas, OnRay
+from landscape.positions.position import CENTER, At, OnRay
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
 from quant.architecture import decoder_blocks

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Filter, Sphere
-from landscape.positions.position import Atlas, OnRay
+from landscape.positions.position import OnRay
 from quant.center import Center
 from quant.methods.gptq import gptq
 from quant.methods.options import GPTQOptions, TrainingOptions

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order, rise
+from landscape.positions.atlas import Atlas, Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
+from landscape.positions.position import CENTER, At, OnRay, with_parts, without_parts
 from landscape.positions.selection import either, selected
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import identified

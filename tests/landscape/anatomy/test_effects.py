@@ -13,8 +13,9 @@ from landscape.anatomy.effects import (
     restoration_positions,
     restorations,
 )
+from landscape.positions.atlas import Atlas
 from landscape.positions.parts import PARTS, PartVector
-from landscape.positions.position import CENTER, At, Atlas, OnParts, common_blocks, with_parts, without_parts
+from landscape.positions.position import CENTER, At, OnParts, common_blocks, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.probing.runner import Runner

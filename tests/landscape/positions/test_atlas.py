@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from landscape.positions.atlas import Atlas, Ray, Segment
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, At, Atlas, OnRay, OnSegment, Ray, Segment, on_segment
+from landscape.positions.position import CENTER, At, OnRay, OnSegment, on_segment
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
 from quant.center import Center

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, Atlas
+from landscape.positions.position import CENTER
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.probing.runner import Runner

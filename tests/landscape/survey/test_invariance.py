@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.estimators.basin import crossing, ratio
+from landscape.estimators.crossing import crossing
+from landscape.estimators.location import ratio
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Profile, Sphere
-from landscape.positions.position import CENTER, Atlas
+from landscape.positions.position import CENTER
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import identified
 from landscape.survey.analysis import Probes, radial_probes
