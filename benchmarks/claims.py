@@ -23,8 +23,9 @@ import numpy as np
 from landscape.claims.claim import Rounded
 from landscape.claims.point_claims import Claim, Observed, claims
 from landscape.cli.console import ConsoleProgress
-from landscape.estimators.basin import Crossing, RadialProbes
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, on_segment
 from landscape.probing.losses import Probes, radial_probes
 from landscape.session.point_maker import PointMaker, point_label

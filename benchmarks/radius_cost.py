@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.estimators.basin import Crossing, RadialProbes, crossing
+from landscape.estimators.crossing import Crossing, crossing
+from landscape.estimators.radial_losses import RadialProbes
 from landscape.estimators.radius_search import table
 from landscape.radius import Ground, RadiusRequest, RadiusResult, ground, measure_radius
 from landscape.session.progress import Silent

@@ -48,7 +48,7 @@ from landscape.session.progress import Silent
 from landscape.session.request import Request
 from landscape.session.session import opened
 from landscape.session.subject import default_corpus, prepare
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 HERE = Path(__file__).resolve().parent
 PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)

@@ -24,7 +24,7 @@ from pages import Page
 from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, WIKITEXT, Synthetic
 from scipy import stats
 
-from landscape.estimators.basin import crossing
+from landscape.estimators.crossing import crossing
 from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, search
 
 PAGE = Page(Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md")

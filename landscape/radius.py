@@ -15,8 +15,8 @@ from landscape.estimators.radius_search import RadiusSearch, StoppingRule, searc
 from landscape.health.checks import Check
 from landscape.health.self_checks import Examined, examine, measured_slope, nearest
 from landscape.health.text_checks import ProbedText
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import family_of
-from landscape.positions.position import Atlas
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import RadialLosses
 from landscape.probing.plan import Window, identified

@@ -14,15 +14,16 @@ from functools import cached_property, partial
 
 from landscape.advice.rules import Evidence
 from landscape.anatomy.waterfall import Kind, families
-from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import crossing
 from landscape.estimators.intervals import Estimate, paired_ratio
+from landscape.estimators.location import ratio
 from landscape.estimators.radius_search import RadiusSearch, StoppingRule, fixed_design, search
 from landscape.health.checks import Check
 from landscape.health.self_checks import SLOPE_DIRECTIONS, Examined, examine, measured_slope, slope_plan
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family, Sphere
 from landscape.positions.parts import combined, part_statistics
-from landscape.positions.position import CENTER, At, Atlas, Position, without_parts
+from landscape.positions.position import CENTER, At, Position, without_parts
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import Probes, RadialLosses
 from landscape.probing.plan import ProbePlan, Window, require
@@ -36,8 +37,8 @@ from landscape.session.progress import Progress
 from landscape.session.session import run_record
 from landscape.session.subject import Subject, check_center
 from quant.corpora.texts import SELF
-from quant.grid import QuantScheme
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import distance
 
 SPLIT = "validation"

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import Crossing, crossing
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import ratio
 from landscape.estimators.radius_search import Losses, fixed_design
 from landscape.positions.directions import Layers
 from landscape.positions.selection import selected

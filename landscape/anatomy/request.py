@@ -10,17 +10,18 @@ from landscape.anatomy.bit_plan import BitPlan
 from landscape.anatomy.effects import GROUPINGS, Anatomy, Effect, Grouping
 from landscape.anatomy.layer_radii import LayerRadius
 from landscape.anatomy.waterfall import Waterfall
-from landscape.estimators.basin import Location, Loss, location_at, loss_word, saturation, steeper
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import Location, Loss, location_at, loss_word, steeper
 from landscape.estimators.loss_limit import Limit
+from landscape.estimators.radial_losses import saturation
 from landscape.health.checks import Check
 from landscape.session.point_specs import OFF_GRID, PointSpec, wanted_point
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.result import ProbeCount, SubjectInfo
 from quant.errors import UsageError
-from quant.grid import QuantScheme
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.scheme import QuantScheme
 
 
 def groupings_of(names: Sequence[str]) -> tuple[Grouping, ...]:

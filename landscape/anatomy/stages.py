@@ -34,9 +34,10 @@ from landscape.anatomy.waterfall import Waterfall, families, waterfall
 from landscape.estimators.intervals import Estimate
 from landscape.health.checks import Check
 from landscape.health.self_checks import measured_slope
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family, Layers, Sphere
 from landscape.positions.parts import PartStatistics, part_statistics
-from landscape.positions.position import CENTER, At, Atlas
+from landscape.positions.position import CENTER, At
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import Probes, RadialLosses

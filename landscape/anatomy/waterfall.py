@@ -19,9 +19,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import Crossing, crossing
-from landscape.estimators.intervals import Estimate, crossed_error
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import ratio
 from landscape.estimators.radial_losses import direction_nll, excess
 from landscape.estimators.radius_search import Losses, fixed_design, table
 from landscape.positions.directions import Along, Family, Profile, Shrink, Sphere
@@ -146,6 +146,4 @@ def _matched(losses: Losses, away: float, chance: float, directions: int, window
     rises = direction_nll(probes)[:, 0] - probes.center_nll
     mean = float(rises.mean())
     cells = excess(probes, probes.center)[:, 1]  # (n_d, n_w), their plain mean is the mean rise
-    half = crossed_error(cells, probes.tokens, probes.blocks).half_width()
-    interval = Estimate(mean, mean - half, mean + half)
-    return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), interval)
+    return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), probes.error(cells).interval(mean))

@@ -20,9 +20,10 @@ import numpy as np
 
 from landscape.claims.claim import SOURCE, Claim, Observed, Rounded, Threshold, Verdict, overall
 from landscape.claims.radial_claims import alike, case_of, less_steep, of_method, quadratic, rtn_of
-from landscape.estimators.basin import KEPT_LIMIT, Basin, location, ratio
+from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.location import KEPT_LIMIT, location, ratio
 from landscape.survey.result import PointResult
 
 __all__ = [

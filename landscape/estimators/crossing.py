@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
-from landscape.estimators.intervals import CONFIDENCE, UNKNOWN_ERROR, Estimate, StandardError, crossed_error
+from landscape.estimators.intervals import CONFIDENCE, UNKNOWN_ERROR, Estimate, StandardError
 from landscape.estimators.radial_losses import RadialProbes, excess, level_target
 from quant.errors import UsageError
 
@@ -78,7 +78,7 @@ def first_reach(
         low = _surely_below(probes, cells, confidence)
         return Crossing(level, None, low, math.inf, (float(lambdas[-1]), math.inf), reentry=False)
     i, value, slope = found
-    error = crossed_error(_at_zero(cells, i), probes.tokens, probes.blocks, probes.fixed)
+    error = probes.error(_at_zero(cells, i))
     error = StandardError(error.value / slope, error.df) if slope > 0 else UNKNOWN_ERROR
     half = error.half_width(confidence)
     return Crossing(
@@ -155,9 +155,6 @@ def _monotone_slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
 
 def _surely_below(probes: RadialProbes, cells: NDArray[np.float64], confidence: float) -> float:
     """The largest λ up to which the upper confidence limit of every probe is below the level; 0 if there is none."""
-    upper = [
-        at.mean() + crossed_error(at, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
-        for at in cells.swapaxes(0, 1)[1:]
-    ]
+    upper = [at.mean() + probes.error(at).half_width(confidence) for at in cells.swapaxes(0, 1)[1:]]
     clear = int(np.cumprod(np.array(upper) < 0).sum())
     return float(probes.lambdas[clear - 1]) if clear else 0.0

@@ -43,6 +43,11 @@ class StandardError:
             return math.inf
         return self.value * float(special.stdtrit(self.df, (1 + confidence) / 2))
 
+    def interval(self, mean: float, confidence: float = CONFIDENCE) -> Estimate:
+        """Return the mean with its two-sided t interval."""
+        half = self.half_width(confidence)
+        return Estimate(mean, mean - half, mean + half)
+
 
 UNKNOWN_ERROR = StandardError(math.inf, 1.0)
 
@@ -220,8 +225,7 @@ def paired_difference(
     if not np.isfinite(totals).all():
         return Estimate(math.inf, -math.inf, math.inf)
     value = float((totals - center).sum() / tokens.sum())
-    half = paired_error(totals, center, tokens, blocks).half_width(confidence)
-    return Estimate(value, value - half, value + half)
+    return paired_error(totals, center, tokens, blocks).interval(value, confidence)
 
 
 def paired_ratio(
@@ -256,5 +260,4 @@ def paired_ratio(
     value = float((totals - center).sum()) / whole
     scale = float(tokens.sum()) / whole  # residuals are per token of ΔL'
     mix = (totals - center) - value * (reference - center)
-    half = paired_error(scale * mix, np.zeros_like(mix), tokens, blocks).half_width(confidence)
-    return Estimate(value, value - half, value + half)
+    return paired_error(scale * mix, np.zeros_like(mix), tokens, blocks).interval(value, confidence)

@@ -37,7 +37,7 @@ class Limit:
         return cls(text.strip(), math.log1p(amount / 100) if found["kind"] == "ppl" else amount)
 
     def keeps(self, rise: Estimate) -> bool:
-        """Return whether all of ΔL's interval is within the limit, as in ``estimators.basin.loss_word``."""
+        """Return whether all of ΔL's interval is within the limit, as in ``estimators.location.loss_word``."""
         return rise.high <= self.nats
 
     def leaves_open(self, rise: Estimate) -> bool:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
-from landscape.estimators.basin import KEPT_LIMIT
 from landscape.estimators.crossing import LOST, Crossing, crossing, first_reach
-from landscape.estimators.intervals import CONFIDENCE, Estimate, crossed_error
+from landscape.estimators.intervals import CONFIDENCE, Estimate
+from landscape.estimators.location import KEPT_LIMIT
 from landscape.estimators.radial_losses import RadialProbes, excess, saturation
 from quant.errors import UsageError
 
@@ -133,7 +133,7 @@ def inflection(probes: RadialProbes, confidence: float = CONFIDENCE) -> Estimate
     cells = _curvature(CubicSpline(square, rise[:, :count].swapaxes(0, 1)), root)
     value = math.sqrt(root)
     third = 2 * value * float(6 * curve(root, 2) + 4 * root * curve(root, 3))
-    half = crossed_error(cells, probes.tokens, probes.blocks, probes.fixed).half_width(confidence) / abs(third)
+    half = probes.error(cells).half_width(confidence) / abs(third)
     return Estimate(value, max(0.0, value - half), value + half)
 
 
@@ -168,8 +168,7 @@ def curvature(probes: RadialProbes, confidence: float = CONFIDENCE, precision: f
     cells = curvature_cells(probes, precision)
     if cells is None:
         return None
-    half = crossed_error(cells, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
-    return Estimate(float(cells.mean()), float(cells.mean()) - half, float(cells.mean()) + half)
+    return probes.error(cells).interval(float(cells.mean()), confidence)
 
 
 def curvature_cells(probes: RadialProbes, precision: float = FLOAT32) -> NDArray[np.float64] | None:
@@ -225,7 +224,7 @@ def quadratic_radius(probes: RadialProbes, tau: float | None = None, confidence:
     rise = rise / probes.tokens.mean()  # (n_w,), its plain mean is τ
     value = _parabola(float(cells.mean()), float(rise.mean()))
     relative = 0.5 * (rise / rise.mean() - cells / cells.mean())  # ln r, linearised
-    stretch = math.exp(crossed_error(relative, probes.tokens, probes.blocks, probes.fixed).half_width(confidence))
+    stretch = math.exp(probes.error(relative).half_width(confidence))
     return Estimate(value, value / stretch, value * stretch)
 
 

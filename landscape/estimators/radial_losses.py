@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.estimators.intervals import StandardError, crossed_error
 from quant.errors import UsageError
 
 
@@ -49,6 +50,14 @@ class RadialProbes:
     def center_nll(self) -> float:
         """L(w) in nats per token."""
         return float(self.center.sum() / self.tokens.sum())
+
+    def error(self, cells: NDArray[np.float64]) -> StandardError:
+        """Estimate the standard error of a mean over these directions and windows (``crossed_error``).
+
+        Args:
+            cells: (n_d, n_w), finite: sums over a window divided by the mean token count, as ``excess`` gives them.
+        """
+        return crossed_error(cells, self.tokens, self.blocks, self.fixed)
 
 
 def saturation(nll: float, center_nll: float, chance: float) -> float:

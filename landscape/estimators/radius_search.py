@@ -1,7 +1,7 @@
 """R by few evaluations: two distances, and as many directions and windows as its interval asks for.
 
 A pilot finds the two neighbouring distances of a fixed geometric grid between which ``u`` crosses ½. There every
-direction is evaluated on every window, and the interval of the crossed design (``landscape.estimators.basin.crossing``)
+direction is evaluated on every window, and the interval of the crossed design (``estimators.crossing``)
 says how wide R still is. While it is too wide, its components of variance say where that comes from, and the cheapest
 number of directions or windows that should do is added. What counts of windows are the articles that they are of.
 

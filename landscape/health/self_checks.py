@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from landscape.health import checks as health
 from landscape.health.checks import CACHED, Check, failed
 from landscape.health.text_checks import ProbedText, text_checks
+from landscape.positions.atlas import Ray
 from landscape.positions.directions import Direction, Family
-from landscape.positions.position import CENTER, OnRay, Ray
+from landscape.positions.position import CENTER, OnRay
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of, ray_plan, require
 from landscape.probing.runner import Runner
 from landscape.session.progress import Progress, Silent

@@ -47,7 +47,7 @@ from typing import Any
 from landscape.advice.advise import AdviceResult
 from landscape.advice.rules import Advice
 from landscape.curvature.anharmonicity import CurvatureResult, Quadratic
-from landscape.estimators.basin import Crossing
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import OtherRadii
 from landscape.health.checks import Check

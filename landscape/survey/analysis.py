@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.estimators.basin import Basin, location, loss_word, ratio
+from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import connectivity
+from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.positions.position import CENTER, on_plane, on_segment
 from landscape.probing.losses import Probes, radial_probes

@@ -16,8 +16,9 @@ from landscape.estimators.lambda_grid import PILOT_PROBES, pilot_radius, sweep_g
 from landscape.estimators.other_radii import other_radii
 from landscape.health.checks import Check
 from landscape.health.self_checks import Examined, examine, slope_at_w, slope_plan
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import family_of
-from landscape.positions.position import CENTER, Atlas, OnRay
+from landscape.positions.position import CENTER, OnRay
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import Probes
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan, ray_plan
@@ -38,7 +39,7 @@ from landscape.survey.request import SurveyRequest
 from landscape.survey.result import PlaneResult, ProbeCount, SurveyResult
 from landscape.survey.segments import AdaptiveSegments
 from quant.corpora.texts import SELF
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""

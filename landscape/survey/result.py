@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.estimators.basin import Basin, Location, Loss
+from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import Location, Loss
 from landscape.estimators.other_radii import OtherRadii
 from landscape.health.checks import Check
 from landscape.session.expert_tokens import ExpertTokens

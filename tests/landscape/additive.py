@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.positions.position import Atlas
+from landscape.positions.atlas import Atlas
 from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, identified
 from quant.center import Center

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order, rise
+from landscape.positions.atlas import Atlas, Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
+from landscape.positions.position import CENTER, At, OnRay, with_parts, without_parts
 from landscape.positions.selection import either, selected
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import Probes
 from landscape.probing.plan import identified
 from quant.center import Center, preserved
 from quant.corpora.corpus import load_corpus
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
+from quant.scheme import QuantScheme
 from quant.space import distance, norm
 
 # scale, bits: ‖Δw‖/‖w‖ and NLL of RTN per tensor

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from landscape.positions.position import Atlas, common_blocks
+from landscape.positions.atlas import Atlas
+from landscape.positions.position import common_blocks
 from landscape.probing.engines.prefix import Prefixes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from quant.center import preserved

@@ -9,9 +9,9 @@ from landscape.anatomy.effects import Effect, Grouping
 from landscape.anatomy.layer_radii import LayerRadius
 from landscape.anatomy.request import AnatomyResult
 from landscape.anatomy.waterfall import Kind, WaterfallStep
-from landscape.estimators.basin import Location
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate
+from landscape.estimators.location import Location
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.parts import Part
 from landscape.positions.selection import ALL_TENSORS
@@ -55,7 +55,7 @@ _LEVELS: dict[Location, str] = {
     "outside": "above nine tenths",
     "unresolved": "the interval reaches across a tenth or nine tenths",
 }
-"""Where u at ‖Δw‖ lies against the levels of ``landscape.estimators.basin.location_at``, by the location that
+"""Where u at ‖Δw‖ lies against the levels of ``landscape.estimators.location.location_at``, by the location that
 follows."""
 _MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
 _NAMED = 8  # tensors named in a sentence

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.estimators.basin import KEPT_LIMIT, Basin, Crossing, Location, Loss, steeper
+from landscape.estimators.basin import Basin
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate
+from landscape.estimators.location import KEPT_LIMIT, Location, Loss, steeper
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import with_minus
 from landscape.health.checks import Check, failed

@@ -19,8 +19,8 @@ from landscape.cli import main
 from landscape.cli.console import print_advice
 from landscape.estimators.radius_search import Round
 from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
+from landscape.positions.atlas import Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.position import Ray
 from landscape.report.advice import reason_lines, subject_lines
 from landscape.report.schema import advice_json
 from landscape.report.survey.wording import nats, number

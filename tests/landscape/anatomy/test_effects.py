@@ -13,8 +13,9 @@ from landscape.anatomy.effects import (
     restoration_positions,
     restorations,
 )
+from landscape.positions.atlas import Atlas
 from landscape.positions.parts import PARTS, PartVector
-from landscape.positions.position import CENTER, At, Atlas, OnParts, common_blocks, with_parts, without_parts
+from landscape.positions.position import CENTER, At, OnParts, common_blocks, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
@@ -24,9 +25,9 @@ from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import PointError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace, distance, norm
 from tests import tiny
 from tests.landscape.additive import Additive

@@ -11,8 +11,8 @@ from landscape.positions.directions import Layers
 from landscape.positions.position import CENTER, OnRay, common_blocks
 from landscape.positions.selection import selected
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, WeightSpace
 from tests import tiny
 

@@ -15,8 +15,8 @@ from landscape.estimators.intervals import Estimate
 from landscape.positions.directions import Family
 from quant.center import Center
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, Vector, WeightSpace, norm
 from tests import tiny
 

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from landscape.estimators.basin import Basin, estimate_basin, location, loss_word, ratio, steeper
+from landscape.estimators.basin import Basin, estimate_basin
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import location, loss_word, ratio, steeper
 from quant.errors import UsageError
 from tests.landscape.wells import CENTER, CHANCE, WELL, gaussian_well, make, profile
 

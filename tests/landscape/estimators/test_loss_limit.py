@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from landscape.estimators.basin import loss_word
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import loss_word
 from landscape.estimators.loss_limit import Limit
 from quant.errors import UsageError
 

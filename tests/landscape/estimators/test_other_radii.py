@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.estimators.basin import RadialProbes, crossing
+from landscape.estimators.crossing import crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import (
     anharmonicity,
@@ -17,6 +17,7 @@ from landscape.estimators.other_radii import (
     reference_radii,
     threshold_radius,
 )
+from landscape.estimators.radial_losses import RadialProbes
 from quant.errors import UsageError
 
 CHANCE, CENTER, S = 7.0, 3.0, 1.7

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, Atlas
+from landscape.positions.position import CENTER
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import NotEvaluated, ProbePlan, ProbeResult, identified, point_plan, ray_plan
 from landscape.probing.runner import Runner
@@ -14,9 +15,9 @@ from landscape.probing.store import Store
 from landscape.session.point_specs import ExternalSpec, wanted_points
 from landscape.survey.plans import segment_alphas, segment_ends, segment_plan
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

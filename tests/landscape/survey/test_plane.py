@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.positions.position import CENTER, At, Atlas, OnPlane, Plane, on_plane
+from landscape.positions.atlas import Atlas, Plane
+from landscape.positions.position import CENTER, At, OnPlane, on_plane
 from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, identified
 from landscape.report.schema import to_json

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from landscape.cli.console import loss_lines, near_but_steep
-from landscape.estimators.basin import location, loss_word
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import location, loss_word
 from landscape.report.survey.page import page
 from landscape.report.survey.wording import (
     interval,
