@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
+from landscape.anatomy.request import GROUPINGS, Grouping
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.positions.parts import PARTS, Part, PartStatistics, combined, part_statistics
 from landscape.positions.position import CENTER, At, Position, common_blocks, with_parts, without_parts
@@ -33,8 +33,6 @@ from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window
 from quant.space import Vector, WeightSpace
 
-Grouping = Literal["block", "type", "tensor"]
-GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 _SELECTION = {"block": block_selection, "type": type_selection, "tensor": tensor_selection}
 
 

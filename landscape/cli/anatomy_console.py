@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.table import Table as Drawn
 
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult
+from landscape.anatomy.request import AnatomyRequest
+from landscape.anatomy.result import AnatomyResult
 from landscape.cli.console import PIPED_WIDTH, work_line
 from landscape.cli.next_command import after_anatomy
 from landscape.cli.plain_console import PlainConsole

@@ -24,8 +24,9 @@ from landscape.report.schema import advice_json, curvature_json, radius_json, to
 from landscape.report.survey.wording import KEPT, crossing_text, duration, equals, is_open, is_steep, windows_text
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.forecast import Forecast
+from landscape.session.run_record import ProbeCount
 from landscape.survey.request import SurveyRequest
-from landscape.survey.result import PointResult, ProbeCount, SurveyResult
+from landscape.survey.result import PointResult, SurveyResult
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.grid import GridTensor

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from landscape.health.checks import Check, failed
+from landscape.health.checks import failed
 from landscape.report.markup import items
 from landscape.report.survey.wording import health_sentence
+from landscape.session.run_record import Check
 
 
 def alarm(checks: Sequence[Check]) -> str:

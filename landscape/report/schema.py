@@ -50,9 +50,9 @@ from landscape.curvature.anharmonicity import CurvatureResult, Quadratic
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import OtherRadii
-from landscape.health.checks import Check
 from landscape.radius import RadiusResult
-from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SubjectInfo, SurveyResult
+from landscape.session.run_record import Check, SubjectInfo
+from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 JSON_VERSION = 2
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from landscape.anatomy.bit_plan import CHECKED_ON
 from landscape.anatomy.effects import Effect
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
 from landscape.report import palette
@@ -28,6 +27,7 @@ from landscape.report.anatomy.wording import (
 )
 from landscape.report.survey.figures import FONT
 from landscape.report.survey.wording import nats, number, rise_text
+from landscape.session.subject import TEST_SPLIT
 
 HEIGHT = 420
 """Of a figure, in pixels; a ranking is as high as its rows."""
@@ -189,7 +189,7 @@ def plan_figure(found: AnatomyResult) -> go.Figure | None:
         figure.add_scatter(
             x=[8 * u.bytes / plan.weights for u in rows], y=[_drawn(u.rise[split].value) for u in rows],
             error_y=_errors([u.rise[split] for u in rows]), mode="lines+markers+text", name=f"one width, {split}",
-            text=[f"int{u.bits}" if split == CHECKED_ON else "" for u in rows], textposition="top right",
+            text=[f"int{u.bits}" if split == TEST_SPLIT else "" for u in rows], textposition="top right",
             line={"color": color, "dash": "dot", "width": 1.2}, marker={"symbol": symbol, "size": 9},
         )  # fmt: skip
         whole = plan.checks[split].whole

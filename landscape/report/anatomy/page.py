@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import landscape.report.anatomy.figures as draw
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.report.anatomy.tables import anatomy_tables
 from landscape.report.anatomy.wording import READING, finding, subject_sentences, title
 from landscape.report.health import alarm, health_section

@@ -42,7 +42,7 @@ from typing import Any
 from landscape.anatomy.bit_plan import BitPlan
 from landscape.anatomy.effects import Additivity, Effect
 from landscape.anatomy.layer_radii import LayerRadius
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.anatomy.waterfall import Matched, WaterfallStep
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS

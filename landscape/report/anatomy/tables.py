@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from landscape.anatomy.bit_plan import FLOAT_BITS
-from landscape.anatomy.effects import Grouping
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.request import Grouping
+from landscape.anatomy.result import AnatomyResult
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.wording import (
     PART_NAMES,

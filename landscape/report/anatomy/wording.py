@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from landscape.anatomy.effects import Effect, Grouping
+from landscape.anatomy.effects import Effect
 from landscape.anatomy.layer_radii import LayerRadius
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.request import Grouping
+from landscape.anatomy.result import AnatomyResult
 from landscape.anatomy.waterfall import Kind, WaterfallStep
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate

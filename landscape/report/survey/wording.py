@@ -14,7 +14,8 @@ from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.location import KEPT_LIMIT, Location, Loss, steeper
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import with_minus
-from landscape.health.checks import Check, failed
+from landscape.health.checks import failed
+from landscape.session.run_record import Check
 from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 READING = (

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice.advise import AdviceRequest, AdviceResult, advise
+from landscape.advice.advise import AdviceResult, advise
 from landscape.advice.evidence import DIRECTIONS, EvidenceCollector, other_grids
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.waterfall import Kind, families
 from landscape.cli import main
 from landscape.cli.console import print_advice

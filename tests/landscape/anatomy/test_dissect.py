@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from landscape.anatomy import stages
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult, groupings_of
+from landscape.anatomy.request import AnatomyRequest, groupings_of
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from landscape.health.checks import Check
 from landscape.positions.directions import Layers, Sphere
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
@@ -29,6 +29,7 @@ from landscape.report.anatomy.wording import finding, spent_text
 from landscape.session.forecast import Forecast
 from landscape.session.point_specs import wanted_point
 from landscape.session.progress import Silent
+from landscape.session.run_record import Check
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.page import anatomy_page
 from landscape.report.anatomy.schema import anatomy_json

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.parts import PARTS

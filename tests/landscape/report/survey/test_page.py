@@ -12,7 +12,8 @@ import pytest
 from landscape.report.survey.page import page, write_page
 from landscape.report.survey.tables import basin_table
 from landscape.report.survey.wording import basin_sentences
-from landscape.survey.result import ProbeCount, SurveyResult
+from landscape.session.run_record import ProbeCount
+from landscape.survey.result import SurveyResult
 from tests import synthetic
 from tests.landscape.reading import Page
 
