@@ -22,7 +22,7 @@ from landscape.health.checks import Check
 from landscape.health.self_checks import SLOPE_DIRECTIONS, Examined, examine, measured_slope, slope_plan
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family, Sphere
-from landscape.positions.parts import combined, part_statistics
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At, Position, without_parts
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, Window
@@ -40,7 +40,6 @@ from landscape.survey.analysis import Probes
 from quant.corpora.texts import SELF
 from quant.grid import QuantScheme
 from quant.point import WeightPoint
-from quant.space import distance
 
 SPLIT = "validation"
 """The split that advice is made on; the test split stays for what comes of it."""
@@ -157,8 +156,8 @@ class EvidenceCollector:
         others = {other.scheme: self._measured(other) for other in _others(made)}
         rises = {scheme: self.rise(other) for scheme, other in others.items()}
         best = min(rises, key=lambda scheme: rises[scheme].value)
-        away = distance(subject.space, subject.center, point)
-        parts = combined(part_statistics(subject.space, subject.center, point).values())
+        perturbation = Perturbation(subject.space, subject.center, point, label)
+        away, parts = perturbation.distance, perturbation.total
         return Evidence(
             scheme=made.scheme,
             distance=away,
@@ -169,22 +168,22 @@ class EvidenceCollector:
             others=rises,
             over_here=self._share(others[best], label),
             rho=ratio(away, radius),
-            rho_prof=self.ratio(point, label, "profile"),
-            rho_along=self.ratio(point, label, "along"),
+            rho_prof=self.ratio(perturbation, "profile"),
+            rho_along=self.ratio(perturbation, "along"),
         )
 
     def rise(self, position: Position | str) -> Estimate:
         """ΔL at a position that was evaluated."""
         return self.probes.rise(position, SPLIT)
 
-    def ratio(self, point: WeightPoint, label: str, kind: Kind) -> Estimate | None:
+    def ratio(self, perturbation: Perturbation, kind: Kind) -> Estimate | None:
         """‖Δw‖ over R along a family of directions that belongs to the point; None if that is censored."""
         subject, fixed = self.subject, kind == "along"
-        family = families(subject.space, subject.center, point, label, self.seed)[kind]
+        family = families(perturbation, self.seed)[kind]
         windows = min(RATIO_WINDOWS, len(self.windows))
         losses, directions = self._losses(family, windows), 1 if fixed else DIRECTIONS
         found = crossing(fixed_design(losses, subject.norm, subject.chance, directions, windows, fixed))
-        return ratio(distance(subject.space, subject.center, point), found)
+        return ratio(perturbation.distance, found)
 
     def _stage(self, name: str) -> None:
         if not self.runner.rehearsing:

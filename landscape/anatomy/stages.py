@@ -25,7 +25,6 @@ from landscape.anatomy.effects import (
     in_block_order,
     restoration_positions,
     restorations,
-    rise,
 )
 from landscape.anatomy.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.anatomy.request import AnatomyRequest
@@ -35,7 +34,8 @@ from landscape.health.checks import Check
 from landscape.health.self_checks import measured_slope
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family, Layers, Sphere
-from landscape.positions.parts import PartStatistics, part_statistics
+from landscape.positions.parts import PartStatistics
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
@@ -49,7 +49,6 @@ from landscape.session.subject import Subject
 from landscape.survey.analysis import VERDICT_SPLIT, Probes
 from quant.corpora.texts import SELF
 from quant.point import WeightPoint
-from quant.space import Difference
 
 SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
@@ -80,53 +79,59 @@ class Stages:
         self._run(ProbePlan.of([At(CENTER)], self.windows))
 
     @cached_property
+    def perturbation(self) -> Perturbation:
+        """Δw of the point.
+
+        Raises:
+            KeyError: if the point has not been placed.
+        """
+        wanted = self.request.wanted
+        return Perturbation(self.space, self.center, self.points[wanted], self.labels[wanted])
+
+    @property
     def statistics(self) -> Mapping[str, PartStatistics]:
         """The parts of every tensor.
 
         Raises:
             KeyError: if the point has not been placed.
         """
-        return part_statistics(self.space, self.center, self._point)
+        return self.perturbation.statistics
 
     def waterfall(self) -> Waterfall:
         """Four radii, and random steps of the length of Δw."""
         self._stage("measuring R along directions more and more like Δw")
-        kinds = families(self.space, self.center, self._point, self._label, self.request.seed)
+        kinds = families(self.perturbation, self.request.seed)
         losses = {kind: self._losses(family) for kind, family in kinds.items()}
         return waterfall(
-            lambda kind: losses[kind], self.space, self.center, self._point, self.subject.chance,
-            self.request.directions, len(self.windows),
+            lambda kind: losses[kind], self.perturbation, self.subject.chance, self.request.directions,
+            len(self.windows),
         )  # fmt: skip
 
     def anatomy(self) -> Anatomy:
         """Parts alone and undone, and groups alone."""
         self._stage("probing the parts of Δw, and groups of tensors")
         self._run(anatomy_plan(self.space, self._label, self.windows, self.groupings))
-        return anatomy(
-            self.probes, VERDICT_SPLIT, self.space, self.center, self._point, self._label, self.groupings,
-            self.statistics,
-        )  # fmt: skip
+        return anatomy(self.probes, VERDICT_SPLIT, self.perturbation, self.groupings)
 
     def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect], dict[int, Estimate]]:
         """The clipping of each tensor alone, and what is left when that of the costliest is undone: on test too."""
         self._stage("probing the clipping of each tensor")
         self._run(clipping_plan(self.space, self.statistics, self._label, self.windows))
-        ranking = clipping(self.probes, VERDICT_SPLIT, self.space, self.statistics, self._label)
+        ranking = clipping(self.probes, VERDICT_SPLIT, self.perturbation)
         undone = {0: At(self._label), **restoration_positions(self._label, ranking)}
         self._run(in_block_order(self.space, undone.values(), self.windows))
         self._run(in_block_order(self.space, [At(CENTER), *undone.values()], self.subject.windows[CHECKED_ON]))
-        held_out = {count: rise(self.probes, position, CHECKED_ON) for count, position in undone.items()}
+        held_out = {count: self.probes.rise(position, CHECKED_ON) for count, position in undone.items()}
         return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
         """R_l of each block and each type, and of each tensor where that was asked for."""
         found: dict[Grouping, tuple[LayerRadius, ...]] = {}
-        delta = Difference(self.center, self._point)
         for grouping in self.layer_groupings:
             self._stage(f"measuring R of each {grouping}")
             found[grouping] = most_spent_first(
                 layer_radius(
-                    self._losses, Layers(self.space, slots, self.request.seed), self.center, delta,
+                    self._losses, Layers(self.space, slots, self.request.seed), self.perturbation,
                     self.subject.chance, self.request.directions, len(self.windows),
                 )
                 for slots in groups(self.space, grouping)
@@ -159,10 +164,6 @@ class Stages:
         if not (small if asked is None else asked):
             return ()
         return tuple(by for by in self.groupings if by != "tensor" or (small and asked))
-
-    @property
-    def _point(self) -> WeightPoint:
-        return self.points[self.request.wanted]
 
     @property
     def _label(self) -> str:

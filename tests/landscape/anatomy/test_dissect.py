@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from landscape.anatomy import stages
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.effects import stages
 from landscape.anatomy.request import AnatomyRequest, AnatomyResult, groupings_of
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
