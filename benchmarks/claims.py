@@ -27,13 +27,14 @@ from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, on_segment
+from landscape.probing.losses import Probes, radial_probes
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
 from landscape.session.session import opened
 from landscape.session.subject import Subject, prepare
-from landscape.survey.analysis import VERDICT_SPLIT, Probes, radial_probes
+from landscape.survey.analysis import VERDICT_SPLIT
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult

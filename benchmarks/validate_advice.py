@@ -41,14 +41,14 @@ from validation_table import rewrite
 from landscape.advice.evidence import EvidenceCollector
 from landscape.estimators.intervals import Estimate
 from landscape.positions.position import CENTER
+from landscape.probing.losses import Probes
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
 from landscape.session.request import Request
 from landscape.session.session import opened
 from landscape.session.subject import default_corpus, prepare
-from landscape.survey.analysis import Probes
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 HERE = Path(__file__).resolve().parent
 PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)

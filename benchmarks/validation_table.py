@@ -23,7 +23,7 @@ from scipy import stats
 from landscape.advice.rules import RECOMMENDATIONS, RESCUE, RIM, WORTH_CHANGING, Evidence, Recommendation, decide, rules
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 HERE = Path(__file__).resolve().parent
 PAGE = Page(HERE.parent / "landscape" / "VALIDATION.md")

@@ -13,7 +13,7 @@ from landscape.session.request import Request
 from landscape.session.session import frozen_threads, loaded, store_of
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
 

@@ -16,19 +16,16 @@ from landscape.health.checks import Check
 from landscape.health.self_checks import Examined, examine, measured_slope, nearest
 from landscape.health.text_checks import ProbedText
 from landscape.positions.atlas import Atlas
-from landscape.positions.directions import Family, family_of
-from landscape.positions.position import CENTER
-from landscape.probing.engines import Engine
+from landscape.positions.directions import family_of
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import ProbePlan, Window, blocks_of, identified
+from landscape.probing.losses import RadialLosses
+from landscape.probing.plan import Window, identified
 from landscape.probing.runner import Runner
 from landscape.session.forecast import forward_seconds
 from landscape.session.progress import Progress, Silent
 from landscape.session.request import Request
 from landscape.session.session import opened, run_record
 from landscape.session.subject import check_center
-from landscape.survey.analysis import Probes, radial_probes
-from landscape.survey.plans import point_plan, ray_plan
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
@@ -108,51 +105,6 @@ class RadiusResult:
     def tokens(self) -> int:
         """All tokens whose loss was evaluated or came from the store."""
         return (self.evaluated + self.cached) * self.seq_len
-
-
-class RadialLosses:
-    """The landscape as a search sees it: what the store does not hold is evaluated."""
-
-    def __init__(
-        self, runner: Runner, engine: Engine, family: Family, windows: tuple[Window, ...], pairs: bool
-    ) -> None:
-        """Bind a family of directions to the windows of one split."""
-        self.family = family
-        self._runner, self._engine, self._pairs = runner, engine, pairs
-        self._windows = windows
-
-    def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
-        """See ``landscape.estimators.radius_search.Losses``."""
-        some = self._windows[:windows]
-        self.run(self._plan(directions, lambdas, some))
-        probes = Probes(self._runner.known, {"": some})
-        return radial_probes(probes, "", self.family.name, directions, lambdas, math.inf, self._pairs).totals
-
-    def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
-        """See ``landscape.estimators.radius_search.Losses``."""
-        some = self._windows[:windows]
-        self.run(point_plan([CENTER], some))
-        probes = Probes(self._runner.known, {"": some})
-        return probes.totals(CENTER, ""), probes.tokens("")
-
-    def blocks(self, windows: int) -> NDArray[np.int64] | None:
-        """See ``landscape.estimators.radius_search.Losses``."""
-        return blocks_of(self._windows[:windows])
-
-    def missing(self, directions: int, lambdas: Sequence[float], windows: int) -> int:
-        """How many windows ``totals`` would have to evaluate."""
-        return len(self._plan(directions, lambdas, self._windows[:windows]).missing(self._runner.known))
-
-    def _plan(self, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...]) -> ProbePlan:
-        return point_plan([CENTER], windows) + ray_plan(self.family, directions, lambdas, windows, self._pairs)
-
-    def paired(self) -> RadialLosses:
-        """The same landscape, with every direction followed both ways."""
-        return RadialLosses(self._runner, self._engine, self.family, self._windows, pairs=True)
-
-    def run(self, plan: ProbePlan) -> None:
-        """Evaluate what is missing of a plan."""
-        self._runner.run(plan, self._engine)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,27 +1,21 @@
-"""Keep files in the one cache folder: written whole or not at all, and read back only if their hash is right."""
+"""Find the cache folder, and write files and folders whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError
 
-from quant.errors import StoreError
-from quant.hashing import file_hash, tensor_bytes
+from quant.errors import StoreError, UsageError
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
-_HASH = "sha256"
-_SUMS = "SHA256SUMS"
 _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
 
 
@@ -81,67 +75,27 @@ def _open_to_umask(path: Path) -> None:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
-def write_hashed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file that is headed by the hash of all that it holds.
+def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> None:
+    """See that files can be made for a folder. It is made, and in it a file, which is removed at once.
 
     Args:
-        path: The file; an older one is replaced.
-        tensors: What to keep, by name.
-        metadata: What they are: their recipe, and any words that belong to them. ``read_hashed`` gives it back.
+        folder: What the user named.
+        wanted: What was asked for, to begin the message with: ``a folder to write to as --output``.
+        inside: Where the files are made, if not in the folder itself; it is made in its place.
 
     Raises:
-        StoreError: if it cannot be written.
+        UsageError: if it is a file or below one, or cannot be made or written.
     """
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(held, temporary, {**metadata, _HASH: _content_hash(held, metadata)})
-
-
-def read_hashed(path: Path, recipe: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Read what ``write_hashed`` wrote.
-
-    Args:
-        path: The file.
-        recipe: What its metadata must hold; a file of another recipe, put under this name, is not taken for it.
-
-    Returns:
-        Tensors and metadata; None if the file is missing, or is not, to the bit, what was written. Damage is absence.
-    """
+    inside = folder if inside is None else inside
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError):
-        return None
-    stated = metadata.pop(_HASH, None)
-    if stated != _content_hash(tensors, metadata) or not recipe.items() <= metadata.items():
-        return None
-    return tensors, metadata
-
-
-def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """sha256 over names, dtypes, shapes, bytes and metadata."""
-    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(hashlib.sha256(tensor_bytes(tensor)).digest())
-    return digest.hexdigest()
-
-
-def seal(folder: Path) -> None:
-    """Write the hash of every file of a folder into it, as ``sha256sum`` would list them."""
-    (folder / _SUMS).write_text(_sums(folder), encoding="utf-8", newline="\n")
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a folder is there and holds, to the bit, the files that ``seal`` found in it."""
-    try:
-        return (folder / _SUMS).read_text(encoding="utf-8") == _sums(folder)
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _sums(folder: Path) -> str:
-    """Lines ``hash  name``."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SUMS)
-    return "".join(f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+        for part in (folder, *folder.parents):
+            if part.exists() and not part.is_dir():
+                what = "which" if part == folder else f"where {str(part)!r}"
+                raise UsageError(f"expected {wanted}, got {str(folder)!r}, {what} is a file; choose another")
+        inside.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=inside):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"expected {wanted}, cannot write to {str(folder)!r}: {error.strerror}; choose another"
+        ) from error

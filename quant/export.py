@@ -20,13 +20,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.cache import atomic_path
-from quant.checkpoints.checkpoint import Checkpoint, quiet
+from quant.cache import atomic_path, check_writable
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.checkpoints.pretrained import quiet
 from quant.errors import UsageError
 from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import WeightSpace
-from quant.writable import check_writable
 
 CODES = "codes"
 TENSORS, RECORD = "quantization.safetensors", "quantization.json"

@@ -1,83 +1,18 @@
-"""Integer grids: the scheme, codes times scales, and fake quantization with a straight-through gradient.
+"""Put weights on integer grids: codes times scales, and fake quantization with a straight-through gradient.
 
-Xu et al. 2024, §3.2: symmetric narrow range {−2^(B−1)+1, …, 2^(B−1)−1}, so int2 is ternary; one scale per tensor.
-Beside it stand finer granularities, and the asymmetric min-max grid of the GPTQ paper for comparison with others' work.
+The grids follow a ``quant.scheme.QuantScheme``: symmetric as in Xu et al. 2024, §3.2, or the asymmetric min-max grid of
+the GPTQ paper.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from quant.errors import UsageError
+from quant.scheme import QuantScheme, StraightThrough
 from quant.space import Slot
-
-Scale = Literal["exact", "histogram", "histogram-torch", "absmax"]
-StraightThrough = Literal["identity", "masked"]
-
-MIN_BITS, MAX_BITS = 2, 8
-
-
-@dataclass(frozen=True)
-class QuantScheme:
-    """How weights are put on an integer grid."""
-
-    bits: int
-    """Bit width B, 2 to 8."""
-    scale: Scale = "exact"
-    """How the scale is found: see ``quant.scale``."""
-    granularity: str = "tensor"
-    """What shares a scale: ``tensor`` (the paper), ``channel`` (output), or ``group:128`` (so many inputs of one)."""
-    symmetric: bool = True
-    """Whether zero is in the middle of the grid; if not, the grid spans the weights from least to greatest."""
-
-    def __post_init__(self) -> None:
-        if not MIN_BITS <= self.bits <= MAX_BITS:
-            raise UsageError(f"expected bits from {MIN_BITS} to {MAX_BITS}, got {self.bits}")
-        if self.scale not in get_args(Scale):
-            raise UsageError(f"expected one of {', '.join(get_args(Scale))} as scale, got {self.scale!r}")
-        if not re.fullmatch(r"tensor|channel|group:[1-9]\d*", self.granularity):
-            raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
-        if not self.symmetric and self.scale != "absmax":
-            raise UsageError(f"expected scale='absmax' for an asymmetric grid, which clips nothing, got {self.scale!r}")
-
-    @property
-    def low(self) -> int:
-        """Smallest code."""
-        return -self.high if self.symmetric else -self.high - 1
-
-    @property
-    def high(self) -> int:
-        """Largest code."""
-        return int(2 ** (self.bits - 1)) - 1
-
-    @property
-    def group(self) -> int | None:
-        """How many inputs share a scale; None if all do."""
-        _, _, size = self.granularity.partition(":")
-        return int(size) if size else None
-
-    def scale_shape(self, slot: Slot) -> tuple[int, int]:
-        """Shape of the scales of a matrix, laid out as the matrix is stored."""
-        if self.granularity == "tensor":
-            return 1, 1
-        inputs = slot.shape[slot.input_dim]
-        groups = 1 if self.group is None else -(-inputs // self.group)
-        outputs = slot.shape[1 - slot.input_dim]
-        return (groups, outputs) if slot.transposed else (outputs, groups)
-
-    @property
-    def grid(self) -> str:
-        """All but the bit width: ``exact``, ``absmax-per-group128``."""
-        per = "" if self.granularity == "tensor" else f"-per-{self.granularity.replace(':', '')}"
-        return f"{self.scale}{per}{'' if self.symmetric else '-asymmetric'}"
-
-    def __str__(self) -> str:
-        return f"int{self.bits}-{self.grid}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.hashing import tensor_bytes
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 
 PointTensor = GridTensor | Tensor

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import Grid, QuantScheme, channel_view, make_grid
+from quant.grid import Grid, channel_view, make_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot
 
 _COARSE, _FINE = 512, 64  # points of the exact search's log grid (steps under 2 %), and between two of its points

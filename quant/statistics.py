@@ -9,9 +9,10 @@ from dataclasses import astuple, dataclass
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import Grid, QuantScheme
+from quant.grid import Grid
 from quant.point import WeightPoint
 from quant.scale import find_grid
+from quant.scheme import QuantScheme
 from quant.space import Vector, WeightSpace
 
 _HALF_A_STEP = 0.5 + 1e-4  # float32 rounding of a code of at most 128: quotient, product and scale, 128 · 3 · 2⁻²⁴

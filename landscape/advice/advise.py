@@ -38,7 +38,7 @@ class AdviceRequest(Request):
     scales: tuple[str, ...] = ("exact",)
     """How the grids' scales are found: see ``quant.scale``."""
     granularities: tuple[str, ...] = ("tensor",)
-    """What shares a scale: see ``quant.grid.QuantScheme``."""
+    """What shares a scale: see ``quant.scheme.QuantScheme``."""
     limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
     """The ΔL that is acceptable."""
     preset: Preset = field(default_factory=lambda: PRESETS["standard"])

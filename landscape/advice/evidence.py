@@ -25,10 +25,10 @@ from landscape.positions.directions import Family, Sphere
 from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At, Position, without_parts
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import ProbePlan, Window
+from landscape.probing.losses import Probes, RadialLosses
+from landscape.probing.plan import ProbePlan, Window, require
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.radius import RadialLosses
 from landscape.session.forecast import Forecast, forecast_of
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_specs import PointSpec
@@ -36,10 +36,9 @@ from landscape.session.presets import Preset
 from landscape.session.progress import Progress
 from landscape.session.session import run_record
 from landscape.session.subject import Subject, check_center
-from landscape.survey.analysis import Probes
 from quant.corpora.texts import SELF
-from quant.grid import QuantScheme
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 
 SPLIT = "validation"
 """The split that advice is made on; the test split stays for what comes of it."""
@@ -118,12 +117,12 @@ class EvidenceCollector:
         """RTN on a grid, from the store if it is there.
 
         Raises:
-            KeyError: if it is not, in a rehearsal.
+            NotEvaluated: if it is not, in a rehearsal.
         """
         found = self._find(made)
         if found is None:
             if self.runner.rehearsing:
-                raise KeyError(made.name)
+                return require(self._points, made)
             found = self._points[made] = self._maker.make(made, lambda share: None)
         return found
 
@@ -141,7 +140,7 @@ class EvidenceCollector:
         """All that the rules ask of one grid.
 
         Raises:
-            KeyError: if some of it is not known, in a rehearsal.
+            NotEvaluated: if some of it is not known, in a rehearsal.
         """
         if made not in self._gathered:
             self._gathered[made] = self._gather(made)

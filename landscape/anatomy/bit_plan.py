@@ -24,9 +24,9 @@ from landscape.estimators.intervals import Estimate, article_count
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.position import CENTER, At, Position, with_parts
 from landscape.positions.selection import tensor_selection
+from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window, blocks_of
 from landscape.session.point_maker import point_label
-from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.errors import UsageError
 from quant.point import WeightPoint

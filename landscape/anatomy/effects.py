@@ -30,8 +30,8 @@ from landscape.positions.selection import (
     tensor_selection,
     type_selection,
 )
+from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window
-from landscape.survey.analysis import Probes
 from quant.space import WeightSpace
 
 Grouping = Literal["block", "type", "tensor"]
@@ -139,7 +139,7 @@ def anatomy(
         groupings: Those of the plan.
 
     Raises:
-        KeyError: if a probe of the plan is missing.
+        NotEvaluated: if a probe of the plan is missing.
         PointError: if the point is on no grid.
     """
     space, label, groupings = perturbation.space, perturbation.label, tuple(groupings)
@@ -181,7 +181,7 @@ def clipping(probes: Probes, split: str, perturbation: Perturbation) -> tuple[Ef
     """What the clipping of each tensor costs, costliest first.
 
     Raises:
-        KeyError: if a probe of ``clipping_plan`` is missing.
+        NotEvaluated: if a probe of ``clipping_plan`` is missing.
     """
     label, statistics = perturbation.label, perturbation.statistics
     return costliest_first(
@@ -203,7 +203,7 @@ def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effec
     """What is left of ΔL when the clipping of the first 1, 2, 4, … tensors of a ranking is undone.
 
     Raises:
-        KeyError: if one of ``restoration_positions`` has not been evaluated.
+        NotEvaluated: if one of ``restoration_positions`` has not been evaluated.
     """
     return {
         count: Effect(

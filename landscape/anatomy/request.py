@@ -20,8 +20,8 @@ from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.result import ProbeCount, SubjectInfo
 from quant.errors import UsageError
-from quant.grid import QuantScheme
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.scheme import QuantScheme
 
 
 def groupings_of(names: Sequence[str]) -> tuple[Grouping, ...]:

@@ -1,7 +1,8 @@
 """The stages of an anatomy, each from a plan to its numbers.
 
 Every stage is written as if all that it asks for were evaluated; what the store does not hold is evaluated on the way.
-Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises a KeyError if not.
+Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises
+``NotEvaluated`` if not.
 All losses are those of the validation windows; what was chosen by them, the tensors whose clipping is undone and a plan
 of bits, is checked on test windows as well.
 """
@@ -39,14 +40,14 @@ from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import ProbePlan
+from landscape.probing.losses import Probes, RadialLosses
+from landscape.probing.plan import ProbePlan, require
 from landscape.probing.runner import Runner
-from landscape.radius import RadialLosses
 from landscape.session.point_maker import point_label
 from landscape.session.point_specs import PointSpec
 from landscape.session.progress import Progress
 from landscape.session.subject import Subject
-from landscape.survey.analysis import VERDICT_SPLIT, Probes
+from landscape.survey.analysis import VERDICT_SPLIT
 from quant.corpora.texts import SELF
 from quant.point import WeightPoint
 
@@ -83,17 +84,17 @@ class Stages:
         """Δw of the point.
 
         Raises:
-            KeyError: if the point has not been placed.
+            NotEvaluated: if the point has not been placed.
         """
         wanted = self.request.wanted
-        return Perturbation(self.space, self.center, self.points[wanted], self.labels[wanted])
+        return Perturbation(self.space, self.center, require(self.points, wanted), self._label)
 
     @property
     def statistics(self) -> Mapping[str, PartStatistics]:
         """The parts of every tensor.
 
         Raises:
-            KeyError: if the point has not been placed.
+            NotEvaluated: if the point has not been placed.
         """
         return self.perturbation.statistics
 
@@ -143,7 +144,7 @@ class Stages:
         if not self.request.offered:
             return None
         self._stage("probing every tensor at each bit width, and the plan")
-        offered = {self.labels[wanted]: self.points[wanted] for wanted in self.request.offered}
+        offered = {require(self.labels, wanted): self.points[wanted] for wanted in self.request.offered}
         windows = {split: self.subject.windows[split] for split in (CHOSEN_ON, CHECKED_ON)}
         return plan_bits(self._run, self.space, self.center, offered, windows, self.request.limit)
 
@@ -167,7 +168,7 @@ class Stages:
 
     @property
     def _label(self) -> str:
-        return self.labels[self.request.wanted]
+        return require(self.labels, self.request.wanted)
 
     def _engine(self, named: Mapping[str, Family], points: Mapping[str, WeightPoint] | None = None) -> Engine:
         own = {label: self.points[wanted] for wanted, label in self.labels.items()}

@@ -137,7 +137,7 @@ def anatomy(
         from landscape.estimators.loss_limit import Limit
         from landscape.report.anatomy.page import write_anatomy_page
         from landscape.session.point_specs import scheme_of, wanted_point
-        from quant.writable import check_writable
+        from quant.cache import check_writable
 
         request = AnatomyRequest(
             wanted=wanted_point(method, scheme_of(bits, scale, granularity, symmetric)),

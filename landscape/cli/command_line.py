@@ -13,8 +13,8 @@ from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import OPTIONS, PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
-from quant.external.unfolding import GAUGES
-from quant.methods.gptq import GPTQOptions
+from quant.external.gauge import GAUGES
+from quant.methods.options import GPTQOptions
 
 REPORT = Path("landscape-report")
 """Where pages go unasked."""

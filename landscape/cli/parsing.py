@@ -10,9 +10,9 @@ from typing import TypeVar
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import OPTIONS, Preset, find_preset
 from quant.errors import UsageError
-from quant.external.unfolding import check_gauge
-from quant.grid import MAX_BITS, MIN_BITS
-from quant.methods.gptq import GPTQOptions
+from quant.external.gauge import check_gauge
+from quant.methods.options import GPTQOptions
+from quant.scheme import MAX_BITS, MIN_BITS
 
 T = TypeVar("T")
 

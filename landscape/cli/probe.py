@@ -152,7 +152,7 @@ def probe(
         from landscape.report.survey.page import write_page
         from landscape.survey.probe import probe as run
         from landscape.survey.request import SurveyRequest
-        from quant.writable import check_writable
+        from quant.cache import check_writable
 
         request = SurveyRequest(
             model=model,

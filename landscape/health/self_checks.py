@@ -19,11 +19,10 @@ from landscape.health.text_checks import ProbedText, text_checks
 from landscape.positions.atlas import Ray
 from landscape.positions.directions import Direction, Family
 from landscape.positions.position import CENTER, OnRay
-from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of
+from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of, ray_plan, require
 from landscape.probing.runner import Runner
 from landscape.session.progress import Progress, Silent
 from landscape.session.subject import Subject
-from landscape.survey.plans import ray_plan
 from quant.center import Center
 from quant.nll import window_nll
 from quant.space import WeightSpace
@@ -121,7 +120,7 @@ def slope_at_w(
 
     def results(index: int, signed: float) -> list[ProbeResult]:
         recipe = str(OnRay(family.name, index, signed))
-        return [runner.known[Probe(recipe, window.identity)] for window in some]
+        return [require(runner.known, Probe(recipe, window.identity)) for window in some]
 
     plus, minus = (np.array([[r.total for r in results(i, signed)] for i in indices]) for signed in (lam, -lam))
     return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text, blocks_of(some))

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from landscape.probing.shards import Array, Attribute, Shard, Streamed
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.grid import GridTensor, make_grid
 from quant.point import PointTensor, WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 
 

@@ -15,9 +15,9 @@ from landscape.probing.plan import Probe
 from landscape.session.point_specs import TRAINED, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.grid import QuantScheme
-from quant.methods.signround import SignRoundOptions
+from quant.methods.options import SignRoundOptions
 from quant.nll import window_nll
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
 # Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.

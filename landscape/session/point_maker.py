@@ -12,16 +12,16 @@ from landscape.probing.store import Store
 from landscape.session.point_specs import CALIBRATED, TRAINED, AnySpec, ExternalSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.external import load_external
-from quant.grid import QuantScheme
+from quant.external.load import load_external
 from quant.hashing import token_hash
-from quant.methods.awq import AWQOptions, awq
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions, gptq
+from quant.methods.awq import awq
+from quant.methods.gptq import gptq
+from quant.methods.options import PAPER_GPTQ, AWQOptions, GPTQOptions, SignRoundOptions, TrainingOptions
 from quant.methods.qaft import qaft
 from quant.methods.rtn import rtn
-from quant.methods.signround import SignRoundOptions, signround
-from quant.methods.training import TrainingOptions
+from quant.methods.signround import signround
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
 RECIPE_VERSION = 2

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from quant.errors import UsageError
-from quant.external.unfolding import Gauge, check_gauge
-from quant.grid import QuantScheme
+from quant.external.gauge import Gauge, check_gauge
+from quant.scheme import QuantScheme
 
 Method = Literal["rtn", "gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -39,7 +39,7 @@ class PointSpec:
 
 @dataclass(frozen=True)
 class ExternalSpec:
-    """A point that another tool made, read from a file or folder: see ``quant.external``."""
+    """A point that another tool made, read from a file or folder: see ``quant.external.load``."""
 
     name: str
     """The user's own name for it."""

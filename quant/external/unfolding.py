@@ -23,21 +23,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.errors import UsageError
 from quant.external.flow import is_matrix, is_norm, trace
 from quant.external.folds import Folded, NormFolds, PairFolds
+from quant.external.gauge import Gauge
 from quant.external.outside import is_same
 from quant.space import Slot
-
-Gauge = Literal["nearest", "stored"]
-GAUGES: tuple[Gauge, ...] = get_args(Gauge)
-"""The default first."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +58,6 @@ class Unfolding:
             if factors is not None:
                 unfolded = unfolded * (factors[:, None] if axis == 0 else factors[None, :])
         return unfolded.float()
-
-
-def check_gauge(gauge: str) -> None:
-    """See that a gauge is known.
-
-    Raises:
-        UsageError: if it is not.
-    """
-    if gauge not in GAUGES:
-        raise UsageError(f"expected a gauge {' or '.join(GAUGES)}, got {gauge!r}")
 
 
 def find_unfolding(

@@ -17,43 +17,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from quant.center import Center, preserved
-from quant.errors import PointError, UsageError
-from quant.grid import QuantScheme, channel_view
+from quant.errors import PointError
+from quant.grid import channel_view
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
-from quant.methods.gptq import Inputs
 from quant.methods.hessians import SharedHessian
 from quant.methods.layer_error import layer_error
+from quant.methods.options import AWQOptions
 from quant.methods.rtn import rtn
 from quant.numerics import full_float32
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
 
 _LEAST = 1e-4  # of mean|x|^α, as the authors have it: a channel without input must not get the scale 0
-
-
-@dataclass(frozen=True)
-class AWQOptions:
-    """How AWQ is run."""
-
-    alphas: tuple[float, ...] = tuple(step / 20 for step in range(20))
-    """Exponents α tried for every group of matrices; the authors' 0, 1/20, …, 19/20."""
-    inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks, as GPTQ is, or of full-precision ones, as in
-    the authors' code."""
-
-    def __post_init__(self) -> None:
-        if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
-            raise UsageError(f"expected one or more exponents from 0 to 1, got {self.alphas}")
-        if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
 
 
 @dataclass(frozen=True)

@@ -8,64 +8,31 @@ of the quantized ones. The scales are RTN's.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
-from quant.grid import GridTensor, QuantScheme, channel_view
+from quant.grid import GridTensor, channel_view
 from quant.hashing import token_hash, token_record
 from quant.methods.block_stream import BlockStream, walk
 from quant.methods.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.methods.hessians import SharedHessian
 from quant.methods.layer_error import LayerHessians, layer_error
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.numerics import full_float32
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
 
-Inputs = Literal["quantized", "fp"]
 ProgressCallback = Callable[[int, int], None]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GPTQOptions:
-    """How GPTQ is run; the defaults are the paper's."""
-
-    dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
-    """Multiples of mean(diag H) over the live inputs tried for every matrix (Xu et al. 2024, §3.3)."""
-    block_size: int = 128
-    """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
-    inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks (Frantar et al.) or of full-precision ones."""
-    true_sequential: bool = False
-    """Whether the matrices of a block are calibrated one input after the other, each on those before it quantized."""
-    act_order: bool = False
-    """Whether columns are rounded by decreasing diag(H) rather than as they are stored."""
-    rtn_candidate: bool = False
-    """Whether RTN stays where it has the least error. Then no layer's error can rise, by construction."""
-
-    def __post_init__(self) -> None:
-        if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):
-            raise UsageError(f"expected finite dampings of at least 0, got {self.dampings}")
-        if self.block_size < 1:
-            raise UsageError(f"expected a block size of at least 1, got {self.block_size}")
-        if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
-        if self.true_sequential and self.inputs == "fp":
-            raise UsageError(
-                "expected inputs='quantized' with true_sequential, for full-precision inputs have no order"
-            )
-
-
-PAPER_GPTQ = GPTQOptions()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from quant.checkpoints.identity import fingerprint
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import token_record
-from quant.methods.training import Parametrization, ProgressCallback, Trained, TrainingOptions, run_training
+from quant.methods.options import TrainingOptions
+from quant.methods.training import Parametrization, ProgressCallback, Trained, run_training
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.versions import library_versions

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.scale import find_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot, Vector, WeightSpace
 from quant.versions import library_versions
 

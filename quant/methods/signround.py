@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,44 +29,16 @@ from torch.func import functional_call
 
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
-from quant.errors import PointError, UsageError
+from quant.errors import PointError
 from quant.grid import GridTensor
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
-from quant.methods.gptq import Inputs
+from quant.methods.options import SignRoundOptions
 from quant.philox import permutation
 from quant.point import WeightPoint
 from quant.replay import Call, hidden_state
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
-
-
-@dataclass(frozen=True)
-class SignRoundOptions:
-    """How SignRound is run; the defaults are the authors'."""
-
-    steps: int = 200
-    """Updates for every block; 0 gives RTN."""
-    rate: float | None = None
-    """Change of an offset in the first step, falling linearly to 0 after the last; None for 1/steps."""
-    batch: int = 8
-    """Windows a step sees, without repetition."""
-    check_every: int = 10
-    """Steps between two losses on all windows, which choose the iterate that stays; the last is always checked."""
-    inputs: Inputs = "quantized"
-    """Whether a block reads the outputs of quantized blocks or of full-precision ones. Its target is the same."""
-    seed: int = 0
-    """Of the windows that a step sees."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 1 or self.check_every < 1:
-            raise UsageError(
-                f"expected steps ≥ 0, batch ≥ 1 and check_every ≥ 1, got {self.steps}, {self.batch}, {self.check_every}"
-            )
-        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
-            raise UsageError(f"expected a finite rate above 0, got {self.rate}")
-        if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,41 +26,15 @@ from torch.autograd.graph import get_gradient_edge
 from torch.utils.checkpoint import checkpoint
 
 from quant.architecture import decoder_blocks
-from quant.cache import read_hashed, write_hashed
 from quant.center import Center, preserved
-from quant.errors import CorpusError, UsageError
-from quant.grid import StraightThrough
+from quant.errors import CorpusError
+from quant.hashed_files import read_hashed, write_hashed
+from quant.methods.options import TrainingOptions
 from quant.nll import mean_nll, token_nll, window_nll
 from quant.space import Slot, Vector, WeightSpace
 
 ProgressCallback = Callable[[int, int], None]
 """Called after every step with the steps done and the steps of the whole run."""
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What QAFT and ``w_FT`` are trained with."""
-
-    rates: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3)
-    """Initial learning rates to try; the paper's grid."""
-    epochs: int = 8
-    """Passes over the training windows, for each rate."""
-    ste: StraightThrough = "identity"
-    """Straight-through estimator of QAFT: see ``quant.grid.fake_quantize``."""
-    seed: int = 0
-    """Of the order in which windows are seen; the same for every rate."""
-    learn_scale: bool = False
-    """Whether QAFT learns the scales too (LSQ): what that gains over fixed ones is what the scale search had lost."""
-    checkpointing: bool = False
-    """Whether activations are computed again in the backward pass: a third more time, memory of one block's only."""
-
-    def __post_init__(self) -> None:
-        if not self.rates or not all(math.isfinite(rate) and rate >= 0 for rate in self.rates):
-            raise UsageError(f"expected one or more finite learning rates, none negative, got {self.rates}")
-        if self.epochs < 1 or self.seed < 0:
-            raise UsageError(f"expected epochs ≥ 1 and seed ≥ 0, got {self.epochs} and {self.seed}")
-        if self.ste not in get_args(StraightThrough):
-            raise UsageError(f"expected ste to be one of {', '.join(get_args(StraightThrough))}, got {self.ste!r}")
 
 
 @dataclass(frozen=True)

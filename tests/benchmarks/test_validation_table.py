@@ -10,7 +10,7 @@ import pytest
 from landscape.advice.rules import Evidence
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 from tests.benchmarks.scripts import script
 
 LIMIT = Limit.parse("nll+0.1")

@@ -27,10 +27,11 @@ from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.corpora.sampling import sample
 from quant.errors import CheckpointError
 from quant.export import export_point
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.methods.block_stream import walk
 from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests.families import by_hand
 from tests.families.family import ROUTER, VOCABULARY, Family

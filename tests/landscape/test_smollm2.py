@@ -15,13 +15,13 @@ from landscape.positions.directions import Sphere
 from landscape.positions.position import CENTER, At, OnRay, with_parts, without_parts
 from landscape.positions.selection import either, selected
 from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes
 from landscape.probing.plan import identified
-from landscape.survey.analysis import Probes
 from quant.center import Center, preserved
 from quant.corpora.corpus import load_corpus
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
+from quant.scheme import QuantScheme
 from quant.space import distance, norm
 
 # scale, bits: ‖Δw‖/‖w‖ and NLL of RTN per tensor

@@ -20,7 +20,7 @@ from landscape.session.presets import PRESETS
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 PLANTED = (1, 3)
 OUTLIERS = 80  # standard deviations

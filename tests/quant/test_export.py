@@ -14,13 +14,15 @@ from transformers.utils import logging
 
 from quant import export
 from quant.center import Center
-from quant.checkpoints.checkpoint import Checkpoint, fingerprint, load_checkpoint
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.identity import fingerprint
 from quant.errors import PointError, StoreError, UsageError
 from quant.export import export_point
-from quant.external import load_external
-from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.external.load import load_external
+from quant.grid import GridTensor, make_grid
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from tests import tiny
 
 Save = Callable[..., Path]

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.block_stream import walk
 from quant.methods.gptq import gptq
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

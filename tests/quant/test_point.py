@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.grid import GridTensor, make_grid
 from quant.point import PointTensor, WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot
 
 SLOT, SCHEME = Slot("w", (2, 3), False, 0, 0), QuantScheme(3)

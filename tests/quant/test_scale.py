@@ -5,9 +5,10 @@ import torch
 from quant import scale
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import Grid, QuantScheme
+from quant.grid import Grid
 from quant.methods.rtn import rtn
 from quant.scale import exact_scales, find_grid, histogram_scale
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace, distance
 from tests.tiny import ARCHITECTURES
 

@@ -13,14 +13,14 @@ import transformers
 
 from quant import versions
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.awq import awq
 from quant.methods.gptq import gptq
+from quant.methods.options import SignRoundOptions, TrainingOptions
 from quant.methods.qaft import finetune, qaft
 from quant.methods.rtn import rtn
-from quant.methods.signround import SignRoundOptions, signround
-from quant.methods.training import TrainingOptions
+from quant.methods.signround import signround
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

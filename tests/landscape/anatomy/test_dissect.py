@@ -33,8 +33,8 @@ from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, norm
 from tests.landscape.reading import Page, floats
 from tests.landscape.trap import PLANTED, SMALL, ByHand

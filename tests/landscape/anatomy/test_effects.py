@@ -18,17 +18,17 @@ from landscape.positions.parts import PARTS
 from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At, OnParts, common_blocks, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import PointError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace, distance, norm
 from tests import tiny
 from tests.landscape.additive import Additive

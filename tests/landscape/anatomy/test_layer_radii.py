@@ -12,8 +12,8 @@ from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, OnRay, common_blocks
 from landscape.positions.selection import selected
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

@@ -22,7 +22,7 @@ from landscape.session.presets import PRESETS
 from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
 from quant.errors import UsageError
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 from tests import synthetic
 
 OUT = Path("landscape-report")

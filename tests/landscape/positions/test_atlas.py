@@ -10,8 +10,8 @@ from landscape.positions.position import CENTER, At, OnRay, OnSegment, on_segmen
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, WeightSpace, distance, norm
 from tests import tiny
 

@@ -17,8 +17,8 @@ from landscape.positions.directions import (
 )
 from quant.center import Center
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, WeightSpace
 from tests import tiny
 

@@ -7,9 +7,9 @@ import torch
 from landscape.positions.parts import PARTS, combined, decompose, part_statistics
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace, distance, dot, norm
 from quant.statistics import grid_statistics
 from tests import tiny

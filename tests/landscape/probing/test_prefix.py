@@ -15,9 +15,9 @@ from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.nll import window_nll
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

@@ -9,15 +9,15 @@ from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Sphere
 from landscape.positions.position import CENTER
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
+from landscape.probing.plan import NotEvaluated, ProbePlan, ProbeResult, identified, point_plan, ray_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.point_specs import ExternalSpec, wanted_points
-from landscape.survey.plans import point_plan, ray_plan, segment_alphas, segment_ends, segment_plan
+from landscape.survey.plans import segment_alphas, segment_ends, segment_plan
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.hashing import tensor_bytes
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 
@@ -193,5 +193,5 @@ def test_results_of_a_plan_may_be_not_a_number(tmp_path):
     runner.run(plan, Broken())
     again = setting.runner()
     assert np.isnan(again.nll("w", setting.windows))
-    with pytest.raises(KeyError):
-        again.known[Probe("w", "unknown")]
+    with pytest.raises(NotEvaluated):
+        again.nll("unknown", setting.windows)

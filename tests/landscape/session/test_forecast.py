@@ -25,7 +25,7 @@ from landscape.session.subject import prepare
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 TINY = replace(
     PRESETS["quick"], train_windows=1, validation_windows=2, test_windows=1, seq_len=32, calibration_windows=2

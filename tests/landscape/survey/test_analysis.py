@@ -7,17 +7,10 @@ import torch
 from landscape.estimators.basin import estimate_basin
 from landscape.estimators.intervals import paired_difference
 from landscape.positions.position import CENTER, OnRay, on_segment
+from landscape.probing.losses import Probes, radial_probes
 from landscape.probing.plan import Probe, ProbeResult, blocks_of, identified
 from landscape.session.point_specs import wanted_points
-from landscape.survey.analysis import (
-    Probes,
-    geometry,
-    point_results,
-    radial_by_split,
-    radial_probes,
-    ray_profiles,
-    segment_results,
-)
+from landscape.survey.analysis import geometry, point_results, radial_by_split, ray_profiles, segment_results
 from quant.center import Center
 from quant.methods.rtn import rtn
 from quant.space import WeightSpace

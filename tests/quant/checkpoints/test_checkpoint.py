@@ -14,7 +14,8 @@ from transformers import BertConfig, BertForMaskedLM
 from transformers.utils import logging
 
 from quant.checkpoints import hub
-from quant.checkpoints.checkpoint import ALIASES, Checkpoint, fingerprint, load_checkpoint
+from quant.checkpoints.checkpoint import ALIASES, Checkpoint, load_checkpoint
+from quant.checkpoints.identity import fingerprint
 from quant.errors import CheckpointError, UsageError
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer

@@ -13,8 +13,8 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import PointError
-from quant.external import load_external
 from quant.external.experts import stored_pieces
+from quant.external.load import load_external
 from quant.space import distance
 from tests.families import FAMILIES
 from tests.tiny_tokenizer import tokenizer

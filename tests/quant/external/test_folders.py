@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError, ToolkitError, UsageError
-from quant.external import load_external
+from quant.external.load import load_external
 from quant.external.tensor_files import TensorFiles
 from quant.space import Slot
 from tests import tiny

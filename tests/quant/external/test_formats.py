@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError
-from quant.external import load_external
+from quant.external.load import load_external
 from tests import tiny
 from tests.quant.external import packers
 from tests.quant.external.folders import (

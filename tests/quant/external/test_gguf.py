@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import CheckpointError, PointError
-from quant.external import load_external
+from quant.external.load import load_external
 from tests import tiny
 
 HEADS, KV_HEADS = 4, 2

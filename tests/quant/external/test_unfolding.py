@@ -29,8 +29,8 @@ from transformers import (
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError, UsageError
-from quant.external import load_external
-from quant.external.unfolding import Gauge
+from quant.external.gauge import Gauge
+from quant.external.load import load_external
 from tests import tiny
 from tests.quant.external import folding
 from tests.quant.external.folding import GEMMA2, GPT2, LLAMA, OPT, PHI3, UP_DOWN, V_O, Folds

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.grid import QuantScheme
-from quant.methods.awq import AWQOptions, awq, channel_scales
+from quant.methods.awq import awq, channel_scales
 from quant.methods.block_stream import walk
 from quant.methods.layer_error import layer_errors
+from quant.methods.options import AWQOptions
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, state

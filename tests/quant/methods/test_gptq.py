@@ -17,8 +17,9 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.grid import channel_view
 from quant.methods.block_stream import walk
-from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.gptq import gptq
 from quant.methods.layer_error import LayerHessians, layer_error, layer_errors
+from quant.methods.options import GPTQOptions
 from quant.point import WeightPoint
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state

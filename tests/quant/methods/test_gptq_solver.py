@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quant.grid import Grid, QuantScheme
+from quant.grid import Grid
 from quant.methods import gptq_solver
-from quant.methods.gptq import GPTQOptions
 from quant.methods.gptq_solver import NoCandidateError, Problem, Solution
 from quant.methods.layer_error import layer_error
+from quant.methods.options import GPTQOptions
 from quant.scale import find_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot
 
 GRID = GPTQOptions().dampings

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.hashing import token_hash
 from quant.methods.block_stream import walk
 from quant.methods.layer_error import LayerHessians, errors_on_own_inputs, layer_error, layer_errors
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.methods.test_block_stream import ALL, recorded_inputs

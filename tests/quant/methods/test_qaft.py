@@ -8,14 +8,15 @@ import torch
 
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme, StraightThrough
+from quant.grid import GridTensor
 from quant.hashing import token_hash
 from quant.methods.gptq import gptq
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune, qaft
 from quant.methods.rtn import rtn
-from quant.methods.training import TrainingOptions
 from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme, StraightThrough
 from tests.quant.finetuning import INT2, INT4, OTHER, TRAIN, contents, make, nll_of, run, state_of
 from tests.tiny import ARCHITECTURES
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.grid import QuantScheme
-from quant.methods.signround import SignRoundOptions, signround
+from quant.methods.options import SignRoundOptions
+from quant.methods.signround import signround
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state

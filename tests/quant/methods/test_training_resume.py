@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune, qaft
-from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
 from tests.quant.finetuning import INT4, OTHER, TRAIN, Setting, contents, make, run, state_of
 
