@@ -23,16 +23,14 @@ from landscape.estimators.location import ratio
 from landscape.estimators.radius_search import RadiusSearch, StoppingRule, fixed_design, search
 from landscape.health.self_checks import SLOPE_DIRECTIONS, FinishedRun, examine, measure_slope, slope_plan
 from landscape.positions.directions import Sphere
-from landscape.positions.parts import combined, part_statistics
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At, Position, without_parts
 from landscape.probing.plan import ProbePlan
 from landscape.session.forecast import Forecast, forecast_of
 from landscape.session.point_specs import PointSpec
 from landscape.session.run_record import Check
 from landscape.session.session import Session
-from quant.point import WeightPoint
 from quant.scheme import QuantScheme
-from quant.space import distance
 
 PRECISION = 0.1
 """Of R: half width over R. Rules compare ρ with a rim that is no sharper."""
@@ -117,8 +115,8 @@ class EvidenceCollector:
         others = {other.scheme: self._measured(other) for other in _others(spec)}
         rises = {scheme: self.rise(other) for scheme, other in others.items()}
         best = min(rises, key=lambda scheme: rises[scheme].value)
-        away = distance(subject.space, subject.center, point)
-        parts = combined(part_statistics(subject.space, subject.center, point).values())
+        perturbation = Perturbation(subject.space, subject.center, point, label)
+        away, parts = perturbation.distance, perturbation.total
         return Evidence(
             scheme=spec.scheme,
             distance=away,
@@ -129,22 +127,22 @@ class EvidenceCollector:
             others=rises,
             over_here=self._share(others[best], label),
             rho=ratio(away, radius),
-            rho_prof=self.ratio(point, label, "profile"),
-            rho_along=self.ratio(point, label, "along"),
+            rho_prof=self.ratio(perturbation, "profile"),
+            rho_along=self.ratio(perturbation, "along"),
         )
 
     def rise(self, position: Position | str) -> Estimate:
         """Estimate ΔL at a position that was evaluated."""
         return self.session.probes.rise(position, self.session.split)
 
-    def ratio(self, point: WeightPoint, label: str, kind: Kind) -> Estimate | None:
+    def ratio(self, perturbation: Perturbation, kind: Kind) -> Estimate | None:
         """Estimate ‖Δw‖ over R along a family of directions that belongs to the point; None if R is censored."""
         subject, fixed = self.subject, kind == "along"
-        family = families(subject.space, subject.center, point, label, self.request.seed)[kind]
+        family = families(perturbation, self.request.seed)[kind]
         windows = self.session.windows[:RATIO_WINDOWS]
         losses, directions = self.session.radial(family, windows), 1 if fixed else DIRECTIONS
         found = crossing(fixed_design(losses, subject.norm, subject.chance, directions, len(windows), fixed))
-        return ratio(distance(subject.space, subject.center, point), found)
+        return ratio(perturbation.distance, found)
 
     def _measured(self, spec: PointSpec) -> str:
         """Evaluate a point, and return its label."""

@@ -19,7 +19,7 @@ from landscape.anatomy.bit_choice import (
     stored_bytes,
     tensor_options,
 )
-from landscape.anatomy.effects import Additivity, in_block_order, rise
+from landscape.anatomy.effects import Additivity, in_block_order
 from landscape.estimators.intervals import Estimate, article_count
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.position import CENTER, At, Position, with_parts
@@ -143,7 +143,7 @@ def plan_bits(
                 point.name,
                 widths[each],
                 sum(stored_bytes(point, slot) for slot in space),
-                {split: rise(probes, each, split) for split in windows},
+                {split: probes.rise(each, split) for split in windows},
             )
             for each, point in points.items()
         ),

@@ -25,7 +25,6 @@ from landscape.anatomy.effects import (
     in_block_order,
     restoration_positions,
     restorations,
-    rise,
 )
 from landscape.anatomy.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.anatomy.request import GROUPINGS, AnatomyRequest, Grouping
@@ -33,14 +32,13 @@ from landscape.anatomy.waterfall import KINDS, Waterfall, families, waterfall
 from landscape.estimators.intervals import Estimate
 from landscape.health.self_checks import SLOPE_DIRECTIONS, SLOPE_WINDOWS, measure_slope
 from landscape.positions.directions import Layers, Sphere
-from landscape.positions.parts import PartStatistics, part_statistics
+from landscape.positions.parts import PartStatistics
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At, common_blocks
 from landscape.probing.plan import ProbePlan
 from landscape.session.run_record import Check
 from landscape.session.session import Session
 from landscape.session.subject import JUDGED_SPLIT, TEST_SPLIT
-from quant.point import WeightPoint
-from quant.space import Difference
 
 SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
@@ -99,55 +97,61 @@ class Stages:
         )
 
     @cached_property
+    def perturbation(self) -> Perturbation:
+        """Δw of the point.
+
+        Raises:
+            NotEvaluated: if the point is not made yet, in a rehearsal.
+        """
+        spec = self.request.spec
+        return Perturbation(self.space, self.center, self.session.point(spec), self.session.label(spec))
+
+    @property
     def statistics(self) -> Mapping[str, PartStatistics]:
         """The parts of every tensor.
 
         Raises:
             NotEvaluated: if the point is not made yet, in a rehearsal.
         """
-        return part_statistics(self.space, self.center, self._point)
+        return self.perturbation.statistics
 
     def waterfall(self) -> Waterfall:
         """Measure four radii, and random steps of the length of Δw."""
         self.session.stage("measuring R along directions more and more like Δw")
-        kinds = families(self.space, self.center, self._point, self._label, self.request.seed)
+        kinds = families(self.perturbation, self.request.seed)
         losses = {kind: self.session.radial(family) for kind, family in kinds.items()}
         return waterfall(
-            lambda kind: losses[kind], self.space, self.center, self._point, self.subject.chance,
-            self.request.directions, len(self.windows),
+            lambda kind: losses[kind], self.perturbation, self.subject.chance, self.request.directions,
+            len(self.windows),
         )  # fmt: skip
 
     def anatomy(self) -> Anatomy:
         """Measure parts alone and undone, and groups alone."""
         self.session.stage("probing the parts of Δw, and groups of tensors")
         self.session.evaluate(anatomy_plan(self.space, self._label, self.windows, self.groupings))
-        return anatomy(
-            self.probes, JUDGED_SPLIT, self.space, self.center, self._point, self._label, self.groupings,
-            self.statistics,
-        )  # fmt: skip
+        return anatomy(self.probes, JUDGED_SPLIT, self.perturbation, self.groupings)
 
     def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect], dict[int, Estimate]]:
         """Measure each tensor's clipping alone, and what is left with that of the costliest undone, on test too."""
         self.session.stage("probing the clipping of each tensor")
         self.session.evaluate(clipping_plan(self.space, self.statistics, self._label, self.windows))
-        ranking = clipping(self.probes, JUDGED_SPLIT, self.space, self.statistics, self._label)
+        ranking = clipping(self.probes, JUDGED_SPLIT, self.perturbation)
         undone = {0: At(self._label), **restoration_positions(self._label, ranking)}
         self.session.evaluate(in_block_order(self.space, undone.values(), self.windows))
         self.session.evaluate(
             in_block_order(self.space, [At(CENTER), *undone.values()], self.subject.windows[TEST_SPLIT])
         )
-        held_out = {count: rise(self.probes, position, TEST_SPLIT) for count, position in undone.items()}
+        held_out = {count: self.probes.rise(position, TEST_SPLIT) for count, position in undone.items()}
         return ranking, restorations(self.probes, JUDGED_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
         """Measure R_l of each block and each type, and of each tensor where that was asked for."""
         found: dict[Grouping, tuple[LayerRadius, ...]] = {}
-        delta = Difference(self.center, self._point)
         for grouping in self.layer_groupings:
             self.session.stage(f"measuring R of each {grouping}")
             found[grouping] = most_spent_first(
                 layer_radius(
-                    self.session.radial, Layers(self.space, slots, self.request.seed), self.center, delta,
+                    self.session.radial, Layers(self.space, slots, self.request.seed), self.perturbation,
                     self.subject.chance, self.request.directions, len(self.windows),
                 )
                 for slots in groups(self.space, grouping)
@@ -178,10 +182,6 @@ class Stages:
         if not (small if asked is None else asked):
             return ()
         return tuple(by for by in self.groupings if by != "tensor" or (small and asked))
-
-    @property
-    def _point(self) -> WeightPoint:
-        return self.session.point(self.request.spec)
 
     @property
     def _label(self) -> str:
