@@ -13,8 +13,9 @@ from landscape.health.checks import CACHED, unchecked
 from landscape.probing.plan import Window
 from landscape.session.run_record import Check
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.corpora.corpus import Corpus, beginning_of_text
+from quant.corpora.corpus import Corpus
 from quant.corpora.texts import SELF
+from quant.corpora.tokens import beginning_of_text
 from quant.nll import token_nll
 
 OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"

@@ -11,8 +11,8 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, Mistr
 
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
-from quant.checkpoints.identity import fingerprint
 from quant.corpora.self_corpus import recipe_fingerprint
+from quant.identity import fingerprint
 from quant.methods.qaft import _run_key
 from tests import tiny
 

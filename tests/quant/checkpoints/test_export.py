@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from quant import export
 from quant.center import Center
+from quant.checkpoints import export
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from quant.checkpoints.identity import fingerprint
+from quant.checkpoints.export import export_point
 from quant.errors import PointError, StoreError, UsageError
-from quant.export import export_point
 from quant.external.load import load_external
 from quant.grid import GridTensor, make_grid
+from quant.identity import fingerprint
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
 from quant.scheme import QuantScheme
