@@ -1,28 +1,23 @@
-"""Make the table and the claims in `quant/README.md` from the rows that `comparison.py` measured.
-
-python benchmarks/comparison_table.py benchmarks/comparison-smollm2-135m.jsonl
-"""
+"""Make the tables of `README.md` from the rows of `measure.py`: `python -m benchmarks.methods.table`."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pages import Page
+from benchmarks.pages import Page
+from benchmarks.rows import Row, read_rows
 
-README = Page(Path(__file__).resolve().parent.parent / "quant" / "README.md")
+HERE = Path(__file__).resolve().parent
+PAGE = Page(HERE / "README.md")
+MODEL = "smollm2-135m"  # the rows of opt-nano are for the page of the advice alone
 METHODS = {"rtn": "RTN", "gptq": "GPTQ", "gptq-fp": "GPTQ, fp inputs", "qaft": "QAFT"}
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The rows of one bit width and scale, as far as they are measured, and of the models without a grid."""
+    """The rows of one bit width and scale, as far as they are measured, beside those of w and w_FT."""
 
     name: str
     rows: dict[str, Row]
@@ -32,7 +27,7 @@ class Grid:
 
 
 def grids(rows: list[Row]) -> list[Grid]:
-    """Rows by grid, finest first."""
+    """Group rows by grid, finest first."""
     center = next(row for row in rows if row["method"] == "w")
     controls = {row["key"].removeprefix("w_ft "): row for row in rows if row["method"] == "w_ft"}
     keys = dict.fromkeys((row["scale"], row["bits"]) for row in rows if "bits" in row)
@@ -45,7 +40,7 @@ def grids(rows: list[Row]) -> list[Grid]:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Lines of the table."""
+    """Yield the lines of the first table: one a point."""
     yield "| grid | method | NLL validation | NLL test | ‖Δw‖/‖w‖ | layer MSE/RTN, train | test | damping | CPU s |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:
@@ -63,7 +58,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def line(grid: str, method: str, row: Row, train: str, test: str, damping: str) -> str:
-    """One row of the table."""
+    """Format one line of the first table."""
     validation, held_out = (f"{row['nll'][split]:.4f}" for split in ("validation", "test"))
     away = f"{row['distance']:.4f}" if "distance" in row else "0"
     seconds = f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else ""
@@ -72,25 +67,25 @@ def line(grid: str, method: str, row: Row, train: str, test: str, damping: str) 
 
 
 def misalignment(grid: Grid) -> float:
-    """M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split."""
+    """Compute M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split."""
     gptq, qaft = (grid.rows[method]["nll"]["test"] for method in ("gptq", "qaft"))
     assert grid.control is not None
     return float(gptq - grid.center["nll"]["test"] - (qaft - grid.control["nll"]["test"]))
 
 
 def below(method: str, split: str) -> Callable[[Grid], float]:
-    """Share of layers whose squared error is below RTN's."""
+    """Make a function that returns the share of layers whose squared error is below RTN's."""
     return lambda grid: float(grid.rows[method]["layer_error"][split]["layers_below"])
 
 
 def further(method: str) -> Callable[[Grid], float]:
-    """How much further from w than RTN, as a ratio."""
+    """Make a function that returns ‖Δw‖ of a method over that of RTN."""
     return lambda grid: float(grid.rows[method]["distance"] / grid.rows["rtn"]["distance"])
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the paper says, and the number by which it holds on a grid or fails."""
+    """A statement of the paper, and the number by which it holds on a grid or fails."""
 
     text: str
     what: str
@@ -114,7 +109,7 @@ CLAIMS = (
 
 
 def claims(rows: list[Row]) -> Iterator[str]:
-    """Lines of the second table."""
+    """Yield the lines of the second table: one a claim."""
     complete = [g for g in grids(rows) if g.rows.keys() >= METHODS.keys() and g.control is not None]
     if not complete:
         return
@@ -127,13 +122,13 @@ def claims(rows: list[Row]) -> Iterator[str]:
 
 
 def tables(rows: list[Row]) -> dict[str, Iterator[str]]:
-    """Both tables by their names on the page."""
+    """Return both tables by their names on the page."""
     return {"comparison": table(rows), "claims": claims(rows)}
 
 
 def main() -> None:
-    """Rewrite both tables."""
-    README.write(tables([json.loads(row) for row in Path(sys.argv[1]).read_text().splitlines()]))
+    """Rewrite both tables of the page."""
+    PAGE.write(tables(read_rows(HERE / f"{MODEL}.jsonl")))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,29 @@
-"""Make the tables in `landscape/CLAIMS.md` from the rows that `claims.py` measured.
-
-python benchmarks/claims_table.py
-"""
+"""Make the tables of `README.md` from the rows of `measure.py`: `python -m benchmarks.claims.table`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from pages import Page
+from benchmarks.claims import record
+from benchmarks.claims.record import Model
+from benchmarks.pages import Page
+from benchmarks.rows import Row, read_rows
 
 HERE = Path(__file__).resolve().parent
-PAGE = Page(HERE.parent / "landscape" / "CLAIMS.md")
+PAGE = Page(HERE / "README.md")
 MODELS = ("opt-nano", "smollm2-135m")
 NUMBERS = range(1, 7)
 
-Model = dict[str, Any]
-Row = dict[str, Any]
-
 
 def models() -> list[Model]:
-    """What has been measured."""
-    files = [HERE / f"claims-{model}.json" for model in MODELS]
-    return [json.loads(file.read_text()) for file in files if file.exists()]
+    """Return the surveys of the page's models, as far as they are measured."""
+    files = [HERE / f"{model}.jsonl" for model in MODELS]
+    return [record.model(read_rows(file)) for file in files if file.exists()]
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """The verdict on a claim in these cases, and in how many of them it holds."""
+    """Return the verdict on a claim over its cases, and the number of cases with each verdict."""
     judged = [row["verdict"] for row in rows if not row["aside"]]
     if not judged:
         return ""
@@ -38,12 +33,12 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def number(value: float | None, unbounded: str) -> str:
-    """Three figures."""
+    """Format a number to three significant figures."""
     return unbounded if value is None else f"{value:.3g}"
 
 
 def cell(row: Row | None) -> str:
-    """Verdict, number and interval."""
+    """Format the verdict on a case, its number and interval."""
     if row is None:
         return ""
     word = f"**{row['verdict']}**" if row["verdict"] == "fails" else row["verdict"]
@@ -55,7 +50,7 @@ def cell(row: Row | None) -> str:
 
 
 def summary(measured: Sequence[Model]) -> Iterator[str]:
-    """One line a claim."""
+    """Yield the lines of the summary: one row a claim."""
     yield f"| | the paper | {' | '.join(model['model'] for model in measured)} |"
     yield "|---|---|" + "---|" * len(measured)
     for claim in NUMBERS:
@@ -65,7 +60,10 @@ def summary(measured: Sequence[Model]) -> Iterator[str]:
 
 
 def details(measured: Sequence[Model]) -> Iterator[str]:
-    """One line a case, those beside a claim in italics. A case that stands aside in one model alone has two."""
+    """Yield the lines of all cases, in italics where they do not count.
+
+    A case that counts for one model and not for another has two lines.
+    """
     yield f"| | case | number, and where the claim holds | {' | '.join(model['model'] for model in measured)} |"
     yield "|---|---|---|" + "---|" * len(measured)
     by_case = [{_asked(row): row for row in model["claims"]} for model in measured]
@@ -78,12 +76,12 @@ def details(measured: Sequence[Model]) -> Iterator[str]:
 
 
 def _asked(row: Row) -> tuple[int, str, bool, str, str]:
-    """What is asked in a case; the edges of claim 3 are each model's own."""
+    """Return what a case asks, alike for all models: the edges of claim 3 differ and are left out."""
     return row["number"], row["case"], row["aside"], row["measure"], row["threshold"].split(":")[0]
 
 
 def basins(measured: Sequence[Model]) -> Iterator[str]:
-    """What the claims are measured against."""
+    """Yield the lines of the table of basins: the radii and the sizes of the samples."""
     yield "| | " + " | ".join(model["model"] for model in measured) + " |"
     yield "|---|" + "---|" * len(measured)
     for name in ("R", "r10", "r90"):
@@ -102,12 +100,12 @@ def _relative(edge: dict[str, float | None], norm: float) -> str:
 
 
 def tables(measured: Sequence[Model]) -> dict[str, Iterator[str]]:
-    """All tables by their names on the page."""
+    """Return all tables by their names on the page."""
     return {"summary": summary(measured), "basins": basins(measured), "details": details(measured)}
 
 
 def main() -> None:
-    """Rewrite the tables."""
+    """Rewrite the tables of the page."""
     PAGE.write(tables(models()))
 
 

@@ -1,6 +1,6 @@
-"""Make the tables of cost and of seeds in `landscape/CALIBRATION.md` from the rows that `radius_cost.py` measured.
+"""Make the tables of cost and of seeds in `benchmarks/radius/README.md` from the rows that `measure.py` measured.
 
-python benchmarks/radius_cost_table.py
+python -m benchmarks.radius.table
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
-from pages import Page
 from scipy import stats
 
+from benchmarks.pages import Page
+
 HERE = Path(__file__).resolve().parent
-PAGE = Page(HERE.parent / "landscape" / "CALIBRATION.md")
+PAGE = Page(HERE / "README.md")
 
 Row = dict[str, Any]
 
 
 def rows() -> list[Row]:
     """All rows that were measured, by model, precision and seed."""
-    found = [json.loads(line) for file in HERE.glob("radius-cost-*.jsonl") for line in file.read_text().splitlines()]
+    found = [json.loads(line) for file in HERE.glob("*.jsonl") for line in file.read_text().splitlines()]
     return sorted(found, key=lambda row: (row["model"], -row["precision"], row["seed"]))
 
 

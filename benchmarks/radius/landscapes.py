@@ -1,4 +1,4 @@
-"""Synthetic landscapes whose radius is known: the ground truth that `validate_radius.py` holds the intervals against.
+"""Synthetic landscapes whose radius is known: the ground truth that `simulate.py` holds the intervals against.
 
 A direction d and a window w see the loss ``L_dw(λ) = L_w + (P − L_w)·g(λ/s_dw)``, which starts as a quadratic at the
 window's own ``L_w`` and saturates at the plateau P. ``ln s_dw = δ_d + ω_w + ε_dw`` is the crossed design: directions,

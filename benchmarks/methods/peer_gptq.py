@@ -2,7 +2,7 @@
 
     python -m venv peer
     peer/bin/pip install torch llmcompressor==0.14.0.1 compressed-tensors==0.19.0 platformdirs gguf
-    PYTHONPATH=. peer/bin/python benchmarks/peer_gptq.py tests/quant/data/peer-gptq.safetensors
+    PYTHONPATH=. peer/bin/python -m benchmarks.methods.peer_gptq tests/quant/data/peer-gptq.safetensors
 
 It takes an environment of its own, for llm-compressor wants another version of transformers. Only matrices with inputs
 that are always zero are kept, because it is in these that tools differ: in what a damping is a multiple of.

@@ -1,8 +1,8 @@
-"""How often the intervals of R hold the true R: the tables of `landscape/CALIBRATION.md`, by simulation.
+"""How often the intervals of R hold the true R: the tables of `benchmarks/radius/README.md`, by simulation.
 
-    python benchmarks/validate_radius.py     (or `make validate`; some minutes on one core)
+    python -m benchmarks.radius.simulate     (or `make validate`; some minutes on one core)
 
-Every cell of the first table is 2000 surveys drawn from a population whose radius is known (`radius_landscapes.py`) and
+Every cell of the first table is 2000 surveys drawn from a population whose radius is known (`landscapes.py`) and
 put through the estimator that `landscape probe` uses; every cell of the second is 2000 searches of `landscape radius`,
 which stop when their interval is narrow enough. Each cell has random numbers of its own, so that cells can be run
 singly (`--only`) and give what they give in the whole. A row goes into its table as soon as it is measured.
@@ -20,14 +20,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pages import Page
-from radius_landscapes import ARTICLES, CHANCE, LANDSCAPES, WIKITEXT, Synthetic
 from scipy import stats
 
+from benchmarks.pages import Page
+from benchmarks.radius.landscapes import ARTICLES, CHANCE, LANDSCAPES, WIKITEXT, Synthetic
 from landscape.estimators.crossing import crossing
 from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, search
 
-PAGE = Page(Path(__file__).resolve().parent.parent / "landscape" / "CALIBRATION.md")
+PAGE = Page(Path(__file__).resolve().parent / "README.md")
 REPETITIONS = 2000
 LEVELS = (0.5, 0.1, 0.9)  # R, r10, r90
 DESIGNS = ((4, 16), (8, 16), (16, 16), (32, 16), (8, 4))  # directions × windows

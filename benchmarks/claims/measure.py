@@ -1,39 +1,35 @@
-"""Measure the paper's claims on a model: probe its landscape and judge each of them. Rows for `landscape/CLAIMS.md`.
+"""Measure the paper's claims on a model: probe its landscape, judge each claim, and write the rows of `README.md`.
 
-    python benchmarks/claims.py --model opt-nano --store claims-store
-    python benchmarks/claims.py --model smollm2-135m --data path/to/wikitext-2 --store claims-store
+    python -m benchmarks.claims.measure --model opt-nano --store claims-store
+    python -m benchmarks.claims.measure --model smollm2-135m --data path/to/wikitext-2 --store claims-store
 
-An interrupted run goes on where it was: points and probes are in the store, which `landscape probe` shares. The rows go
-to ``benchmarks/claims-<model>.json``; ``benchmarks/claims_table.py`` makes the tables of them.
+Points and probes go into the store, which `landscape probe` shares, so that an interrupted run resumes. The rows go to
+``benchmarks/claims/<model>.jsonl``; `python -m benchmarks.claims.table` makes the tables from them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.claims import record
+from benchmarks.rows import write_rows
 from landscape.claims.claim import Rounded
-from landscape.claims.point_claims import Claim, Observed, claims
+from landscape.claims.point_claims import Observed, claims
 from landscape.cli.console import ConsoleProgress
-from landscape.estimators.crossing import Crossing
-from landscape.estimators.intervals import Estimate
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, on_segment
 from landscape.probing.losses import Probes, radial_probes
-from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
-from landscape.session.session import opened
-from landscape.session.subject import Subject, prepare
+from landscape.session.session import Session
+from landscape.session.subject import Subject
 from landscape.survey.analysis import VERDICT_SPLIT
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
@@ -45,16 +41,16 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured of a model, unless the command line says otherwise."""
+    """Bit widths, scales and sample sizes for one model, unless the command line gives others."""
 
     bits: str
     scales: str
     directions: int
     preset: str
     windows: int
-    """Of the validation split, in place of the preset's."""
+    """Windows of the validation split, in place of the preset's."""
     rounded: tuple[int, ...] = ()
-    """Further bit widths, of which only ‖Δw‖ of RTN is taken: it is all that claim 3 asks for."""
+    """Further bit widths for which only ‖Δw‖ of RTN is computed: claim 3 needs no more."""
 
 
 SETTINGS = {
@@ -65,16 +61,11 @@ OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
 
 def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observed:
-    """The losses by window behind a landscape, read from the store that it was left in."""
-    with opened(request, progress) as (checkpoint, store):
-        subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
-        maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
-        labels = {
-            wanted.name: point_label(point, subject.space)
-            for wanted in request.wanted
-            if isinstance(wanted, PointSpec) and (point := maker.find(wanted)) is not None
-        }
-        probes = Probes(store.probes(), subject.windows)
+    """Read the losses by window behind a landscape from its store."""
+    with Session.open(request, progress) as session:
+        subject, probes = session.subject, session.probes
+        made = [spec for spec in request.specs if isinstance(spec, PointSpec) and session.find(spec) is not None]
+        labels = {spec.name: session.label(spec) for spec in made}
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
     family = str(found.settings["family"])
     return Observed(
@@ -94,9 +85,9 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
 
 
 def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
-    """How far RTN moves w at the bit widths that are not probed."""
+    """Compute how far RTN moves w at the bit widths that are not probed."""
     further = SETTINGS.get(request.model, OTHERS).rounded
-    wanted = replace(request, bits=further, methods=("rtn",)).wanted if further else ()
+    wanted = replace(request, bits=further, methods=("rtn",)).specs if further else ()
 
     def away(scheme: QuantScheme) -> float:
         return distance(subject.space, subject.center, rtn(subject.space, subject.center, scheme))
@@ -107,13 +98,13 @@ def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
 
 
 def _alphas(found: SurveyResult, name: str) -> list[float]:
-    """Where the way from w to a point was probed, w itself and what lies beyond left out."""
+    """Return the α probed on the segment from w to a point, without w itself and what lies beyond the point."""
     way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, VERDICT_SPLIT))
     return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
 
 
 def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
-    """The way from w to a point as a ray that ends there."""
+    """Return the segment from w to a point as a ray that ends there."""
     totals = np.array([probes.totals(on_segment(CENTER, label, alpha), VERDICT_SPLIT) for alpha in alphas])
     center, tokens, blocks = (
         probes.totals(CENTER, VERDICT_SPLIT),
@@ -123,41 +114,8 @@ def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas
     return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 
 
-def document(found: SurveyResult, measured: Sequence[Claim]) -> dict[str, Any]:
-    """All numbers of a model, JSON-able: a bound that the data cannot give is null."""
-    basin = found.basin
-    return {
-        "model": found.subject.model,
-        "subject": asdict(found.subject) | {"data": Path(found.subject.data).name},  # not where a folder lay
-        "settings": dict(found.settings),
-        "basin": {"R": _edge(basin.radius), "r10": _edge(basin.r10), "r90": _edge(basin.r90),
-                  "directions": basin.directions, "windows": basin.windows, "monotone": basin.monotone,
-                  "non_finite": basin.non_finite},
-        "center": dict(found.center),
-        "points": [
-            {"name": p.name, "distance": p.distance, "rho": _estimate(p.rho), "location": p.location, "loss": p.loss,
-             "nll": {split: _number(nll) for split, nll in p.nll.items()}}
-            for p in found.points
-        ],
-        "claims": [{**asdict(claim), "estimate": _estimate(claim.estimate)} for claim in measured],
-    }  # fmt: skip
-
-
-def _edge(crossing: Crossing) -> dict[str, float | None]:
-    """A censored radius has a lower bound only."""
-    return {"value": crossing.value, "low": _number(crossing.low), "high": _number(crossing.high)}
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return None if estimate is None else {key: _number(value) for key, value in asdict(estimate).items()}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def survey(arguments: argparse.Namespace) -> SurveyRequest:
-    """What the command line asks for."""
+    """Return the survey for the arguments of the command line."""
     chosen = SETTINGS.get(arguments.model, OTHERS)
     preset = find_preset(arguments.preset or chosen.preset)
     return SurveyRequest(
@@ -173,7 +131,7 @@ def survey(arguments: argparse.Namespace) -> SurveyRequest:
 
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="opt-nano")
     parser.add_argument("--data", help="(default: tales for opt-nano, wikitext2 for all others)")
@@ -192,8 +150,7 @@ def main() -> None:
     with ConsoleProgress() as progress:
         found = probe(request, progress)
         measured = claims(gather(request, found, progress))
-    file = HERE / f"claims-{request.model}.json"
-    file.write_text(json.dumps(document(found, measured), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_rows(HERE / f"{Path(request.model).name}.jsonl", record.rows(found, measured))
     for claim in measured:
         print(f"{claim.number}  {claim.case:28} {claim.verdict:6} {claim.estimate}  {claim.threshold}  {claim.note}")
 
