@@ -39,7 +39,6 @@ A number that is not finite (a model whose output overflowed) is null.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,8 @@ from landscape.curvature.anharmonicity import CurvatureResult, Quadratic
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import OtherRadii
-from landscape.health.checks import Check
 from landscape.radius import RadiusResult
+from landscape.report.health import health_json
 from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SubjectInfo, SurveyResult
 
 JSON_VERSION = 2
@@ -147,11 +146,6 @@ def space_json(subject: SubjectInfo | RadiusResult | AdviceResult) -> dict[str, 
         "share": coverage.share,
         "outside": outside,
     }
-
-
-def health_json(checks: Iterable[Check]) -> list[dict[str, Any]]:
-    """The checks of a run; the same in every JSON object."""
-    return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]
 
 
 def advice_json(advised: AdviceResult) -> dict[str, Any]:

@@ -46,7 +46,8 @@ from landscape.anatomy.request import AnatomyResult
 from landscape.anatomy.waterfall import Matched, WaterfallStep
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
-from landscape.report.schema import JSON_VERSION, crossing_json, estimate_json, finite_or_none, health_json, space_json
+from landscape.report.health import health_json
+from landscape.report.schema import JSON_VERSION, crossing_json, estimate_json, finite_or_none, space_json
 
 
 def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.location import KEPT_LIMIT, Location, Loss, steeper
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import with_minus
-from landscape.health.checks import Check, failed
 from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 READING = (
@@ -320,17 +319,6 @@ def plane_sentences(plane: PlaneResult, landscape: SurveyResult) -> list[str]:
     if gaps := int((~np.isfinite(plane.nll)).sum()):
         said.append(f"Where the model's output overflowed ({_plural(gaps, 'position')}) nothing is drawn.")
     return said
-
-
-def health_sentence(checks: Sequence[Check]) -> str:
-    """Whether the run was sound, in one sentence."""
-    wrong, judged = failed(checks), [check for check in checks if check.passed is not None]
-    if wrong:
-        names = ", ".join(check.name for check in wrong)
-        return (
-            f"No: {len(wrong)} of {_plural(len(judged), 'check')} failed, as is said at the top of the page: {names}."
-        )
-    return f"Nothing speaks against it: {_plural(len(judged), 'check')} passed, none failed."
 
 
 def _listed(segments: Sequence[SegmentResult]) -> str:
