@@ -18,7 +18,7 @@ _HOMES = {
     "SurveyRequest": "landscape.survey.request",
     "radial_figure": "landscape.report.survey.figures",
     "probe": "landscape.survey.probe",
-    "to_json": "landscape.report.schema",
+    "to_json": "landscape.report.survey.json",
     "write_page": "landscape.report.survey.page",
 }
 

@@ -13,6 +13,7 @@ from landscape.anatomy.bit_plan import CHECKED_ON
 from landscape.anatomy.effects import Effect
 from landscape.anatomy.request import AnatomyResult
 from landscape.estimators.intervals import Estimate
+from landscape.formatting import nats, number, rise_text
 from landscape.positions.parts import PARTS
 from landscape.report import palette
 from landscape.report.anatomy.wording import (
@@ -24,7 +25,6 @@ from landscape.report.anatomy.wording import (
     rho_text,
 )
 from landscape.report.plot import AXIS, BLANK, Figure, literal
-from landscape.report.survey.wording import nats, number, rise_text
 
 HEIGHT = 420
 """Of a figure, in pixels; a ranking is as high as its rows."""

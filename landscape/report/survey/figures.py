@@ -10,9 +10,9 @@ from typing import Any
 
 from landscape.report.plot import AXIS, BLANK, Figure, literal
 from landscape.report.survey.plane_traces import plane_traces
+from landscape.report.survey.summary import headline
 from landscape.report.survey.traces import legend_entries, panel_traces
 from landscape.report.survey.view import Frame, panels, units, view
-from landscape.report.survey.wording import headline
 from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660

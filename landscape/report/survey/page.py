@@ -11,15 +11,15 @@ from landscape.report.health import health_summary
 from landscape.report.markup import render, write_text
 from landscape.report.plot import figure_html
 from landscape.report.survey.figures import plane_figure, radial_figure
+from landscape.report.survey.summary import headline
 from landscape.report.survey.tables import tables
+from landscape.report.survey.verdicts import point_note
 from landscape.report.survey.view import omissions
 from landscape.report.survey.wording import (
     CAVEATS,
     READING,
     basin_sentences,
-    headline,
     plane_sentences,
-    point_note,
     segment_sentences,
     subject_sentences,
 )

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from landscape.formatting import nats, number
 from landscape.report import palette
 from landscape.report.plot import literal
-from landscape.report.survey.wording import nats, number
 from landscape.survey.result import Array, PlaneResult, SurveyResult
 
 PlotTrace = dict[str, Any]

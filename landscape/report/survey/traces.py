@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from landscape.estimators.basin import Basin
+from landscape.formatting import equals, nats, number, rise_text
 from landscape.report import palette
 from landscape.report.plot import literal
+from landscape.report.survey.verdicts import ratio_text
 from landscape.report.survey.view import Frame
-from landscape.report.survey.wording import equals, nats, number, ratio_text, rise_text
 from landscape.survey.result import Array, PointResult, RayProfile, SegmentResult, SurveyResult
 
 PlotTrace = dict[str, Any]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.formatting import number
 from landscape.report.plot import literal
-from landscape.report.survey.wording import number
 from landscape.survey.result import Array, SurveyResult
 
 ABOVE_CHANCE = 1.5
