@@ -31,8 +31,8 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.radius import RadiusRequest as RadiusRequest
     from landscape.radius import RadiusResult as RadiusResult
     from landscape.radius import measure_radius as measure_radius
-    from landscape.report.schema import to_json as to_json
     from landscape.report.survey.figures import radial_figure as radial_figure
+    from landscape.report.survey.json import to_json as to_json
     from landscape.report.survey.page import write_page as write_page
     from landscape.session.point_specs import ExternalSpec as ExternalSpec
     from landscape.session.presets import PRESETS as PRESETS
@@ -65,7 +65,7 @@ _HOMES = {
     "probe": "landscape.survey.probe",
     "quantize": "landscape.quantize",
     "radial_figure": "landscape.report.survey.figures",
-    "to_json": "landscape.report.schema",
+    "to_json": "landscape.report.survey.json",
     "write_page": "landscape.report.survey.page",
 }
 

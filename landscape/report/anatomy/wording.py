@@ -14,18 +14,10 @@ from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.location import Location
 from landscape.estimators.loss_limit import Limit
+from landscape.formatting import crossing_text, interval, nats, number, rise_text, why_unbounded, windows_text
 from landscape.positions.parts import Part
 from landscape.positions.selection import ALL_TENSORS
-from landscape.report.survey.wording import (
-    crossing_text,
-    interval,
-    nats,
-    number,
-    rise_text,
-    together,
-    why_unbounded,
-    windows_text,
-)
+from landscape.report.survey.verdicts import two_words
 
 PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
 STEP_NAMES: dict[Kind, str] = {
@@ -140,8 +132,7 @@ def _unbounded(found: AnatomyResult) -> str:
 
 def _place(found: AnatomyResult) -> str:
     """``inside, degraded: near but steep``."""
-    hint = together(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
-    return f"{found.location}, {found.loss}" + (f": {hint}" if hint else "")
+    return two_words(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
 
 
 def _where(found: AnatomyResult) -> str:

@@ -23,8 +23,8 @@ from landscape.probing.store import Store
 from landscape.report.anatomy.figures import (
     plan_figure,
 )
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding, spent_text
 from landscape.session.forecast import Forecast
 from landscape.session.point_specs import wanted_point

@@ -9,8 +9,8 @@ import pytest
 
 from landscape.anatomy.result import AnatomyResult
 from landscape.positions.parts import PARTS
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding
 from tests.landscape.reading import Page, floats
 

@@ -1,8 +1,8 @@
-"""The anatomy as one JSON object: documented, versioned with the landscape's, and strict (no NaN, no infinity).
+"""Write an anatomy as one JSON object: documented, versioned with the landscape's, and strict (no NaN, no infinity).
 
     schema_version, model, data, split, seq_len, windows: {split: count}, space
-    articles                     {split: count}: how many articles the windows are of, which intervals take for
-                                 independent; null if that is not known and each window is
+    articles                     {split: count}: how many articles the windows come from, which intervals take for
+                                 independent; null if that is not known, and each window is taken for independent
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is shown to be beyond that of random directions of that
                                  length: their intervals are apart. loss is degraded where it is not shown to be kept.
@@ -10,7 +10,7 @@
                                  (inside below 0.1, outside above 0.9), not by the intervals of r10 and r90 as in the
                                  JSON of landscape probe, which few windows can leave unresolved
     rise                         ΔL of the point; every such estimate is {value, low, high}, nats per token
-    culprit                      shrink, round, clip, or null where no part is surely to blame
+    culprit                      shrink, round, clip, or null where no part is shown to be to blame
     waterfall                    [{kind, radius, rho, matched: {mean, low, high, spread, multiple, directions}}]; rho is
                                  null if R is censored; matched is null along Δw itself
     parts                        {part: {norm, share, alone, undone, saved}}; saved is null if an output overflowed
@@ -21,7 +21,7 @@
     restored                     [{count, slots, rise, test}]: what is left with the clipping of so many tensors undone,
                                  on validation windows, which ranked them, and on test windows, which did not
     test_rise                    ΔL of the point on the test windows
-    enough                       of these, the smallest count whose ΔL the limit keeps; null if none. A limit keeps a ΔL
+    enough                       the smallest of these counts whose ΔL the limit keeps; null if none. A limit keeps a ΔL
                                  if the upper end of its interval is within it
     layers                       {grouping: [{slots, distance, norm, radius, rho}]}, most spent first
     plan                         null, or {bits: {tensor: bits}, bytes, float_bytes, mean_bits, predicted,
@@ -44,13 +44,13 @@ from landscape.anatomy.effects import Additivity, Effect
 from landscape.anatomy.layer_radii import LayerRadius
 from landscape.anatomy.result import AnatomyResult
 from landscape.anatomy.waterfall import Matched, WaterfallStep
-from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
-from landscape.report.schema import JSON_VERSION, crossing_json, estimate_json, finite_or_none, health_json, space_json
+from landscape.report.health import health_json
+from landscape.report.values import JSON_VERSION, crossing_json, estimate_json, finite_or_none, space_json
 
 
 def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, Any]:
-    """The JSON object of an anatomy, ready for ``json.dumps(…, allow_nan=False)``."""
+    """Return the JSON object of an anatomy, ready for ``json.dumps(…, allow_nan=False)``."""
     subject, parts, held_out = found.subject, found.anatomy, found.held_out
     return {
         "schema_version": JSON_VERSION,
@@ -69,16 +69,16 @@ def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, An
         "location": found.location,
         "loss": found.loss,
         "steep": found.steep,
-        "rise": _estimate(found.rise),
+        "rise": estimate_json(found.rise),
         "culprit": parts.culprit,
         "waterfall": [_step(step, found.waterfall.rise) for step in found.waterfall.steps],
         "parts": {
             part: {
                 "norm": parts.total.norm(part),
                 "share": finite_or_none(parts.total.share(part)),
-                "alone": _estimate(parts.alone[part].rise),
-                "undone": _estimate(parts.undone[part].rise),
-                "saved": _estimate(parts.saved[part]),
+                "alone": estimate_json(parts.alone[part].rise),
+                "undone": estimate_json(parts.undone[part].rise),
+                "saved": estimate_json(parts.saved[part]),
             }
             for part in PARTS
         },
@@ -90,10 +90,15 @@ def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, An
             {**effect, "clipped": parts.statistics[effect["slots"]].clipped} for effect in _effects(found.clipping)
         ],
         "restored": [
-            {"count": count, "slots": effect.slots, "rise": _estimate(effect.rise), "test": _estimate(held_out[count])}
+            {
+                "count": count,
+                "slots": effect.slots,
+                "rise": estimate_json(effect.rise),
+                "test": estimate_json(held_out[count]),
+            }
             for count, effect in found.restored.items()
         ],
-        "test_rise": _estimate(held_out[0]),
+        "test_rise": estimate_json(held_out[0]),
         "enough": found.enough,
         "layers": {grouping: [_layer(radius) for radius in radii] for grouping, radii in found.layers.items()},
         "plan": None if found.plan is None else _plan(found.plan),
@@ -109,15 +114,11 @@ def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, An
     }
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return None if estimate is None else estimate_json(estimate)
-
-
 def _step(step: WaterfallStep, rise: float) -> dict[str, Any]:
     return {
         "kind": step.kind,
         "radius": crossing_json(step.radius),
-        "rho": _estimate(step.rho),
+        "rho": estimate_json(step.rho),
         "matched": None if step.matched is None else _matched(step.matched, rise),
     }
 
@@ -134,11 +135,15 @@ def _matched(matched: Matched, rise: float) -> dict[str, Any]:
 
 
 def _effects(effects: Iterable[Effect]) -> list[dict[str, Any]]:
-    return [{"slots": e.slots, "distance": e.distance, "rise": _estimate(e.rise)} for e in effects]
+    return [{"slots": e.slots, "distance": e.distance, "rise": estimate_json(e.rise)} for e in effects]
 
 
 def _additivity(added: Additivity) -> dict[str, Any]:
-    return {"sum": _estimate(added.sum), "whole": _estimate(added.whole), "excess": _estimate(added.excess)}
+    return {
+        "sum": estimate_json(added.sum),
+        "whole": estimate_json(added.whole),
+        "excess": estimate_json(added.excess),
+    }
 
 
 def _layer(radius: LayerRadius) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def _layer(radius: LayerRadius) -> dict[str, Any]:
         "distance": radius.distance,
         "norm": radius.norm,
         "radius": crossing_json(radius.radius),
-        "rho": _estimate(radius.rho),
+        "rho": estimate_json(radius.rho),
     }
 
 
@@ -160,7 +165,12 @@ def _plan(plan: BitPlan) -> dict[str, Any]:
         "predicted": plan.predicted,
         "checks": {split: {**_additivity(check), "kept": plan.kept(split)} for split, check in plan.checks.items()},
         "uniform": [
-            {"name": u.name, "bits": u.bits, "bytes": u.bytes, "rise": {s: _estimate(r) for s, r in u.rise.items()}}
+            {
+                "name": u.name,
+                "bits": u.bits,
+                "bytes": u.bytes,
+                "rise": {s: estimate_json(r) for s, r in u.rise.items()},
+            }
             for u in plan.uniform
         ],
     }

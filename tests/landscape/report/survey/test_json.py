@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from landscape.report.schema import to_json
+from landscape.report.survey.json import to_json
 from landscape.survey.result import SurveyResult
 from tests import synthetic
 
