@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from landscape.advice.decide import AdviceRequest, advise
 
+from landscape.advice import advise as advised
+from landscape.advice.advise import AdviceRequest, advise
 from landscape.advice.evidence import other_grids
-from landscape.advice.rules import decide as advised
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest, quantize
