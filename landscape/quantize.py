@@ -63,7 +63,7 @@ def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Quan
         'rtn-int4-exact'
     """
     from landscape.session.progress import Silent
-    from quant.export import check_target, export_point
+    from quant.checkpoints.export import check_target, export_point
 
     progress = progress or Silent()
     if request.export is not None:
