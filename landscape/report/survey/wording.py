@@ -102,7 +102,7 @@ def why_unbounded(directions: int, windows: int, articles: int | None = None) ->
 
 def distance_text(crossing: Crossing, basin: Basin, norm: float = 1.0) -> str:
     """A radius with its interval, divided by ``norm``; a lower bound where the loss never gets there."""
-    return crossing_text(crossing, basin.directions, basin.windows, norm, basin.blocks)
+    return crossing_text(crossing, basin.directions, basin.windows, norm, basin.articles)
 
 
 def crossing_text(
@@ -140,7 +140,9 @@ def ratio_text(point: PointResult, basin: Basin) -> str:
     """ρ with its interval."""
     if point.rho is None:
         return "R not reached"
-    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.blocks))
+    return interval(
+        point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.articles)
+    )
 
 
 def rise_text(rise: Estimate) -> str:
@@ -165,7 +167,7 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
     basin, norm = landscape.basin, landscape.subject.norm
     many = "1 random direction" if basin.directions == 1 else f"{basin.directions} random directions"
     said = [
-        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.blocks)}): "
+        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.articles)}): "
         f"{equals('R', basin.radius, basin)}; relative to ‖w‖: {distance_text(basin.radius, basin, norm)}.",
         f"Its border begins where the mean loss has risen by a tenth, {equals('r10', basin.r10, basin)}, and ends at "
         f"nine tenths, {equals('r90', basin.r90, basin)}.",
