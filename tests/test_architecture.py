@@ -37,9 +37,22 @@ def test_a_format_has_one_importer(module, home):
     assert importers(module) == [home]
 
 
-def test_estimators_need_neither_torch_nor_files():
-    for path in (ROOT / "landscape/estimators").glob("*.py"):
-        assert not {"torch", "h5py", "plotly", "transformers"} & {i.split(".")[0] for i in imports(path)}, path
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("estimators", {"numpy", "scipy", "landscape.estimators", "quant.errors"}),
+        ("positions", {"numpy", "torch", "landscape.positions", "quant"}),
+    ],
+)
+def test_the_mathematics_of_landscape_needs_nothing_below_it(room, allowed):
+    for path in (ROOT / "landscape" / room).glob("*.py"):
+        others = {i for i in imports(path) if i.split(".")[0] not in sys.stdlib_module_names}
+        assert not {i for i in others if not any(i == a or i.startswith(f"{a}.") for a in allowed)}, path
+
+
+def test_a_loss_limit_is_read_without_numpy():
+    code = "import sys; import landscape.estimators.loss_limit; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_nothing_is_unpickled_or_run_from_a_checkpoint():
