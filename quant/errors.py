@@ -11,6 +11,11 @@ ToolkitError            1   something failed; the message is one line: expected,
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class ToolkitError(Exception):
     """Base of all errors that are reported to the user as one line."""
 

@@ -64,11 +64,6 @@ class Slot:
         return self.shape[self.input_dim]
 
     @property
-    def channel_shape(self) -> tuple[int, int]:
-        """Shape of one value per output channel that broadcasts against the stored matrix."""
-        return (1, self.shape[1]) if self.transposed else (self.shape[0], 1)
-
-    @property
     def input_dim(self) -> int:
         """The stored axis that runs over input features."""
         return 0 if self.transposed else 1
@@ -277,9 +272,3 @@ class Difference:
 def distance(space: WeightSpace, a: Vector, b: Vector) -> float:
     """‖b − a‖ in float64."""
     return norm(space, Difference(a, b))
-
-
-def cosine(space: WeightSpace, a: Vector, b: Vector) -> float:
-    """Cosine of the angle between two vectors; NaN if one is zero."""
-    lengths = norm(space, a) * norm(space, b)
-    return dot(space, a, b) / lengths if lengths else math.nan

@@ -34,11 +34,6 @@ class GridStatistics:
     """Weights of ``w`` more than half a step beyond the ends of the grid."""
 
     @property
-    def mse(self) -> float:
-        """Mean squared error of a weight."""
-        return self.squared_error / self.weights
-
-    @property
     def over_optimum(self) -> float:
         """MSE over the least that rounding reaches; NaN where that is 0."""
         return self.squared_error / self.least_squared_error if self.least_squared_error else math.nan

@@ -50,7 +50,7 @@ def crossing(
 
     The interval is ``λ* ± t·√V/L̄′(λ*)``, V being the variance of ``L̄(λ*) − (1 − level)·L(w) − level·C`` in the
     crossed design of directions × windows, so that the sampling noise of L(w), which shares the windows, is in it.
-    ``landscape/CALIBRATION.md`` says how often it covers.
+    ``benchmarks/radius/README.md`` says how often it covers.
 
     Args:
         probes: The losses along the rays.

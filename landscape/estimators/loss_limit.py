@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from landscape.estimators.intervals import Estimate
 from quant.errors import UsageError
+
+if TYPE_CHECKING:
+    from landscape.estimators.intervals import Estimate
 
 _SYNTAX = re.compile(r"(?P<kind>ppl|nll)\+(?P<amount>\d+(\.\d+)?|\.\d+)(?P<percent>%?)")
 

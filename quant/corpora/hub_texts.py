@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quant.checkpoints import hub
 from quant.corpora.text_files import FIELD, Text, checked_document, text_of_documents
-from quant.errors import CorpusError, UsageError
+from quant.errors import CorpusError, UsageError, first_line
 
 PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
@@ -94,8 +94,7 @@ def _reading(name: str) -> Iterator[None]:
     except CorpusError:
         raise
     except Exception as error:  # it has no tree of its own: what a reader of any format may raise
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CorpusError(f"expected a data set at {name}, got: {line}; {_ALTERNATIVES}") from error
+        raise CorpusError(f"expected a data set at {name}, got: {first_line(error)}; {_ALTERNATIVES}") from error
     finally:
         if bars:
             datasets.enable_progress_bars()

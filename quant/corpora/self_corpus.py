@@ -23,7 +23,8 @@ from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.sampling import sample
-from quant.errors import CorpusError, UsageError
+from quant.corpora.tokens import first_sampled_token
+from quant.errors import UsageError
 from quant.hashed_files import read_hashed, write_hashed
 from quant.philox import uniforms
 
@@ -60,7 +61,7 @@ def sample_windows(
     """
     if not sizes or None in sizes.values():
         raise UsageError("expected a number of windows for each split of the corpus self, which has no end; set them")
-    first = _first_token(checkpoint)
+    first = first_sampled_token(checkpoint)
     folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
     splits, say = {}, _once(warn)
     for split, count in sizes.items():
@@ -86,25 +87,8 @@ def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
 
 def recipe_fingerprint(checkpoint: Checkpoint, seq_len: int, seed: int) -> str:
     """sha256 over all that the samples follow from, whatever their number."""
-    recipe = ["self", checkpoint.fingerprint, _first_token(checkpoint), seq_len, seed]
+    recipe = ["self", checkpoint.fingerprint, first_sampled_token(checkpoint), seq_len, seed]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-
-
-def _first_token(checkpoint: Checkpoint) -> int:
-    """The beginning-of-text token, or for a model without one the end-of-text token."""
-    tokenizer = checkpoint.tokenizer
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if first is None:
-        raise CorpusError(
-            f"expected a beginning- or end-of-text token in the tokenizer of {checkpoint.name}, found neither"
-        )
-    known = checkpoint.model.get_input_embeddings().num_embeddings
-    if not 0 <= first < known:
-        raise CorpusError(
-            f"expected token ids below {known}, the model's vocabulary, got {first} as the first of a text in the "
-            f"tokenizer of {checkpoint.name}"
-        )
-    return int(first)
 
 
 def _cached_batch(

@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from quant.corpora.articles import END, article_starts
-from quant.errors import CorpusError
+from quant.errors import CorpusError, first_line
 
 FIELD = "text"
 """The field or column that holds a document."""
@@ -140,7 +140,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return _COMPRESSED[packed](path.read_bytes())
     except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
-        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {_line(error)}") from error
+        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {first_line(error)}") from error
 
 
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
@@ -174,7 +174,7 @@ def _json_lines(path: Path) -> Iterable[str]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise CorpusError(f"expected one JSON object in {where}, got: {_line(error)}") from error
+            raise CorpusError(f"expected one JSON object in {where}, got: {first_line(error)}") from error
         if not isinstance(value, dict):
             raise CorpusError(f"expected one JSON object in {where}, got {type(value).__name__}")
         if FIELD not in value:
@@ -195,11 +195,6 @@ def _parquet(path: Path) -> Iterable[str]:
             raise CorpusError(f"expected one column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
         rows = file.read(columns=[FIELD])[FIELD].to_pylist()
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise CorpusError(f"expected a readable .parquet file at {path}, got: {_line(error)}") from error
+        raise CorpusError(f"expected a readable .parquet file at {path}, got: {first_line(error)}") from error
     for number, row in enumerate(rows, 1):
         yield checked_document(row, f"row {number} of {path}")
-
-
-def _line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

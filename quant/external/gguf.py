@@ -15,7 +15,7 @@ from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import PointError
 from quant.external.outside import check_architecture, check_same, provenance, rounding
-from quant.external.tensor_files import file_hash
+from quant.hashing import file_hash
 from quant.point import PointTensor, WeightPoint
 from quant.space import WeightSpace
 

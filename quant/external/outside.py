@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.checkpoints.identity import function_fields
-from quant.errors import PointError
+from quant.errors import PointError, first_line
+from quant.identity import function_fields
 
 _INERT = re.compile("drop|initializer|init_std|_token_id|quantization_config|compression_config|aux_loss|router_logits")
 """Fields that tools change or that only training reads: tensors and token ids are compared elsewhere."""
@@ -52,8 +52,9 @@ def check_function(source: Path, config: Mapping[str, Any], checkpoint: Checkpoi
             {k: v for k, v in config.items() if k not in ("quantization_config", "compression_config")}
         )
     except Exception as error:  # whatever a configuration's own checks raise
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PointError(f"expected a configuration of type {own.model_type} in {source}, got: {line}") from error
+        raise PointError(
+            f"expected a configuration of type {own.model_type} in {source}, got: {first_line(error)}"
+        ) from error
     for field, (ours, theirs) in _differences(function_fields(own), function_fields(other)).items():
         raise PointError(
             f"expected {field} {ours!r} in config.json of {source}, as the checkpoint has it, got {theirs!r}: the same "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from quant.checkpoints.weight_files import weight_files
-from quant.errors import PointError
+from quant.errors import PointError, first_line
+from quant.hashing import file_hash
 
 
 class TensorFiles:
@@ -31,7 +31,7 @@ class TensorFiles:
             try:
                 self._files[name] = safe_open(folder / name, framework="pt")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
-                raise PointError(f"expected safetensors in {folder / name}, got: {_line(error)}") from error
+                raise PointError(f"expected safetensors in {folder / name}, got: {first_line(error)}") from error
             names: list[str] = self._files[name].keys()
             for tensor in names:
                 if tensor in self._home:
@@ -50,7 +50,7 @@ class TensorFiles:
         try:
             tensor: Tensor = self._files[self._home[name]].get_tensor(name)
         except (OSError, SafetensorError) as error:
-            raise PointError(f"expected to read {name} of {self.folder}, got: {_line(error)}") from error
+            raise PointError(f"expected to read {name} of {self.folder}, got: {first_line(error)}") from error
         return tensor
 
     def read_index(self, name: str, index: int) -> Tensor:
@@ -93,12 +93,6 @@ class TensorFiles:
         return self._files[self._home[name]].get_slice(name)
 
 
-def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object.
 
@@ -108,11 +102,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PointError(f"expected a JSON object in {path}, got: {_line(error)}") from error
+        raise PointError(f"expected a JSON object in {path}, got: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise PointError(f"expected a JSON object in {path}, got {type(content).__name__}")
     return content
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

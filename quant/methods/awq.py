@@ -15,7 +15,7 @@ search that may follow (``auto_clip``) is left out, since the scale search of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from quant.methods.block_stream import BlockStream
 from quant.methods.hessians import SharedHessian
 from quant.methods.layer_error import layer_error
 from quant.methods.options import AWQOptions
+from quant.methods.progress import ProgressCallback
 from quant.methods.rtn import rtn
 from quant.numerics import full_float32
 from quant.point import WeightPoint
@@ -62,7 +63,7 @@ def awq(
     windows: Tensor,
     options: AWQOptions | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
     """The AWQ point, its channel scales folded back into the weights.
 

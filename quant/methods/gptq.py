@@ -8,7 +8,7 @@ of the quantized ones. The scales are RTN's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -24,13 +24,12 @@ from quant.methods.gptq_solver import NoCandidateError, Problem, Solution, dead_
 from quant.methods.hessians import SharedHessian
 from quant.methods.layer_error import LayerHessians, layer_error
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.methods.progress import ProgressCallback
 from quant.numerics import full_float32
 from quant.point import WeightPoint
 from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
-
-ProgressCallback = Callable[[int, int], None]
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from quant.center import Center, preserved
 from quant.grid import channel_view
 from quant.hashing import token_hash
 from quant.methods.block_stream import walk
@@ -73,20 +72,3 @@ def layer_errors(
                 delta = point.tensor(slot).to(weight) - weight
                 errors[key][slot.name] = layer_error(channel_view(slot, delta), shared.hessian)
     return errors
-
-
-def errors_on_own_inputs(
-    model: nn.Module, space: WeightSpace, point: Vector, windows: Tensor, *, center: Center | None = None
-) -> dict[str, float]:
-    """The same with the inputs x_l that the quantized model itself gives its layers, by the slot's name.
-
-    Args:
-        model: Holds W, and does again afterwards.
-        space: Its weight space.
-        point: The weights Q(W).
-        windows: (n, L) token ids.
-        center: The pristine copy of W, if one has been made.
-    """
-    with preserved(model, space, center) as pristine:
-        space.write(model, point)
-        return layer_errors(pristine, {"point": point}, walk(model, space, windows))["point"]

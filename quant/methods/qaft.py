@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
-from quant.checkpoints.identity import fingerprint
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import token_record
+from quant.identity import fingerprint
 from quant.methods.options import TrainingOptions
-from quant.methods.training import Parametrization, ProgressCallback, Trained, run_training
+from quant.methods.progress import ProgressCallback
+from quant.methods.training import Parametrization, Trained, run_training
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.versions import library_versions

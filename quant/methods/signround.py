@@ -18,7 +18,7 @@ windows, RTN included, taken every few steps, where theirs compares losses of di
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from quant.grid import GridTensor
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
 from quant.methods.options import SignRoundOptions
+from quant.methods.progress import ProgressCallback
 from quant.philox import permutation
 from quant.point import WeightPoint
 from quant.replay import Call, hidden_state
@@ -63,7 +64,7 @@ def signround(
     options: SignRoundOptions | None = None,
     *,
     center: Center | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
     """The SignRound point on RTN's grid, every code within 1 of RTN's.
 

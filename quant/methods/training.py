@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,11 +30,9 @@ from quant.center import Center, preserved
 from quant.errors import CorpusError
 from quant.hashed_files import read_hashed, write_hashed
 from quant.methods.options import TrainingOptions
+from quant.methods.progress import ProgressCallback
 from quant.nll import mean_nll, token_nll, window_nll
 from quant.space import Slot, Vector, WeightSpace
-
-ProgressCallback = Callable[[int, int], None]
-"""Called after every step with the steps done and the steps of the whole run."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 import torch
 
-from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order, rise
+from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order
 from landscape.positions.atlas import Atlas, Ray
 from landscape.positions.directions import Sphere
 from landscape.positions.position import CENTER, At, OnRay, with_parts, without_parts
@@ -110,7 +110,7 @@ def test_the_anatomy_names_clipping_and_undoing_it_in_a_few_tensors_restores_the
 
     def measured(*positions):
         probes.known.update({r.probe: r for r in engine.evaluate(in_block_order(space, positions, windows))})
-        return [rise(probes, position, "v") for position in positions]
+        return [probes.rise(position, "v") for position in positions]
 
     def ranking(selections):
         rises = measured(*(with_parts("p", ["clip"], slots) for slots in selections))

@@ -17,8 +17,9 @@ from torch.nn.functional import cross_entropy
 
 from landscape.cli import main
 from landscape.curvature import anharmonicity as anharmonic
-from landscape.curvature.anharmonicity import CurvatureRequest, CurvatureResult, measure_curvature
+from landscape.curvature.anharmonicity import CurvatureResult, measure_curvature
 from landscape.curvature.hessian import FlatVector, lent_hessian
+from landscape.curvature.request import CurvatureRequest
 from landscape.positions.directions import Sphere
 from landscape.radius import RadiusRequest
 from quant.checkpoints.checkpoint import load_checkpoint

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from landscape.advice import advise as advised
-from landscape.advice.advise import AdviceRequest, advise
+from landscape.advice.advise import advise
 from landscape.advice.evidence import other_grids
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest, quantize
