@@ -1,6 +1,6 @@
 """Train a tiny mixture of experts on `tales`: a Qwen3-MoE of one million parameters whose loss is useful.
 
-    python benchmarks/expert_model.py expert-nano
+    python -m benchmarks.expert_model expert-nano
     landscape probe --model expert-nano --data tales --bits 4,2
 
 Ten minutes on one core, to 2.72 nats per token on validation windows of 256 tokens; chance is 6.93. An auxiliary loss

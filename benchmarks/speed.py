@@ -1,4 +1,4 @@
-"""Speed and memory of `quant`, as ratios measured in one run:  python benchmarks/speed.py  (or `make bench`).
+"""Speed and memory of `quant`, as ratios measured in one run:  python -m benchmarks.speed  (or `make bench`).
 
 Two ways of doing the same are timed in turns, and the median and the quartiles of the ratios of neighbours are printed,
 so that a machine that slows down slows both. Shapes are those of SmolLM2-135M, with random weights. Every benchmark

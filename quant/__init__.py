@@ -1,4 +1,4 @@
-"""Weight vectors of quantized language models: where they live, how they are rounded, what they cost in likelihood.
+"""Place quantized language models in their weight space: round them, train them, and measure their likelihood.
 
     from quant import Center, QuantScheme, load_checkpoint, rtn
     checkpoint = load_checkpoint("opt-nano")
@@ -16,10 +16,10 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from quant.center import Center as Center
     from quant.checkpoints.checkpoint import Checkpoint as Checkpoint
     from quant.checkpoints.checkpoint import load_checkpoint as load_checkpoint
+    from quant.checkpoints.export import export_point as export_point
     from quant.corpora.corpus import Corpus as Corpus
     from quant.corpora.corpus import load_corpus as load_corpus
     from quant.errors import ToolkitError as ToolkitError
-    from quant.export import export_point as export_point
     from quant.external.load import load_external as load_external
     from quant.grid import GridTensor as GridTensor
     from quant.grid import fake_quantize as fake_quantize
@@ -55,7 +55,7 @@ _HOMES = {
     "WeightSpace": "quant.space",
     "awq": "quant.methods.awq",
     "distance": "quant.space",
-    "export_point": "quant.export",
+    "export_point": "quant.checkpoints.export",
     "fake_quantize": "quant.grid",
     "finetune": "quant.methods.qaft",
     "gptq": "quant.methods.gptq",

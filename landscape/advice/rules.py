@@ -15,7 +15,7 @@ stay possible.
 Nothing is predicted where a measurement is at hand: ΔL of RTN is measured, also with its clipping undone and on other
 grids. That GPTQ rescues a point is a prediction, made of two numbers: the threshold of one was fitted on the built-in
 model alone, that of the other is the paper's, with which this model agrees. How often the prediction comes true
-elsewhere is in ``landscape/VALIDATION.md``.
+elsewhere is in ``benchmarks/advice/README.md``.
 
 The advice names the way to go, not a way that surely keeps the limit: where no way does, it still names the one to
 take. ``Advice.keeps`` says which of the two it is, as far as that is known.
@@ -126,8 +126,8 @@ GPTQ_LEAVES = 0.47
 """Least share of RTN's ΔL that GPTQ left on opt-nano, of the 12 grids on which that ΔL is above 0.03 nats."""
 
 _CHOICE = "our choice, not fitted"
-_RESCUE = "fitted on opt-nano, may be too high: landscape/VALIDATION.md"
-_RIM = "the paper's rim: landscape/VALIDATION.md"
+_RESCUE = "fitted on opt-nano, may be too high: benchmarks/advice/README.md"
+_RIM = "the paper's rim: benchmarks/advice/README.md"
 
 
 def rules(rescue: float = RESCUE, rim: float = RIM, worth: float = WORTH_CHANGING) -> tuple[Rule, ...]:

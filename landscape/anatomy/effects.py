@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
+from landscape.anatomy.request import GROUPINGS, Grouping
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.positions.parts import PARTS, Part, PartStatistics, combined
 from landscape.positions.perturbation import Perturbation
@@ -34,8 +34,6 @@ from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window
 from quant.space import WeightSpace
 
-Grouping = Literal["block", "type", "tensor"]
-GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 _SELECTION = {"block": block_selection, "type": type_selection, "tensor": tensor_selection}
 
 

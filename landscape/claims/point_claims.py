@@ -24,7 +24,7 @@ from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import KEPT_LIMIT, location, ratio
-from landscape.session.point_specs import PAPER_METHODS
+from landscape.session.point_methods import PAPER_METHODS
 from landscape.survey.result import PointResult
 
 __all__ = [

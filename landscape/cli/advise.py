@@ -59,7 +59,8 @@ def advise(
     from landscape.cli.failures import reported
 
     with reported(debug):
-        from landscape.advice.advise import AdviceRequest, advise
+        from landscape.advice.advise import advise
+        from landscape.advice.request import AdviceRequest
         from landscape.cli.console import ConsoleProgress, print_advice
         from landscape.cli.parsing import bit_widths, request_preset, words
         from landscape.estimators.loss_limit import Limit

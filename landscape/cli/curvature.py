@@ -68,7 +68,8 @@ def curvature(
     with reported(debug):
         from landscape.cli.console import ConsoleProgress, print_curvature
         from landscape.cli.parsing import words
-        from landscape.curvature.anharmonicity import CurvatureRequest, measure_curvature
+        from landscape.curvature.anharmonicity import measure_curvature
+        from landscape.curvature.request import CurvatureRequest
         from landscape.radius import RadiusRequest
 
         radius = RadiusRequest(

@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult
+from landscape.anatomy.request import AnatomyRequest
+from landscape.anatomy.result import AnatomyResult
 from landscape.cli.command_line import anatomy_command, in_preset, probe_command, radius_command
 from landscape.radius import RadiusRequest, RadiusResult
 from landscape.session.point_specs import PAPER_METHODS

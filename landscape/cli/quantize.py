@@ -96,7 +96,7 @@ def quantize(
         from landscape.quantize import QuantizeRequest
         from landscape.quantize import quantize as run
         from landscape.session.point_specs import scheme_of, wanted_point
-        from quant.export import check_target, export_point
+        from quant.checkpoints.export import check_target, export_point
 
         options = gptq_options(gptq_inputs, true_sequential, act_order, rtn_candidate)
         wanted = wanted_point(method, scheme_of(bits, scale, granularity, symmetric))

@@ -50,7 +50,7 @@ def crossing(
 
     The interval is ``λ* ± t·√V/L̄′(λ*)``, V being the variance of ``L̄(λ*) − (1 − level)·L(w) − level·C`` in the
     crossed design of directions × windows. V includes the sampling noise of L(w), which shares the windows.
-    ``landscape/CALIBRATION.md`` says how often the interval covers.
+    ``benchmarks/radius/README.md`` says how often the interval covers.
 
     Args:
         probes: The losses along the rays.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import astuple
+from typing import Any
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.rules import GPTQ_LEAVES, WORDS, Advice, Finding, Margin, Recommendation
 from landscape.estimators.intervals import Estimate
-from landscape.report.survey.wording import crossing_text, duration, interval, nats, number, rise_text, windows_text
+from landscape.formatting import crossing_text, duration, interval, nats, number, rise_text, windows_text
+from landscape.report.health import health_json
+from landscape.report.values import JSON_VERSION, crossing_json, finite_or_none, interval_json, space_json
 
 NAMES: dict[Recommendation, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 
@@ -59,6 +63,16 @@ def reason_lines(advice: Advice) -> list[str]:
     return lines
 
 
+def cost_line(work: Mapping[Recommendation, float], pace: float) -> str:
+    """Write ``would cost: GPTQ about 3.0 h, QAFT about 12.0 h``.
+
+    Args:
+        work: Forward passes of one window, by method.
+        pace: Seconds of one forward pass.
+    """
+    return f"would cost: {', '.join(f'{NAMES[way]} about {duration(passes * pace)}' for way, passes in work.items())}"
+
+
 def _kept(advice: Advice) -> list[str]:
     """What is known of the limit, where the way that is advised was not measured."""
     if advice.verdict == "gptq":
@@ -66,11 +80,6 @@ def _kept(advice: Advice) -> list[str]:
         said = "beyond your limit" if advice.keeps is False else "which may be within your limit"
         return [f"GPTQ left {GPTQ_LEAVES:.0%} of RTN's ΔL or more on opt-nano: here {rise_text(least)}, {said}"]
     return ["what QAFT leaves of ΔL is not foretold"] if advice.verdict == "qaft" else []
-
-
-def cost_text(passes: float, pace: float) -> str:
-    """``about 3.0 h``, of so many forward passes that take ``pace`` seconds each."""
-    return f"about {duration(passes * pace)}"
 
 
 def _margin(margin: Margin) -> str:
@@ -99,3 +108,79 @@ def _where(finding: Finding) -> str:
     if finding.holds:
         return "within"
     return "its upper end beyond" if finding.surely and finding.open and math.isfinite(finding.judged) else "beyond"
+
+
+def advice_json(advised: AdviceResult) -> dict[str, Any]:
+    """The JSON object of ``landscape advise``.
+
+    ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
+    {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, keeps_limit, margin: {verdict,
+    number, factor}, numbers: [{verdict, name, value, interval: {low, high}, judged, most, holds, open, source}],
+    distance, rise, rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, others_interval: {grid:
+    {low, high}}, rho, rho_interval, rho_prof, rho_prof_interval, rho_along, rho_along_interval, cost: {gptq, qaft}}],
+    seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; keeps_limit is whether the
+    way that is advised keeps the limit, null if not known; judged is what was held against most; costs are in forward
+    passes of a window.
+    """
+    return {
+        "schema_version": JSON_VERSION,
+        "model": advised.model,
+        "data": advised.data,
+        "seq_len": advised.seq_len,
+        "windows": advised.windows,
+        "articles": advised.articles,
+        "space": space_json(advised),
+        "center": advised.center_nll,
+        "chance": advised.chance,
+        "radius": crossing_json(advised.found.radius),
+        "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
+        "advice": [
+            _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
+        ],
+        "seconds_per_pass": advised.pace,
+        "evaluated": advised.evaluated,
+        "cached": advised.cached,
+        "seconds": round(advised.seconds, 3),
+        "store": advised.store,
+        "health": health_json(advised.health),
+    }
+
+
+def _advice(advice: Advice) -> dict[str, Any]:
+    evidence, margin = advice.evidence, advice.margin
+    return {
+        "bits": evidence.scheme.bits,
+        "grid": evidence.scheme.grid,
+        "verdict": advice.verdict,
+        "possible": list(advice.possible),
+        "keeps_limit": advice.keeps,
+        "margin": margin and {"verdict": margin.verdict, "number": margin.name, "factor": margin.factor},
+        "numbers": [
+            {
+                "verdict": finding.verdict,
+                "name": finding.name,
+                "value": finding.estimate and finite_or_none(finding.estimate.value),
+                "interval": interval_json(finding.estimate),
+                "judged": finite_or_none(finding.judged),
+                "most": finding.most,
+                "holds": finding.holds,
+                "open": finding.open,
+                "source": finding.source,
+            }
+            for finding in advice.findings
+        ],
+        "distance": evidence.distance,
+        "rise": finite_or_none(evidence.rise.value),
+        "rise_interval": interval_json(evidence.rise),
+        "unclipped": finite_or_none(evidence.unclipped.value),
+        "unclipped_interval": interval_json(evidence.unclipped),
+        "clipped": evidence.clipped,
+        "others": {scheme.grid: finite_or_none(rise.value) for scheme, rise in evidence.others.items()},
+        "others_interval": {scheme.grid: interval_json(rise) for scheme, rise in evidence.others.items()},
+        "rho": evidence.rho and finite_or_none(evidence.rho.value),
+        "rho_interval": interval_json(evidence.rho),
+        "rho_prof": evidence.rho_prof and finite_or_none(evidence.rho_prof.value),
+        "rho_prof_interval": interval_json(evidence.rho_prof),
+        "rho_along": evidence.rho_along and finite_or_none(evidence.rho_along.value),
+        "rho_along_interval": interval_json(evidence.rho_along),
+    }

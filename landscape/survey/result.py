@@ -13,36 +13,10 @@ from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import Location, Loss
 from landscape.estimators.other_radii import OtherRadii
-from landscape.health.checks import Check
 from landscape.session.expert_tokens import ExpertTokens
-from quant.coverage import Coverage
+from landscape.session.run_record import Check, ProbeCount, SubjectInfo
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SubjectInfo:
-    """What was probed."""
-
-    model: str
-    """As the user named it."""
-    fingerprint: str
-    """Hash of its weights and configuration."""
-    dtype: str
-    dimension: int
-    """D of the weight space."""
-    coverage: Coverage
-    """How much of the blocks' weights it holds."""
-    norm: float
-    """‖w‖."""
-    chance: float
-    """ln|V|, the NLL of a uniform guess."""
-    data: str
-    """Name of the corpus."""
-    seq_len: int
-    """Tokens per window."""
-    windows: Mapping[str, int]
-    """How many windows of each split were probed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,18 +112,6 @@ class PlaneResult:
         """
         base = self.point_nll["w"]
         return np.asarray(((self.nll if nll is None else nll) - base) / (chance - base))
-
-
-@dataclass(frozen=True)
-class ProbeCount:
-    """The work of a run."""
-
-    total: int
-    """Probes the run needed."""
-    cached: int
-    """Of these, how many the store already held."""
-    evaluated: int
-    """Of these, how many were evaluated now."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,10 @@
 """Tables go between their comments and nowhere else; the scripts find the module that puts them there."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.benchmarks.scripts import BENCHMARKS, script
+from benchmarks import pages
 
 TEXT = """# Title
 
@@ -26,18 +24,13 @@ end
 
 
 @pytest.fixture
-def pages() -> ModuleType:
-    return script("pages")
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "page.md"
     path.write_text(TEXT, encoding="utf-8")
     return path
 
 
-def test_tables_are_replaced_and_the_rest_stays(pages: ModuleType, file: Path) -> None:
+def test_tables_are_replaced_and_the_rest_stays(file: Path) -> None:
     r"""Blank lines beside the comments too; what looks like a group of a pattern, \1, is text."""
     page = pages.Page(file)
     page.write({"of two": iter([r"| ρ \1 |", "| b |"]), "cost": ["| new |"]})
@@ -48,13 +41,13 @@ def test_tables_are_replaced_and_the_rest_stays(pages: ModuleType, file: Path) -
     assert file.read_bytes() == expected.encode()
 
 
-def test_a_page_can_be_filled_without_being_written(pages: ModuleType, file: Path) -> None:
+def test_a_page_can_be_filled_without_being_written(file: Path) -> None:
     page = pages.Page(file)
     assert page.filled({"cost": ["| new |"]}) == TEXT.replace("| old |", "| new |")
     assert page.text == TEXT
 
 
-def test_an_empty_place_takes_its_first_lines(pages: ModuleType, file: Path) -> None:
+def test_an_empty_place_takes_its_first_lines(file: Path) -> None:
     file.write_text("a\n<!-- t -->\n<!-- /t -->\nb\n")
     pages.Page(file).write({"t": ["| 1 |", "| 2 |"]})
     assert file.read_text() == "a\n<!-- t -->\n| 1 |\n| 2 |\n<!-- /t -->\nb\n"
@@ -71,7 +64,7 @@ def test_an_empty_place_takes_its_first_lines(pages: ModuleType, file: Path) -> 
     ],
     ids=["none", "other end", "no beginning", "wrong order", "twice"],
 )
-def test_a_page_without_one_place_is_an_error_and_stays(pages: ModuleType, file: Path, text: str, found: str) -> None:
+def test_a_page_without_one_place_is_an_error_and_stays(file: Path, text: str, found: str) -> None:
     text = f"<!-- good -->\n<!-- /good -->\n{text}\n"
     file.write_text(text)
     page = pages.Page(file)
@@ -81,15 +74,3 @@ def test_a_page_without_one_place_is_an_error_and_stays(pages: ModuleType, file:
     with pytest.raises(ValueError, match=message):
         page.table("cost")
     assert file.read_text() == text
-
-
-def test_a_script_finds_its_neighbours_and_the_path_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("pages", "radius_landscapes", "validate_radius"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    before = list(sys.path)
-    assert str(BENCHMARKS) not in before
-    assert script("validate_radius").PAGE.path.name == "CALIBRATION.md"
-    assert sys.path == before
-    with pytest.raises(ModuleNotFoundError):
-        script("no_such_script")
-    assert sys.path == before

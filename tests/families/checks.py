@@ -24,9 +24,9 @@ from landscape.probing.plan import ProbePlan, identified
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.export import export_point
 from quant.corpora.sampling import sample
 from quant.errors import CheckpointError
-from quant.export import export_point
 from quant.grid import GridTensor
 from quant.methods.block_stream import walk
 from quant.methods.rtn import rtn

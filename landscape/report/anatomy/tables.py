@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from landscape.anatomy.bit_plan import FLOAT_BITS
-from landscape.anatomy.effects import Grouping
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.request import Grouping
+from landscape.anatomy.result import AnatomyResult
+from landscape.formatting import nats, number, rise_text
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.wording import (
     PART_NAMES,
@@ -17,16 +18,21 @@ from landscape.report.anatomy.wording import (
     spent_text,
     within_text,
 )
-from landscape.report.survey.tables import Table
-from landscape.report.survey.wording import nats, number, rise_text
+from landscape.report.table import Table, provenance
 
 
 def anatomy_tables(found: AnatomyResult) -> list[Table]:
-    """All tables, those that a reader wants first at the head."""
+    """Return all tables of the page, the most useful ones first."""
+    tables = [*terminal_tables(found), bits_table(found), provenance_table(found)]
+    return [table for table in tables if table.rows]
+
+
+def terminal_tables(found: AnatomyResult) -> list[Table]:
+    """Return the tables that the terminal prints too."""
     tables = [waterfall_table(found), parts_table(found)]
     tables += [group_table(found, grouping) for grouping in found.anatomy.groups]
-    tables += [clipping_table(found), restoration_table(found), plan_table(found), bits_table(found)]
-    return [table for table in (*tables, provenance_table(found)) if table.rows]
+    tables += [clipping_table(found), restoration_table(found), plan_table(found)]
+    return [table for table in tables if table.rows]
 
 
 def waterfall_table(found: AnatomyResult) -> Table:
@@ -180,7 +186,7 @@ def provenance_table(found: AnatomyResult) -> Table:
         ("evaluations (position × window)", f"{found.probes.total:,}"),
         *((str(name), str(value)) for name, value in found.settings.items()),
     ]
-    return Table("How it was measured.", ("setting", "value"), tuple(rows), frozenset({0, 1}))
+    return provenance(rows)
 
 
 def _width(bits: int) -> str:

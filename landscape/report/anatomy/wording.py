@@ -5,26 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from landscape.anatomy.effects import Effect, Grouping
+from landscape.anatomy.effects import Effect
 from landscape.anatomy.layer_radii import LayerRadius
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.request import Grouping
+from landscape.anatomy.result import AnatomyResult
 from landscape.anatomy.waterfall import Kind, WaterfallStep
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.location import Location
 from landscape.estimators.loss_limit import Limit
+from landscape.formatting import crossing_text, interval, nats, number, rise_text, why_unbounded, windows_text
 from landscape.positions.parts import Part
 from landscape.positions.selection import ALL_TENSORS
-from landscape.report.survey.wording import (
-    crossing_text,
-    interval,
-    nats,
-    number,
-    rise_text,
-    together,
-    why_unbounded,
-    windows_text,
-)
+from landscape.report.survey.verdicts import two_words
 
 PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
 STEP_NAMES: dict[Kind, str] = {
@@ -139,8 +132,7 @@ def _unbounded(found: AnatomyResult) -> str:
 
 def _place(found: AnatomyResult) -> str:
     """``inside, degraded: near but steep``."""
-    hint = together(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
-    return f"{found.location}, {found.loss}" + (f": {hint}" if hint else "")
+    return two_words(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
 
 
 def _where(found: AnatomyResult) -> str:

@@ -6,15 +6,15 @@ pictures can be compared; thin lines of equal NLL show what is too flat for colo
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from landscape.formatting import nats, number
 from landscape.report import palette
-from landscape.report.survey.wording import nats, number
+from landscape.report.plot import literal
 from landscape.survey.result import Array, PlaneResult, SurveyResult
 
 PlotTrace = dict[str, Any]
@@ -95,11 +95,11 @@ def _point(plane: PlaneResult, landscape: SurveyResult, name: str, method: str |
     u = float(plane.saturation(landscape.subject.chance, nll))
     color, symbol = ("black", "x") if method is None else (palette.mark(method).color, palette.mark(method).symbol)
     return {
-        "type": "scatter", "x": [x], "y": [y], "mode": "markers+text", "name": html.escape(name),
+        "type": "scatter", "x": [x], "y": [y], "mode": "markers+text", "name": literal(name),
         "marker": {"color": color, "symbol": symbol, "size": 15, "line": {"color": "white", "width": 2}},
-        "text": [f"<b>{html.escape(name)}</b>"], "textposition": "top center",
+        "text": [f"<b>{literal(name)}</b>"], "textposition": "top center",
         "textfont": {"size": 12, "color": palette.INK, "shadow": "0 0 3px white, 0 0 3px white, 0 0 6px white"},
-        "customdata": [f"<b>{html.escape(name)}</b><br>{_place(plane, x, y, u, nll)}"], "hovertemplate": _HOVER,
+        "customdata": [f"<b>{literal(name)}</b><br>{_place(plane, x, y, u, nll)}"], "hovertemplate": _HOVER,
         "cliponaxis": False,
     }  # fmt: skip
 

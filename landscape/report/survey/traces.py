@@ -6,7 +6,6 @@ rescales all of it alike. A trace is a plain mapping in the terms of plotly's ``
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from landscape.estimators.basin import Basin
+from landscape.formatting import equals, nats, number, rise_text
 from landscape.report import palette
+from landscape.report.plot import literal
+from landscape.report.survey.verdicts import ratio_text
 from landscape.report.survey.view import Frame
-from landscape.report.survey.wording import equals, nats, number, ratio_text, rise_text
 from landscape.survey.result import Array, PointResult, RayProfile, SegmentResult, SurveyResult
 
 PlotTrace = dict[str, Any]
@@ -35,7 +36,7 @@ def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[
     yield from (_ray(ray, split, landscape) for ray in landscape.rays)
     by_name = {point.name: point for point in landscape.points}
     yield from (_segment(s, by_name, norm) for s in landscape.segments if s.split == split)
-    hover = f"w: the pretrained weights<br>NLL {nats(landscape.center[split])} on {html.escape(split)}"
+    hover = f"w: the pretrained weights<br>NLL {nats(landscape.center[split])} on {literal(split)}"
     marker = {"color": "black", "size": 9}
     yield _scatter("w", "w", [0.0], [landscape.center[split]], [hover], mode="markers", marker=marker)
     bare = crowded(landscape, split, frame)
@@ -170,7 +171,7 @@ def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float
     alphas, x, y = (_plain(values[keep]) for values in (segment.alphas, segment.distances, segment.nll))
     look, name = _stroke(segment, points), f"{segment.a} – {segment.b}"
     hover = [
-        f"{html.escape(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
+        f"{literal(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
         for alpha, lam, nll in zip(alphas, x, y, strict=True)
     ]
     return _scatter(
@@ -180,7 +181,7 @@ def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float
 
 
 def _point(point: PointResult, split: str, landscape: SurveyResult, labelled: bool) -> PlotTrace:
-    look, label = palette.mark(point.method), html.escape(_label(point))
+    look, label = palette.mark(point.method), literal(_label(point))
     return _scatter(
         point.name, _group(point, landscape), [point.distance], [point.nll[split]],
         [_point_hover(point, split, landscape)], mode="markers+text", marker=_marker(point, landscape),
@@ -196,10 +197,10 @@ def _label(point: PointResult) -> str:
 
 def _point_hover(point: PointResult, split: str, landscape: SurveyResult) -> str:
     lines = [
-        f"<b>{html.escape(point.name)}</b>",
+        f"<b>{literal(point.name)}</b>",
         f"‖Δw‖ = {_place(point.distance, landscape.subject.norm)}",
         f"ρ = ‖Δw‖/R = {ratio_text(point, landscape.basin)}" if point.rho else "ρ: R not reached",
-        f"NLL {nats(point.nll[split])} on {html.escape(split)}",
+        f"NLL {nats(point.nll[split])} on {literal(split)}",
         f"ΔL = {rise_text(point.rise[split])}",
         f"location: {point.location}; loss: {point.loss}",
     ]
@@ -217,7 +218,7 @@ def _place(lam: float | None, norm: float) -> str:
 def _scatter(name: str, group: str, x: list[Any], y: list[Any], hover: list[str] | None, **look: Any) -> PlotTrace:
     """A trace; plotly reads markup in names, so they are escaped here."""
     seen = {"hoverinfo": "skip"} if hover is None else {"customdata": hover, "hovertemplate": _HOVER}
-    label = {"name": html.escape(name), "legendgroup": html.escape(group), "showlegend": False}
+    label = {"name": literal(name), "legendgroup": literal(group), "showlegend": False}
     return {"type": "scatter", "x": x, "y": y, **label, **seen, **look}
 
 

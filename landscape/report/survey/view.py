@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.report.survey.wording import number
+from landscape.formatting import number
+from landscape.report.plot import literal
 from landscape.survey.result import Array, SurveyResult
 
 ABOVE_CHANCE = 1.5
@@ -71,7 +71,7 @@ def units(landscape: SurveyResult) -> list[Unit]:
     rounded = [p for p in landscape.points if p.method == "rtn" and p.distance > 0]
     if rounded:
         rtn = min(rounded, key=lambda p: p.bits or 0)
-        name, length = html.escape(rtn.name), number(rtn.distance)
+        name, length = literal(rtn.name), number(rtn.distance)
         title = f"ℓ2 distance from w, in units of ‖Δw<sub>RTN</sub>‖ = {length} of {name}"
         found.append(Unit(f"÷ ‖Δw<sub>RTN</sub>‖ (int{rtn.bits})", title, rtn.distance))
     return found

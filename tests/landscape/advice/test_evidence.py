@@ -12,19 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice.advise import AdviceRequest, AdviceResult, advise
+from landscape.advice.advise import AdviceResult, advise
 from landscape.advice.evidence import DIRECTIONS, EvidenceCollector, other_grids
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.waterfall import Kind, families
 from landscape.cli import main
 from landscape.cli.console import print_advice
 from landscape.estimators.radius_search import Round
+from landscape.formatting import nats, number
 from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
 from landscape.positions.atlas import Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.perturbation import Perturbation
-from landscape.report.advice import reason_lines, subject_lines
-from landscape.report.schema import advice_json
-from landscape.report.survey.wording import nats, number
+from landscape.report.advice import advice_json, reason_lines, subject_lines
 from landscape.session.forecast import Forecast
 from landscape.session.presets import Preset
 from landscape.session.progress import Silent
@@ -119,7 +118,7 @@ def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
     center = Center.of(model, space)
     sizes = {"train": 1, "validation": 4, "test": 1}
     windows = load_corpus("tales", checkpoint, 32, sizes=sizes).windows("validation", 4, 0)
-    family = families(Perturbation(space, center, rtn(space, center, QuantScheme(2)), ""))[kind]
+    family = families(space, center, rtn(space, center, QuantScheme(2)), "")[kind]
     losses = []
     for index in range(directions):
         space.write(model, Ray(center, family.draw(index), evidence.distance / rho.value))

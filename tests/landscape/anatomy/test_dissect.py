@@ -13,22 +13,23 @@ from transformers import PreTrainedModel
 
 from landscape.anatomy import stages
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult, groupings_of
+from landscape.anatomy.request import AnatomyRequest, groupings_of
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from landscape.health.checks import Check
 from landscape.positions.directions import Layers, Sphere
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.report.anatomy.figures import (
     plan_figure,
 )
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding, spent_text
 from landscape.session.forecast import Forecast
 from landscape.session.point_specs import wanted_point
 from landscape.session.progress import Silent
+from landscape.session.run_record import Check
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus

@@ -26,7 +26,8 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, ratio
 from landscape.estimators.other_radii import other_radii
 from landscape.estimators.radial_losses import RadialProbes
-from landscape.survey.result import PointResult, ProbeCount, SegmentResult, SubjectInfo, SurveyResult
+from landscape.session.run_record import ProbeCount, SubjectInfo
+from landscape.survey.result import PointResult, SegmentResult, SurveyResult
 from quant.coverage import Coverage
 
 BASE, CHANCE = 2.0, 6.0

@@ -12,7 +12,6 @@ import torch
 from scipy import stats
 
 from landscape.health import checks as health
-from landscape.health.checks import Check
 from landscape.health.self_checks import SLOPE_RATIO, Examined, examine, slope_at_w, slope_plan
 from landscape.positions.atlas import Atlas, Ray
 from landscape.positions.directions import Along, Filter, Layers, Sphere, noise
@@ -22,6 +21,7 @@ from landscape.probing.plan import Probe, ProbeResult, Window, identified, point
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.progress import Silent
+from landscape.session.run_record import Check
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus

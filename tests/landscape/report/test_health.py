@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.health.checks import Check
 from landscape.report.survey.page import page
+from landscape.session.run_record import Check
 from landscape.survey.result import SurveyResult
 from tests import synthetic
 

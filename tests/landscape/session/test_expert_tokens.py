@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from benchmarks import expert_model
 from landscape import PRESETS, SurveyRequest, SurveyResult, probe, to_json
 from landscape.cli import main
 from landscape.quantize import QuantizeRequest, quantize
@@ -23,7 +24,6 @@ from quant import Checkpoint, QuantScheme, WeightPoint, export_point, load_check
 from quant.nll import window_nll
 from quant.point import PointTensor
 from tests import synthetic
-from tests.benchmarks.scripts import script
 
 PRESET = replace(
     PRESETS["quick"], train_windows=2, validation_windows=2, test_windows=2, seq_len=64, lambdas=4, alphas=3,
@@ -100,9 +100,8 @@ def mixture(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     folder, cache = tmp_path_factory.mktemp("mixture"), tmp_path_factory.mktemp("cache")
     nano = load_checkpoint()
     torch.manual_seed(0)
-    recipe = script("expert_model")
-    model = recipe.build_model(len(nano.tokenizer), **SHAPE)
-    recipe.train(model, load_corpus("tales", nano, 64).windows("train"), steps=120)
+    model = expert_model.build_model(len(nano.tokenizer), **SHAPE)
+    expert_model.train(model, load_corpus("tales", nano, 64).windows("train"), steps=120)
     model.save_pretrained(folder)
     nano.tokenizer.save_pretrained(folder)
     survey = SurveyRequest(model=str(folder), data="tales", bits=BITS, directions=2, preset=PRESET, store=cache)

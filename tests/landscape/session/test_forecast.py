@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from landscape.advice.decide import AdviceRequest, advise
 
+from landscape.advice import advise as advised
+from landscape.advice.advise import advise
 from landscape.advice.evidence import other_grids
-from landscape.advice.rules import decide as advised
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest, quantize

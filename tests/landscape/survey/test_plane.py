@@ -12,8 +12,8 @@ from landscape.positions.atlas import Atlas, Plane
 from landscape.positions.position import CENTER, At, OnPlane, on_plane
 from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, identified
-from landscape.report.schema import to_json
 from landscape.report.survey.figures import plane_figure
+from landscape.report.survey.json import to_json
 from landscape.report.survey.page import page
 from landscape.report.survey.wording import plane_sentences
 from landscape.session.point_specs import ExternalSpec, wanted_points

@@ -15,8 +15,8 @@ from transformers.utils import logging
 
 from quant.checkpoints import hub
 from quant.checkpoints.checkpoint import ALIASES, Checkpoint, load_checkpoint
-from quant.checkpoints.identity import fingerprint
 from quant.errors import CheckpointError, UsageError
+from quant.identity import fingerprint
 from tests import tiny
 from tests.tiny_tokenizer import tokenizer
 

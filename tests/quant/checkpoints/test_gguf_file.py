@@ -12,8 +12,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from quant.checkpoints.checkpoint import load_checkpoint
-from quant.checkpoints.identity import fingerprint
 from quant.errors import CheckpointError
+from quant.identity import fingerprint
 from tests import tiny
 
 HEADS, KV_HEADS, HEAD = 4, 2, 16

@@ -1,4 +1,4 @@
-"""GPTQ against llm-compressor's on the same grid and windows: codes that ``benchmarks/peer_gptq.py`` recorded."""
+"""GPTQ against llm-compressor on one grid and the same windows: codes recorded by ``benchmarks.methods.peer_gptq``."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.parts import PARTS
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding, group_name, subject_sentences, title
 from tests.landscape.reading import Page
 

@@ -1,0 +1,1 @@
+"""Hold the advice of `landscape advise` against what each way to quantize then gave."""

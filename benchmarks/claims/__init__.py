@@ -1,0 +1,1 @@
+"""Hold the statements of the paper against measurements on two small models."""

@@ -1,0 +1,1 @@
+"""Compare RTN, GPTQ and QAFT on real models."""

@@ -1,0 +1,1 @@
+"""Count how often the intervals of R hold, and what R costs."""

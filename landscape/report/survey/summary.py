@@ -1,0 +1,73 @@
+"""Sum up a landscape for the terminal: the basin in a few lines, one table of points, and what the table leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from landscape.formatting import equals, windows_text
+from landscape.report.survey.verdicts import KEPT, is_open, near_but_steep
+from landscape.report.table import Table
+from landscape.survey.result import PointResult, SurveyResult
+
+
+def headline(landscape: SurveyResult) -> str:
+    """Write the finding in one line: ``opt-nano: basin radius R = 71.2 [69.8, 72.6]``."""
+    return f"{landscape.subject.model}: basin radius {equals('R', landscape.basin.radius, landscape.basin)}"
+
+
+def summary_lines(landscape: SurveyResult) -> list[str]:
+    """Report the model, the loss at w and the basin."""
+    subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
+    windows = windows_text(basin.windows, basin.articles)
+    center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
+    return [
+        f"{subject.model} on {subject.data}: D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, "
+        f"chance ln|V| = {subject.chance:.3f}",
+        f"NLL at w: {center} (nats per token, windows of {subject.seq_len} tokens)",
+        f"basin ({split}, {windows}): {equals('R', basin.radius, basin)}; in units of ‖w‖: "
+        + ", ".join(
+            equals(name, crossing, basin, subject.norm)
+            for name, crossing in (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))
+        ),
+    ]
+
+
+def summary_table(landscape: SurveyResult) -> Table:
+    """Return one row a point, narrow enough for a terminal."""
+    splits = list(landscape.center)
+
+    def row(point: PointResult) -> tuple[str, ...]:
+        return (
+            point.name,
+            f"{point.distance:.4g}",
+            f"{point.distance / landscape.subject.norm:.3f}",
+            "–" if point.rho is None else f"{point.rho.value:.2f}",
+            *(f"{point.nll[split]:.3f}" for split in splits),
+            point.location,
+            point.loss,
+        )
+
+    header = ("point", "‖Δw‖", "/‖w‖", "ρ", *(f"NLL\n{split}" for split in splits), "location", "loss")
+    words = frozenset({0, len(header) - 2, len(header) - 1})
+    return Table("The quantized points", header, tuple(map(row, landscape.points)), words)
+
+
+def loss_lines(landscape: SurveyResult) -> Iterator[str]:
+    """Report what the words of the table leave out: which points are near but steep, and which loss is left open."""
+    steep = near_but_steep(landscape)
+    unclear = [point for point in landscape.points if is_open(point, landscape)]
+    if beyond := [point.name for point in steep if point not in unclear]:
+        yield (
+            f"near but steep: {', '.join(beyond)}: inside the basin, and yet the loss has risen beyond the limit, "
+            "and more than along random directions"
+        )
+    if within := [point.name for point in steep if point in unclear]:
+        yield (
+            f"near but steep: {', '.join(within)}: inside the basin, and yet the loss has risen more than along "
+            "random directions"
+        )
+    if unclear:
+        yield (
+            f"not shown to be kept: {', '.join(point.name for point in unclear)}: ΔL is within the limit {KEPT.text} "
+            f"({KEPT.nats:.4f} nats), but its interval reaches across; more --windows may tell"
+        )

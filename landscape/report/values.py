@@ -1,0 +1,75 @@
+"""Write the values that several JSON objects share: numbers, intervals, radii, the weight space.
+
+JSON has neither NaN nor infinity: a number that is not finite is null.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol, overload
+
+from landscape.estimators.crossing import Crossing
+from landscape.estimators.intervals import Estimate
+from quant.coverage import Coverage
+
+JSON_VERSION = 2
+"""``schema_version`` of all objects. 1 had no points of other tools, and ``scale`` for ``grid``."""
+
+
+class InSpace(Protocol):
+    """A result that says which weights it is about."""
+
+    @property
+    def dimension(self) -> int:
+        """D of the weight space."""
+
+    @property
+    def norm(self) -> float:
+        """‖w‖."""
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the blocks' weights it holds."""
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return the number, or None where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+@overload
+def estimate_json(estimate: Estimate) -> dict[str, float | None]: ...
+@overload
+def estimate_json(estimate: None) -> None: ...
+def estimate_json(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """Return ``{value, low, high}``, or None without a number."""
+    if estimate is None:
+        return None
+    return {"value": finite_or_none(estimate.value)} | _ends(estimate)
+
+
+def interval_json(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """Return ``{low, high}``, or None without a number."""
+    return None if estimate is None else _ends(estimate)
+
+
+def crossing_json(crossing: Crossing) -> dict[str, float | None]:
+    """Return a radius as ``{value, low, high}``; where it is not reached, value is None and low a lower bound."""
+    return {"value": crossing.value, "low": finite_or_none(crossing.low), "high": finite_or_none(crossing.high)}
+
+
+def space_json(subject: InSpace) -> dict[str, Any]:
+    """Return the weight space: ``{dimension, norm, blocks, share, outside: [{kind, names, weights}]}``."""
+    coverage = subject.coverage
+    outside = [{"kind": each.kind, "names": list(each.names), "weights": each.weights} for each in coverage.outside]
+    return {
+        "dimension": subject.dimension,
+        "norm": subject.norm,
+        "blocks": coverage.total,
+        "share": coverage.share,
+        "outside": outside,
+    }
+
+
+def _ends(estimate: Estimate) -> dict[str, float | None]:
+    return {"low": finite_or_none(estimate.low), "high": finite_or_none(estimate.high)}
