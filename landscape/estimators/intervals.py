@@ -52,14 +52,6 @@ class StandardError:
 UNKNOWN_ERROR = StandardError(math.inf, 1.0)
 
 
-def mean_error(values: NDArray[np.float64]) -> StandardError:
-    """Estimate the standard error of the mean of n independent values, shape (n,)."""
-    n = len(values)
-    if n < 2:
-        return UNKNOWN_ERROR
-    return StandardError(float(values.std(ddof=1)) / math.sqrt(n), n - 1)
-
-
 def crossed_error(
     cells: NDArray[np.float64], tokens: NDArray | None = None, blocks: NDArray | None = None, fixed: bool = False
 ) -> StandardError:
@@ -170,7 +162,7 @@ class Columns:
 
 
 def _numbered(labels: NDArray) -> NDArray[np.int64]:
-    """Number the labels in the order of their first appearance, so that windows that are all alone keep their order."""
+    """Map labels to numbers, in the order of their first appearance: windows that are all alone keep their order."""
     _, first, index = np.unique(labels, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[index])
 
