@@ -111,11 +111,7 @@ class _Anatomy:
             held_out=held_out,
             layers=layers,
             plan=plan,
-            probes=record.probes,
-            seconds=record.seconds,
-            store=record.store,
-            settings=record.settings,
-            health=health,
+            run=record,
         )
 
     def _health(self, falls: Waterfall) -> tuple[Check, ...]:

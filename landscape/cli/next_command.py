@@ -54,7 +54,7 @@ def after_radius(request: RadiusRequest, found: RadiusResult) -> str:
         exclude=request.exclude,
         family=request.family,
         pairs=request.pairs,
-        preset=replace(PRESETS["quick"], seq_len=found.seq_len),
+        preset=replace(PRESETS["quick"], seq_len=found.subject.seq_len),
         seed=request.seed,
         dtype=request.dtype,
         device=request.device,

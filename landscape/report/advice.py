@@ -13,19 +13,21 @@ from landscape.estimators.intervals import Estimate
 from landscape.formatting import crossing_text, duration, interval, nats, number, rise_text, windows_text
 from landscape.report.health import health_json
 from landscape.report.values import JSON_VERSION, crossing_json, finite_or_none, interval_json, space_json
+from landscape.session.subject import JUDGED_SPLIT
 
 NAMES: dict[Recommendation, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 
 
 def subject_lines(advised: AdviceResult) -> list[str]:
     """The model, its basin and the limit."""
+    subject = advised.subject
     found, last = advised.found.radius, advised.found.rounds[-1]
     radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
-    windows = windows_text(advised.windows, advised.articles)
-    share = "" if found.value is None else f" = {number(found.value / advised.norm, 3)} ‖w‖"
+    windows = windows_text(subject.windows[JUDGED_SPLIT], advised.articles)
+    share = "" if found.value is None else f" = {number(found.value / subject.norm, 3)} ‖w‖"
     return [
-        f"{advised.model} on {advised.data} (validation, {windows}, {advised.seq_len} tokens each): "
-        f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(advised.chance)}, R = {radius}{share}",
+        f"{subject.model} on {subject.data} ({JUDGED_SPLIT}, {windows}, {subject.seq_len} tokens each): "
+        f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(subject.chance)}, R = {radius}{share}",
         f"limit {advised.limit.text}: ΔL at most {number(advised.limit.nats, 3)} nats per token",
         "ρ = ‖Δw‖/R along random directions; ρ_prof: random, but each tensor as far as by Δw; ρ_Δ: along Δw itself",
     ]
@@ -124,25 +126,25 @@ def advice_json(advised: AdviceResult) -> dict[str, Any]:
     """
     return {
         "schema_version": JSON_VERSION,
-        "model": advised.model,
-        "data": advised.data,
-        "seq_len": advised.seq_len,
-        "windows": advised.windows,
+        "model": advised.subject.model,
+        "data": advised.subject.data,
+        "seq_len": advised.subject.seq_len,
+        "windows": advised.subject.windows[JUDGED_SPLIT],
         "articles": advised.articles,
-        "space": space_json(advised),
+        "space": space_json(advised.subject),
         "center": advised.center_nll,
-        "chance": advised.chance,
+        "chance": advised.subject.chance,
         "radius": crossing_json(advised.found.radius),
         "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
         "advice": [
             _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
         ],
         "seconds_per_pass": advised.pace,
-        "evaluated": advised.evaluated,
-        "cached": advised.cached,
-        "seconds": round(advised.seconds, 3),
-        "store": advised.store,
-        "health": health_json(advised.health),
+        "evaluated": advised.run.probes.evaluated,
+        "cached": advised.run.probes.cached,
+        "seconds": round(advised.run.seconds, 3),
+        "store": advised.run.store,
+        "health": health_json(advised.run.health),
     }
 
 

@@ -184,17 +184,14 @@ class _Survey:
             subject=session.info(subject.windows),
             center={split: probes.nll(CENTER, split) for split in subject.windows},
             basins=basins,
-            verdict_split=session.split,
+            split=session.split,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
             rays=analysis.ray_profiles(radial),
             points=analysis.point_results(probes, labels, shape, basins[session.split], self.points.experts),
             segments=analysis.segment_results(probes, labels, shape, segments.alphas),
-            probes=record.probes,
-            seconds=record.seconds,
-            store=record.store,
-            settings=record.settings,
+            run=record,
             planes=planes,
-            health=health,
+            misalignments=analysis.misalignments(probes, labels),
         )
 
     def _planes(self) -> tuple[PlaneResult, ...]:

@@ -34,7 +34,7 @@ def anatomy_page(found: AnatomyResult) -> str:
         finding=finding(found),
         figures=list(_drawings(found)),
         reading=READING,
-        health=health_summary(found.health),
+        health=health_summary(found.run.health),
         tables=anatomy_tables(found),
     )
 

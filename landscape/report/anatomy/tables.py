@@ -183,8 +183,8 @@ def provenance_table(found: AnatomyResult) -> Table:
             "articles that they are of",
             ", ".join(f"{split} {'not known' if n is None else n}" for split, n in found.articles.items()),
         ),
-        ("evaluations (position × window)", f"{found.probes.total:,}"),
-        *((str(name), str(value)) for name, value in found.settings.items()),
+        ("evaluations (position × window)", f"{found.run.probes.total:,}"),
+        *((str(name), str(value)) for name, value in found.run.settings.items()),
     ]
     return provenance(rows)
 

@@ -134,7 +134,7 @@ def _lay_out(figure: Figure, landscape: SurveyResult, frame: Frame) -> None:
                 **({"matches": "y"} if i else {"title": {"text": "NLL (nats per token)"}}),
             },
         })  # fmt: skip
-        verdict = " (R, location and loss are judged here)" if split == landscape.verdict_split else ""
+        verdict = " (R, location and loss are judged here)" if split == landscape.split else ""
         figure.add_annotation(
             text=f"<b>{literal(split)}</b>{verdict}", x=left, y=1.0, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", showarrow=False, font={"size": 13},

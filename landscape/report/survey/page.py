@@ -54,7 +54,7 @@ def page(landscape: SurveyResult) -> str:
         segments=segment_sentences(landscape),
         reading=READING,
         caveats=CAVEATS,
-        health=health_summary(landscape.health),
+        health=health_summary(landscape.run.health),
         tables=tables(landscape),
     )
 
