@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from landscape.estimators.intervals import CONFIDENCE, Columns
 
-ONE_SIDED = 0.95
 DRAWS = 5000  # of the largest fall that noise makes: the Monte-Carlo error of its 95 % quantile is then about 2 %
 
 
@@ -97,7 +96,7 @@ def _fall_quantiles(residuals: NDArray[np.float64], df: float) -> tuple[float, f
             largest, absolute = np.maximum(largest, high), np.maximum(absolute, np.maximum(high, -low))
     if not absolute.any():  # every position alike in every window: nothing is uncertain
         return 0.0, 0.0
-    return float(np.quantile(largest / scale, ONE_SIDED)), float(np.quantile(absolute / scale, CONFIDENCE))
+    return float(np.quantile(largest / scale, CONFIDENCE)), float(np.quantile(absolute / scale, CONFIDENCE))
 
 
 def largest_quantile(contrasts: NDArray[np.float64], df: float) -> float:
