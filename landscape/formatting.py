@@ -83,7 +83,7 @@ def why_unbounded(directions: int, windows: int, articles: int | None = None) ->
     if windows < 2:
         return "not bounded by one window"
     return (
-        "not bounded by windows of one article: take more of the text" if articles == 1 else "not bounded by the data"
+        "not bounded by windows of one article: use more of the text" if articles == 1 else "not bounded by the data"
     )
 
 

@@ -29,7 +29,7 @@ class InSpace(Protocol):
 
     @property
     def coverage(self) -> Coverage:
-        """How much of the blocks' weights it holds."""
+        """Share of the blocks' weights that it holds."""
 
 
 def finite_or_none(value: float | None) -> float | None:
