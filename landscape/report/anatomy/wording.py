@@ -31,8 +31,8 @@ SYMBOLS: dict[Kind, str] = {"sphere": "ρ", "profile": "ρ_prof", "shrink": "ρ_
 READING = (
     "The waterfall: ‖Δw‖/R with R along directions that share more and more with Δw. The first bar shares the length "
     "of Δw alone, the second also its spread over the tensors, the third also how much it shrinks each of them; the "
-    "last is Δw itself. Each step shows how much of the radius its property spends; 1 is the rim, where the loss is halfway "
-    "to chance.",
+    "last is Δw itself. Each step shows how much of the radius its property spends; 1 is the rim, where the loss is "
+    "halfway to chance.",
     "The last bar restates the loss at the point on a monotone line; it describes, and predicts nothing.",
     "The location is judged by random directions probed at the very length of Δw: inside where all of the interval of "
     "their mean u, the share of the way from L(w) to chance, is below a tenth, outside where it is above nine tenths. "
