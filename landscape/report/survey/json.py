@@ -76,7 +76,7 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
             "split": landscape.verdict_split,
             "directions": basin.directions,
             "windows": basin.windows,
-            "articles": basin.blocks,
+            "articles": basin.articles,
             "radius": crossing_json(basin.radius),
             "band": {"r10": crossing_json(basin.r10), "r90": crossing_json(basin.r90)},
             "reentry": {"r10": basin.r10.reentry, "radius": basin.radius.reentry, "r90": basin.r90.reentry},

@@ -18,7 +18,7 @@ def headline(landscape: SurveyResult) -> str:
 def summary_lines(landscape: SurveyResult) -> list[str]:
     """Report the model, the loss at w and the basin."""
     subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
-    windows = windows_text(basin.windows, basin.blocks)
+    windows = windows_text(basin.windows, basin.articles)
     center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
     return [
         f"{subject.model} on {subject.data}: D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, "

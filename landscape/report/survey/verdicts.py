@@ -116,4 +116,6 @@ def ratio_text(point: PointResult, basin: Basin) -> str:
     """Write ρ with its interval."""
     if point.rho is None:
         return "R not reached"
-    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.blocks))
+    return interval(
+        point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.articles)
+    )

@@ -47,7 +47,7 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
     basin, norm = landscape.basin, landscape.subject.norm
     many = "1 random direction" if basin.directions == 1 else f"{basin.directions} random directions"
     said = [
-        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.blocks)}): "
+        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.articles)}): "
         f"{equals('R', basin.radius, basin)}; relative to ‖w‖: {distance_text(basin.radius, basin, norm)}.",
         f"Its border begins where the mean loss has risen by a tenth, {equals('r10', basin.r10, basin)}, and ends at "
         f"nine tenths, {equals('r90', basin.r90, basin)}.",
