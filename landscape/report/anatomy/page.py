@@ -43,7 +43,7 @@ def write_anatomy_page(found: AnatomyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        found: What was measured.
+        found: The anatomy.
         path: The file; an older one is replaced, missing folders are made.
 
     Raises:

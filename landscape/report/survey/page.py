@@ -63,7 +63,7 @@ def write_page(landscape: SurveyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        landscape: What was measured.
+        landscape: The survey.
         path: The file; an older one is replaced, missing folders are made.
 
     Raises:

@@ -47,7 +47,7 @@ def basin_table(landscape: SurveyResult) -> Table:
         each("R of each direction", _radii),
         each("directions", lambda b: str(b.directions)),
         each("windows", lambda b: str(b.windows)),
-        each("articles that they are of", lambda b: "not known" if b.articles is None else str(b.articles)),
+        each("articles of the windows", lambda b: "not known" if b.articles is None else str(b.articles)),
         each("L(w)", lambda b: nats(b.center_nll)),
         each("chance, ln|V|", lambda b: nats(b.chance)),
         each("evaluations that overflowed", lambda b: f"{b.non_finite:.1%}"),

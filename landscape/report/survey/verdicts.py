@@ -60,7 +60,7 @@ def verdict_hint(location: Location, loss: Loss, rounded: bool, steep: bool) -> 
 
     Args:
         location: Where the point lies.
-        loss: What is left of the model there.
+        loss: The word for what is left of the model there.
         rounded: Whether RTN made the point.
         steep: Whether its loss is shown to be more than that of random directions at its distance.
     """

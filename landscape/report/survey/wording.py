@@ -54,7 +54,7 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
     ]
     spread = basin.direction_spread
     if spread is not None and basin.directions > 1:
-        said.append(f"The radii of single directions go from {number(spread.low, 3)} to {number(spread.high, 3)}.")
+        said.append(f"The radii of single directions range from {number(spread.low, 3)} to {number(spread.high, 3)}.")
     said += [
         f"Farther out the mean loss falls below the level of {name} again."
         for name, crossing in (("r10", basin.r10), ("R", basin.radius), ("r90", basin.r90))
@@ -70,9 +70,12 @@ def segment_sentences(landscape: SurveyResult) -> list[str]:
     own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.split]
     ridged = [s for s in own if s.connectivity.monotonic is False]
     groups = (
-        ("No ridge beyond the noise on the straight way from w to", [s for s in own if s.connectivity.monotonic]),
-        ("A ridge on the way from w to", ridged),
-        ("Open, for want of windows or of finite losses, for", [s for s in own if s.connectivity.monotonic is None]),
+        ("No ridge beyond the noise on the straight line from w to", [s for s in own if s.connectivity.monotonic]),
+        ("A ridge on the straight line from w to", ridged),
+        (
+            "Undecided, for lack of windows or of finite losses, for",
+            [s for s in own if s.connectivity.monotonic is None],
+        ),
     )
     said = [f"{words} {_listed(found)}." for words, found in groups if found]
     return [*said, *map(ridge_sentence, ridged)]

@@ -26,7 +26,7 @@ def test_a_failed_check_stands_above_the_plot_in_plain_words(found: SurveyResult
     assert "It draws &lt;random&gt; numbers." in top
     assert "All 9 losses" not in top
     section = text[text.index("Is this run sound?") :]
-    assert "No: 1 of 2 checks failed, as is said at the top of the page: deterministic evaluation." in section
+    assert "No: 1 of 2 checks failed, see the top of the page: deterministic evaluation." in section
     assert "Not judged: <strong>L(w) reproduced, float resolution.</strong> Nothing was evaluated." in section
 
 
