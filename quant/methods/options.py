@@ -15,20 +15,21 @@ Inputs = Literal["quantized", "fp"]
 
 @dataclass(frozen=True)
 class GPTQOptions:
-    """How GPTQ is run; the defaults are the paper's."""
+    """Options of GPTQ; the defaults are the paper's."""
 
     dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
     """Multiples of mean(diag H) over the live inputs tried for every matrix (Xu et al. 2024, §3.3)."""
     block_size: int = 128
     """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
     inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks (Frantar et al.) or of full-precision ones."""
+    """Calibrate each block on the outputs of quantized blocks (quantized; Frantar et al.) or of full-precision ones
+    (fp)."""
     true_sequential: bool = False
-    """Whether the matrices of a block are calibrated one input after the other, each on those before it quantized."""
+    """Calibrate the matrices of a block one input after the other, those before already quantized."""
     act_order: bool = False
-    """Whether columns are rounded by decreasing diag(H) rather than as they are stored."""
+    """Round columns by decreasing diag(H), the size of their inputs, rather than in stored order."""
     rtn_candidate: bool = False
-    """Whether RTN stays where it has the least error. Then no layer's error can rise, by construction."""
+    """Keep RTN where its layer error is least; no layer's error can then rise, by construction."""
 
     def __post_init__(self) -> None:
         if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):
