@@ -1,15 +1,33 @@
-# make demo   the first landscape, on the built-in model
-# make test   the whole test suite
-# make lint   ruff and mypy
-# make bench  speed and memory of quant, as ratios
-# make validate  how often the intervals of R hold, by simulation: landscape/CALIBRATION.md
+# make demo       draw the first landscape, on the built-in model
+# make test       run the whole test suite
+# make lint       run ruff and mypy
+#
+# Pages of results, each made from the rows in its folder (benchmarks/claims/README.md and so on):
+#
+# make claims     rewrite the tables: what the paper says of the landscape
+# make advice     rewrite the tables: whether the advice of `landscape advise` comes true
+# make methods    rewrite the tables: RTN, GPTQ and QAFT on a real model
+# make radius     rewrite the tables: whether the intervals of R hold, and what R costs
+#
+# Measuring anew, which takes minutes on opt-nano and hours on SmolLM2-135M:
+#
+# make measure-claims, measure-advice, measure-methods, measure-radius
+#                 measure a page's rows on MODEL (opt-nano) and DATA (the model's default), then rewrite its tables;
+#                 WORK (bench-work) holds the cache, so that an interrupted run resumes; OPTIONS go to the script
+# make validate   simulate how often the intervals of R hold, and rewrite the tables of radius
+# make bench      measure speed and memory of quant, as ratios
 PYTHON ?= python3
 # Processes that share the tests: models so small are no faster on two threads than on one.
 WORKERS ?= 2
+MODEL ?= opt-nano
+DATA ?=
+WORK ?= bench-work
+OPTIONS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PAGES := claims advice methods radius
 
-.PHONY: demo test lint bench validate clean
+.PHONY: demo test lint $(PAGES) $(PAGES:%=measure-%) validate bench clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
@@ -22,11 +40,18 @@ lint: .venv/developed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed
-	$(BIN)/python benchmarks/speed.py
+$(PAGES): .venv/installed
+	$(BIN)/python -m benchmarks.$@.table
+
+$(PAGES:%=measure-%): measure-%: .venv/installed
+	$(BIN)/python -m benchmarks.$*.measure --model $(MODEL) $(if $(DATA),--data $(DATA)) --work $(WORK)/$* $(OPTIONS)
+	$(BIN)/python -m benchmarks.$*.table
 
 validate: .venv/installed
-	$(BIN)/python benchmarks/validate_radius.py
+	$(BIN)/python -m benchmarks.radius.simulate
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.speed
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

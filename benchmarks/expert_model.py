@@ -1,11 +1,11 @@
-"""Train a tiny mixture of experts on `tales`: a Qwen3-MoE of one million parameters whose loss is useful.
+"""Train a tiny mixture of experts on `tales`: a Qwen3-MoE of one million parameters with a loss well below chance.
 
     python -m benchmarks.expert_model expert-nano
     landscape probe --model expert-nano --data tales --bits 4,2
 
 Ten minutes on one core, to 2.72 nats per token on validation windows of 256 tokens; chance is 6.93. An auxiliary loss
-keeps the experts in use; it weighs nothing once the model is saved. The same seed gives the same weights on the same
-CPU and versions of torch, elsewhere they differ by rounding.
+keeps the experts in use; it is not part of the loss of the saved model. The same seed gives the same weights on the
+same CPU and versions of torch; elsewhere they differ by rounding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EVERY = 50
 
 
 def build_model(vocabulary: int, **changes: object) -> Qwen3MoeForCausalLM:
-    """Return a freshly initialised model: 4 blocks of width 96, 8 experts each, of which 2 see a token."""
+    """Return a freshly initialised model: 4 blocks of width 96, 8 experts each, 2 of them for each token."""
     shape = {
         "hidden_size": 96,
         "intermediate_size": 192,
@@ -76,14 +76,14 @@ def batches(windows: Tensor, steps: int, size: int, seed: int) -> Iterator[Tenso
 
 
 def train(model: Qwen3MoeForCausalLM, windows: Tensor, steps: int = STEPS, size: int = BATCH, seed: int = 0) -> None:
-    """Train a model in place: AdamW, the rate up in a moment and down along a cosine.
+    """Train a model in place with AdamW, a short warm-up and a cosine schedule.
 
     Args:
-        model: The model; its loss of balance is weighed as its configuration says.
+        model: The model; the weight of its balance loss is in its configuration.
         windows: (n, L) token ids, in the order of the text.
-        steps: How many steps.
-        size: Windows a step.
-        seed: Of the order of the windows.
+        steps: Number of steps.
+        size: Windows per step.
+        seed: Seed of the order of the windows.
     """
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
@@ -114,9 +114,11 @@ def _rate(step: int, steps: int) -> float:
 def main(arguments: list[str]) -> None:
     """Train the model and save it with opt-nano's tokenizer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where the model goes")
+    parser.add_argument("folder", type=Path, help="folder for the model")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"training steps (default: {STEPS})")
-    parser.add_argument("--seed", type=int, default=0, help="of the start and of the order of the text (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the initial weights and the order of the text (default: 0)"
+    )
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Pages of Markdown whose tables are made by scripts: each stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+"""Write tables into pages of Markdown, each between ``<!-- name -->`` and ``<!-- /name -->``."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class Page:
 
     @property
     def text(self) -> str:
-        """The whole page as it is."""
+        """Read the whole page."""
         return self.path.read_text(encoding="utf-8")
 
     def table(self, name: str) -> str:
-        """What stands between the comments of that name, without the blank lines at its ends.
+        """Return the text between the comments of that name, without the blank lines at its ends.
 
         Raises:
-            ValueError: if the page has not one such pair of comments.
+            ValueError: the page has not exactly one such pair of comments.
         """
         return self._parts(self.text, name)[1].strip("\n")
 
     def filled(self, tables: Mapping[str, Iterable[str]]) -> str:
-        """The page with new lines in its tables and everything else as it is, blank lines beside the comments too.
+        """Return the page with new lines in its tables and all else unchanged, also blank lines beside the comments.
 
         Args:
             tables: The lines of each table, by the name in its comments.
 
         Raises:
-            ValueError: if the page has not one pair of comments of each name.
+            ValueError: the page has not exactly one pair of comments of each name.
         """
         text = self.text
         for name, lines in tables.items():
@@ -43,11 +43,11 @@ class Page:
         return text
 
     def write(self, tables: Mapping[str, Iterable[str]]) -> None:
-        """Put new lines into the tables: arguments and errors of ``filled``, and an error leaves the page alone."""
+        """Write new lines into the tables, with arguments and errors of ``filled``; an error leaves the page alone."""
         self.path.write_text(self.filled(tables), encoding="utf-8")
 
     def _parts(self, text: str, name: str) -> tuple[str, str, str]:
-        """The text up to the end of the first comment, between the two, and from the second on."""
+        """Split the text into the parts before, between and after the comments, which stay in the outer parts."""
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         start, stop = text.find(begin) + len(begin), text.find(end)
         if not (text.count(begin) == text.count(end) == 1 and start <= stop):

@@ -1,8 +1,8 @@
-"""Speed and memory of `quant`, as ratios measured in one run:  python -m benchmarks.speed  (or `make bench`).
+"""Measure speed and memory of `quant` as ratios within one run:  python -m benchmarks.speed  (or `make bench`).
 
-Two ways of doing the same are timed in turns, and the median and the quartiles of the ratios of neighbours are printed,
-so that a machine that slows down slows both. Shapes are those of SmolLM2-135M, with random weights. Every benchmark
-runs in a process of its own, whose peak memory is printed beside the model's.
+Two implementations of the same task are timed in turns, so that a machine that slows down slows both; the median and
+the quartiles of the ratios of neighbours are printed. Shapes are those of SmolLM2-135M, with random weights. Every
+benchmark runs in a process of its own, whose peak memory is printed beside the model's.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ SHAPES = {"q, o": (576, 576), "k, v": (192, 576), "gate, up": (1536, 576), "down
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """Time one call, in seconds."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
 
 
 def ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> str:
-    """Our time over theirs, timed in turns."""
+    """Measure our time over theirs, in turns."""
     ours(), theirs()
     pairs = [(timed(ours), timed(theirs)) for _ in range(ROUNDS)]
     return spread(*zip(*pairs, strict=True))
 
 
 def spread(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Median of the ratios of neighbours, their quartiles, and our median seconds."""
+    """Format the median of the ratios of neighbours, their quartiles, and our median seconds."""
     low, middle, high = statistics.quantiles((a / b for a, b in zip(ours, theirs, strict=True)), n=4)
     return f"{middle:.2f} [{low:.2f}, {high:.2f}] ({statistics.median(ours):.2f} s)"
 
@@ -56,7 +56,7 @@ def report(what: str, value: str, goal: str = "") -> None:
 
 
 def problem(shape: tuple[int, int]) -> tuple[Problem, Tensor]:
-    """A random matrix at int4, and the Hessian of 4096 correlated tokens."""
+    """Draw a random matrix at int4, and the Hessian of 4096 correlated tokens."""
     generator = torch.Generator().manual_seed(0)
     out, columns = shape
     mixing = torch.randn(columns, columns, generator=generator) / columns**0.5
@@ -67,7 +67,7 @@ def problem(shape: tuple[int, int]) -> tuple[Problem, Tensor]:
 
 
 def plain_gptq(weight: Tensor, scale: Tensor, hessian: Tensor, damping: float) -> Tensor:
-    """Frantar et al. 2022, Algorithm 1, as one would write it down: rows as rows, blocks of 128 columns."""
+    """Run Algorithm 1 of Frantar et al. 2022 in its plain form: rows as rows, blocks of 128 columns."""
     w, columns = weight.clone(), weight.shape[1]
     damped = hessian + damping * hessian.diagonal().mean() * torch.eye(columns)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
@@ -87,7 +87,7 @@ def plain_gptq(weight: Tensor, scale: Tensor, hessian: Tensor, damping: float) -
 
 
 def smollm(layers: int) -> nn.Module:
-    """SmolLM2-135M's shape with fewer blocks, random weights."""
+    """Build a model in the shape of SmolLM2-135M with fewer blocks and random weights."""
     config = LlamaConfig(
         vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=layers, num_attention_heads=9,
         num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True,
@@ -97,7 +97,7 @@ def smollm(layers: int) -> nn.Module:
 
 
 def prepared(layers: int) -> tuple[nn.Module, WeightSpace, Center, WeightPoint]:
-    """A model, and its weights rounded to int4."""
+    """Build a model, and round its weights to int4."""
     model = smollm(layers)
     space = WeightSpace.of(model)
     center = Center.of(model, space)
@@ -105,7 +105,7 @@ def prepared(layers: int) -> tuple[nn.Module, WeightSpace, Center, WeightPoint]:
 
 
 def bench_dampings() -> None:
-    """Eight dampings over one: in the solver alone, and in the whole of GPTQ."""
+    """Compare eight dampings with one, in the solver alone and in the whole of GPTQ."""
     eight, one = GPTQOptions().dampings, (0.1,)
     for name, shape in SHAPES.items():
         task, hessian = problem(shape)
@@ -126,7 +126,7 @@ def bench_dampings() -> None:
 
 
 def bench_loop() -> None:
-    """Our solver over the plain loop, one damping."""
+    """Compare our solver with the plain loop, at one damping."""
     for name, shape in SHAPES.items():
         task, hessian = problem(shape)
         scale = task.grid.scale
@@ -140,7 +140,7 @@ def bench_loop() -> None:
 
 
 def bench_scale() -> None:
-    """Exact search for the scale of a million weights, and for the scales of its thousand rows."""
+    """Time the exact search for the scale of a million weights, and for the scales of a thousand rows of them."""
     weight = torch.randn(1, 1_000_000, generator=torch.Generator().manual_seed(0))
     for rows in (1, 1000):
         for bits in (8, 4, 2):
@@ -150,7 +150,7 @@ def bench_scale() -> None:
 
 
 def bench_qaft() -> None:
-    """A step of QAFT over a bare forward and backward of the same tokens, gradients of the space's matrices alone."""
+    """Compare a step of QAFT with a bare forward and backward of the same tokens; only matrices of w have gradients."""
     model, space, center, start = prepared(30)
     for length in (128, 512):
         tokens = torch.randint(0, 49152, (ROUNDS + 1, length), generator=torch.Generator().manual_seed(0))
@@ -161,7 +161,7 @@ def bench_qaft() -> None:
 def step_times(
     model: nn.Module, space: WeightSpace, center: Center, start: WeightPoint, tokens: Tensor
 ) -> tuple[list[float], list[float]]:
-    """Seconds of QAFT's steps, and of bare passes in between; the first of each warms up and is left out."""
+    """Time QAFT's steps, and bare passes in between, in seconds; the first of each warms up and is left out."""
     steps: list[float] = []
     bare: list[float] = []
     clock = time.perf_counter()
@@ -182,7 +182,7 @@ BENCHMARKS = {"dampings": bench_dampings, "loop": bench_loop, "scale": bench_sca
 
 
 def peak() -> float:
-    """Most memory that this process has held, in GiB."""
+    """Return the peak memory of this process, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
@@ -198,7 +198,7 @@ def main() -> None:
         return
     before = peak()
     BENCHMARKS[name]()
-    report(f"peak memory of '{name}', of it before it began", f"{peak():.2f} / {before:.2f} GiB")
+    report(f"peak memory of '{name}' / before it began", f"{peak():.2f} / {before:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def crossing_text(
 
 def distance_text(crossing: Crossing, basin: Basin, norm: float = 1.0) -> str:
     """Write a radius of a basin with its interval: see ``crossing_text``."""
-    return crossing_text(crossing, basin.directions, basin.windows, norm, basin.blocks)
+    return crossing_text(crossing, basin.directions, basin.windows, norm, basin.articles)
 
 
 def equals(name: str, crossing: Crossing, basin: Basin, norm: float = 1.0) -> str:

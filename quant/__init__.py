@@ -1,4 +1,4 @@
-"""Weight vectors of quantized language models: where they live, how they are rounded, what they cost in likelihood.
+"""Place quantized language models in their weight space: round them, train them, and measure their likelihood.
 
     from quant import Center, QuantScheme, load_checkpoint, rtn
     checkpoint = load_checkpoint("opt-nano")

@@ -20,7 +20,7 @@ _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
 
 
 def cache_folder() -> Path:
-    """``$LANDSCAPE_CACHE``, else the platform's own place for a user's caches; it need not exist yet."""
+    """Return ``$LANDSCAPE_CACHE``, else the platform's folder for a user's caches; it need not exist yet."""
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
     return (
         Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("quant-landscape", appauthor=False))
@@ -29,15 +29,15 @@ def cache_folder() -> Path:
 
 @contextmanager
 def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
-    """Lend a temporary name beside ``path``; what is written there becomes ``path`` when the block ends well.
+    """Yield a temporary name beside ``path``; what is written there becomes ``path`` when the block succeeds.
 
     A file or a folder may be written. A file replaces an older one; a folder that another process put there in the
-    meantime is kept. After an exception or Ctrl-C nothing is left. Its mode follows the umask, whatever wrote it, so
-    that the users of a shared cache can read it where the umask lets them.
+    meantime is kept. After an exception or Ctrl-C nothing is left. The mode follows the umask, so that the users of a
+    shared cache can read what the umask lets them read.
 
     Args:
         path: A file or a folder; missing folders above it are made.
-        advice: What to do if it cannot be written; by default what helps with the cache.
+        advice: Advice for the user if it cannot be written; by default for the cache.
 
     Raises:
         StoreError: if the folder cannot be written, or the disk is full.
@@ -62,26 +62,26 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Force the bytes to disk, so that the new name never stands for an empty file after a power cut."""
+    """Force the bytes to disk, so that no power cut leaves an empty file under the new name."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _open_to_umask(path: Path) -> None:
     """Give a file or folder the mode that a plain ``open`` or ``mkdir`` would; safetensors writes 0600."""
-    mask = os.umask(0o077)  # the only portable way to read it is to set it
+    mask = os.umask(0o077)  # setting it is the only portable way to read it
     os.umask(mask)
     with suppress(OSError):  # a file system without modes has none to set
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> None:
-    """See that files can be made for a folder. It is made, and in it a file, which is removed at once.
+    """Check that a folder can be written, before expensive work fills it.
 
     Args:
-        folder: What the user named.
-        wanted: What was asked for, to begin the message with: ``a folder to write to as --output``.
-        inside: Where the files are made, if not in the folder itself; it is made in its place.
+        folder: The folder that the user named; it is made, and in it a file, which is removed at once.
+        wanted: The beginning of the message: ``a folder to write to as --output``.
+        inside: The folder to make the file in instead; ``folder`` itself is then not made.
 
     Raises:
         UsageError: if it is a file or below one, or cannot be made or written.

@@ -19,12 +19,12 @@ _SUMS = "SHA256SUMS"
 
 
 def write_hashed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file that is headed by the hash of all that it holds.
+    """Write tensors to a safetensors file whose header has the hash of all its content.
 
     Args:
         path: The file; an older one is replaced.
-        tensors: What to keep, by name.
-        metadata: What they are: their recipe, and any words that belong to them. ``read_hashed`` gives it back.
+        tensors: The tensors to keep, by name.
+        metadata: Their recipe, and any other text; ``read_hashed`` returns it.
 
     Raises:
         StoreError: if it cannot be written.
@@ -35,14 +35,14 @@ def write_hashed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def read_hashed(path: Path, recipe: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Read what ``write_hashed`` wrote.
+    """Read a file of ``write_hashed``.
 
     Args:
         path: The file.
-        recipe: What its metadata must hold; a file of another recipe, put under this name, is not taken for it.
+        recipe: Entries that its metadata must have; a file of another recipe under this name counts as missing.
 
     Returns:
-        Tensors and metadata; None if the file is missing, or is not, to the bit, what was written. Damage is absence.
+        Tensors and metadata; None if the file is missing, or differs in any bit from the file that was written.
     """
     try:
         with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
@@ -57,7 +57,7 @@ def read_hashed(path: Path, recipe: Mapping[str, str]) -> tuple[dict[str, Tensor
 
 
 def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """sha256 over names, dtypes, shapes, bytes and metadata."""
+    """Return the sha256 over names, dtypes, shapes, bytes and metadata."""
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
@@ -66,12 +66,12 @@ def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) ->
 
 
 def seal(folder: Path) -> None:
-    """Write the hash of every file of a folder into it, as ``sha256sum`` would list them."""
+    """Write the hash of every file of a folder into it, in the format of ``sha256sum``."""
     (folder / _SUMS).write_text(_sums(folder), encoding="utf-8", newline="\n")
 
 
 def is_sealed(folder: Path) -> bool:
-    """Whether a folder is there and holds, to the bit, the files that ``seal`` found in it."""
+    """Return whether a folder exists and holds, to the bit, the files that ``seal`` found in it."""
     try:
         return (folder / _SUMS).read_text(encoding="utf-8") == _sums(folder)
     except (OSError, UnicodeDecodeError):
@@ -79,6 +79,6 @@ def is_sealed(folder: Path) -> bool:
 
 
 def _sums(folder: Path) -> str:
-    """Lines ``hash  name``."""
+    """Return the lines ``hash  name``."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SUMS)
     return "".join(f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)

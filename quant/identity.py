@@ -1,8 +1,8 @@
-"""The identity of a model: a hash over its weights and over every setting that can change its function.
+"""Hash a model's weights and every setting that can change its function: its identity.
 
 Two models with the same tensors are two functions if their activation, the base of their rotary embedding, the number
-of their heads or the epsilon of their norms differ. So all of the configuration counts, but for a few fields of which
-it is known that no forward pass reads them. A field that is not known counts: at worst an identity changes for nothing.
+of their heads or the epsilon of their norms differ. So the whole configuration counts, except for a few fields that no
+forward pass reads. An unknown field counts: at worst an identity changes for nothing.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from transformers import PreTrainedConfig
 from quant.hashing import tensor_bytes
 
 FORMAT = 2
-"""Version of what is hashed; 1 was the weights alone."""
+"""Version of the hashed content; in version 1 it was the weights alone."""
 
 INERT = frozenset(
     {
         "_name_or_path", "name_or_path", "_commit_hash", "transformers_version",  # where it came from
-        "architectures", "auto_map",  # the class that was made is hashed itself
+        "architectures", "auto_map",  # the model's class is hashed itself
         "dtype", "torch_dtype",  # the tensors' own dtypes are hashed
-        "use_cache", "output_attentions", "output_hidden_states", "return_dict", "use_return_dict",  # what is returned
+        "use_cache", "output_attentions", "output_hidden_states", "return_dict", "use_return_dict",  # outputs
         "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params",  # other heads
     }
 )  # fmt: skip
-"""Fields of a configuration that no forward pass to logits depends on. Ids of tokens are not among them: some models
+"""Fields of a configuration on which no forward pass to logits depends. Token ids are not among them: some models
 count positions from their padding token."""
 
 
 def fingerprint(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> str:
     """Return the sha256 over a model's function: its class, its configuration, its parameters and persistent buffers.
 
-    It does not depend on what the model is called or where it lies. A tensor with several names (a head tied to the
-    embedding) counts once, under the first.
+    The name and the place of the model do not matter. A tensor with several names (a head tied to the embedding) counts
+    once, under the first.
 
     Args:
         model: The model.
-        weights: Values to take in place of the model's own, by the name of the parameter.
+        weights: Values that replace the model's own, by the name of the parameter.
     """
     persistent = model.state_dict(keep_vars=True).keys()
     tensors = {**dict(model.named_parameters()), **{n: b for n, b in model.named_buffers() if n in persistent}}
@@ -53,15 +53,15 @@ def fingerprint(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -
         head = json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode()
         return hashlib.sha256(head + hashlib.sha256(tensor_bytes(tensor)).digest()).hexdigest()
 
-    with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # hashlib releases the interpreter's lock
         digests = "".join(pool.map(digest, sorted(tensors.items())))
     return hashlib.sha256(f"{FORMAT}\n{function_record(model)}\n{digests}".encode()).hexdigest()
 
 
 def function_record(model: nn.Module) -> str:
-    """Return all that a model's function follows from beside its tensors, as one line of JSON.
+    """Return all that determines a model's function beside its tensors, as one line of JSON.
 
-    This is the class, the whole configuration without ``INERT``, and how attention and experts are computed.
+    The record has the class, the configuration without ``INERT``, and the implementations of attention and experts.
     """
     config = getattr(model, "config", None)
     record: dict[str, Any] = {"class": type(model).__name__}
@@ -73,12 +73,12 @@ def function_record(model: nn.Module) -> str:
 
 
 def function_fields(config: PreTrainedConfig) -> dict[str, Any]:
-    """Return the fields of a configuration that a forward pass may depend on, as JSON has them."""
+    """Return the fields of a configuration on which a forward pass may depend, as JSON has them."""
     return dict(_plain(config))
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it, with the fields of nested configurations, and without the inert ones."""
+    """Return a value as JSON has it, with the fields of nested configurations, and without the inert ones."""
     if hasattr(value, "to_dict"):
         value = value.to_dict()
     if isinstance(value, Mapping):

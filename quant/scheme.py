@@ -1,7 +1,7 @@
 """Describe an integer grid before any weight is seen: bit width, kind of scale, granularity.
 
 Xu et al. 2024, §3.2: symmetric narrow range {−2^(B−1)+1, …, 2^(B−1)−1}, so int2 is ternary; one scale per tensor.
-Beside it stand finer granularities, and the asymmetric min-max grid of the GPTQ paper for comparison with others' work.
+Other choices are finer granularities, and the asymmetric min-max grid of the GPTQ paper for comparison.
 The grids themselves, which hold tensors, are in ``quant.grid``; this module imports no torch.
 """
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from quant.space import Slot
 
 Scale = Literal["exact", "histogram", "histogram-torch", "absmax"]
-"""How the scale of a grid is found: see ``quant.scale``."""
+"""Ways to find the scale of a grid: see ``quant.scale``."""
 StraightThrough = Literal["identity", "masked"]
-"""How gradients pass the rounding: see ``quant.grid.fake_quantize``."""
+"""Gradient of the rounding: see ``quant.grid.fake_quantize``."""
 
 MIN_BITS, MAX_BITS = 2, 8
 
 
 @dataclass(frozen=True)
 class QuantScheme:
-    """How weights are put on an integer grid."""
+    """The integer grid on which weights are rounded."""
 
     bits: int
     """Bit width B, 2 to 8."""
     scale: Scale = "exact"
-    """How the scale is found: see ``quant.scale``."""
+    """Way to find the scale: see ``quant.scale``."""
     granularity: str = "tensor"
-    """What shares a scale: ``tensor`` (the paper), ``channel`` (output), or ``group:128`` (so many inputs of one)."""
+    """Weights with one scale: ``tensor`` (the paper), ``channel`` (an output), ``group:128`` (128 of its inputs)."""
     symmetric: bool = True
-    """Whether zero is in the middle of the grid; if not, the grid spans the weights from least to greatest."""
+    """Whether zero is the middle of the grid; else the grid spans the weights from least to greatest."""
 
     def __post_init__(self) -> None:
         if not MIN_BITS <= self.bits <= MAX_BITS:
@@ -64,7 +64,7 @@ class QuantScheme:
         return int(size) if size else None
 
     def scale_shape(self, slot: Slot) -> tuple[int, int]:
-        """Shape of the scales of a matrix, laid out as the matrix is stored."""
+        """Return the shape of the scales of a matrix, laid out as the matrix is stored."""
         if self.granularity == "tensor":
             return 1, 1
         inputs = slot.shape[slot.input_dim]

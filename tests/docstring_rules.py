@@ -106,7 +106,7 @@ def violations(path: str, source: str) -> list[Violation]:
     tree = ast.parse(source)
     docstrings = list(_docstrings(tree))
     found = [Violation(path, doc.line, f"{doc.kind} {doc.name}: {why}") for doc in docstrings for why in _check(doc)]
-    found += [Violation(path, line, why) for line, text in _texts(tree, source) for why in _check_wording(text)]
+    found += [Violation(path, line, why) for line, text in texts(source) for why in _check_wording(text)]
     return sorted(set(found))
 
 
@@ -181,9 +181,9 @@ def _kind(node: ast.AST) -> str:
     return "class" if isinstance(node, ast.ClassDef) else "module"
 
 
-def _texts(tree: ast.Module, source: str) -> Iterator[tuple[int, str]]:
+def texts(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of every string and every comment."""
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -1,4 +1,4 @@
-"""The built-in model is found in a checkout and from a built wheel alike."""
+"""A built wheel holds the packages and no more, and finds the built-in model as a checkout does."""
 
 import json
 import os
@@ -41,10 +41,31 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_a_wheel_holds_the_packages_and_their_data_and_no_more(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"landscape", "quant"}
-    assert {"quant/data/opt-nano/model.safetensors", "quant/data/tales/train.txt.xz"} <= set(names)
+def files_in(folder, *suffixes):
+    """The paths under a folder of the repository, all of them or those of some kinds."""
+    paths = [
+        path for path in (ROOT / folder).rglob("*") if path.is_file() and (not suffixes or path.suffix in suffixes)
+    ]
+    return {path.relative_to(ROOT).as_posix() for path in paths}
+
+
+def test_a_wheel_holds_modules_templates_and_the_built_in_model_and_no_more(wheel):
+    """No page of results, no row, no script of the benchmarks."""
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+    code = {path for package in ("landscape", "quant") for path in files_in(package, ".py", ".html", ".css")}
+    data = {f"quant/{path}" for folder in ("data/opt-nano", "data/tales") for path in files_in(folder)}
+    assert {"landscape/report/templates/page.css", "quant/methods/gptq.py"} <= code
+    assert {"quant/data/opt-nano/model.safetensors", "quant/data/tales/train.txt.xz"} <= data
+    assert sorted(names) == sorted(code | data)
+    assert not [name for name in names if name.endswith((".md", ".jsonl"))]
+
+
+def test_a_wheel_describes_itself_by_the_readme(wheel):
+    archive = zipfile.ZipFile(wheel)
+    described = {name.split("/", 1)[1] for name in archive.namelist() if ".dist-info/" in name}
+    assert described == {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+    metadata = next(name for name in archive.namelist() if name.endswith("METADATA"))
+    assert archive.read(metadata).decode().endswith((ROOT / "README.md").read_text())
     assert wheel.name.startswith("quant_landscape-")
     assert wheel.stat().st_size < 8e6
 

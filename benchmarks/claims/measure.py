@@ -1,10 +1,10 @@
 """Measure the paper's claims on a model: probe its landscape, judge each claim, and write the rows of `README.md`.
 
-    python -m benchmarks.claims.measure --model opt-nano --store claims-store
-    python -m benchmarks.claims.measure --model smollm2-135m --data path/to/wikitext-2 --store claims-store
+    python -m benchmarks.claims.measure --model opt-nano --work WORK
+    python -m benchmarks.claims.measure --model smollm2-135m --data path/to/wikitext-2 --work WORK
 
-Points and probes go into the store, which `landscape probe` shares, so that an interrupted run resumes. The rows go to
-``benchmarks/claims/<model>.jsonl``; `python -m benchmarks.claims.table` makes the tables from them.
+Points and probes go into a cache in WORK, as with `landscape probe --store`, so that an interrupted run resumes.
+The rows go to ``benchmarks/claims/<model>.jsonl``; `python -m benchmarks.claims.table` makes the tables from them.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def survey(arguments: argparse.Namespace) -> SurveyRequest:
     return SurveyRequest(
         model=arguments.model,
         data=arguments.data,
-        store=arguments.store,
+        store=arguments.work,
         bits=tuple(int(width) for width in (arguments.bits or chosen.bits).split(",")),
         scales=tuple((arguments.scale or chosen.scales).split(",")),
         directions=arguments.directions or chosen.directions,
@@ -135,7 +135,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="opt-nano")
     parser.add_argument("--data", help="(default: tales for opt-nano, wikitext2 for all others)")
-    parser.add_argument("--store", type=Path, required=True, help="cache folder, made if there is none")
+    parser.add_argument("--work", type=Path, required=True, help="cache folder, made if there is none")
     for name in ("--bits", "--scale", "--preset"):
         parser.add_argument(name, help="(default: SETTINGS in this script)")
     for name in ("--directions", "--windows"):

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.rows import Row
 from landscape.claims.point_claims import Claim
-from landscape.estimators.basin import Crossing
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.survey.result import SurveyResult
 

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.methods.bench import Bench, Budget, Cell
 from benchmarks.rows import append_row, read_rows
+from landscape.session.subject import default_corpus
 from quant import QuantScheme
 from quant.hashing import token_hash
 
@@ -71,7 +72,7 @@ def main() -> None:
     """Measure the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="opt-nano")
-    parser.add_argument("--data", default="tales")
+    parser.add_argument("--data", help="(default: that of `landscape`)")
     parser.add_argument("--bits", default="4,2,3,8", help="bit widths, in the order of work (default: %(default)s)")
     parser.add_argument("--scales", default="exact,histogram", help="(default: %(default)s)")
     parser.add_argument("--methods", default="w,rtn,gptq,gptq-fp,qaft,w_ft", help="(default: %(default)s)")
@@ -81,7 +82,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     budget = Budget()
-    bench = Bench(arguments.model, arguments.data, arguments.work, budget)
+    data = arguments.data or default_corpus(arguments.model)
+    bench = Bench(arguments.model, data, arguments.work, budget)
     grids = [(int(width), scale) for scale in arguments.scales.split(",") for width in arguments.bits.split(",")]
     methods = arguments.methods.split(",")
     measure(bench, (cell for cell in cells(grids, budget.rates) if cell.method in methods), arguments.threads)

@@ -1,11 +1,11 @@
-"""Record another tool's GPTQ codes of opt-nano for a test of ours: llm-compressor's, int4 in groups of 32.
+"""Record the GPTQ codes of llm-compressor for opt-nano, int4 in groups of 32, as the reference of a test.
 
     python -m venv peer
     peer/bin/pip install torch llmcompressor==0.14.0.1 compressed-tensors==0.19.0 platformdirs gguf
-    PYTHONPATH=. peer/bin/python -m benchmarks.methods.peer_gptq tests/quant/data/peer-gptq.safetensors
+    peer/bin/python -m benchmarks.methods.peer_gptq tests/quant/data/peer-gptq.safetensors
 
-It takes an environment of its own, for llm-compressor wants another version of transformers. Only matrices with inputs
-that are always zero are kept, because it is in these that tools differ: in what a damping is a multiple of.
+Run it in an environment of its own: llm-compressor needs another version of transformers. Only matrices with inputs
+that are always zero are kept, because tools differ in these: each takes a damping as a multiple of another mean.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def sha256(tensor: Tensor) -> str:
 
 
 def main(file: Path) -> None:
-    """Quantize opt-nano and write codes, scales and where they came from."""
+    """Quantize opt-nano and write codes, scales and their provenance."""
     nano = load_checkpoint()
     windows = load_corpus(CORPUS, nano, LENGTH).windows(SPLIT, WINDOWS, SEED)
     provenance = {

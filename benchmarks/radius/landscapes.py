@@ -1,4 +1,4 @@
-"""Synthetic landscapes whose radius is known: the ground truth that `simulate.py` holds the intervals against.
+"""Synthesize landscapes whose radius is known: the ground truth for the intervals in ``simulate.py``.
 
 A direction d and a window w see the loss ``L_dw(λ) = L_w + (P − L_w)·g(λ/s_dw)``, which starts as a quadratic at the
 window's own ``L_w`` and saturates at the plateau P. ``ln s_dw = δ_d + ω_w + ε_dw`` is the crossed design: directions,
@@ -27,21 +27,21 @@ NODES = 40  # of the Gauss-Hermite quadrature, for each of its three dimensions
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A population of directions and windows."""
+    """A population of directions and windows, whose mean profile and radius are known."""
 
     name: str
     quadratic: float = 1.0
-    """Share of the quadratic term in the exponent of the well, the rest is quartic: 1 is a Gaussian well, 0.3 steep."""
+    """Share of the quadratic term in the exponent of the well; the rest is quartic: 1 is a Gaussian well, 0.3 steep."""
     plateau: float = 1.0
     """u of the plateau: below 1 the model is better than chance there, above 1 worse."""
     directions: float = 0.03
     """Standard deviation of ln s over directions."""
     windows: float = 0.04
-    """Of ln s over windows."""
+    """Standard deviation of ln s over windows."""
     cells: float = 0.03
-    """Of ln s over directions × windows."""
+    """Standard deviation of ln s over directions × windows."""
     rough: float = 0.02
-    """Noise of each direction, window and λ for itself, relative to the rise there."""
+    """Independent noise of each direction, window and λ, relative to the rise there."""
     bottoms: float = 0.10
     """Standard deviation of ln L_w over windows."""
     outliers: float = 0.0
@@ -51,25 +51,25 @@ class Synthetic:
     resemblance: float = 0.0
     """Correlation of two windows of one article, in L_w and in ω_w."""
     article: float = 1.0
-    """Mean number of windows of an article, which is geometric: 1 is windows that are all independent."""
+    """Mean number of windows of an article, which is geometric; with 1 all windows are independent."""
 
     def well(self, x: Array) -> Array:
-        """g: 0 at w, 1 on the plateau, and such that u = ½ at x = 1 for a cell without effects."""
+        """Return g: 0 at w, 1 on the plateau, with u = ½ at x = 1 for a cell without effects."""
         rate = -math.log(1 - 0.5 / self.plateau)
         return -np.expm1(-rate * (self.quadratic * x**2 + (1 - self.quadratic) * x**4))
 
     def window(self, z: Array, own: Array) -> tuple[Array, Array, Array]:
-        """L_w, ω_w and the token count that two standard normal numbers stand for; they are correlated."""
+        """Turn two standard normal numbers into L_w, ω_w and the token count, which are correlated."""
         tokens = 500 * np.exp(self.ragged * (0.8 * own - 0.6 * z))
         return BOTTOM * np.exp(self.bottoms * z), self.windows * (0.8 * own - 0.6 * z), tokens
 
     def loss(self, lam: Array, bottom: Array, log_scale: Array) -> Array:
-        """L_dw(λ) without the roughness."""
+        """Return L_dw(λ) without the roughness."""
         top = BOTTOM + self.plateau * (CHANCE - BOTTOM)
         return bottom + (top - bottom) * self.well(lam * np.exp(-log_scale))
 
     def truth(self, level: float) -> float:
-        """The λ at which the mean over all directions and all tokens reaches u = level, by quadrature."""
+        """Find by quadrature the λ at which the mean over all directions and all tokens reaches u = level."""
         z, weight = np.polynomial.hermite_e.hermegauss(NODES)
         weight = weight / weight.sum()
         far = np.array([1.0, 3.0])[:, None, None]
@@ -85,7 +85,7 @@ class Synthetic:
         return float(brentq(excess, 0.01, 10.0, xtol=1e-10))
 
     def draw(self, rng: np.random.Generator, n_d: int, n_w: int, lambdas: int = 14) -> tuple[RadialProbes, Array]:
-        """One experiment: its probes on the grid of a survey, and the article of each window."""
+        """Draw one experiment: its probes on the grid of a survey, and the article of each window."""
         lam = np.array(sweep_grid(0.95, lambdas))  # the pilot's radius is never quite R
         bottom, effect, tokens, articles = self._effects(rng, n_d, n_w)
         loss = self.loss(lam[:, None], bottom, effect[:, None, :])
@@ -93,7 +93,7 @@ class Synthetic:
         return RadialProbes(lam, loss * tokens, tokens, bottom * tokens, CHANCE), articles
 
     def landscape(self, rng: np.random.Generator, n_d: int, n_w: int) -> SyntheticLosses:
-        """One landscape to search on, of so many directions and windows at most.
+        """Draw one landscape to search on, with at most n_d directions and n_w windows.
 
         Windows of articles come from anywhere in a text, as a seed draws them for ``landscape radius``.
         """
@@ -104,7 +104,7 @@ class Synthetic:
         return SyntheticLosses(self, rng, bottom[drawn], effect[:, drawn], tokens[drawn], articles[drawn])
 
     def _effects(self, rng: np.random.Generator, n_d: int, n_w: int) -> tuple[Array, Array, NDArray[np.int64], Array]:
-        """L_w (n_w,), ln s_dw (n_d, n_w), and the windows' token counts and articles."""
+        """Draw L_w (n_w,), ln s_dw (n_d, n_w), and the token counts and articles of the windows."""
         ends = rng.random(n_w) < 1 / self.article
         articles = np.concatenate([[0], np.cumsum(ends[:-1])])
         shared = rng.standard_normal((2, n_w))[:, articles]
@@ -118,7 +118,7 @@ class Synthetic:
 
 @dataclass
 class SyntheticLosses:
-    """A landscape as ``landscape.estimators.radius_search`` sees it: what was evaluated once stays what it was."""
+    """A landscape as ``landscape.estimators.radius_search`` sees it; a loss evaluated twice is the same."""
 
     population: Synthetic
     rng: np.random.Generator
@@ -129,14 +129,14 @@ class SyntheticLosses:
     tokens: NDArray[np.int64]
     """(n_w,) scored tokens."""
     articles: Array
-    """(n_w,) the article of each window."""
+    """(n_w,) article of each window."""
     known: dict[float, Array] = field(default_factory=dict)
-    """NLL sums (n_d, n_w) of each λ that was asked for."""
+    """NLL sums (n_d, n_w) at each requested λ."""
     asked: dict[float, NDArray[np.bool_]] = field(default_factory=dict)
-    """Which of them were."""
+    """Which of them were requested (n_d, n_w)."""
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
-        """See ``landscape.estimators.radius_search.Losses``."""
+        """Implement ``landscape.estimators.radius_search.Losses``."""
         for lam in lambdas:
             if lam not in self.known:
                 loss = self.population.loss(np.float64(lam), self.bottom, self.effect)
@@ -146,16 +146,16 @@ class SyntheticLosses:
         return np.stack([self.known[lam][:directions, :windows] for lam in lambdas], axis=1)
 
     def center(self, windows: int) -> tuple[Array, NDArray[np.int64]]:
-        """See ``landscape.estimators.radius_search.Losses``."""
+        """Implement ``landscape.estimators.radius_search.Losses``."""
         return (self.bottom * self.tokens)[:windows], self.tokens[:windows]
 
     def blocks(self, windows: int) -> Array | None:
-        """See ``landscape.estimators.radius_search.Losses``."""
+        """Implement ``landscape.estimators.radius_search.Losses``."""
         return self.articles[:windows]
 
     @property
     def evaluations(self) -> int:
-        """How many different windows were evaluated away from w."""
+        """Count the different windows that were evaluated away from w."""
         return sum(int(asked.sum()) for asked in self.asked.values())
 
 

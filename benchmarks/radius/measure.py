@@ -1,24 +1,23 @@
-"""What R costs against a fixed grid, and whether it is the same from different seeds: rows, kept as they are measured.
+"""Measure what R costs against a fixed grid, and R from different seeds: rows, each kept as soon as it is measured.
 
-    python -m benchmarks.radius.measure --model smollm2-135m --data path/to/wikitext-2 --around
+    python -m benchmarks.radius.measure --model smollm2-135m --data path/to/wikitext-2 --around --seeds 0,1,2
+    python -m benchmarks.radius.table
 
 The fixed design is 20 distances, 0.05 to 2 ‖w‖ in equal ratios (R of every model measured so far lies well within), by
-32 directions, by the fewest windows with which the interval of R is as narrow as the one that `landscape radius`
-stopped at. Every loss goes through the cache (`--store`), so that an interrupted run goes on; the rows are in
-``benchmarks/radius/<model>.jsonl``, and ``benchmarks/radius/table.py`` makes the tables of
-``benchmarks/radius/README.md`` of them.
+32 directions, by the fewest windows with which the interval of R is as narrow as the one at which `landscape radius`
+stopped. Every loss goes through the cache (`--work`), so that an interrupted run resumes; the rows go to
+``benchmarks/radius/<model>.jsonl``, from which the second command makes the tables of `README.md`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import Row, append_row, read_rows
 from landscape.estimators.crossing import Crossing, crossing
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.estimators.radius_search import table
@@ -31,16 +30,16 @@ HERE = Path(__file__).resolve().parent
 GRID = tuple(float(ratio) for ratio in np.geomspace(0.05, 2.0, 20))
 """The fixed distances, in units of ‖w‖."""
 DIRECTIONS = 32
-FEWEST = 2  # windows: one shows no interval
+FEWEST = 2  # windows: a single one gives no interval
 
 
 def relative(found: Crossing) -> float:
-    """Half width of the interval over R; infinite if there is no R."""
+    """Return the half width of the interval over R; infinite if R is not reached."""
     return float("inf") if found.value is None else (found.high - found.value) / found.value
 
 
 def around(session: Session, losses: RadialLosses, windows: int, radius: float) -> RadialProbes:
-    """The fixed design at the two of its distances between which the mean loss crosses, near ``radius``."""
+    """Probe the fixed design at those two of its distances between which the mean loss crosses, near ``radius``."""
     lambdas = [ratio * session.subject.norm for ratio in GRID]
     upper = int(np.searchsorted(lambdas, radius))
     for shift in (0, 1, -1):  # its own R may lie in the next step
@@ -52,15 +51,15 @@ def around(session: Session, losses: RadialLosses, windows: int, radius: float) 
 
 
 def between(probes: RadialProbes) -> RadialProbes:
-    """Probes at the two distances alone between which the mean loss crosses."""
+    """Keep the probes at the two distances between which the mean loss crosses."""
     keep = np.isin(probes.lambdas, crossing(probes).bracket)
     return RadialProbes(
         probes.lambdas[keep], probes.totals[:, keep], probes.tokens, probes.center, probes.chance, probes.blocks
     )
 
 
-def fixed_design(session: Session, radius: float, width: float, only_around: bool) -> dict[str, Any]:
-    """The smallest fixed design with an interval of that relative half width, or narrower."""
+def fixed_design(session: Session, radius: float, width: float, only_around: bool) -> Row:
+    """Return the smallest fixed design whose interval has at most that relative half width."""
     losses = session.radial(Sphere(session.subject.space, session.request.seed))
     everywhere = [ratio * session.subject.norm for ratio in GRID]
     for windows in range(FEWEST, len(session.windows) + 1):
@@ -82,16 +81,16 @@ def fixed_design(session: Session, radius: float, width: float, only_around: boo
     raise SystemExit(f"expected enough windows for ± {width:.1%}, the split has {len(session.windows)}")
 
 
-def radius_of(found: Crossing) -> dict[str, Any]:
-    """R as a row has it."""
+def radius_of(found: Crossing) -> Row:
+    """Return R as the fields of a row."""
     return {
         "radius": found.value, "low": found.low, "high": found.high,
         "error": found.error.value, "df": found.error.df,
     }  # fmt: skip
 
 
-def search_row(measured: RadiusResult) -> dict[str, Any]:
-    """The row of one search."""
+def search_row(measured: RadiusResult) -> Row:
+    """Return the row of one search."""
     last, probes = measured.found.rounds[-1], measured.found.probes
     return {
         "kind": "search", "precise": measured.found.precise, "directions": last.directions, "windows": last.windows,
@@ -101,30 +100,18 @@ def search_row(measured: RadiusResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    """What has been measured so far."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def keep(file: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """Add a row to the file."""
-    with file.open("a") as stream:
-        stream.write(json.dumps(row) + "\n")
-    return row
-
-
 def measure(options: argparse.Namespace, seeds: Sequence[int], file: Path) -> None:
-    """Measure what is missing: a search of every seed, and the fixed design of the first."""
+    """Measure the rows that are missing: a search of every seed, and the fixed design of the first."""
     for seed in seeds:
         request = RadiusRequest(
             options.model, options.data, seq_len=options.seq_len, precision=options.precision, seed=seed,
-            store=options.store,
+            store=options.work,
         )  # fmt: skip
         key = {"model": options.model, "precision": options.precision, "seed": seed}
 
-        def known(kind: str, key: dict[str, Any] = key) -> dict[str, Any] | None:
+        def known(kind: str, key: Row = key) -> Row | None:
             wanted = {**key, "kind": kind}
-            return next((row for row in rows_of(file) if wanted.items() <= row.items()), None)
+            return next((row for row in read_rows(file) if wanted.items() <= row.items()), None)
 
         searched = known("search")
         if searched is None:
@@ -134,28 +121,31 @@ def measure(options: argparse.Namespace, seeds: Sequence[int], file: Path) -> No
                 "split": measured.split,
                 "seq_len": measured.subject.seq_len,
             }
-            searched = keep(file, key | shared | search_row(measured))
+            searched = key | shared | search_row(measured)
+            append_row(file, searched)
         print(f"seed {seed}: R = {searched['radius']:.4g} ± {searched['half_width']:.1%}, {searched['tokens']} tokens")
         if seed == seeds[0] and known("fixed") is None:
             with Session.open(request) as session:
                 design = fixed_design(session, searched["radius"], searched["half_width"], options.around)
-            keep(file, key | {"kind": "fixed"} | design)
+            append_row(file, key | {"kind": "fixed"} | design)
 
 
 def main() -> None:
-    """Measure what is missing."""
+    """Measure the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="opt-nano")
     parser.add_argument("--data", help="corpus (default: that of `landscape radius`)")
     parser.add_argument("--seq-len", type=int, help="tokens per window (default: that of `landscape radius`)")
     parser.add_argument("--precision", type=float, default=0.05)
-    parser.add_argument("--seeds", default="0", help="of directions and windows; the first is compared with the grid")
+    parser.add_argument(
+        "--seeds", default="0", help="of directions and windows; the first is compared with the grid (default: 0)"
+    )
     parser.add_argument(
         "--around",
         action="store_true",
-        help="of the fixed grid, evaluate the two distances around R and count the others: where all would take hours",
+        help="evaluate only the two distances of the fixed grid around R, and count the others: all would take hours",
     )
-    parser.add_argument("--store", type=Path, help="cache folder (default: the user's)")
+    parser.add_argument("--work", type=Path, help="cache folder (default: the user's)")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     measure(options, seeds, HERE / f"{Path(options.model).name}.jsonl")

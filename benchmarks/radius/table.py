@@ -1,36 +1,31 @@
-"""Make the tables of cost and of seeds in `benchmarks/radius/README.md` from the rows that `measure.py` measured.
-
-python -m benchmarks.radius.table
-"""
+"""Make the tables of `README.md` from all rows of this folder: `python -m benchmarks.radius.table`."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
-from pathlib import Path
-from typing import Any
 
 from scipy import stats
 
 from benchmarks.pages import Page
+from benchmarks.radius import simulation_table
+from benchmarks.radius.simulation_table import HERE
+from benchmarks.rows import Row, read_rows
 
-HERE = Path(__file__).resolve().parent
 PAGE = Page(HERE / "README.md")
-
-Row = dict[str, Any]
 
 
 def rows() -> list[Row]:
-    """All rows that were measured, by model, precision and seed."""
-    found = [json.loads(line) for file in HERE.glob("*.jsonl") for line in file.read_text().splitlines()]
+    """Return all rows of ``measure.py``, by model, precision and seed."""
+    files = [file for file in HERE.glob("*.jsonl") if not file.name.startswith("simulated-")]
+    found = [row for file in files for row in read_rows(file)]
     return sorted(found, key=lambda row: (row["model"], -row["precision"], row["seed"]))
 
 
 def cost(measured: Sequence[Row]) -> Iterator[str]:
-    """Lines of the table of cost: a search and the fixed design of the same seed."""
+    """Yield the lines of the table of cost: a search beside the fixed design of the same seed."""
     yield "| model | design | directions × windows × distances | R | half width | windows evaluated | tokens | share |"
     yield "|---|---|---|---|---|---|---|---|"
     for fixed in measured:
@@ -48,14 +43,14 @@ def cost(measured: Sequence[Row]) -> Iterator[str]:
 
 
 def line(row: Row, design: str, distances: str, share: str) -> str:
-    """One design."""
+    """Format the line of one design."""
     size = f"{row['directions']} × {row['windows']} × {distances}"
     numbers = f"{row['radius']:.4g} | ±{row['half_width']:.2%} | {row['evaluations']:,} | {row['tokens']:,}"
     return f"| {row['model']} | {design} | {size} | {numbers} | {share} |"
 
 
 def of_two(measured: Sequence[Row]) -> Iterator[str]:
-    """What the interval of a whole grid would be from two of its distances: why these may stand for it."""
+    """Yield the lines of intervals from a whole grid and from two of its distances, which may therefore replace it."""
     yield "| model | half width from all distances | from the two around R |"
     yield "|---|---|---|"
     for row in measured:
@@ -64,7 +59,7 @@ def of_two(measured: Sequence[Row]) -> Iterator[str]:
 
 
 def seeds(measured: Sequence[Row]) -> Iterator[str]:
-    """Lines of the table of seeds, with what they say together after those of each model."""
+    """Yield the lines of the table of seeds, with a test of their agreement after those of each model."""
     yield "| model | tokens a window | seed | directions × windows | R | 95 % interval | R/‖w‖ |"
     yield "|---|---|---|---|---|---|---|"
     searches = [row for row in measured if row["kind"] == "search"]
@@ -81,7 +76,7 @@ def seeds(measured: Sequence[Row]) -> Iterator[str]:
 
 
 def agreement(members: Sequence[Row]) -> str:
-    """Whether the radii of several seeds are of one R, in words."""
+    """Say in words whether the radii of several seeds agree with a single R."""
     pairs = list(combinations(members, 2))
     apart = [
         abs(a["radius"] - b["radius"]) / math.hypot(a["radius"] - a["low"], b["radius"] - b["low"]) for a, b in pairs
@@ -96,20 +91,20 @@ def agreement(members: Sequence[Row]) -> str:
 
 @dataclass(frozen=True)
 class Homogeneity:
-    """Whether radii differ by more than their standard errors let expect."""
+    """The test whether radii differ by more than their standard errors explain."""
 
     f: float
-    """The statistic of Welch's test (1951), which minds that each error is itself estimated from few numbers."""
+    """The statistic of Welch's test (1951), which allows for errors that are themselves estimated from few numbers."""
     df: float
-    """Its second degrees of freedom; the first are one less than there are radii."""
+    """Its denominator degrees of freedom; the numerator has one less than there are radii."""
     p: float
-    """How often radii of one R differ as much."""
+    """Probability that radii of a single R differ as much."""
     p_known: float
-    """The same if the errors were known: Σ((R − R̄)/se)², weighted by 1/se², as χ²."""
+    """The same for known errors: Σ((R − R̄)/se)², weighted by 1/se², as χ²."""
 
 
 def homogeneity(members: Sequence[Row]) -> Homogeneity:
-    """Welch's analysis of variance of radii with unequal, estimated standard errors."""
+    """Run Welch's analysis of variance on radii with unequal, estimated standard errors."""
     weights = [1 / row["error"] ** 2 for row in members]
     whole, k = sum(weights), len(members)
     mean = sum(w * row["radius"] for w, row in zip(weights, members, strict=True)) / whole
@@ -120,14 +115,15 @@ def homogeneity(members: Sequence[Row]) -> Homogeneity:
 
 
 def tables(measured: Sequence[Row]) -> dict[str, Iterator[str]]:
-    """All tables by their names on the page."""
-    return {"cost": cost(measured), "of two": of_two(measured), "seeds": seeds(measured)}
+    """Return all tables by their names on the page."""
+    own = {"cost": cost(measured), "of two": of_two(measured), "seeds": seeds(measured)}
+    return simulation_table.tables() | own
 
 
-def main() -> None:
-    """Rewrite the tables."""
+def rewrite() -> None:
+    """Rewrite the tables of the page."""
     PAGE.write(tables(rows()))
 
 
 if __name__ == "__main__":
-    main()
+    rewrite()

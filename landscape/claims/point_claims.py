@@ -24,6 +24,7 @@ from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import KEPT_LIMIT, location, ratio
+from landscape.session.point_methods import PAPER_METHODS
 from landscape.survey.result import PointResult
 
 __all__ = [
@@ -34,8 +35,6 @@ __all__ = [
 Place = Literal["inside", "border", "outside"]
 EXPECTED: dict[int, Place] = {8: "inside", 6: "inside", 4: "border", 3: "outside", 2: "outside"}
 """Where the paper finds RTN, by bit width; int5 and int7 are not in it."""
-PAPER_METHODS = ("rtn", "gptq", "qaft")
-"""The paper's three, whose points claim 6 is about."""
 MATERIAL = 0.01
 """Share of a distance from which on a difference is material: a fifth of the 5 % that R itself is measured to."""
 

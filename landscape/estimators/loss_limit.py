@@ -1,4 +1,4 @@
-"""How much loss a user accepts: ``ppl+5%``, a perplexity 5 % higher, or ``nll+0.05``, in nats per token."""
+"""Read how much loss a user accepts: ``ppl+5%``, a perplexity 5 % higher, or ``nll+0.05``, in nats per token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quant.errors import UsageError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # requests hold a limit, and are built without numpy
     from landscape.estimators.intervals import Estimate
 
 _SYNTAX = re.compile(r"(?P<kind>ppl|nll)\+(?P<amount>\d+(\.\d+)?|\.\d+)(?P<percent>%?)")
@@ -40,9 +40,5 @@ class Limit:
         return cls(text.strip(), math.log1p(amount / 100) if found["kind"] == "ppl" else amount)
 
     def keeps(self, rise: Estimate) -> bool:
-        """Return whether all of ΔL's interval is within the limit, as in ``estimators.location.loss_word``."""
+        """Return whether all of ΔL's interval is within the limit, as in ``estimators.location.limit_word``."""
         return rise.high <= self.nats
-
-    def leaves_open(self, rise: Estimate) -> bool:
-        """Whether a ΔL is within it and its interval reaches across."""
-        return rise.value <= self.nats < rise.high

@@ -37,7 +37,7 @@ class Direction:
     """A unit vector ``ê``, held as float32 tensors and one factor."""
 
     parts: dict[str, Tensor]
-    """Its tensors before normalization, by the slot's name."""
+    """Its tensors before normalisation, by the slot's name."""
     factor: float
     """Factor that brings their global norm to 1."""
 

@@ -12,8 +12,8 @@ from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from quant.coverage import Coverage
 
-JSON_VERSION = 2
-"""``schema_version`` of all objects. 1 had no points of other tools, and ``scale`` for ``grid``."""
+JSON_VERSION = 3
+"""``schema_version`` of all objects. 2 called a loss degraded that is inconclusive; 1 had no points of other tools."""
 
 
 class InSpace(Protocol):

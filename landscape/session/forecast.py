@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.probing.plan import Probe
-from landscape.session.point_methods import point_work, trains
-from landscape.session.point_specs import PointSpec
+from landscape.session.point_methods import find_method, point_work, trains
+from landscape.session.point_specs import MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
 from quant.nll import window_nll
@@ -53,7 +53,7 @@ class Forecast:
 def forecast_of(
     subject: Subject,
     preset: Preset,
-    new: Collection[PointSpec],
+    new: Collection[MadeSpec],
     searched: Collection[QuantScheme],
     *,
     probes: int = 0,
@@ -74,7 +74,7 @@ def forecast_of(
         known: The probes that the store holds, whether the run needs them or not.
     """
     windows, dimension = subject.windows["validation"], subject.space.dimension
-    making = sum(point_work(made.method, made.scheme.bits, preset, len(windows)) for made in new)
+    making = sum(point_work(made.method, made.width, preset, len(windows)) for made in new)
     forwards = making + (probes if passes is None else passes)
     evaluating = forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0
     searching = search_seconds(subject.space, searched)
@@ -90,7 +90,7 @@ def forecast_of(
             logits=subject.seq_len * subject.vocabulary,
             trains=any(trains(made.method) for made in new),
         ),
-        disk=disk_growth(dimension, len(new), probes),
+        disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes),
     )
 
 
@@ -128,9 +128,15 @@ def peak_memory(dimension: int, logits: int, trains: bool) -> int:
     return resident + _FLOAT * (dimension * (5 if trains else 1) + 3 * logits)
 
 
-def disk_growth(dimension: int, new_points: int, new_probes: int) -> int:
-    """Bytes that the store will grow by: int8 codes per point, rows per probe."""
-    return dimension * _CODE * new_points + _ROW * new_probes
+def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> int:
+    """Return the bytes that the store will grow by: int8 codes or float32 weights per point, rows per probe.
+
+    Args:
+        dimension: D.
+        on_grid: Of each new point, whether it lies on a grid.
+        new_probes: How many.
+    """
+    return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_probes
 
 
 def forward_seconds(model: nn.Module, window: Tensor) -> float:

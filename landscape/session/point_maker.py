@@ -15,7 +15,7 @@ from landscape.session.point_methods import (
     recipe_options,
     searches_scales,
 )
-from landscape.session.point_specs import AnySpec, ExternalSpec, PointSpec
+from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
 from quant.external.load import load_external
@@ -57,12 +57,12 @@ class PointMaker:
             return load_external(spec.path, self.subject.checkpoint, spec.name, spec.gauge)
         return self.store.load_point(self.recipe(spec), self.subject.space)
 
-    def searched(self, new: Iterable[PointSpec]) -> tuple[QuantScheme, ...]:
+    def searched(self, new: Iterable[MadeSpec]) -> tuple[QuantScheme, ...]:
         """Return the grids whose scales are found on the way to new points: RTN's, if the store lacks it."""
-        schemes = dict.fromkeys(spec.scheme for spec in new if searches_scales(spec.method))
+        schemes = dict.fromkeys(spec.scheme for spec in new if spec.scheme and searches_scales(spec.method))
         return tuple(scheme for scheme in schemes if self.find(PointSpec("rtn", scheme)) is None)
 
-    def make(self, spec: PointSpec, advance: Callable[[float], None] = lambda share: None) -> WeightPoint:
+    def make(self, spec: MadeSpec, advance: Callable[[float], None] = lambda share: None) -> WeightPoint:
         """Make the point and store it.
 
         Args:
@@ -70,16 +70,14 @@ class PointMaker:
             advance: Called with the share of the work just done.
         """
         row = find_method(spec.method)
-        start = None
-        if row.start is not None:  # RTN of the same grid, whose scales all methods share, or GPTQ
-            before = PointSpec(row.start, spec.scheme)
-            start = self.find(before) or self.make(before)
+        before = _start(spec)
+        start = None if before is None else self.find(before) or self.make(before)
         bench = Workbench(
             self.subject, spec.scheme, self._settings(spec), start, self.work_folder, _increments(advance)
         )
         return self.store.save_point(self.recipe(spec), self.subject.space, row.make(bench))
 
-    def recipe(self, spec: PointSpec) -> str:
+    def recipe(self, spec: MadeSpec) -> str:
         """Return all that determines a point besides the model: method, grid, options, hashes of the data."""
         return json.dumps(dict(self._ingredients(spec)), sort_keys=True)
 
@@ -88,19 +86,27 @@ class PointMaker:
         """Where training keeps its epochs while it runs."""
         return self.store.folder / "unfinished"
 
-    def _ingredients(self, spec: PointSpec) -> Iterator[tuple[str, object]]:
+    def _ingredients(self, spec: MadeSpec) -> Iterator[tuple[str, object]]:
         row, data = find_method(spec.method), self.subject.calibration
-        yield from (("version", RECIPE_VERSION), ("method", row.name), ("scheme", asdict(spec.scheme)))
+        yield from (("version", RECIPE_VERSION), ("method", row.name))
+        if spec.scheme:
+            yield "scheme", asdict(spec.scheme)
         yield from recipe_options(row, self._settings(spec))
         if row.calibrates:
             yield "train", token_hash(data.gptq)
         if row.trains:
             yield from (("train", token_hash(data.qaft)), ("validation", token_hash(data.validation)))
-        if row.start not in (None, "rtn"):  # RTN follows from the grid
-            yield "start", self.recipe(PointSpec(str(row.start), spec.scheme))
+        if (before := _start(spec)) and before.method != "rtn":  # which follows from the grid
+            yield "start", self.recipe(before)
 
-    def _settings(self, spec: PointSpec) -> Settings:
-        return Settings(self.preset, spec.scheme.bits, self.seed, self.gptq_options)
+    def _settings(self, spec: MadeSpec) -> Settings:
+        return Settings(self.preset, spec.width, self.seed, self.gptq_options)
+
+
+def _start(spec: MadeSpec) -> PointSpec | None:
+    """Return the point of the same grid that a point starts from: RTN, whose scales all methods share, or GPTQ."""
+    start = find_method(spec.method).start
+    return None if start is None or spec.scheme is None else PointSpec(start, spec.scheme)
 
 
 def _increments(advance: Callable[[float], None]) -> Callable[[int, int], None]:

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from quant.errors import UsageError
+from quant.methods.options import PAPER_GPTQ, AWQOptions, GPTQOptions, SignRoundOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from landscape.session.presets import Preset
     from landscape.session.subject import Subject
-    from quant.methods.options import GPTQOptions, SignRoundOptions, TrainingOptions
     from quant.point import WeightPoint
     from quant.scheme import QuantScheme
 
@@ -35,8 +35,8 @@ class Settings:
 
     preset: Preset
     bits: int
-    seed: int
-    gptq: GPTQOptions
+    seed: int = 0
+    gptq: GPTQOptions = PAPER_GPTQ
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Workbench:
     """What a method makes a point from."""
 
     subject: Subject
-    scheme: QuantScheme
+    scheme: QuantScheme | None
+    """The grid; None for a method that needs none."""
     settings: Settings
     start: WeightPoint | None
     """The point of the row's ``start``, on the same grid."""
@@ -52,6 +53,12 @@ class Workbench:
     """Where training keeps its epochs while it runs."""
     progress: Callable[[int, int], None]
     """Called with how much is done, and of how much."""
+
+    @property
+    def grid(self) -> QuantScheme:
+        """The grid of a method that needs one."""
+        assert self.scheme is not None
+        return self.scheme
 
     def run(self, method: Callable[..., WeightPoint], data: tuple[object, ...], options: object) -> WeightPoint:
         """Call a method of ``quant.methods`` that moves the weights of the point it starts from."""
@@ -71,7 +78,7 @@ class PointMethod:
     """Its name as the field writes it."""
     make: Callable[[Workbench], WeightPoint]
     options: Callable[[Settings], Any] = lambda settings: None
-    """The dataclass of its options, part of its recipe; None if it has none."""
+    """Its options, a dataclass or a dictionary: part of its recipe; None if it has none."""
     work: Callable[[Preset, int], float] = lambda preset, bits: 0.0
     """Forward passes of one window that it takes with a preset at a bit width, the validation windows of training and
     the search for scales not counted."""
@@ -83,6 +90,10 @@ class PointMethod:
     """Whether it fine-tunes the whole model."""
     on_grid: bool = True
     """Whether its points lie on a grid of the weights."""
+    needs_grid: bool = True
+    """Whether there is one point for each grid; else there is one for each set of options."""
+    control: str | None = None
+    """The method that trains alike without a grid: its gain is no merit of quantization, and M is net of it."""
     joined: tuple[str, ...] = ()
     """The earlier methods to whose points on the same grid a segment is drawn."""
     note: str = ""
@@ -92,7 +103,7 @@ class PointMethod:
 def _rtn(bench: Workbench) -> WeightPoint:
     from quant.methods.rtn import rtn
 
-    return rtn(bench.subject.space, bench.subject.center, bench.scheme)
+    return rtn(bench.subject.space, bench.subject.center, bench.grid)
 
 
 def _gptq(bench: Workbench) -> WeightPoint:
@@ -106,13 +117,11 @@ def _awq(bench: Workbench) -> WeightPoint:
 
     subject = bench.subject
     return awq(
-        subject.model, subject.space, subject.center, bench.scheme, subject.calibration.gptq, progress=bench.progress
+        subject.model, subject.space, subject.center, bench.grid, subject.calibration.gptq, progress=bench.progress
     )
 
 
 def _awq_options(settings: Settings) -> object:
-    from quant.methods.options import AWQOptions
-
     return AWQOptions()
 
 
@@ -123,22 +132,16 @@ def _signround(bench: Workbench) -> WeightPoint:
 
 
 def _signround_options(settings: Settings) -> SignRoundOptions:
-    from quant.methods.options import SignRoundOptions
-
     return SignRoundOptions(seed=settings.seed)
 
 
 def _signround_work(preset: Preset, bits: int) -> float:
-    from quant.methods.options import SignRoundOptions
-
     options, calibration = SignRoundOptions(), preset.calibration_windows
     checks = options.steps / options.check_every + 2  # before, after every few steps, and the outputs that stay
     return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
 
 
 def _training(settings: Settings) -> TrainingOptions:
-    from quant.methods.options import TrainingOptions
-
     preset = settings.preset
     return TrainingOptions(rates=preset.rates_for(settings.bits), epochs=preset.qaft_epochs, seed=settings.seed)
 
@@ -255,6 +258,17 @@ def trains(name: str) -> bool:
     return find_method(name).trains
 
 
+def with_controls(methods: Iterable[str]) -> tuple[PointMethod, ...]:
+    """Return the rows of methods and of their controls, in the order of the table.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
+    rows = [find_method(name) for name in methods]
+    names = {row.name for row in rows} | {row.control for row in rows}
+    return tuple(row for row in METHODS.values() if row.name in names)
+
+
 def searches_scales(name: str) -> bool:
     """Return whether a method takes the scales of RTN's grid; AWQ finds its own, and its work counts them."""
     return name == "rtn" or find_method(name).start is not None
@@ -283,4 +297,6 @@ def listed(methods: Iterable[PointMethod], last: str = "") -> str:
 def recipe_options(row: PointMethod, settings: Settings) -> Collection[tuple[str, object]]:
     """Return the part of a recipe that says how a method is run; empty if it has no options."""
     options = row.options(settings)
-    return () if options is None else (("options", asdict(options)),)
+    if options is None:
+        return ()
+    return (("options", options if isinstance(options, dict) else asdict(options)),)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from landscape.session.point_methods import METHODS, find_method
+from landscape.session.point_methods import METHODS, Settings, find_method, with_controls
+from landscape.session.presets import Preset
 from quant.errors import UsageError
 from quant.external.gauge import Gauge, check_gauge
 from quant.scheme import QuantScheme
@@ -28,6 +29,36 @@ class PointSpec:
     def name(self) -> str:
         """``gptq-int4-exact``."""
         return f"{self.method}-{self.scheme}"
+
+    @property
+    def width(self) -> int:
+        """Its bit width, whose options it is made with."""
+        return self.scheme.bits
+
+
+@dataclass(frozen=True)
+class FreeSpec:
+    """A point that a run makes on no grid, with the options of some bit widths."""
+
+    method: str
+    """One of ``landscape.session.point_methods.METHODS`` that needs no grid."""
+    widths: tuple[int, ...]
+    """The bit widths whose options it is made with, which are the same for all of them."""
+
+    @property
+    def name(self) -> str:
+        """``w_ft-int4``, or ``w_ft-int8-int4``."""
+        return "-".join([self.method, *(f"int{bits}" for bits in self.widths)])
+
+    @property
+    def width(self) -> int:
+        """One of its bit widths."""
+        return self.widths[0]
+
+    @property
+    def scheme(self) -> None:
+        """None: it is on no grid."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -55,7 +86,9 @@ class ExternalSpec:
         return None
 
 
-AnySpec = PointSpec | ExternalSpec
+MadeSpec = PointSpec | FreeSpec
+"""A point that a run makes."""
+AnySpec = PointSpec | FreeSpec | ExternalSpec
 """A point that a run asks for."""
 
 
@@ -66,7 +99,7 @@ def point_specs(
     granularities: Sequence[str] = ("tensor",),
     symmetric: bool = True,
 ) -> tuple[PointSpec, ...]:
-    """Return every method on every grid, the cheap methods first.
+    """Return every method that needs a grid on every grid, the cheap methods first.
 
     Raises:
         UsageError: for an unknown method, scale or granularity, or bits out of range.
@@ -75,9 +108,25 @@ def point_specs(
         scheme_of(b, scale, granularity, symmetric) for scale, granularity, b in product(scales, granularities, bits)
     ]
     asked = {find_method(method).name for method in methods}
-    return tuple(
-        PointSpec(method, scheme) for scheme in dict.fromkeys(schemes) for method in METHODS if method in asked
-    )
+    on_grids = [name for name, row in METHODS.items() if name in asked and row.needs_grid]
+    return tuple(PointSpec(method, scheme) for scheme in dict.fromkeys(schemes) for method in on_grids)
+
+
+def free_specs(methods: Sequence[str], bits: Sequence[int], preset: Preset) -> tuple[FreeSpec, ...]:
+    """Return the points of methods that need no grid: one for all bit widths with the same options.
+
+    Args:
+        methods: Names of methods, whose controls count too.
+        bits: The bit widths of the run.
+        preset: Where the options come from.
+    """
+    found = []
+    for row in with_controls(methods):
+        alike: dict[str, list[int]] = {}
+        for width in () if row.needs_grid else dict.fromkeys(bits):
+            alike.setdefault(repr(row.options(Settings(preset, width))), []).append(width)
+        found += [FreeSpec(row.name, tuple(widths)) for widths in alike.values()]
+    return tuple(found)
 
 
 def plane_pairs(specs: Iterable[AnySpec]) -> list[tuple[PointSpec, PointSpec]]:

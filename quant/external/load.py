@@ -1,16 +1,16 @@
-"""Points that other tools made, dequantized into the weight space of a checkpoint.
+"""Load points that other tools made, dequantized into the weight space of a checkpoint.
 
-Read are a GGUF file and folders of safetensors: plain floats, GPTQ, AWQ (``gemm``), AutoRound, compressed-tensors
-(integers, FP8, NVFP4, MXFP4), and FP8 of other tools; what a folder is says its ``config.json`` or, in older ones, a
-file beside it. Nothing is ever unpickled, and no code of a folder is run.
+A point is a GGUF file or a folder of safetensors: plain floats, GPTQ, AWQ (``gemm``), AutoRound, compressed-tensors
+(integers, FP8, NVFP4, MXFP4), and FP8 of other tools. The folder's ``config.json``, or in older ones a file beside it,
+names the format. Nothing is ever unpickled, and no code of a folder is run.
 
-A point is a vector of weights inside the decoder blocks. Everything else in the model (embeddings, norms, biases, head)
-stays the checkpoint's own when the loss is measured, so a tool that moved it too has made another function, of which no
-vector of the space is the weights. Every tensor outside the space that is stored is therefore compared, and a
-difference beyond the rounding of its dtype is an error. Two exceptions. Scales that were folded into norms and biases,
-as AWQ and SmoothQuant do, are put back into the matrices (``quant.external.unfolding``). And where the embedding or the
-head is itself quantized, its rounding is recorded in the provenance, and the point is the decoder stack with the
-checkpoint's own. Activations that a format would quantize at run time are not weights, and not part of the point.
+A point is a vector of weights inside the decoder blocks. The rest of the model (embeddings, norms, biases, head) stays
+the checkpoint's own when the loss is measured. A tool that changed it too has made another function, which no vector of
+the space represents. Every stored tensor outside the space is therefore compared, and a difference beyond the rounding
+of its dtype is an error, with two exceptions. Scales that were folded into norms and biases, as AWQ and SmoothQuant do,
+are put back into the matrices (``quant.external.unfolding``). Where the embedding or the head is itself quantized, its
+rounding is recorded in the provenance, and the point is the decoder stack with the checkpoint's own. Activations that a
+format would quantize at run time are not weights, and not part of the point.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ _RUN_TIME = (
 
 
 def load_external(path: Path, checkpoint: Checkpoint, name: str, gauge: Gauge = "nearest") -> WeightPoint:
-    """The point that another tool made of the same model.
+    """Load the point that another tool made of the same model.
 
     Args:
         path: A ``.gguf`` file, or a folder with ``config.json`` and safetensors.
         checkpoint: The model that was quantized, at its own weights; only read.
-        name: What the point is to be called: letters, digits and ``. _ + -``.
-        gauge: The coordinates of matrices between which scales can be moved unseen, if the tool folded scales into the
-            model: ``nearest`` to the original, or as they are ``stored``. See ``quant.external.unfolding``.
+        name: Name for the point: letters, digits and ``. _ + -``.
+        gauge: The coordinates of matrices between which scales can move without changing the function, if the tool
+            folded scales: ``nearest`` to the original, or as ``stored``. See ``quant.external.unfolding``.
 
     Returns:
-        Point ``name`` on no grid; its float32 parts are read from the folder when they are asked for, those of a GGUF
-        file are in memory. Its provenance has the format, the sha256 of every file, the quantization config, what was
-        unfolded, and how far a quantized embedding or head is from the checkpoint's.
+        Point ``name`` on no grid; its float32 parts are read from the folder on demand, those of a GGUF file are in
+        memory. Its provenance has the format, the sha256 of every file, the quantization config, the unfolded scales,
+        and how far a quantized embedding or head is from the checkpoint's.
 
     Raises:
-        UsageError: if ``name`` is no name, ``gauge`` is unknown, or ``path`` is neither such a folder nor such a file.
-        PointError: if the checkpoint is of a kind that is not read, of another architecture, incomplete, or differs
+        UsageError: if ``name`` has other characters, ``gauge`` is unknown, or ``path`` is no such folder or file.
+        PointError: if the format is not supported, or the point is of another architecture, incomplete, or differs
             outside the weight space. Damage inside a tensor is found when its part is read.
         CheckpointError: if a GGUF file cannot be read.
     """
@@ -162,7 +162,7 @@ class _FolderParts(Mapping[str, PointTensor]):
 def _sort(
     files: TensorFiles, resolve: _Resolve, pieces: _Pieces, codec: Codec
 ) -> tuple[dict[str, StoredLayer], list[str]]:
-    """The stored tensors of each piece of a slot, by its name, and the names of those that belong to none."""
+    """Return the stored tensors of each piece by its name, and the names of tensors that belong to none."""
     fields: dict[str, dict[str, str]] = {piece.slot.name: {} for each in pieces.values() for piece in each}
     outside = []
     seen: dict[str, str] = {}
@@ -183,7 +183,7 @@ def _sort(
 
 
 def _stack_field(resolve: _Resolve, stored: str, codec: Codec, fields: Mapping[str, object]) -> tuple[str, str] | None:
-    """The stack that a tensor belongs to, and as what: the stack itself, or ``…gate_up_proj_blocks``."""
+    """Return the stack that a tensor belongs to, and its field: the stack itself, or ``…gate_up_proj_blocks``."""
     for ending, field in (("", "weight"), *((f"_{field}", field) for field in codec.fields)):
         if stored.endswith(ending) and resolve(stored.removesuffix(ending)) in fields:
             return resolve(stored.removesuffix(ending)), field
@@ -193,7 +193,7 @@ def _stack_field(resolve: _Resolve, stored: str, codec: Codec, fields: Mapping[s
 def _rounded_outside(
     files: TensorFiles, outside: list[str], model: PreTrainedModel, codec: Codec, resolve: _Resolve
 ) -> tuple[dict[str, float], list[str]]:
-    """How far each quantized matrix outside the space (embedding, head) is from the model's, and the tensors left."""
+    """Return how far each quantized matrix outside the space is from the model's, and the tensors left."""
     state = model.state_dict()
     modules: dict[str, dict[str, str]] = {}
     for stored in outside:
@@ -225,7 +225,7 @@ def _unfolding(
     gauge: Gauge,
     resolve: _Resolve,
 ) -> Unfolding:
-    """What was folded into the tensors outside the space."""
+    """Find what was folded into the tensors outside the space."""
 
     def weight(slot: Slot) -> Tensor:
         part = parts[slot.name]
@@ -237,10 +237,10 @@ def _unfolding(
 
 
 def _resolver(model: PreTrainedModel, pieces: _Pieces) -> _Resolve:
-    """From a stored name to the model's, or a piece's.
+    """Return the function from a stored name to the model's name, or a piece's.
 
-    The base model's prefix may be there or be missing, and tensors may have the names that transformers stores them
-    under.
+    The base model's prefix may be there or be missing, and tensors may have the names under which transformers stores
+    them.
     """
     prefix, renamed = f"{model.base_model_prefix}.", stored_names(model, pieces)
     known = {*model.state_dict(), *renamed, *(piece.slot.name for each in pieces.values() for piece in each)}
@@ -258,7 +258,7 @@ def _resolver(model: PreTrainedModel, pieces: _Pieces) -> _Resolve:
 
 
 def _check_layers(files: TensorFiles, pieces: _Pieces, layers: Mapping[str, StoredLayer], codec: Codec) -> None:
-    """Every piece has its tensors; plain ones have its shape and are floats. Packed shapes are the codec's to check."""
+    """Check that every piece has its tensors, and plain ones are floats of its shape; codecs check packed ones."""
     for piece in (piece for each in pieces.values() for piece in each):
         slot, layer = piece.slot, layers[piece.slot.name]
         if is_packed(layer.names, codec):
@@ -290,7 +290,7 @@ def _check_stacks(
     layers: Mapping[str, StoredLayer],
     codec: Codec,
 ) -> None:
-    """Every stored stack has as many matrices as the model's: a model of more experts is another one."""
+    """Check that every stored stack has as many matrices as the model's: with more experts it is another model."""
     for slot in space:
         for piece in pieces[slot.name] if slot.stack else ():
             if piece.index is None:
@@ -311,13 +311,13 @@ def _check_stacks(
 
 
 def _below(shape: tuple[int, ...], piece: Piece) -> bool:
-    """Whether a stored matrix of this shape has the piece among others, one below the other, as DBRX's experts are."""
+    """Return whether a stored matrix holds the piece and others one below the other, as in DBRX's experts."""
     rows, columns = piece.slot.shape
     return piece.index is not None and len(shape) == 2 and shape[1] == columns and shape[0] % rows == 0
 
 
 def _check_outside(files: TensorFiles, stored: str, model: PreTrainedModel, resolve: _Resolve) -> None:
-    """A tensor outside the space is the model's own, or is one that transformers would not read either."""
+    """Check that a tensor outside the space is the model's own, or one that transformers would not read either."""
     state = model.state_dict()
     name = resolve(stored)
     if name not in state:

@@ -1,4 +1,4 @@
-"""The tensors of a folder of safetensors, by name, read one at a time."""
+"""Read the tensors of a folder of safetensors by name, one at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TensorFiles:
         """Open the weights of a folder: ``model.safetensors``, else the shards of its index, else every safetensors.
 
         Raises:
-            PointError: if there are none, they cannot be read, or two of them hold a tensor of the same name.
+            PointError: if there are none, one cannot be read, or two of them hold a tensor of the same name.
         """
         self.folder = folder
         self._files: dict[str, Any] = {}
@@ -42,7 +42,7 @@ class TensorFiles:
         return iter(self._home)
 
     def read(self, name: str) -> Tensor:
-        """One tensor, in the dtype it is stored in.
+        """Read one tensor, in the dtype it is stored in.
 
         Raises:
             PointError: if it cannot be read.
@@ -54,10 +54,10 @@ class TensorFiles:
         return tensor
 
     def read_index(self, name: str, index: int) -> Tensor:
-        """One entry of a tensor along its first axis; the others are not read.
+        """Read one entry of a tensor along its first axis, without the others.
 
         Raises:
-            PointError: if there is none of this index.
+            PointError: if there is no entry of this index.
         """
         if index >= self.shape(name)[0]:
             raise PointError(f"expected expert {index} in {name} of {self.folder}, it has {self.shape(name)[0]}")
@@ -65,10 +65,10 @@ class TensorFiles:
         return part
 
     def read_matrix(self, name: str, index: int, shape: tuple[int, int]) -> Tensor:
-        """One matrix of a stack, (n, rows, columns) or one below the other; the others are not read.
+        """Read one matrix of a stack, stored (n, rows, columns) or one below the other, without the others.
 
         Raises:
-            PointError: if it cannot be read, or there is none of this index.
+            PointError: if it cannot be read, or there is no matrix of this index.
         """
         stored, rows = self._slice(name), shape[0]
         part = stored[index] if len(self.shape(name)) == 3 else stored[index * rows : (index + 1) * rows]
@@ -78,15 +78,15 @@ class TensorFiles:
         return matrix
 
     def dtype(self, name: str) -> str:
-        """Its dtype as the format writes it, ``F16``; its values are not read."""
+        """Return a tensor's dtype as the format writes it, ``F16``, without reading its values."""
         return str(self._slice(name).get_dtype())
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Its shape; its values are not read."""
+        """Return a tensor's shape, without reading its values."""
         return tuple(self._slice(name).get_shape())
 
     def hashes(self) -> dict[str, str]:
-        """sha256 of each file."""
+        """Return the sha256 of each file."""
         return {name: file_hash(self.folder / name) for name in self._files}
 
     def _slice(self, name: str) -> Any:
@@ -94,10 +94,10 @@ class TensorFiles:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object from a file.
 
     Raises:
-        PointError: if the file is missing or is something else.
+        PointError: if the file is missing or holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

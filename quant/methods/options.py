@@ -18,9 +18,9 @@ class GPTQOptions:
     """Options of GPTQ; the defaults are the paper's."""
 
     dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
-    """Multiples of mean(diag H) over the live inputs tried for every matrix (Xu et al. 2024, §3.3)."""
+    """Dampings tried for every matrix, in units of mean(diag H) over the live inputs (Xu et al. 2024, §3.3)."""
     block_size: int = 128
-    """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
+    """Columns between two updates of all later columns; changes the speed, and codes only by rounding."""
     inputs: Inputs = "quantized"
     """Calibrate each block on the outputs of quantized blocks (quantized; Frantar et al.) or of full-precision ones
     (fp)."""
@@ -49,12 +49,12 @@ PAPER_GPTQ = GPTQOptions()
 
 @dataclass(frozen=True)
 class AWQOptions:
-    """How AWQ is run."""
+    """Options of AWQ."""
 
     alphas: tuple[float, ...] = tuple(step / 20 for step in range(20))
     """Exponents α tried for every group of matrices; the authors' 0, 1/20, …, 19/20."""
     inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks, as GPTQ is, or of full-precision ones, as in
+    """Whether a block is calibrated on the outputs of quantized blocks, as in GPTQ, or of full-precision ones, as in
     the authors' code."""
 
     def __post_init__(self) -> None:
@@ -66,20 +66,20 @@ class AWQOptions:
 
 @dataclass(frozen=True)
 class SignRoundOptions:
-    """How SignRound is run; the defaults are the authors'."""
+    """Options of SignRound; the defaults are the authors'."""
 
     steps: int = 200
     """Updates for every block; 0 gives RTN."""
     rate: float | None = None
     """Change of an offset in the first step, falling linearly to 0 after the last; None for 1/steps."""
     batch: int = 8
-    """Windows a step sees, without repetition."""
+    """Windows in a step, without repetition."""
     check_every: int = 10
     """Steps between two losses on all windows, which choose the iterate that stays; the last is always checked."""
     inputs: Inputs = "quantized"
-    """Whether a block reads the outputs of quantized blocks or of full-precision ones. Its target is the same."""
+    """Whether a block reads the outputs of quantized or of full-precision blocks; its target is the same."""
     seed: int = 0
-    """Of the windows that a step sees."""
+    """Seed of the windows in each step."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 1 or self.check_every < 1:
@@ -94,7 +94,7 @@ class SignRoundOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What QAFT and ``w_FT`` are trained with."""
+    """Options of the training of QAFT and ``w_FT``."""
 
     rates: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3)
     """Initial learning rates to try; the paper's grid."""
@@ -103,11 +103,11 @@ class TrainingOptions:
     ste: StraightThrough = "identity"
     """Straight-through estimator of QAFT: see ``quant.grid.fake_quantize``."""
     seed: int = 0
-    """Of the order in which windows are seen; the same for every rate."""
+    """Seed of the order of the windows; the same for every rate."""
     learn_scale: bool = False
-    """Whether QAFT learns the scales too (LSQ): what that gains over fixed ones is what the scale search had lost."""
+    """Whether QAFT learns the scales too (LSQ); the gain over fixed ones is the loss of the scale search."""
     checkpointing: bool = False
-    """Whether activations are computed again in the backward pass: a third more time, memory of one block's only."""
+    """Whether the backward pass computes activations again: a third more time, memory for one block only."""
 
     def __post_init__(self) -> None:
         if not self.rates or not all(math.isfinite(rate) and rate >= 0 for rate in self.rates):

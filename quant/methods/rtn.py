@@ -15,7 +15,7 @@ from quant.versions import library_versions
 
 
 def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
-    """The point of the grid nearest to ``w``. Its grids are the ones that GPTQ and QAFT of the same scheme use.
+    """Round ``w`` to the nearest point of the grid. GPTQ and QAFT of the same scheme use its grids.
 
     Args:
         space: The weight space.

@@ -5,7 +5,7 @@
                                  independent; null if that is not known, and each window is taken for independent
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is shown to be beyond that of random directions of that
-                                 length: their intervals are apart. loss is degraded where it is not shown to be kept.
+                                 length: their intervals are apart. loss is as for ``probe``, against this limit.
                                  location is judged by u at ‖Δw‖ itself, matched of the sphere over chance - center
                                  (inside below 0.1, outside above 0.9), not by the intervals of r10 and r90 as in the
                                  JSON of landscape probe, which few windows can leave unresolved

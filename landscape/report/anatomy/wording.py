@@ -12,7 +12,7 @@ from landscape.anatomy.result import AnatomyResult
 from landscape.anatomy.waterfall import Kind, WaterfallStep
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import CONFIDENCE, Estimate
-from landscape.estimators.location import Location
+from landscape.estimators.location import Location, WithinLimit, limit_word
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import crossing_text, interval, nats, number, rise_text, why_unbounded, windows_text
 from landscape.positions.parts import Part
@@ -50,6 +50,12 @@ _LEVELS: dict[Location, str] = {
 }
 """Where u at ‖Δw‖ lies against the levels of ``landscape.estimators.location.location_at``, by the location that
 follows."""
+_WITHIN: dict[WithinLimit, str] = {"kept": "yes", "inconclusive": "inconclusive", "degraded": "no"}
+_PLAN_KEPT: dict[WithinLimit, str] = {
+    "kept": "the limit is kept",
+    "inconclusive": "inconclusive, its interval reaches across the limit",
+    "degraded": "the limit is not kept",
+}
 _MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
 _NAMED = 8  # tensors named in a sentence
 
@@ -103,9 +109,7 @@ def spent_text(radius: LayerRadius, found: AnatomyResult) -> str:
 
 def within_text(rise: Estimate, limit: Limit) -> str:
     """Whether a ΔL is within a limit, in a word or three."""
-    if limit.leaves_open(rise):
-        return "its interval reaches across"
-    return "yes" if limit.keeps(rise) else "no"
+    return _WITHIN[limit_word(rise, limit.nats)]
 
 
 def group_name(slots: str) -> str:
@@ -183,21 +187,20 @@ def _blame(found: AnatomyResult) -> str:
 
 
 def _restoration(found: AnatomyResult) -> str:
-    """In how many tensors clipping must be undone, where clipping is to blame."""
+    """Say in how many tensors clipping must be undone, where clipping is to blame."""
     if found.anatomy.culprit != "clip" or not found.restored:
         return ""
-    count, limit = found.enough, f"the limit {found.limit.text} ({nats(found.limit.nats)})"
-    if count == 0:
+    limit = f"the limit {found.limit.text} ({nats(found.limit.nats)})"
+    if found.enough == 0:
         return f"ΔL is within {limit} as it is."
-    within = [n for n, left in found.restored.items() if n == count or found.limit.leaves_open(left.rise)]
-    if not within:
+    undone = _undone(found)
+    if undone is None:
         last, left = max(found.restored.items())
         return f"Undoing it in all {last} tensors that clip leaves ΔL = {rise_text(left.rise)}, still beyond {limit}."
-    undone = within[0] if count is None else count
     left_over = rise_text(found.restored[undone].rise)
     said = (
-        f"leaves ΔL = {left_over}, within {limit}, but its interval reaches across: more --windows may tell"
-        if count is None
+        f"leaves ΔL = {left_over}: inconclusive, its interval reaches across {limit}; more --windows may settle it"
+        if found.enough is None
         else f"restores the loss: ΔL = {left_over} is left, within {limit}"
     )
     return (
@@ -205,6 +208,16 @@ def _restoration(found: AnatomyResult) -> str:
         f"{said}. On test windows, which ranked nothing: {rise_text(found.held_out[undone])} of "
         f"{rise_text(found.held_out[0])}."
     )
+
+
+def _undone(found: AnatomyResult) -> int | None:
+    """Choose the count of tensors to report: enough, or where none is, the least costly that may be; else None."""
+    if found.enough is not None:
+        return found.enough
+    rises = {count: left.rise for count, left in found.restored.items()}
+    unclear = [count for count, rise in rises.items() if limit_word(rise, found.limit.nats) == "inconclusive"]
+    within = (count for count in unclear if rises[count].value <= found.limit.nats)
+    return next(within, min(unclear, key=lambda count: rises[count].value, default=None))
 
 
 def _layers(found: AnatomyResult) -> str:
@@ -224,9 +237,7 @@ def _plan(found: AnatomyResult) -> Iterator[str]:
         f"the bytes of 16 bits) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
     )
     for split, check in plan.checks.items():
-        word = "the limit is kept" if plan.kept(split) else "the limit is not kept"
-        if plan.limit.leaves_open(check.whole):
-            word = "within the limit, but its interval reaches across"
+        word = _PLAN_KEPT[limit_word(check.whole, plan.limit.nats)]
         yield (
             f"Measured on {split}: ΔL = {rise_text(check.whole)} against a sum of {rise_text(check.sum)} of the "
             f"tensors one at a time: {word}."

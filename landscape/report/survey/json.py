@@ -1,6 +1,7 @@
 """Write a landscape as one JSON object: documented, versioned, and strict (no NaN, no infinity).
 
-    schema_version  2                           (1 had no points of other tools, and ``scale`` for ``grid``)
+    schema_version  3                           (2 had no ``inconclusive``, which it called degraded; 1 had no points of
+                                                other tools, and ``scale`` for ``grid``)
     model, data     names as the user gave them
     space           {dimension, norm, blocks, share, outside: [{kind, names, weights}]}    D and ‖w‖; blocks is the
                     number of weights in the decoder blocks, share is D over that, outside lists the other weights
@@ -22,7 +23,8 @@
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
                     loss, experts: {matrices, few, none}}]
                     rho is null if R is censored; bits and grid are null for a point that another tool made
-                    loss: kept, degraded (not shown to be kept) or lost
+                    loss: lost from half of the way to chance on; else kept if all of the interval of its rise is within
+                    a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across
                     experts: how many matrices of experts there are, how many saw fewer calibration tokens than inputs,
                     how many saw none; null but for GPTQ on experts
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
@@ -74,7 +76,7 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
             "split": landscape.verdict_split,
             "directions": basin.directions,
             "windows": basin.windows,
-            "articles": basin.blocks,
+            "articles": basin.articles,
             "radius": crossing_json(basin.radius),
             "band": {"r10": crossing_json(basin.r10), "r90": crossing_json(basin.r90)},
             "reentry": {"r10": basin.r10.reentry, "radius": basin.radius.reentry, "r90": basin.r90.reentry},

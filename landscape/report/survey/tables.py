@@ -45,7 +45,7 @@ def basin_table(landscape: SurveyResult) -> Table:
         each("R of each direction", _radii),
         each("directions", lambda b: str(b.directions)),
         each("windows", lambda b: str(b.windows)),
-        each("articles that they are of", lambda b: "not known" if b.blocks is None else str(b.blocks)),
+        each("articles that they are of", lambda b: "not known" if b.articles is None else str(b.articles)),
         each("L(w)", lambda b: nats(b.center_nll)),
         each("chance, ln|V|", lambda b: nats(b.chance)),
         each("evaluations that overflowed", lambda b: f"{b.non_finite:.1%}"),
@@ -94,8 +94,9 @@ def point_table(landscape: SurveyResult) -> Table:
 
     caption = (
         f"The quantized points. Location: ‖Δw‖ against the border of the basin on {landscape.verdict_split}. Loss: "
-        "what is left of the model there; kept if all of ΔL's interval is within a perplexity 5 % higher, lost from "
-        "half of the way to chance on, else degraded: not shown to be kept. NLL in nats per token; brackets are "
+        "what is left of the model there; lost from half of the way to chance on, else kept if all of ΔL's interval "
+        "is within a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across. NLL "
+        "in nats per token; brackets are "
         f"{CONFIDENCE:.0%} intervals, of ΔL over paired windows."
     )
     return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}), wide=True)

@@ -35,8 +35,8 @@ def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     detail = f"‖Δw‖ = {number(point.distance)}"
     detail += f", ρ = {ratio_text(point, landscape.basin)}" if point.rho else f", {number(share, 3)} ‖w‖"
     detail += f"; {split} NLL {nats(point.nll[split])}, ΔL = {rise_text(point.rise[split])}."
-    if is_open(point, landscape):
-        detail += f" That is within {nats(KEPT.nats)}, a perplexity 5 % higher, but its interval reaches across."
+    if point.loss == "inconclusive":
+        detail += f" Its interval reaches across {nats(KEPT.nats)}, a perplexity 5 % higher."
     if typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
     if point.experts is not None:
@@ -71,7 +71,7 @@ def verdict_hint(location: Location, loss: Loss, rounded: bool, steep: bool) -> 
             return "near but steep" if steep else "near, and not shown to be steeper than a random step of that length"
         case "border", "kept":
             return "flat up to the border"
-        case "outside", "kept" | "degraded":
+        case "outside", "kept" | "inconclusive" | "degraded":
             return "far but not lost"
         case "outside", "lost":
             return "far and lost"
@@ -95,11 +95,6 @@ def is_steep(point: PointResult, landscape: SurveyResult) -> bool:
     return typical is not None and steeper(point.rise[landscape.verdict_split], typical)
 
 
-def is_open(point: PointResult, landscape: SurveyResult) -> bool:
-    """Return whether a loss is degraded only because its interval reaches across the limit that ΔL itself is within."""
-    return point.loss == "degraded" and KEPT.leaves_open(point.rise[landscape.verdict_split])
-
-
 def typical_rise(landscape: SurveyResult, distance: float) -> float | None:
     """Interpolate the mean ΔL of the random directions at a distance.
 
@@ -121,4 +116,6 @@ def ratio_text(point: PointResult, basin: Basin) -> str:
     """Write ρ with its interval."""
     if point.rho is None:
         return "R not reached"
-    return interval(point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.blocks))
+    return interval(
+        point.rho, number(point.rho.value, 3), why_unbounded(basin.directions, basin.windows, basin.articles)
+    )

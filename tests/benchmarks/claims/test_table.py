@@ -78,7 +78,7 @@ def test_verdicts_in_the_rows_follow_from_their_numbers() -> None:
 
 
 def test_the_losses_by_window_are_those_of_the_landscape(tmp_path: Path) -> None:
-    words = ["--store", str(tmp_path), "--bits", "2", "--scale", "absmax", "--directions", "2"]
+    words = ["--work", str(tmp_path), "--bits", "2", "--scale", "absmax", "--directions", "2"]
     request = measure.survey(measure.parsed(words))
     preset = dataclasses.replace(request.preset, train_windows=1, validation_windows=2, test_windows=2, seq_len=32)
     request = dataclasses.replace(request, preset=preset, methods=("rtn",))
@@ -104,7 +104,7 @@ def test_roundings_that_are_not_probed_are_as_far_as_their_points_would_be(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(measure.SETTINGS, "opt-nano", measure.Settings("4", "absmax", 2, "quick", 4, rounded=(6, 3)))
-    request = measure.survey(measure.parsed(["--store", str(tmp_path)]))
+    request = measure.survey(measure.parsed(["--work", str(tmp_path)]))
     with opened(request, Silent()) as (checkpoint, _):
         subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
         six, three = measure.rounded(request, subject)

@@ -234,7 +234,7 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Ana
     wide = replace(plan, checks=checks)
     assert not wide.kept("test")
     told = finding(replace(planned, plan=wide))[-1]
-    assert told.endswith("one at a time: within the limit, but its interval reaches across.")
+    assert told.endswith("one at a time: inconclusive, its interval reaches across the limit.")
     figure = plan_figure(planned)
     assert figure is not None
     stars = [trace for trace in figure.data if trace.name.startswith("mixed")]

@@ -145,7 +145,7 @@ def test_intervals_take_the_articles_of_windows_for_independent(setting):
     radial = radial_probes(told, "validation", "f", 3, LAMBDAS, CHANCE)
     assert radial.blocks.tolist() == [4, 4, 7]
     basins, _ = basins_and_rays(told)
-    assert [(basins[s].windows, basins[s].blocks) for s in ("train", "validation")] == [(2, 1), (3, 2)]
+    assert [(basins[s].windows, basins[s].articles) for s in ("train", "validation")] == [(2, 1), (3, 2)]
     assert basins["train"].radius.high == math.inf  # one article bounds nothing
     (point, *_), label = point_results(told, labels, shape, basins["validation"]), next(iter(labels.values()))
     totals, center = (told.totals(at, "validation") for at in (label, CENTER))

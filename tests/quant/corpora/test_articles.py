@@ -153,7 +153,7 @@ def test_kept_tokens_that_are_damaged_are_made_anew(
     content = bytearray(file.read_bytes())
     content[place] ^= 1
     file.write_bytes(content)
-    with pytest.warns(UserWarning, match=f"{file.name} is damaged: its text is tokenized anew"):
+    with pytest.warns(UserWarning, match=f"{file.name} is damaged: its text is tokenized again"):
         again = load_corpus(str(folder), checkpoint, 5, cache=folder)
     assert again.fingerprint == fresh.fingerprint
     assert torch.equal(again.window_articles("test"), fresh.window_articles("test"))

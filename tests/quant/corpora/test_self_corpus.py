@@ -185,7 +185,7 @@ def test_damage_is_absence(damage: Callable[[Path], None], tmp_path: Path) -> No
     (path,) = (tmp_path / "self" / ("f" * 16)).rglob("*.safetensors")
     assert load_file(path)["ids"].shape == (8, LENGTH)
     damage(path)
-    with pytest.warns(UserWarning, match=f"{path.name} is damaged.*sampled anew"):
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged.*sampled again"):
         assert torch.equal(sample(checkpoint, tmp_path, 8), first)
     assert torch.equal(sample(checkpoint, tmp_path, 8), first)
 

@@ -130,6 +130,6 @@ def test_a_damaged_state_is_none(damage: Callable[[Path], None], tmp_path: Path)
         run(at, options, progress=Killer(6), folder=tmp_path)
     (state,) = tmp_path.iterdir()
     damage(state)
-    with pytest.warns(UserWarning, match=f"{state.name} is damaged.*anew"):
+    with pytest.warns(UserWarning, match=f"{state.name} is damaged.*again"):
         again = run(at, options, folder=tmp_path)
     assert again.provenance["curve"] == whole.provenance["curve"]

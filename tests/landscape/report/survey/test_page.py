@@ -95,7 +95,7 @@ def test_a_browser_without_a_network_draws_it(found: SurveyResult, text: str, tm
 
 def test_the_page_tells_the_articles_of_the_basin() -> None:
     found = synthetic.landscape(bits=(4,), methods=("rtn",), directions=2, windows=4)
-    basins = {split: replace(basin, blocks=3) for split, basin in found.basins.items()}
+    basins = {split: replace(basin, articles=3) for split, basin in found.basins.items()}
     told = " ".join(basin_sentences(replace(found, basins=basins)))
     assert "(2 random directions, 4 windows in 3 articles)" in told
     assert "4 windows, each taken for independent" in " ".join(basin_sentences(found))
