@@ -23,7 +23,7 @@ _CHECKED = 4  # windows on which w must beat chance before anything is searched
 
 @dataclass(frozen=True, kw_only=True)
 class RadiusRequest(RadialRequest):
-    """What a user asks of a search for R."""
+    """The precision, the time and the directions of a search for R."""
 
     minutes: float | None = option("--max-minutes", default=None, unset="never")
     """Stop after this many minutes even if R is not precise enough."""
@@ -63,7 +63,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     """Find R of a model as precisely as asked for.
 
     Args:
-        request: What to measure.
+        request: The model, the text and the precision of R.
         progress: Hears what is going on.
 
     Raises:
@@ -134,7 +134,7 @@ def radial_health(session: Session, family: Family, found: RadiusSearch, lam: fl
     Args:
         session: The session of the search.
         family: The directions.
-        found: What the search found.
+        found: The result of the search.
         lam: The smallest λ at which the job asked for a loss.
     """
     from landscape.health.self_checks import FinishedRun, examine, measure_slope

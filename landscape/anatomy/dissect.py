@@ -38,6 +38,14 @@ def dissect(request: AnatomyRequest, progress: Progress | None = None) -> Anatom
         CheckpointError: if the model is not available, or no better than chance on the data.
         CorpusError: if the text is not available, or too short.
         StoreError: if the cache cannot be written; what was committed stays.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from landscape import PRESETS, AnatomyRequest, dissect
+        >>> small = replace(PRESETS["quick"], validation_windows=2, test_windows=2, seq_len=32)
+        >>> request = AnatomyRequest("opt-nano", bits=2, directions=2, preset=small, groups=("type",), layer_radii=False)
+        >>> dissect(request).rise.value > 0.5
+        True
     """
     with Session.open(request, progress) as session:
         if request.offered:
