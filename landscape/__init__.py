@@ -1,24 +1,71 @@
-"""The loss landscape around a quantized language model: probe it, measure its basin, draw it.
+"""Measure the loss landscape around a quantized language model, and advise how to quantize it.
 
     from landscape import SurveyRequest, probe, write_page
-    found = probe(SurveyRequest("opt-nano", bits=(4, 2)))
-    write_page(found, Path("page.html"))
+    result = probe(SurveyRequest("opt-nano", bits=(4, 2)))
+    write_page(result, Path("page.html"))
 
-Names are imported when they are first used, so that ``landscape --help`` answers without torch.
+Six verbs, each a request → a result: ``probe``, ``measure_radius``, ``measure_curvature``, ``dissect``, ``advise`` and
+``quantize``. Names are imported when they are first used, so that ``landscape --help`` answers without torch.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+from landscape.quantize import quantize as quantize  # now: its module has the same name, and would hide it
+
+if TYPE_CHECKING:  # the same names, for type checkers
+    from landscape.advice.advise import AdviceResult as AdviceResult
+    from landscape.advice.advise import advise as advise
+    from landscape.advice.request import AdviceRequest as AdviceRequest
+    from landscape.anatomy.dissect import dissect as dissect
+    from landscape.anatomy.request import AnatomyRequest as AnatomyRequest
+    from landscape.anatomy.result import AnatomyResult as AnatomyResult
+    from landscape.curvature.anharmonicity import CurvatureResult as CurvatureResult
+    from landscape.curvature.anharmonicity import measure_curvature as measure_curvature
+    from landscape.curvature.request import CurvatureRequest as CurvatureRequest
+    from landscape.estimators.loss_limit import Limit as Limit
+    from landscape.quantize import QuantizeRequest as QuantizeRequest
+    from landscape.quantize import QuantizeResult as QuantizeResult
+    from landscape.radius import RadiusRequest as RadiusRequest
+    from landscape.radius import RadiusResult as RadiusResult
+    from landscape.radius import measure_radius as measure_radius
+    from landscape.report.survey.figures import radial_figure as radial_figure
+    from landscape.report.survey.json import to_json as to_json
+    from landscape.report.survey.page import write_page as write_page
+    from landscape.session.point_specs import ExternalSpec as ExternalSpec
+    from landscape.session.presets import PRESETS as PRESETS
+    from landscape.session.presets import Preset as Preset
+    from landscape.survey.probe import probe as probe
+    from landscape.survey.request import SurveyRequest as SurveyRequest
+    from landscape.survey.result import SurveyResult as SurveyResult
 
 _HOMES = {
-    "SurveyResult": "landscape.survey.result",
+    "AdviceRequest": "landscape.advice.request",
+    "AdviceResult": "landscape.advice.advise",
+    "AnatomyRequest": "landscape.anatomy.request",
+    "AnatomyResult": "landscape.anatomy.result",
+    "CurvatureRequest": "landscape.curvature.request",
+    "CurvatureResult": "landscape.curvature.anharmonicity",
+    "ExternalSpec": "landscape.session.point_specs",
+    "Limit": "landscape.estimators.loss_limit",
     "PRESETS": "landscape.session.presets",
     "Preset": "landscape.session.presets",
+    "QuantizeRequest": "landscape.quantize",
+    "QuantizeResult": "landscape.quantize",
+    "RadiusRequest": "landscape.radius",
+    "RadiusResult": "landscape.radius",
     "SurveyRequest": "landscape.survey.request",
-    "radial_figure": "landscape.report.survey.figures",
+    "SurveyResult": "landscape.survey.result",
+    "advise": "landscape.advice.advise",
+    "dissect": "landscape.anatomy.dissect",
+    "measure_curvature": "landscape.curvature.anharmonicity",
+    "measure_radius": "landscape.radius",
     "probe": "landscape.survey.probe",
-    "to_json": "landscape.report.schema",
+    "quantize": "landscape.quantize",
+    "radial_figure": "landscape.report.survey.figures",
+    "to_json": "landscape.report.survey.json",
     "write_page": "landscape.report.survey.page",
 }
 

@@ -1,66 +1,101 @@
-"""One quantized point without the landscape around it: made with the same data and options, or from the cache."""
+"""Make one quantized point without the landscape around it, or take it from the cache, and export it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from landscape.session.forecast import forecast_of, search_forecast
-from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import PointSpec
+from landscape.session.point_methods import METHODS, listed
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.progress import Progress, Silent
-from landscape.session.request import Request
-from landscape.session.session import frozen_threads, loaded, store_of
-from quant.center import Center
-from quant.checkpoints.checkpoint import Checkpoint
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
-from quant.methods.rtn import rtn
-from quant.point import WeightPoint
+from landscape.session.request import LAST, PointRequest, option
+
+if TYPE_CHECKING:
+    from landscape.session.progress import Progress
+    from quant.checkpoints.checkpoint import Checkpoint
+    from quant.point import WeightPoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeRequest(Request):
-    """What a user asks of one point; ``data`` is what GPTQ and QAFT learn from, and RTN needs none."""
+class QuantizeRequest(PointRequest):
+    """The point to make; GPTQ and QAFT learn from ``data``, and RTN needs none."""
 
-    wanted: PointSpec
-    """Method and scheme."""
-    gptq: GPTQOptions = PAPER_GPTQ
-    """How GPTQ is run."""
-    preset: Preset = field(default_factory=lambda: PRESETS["quick"])
-    """Windows, lengths, steps."""
+    export: Path | None = option("--export", "-o", default=None, required=True)
+    """New folder to write the quantized model to."""
+    bits: int = option("--bits", "-b", default=4)
+    """Bit width, 2 to 8."""
+    method: str = option(default="gptq", choices=listed(METHODS.values(), "or"))
+    """Method that makes the point."""
+    preset: Preset = option(
+        factory=lambda: PRESETS["quick"],
+        rank=LAST,
+        numbers=("seq_len", "calibration_windows", "qaft_examples", "qaft_epochs", "qaft_rates"),
+    )
+    """quick, standard or paper: sets every number below."""
 
 
-def quantize(request: QuantizeRequest, progress: Progress | None = None) -> tuple[Checkpoint, WeightPoint]:
-    """Make a point as a survey of the same numbers makes it, or take it from the cache.
+@dataclass(frozen=True, eq=False)
+class QuantizeResult:
+    """A point, and the model that it is a point of."""
+
+    checkpoint: Checkpoint
+    """The model, which holds w."""
+    point: WeightPoint
+
+
+def quantize(request: QuantizeRequest, progress: Progress | None = None) -> QuantizeResult:
+    """Make a point as a survey of the same numbers makes it, or take it from the cache, and export it if asked to.
 
     Args:
-        request: What to make.
+        request: The point to make.
         progress: Hears what is going on.
-
-    Returns:
-        The model, which holds ``w``, and the point.
 
     Raises:
         UsageError: if the request cannot be met as it is.
-        CheckpointError: if the model cannot be had.
-        CorpusError: if the text cannot be had, or is too short.
+        CheckpointError: if the model is not available.
+        CorpusError: if the text is not available, or too short.
         StoreError: if the cache cannot be written.
+        ToolkitError: if the export cannot be written.
+
+    Example:
+        >>> from landscape import QuantizeRequest, quantize
+        >>> result = quantize(QuantizeRequest("opt-nano", bits=4, method="rtn"))
+        >>> result.point.name
+        'rtn-int4-exact'
     """
+    from landscape.session.progress import Silent
+    from quant.checkpoints.export import check_target, export_point
+
     progress = progress or Silent()
-    wanted, checkpoint = request.wanted, loaded(request, progress)
-    if wanted.method == "rtn":
-        progress.forecast(search_forecast(checkpoint.space, wanted))
-        progress.stage(f"making {wanted.name}")
-        return checkpoint, rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), wanted.scheme)
-    store = store_of(request, checkpoint, progress)
-    with frozen_threads(store):
-        progress.stage("reading the text")
-        subject = request.subject(checkpoint, request.preset, (wanted.method,), progress)
-        maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
-        point = maker.find(wanted)
-        if point is None:
-            forecast = forecast_of(subject, request.preset, [wanted], maker.searched([wanted]))
-            progress.forecast(forecast)
-            progress.stage(f"making {wanted.name}")
-            point = maker.make(wanted, lambda share: progress.advance(share * forecast.work))
-    return checkpoint, point
+    if request.export is not None:
+        check_target(request.export)
+    result = _rounded(request, progress) if request.method == "rtn" else _made(request, progress)
+    if request.export is not None:
+        progress.stage(f"writing {request.export}")
+        export_point(result.checkpoint, result.point, request.export)
+    return result
+
+
+def _rounded(request: QuantizeRequest, progress: Progress) -> QuantizeResult:
+    """Round to nearest, which takes neither a text nor a store."""
+    from landscape.session.forecast import search_forecast
+    from landscape.session.session import load_model
+    from quant.center import Center
+    from quant.methods.rtn import rtn
+
+    spec, checkpoint = request.spec, load_model(request, progress)
+    progress.forecast(search_forecast(checkpoint.space, spec))
+    progress.stage(f"making {spec.name}")
+    center = Center.of(checkpoint.model, checkpoint.space)
+    return QuantizeResult(checkpoint, rtn(checkpoint.space, center, spec.scheme))
+
+
+def _made(request: QuantizeRequest, progress: Progress) -> QuantizeResult:
+    from landscape.session.forecast import forecast_of
+    from landscape.session.session import Session
+
+    spec = request.spec
+    with Session.open(request, progress) as session:
+        if session.find(spec) is None:
+            progress.forecast(forecast_of(session.subject, request.preset, [spec], session.maker.searched([spec])))
+        return QuantizeResult(session.subject.checkpoint, session.point(spec))

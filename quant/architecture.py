@@ -1,9 +1,9 @@
-"""Where a causal language model keeps its transformer stack and the weight matrices in it.
+"""Find the transformer stack of a causal language model and the weight matrices in it.
 
 A decoder block holds its matrices in three ways: ``nn.Linear`` (out, in), GPT-2's ``Conv1D`` (in, out), and stacks of
-experts, one parameter for all experts of a layer. What else has two or more axes is known by its kind (a router, a
-convolution, the state matrix of a recurrence) or not known at all, and then a model is refused rather than measured
-without it.
+experts, one parameter for all experts of a layer. Any other parameter with two or more axes is known by its kind (a
+router, a convolution, the state matrix of a recurrence); a model with one of an unknown kind is refused, since it
+would be measured without it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ stored (in, out)."""
 _ROUTER = re.compile(r"(?P<layer>.*?)\b(?:gate|router|gating)\.")
 """A module beside the experts of a layer that chooses among them, with all that is in it."""
 _SCALAR_GATE = re.compile(r"\w+_(gate|router)\.weight$")
-"""A gate with a single output, as that of a shared expert."""
+"""A gate with a single output, such as a shared expert's."""
 _STATES = ("A_log", "A", "D")
 
 
@@ -48,7 +48,7 @@ class BlockMatrix:
     transposed: bool
     """Whether it is stored (in, out)."""
     count: int | None = None
-    """How many are stacked; None for a matrix by itself."""
+    """How many are stacked; None for a single matrix."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def _text_model(model: nn.Module) -> str:
-    """The prefix of names below the text model, which beside a vision or audio tower is a part of the whole."""
+    """Return the prefix of names below the text model, which can be one part beside a vision or audio tower."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None  # type: ignore[operator]
     if decoder is None or not any(isinstance(module, nn.ModuleList) for module in decoder.modules()):
         return ""  # ModernBERT calls its head a decoder
@@ -94,7 +94,7 @@ def _text_model(model: nn.Module) -> str:
 
 
 def block_contents(block: nn.Module) -> Iterator[BlockMatrix | Outside]:
-    """Yield every matrix of a block, and what else has two or more axes longer than 1, by its name within the block."""
+    """Yield every matrix of a block, and any other parameter with two or more axes longer than 1, by its name in it."""
     experts = _experts(block)
     for prefix, module in block.named_modules():
         for leaf, parameter in module.named_parameters(recurse=False):
@@ -122,7 +122,7 @@ def _contents(name: str, leaf: str, module: nn.Module, parameter: Tensor, expert
 
 
 def _stacked(leaf: str, module: nn.Module, parameter: Tensor) -> tuple[int, int, int] | None:
-    """(count, rows, columns) of a stack of matrices; None if the parameter is none that is known."""
+    """Return (count, rows, columns) of a stack of matrices; None if the parameter is of no known kind."""
     own = _STACKED.get(type(module).__name__)
     if (own is None or leaf not in own) and not hasattr(module, "is_transposed"):
         return None
@@ -141,7 +141,7 @@ def _stored_transposed(leaf: str, module: nn.Module) -> bool:
 
 
 def _experts(block: nn.Module) -> set[str]:
-    """The names of the modules of the block that hold experts, stacked or one module each."""
+    """Return the names of the block's modules that hold experts, stacked or one module each."""
     found = set()
     for name, module in block.named_modules():
         if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "experts":
@@ -152,7 +152,7 @@ def _experts(block: nn.Module) -> set[str]:
 
 
 def _is_router(name: str, parameter: Tensor, experts: set[str]) -> bool:
-    """Whether a parameter belongs to what sends tokens to experts, or weighs a shared one."""
+    """Return whether a parameter belongs to a router of tokens to experts, or weighs a shared expert."""
     layers = [match["layer"] for match in _ROUTER.finditer(name)]
     if _SCALAR_GATE.search(name) and parameter.shape[0] == 1:
         layers.append(name.rpartition(".")[0].rpartition(".")[0])
@@ -160,7 +160,7 @@ def _is_router(name: str, parameter: Tensor, experts: set[str]) -> bool:
 
 
 def vocabulary_size(model: nn.Module) -> int:
-    """|V|: how many logits the head gives; ln|V| is the NLL of a uniform guess (chance).
+    """Return |V|, the number of logits that the head gives; ln|V| is the NLL of a uniform guess (chance).
 
     Raises:
         CheckpointError: if the model has no head that is a matrix over the vocabulary.

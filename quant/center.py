@@ -1,4 +1,4 @@
-"""The pristine copy of the weights: the centre ``w`` of the landscape, and the guard that puts it back."""
+"""Keep a pristine copy of the weights, the centre ``w`` of the landscape, and put it back after use."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Center:
         return cls({slot.name: p.detach().clone() for slot, p in space.weights(model)})
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in the model's own dtype."""
+        """Return its part in ``slot``, in the model's own dtype."""
         return self.weights[slot.name]
 
 
 @contextmanager
 def preserved(model: nn.Module, space: WeightSpace, center: Center | None = None) -> Iterator[Center]:
-    """Lend the model out: its weights, gradients' flags and train/eval modes are as they were when the block ends.
+    """Restore the model's weights, gradient flags and train/eval modes when the block ends.
 
     The weights are restored bit for bit, however the block ends (return, exception, Ctrl-C). The model is in eval mode
     inside, so that dropout is off.
@@ -37,7 +37,7 @@ def preserved(model: nn.Module, space: WeightSpace, center: Center | None = None
     Args:
         model: The model whose weights will be overwritten.
         space: Its weight space.
-        center: The pristine copy, if one has been made; without it a copy is made here.
+        center: The pristine copy; made here if None.
     """
     modes = {name: module.training for name, module in model.named_modules()}
     grads = {name: p.requires_grad for name, p in model.named_parameters()}

@@ -1,4 +1,4 @@
-"""How much of a model's decoder blocks the weight space holds, and what it leaves as it is."""
+"""Count how much of a model's decoder blocks the weight space holds, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Omission:
     names: tuple[str, ...]
     """Their names within a block, each once."""
     weights: int
-    """How many numbers they hold together."""
+    """Total number of weights in them."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Coverage:
     held: int
     """D."""
     total: int
-    """How many weights the decoder blocks have, norms and biases among them."""
+    """Number of weights in the decoder blocks, norms and biases included."""
     outside: tuple[Omission, ...]
-    """What the others are, the largest part first."""
+    """The other weights by kind, the largest kind first."""
 
     @property
     def share(self) -> float:
@@ -45,7 +45,7 @@ class Coverage:
 
     @property
     def sentence(self) -> str:
-        """One sentence for people: ``w holds 42,752 of 43,264 weights of the blocks (98.8 %); outside: …``."""
+        """Summary in one sentence: ``w holds 42,752 of 43,264 weights of the blocks (98.8 %); outside: …``."""
         outside = "; ".join(_words(omission) for omission in self.outside)
         held = f"w holds {self.held:,} of {self.total:,} weights of the blocks ({_percent(self.share)})"
         return f"{held}; outside: {outside}" if outside else held
@@ -75,7 +75,7 @@ def _by_kind(outside: Iterable[Outside]) -> list[tuple[str, list[Outside]]]:
 
 
 def _names(outside: Iterable[Outside]) -> tuple[str, ...]:
-    """The names within a block: what stands behind its number, with ``*`` for those of experts."""
+    """Return the names within a block, after its number, with ``*`` for the index of an expert."""
     inside = (re.sub(r"^.*?\.\d+\.", "", found.name, count=1) for found in outside)
     return tuple(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in inside))
 
@@ -86,5 +86,5 @@ def _words(omission: Omission) -> str:
 
 
 def _percent(share: float) -> str:
-    """Never 100 % unless it is all."""
+    """Format a share in percent, and 100 % only where it is all."""
     return "100 %" if share == 1 else f"{min(100 * share, 99.99):.2f} %"

@@ -1,14 +1,19 @@
-"""The exception tree: every error a user can cause or meet, with the exit code of the command line.
+"""Name every error that a user can cause or meet, with the exit code of the command line.
 
 ToolkitError            1   something failed; the message is one line: expected, got, what to do
-├── UsageError          2   the request itself cannot be met as it is written
+├── UsageError          2   the request cannot be met as it is written
 ├── CheckpointError     1   a model could not be found, fetched or read
 ├── CorpusError         1   a text could not be found, read or cut into windows
-├── PointError          1   a weight vector does not fit the space it is asked to live in
+├── PointError          1   a weight vector does not fit its weight space
 └── StoreError          1   the cache could not be read or written
 """
 
 from __future__ import annotations
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class ToolkitError(Exception):
@@ -18,7 +23,7 @@ class ToolkitError(Exception):
 
 
 class UsageError(ToolkitError):
-    """The request cannot be met as written: an unknown name, a value out of range, a path with nothing of the kind."""
+    """The request cannot be met as written: an unknown name, a value out of range, a path without the expected file."""
 
     exit_code = 2
 

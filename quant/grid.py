@@ -1,83 +1,18 @@
-"""Integer grids: the scheme, codes times scales, and fake quantization with a straight-through gradient.
+"""Put weights on integer grids: codes times scales, and fake quantization with a straight-through gradient.
 
-Xu et al. 2024, §3.2: symmetric narrow range {−2^(B−1)+1, …, 2^(B−1)−1}, so int2 is ternary; one scale per tensor.
-Beside it stand finer granularities, and the asymmetric min-max grid of the GPTQ paper for comparison with others' work.
+The grids follow a ``quant.scheme.QuantScheme``: symmetric as in Xu et al. 2024, §3.2, or the asymmetric min-max grid of
+the GPTQ paper.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from quant.errors import UsageError
+from quant.scheme import QuantScheme, StraightThrough
 from quant.space import Slot
-
-Scale = Literal["exact", "histogram", "histogram-torch", "absmax"]
-StraightThrough = Literal["identity", "masked"]
-
-MIN_BITS, MAX_BITS = 2, 8
-
-
-@dataclass(frozen=True)
-class QuantScheme:
-    """How weights are put on an integer grid."""
-
-    bits: int
-    """Bit width B, 2 to 8."""
-    scale: Scale = "exact"
-    """How the scale is found: see ``quant.scale``."""
-    granularity: str = "tensor"
-    """What shares a scale: ``tensor`` (the paper), ``channel`` (output), or ``group:128`` (so many inputs of one)."""
-    symmetric: bool = True
-    """Whether zero is in the middle of the grid; if not, the grid spans the weights from least to greatest."""
-
-    def __post_init__(self) -> None:
-        if not MIN_BITS <= self.bits <= MAX_BITS:
-            raise UsageError(f"expected bits from {MIN_BITS} to {MAX_BITS}, got {self.bits}")
-        if self.scale not in get_args(Scale):
-            raise UsageError(f"expected one of {', '.join(get_args(Scale))} as scale, got {self.scale!r}")
-        if not re.fullmatch(r"tensor|channel|group:[1-9]\d*", self.granularity):
-            raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
-        if not self.symmetric and self.scale != "absmax":
-            raise UsageError(f"expected scale='absmax' for an asymmetric grid, which clips nothing, got {self.scale!r}")
-
-    @property
-    def low(self) -> int:
-        """Smallest code."""
-        return -self.high if self.symmetric else -self.high - 1
-
-    @property
-    def high(self) -> int:
-        """Largest code."""
-        return int(2 ** (self.bits - 1)) - 1
-
-    @property
-    def group(self) -> int | None:
-        """How many inputs share a scale; None if all do."""
-        _, _, size = self.granularity.partition(":")
-        return int(size) if size else None
-
-    def scale_shape(self, slot: Slot) -> tuple[int, int]:
-        """Shape of the scales of a matrix, laid out as the matrix is stored."""
-        if self.granularity == "tensor":
-            return 1, 1
-        inputs = slot.shape[slot.input_dim]
-        groups = 1 if self.group is None else -(-inputs // self.group)
-        outputs = slot.shape[1 - slot.input_dim]
-        return (groups, outputs) if slot.transposed else (outputs, groups)
-
-    @property
-    def grid(self) -> str:
-        """All but the bit width: ``exact``, ``absmax-per-group128``."""
-        per = "" if self.granularity == "tensor" else f"-per-{self.granularity.replace(':', '')}"
-        return f"{self.scale}{per}{'' if self.symmetric else '-asymmetric'}"
-
-    def __str__(self) -> str:
-        return f"int{self.bits}-{self.grid}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +28,12 @@ class Grid:
     zero: Tensor | None = None
     """The code that stands for 0, a whole number, in the shape of ``scale``; None for 0 itself."""
     group: int | None = None
-    """How many inputs share a scale, where the scales are not simply broadcast."""
+    """Number of neighbouring inputs that share a scale; None where the scales broadcast."""
     input_dim: int = 1
     """The axis of the matrix that runs over inputs."""
 
     def encode(self, weight: Tensor) -> Tensor:
-        """Codes of the nearest grid points, saturating at the ends; float, in the shape of ``weight``.
+        """Return codes of the nearest grid points, saturating at the ends; float, in the shape of ``weight``.
 
         Ties go to the even multiple of the scale, before the zero is added, as in GPTQ's own code.
         """
@@ -108,13 +43,13 @@ class Grid:
         return codes.clamp_(self.low, self.high)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """The weights that codes stand for, in the dtype of ``codes``."""
+        """Return the weights that codes stand for, in the dtype of ``codes``."""
         if self.zero is not None:
             codes = codes - self._spread(self.zero, codes)
         return codes * self._spread(self.scale, codes)
 
     def nearest(self, weight: Tensor) -> Tensor:
-        """``Q(W)``: ``decode(encode(W))`` without another temporary."""
+        """Return ``Q(W)``: ``decode(encode(W))`` without another temporary."""
         codes = self.encode(weight)
         if self.zero is not None:
             codes.sub_(self._spread(self.zero, weight))
@@ -125,11 +60,11 @@ class Grid:
         return GridTensor(self.encode(weight.float()).to(torch.int8), self)
 
     def steps(self, matrix: Tensor) -> Tensor:
-        """Distance of neighbouring grid points, broadcastable against a matrix."""
+        """Return the distance of neighbouring grid points, broadcastable against a matrix."""
         return self._spread(self.scale, matrix)
 
     def sum_shared(self, values: Tensor) -> Tensor:
-        """Sums of one value per weight over the weights that share a scale, in the shape of ``scale``."""
+        """Sum one value per weight over the weights that share a scale; the result has the shape of ``scale``."""
         if self.group is None:
             return values.sum_to_size(self.scale.shape)
         inputs = values.movedim(self.input_dim, -1)  # (out, in)
@@ -138,23 +73,23 @@ class Grid:
         return groups.sum(-1).movedim(-1, self.input_dim)
 
     def with_scale(self, scale: Tensor) -> Grid:
-        """The grid with other scales, of the same shape."""
+        """Return the grid with other scales, of the same shape."""
         return replace(self, scale=scale)
 
     def to(self, device: torch.device) -> Grid:
-        """The same grid on a device."""
+        """Return the same grid on a device."""
         zero = None if self.zero is None else self.zero.to(device)
         return replace(self, scale=self.scale.to(device), zero=zero)
 
     def channel_view(self, slot: Slot) -> Grid:
-        """The grid of the matrix as (out, in)."""
+        """Return the grid of the matrix as (out, in)."""
         if not slot.transposed:
             return self
         zero = None if self.zero is None else self.zero.T
         return Grid(self.scale.T, self.low, self.high, zero, self.group, 1)
 
     def _spread(self, values: Tensor, matrix: Tensor) -> Tensor:
-        """One value per group as values that broadcast against the matrix."""
+        """Spread one value per group so that it broadcasts against the matrix."""
         if self.group is None:
             return values
         spread = values.repeat_interleave(self.group, self.input_dim)
@@ -168,7 +103,7 @@ class GridTensor:
     codes: Tensor
     """int8, in the stored shape of its slot."""
     grid: Grid
-    """What the codes stand for."""
+    """The grid of the codes."""
 
     @property
     def scale(self) -> Tensor:
@@ -176,29 +111,29 @@ class GridTensor:
         return self.grid.scale
 
     def dequantize(self) -> Tensor:
-        """The float32 weights that the codes stand for."""
+        """Return the float32 weights that the codes stand for."""
         return self.grid.decode(self.codes.float())
 
     def to(self, device: torch.device) -> GridTensor:
-        """The same on a device."""
+        """Return the same matrix on a device."""
         return GridTensor(self.codes.to(device), self.grid.to(device))
 
 
 def make_grid(slot: Slot, scheme: QuantScheme, scale: Tensor, zero: Tensor | None = None) -> Grid:
-    """The grid of a matrix from its scales, of ``scheme.scale_shape(slot)``, and its zeros."""
+    """Make the grid of a matrix from its scales, of ``scheme.scale_shape(slot)``, and its zeros."""
     return Grid(scale, scheme.low, scheme.high, zero, scheme.group, slot.input_dim)
 
 
 def channel_view(slot: Slot, weight: Tensor) -> Tensor:
-    """The matrix as (out, in), a view: GPT-2's ``Conv1D`` stores its transpose."""
+    """Return a view of the matrix as (out, in): GPT-2's ``Conv1D`` stores its transpose."""
     return weight.T if slot.transposed else weight
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """Fake quantization whose gradient is written down rather than left to clamp's.
+    """Fake quantization with an explicit gradient instead of clamp's.
 
-    PyTorch is changing clamp's subgradient where its argument equals a bound; with it every ±1 weight of int2 would
-    stop learning.
+    PyTorch is changing clamp's subgradient where its argument equals a bound; every ±1 weight of int2 would then stop
+    learning.
     """
 
     @staticmethod
@@ -215,20 +150,20 @@ class _FakeQuantize(torch.autograd.Function):
 
 
 def fake_quantize(weight: Tensor, grid: Grid, ste: StraightThrough = "identity") -> Tensor:
-    """``Q(W)``, with the gradient passed straight through (Bengio et al. 2013).
+    """Return ``Q(W)``, with the gradient passed straight through (Bengio et al. 2013).
 
     Args:
         weight: The master weights.
-        grid: Fixed; it gets no gradient.
-        ste: ``identity`` passes every gradient; ``masked`` stops those of weights that saturate beyond the ends of the
-            grid, as ``torch.fake_quantize_per_tensor_affine`` does.
+        grid: The grid, fixed: it gets no gradient.
+        ste: ``identity`` passes every gradient; ``masked`` stops those of weights beyond the ends of the grid, as
+            ``torch.fake_quantize_per_tensor_affine`` does.
     """
     quantized: Tensor = _FakeQuantize.apply(weight, grid, ste)  # type: ignore[no-untyped-call]
     return quantized
 
 
 class _LearnedFakeQuantize(torch.autograd.Function):
-    """The same with a gradient for the scales: Esser et al. 2020 (LSQ), eq. 3."""
+    """Fake quantization with a gradient for the scales too: Esser et al. 2020 (LSQ), eq. 3."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, log_factor: Tensor, grid: Grid, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
@@ -250,15 +185,15 @@ class _LearnedFakeQuantize(torch.autograd.Function):
 
 
 def learned_fake_quantize(weight: Tensor, log_factor: Tensor, grid: Grid, ste: StraightThrough = "identity") -> Tensor:
-    """``Q(W)`` on a grid whose scales learn: each is the grid's own times ``exp(log_factor)``, hence positive.
+    """Return ``Q(W)`` on a grid of learned scales, the grid's own times ``exp(log_factor)``, hence positive.
 
-    LSQ multiplies the scale's gradient by a constant of the matrix; AdamW does not see such a constant, and it is left
-    out. A step changes a scale by the rate, relative to it.
+    LSQ multiplies the scale's gradient by a constant for each matrix; AdamW is invariant to it, so it is left out. A
+    step changes a scale by the learning rate, relative to the scale.
 
     Args:
         weight: The master weights.
         log_factor: In the shape of ``grid.scale``; 0 for the grid as it is.
-        grid: Where the scales start.
+        grid: The grid at whose scales learning starts.
         ste: As in ``fake_quantize``.
     """
     quantized: Tensor = _LearnedFakeQuantize.apply(weight, log_factor, grid, ste)  # type: ignore[no-untyped-call]

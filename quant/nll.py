@@ -1,13 +1,13 @@
-"""Negative log-likelihood of token windows under a causal language model.
+"""Compute the negative log-likelihood (NLL) of token windows under a causal language model.
 
-The contract of every number in this project::
+Every NLL in this project follows this contract::
 
     window          t1  t2  t3  …  tL           L token ids; nothing is prepended
     given               t1  t1…t2   t1…t(L−1)   the tokens before it, in the same window
     scored              t2  t3  …  tL           L − 1 tokens, each once
 
-Where a user asks for it (``quant.corpora.corpus``, ``--bos``), the beginning-of-text token stands before the same L
-tokens: it is not scored, and t1 is, given it; L + 1 ids, L of them scored.
+With ``--bos`` (``quant.corpora.corpus``), the beginning-of-text token precedes the same L tokens. It is not scored, and
+t1 is scored given it: L + 1 ids, L of them scored.
 
 The NLL of a set of windows is the sum over all scored tokens divided by their count, in nats: a mean over tokens, never
 a mean of window means.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 EVALUATION = 2
-"""Version of how a window's NLL is summed, part of a store's settings: sums of two ways never mix.
+"""Version of the sum of a window's NLL, part of a store's settings, so that sums of two versions never mix.
 
 1   ``cross_entropy`` on a strided vocabulary, which adds up serially in float32: −1.5e-4 nats per token on SmolLM2-135M
     (|V| = 49,152), −2.4e-4 on a random head of 262,144 words
@@ -33,16 +33,16 @@ EVALUATION = 2
 
 @dataclass(frozen=True)
 class WindowNLL:
-    """What one window contributes to an NLL."""
+    """The contribution of one window to an NLL."""
 
     total: float
     """Sum of −ln p over its scored tokens, in nats; not finite where the model's output is not."""
     tokens: int
-    """How many tokens were scored."""
+    """Number of scored tokens."""
 
 
 def token_nll(model: nn.Module, windows: Tensor) -> Tensor:
-    """−ln p of every scored token.
+    """Return −ln p of every scored token.
 
     Args:
         model: A transformers causal LM.
@@ -60,10 +60,10 @@ def token_nll(model: nn.Module, windows: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def window_nll(model: nn.Module, window: Tensor) -> WindowNLL:
-    """The NLL sum of one window of shape (L,), accumulated in float64.
+    """Return the NLL sum of one window of shape (L,), accumulated in float64.
 
-    One window is one forward pass: the result of a window then does not depend, even in its last bit, on which other
-    windows were asked for, and a resumed run repeats the interrupted one exactly.
+    One window is one forward pass: its result then does not depend, even in the last bit, on other windows, and a
+    resumed run repeats the interrupted one exactly.
     """
     device = next(model.parameters()).device
     losses = token_nll(model, window.to(device)[None])
@@ -71,5 +71,5 @@ def window_nll(model: nn.Module, window: Tensor) -> WindowNLL:
 
 
 def mean_nll(windows: Sequence[WindowNLL]) -> float:
-    """Nats per token over all windows: total sum over total count."""
+    """Return nats per token over all windows: total sum over total count."""
     return sum(w.total for w in windows) / sum(w.tokens for w in windows)

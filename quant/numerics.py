@@ -1,4 +1,4 @@
-"""The numerics policy: float32 means float32."""
+"""Enforce the numerics policy: float32 means float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Matrix products of float32 in float32, not in TF32 or bfloat16, whatever the process has chosen otherwise.
+    """Compute matrix products of float32 in float32, not in TF32 or bfloat16, whatever the process has set.
 
     TF32 keeps 10 bits of the mantissa: a Hessian made with it is not positive definite at small dampings.
     """

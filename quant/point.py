@@ -1,4 +1,4 @@
-"""A weight point: one vector of the weight space, with where it came from."""
+"""Hold a weight point: one vector of the weight space, with the record of how it was made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.hashing import tensor_bytes
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 
 PointTensor = GridTensor | Tensor
@@ -24,13 +25,13 @@ class WeightPoint:
     """One vector of the weight space."""
 
     method: str
-    """What made it, ``rtn``, ``gptq``, ``qaft``, ``w_ft`` …; the user's own name for what another tool made."""
+    """The method, ``rtn``, ``gptq``, ``qaft``, ``w_ft`` …; the user's own name for a point of another tool."""
     scheme: QuantScheme | None
-    """The grid that it was rounded on; None if it was on none."""
+    """The scheme by which it was rounded; None if it is on no grid."""
     parts: Mapping[str, PointTensor]
     """One part per slot, by the slot's name; may be read lazily from a store."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able record of how it was made: options, hashes of the data, what was chosen."""
+    """JSON-able record of how it was made: options, hashes of the data, choices."""
 
     @property
     def name(self) -> str:
@@ -38,7 +39,7 @@ class WeightPoint:
         return f"{self.method}-{self.scheme}" if self.scheme else self.method
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in float32."""
+        """Return its part in ``slot``, in float32."""
         try:
             part = self.parts[slot.name]
         except KeyError:
@@ -51,10 +52,10 @@ class WeightPoint:
         return weight
 
     def grid_tensor(self, slot: Slot) -> GridTensor:
-        """Its codes in ``slot``, with their grid.
+        """Return its codes in ``slot``, with their grid.
 
         Raises:
-            PointError: if it has none there, or none of the slot's shape.
+            PointError: if it has no codes there, or none of the slot's shape.
         """
         part = self.parts.get(slot.name)
         found = "nothing" if part is None else "floats"
@@ -68,7 +69,7 @@ class WeightPoint:
         )
 
     def fingerprint(self, space: WeightSpace) -> str:
-        """sha256 over its content: the bytes of each tensor in flat order, whatever made them."""
+        """Return the sha256 over its content: the bytes of each tensor in flat order, whatever made them."""
         digest = hashlib.sha256(json.dumps([(s.name, s.shape) for s in space]).encode())
         for slot in space:
             digest.update(tensor_bytes(self.tensor(slot)))

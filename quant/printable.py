@@ -1,4 +1,4 @@
-"""Text from files on its way to a terminal: names of tensors, of model types and of folders are not ours."""
+"""Make text from files safe for a terminal: names of tensors, model types and folders come from strangers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import unicodedata
 
 _KEPT = "\n\t"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Control characters, invisible ones that turn the direction of text, unpaired surrogates, unassigned ones."""
+"""Control characters, invisible ones that turn the direction of text, unpaired surrogates, unassigned characters."""
 
 
 def printable(text: str) -> str:
-    r"""Return a text with every character that a terminal would act on written out, ``\x1b`` in place of the escape.
+    r"""Return a text in which every character that a terminal would obey is written out, as ``\x1b`` for the escape.
 
     Line ends and tabs stay.
     """

@@ -1,8 +1,8 @@
-"""Watching a model multiply: which inputs each matrix of the weight space is applied to.
+"""Watch a model multiply: which inputs each matrix of the weight space is applied to.
 
 A matrix may be the weight of a linear layer, a slice of a stack of experts, or shared by several blocks, and be applied
-by ``linear``, ``@``, ``bmm``, ``einsum`` or ``grouped_mm``. All of these end in a few products of two tensors, so that
-is where they are watched: a factor whose memory is a slot's is that slot's matrix, and the other factor is its input.
+by ``linear``, ``@``, ``bmm``, ``einsum`` or ``grouped_mm``. All of these end in a few products of two tensors, which
+are watched here: a factor in the memory of a slot is that slot's matrix, and the other factor is its input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from quant.errors import PointError
 from quant.space import Slot
 
 Observer = Callable[[Slot, Tensor], None]
-"""Called with a slot and its input, (tokens, in), before every product."""
+"""Function called with a slot and its input, (tokens, in), before every product."""
 
 _ATEN = torch.ops.aten
 _FACTORS = {
@@ -27,10 +27,10 @@ _FACTORS = {
     _ATEN.addmm.default: 1,
     _ATEN.baddbmm.default: 1,
 }
-"""Products, and where the first of their two factors stands among the arguments."""
+"""Products, and the position of the first of their two factors among the arguments."""
 _GROUPED = ("aten::_grouped_mm", "transformers::grouped_mm_fallback")
-"""Products (tokens, in) by (experts, in, out): consecutive tokens for each expert, up to where the third argument says.
-Named, for the second exists only where transformers defines it."""
+"""Products (tokens, in) by (experts, in, out): consecutive tokens for each expert, up to the index in the third
+argument. They are given by name, since the second exists only where transformers defines it."""
 
 
 class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         Args:
             weights: The live matrix of each slot, as ``WeightSpace.weights`` yields them.
-            observe: Hears of each product while its input is alive.
+            observe: Called for each product while its input is alive.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._observe = observe
@@ -62,7 +62,7 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
     def _report_grouped(self, inputs: Tensor, weight: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> None:
-        """Report a grouped product, expert by expert; one that no token is sent to has no input."""
+        """Report a grouped product, expert by expert; an expert without tokens has no input."""
         if weight.untyped_storage().data_ptr() not in self._storages:
             return
         if offs is None or (inputs.ndim, weight.ndim) != (2, 3):
@@ -89,18 +89,18 @@ class WatchedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _routed(rows: Tensor) -> Tensor:
-    """Leave out rows of zeros: where all experts compute on all tokens, those are routed elsewhere."""
+    """Leave out rows of zeros: where all experts compute on all tokens, these tokens are routed elsewhere."""
     here = rows.any(1)
     return rows if bool(here.all()) else rows[here]
 
 
 def _place(tensor: Tensor) -> tuple[int, int]:
-    """Where a tensor begins in memory."""
+    """Return where a tensor begins in memory."""
     return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset())
 
 
 def _check_orientation(matrix: Tensor, slot: Slot, weight: Tensor) -> None:
-    """See that a factor (in, out) is the whole of the slot, its inputs along the axis that the slot says.
+    """Check that a factor (in, out) is the whole matrix of the slot, its inputs along the slot's axis.
 
     Raises:
         PointError: if the model multiplies by a part of it, or along its other axis.

@@ -1,7 +1,7 @@
-"""Which matrices of the weight space the model's logits depend on at all.
+"""Find which matrices of the weight space the model's logits depend on.
 
-A decoder that was cut out of an encoder-decoder keeps matrices for an encoder that is not there. No loss depends on
-them, yet they would count in D, and a random direction would spend a part of its length on them.
+A decoder that was cut out of an encoder-decoder keeps matrices for the missing encoder. No loss depends on them, yet
+they would count in D, and a random direction would spend a part of its length on them.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from quant.errors import CheckpointError
 from quant.space import WeightSpace
 
 _TOKENS = 4
-_NAMED = 3  # of the matrices that a message lists
+_NAMED = 3  # matrices that a message lists
 
 
 def check_reach(model: nn.Module, space: WeightSpace) -> None:
-    """See that every matrix of the space is used when the model reads a few tokens; experts may be left out.
+    """Check that the logits of a few tokens depend on every matrix of the space, except experts.
 
-    No gradient is computed: the graph that a gradient would follow is walked. A model that cannot be run on so few
-    tokens is not checked here.
+    No gradient is computed; only its graph is walked. A model that cannot run on so few tokens is not checked here.
 
     Raises:
         CheckpointError: if there is a matrix that no logit depends on.
     """
     try:
         used = _used(model)
-    except Exception:  # whatever it is, the first evaluation raises it again, with a name
+    except Exception:  # the first evaluation raises any error again, with a name
         return
     idle = [slot.name for slot in space if not slot.expert and id(model.get_parameter(slot.parameter)) not in used]
     if idle:
@@ -42,7 +41,7 @@ def check_reach(model: nn.Module, space: WeightSpace) -> None:
 
 
 def _used(model: nn.Module) -> set[int]:
-    """The ids of the parameters that the logits of a few tokens depend on."""
+    """Return the ids of the parameters that the logits of a few tokens depend on."""
     own = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     try:
         model.requires_grad_(True)
@@ -55,7 +54,7 @@ def _used(model: nn.Module) -> set[int]:
 
 
 def _leaves(root: Any) -> set[int]:
-    """The ids of the tensors at the ends of a graph of gradients."""
+    """Return the ids of the tensors at the ends of a graph of gradients."""
     found, seen, open_nodes = set[int](), {root}, [root]
     while open_nodes:
         node = open_nodes.pop()

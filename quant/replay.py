@@ -1,8 +1,8 @@
-"""The model's own forward with its first blocks replayed: the blocks before a cut return what they returned before.
+"""Run the model's own forward with its first blocks replayed: they return what they returned before.
 
-The model supplies everything else itself: masks, positions, and what a block reads beside the hidden state. That is
-exact where blocks hand on nothing but their output. Where they share more (keys and values, as in Gemma 3n), it is not,
-and ``replays_exactly`` finds out by trying.
+The model supplies everything else itself: masks, positions, and other inputs of a block beside the hidden state. The
+replay is exact where blocks pass on only their output. Where they share more (keys and values, as in Gemma 3n), it is
+not exact, and ``replays_exactly`` finds out by trying.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_TRIED = 16  # tokens that a replay is tried on: what blocks share does not depend on how many there are
+_TRIED = 16  # tokens of the trial of a replay: their number does not change what blocks share
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a block: what it was given and what it returned."""
+    """One call of a block: its arguments and its output."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -29,25 +29,25 @@ class Call:
 
 
 class _BlockReached(Exception):  # noqa: N818 - a signal, not an error
-    """The forward pass has come through the last block that is of interest."""
+    """The forward pass has reached the end of the last block needed."""
 
 
 def copied(output: Any) -> Any:
-    """Return a block's output with a hidden state of its own, in case the model changes it in place."""
+    """Return a block's output with a copy of its hidden state, in case the model changes it in place."""
     if isinstance(output, Tensor):
         return output.clone()
-    state, *others = output  # blocks of older style return a tuple
+    state, *others = output  # older blocks return a tuple
     return (state.clone(), *others)
 
 
 def hidden_state(output: Any) -> Tensor:
-    """Return the hidden state, (1, L, d), of a block's output; of a tensor, ``[0]`` would be a sample of the batch."""
+    """Return the hidden state, (1, L, d), of a block's output, a tensor or a tuple that begins with it."""
     return output if isinstance(output, Tensor) else output[0]
 
 
 @contextmanager
 def replayed(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
-    """Let these blocks return what is known already, whatever comes in."""
+    """Let these blocks return a known output, whatever their input."""
 
     def replay(*args: object, **kwargs: object) -> Any:
         return copied(output)
@@ -76,7 +76,7 @@ def run_through(
         blocks: Its decoder blocks.
         index: The block whose call is returned.
         last: The block after which the pass stops, ``index`` or a later one.
-        before: What block ``index − 1`` returns: the blocks before ``index`` are then replayed. None to run them.
+        before: The output of block ``index − 1``: the blocks before ``index`` are then replayed. None to run them.
     """
     given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     outputs: list[Any] = []
@@ -103,9 +103,9 @@ def run_through(
 
 @torch.no_grad()
 def replays_exactly(model: nn.Module, ids: Tensor, blocks: Sequence[nn.Module], index: int, last: int) -> bool:
-    """Whether blocks ``index`` to ``last`` compute the same, to the bit, when the blocks before them are replayed.
+    """Return whether blocks ``index`` to ``last`` compute the same, to the bit, with the blocks before them replayed.
 
-    Args: as of ``run_through``.
+    The arguments are those of ``run_through``.
     """
     ids = ids[:_TRIED]
     if index == 0:
@@ -115,6 +115,6 @@ def replays_exactly(model: nn.Module, ids: Tensor, blocks: Sequence[nn.Module], 
     try:
         with replayed(blocks[:index], before):
             again = run_through(model, ids, blocks, last, last).output
-    except Exception:  # whatever a block misses of what an earlier one would have left: the whole forward has it
+    except Exception:  # a block may miss anything that a replayed one would have left
         return False
     return torch.allclose(hidden_state(again), hidden_state(whole), rtol=0, atol=0, equal_nan=True)

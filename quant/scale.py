@@ -1,10 +1,10 @@
-"""Four ways to find the scale of a weight grid.
+"""Find the scale of a weight grid in one of four ways.
 
-The paper asks for "argmin MSE … by means of HistogramObserver", which are two different things (§3.2):
+The paper requires "argmin MSE … by means of HistogramObserver", which are two different scales (§3.2):
 
     exact             the argmin itself, by search over sorted weights and prefix sums (the default)
     histogram         the observer's greedy search over 2048 bins, its error model with the grid's 2^B cells
-    histogram-torch   the same with 256 cells whatever the bit width, as PyTorch's observer has it
+    histogram-torch   the same with 256 cells at any bit width, as in PyTorch's observer
     absmax            max|w| / qmax: nothing is clipped; on an asymmetric grid (max − min) / (2^B − 1)
 
 The observer's search goes row by row in Python: it suits tensors, and takes minutes for the channels of a large model.
@@ -18,22 +18,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import Grid, QuantScheme, channel_view, make_grid
+from quant.grid import Grid, channel_view, make_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot
 
 _COARSE, _FINE = 512, 64  # points of the exact search's log grid (steps under 2 %), and between two of its points
-_REFINED = 16  # how many of the best points go on to the next stage
-_CELLS = 2**22  # pairs of a scale and a code that are looked at together
+_REFINED = 16  # number of best points in the next stage
+_CELLS = 2**22  # pairs of a scale and a code that are evaluated together
 _BINS = 2048  # HistogramObserver's default
 _QUANTILE_STEP = 1e-5  # HistogramObserver's
-_EPS = float(torch.finfo(torch.float32).eps)  # smallest scale, as PyTorch's observers have it
+_EPS = float(torch.finfo(torch.float32).eps)  # smallest scale, as in PyTorch's observers
 
 
 def find_grid(slot: Slot, weight: Tensor, scheme: QuantScheme) -> Grid:
-    """The grid of a matrix.
+    """Find the grid of a matrix.
 
     Args:
-        slot: Where the matrix lives, which tells its output axis.
+        slot: The place of the matrix, which gives its output axis.
         weight: The matrix, in its stored shape.
         scheme: Bit width, granularity and the kind of search.
 
@@ -47,7 +48,7 @@ def find_grid(slot: Slot, weight: Tensor, scheme: QuantScheme) -> Grid:
         raise PointError(f"expected finite weights in {slot.name}, found NaN or infinity")
     values = weight.detach().float().cpu()
     matrix = values.reshape(1, -1) if scheme.granularity == "tensor" else channel_view(slot, values)
-    shared = torch.split(matrix, scheme.group or matrix.shape[1], dim=1)  # of each, a row has one scale
+    shared = torch.split(matrix, scheme.group or matrix.shape[1], dim=1)  # a row of each has one scale
     find = _symmetric if scheme.symmetric else _asymmetric
     found = [find(rows, scheme) for rows in shared]
     scale, zero = (torch.stack(part, dim=1) for part in zip(*found, strict=True))  # (rows, groups)
@@ -58,7 +59,7 @@ def find_grid(slot: Slot, weight: Tensor, scheme: QuantScheme) -> Grid:
 
 
 def _symmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
-    """Scale of each row, float32 (rows,), and its zero, which is 0."""
+    """Return the scale of each row, float32 (rows,), and its zero, which is 0."""
     if scheme.scale == "absmax":
         scale = rows.abs().amax(1).double() / scheme.high
     elif scheme.scale == "exact":
@@ -70,7 +71,7 @@ def _symmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
 
 
 def _asymmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
-    """Scale and zero of each row: the grid reaches from its least weight to its greatest, and holds 0 in any case.
+    """Return scale and zero of each row: the grid spans its least to its greatest weight, and always holds 0.
 
     Frantar et al. 2022, §4: "standard uniform per-row asymmetric quantization on the min-max grid".
     """
@@ -80,12 +81,12 @@ def _asymmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
 
 
 def _cells(scheme: QuantScheme) -> int:
-    """Cells of the quantizer in the observer's error model."""
+    """Return the number of cells of the quantizer in the observer's error model."""
     return 256 if scheme.scale == "histogram-torch" else 2**scheme.bits
 
 
 def exact_scales(rows: Tensor, high: int) -> Tensor:
-    """Argmin over s of ‖Q_s(w) − w‖² for each row.
+    """Return the argmin over s of ‖Q_s(w) − w‖² for each row.
 
     With S(x) = Σ_{|w|≥x} |w| and N(x) = #{|w| ≥ x}, from one sort and prefix sums,
 
@@ -93,7 +94,7 @@ def exact_scales(rows: Tensor, high: int) -> Tensor:
 
     A minimum is a fixed point of ``s ← Σ|w|k(w) / Σk(w)²``, which lies in [mean|w|/high, max|w|] (Chebyshev's sum
     inequality, as k grows with |w|). f has many local minima at 8 bits, so a log grid over that range is scanned, then
-    the neighbourhoods of its best points, and the best of those are polished by the fixed point.
+    the neighbourhoods of its best points, and the fixed point polishes the best of those.
 
     Args:
         rows: (rows, n).
@@ -109,15 +110,15 @@ def exact_scales(rows: Tensor, high: int) -> Tensor:
 def _exact_scales(rows: Tensor, high: int) -> Tensor:
     ordered = rows.double().abs().sort(1).values
     empty = ordered[:, -1] == 0
-    ordered[empty] = 1.0  # any other weights, for a range to search; the result is 0 in the end
+    ordered[empty] = 1.0  # any weights, for a range to search; the result is set to 0
     sums = ordered.flip(1).cumsum(1).flip(1)
     tail = torch.cat([sums, torch.zeros(len(rows), 1, dtype=torch.float64)], 1)
     levels = torch.arange(1, high + 1, dtype=torch.float64)
 
     def moments(scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Σ|w|k and Σk² at each scale, (rows, scales)."""
+        """Return Σ|w|k and Σk² at each scale, (rows, scales)."""
         bounds = (scales[..., None] * (levels - 0.5)).flatten(1)
-        # numpy makes use of keys that increase, and is several times as fast as torch on a long row
+        # numpy exploits increasing keys, and is several times as fast as torch on a long row
         pairs = zip(ordered.numpy(), bounds.numpy(), strict=True)
         first = torch.from_numpy(np.stack([np.searchsorted(row, keys) for row, keys in pairs]))
         linear = tail.gather(1, first).view(*scales.shape, high).sum(-1)
@@ -125,7 +126,7 @@ def _exact_scales(rows: Tensor, high: int) -> Tensor:
         return linear, square
 
     def best(scales: Tensor, count: int) -> Tensor:
-        """Those of least error."""
+        """Return the ``count`` scales of least error."""
         linear, square = moments(scales)
         return scales.gather(1, (scales * scales * square - 2 * scales * linear).topk(count, largest=False).indices)
 
@@ -144,12 +145,12 @@ def _exact_scales(rows: Tensor, high: int) -> Tensor:
 
 
 def histogram_scale(weight: NDArray[np.float32], qmax: int, cells: int) -> float:
-    """The scale that PyTorch's ``HistogramObserver`` arrives at for a symmetric grid.
+    """Return the scale at which PyTorch's ``HistogramObserver`` arrives for a symmetric grid.
 
-    From the full range the observer narrows either end by quantiles, always the end that gives up more bins, while its
-    estimate of the squared error falls; it takes the weights as uniform inside each of 2048 bins. Trimming an all but
-    empty tail changes that estimate by less than float32 resolves, and the search stops at the first rise: so the
-    estimate is made in float32 and in the observer's order of operations, to stop where it stops.
+    From the full range the observer narrows either end by quantiles, always the end that loses more bins, while its
+    estimate of the squared error falls; it takes the weights as uniform inside each of 2048 bins. Trimming an almost
+    empty tail changes the estimate by less than float32 resolves, and the search stops at the first rise. So the
+    estimate is computed in float32 and in the observer's order of operations, to stop where it stops.
 
     Args:
         weight: Any shape.
@@ -167,7 +168,7 @@ def histogram_scale(weight: NDArray[np.float32], qmax: int, cells: int) -> float
 
 
 def _narrow(counts: Tensor, width: float, cells: int) -> tuple[int, int]:
-    """First and last bin of the range that the greedy search keeps."""
+    """Return the first and the last bin of the range that the greedy search keeps."""
     total, cumulative = float(counts.sum()), torch.cumsum(counts, 0).tolist()
     alpha, beta, first, last = 0.0, 1.0, 0, len(cumulative) - 1
     best = np.inf
@@ -192,7 +193,7 @@ def _narrow(counts: Tensor, width: float, cells: int) -> tuple[int, int]:
 
 
 def _modelled_error(counts: Tensor, width: float, first: int, last: int, cells: int) -> float:
-    """Squared error if bins ``first … last`` had so many equal cells, and the rest were clipped to the outer ones.
+    """Return the squared error with ``cells`` equal cells over bins ``first … last``, the rest clipped to the ends.
 
     A bin from a to b adds its density times ∫(x − centre of x's cell)² dx: from a to the end of a's cell, over the
     whole cells between, and from the start of b's cell to b.

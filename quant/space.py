@@ -1,9 +1,9 @@
-"""The D-dimensional weight space: the matrices of the transformer stack, in one documented flat order.
+"""Define the D-dimensional weight space: the matrices of the transformer stack, in one documented flat order.
 
 ``w ∈ R^D`` collects the weights of every linear layer inside the decoder blocks, each once, and each expert's slice of
 a stack of experts; embeddings, head, norms, biases and routers are not in it (Xu et al. 2024, §3.2). The flat order is
-the order of the modules in the model, each matrix row-major as it is stored. Nothing here ever holds a flat vector: a
-7B model's is 26 GB, so norms and products are accumulated in float64, one tensor at a time.
+the order of the modules in the model, each matrix row-major as it is stored. No flat vector is ever held, since that of
+a 7B model takes 26 GB: norms and products are accumulated in float64, one tensor at a time.
 
 A slot is a parameter and, in a stack of experts, an index: ``WeightSpace`` alone reads, writes and slices parameters.
 """
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from quant.architecture import UNKNOWN, BlockMatrix, Outside, block_contents, decoder_blocks
 from quant.errors import CheckpointError, UsageError
 
-_NAMED = 3  # of the parameters that a message lists
+_NAMED = 3  # parameters that a message lists
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Slot:
     """The place of one weight matrix in the space."""
 
     name: str
-    """Its name: the parameter's, ``model.layers.0.mlp.up_proj.weight``, or with the index of an expert,
+    """Name of the parameter, ``model.layers.0.mlp.up_proj.weight``, or with the index of an expert,
     ``model.layers.0.mlp.experts.3.down_proj``."""
     shape: tuple[int, int]
     """Shape as stored."""
@@ -44,9 +44,9 @@ class Slot:
     offset: int
     """Index of its first coordinate in the flat order."""
     stack: str | None = None
-    """Name of the parameter that holds it together with others; None if it is the whole parameter of its own name."""
+    """Name of the parameter that holds it together with others; None if it is a whole parameter."""
     index: int = 0
-    """Which matrix of the stack it is."""
+    """Index of the matrix in the stack."""
 
     @property
     def parameter(self) -> str:
@@ -64,11 +64,6 @@ class Slot:
         return self.shape[self.input_dim]
 
     @property
-    def channel_shape(self) -> tuple[int, int]:
-        """Shape of one value per output channel that broadcasts against the stored matrix."""
-        return (1, self.shape[1]) if self.transposed else (self.shape[0], 1)
-
-    @property
     def input_dim(self) -> int:
         """The stored axis that runs over input features."""
         return 0 if self.transposed else 1
@@ -80,7 +75,7 @@ class Slot:
 
     @property
     def siblings(self) -> str:
-        """What the experts of one layer have in common: the parameter or list that holds their matrices."""
+        """Name of the parameter or list that holds this matrix for all experts of the layer."""
         return self.stack or re.sub(r"(^|\.)experts\.\d+\.", r"\1experts.*.", self.name)
 
     def slice(self, parameter: Tensor) -> Tensor:
@@ -92,7 +87,7 @@ class Vector(Protocol):
     """A vector of the space that can be read one tensor at a time."""
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in the stored shape."""
+        """Return its part in ``slot``, in the stored shape."""
         ...
 
 
@@ -102,7 +97,7 @@ class WeightSpace:
 
     slots: tuple[Slot, ...]
     outside: tuple[Outside, ...] = ()
-    """What else of the blocks has two or more axes, by its name in the model."""
+    """Other parameters of the blocks with two or more axes, by their names in the model."""
 
     @classmethod
     def of(cls, model: nn.Module, exclude: Sequence[str] = ()) -> WeightSpace:
@@ -114,7 +109,7 @@ class WeightSpace:
 
         Raises:
             CheckpointError: if no stack of decoder blocks, or no linear layer in it, is found, or a block holds a
-                matrix of a kind that is not known and not excluded.
+                matrix of an unknown kind that is not excluded.
             UsageError: if a glob matches nothing.
         """
         found = _Finder(model, exclude)
@@ -127,12 +122,12 @@ class WeightSpace:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the names and shapes of its slots, in order: it tells any two spaces of a model apart."""
+        """sha256 over the names and shapes of its slots, in order: different for any two spaces of a model."""
         return hashlib.sha256(json.dumps([(slot.name, slot.shape) for slot in self.slots]).encode()).hexdigest()
 
     @property
     def dimension(self) -> int:
-        """D."""
+        """D, the number of coordinates."""
         last = self.slots[-1]
         return last.offset + last.size
 
@@ -141,7 +136,7 @@ class WeightSpace:
         return [model.get_parameter(name) for name in dict.fromkeys(slot.parameter for slot in self.slots)]
 
     def weights(self, model: nn.Module) -> Iterator[tuple[Slot, Tensor]]:
-        """Yield the live matrix of each slot: to write into it changes the model."""
+        """Yield the live matrix of each slot; writing into it changes the model."""
         for slot in self.slots:
             yield slot, slot.slice(model.get_parameter(slot.parameter).detach())
 
@@ -152,11 +147,11 @@ class WeightSpace:
             weight.copy_(vector.tensor(slot))
 
     def slices(self, model: nn.Module, of: Callable[[nn.Parameter], Tensor | None]) -> Iterator[tuple[Slot, Tensor]]:
-        """Yield for each slot its view of a tensor that belongs to its parameter, as the gradient does.
+        """Yield for each slot its view of a tensor shaped like its parameter, such as the gradient.
 
         Args:
             model: The model.
-            of: Gives the tensor of a parameter; zeros stand for one that has none.
+            of: Function from a parameter to its tensor; zeros replace None.
         """
         found: dict[str, Tensor] = {}
         for slot in self.slots:
@@ -169,12 +164,12 @@ class WeightSpace:
     def assembled(
         self, model: nn.Module, parts: Mapping[Slot, Tensor], dtype: torch.dtype | None = None
     ) -> dict[str, Tensor]:
-        """Build whole parameters out of some of their matrices, by the parameter's name; the others are the model's.
+        """Build whole parameters from some of their matrices, by the parameter's name; the others are the model's.
 
         Args:
             model: The model.
             parts: Matrices of slots; gradients flow back to them.
-            dtype: What the parameters are built in; the model's own if None.
+            dtype: Dtype of the parameters; the model's own if None.
         """
         whole: dict[str, Tensor] = {}
         stacks: dict[str, dict[int, Tensor]] = {}
@@ -194,7 +189,7 @@ class WeightSpace:
 
 
 class _Finder:
-    """Walks the blocks once and sorts what they hold."""
+    """One walk over the blocks, which sorts their matrices into slots and others."""
 
     def __init__(self, model: nn.Module, exclude: Sequence[str]) -> None:
         self.slots: list[Slot] = []
@@ -221,7 +216,7 @@ class _Finder:
             slot = Slot(name, found.shape, found.transposed, block, offset)
             if found.count is not None:
                 slot = Slot(_expert_name(name, index), found.shape, found.transposed, block, offset, name, index)
-            if self._excluded(slot.name) | self._excluded(name):  # both: a glob that matches either is of use
+            if self._excluded(slot.name) | self._excluded(name):  # both: a glob that matches either counts as used
                 self.outside.append(Outside(slot.name, slot.size, "excluded"))
             else:
                 self.slots.append(slot)
@@ -247,18 +242,18 @@ class _Finder:
 
 
 def _expert_name(parameter: str, index: int) -> str:
-    """Name one matrix of a stack as checkpoints with one tensor for each expert do: ``…experts.3.down_proj``."""
+    """Name one matrix of a stack as in checkpoints with one tensor for each expert: ``…experts.3.down_proj``."""
     module, _, leaf = parameter.rpartition(".")
     return f"{module}.{index}.{leaf}"
 
 
 def dot(space: WeightSpace, a: Vector, b: Vector) -> float:
-    """⟨a, b⟩ in float64."""
+    """Return ⟨a, b⟩ in float64."""
     return math.fsum(float((a.tensor(s).double() * b.tensor(s).double()).sum()) for s in space)
 
 
 def norm(space: WeightSpace, a: Vector) -> float:
-    """‖a‖ in float64."""
+    """Return ‖a‖ in float64."""
     return math.sqrt(math.fsum(float(a.tensor(s).double().square().sum()) for s in space))
 
 
@@ -270,16 +265,10 @@ class Difference:
     b: Vector
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``."""
+        """Return its part in ``slot``."""
         return self.b.tensor(slot).float() - self.a.tensor(slot).float()
 
 
 def distance(space: WeightSpace, a: Vector, b: Vector) -> float:
-    """‖b − a‖ in float64."""
+    """Return ‖b − a‖ in float64."""
     return norm(space, Difference(a, b))
-
-
-def cosine(space: WeightSpace, a: Vector, b: Vector) -> float:
-    """Cosine of the angle between two vectors; NaN if one is zero."""
-    lengths = norm(space, a) * norm(space, b)
-    return dot(space, a, b) / lengths if lengths else math.nan

@@ -1,4 +1,4 @@
-"""What a grid does to the weights, before any loss is looked at: how far they move, how many vanish, how many clip."""
+"""Count what a grid does to the weights: how far they move, how many vanish, how many are clipped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import astuple, dataclass
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import Grid, QuantScheme
+from quant.grid import Grid
 from quant.point import WeightPoint
 from quant.scale import find_grid
+from quant.scheme import QuantScheme
 from quant.space import Vector, WeightSpace
 
 _HALF_A_STEP = 0.5 + 1e-4  # float32 rounding of a code of at most 128: quotient, product and scale, 128 · 3 · 2⁻²⁴
@@ -19,27 +20,22 @@ _HALF_A_STEP = 0.5 + 1e-4  # float32 rounding of a code of at most 128: quotient
 
 @dataclass(frozen=True)
 class GridStatistics:
-    """Of one matrix, or of all together."""
+    """Statistics of one matrix, or of all together."""
 
     weights: int
-    """How many weights."""
+    """Number of weights."""
     squared_error: float
     """Σ (Q(w) − w)²."""
     least_squared_error: float
-    """The same for rounding at the scale of least squared error: ``scale="exact"`` at the same bits and granularity."""
+    """Σ (Q(w) − w)² at the scale of least squared error: ``scale="exact"`` with the same bits and granularity."""
     zeros: int
     """Weights whose value on the grid is 0."""
     clipped: int
     """Weights of ``w`` more than half a step beyond the ends of the grid."""
 
     @property
-    def mse(self) -> float:
-        """Mean squared error of a weight."""
-        return self.squared_error / self.weights
-
-    @property
     def over_optimum(self) -> float:
-        """MSE over the least that rounding reaches; NaN where that is 0."""
+        """MSE over the least MSE of rounding; NaN where the least is 0."""
         return self.squared_error / self.least_squared_error if self.least_squared_error else math.nan
 
     @property
@@ -54,7 +50,7 @@ class GridStatistics:
 
 
 def clipped_weights(grid: Grid, weight: Tensor) -> Tensor:
-    """Which weights lie more than half a step beyond the ends of a grid.
+    """Return which weights lie more than half a step beyond the ends of a grid.
 
     Args:
         grid: The grid of the matrix.
@@ -67,7 +63,7 @@ def clipped_weights(grid: Grid, weight: Tensor) -> Tensor:
 
 
 def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> dict[str, GridStatistics]:
-    """Statistics of every matrix of a point.
+    """Return the statistics of every matrix of a point.
 
     Args:
         space: The weight space.
@@ -75,7 +71,7 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
         point: A point whose matrices are on grids.
 
     Returns:
-        By the slot's name.
+        The statistics by the slot's name.
 
     Raises:
         PointError: if the point is not on a grid.
@@ -100,6 +96,6 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
 
 
 def total(statistics: Iterable[GridStatistics]) -> GridStatistics:
-    """Those of all matrices together."""
+    """Return the statistics of all matrices together."""
     rows = [astuple(row) for row in statistics]
     return GridStatistics(*(sum(column) for column in zip(*rows, strict=True)))

@@ -1,4 +1,4 @@
-"""The versions that a point was made with, for its record: they determine the last bits of its numbers."""
+"""Record the versions that a point was made with: they determine the last bits of its numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _DISTRIBUTIONS = ("torch", "transformers", "numpy", "quant-landscape")
 
 
 def library_versions() -> dict[str, str | None]:
-    """Versions of this package, of the libraries it computes with, and of Python.
+    """Return versions of this package, of the libraries it computes with, and of Python.
 
-    None stands for a distribution that is not installed, as this package where it runs from its source tree.
+    None stands for a distribution that is not installed, as this package when it runs from its source tree.
     """
     return dict(_found())
 
 
-@cache  # a look-up reads files, 10 ms in all, and AWQ makes an RTN point for each of its thousands of candidates
+@cache  # a look-up reads files, 10 ms in all, and AWQ makes thousands of RTN points
 def _found() -> dict[str, str | None]:
     return {name: _version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
 

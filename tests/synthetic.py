@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.estimators.basin import RadialProbes, estimate_basin, location, loss_word, ratio, saturation
+from landscape.estimators.basin import estimate_basin
 from landscape.estimators.connectivity import connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.other_radii import other_radii
+from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.result import (
     PlaneResult,

@@ -39,16 +39,16 @@ from benchmarks.methods.measure import cells as outcomes_of
 from benchmarks.methods.measure import measure
 from benchmarks.rows import Row, append_row, read_rows
 from landscape.advice.evidence import EvidenceCollector
+from landscape.advice.request import AdviceRequest
 from landscape.estimators.intervals import Estimate
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER
+from landscape.probing.plan import point_plan
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
-from landscape.session.progress import Silent
-from landscape.session.request import Request
-from landscape.session.session import opened
-from landscape.session.subject import default_corpus, prepare
-from landscape.survey.analysis import Probes
-from quant.grid import QuantScheme
+from landscape.session.request import default_corpus
+from landscape.session.session import Session
+from quant.scheme import QuantScheme
 
 HERE = Path(__file__).resolve().parent
 PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)
@@ -60,23 +60,22 @@ CELLS = {
 OUTCOMES = ("w", "rtn", "gptq", "qaft", "w_ft")
 
 
-def row(gatherer: EvidenceCollector, made: PointSpec) -> Row:
+def row(collector: EvidenceCollector, spec: PointSpec) -> Row:
     """Measure the evidence of one grid, and ΔL of RTN on the test split on this grid and the others."""
-    evidence, scheme = gatherer.evidence(made), made.scheme
-    point = gatherer.point(made)
-    shrink = gatherer.ratio(point, gatherer.label(point), "shrink")
-    test = gatherer.subject.windows["test"]
+    evidence, scheme, session = collector.evidence(spec), spec.scheme, collector.session
+    subject, test = session.subject, session.subject.windows["test"]
+    point, label = session.point(spec), session.label(spec)
+    shrink = collector.ratio(Perturbation(subject.space, subject.center, point, label), "shrink")
 
     def rise(other: QuantScheme) -> float:
-        gatherer.run(gatherer.point(PointSpec("rtn", other)), test)
-        probes = Probes(gatherer.runner.known, {"test": test})
-        label = gatherer.label(gatherer.point(PointSpec("rtn", other)))
+        label = session.label(PointSpec("rtn", other))
+        probes = session.evaluate(point_plan([CENTER, label], test))
         return probes.nll(label, "test") - probes.nll(CENTER, "test")
 
     return {
         "bits": scheme.bits,
         "scale": scheme.scale,
-        "distance": evidence.distance / gatherer.subject.norm,
+        "distance": evidence.distance / subject.norm,
         "clipped": evidence.clipped,
         **{
             name: numbers(getattr(evidence, name))
@@ -103,18 +102,17 @@ def measure_outcomes(model: str, data: str, folder: Path, threads: int) -> None:
 def gather(model: str, data: str, store_folder: Path) -> None:
     """Gather the evidence on every grid."""
     file = HERE / f"{model}.jsonl"
-    request = Request(model, data, store=store_folder)
-    with opened(request, Silent()) as (checkpoint, store):
-        subject = prepare(checkpoint, request.corpus, PRESET, ("rtn",), request.seed, request.root)
-        gatherer = EvidenceCollector(subject, store, PRESET, request.seed, request.device, Silent())
-        gatherer.check(request.corpus)
+    request = AdviceRequest(model, data, preset=PRESET, store=store_folder)
+    with Session.open(request) as session:
+        session.check_center(session.windows)
+        collector = EvidenceCollector(request, session)
         for bits, scale in CELLS[model]:
             if (bits, scale) in {(known["bits"], known["scale"]) for known in read_rows(file)}:
                 continue
-            measured = row(gatherer, PointSpec("rtn", QuantScheme(bits, scale)))
+            measured = row(collector, PointSpec("rtn", QuantScheme(bits, scale)))
             append_row(file, measured)
             print(f"int{bits} {scale:16} ΔL {measured['rise'][0]:+.4f}  ρ_prof {measured['rho_prof']}", flush=True)
-        store.compact()
+        session.store.compact()
 
 
 def main() -> None:

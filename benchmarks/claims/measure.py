@@ -22,15 +22,14 @@ from benchmarks.rows import write_rows
 from landscape.claims.claim import Rounded
 from landscape.claims.point_claims import Observed, claims
 from landscape.cli.console import ConsoleProgress
-from landscape.estimators.basin import RadialProbes
+from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, on_segment
-from landscape.session.point_maker import PointMaker, point_label
+from landscape.probing.losses import Probes, radial_probes
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
-from landscape.session.session import opened
-from landscape.session.subject import Subject, prepare
-from landscape.survey.analysis import VERDICT_SPLIT, Probes, radial_probes
+from landscape.session.session import Session
+from landscape.session.subject import JUDGED_SPLIT, Subject
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
@@ -62,21 +61,16 @@ OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
 def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observed:
     """Read the losses by window behind a landscape from its store."""
-    with opened(request, progress) as (checkpoint, store):
-        subject = prepare(checkpoint, request.corpus, request.preset, request.methods, request.seed, request.root)
-        maker = PointMaker(subject, store, request.preset, request.seed, request.gptq)
-        labels = {
-            wanted.name: point_label(point, subject.space)
-            for wanted in request.wanted
-            if isinstance(wanted, PointSpec) and (point := maker.find(wanted)) is not None
-        }
-        probes = Probes(store.probes(), subject.windows)
+    with Session.open(request, progress) as session:
+        subject, probes = session.subject, session.probes
+        made = [spec for spec in request.specs if isinstance(spec, PointSpec) and session.find(spec) is not None]
+        labels = {spec.name: session.label(spec) for spec in made}
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
-    family = str(found.settings["family"])
+    family = str(found.run.settings["family"])
     return Observed(
         landscape=found,
         radial=radial_probes(
-            probes, VERDICT_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
+            probes, JUDGED_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
         ),
         along={
             point.name: _along(probes, subject, labels[point.name], point.distance, _alphas(found, point.name))
@@ -92,7 +86,7 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
 def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
     """Compute how far RTN moves w at the bit widths that are not probed."""
     further = SETTINGS.get(request.model, OTHERS).rounded
-    wanted = replace(request, bits=further, methods=("rtn",)).wanted if further else ()
+    wanted = replace(request, bits=further, methods=("rtn",)).specs if further else ()
 
     def away(scheme: QuantScheme) -> float:
         return distance(subject.space, subject.center, rtn(subject.space, subject.center, scheme))
@@ -104,17 +98,17 @@ def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
 
 def _alphas(found: SurveyResult, name: str) -> list[float]:
     """Return the α probed on the segment from w to a point, without w itself and what lies beyond the point."""
-    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, VERDICT_SPLIT))
+    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, JUDGED_SPLIT))
     return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
 
 
 def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
     """Return the segment from w to a point as a ray that ends there."""
-    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), VERDICT_SPLIT) for alpha in alphas])
+    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), JUDGED_SPLIT) for alpha in alphas])
     center, tokens, blocks = (
-        probes.totals(CENTER, VERDICT_SPLIT),
-        probes.tokens(VERDICT_SPLIT),
-        probes.blocks(VERDICT_SPLIT),
+        probes.totals(CENTER, JUDGED_SPLIT),
+        probes.tokens(JUDGED_SPLIT),
+        probes.blocks(JUDGED_SPLIT),
     )
     return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 

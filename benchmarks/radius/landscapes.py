@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from landscape.estimators.basin import RadialProbes
 from landscape.estimators.lambda_grid import sweep_grid
+from landscape.estimators.radial_losses import RadialProbes
 
 Array = NDArray[np.float64]
 

@@ -18,10 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import Row, append_row, read_rows
-from landscape.estimators.basin import Crossing, RadialProbes, crossing
+from landscape.estimators.crossing import Crossing, crossing
+from landscape.estimators.radial_losses import RadialProbes
 from landscape.estimators.radius_search import table
-from landscape.radius import Ground, RadiusRequest, RadiusResult, ground, measure_radius
-from landscape.session.progress import Silent
+from landscape.positions.directions import Sphere
+from landscape.probing.losses import RadialLosses
+from landscape.radius import RadiusRequest, RadiusResult, measure_radius
+from landscape.session.session import Session
 
 HERE = Path(__file__).resolve().parent
 GRID = tuple(float(ratio) for ratio in np.geomspace(0.05, 2.0, 20))
@@ -35,13 +38,13 @@ def relative(found: Crossing) -> float:
     return float("inf") if found.value is None else (found.high - found.value) / found.value
 
 
-def around(here: Ground, windows: int, radius: float) -> RadialProbes:
+def around(session: Session, losses: RadialLosses, windows: int, radius: float) -> RadialProbes:
     """Probe the fixed design at those two of its distances between which the mean loss crosses, near ``radius``."""
-    lambdas = [ratio * here.norm for ratio in GRID]
+    lambdas = [ratio * session.subject.norm for ratio in GRID]
     upper = int(np.searchsorted(lambdas, radius))
     for shift in (0, 1, -1):  # its own R may lie in the next step
         pair = lambdas[upper - 1 + shift : upper + 1 + shift]
-        probes = table(here.losses, pair, DIRECTIONS, windows, here.chance)
+        probes = table(losses, pair, DIRECTIONS, windows, session.subject.chance)
         if crossing(probes).bracket == tuple(pair):
             return probes
     raise SystemExit(f"expected the fixed design to cross next to R = {radius:g}")
@@ -55,14 +58,15 @@ def between(probes: RadialProbes) -> RadialProbes:
     )
 
 
-def fixed_design(here: Ground, radius: float, width: float, only_around: bool) -> Row:
+def fixed_design(session: Session, radius: float, width: float, only_around: bool) -> Row:
     """Return the smallest fixed design whose interval has at most that relative half width."""
-    everywhere = [ratio * here.norm for ratio in GRID]
-    for windows in range(FEWEST, len(here.windows) + 1):
+    losses = session.radial(Sphere(session.subject.space, session.request.seed))
+    everywhere = [ratio * session.subject.norm for ratio in GRID]
+    for windows in range(FEWEST, len(session.windows) + 1):
         if only_around:
-            probes = near = around(here, windows, radius)
+            probes = near = around(session, losses, windows, radius)
         else:
-            probes = table(here.losses, everywhere, DIRECTIONS, windows, here.chance)
+            probes = table(losses, everywhere, DIRECTIONS, windows, session.subject.chance)
             near = between(probes)
         found = crossing(probes)
         print(f"  {DIRECTIONS} directions × {windows} windows: ± {relative(found):.2%}", flush=True)
@@ -72,9 +76,9 @@ def fixed_design(here: Ground, radius: float, width: float, only_around: bool) -
                 "lambdas": len(GRID), "directions": DIRECTIONS, "windows": windows,
                 "measured": 2 if only_around else len(GRID), **radius_of(found), "half_width": relative(found),
                 "half_width_of_two": relative(crossing(near)), "evaluations": evaluations,
-                "tokens": evaluations * here.seq_len,
+                "tokens": evaluations * session.subject.seq_len,
             }  # fmt: skip
-    raise SystemExit(f"expected enough windows for ± {width:.1%}, the split has {len(here.windows)}")
+    raise SystemExit(f"expected enough windows for ± {width:.1%}, the split has {len(session.windows)}")
 
 
 def radius_of(found: Crossing) -> Row:
@@ -91,8 +95,8 @@ def search_row(measured: RadiusResult) -> Row:
     return {
         "kind": "search", "precise": measured.found.precise, "directions": last.directions, "windows": last.windows,
         **radius_of(measured.found.radius), "half_width": relative(measured.found.radius),
-        "norm": measured.norm, "center": probes.center_nll,
-        "evaluations": measured.evaluated + measured.cached, "tokens": measured.tokens,
+        "norm": measured.subject.norm, "center": probes.center_nll,
+        "evaluations": measured.run.probes.total, "tokens": measured.tokens,
     }  # fmt: skip
 
 
@@ -112,13 +116,17 @@ def measure(options: argparse.Namespace, seeds: Sequence[int], file: Path) -> No
         searched = known("search")
         if searched is None:
             measured = measure_radius(request)
-            shared = {"data": Path(measured.data).name, "split": measured.split, "seq_len": measured.seq_len}
+            shared = {
+                "data": Path(measured.subject.data).name,
+                "split": measured.split,
+                "seq_len": measured.subject.seq_len,
+            }
             searched = key | shared | search_row(measured)
             append_row(file, searched)
         print(f"seed {seed}: R = {searched['radius']:.4g} ± {searched['half_width']:.1%}, {searched['tokens']} tokens")
         if seed == seeds[0] and known("fixed") is None:
-            with ground(request, Silent()) as here:
-                design = fixed_design(here, searched["radius"], searched["half_width"], options.around)
+            with Session.open(request) as session:
+                design = fixed_design(session, searched["radius"], searched["half_width"], options.around)
             append_row(file, key | {"kind": "fixed"} | design)
 
 

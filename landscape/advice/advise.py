@@ -1,76 +1,39 @@
-"""Advice as a job: from a model's name to a verdict on every grid, and what the ways that use data would cost.
+"""Advise on every grid: from a model's name to a verdict, and what the ways that use data would cost.
 
-    checkpoint → weight space → R → RTN on each grid → evidence → rules → Advised
+    checkpoint → weight space → R → RTN on each grid → evidence → rules → result
 
 What is measured is in ``landscape.advice.evidence``, the rules are in ``landscape.advice.rules``.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from landscape.advice.evidence import SPLIT, EvidenceCollector
+from landscape.advice.evidence import EvidenceCollector
+from landscape.advice.request import AdviceRequest
 from landscape.advice.rules import Advice, Recommendation, decide
 from landscape.estimators.intervals import article_count
 from landscape.estimators.loss_limit import Limit
 from landscape.estimators.radius_search import RadiusSearch
-from landscape.health.checks import Check
-from landscape.positions.position import CENTER
 from landscape.probing.plan import blocks_of
-from landscape.session.forecast import Forecast, forward_seconds, point_work
-from landscape.session.point_specs import PointSpec, wanted_points
-from landscape.session.presets import PRESETS, Preset
-from landscape.session.progress import Progress, Silent
-from landscape.session.request import Request
-from landscape.session.session import opened
-from landscape.session.subject import Subject
-from quant.coverage import Coverage
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdviceRequest(Request):
-    """What a user asks of advice."""
-
-    bits: tuple[int, ...] = (8, 4, 3, 2)
-    """Bit widths to advise on."""
-    scales: tuple[str, ...] = ("exact",)
-    """How the grids' scales are found: see ``quant.scale``."""
-    granularities: tuple[str, ...] = ("tensor",)
-    """What shares a scale: see ``quant.grid.QuantScheme``."""
-    limit: Limit = field(default_factory=lambda: Limit.parse("ppl+5%"))
-    """The ΔL that is acceptable."""
-    preset: Preset = field(default_factory=lambda: PRESETS["standard"])
-    """Windows and their length, and what GPTQ and QAFT would be run with."""
-
-    @property
-    def wanted(self) -> tuple[PointSpec, ...]:
-        """RTN on every grid."""
-        return wanted_points(("rtn",), self.bits, self.scales, self.granularities)
+from landscape.session.forecast import Forecast, forward_seconds
+from landscape.session.point_methods import point_work
+from landscape.session.presets import Preset
+from landscape.session.progress import Progress
+from landscape.session.run_record import RunRecord, SubjectInfo
+from landscape.session.session import Session
 
 
 @dataclass(frozen=True)
 class AdviceResult:
     """The advice for every grid, and what it cost to give."""
 
-    model: str
-    data: str
-    seq_len: int
-    windows: int
-    """How many windows of the validation split ΔL is of."""
+    subject: SubjectInfo
     articles: int | None
-    """How many articles these lie in; None if not known, each window is then taken for independent."""
-    dimension: int
-    """D."""
-    coverage: Coverage
-    """How much of the blocks' weights w holds."""
-    norm: float
-    """‖w‖."""
+    """How many articles the windows of ΔL lie in; None if not known, each is then taken for independent."""
     center_nll: float
-    """L(w), nats per token, on these windows."""
-    chance: float
-    """ln|V|."""
+    """L(w), nats per token, on the validation windows."""
     found: RadiusSearch
     """R, the losses that it was read from, and the rounds that led there."""
     limit: Limit
@@ -81,16 +44,7 @@ class AdviceResult:
     pace: float
     """Wall seconds of one forward pass of a window, timed also where every loss is cached: what a way would cost in
     time is part of the advice."""
-    evaluated: int
-    """Windows evaluated now."""
-    cached: int
-    """Windows whose loss the store already held."""
-    seconds: float
-    """Wall time."""
-    store: str
-    """Folder of the cache."""
-    health: tuple[Check, ...]
-    """Whether the run was sound."""
+    run: RunRecord
 
 
 def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceResult:
@@ -102,56 +56,46 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
 
     Raises:
         UsageError: if the request cannot be met as it is.
-        CheckpointError: if the model cannot be had, or is no better than chance on the data.
-        CorpusError: if the text cannot be had, or is too short.
+        CheckpointError: if the model is not available, or no better than chance on the data.
+        CorpusError: if the text is not available, or too short.
         StoreError: if the cache cannot be written; what was committed stays.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from landscape import PRESETS, AdviceRequest, advise
+        >>> small = replace(PRESETS["quick"], seq_len=64, validation_windows=2)
+        >>> [each.verdict for each in advise(AdviceRequest("opt-nano", bits=(8,), preset=small)).advice]
+        ['rtn']
     """
-    started = time.monotonic()
-    progress = progress or Silent()
-    wanted = request.wanted
-    with opened(request, progress) as (checkpoint, store):
-        progress.stage("reading the text")
-        subject = request.subject(checkpoint, request.preset, ("rtn",), progress)
-        gatherer = EvidenceCollector(subject, store, request.preset, request.seed, checkpoint.device, progress)
-        forecast = gatherer.forecast(wanted)
-        progress.forecast(forecast)
-        gatherer.check(request.corpus)
-        evidence = [gatherer.evidence(made) for made in wanted]
-        health = gatherer.health(request.corpus)
-        store.compact()
-        runner = gatherer.runner
+    with Session.open(request, progress) as session:
+        collector = EvidenceCollector(request, session)
+        forecast = collector.forecast(request.specs)
+        session.progress.forecast(forecast)
+        center_nll = session.check_center(session.windows)
+        evidence = [collector.evidence(spec) for spec in request.specs]
+        health = collector.health()
+        widths = [spec.scheme.bits for spec in request.specs]
         return AdviceResult(
-            model=request.model,
-            data=request.corpus,
-            seq_len=subject.seq_len,
-            windows=len(gatherer.windows),
-            articles=article_count(blocks_of(gatherer.windows)),
-            dimension=subject.space.dimension,
-            coverage=subject.checkpoint.coverage,
-            norm=subject.norm,
-            center_nll=gatherer.probes.nll(CENTER, SPLIT),
-            chance=subject.chance,
-            found=gatherer.found,
+            subject=session.info([session.split]),
+            articles=article_count(blocks_of(session.windows)),
+            center_nll=center_nll,
+            found=collector.found,
             limit=request.limit,
             advice=tuple(decide(each, request.limit) for each in evidence),
-            work=tuple(work_of_ways(made.scheme.bits, request.preset, len(gatherer.windows)) for made in wanted),
-            pace=_pace(forecast, subject),
-            evaluated=runner.evaluated,
-            cached=len(runner.asked) - runner.evaluated,
-            seconds=time.monotonic() - started,
-            store=str(store.folder),
-            health=health,
+            work=tuple(work_of_ways(bits, request.preset, len(session.windows)) for bits in widths),
+            pace=_pace(forecast, session),
+            run=session.record({"preset": request.preset.name, "limit": request.limit.text}, health),
         )
 
 
 def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Recommendation, float]:
-    """What the methods that use data would cost, in forward passes of a window."""
+    """Return what the methods that use data would cost, in forward passes of a window."""
     ways: tuple[Recommendation, ...] = ("gptq", "qaft")
     return {way: point_work(way, bits, preset, validation_windows) for way in ways}
 
 
-def _pace(forecast: Forecast, subject: Subject) -> float:
-    """Wall seconds of one forward pass: the forecast's, which are timed where there was work to do, or timed now."""
+def _pace(forecast: Forecast, session: Session) -> float:
+    """Return the seconds of one forward pass: the forecast's, if there was work to do, or timed now."""
     if forecast.work:
         return (forecast.seconds - forecast.searching) / forecast.work
-    return forward_seconds(subject.model, subject.windows[SPLIT][0].tokens)
+    return forward_seconds(session.subject.model, session.windows[0].tokens)

@@ -30,7 +30,7 @@ from typing import Literal, get_args
 
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 Recommendation = Literal["rtn", "grid", "gptq", "qaft"]
 RECOMMENDATIONS: tuple[Recommendation, ...] = get_args(Recommendation)

@@ -24,8 +24,8 @@ from landscape.anatomy.effects import Additivity, additivity, in_block_order
 from landscape.estimators.intervals import paired_difference, paired_error
 from landscape.positions.position import CENTER, At, Position, with_parts
 from landscape.positions.selection import tensor_selection
+from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window
-from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.point import PointTensor, WeightPoint
@@ -139,7 +139,7 @@ def tensor_options(
         margin: How many of its standard errors are added to each ΔL.
 
     Raises:
-        KeyError: if a probe of the plan is missing.
+        NotEvaluated: if a probe of the plan is missing.
         PointError: if a point is on no grid.
     """
     center, tokens, blocks = probes.totals(CENTER, split), probes.tokens(split), probes.blocks(split)
@@ -203,7 +203,7 @@ def checked(probes: Probes, split: str, space: WeightSpace, choice: Choice, mixe
         mixed: Label of the plan's point.
 
     Raises:
-        KeyError: if one of them is missing.
+        NotEvaluated: if one of them is missing.
     """
     quantized = [slot for slot in space if choice.labels[slot.name] != CENTER]
     singles: list[Position | str] = [

@@ -19,20 +19,20 @@ from landscape.anatomy.bit_choice import (
     stored_bytes,
     tensor_options,
 )
-from landscape.anatomy.effects import Additivity, in_block_order, rise
+from landscape.anatomy.effects import Additivity, in_block_order
 from landscape.estimators.intervals import Estimate, article_count
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.position import CENTER, At, Position, with_parts
 from landscape.positions.selection import tensor_selection
+from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window, blocks_of
 from landscape.session.point_maker import point_label
-from landscape.survey.analysis import Probes
+from landscape.session.subject import JUDGED_SPLIT
 from quant.center import Center
 from quant.errors import UsageError
 from quant.point import WeightPoint
 from quant.space import WeightSpace
 
-CHOSEN_ON, CHECKED_ON = "validation", "test"
 FLOAT_BITS = 8 * FLOAT_BYTES
 
 
@@ -122,13 +122,13 @@ def plan_bits(
         UsageError: see ``check_windows``; nothing has been evaluated then. Or if no choice keeps the limit.
         PointError: if a point is on no grid.
     """
-    check_windows(windows[CHOSEN_ON])
-    probes = run(options_plan(space, points, windows[CHOSEN_ON]), {})
-    choice = choose(tensor_options(probes, CHOSEN_ON, space, points), limit.nats)
+    check_windows(windows[JUDGED_SPLIT])
+    probes = run(options_plan(space, points, windows[JUDGED_SPLIT]), {})
+    choice = choose(tensor_options(probes, JUDGED_SPLIT, space, points), limit.nats)
     mixed = mixed_point(choice, points, center)
     label = point_label(mixed, space)
     for split, some in windows.items():
-        singles = _singles(space, choice) if split != CHOSEN_ON else []
+        singles = _singles(space, choice) if split != JUDGED_SPLIT else []
         wholes = [At(CENTER), At(label), *map(At, points)]
         probes = run(in_block_order(space, [*wholes, *singles], some), {label: mixed})
     widths = {label: _bits(point) for label, point in points.items()} | {CENTER: FLOAT_BITS}
@@ -143,7 +143,7 @@ def plan_bits(
                 point.name,
                 widths[each],
                 sum(stored_bytes(point, slot) for slot in space),
-                {split: rise(probes, each, split) for split in windows},
+                {split: probes.rise(each, split) for split in windows},
             )
             for each, point in points.items()
         ),

@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
+from landscape.anatomy.request import GROUPINGS, Grouping
 from landscape.estimators.intervals import Estimate, paired_difference
-from landscape.positions.parts import PARTS, Part, PartStatistics, combined, part_statistics
+from landscape.positions.parts import PARTS, Part, PartStatistics, combined
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, At, Position, common_blocks, with_parts, without_parts
 from landscape.positions.selection import (
     ALL_TENSORS,
@@ -29,12 +30,10 @@ from landscape.positions.selection import (
     tensor_selection,
     type_selection,
 )
+from landscape.probing.losses import Probes
 from landscape.probing.plan import ProbePlan, Window
-from landscape.survey.analysis import Probes
-from quant.space import Vector, WeightSpace
+from quant.space import WeightSpace
 
-Grouping = Literal["block", "type", "tensor"]
-GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 _SELECTION = {"block": block_selection, "type": type_selection, "tensor": tensor_selection}
 
 
@@ -127,48 +126,36 @@ def in_block_order(space: WeightSpace, positions: Iterable[Position], windows: t
 
 
 def anatomy(
-    probes: Probes,
-    split: str,
-    space: WeightSpace,
-    center: Vector,
-    point: Vector,
-    label: str,
-    groupings: Iterable[Grouping] = GROUPINGS,
-    statistics: Mapping[str, PartStatistics] | None = None,
+    probes: Probes, split: str, perturbation: Perturbation, groupings: Iterable[Grouping] = GROUPINGS
 ) -> Anatomy:
     """Assemble what the plan measured.
 
     Args:
         probes: Its results.
         split: Of which windows.
-        space: The weight space.
-        center: The pretrained weights ``w``.
-        point: A point on a grid.
-        label: The point's in the plan.
+        perturbation: Δw of a point on a grid, under the point's label in the plan.
         groupings: Those of the plan.
-        statistics: The parts of every tensor where they are known already: a large model takes seconds to take apart.
 
     Raises:
-        KeyError: if a probe of the plan is missing.
+        NotEvaluated: if a probe of the plan is missing.
         PointError: if the point is on no grid.
     """
-    statistics = part_statistics(space, center, point) if statistics is None else statistics
-    total, groupings = combined(statistics.values()), tuple(groupings)
+    space, label, groupings = perturbation.space, perturbation.label, tuple(groupings)
+    statistics, total = perturbation.statistics, perturbation.total
 
     def group(slots: str) -> Effect:
         away = combined(statistics[slot.name] for slot in selected(slots, space)).distance
-        return Effect(slots, away, rise(probes, with_parts(label, slots=slots), split))
+        return Effect(slots, away, probes.rise(with_parts(label, slots=slots), split))
 
     return Anatomy(
         split=split,
         statistics=statistics,
-        whole=Effect(ALL_TENSORS, total.distance, rise(probes, label, split)),
+        whole=Effect(ALL_TENSORS, total.distance, probes.rise(label, split)),
         alone={
-            part: Effect(ALL_TENSORS, total.norm(part), rise(probes, with_parts(label, [part]), split))
-            for part in PARTS
+            part: Effect(ALL_TENSORS, total.norm(part), probes.rise(with_parts(label, [part]), split)) for part in PARTS
         },
         undone={
-            part: Effect(ALL_TENSORS, total.norm(part), rise(probes, without_parts(label, [part]), split))
+            part: Effect(ALL_TENSORS, total.norm(part), probes.rise(without_parts(label, [part]), split))
             for part in PARTS
         },
         saved={part: _saved(probes, split, label, part) for part in PARTS},
@@ -188,17 +175,16 @@ def clipping_plan(
     return in_block_order(space, [At(CENTER), *positions], windows)
 
 
-def clipping(
-    probes: Probes, split: str, space: WeightSpace, statistics: Mapping[str, PartStatistics], label: str
-) -> tuple[Effect, ...]:
+def clipping(probes: Probes, split: str, perturbation: Perturbation) -> tuple[Effect, ...]:
     """What the clipping of each tensor costs, costliest first.
 
     Raises:
-        KeyError: if a probe of ``clipping_plan`` is missing.
+        NotEvaluated: if a probe of ``clipping_plan`` is missing.
     """
+    label, statistics = perturbation.label, perturbation.statistics
     return costliest_first(
-        Effect(slots, statistics[slots].norm("clip"), rise(probes, with_parts(label, ["clip"], slots), split))
-        for slots in _clipping(space, statistics)
+        Effect(slots, statistics[slots].norm("clip"), probes.rise(with_parts(label, ["clip"], slots), split))
+        for slots in _clipping(perturbation.space, statistics)
     )
 
 
@@ -215,21 +201,16 @@ def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effec
     """What is left of ΔL when the clipping of the first 1, 2, 4, … tensors of a ranking is undone.
 
     Raises:
-        KeyError: if one of ``restoration_positions`` has not been evaluated.
+        NotEvaluated: if one of ``restoration_positions`` has not been evaluated.
     """
     return {
         count: Effect(
             either(effect.slots for effect in ranking[:count]),
             math.hypot(*(effect.distance for effect in ranking[:count])),
-            rise(probes, position, split),
+            probes.rise(position, split),
         )
         for count, position in restoration_positions(label, ranking).items()
     }
-
-
-def rise(probes: Probes, position: Position | str, split: str) -> Estimate:
-    """ΔL at a position, with its interval over the windows."""
-    return probes.rise(position, split)
 
 
 def additivity(

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import Crossing, crossing
 from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import ratio
 from landscape.estimators.radius_search import Losses, fixed_design
 from landscape.positions.directions import Layers
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.selection import selected
-from quant.space import Vector, WeightSpace, norm
+from quant.space import WeightSpace, norm
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ class LayerRadius:
 def layer_radius(
     losses: Callable[[Layers], Losses],
     family: Layers,
-    center: Vector,
-    delta: Vector,
+    perturbation: Perturbation,
     chance: float,
     directions: int,
     windows: int,
@@ -58,16 +58,15 @@ def layer_radius(
     Args:
         losses: The landscape along a family.
         family: Directions of these tensors.
-        center: w.
-        delta: Δw.
+        perturbation: Δw of the point.
         chance: C = ln|V|.
         directions: How many, at least 2 for an interval.
         windows: How many windows of text.
     """
     inside = WeightSpace(selected(family.slots, family.space))
-    length = norm(inside, center)
+    length = norm(inside, perturbation.center)
     found = crossing(fixed_design(losses(family), length, chance, directions, windows))
-    return LayerRadius(family.slots, norm(inside, delta), length, found)
+    return LayerRadius(family.slots, norm(inside, perturbation.delta), length, found)
 
 
 def most_spent_first(radii: Iterable[LayerRadius]) -> tuple[LayerRadius, ...]:

@@ -1,22 +1,22 @@
-"""The stages of an anatomy, each from a plan to its numbers.
+"""Measure an anatomy in stages, each from a plan to its numbers.
 
 Every stage is written as if all that it asks for were evaluated; what the store does not hold is evaluated on the way.
-Run dry, a stage evaluates nothing: it comes back with its numbers if they are all known, and raises a KeyError if not.
-All losses are those of the validation windows; what was chosen by them, the tensors whose clipping is undone and a plan
-of bits, is checked on test windows as well.
+In a rehearsal a stage evaluates nothing: it returns its numbers if they are all known, and raises ``NotEvaluated`` if
+not. All losses are those of the validation windows; what was chosen by them, the tensors whose clipping is undone and a
+plan of bits, is checked on test windows as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
-from landscape.anatomy.bit_plan import CHECKED_ON, CHOSEN_ON, BitPlan, plan_bits
+from landscape.anatomy.bit_choice import options_plan
+from landscape.anatomy.bit_plan import BitPlan, plan_bits
 from landscape.anatomy.effects import (
-    GROUPINGS,
     Anatomy,
     Effect,
-    Grouping,
     anatomy,
     anatomy_plan,
     clipping,
@@ -25,107 +25,133 @@ from landscape.anatomy.effects import (
     in_block_order,
     restoration_positions,
     restorations,
-    rise,
 )
 from landscape.anatomy.layer_radii import LayerRadius, layer_radius, most_spent_first
-from landscape.anatomy.request import AnatomyRequest
-from landscape.anatomy.waterfall import Waterfall, families, waterfall
+from landscape.anatomy.request import GROUPINGS, AnatomyRequest, Grouping
+from landscape.anatomy.waterfall import KINDS, Waterfall, families, waterfall
 from landscape.estimators.intervals import Estimate
-from landscape.health.checks import Check
-from landscape.health.self_checks import measured_slope
-from landscape.positions.directions import Family, Layers, Sphere
-from landscape.positions.parts import PartStatistics, part_statistics
-from landscape.positions.position import CENTER, At, Atlas
-from landscape.probing.engines import Engine
-from landscape.probing.engines.inline import InlineEngine
+from landscape.health.self_checks import SLOPE_DIRECTIONS, SLOPE_WINDOWS, measure_slope
+from landscape.positions.directions import Layers, Sphere
+from landscape.positions.parts import PartStatistics
+from landscape.positions.perturbation import Perturbation
+from landscape.positions.position import CENTER, At, common_blocks
 from landscape.probing.plan import ProbePlan
-from landscape.probing.runner import Runner
-from landscape.radius import RadialLosses
-from landscape.session.point_maker import point_label
-from landscape.session.point_specs import PointSpec
-from landscape.session.progress import Progress
-from landscape.session.subject import Subject
-from landscape.survey.analysis import VERDICT_SPLIT, Probes
-from quant.corpora.texts import SELF
-from quant.point import WeightPoint
-from quant.space import Difference
+from landscape.session.run_record import Check
+from landscape.session.session import Session
+from landscape.session.subject import JUDGED_SPLIT, TEST_SPLIT
 
 SMALL = 10_000_000
 """D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
+_SEARCH = 6  # distances that a search for R takes before the two around it, about
+_ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # of a point that is not made yet every tensor may clip
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage takes, about."""
+
+    probes: int
+    passes: float
+    """How many whole forward passes these are, where they share their first blocks."""
+
+    @classmethod
+    def whole(cls, probes: int) -> Cost:
+        """Count probes at which every block runs."""
+        return cls(probes, float(probes))
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.probes + other.probes, self.passes + other.passes)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, and what it costs while not all of it is known."""
+
+    measure: Callable[[], object]
+    cost: Callable[[], Cost]
 
 
 class Stages:
-    """Plans of one anatomy, run and read."""
+    """The stages of one anatomy."""
 
-    def __init__(self, request: AnatomyRequest, subject: Subject, runner: Runner, progress: Progress) -> None:
-        """Bind the stages to a model and to what is known of it; points are named by ``place``."""
-        self.request, self.subject, self.runner, self.progress = request, subject, runner, progress
-        self.space, self.center = subject.space, subject.center
-        self.windows = subject.windows[VERDICT_SPLIT]
-        self.probes = Probes(runner.known, subject.windows)
-        self.points: dict[PointSpec, WeightPoint] = {}
-        self.labels: dict[PointSpec, str] = {}
+    def __init__(self, request: AnatomyRequest, session: Session) -> None:
+        """Bind the stages to a session, which finds or makes their points."""
+        self.request, self.session, self.subject = request, session, session.subject
+        self.space, self.center = session.subject.space, session.subject.center
+        self.probes, self.windows = session.probes, session.windows
         small = self.space.dimension <= SMALL
-        self.groupings: tuple[Grouping, ...] = request.groupings or (GROUPINGS if small else ("block", "type"))
+        asked = tuple(grouping for grouping in GROUPINGS if grouping in request.groups)
+        self.groupings: tuple[Grouping, ...] = asked or (GROUPINGS if small else ("block", "type"))
         self.layer_groupings = self._layer_groupings(small)
 
-    def place(self, wanted: PointSpec, point: WeightPoint) -> None:
-        """Name a point by its weights."""
-        self.points[wanted] = point
-        self.labels[wanted] = point_label(point, self.space)
-
-    def probe_center(self) -> None:
-        """Evaluate w."""
-        self._run(ProbePlan.of([At(CENTER)], self.windows))
+    @property
+    def all(self) -> tuple[Stage, ...]:
+        """The stages in the order in which they are measured."""
+        return (
+            Stage(self.waterfall, self._waterfall_cost),
+            Stage(self.anatomy, self._anatomy_cost),
+            Stage(self.clipping, self._clipping_cost),
+            Stage(self.layers, self._layers_cost),
+            Stage(self.plan, self._plan_cost),
+            Stage(self.slope, self._slope_cost),
+        )
 
     @cached_property
+    def perturbation(self) -> Perturbation:
+        """Δw of the point.
+
+        Raises:
+            NotEvaluated: if the point is not made yet, in a rehearsal.
+        """
+        spec = self.request.spec
+        return Perturbation(self.space, self.center, self.session.point(spec), self.session.label(spec))
+
+    @property
     def statistics(self) -> Mapping[str, PartStatistics]:
         """The parts of every tensor.
 
         Raises:
-            KeyError: if the point has not been placed.
+            NotEvaluated: if the point is not made yet, in a rehearsal.
         """
-        return part_statistics(self.space, self.center, self._point)
+        return self.perturbation.statistics
 
     def waterfall(self) -> Waterfall:
-        """Four radii, and random steps of the length of Δw."""
-        self._stage("measuring R along directions more and more like Δw")
-        kinds = families(self.space, self.center, self._point, self._label, self.request.seed)
-        losses = {kind: self._losses(family) for kind, family in kinds.items()}
+        """Measure four radii, and random steps of the length of Δw."""
+        self.session.stage("measuring R along directions more and more like Δw")
+        kinds = families(self.perturbation, self.request.seed)
+        losses = {kind: self.session.radial(family) for kind, family in kinds.items()}
         return waterfall(
-            lambda kind: losses[kind], self.space, self.center, self._point, self.subject.chance,
-            self.request.directions, len(self.windows),
+            lambda kind: losses[kind], self.perturbation, self.subject.chance, self.request.directions,
+            len(self.windows),
         )  # fmt: skip
 
     def anatomy(self) -> Anatomy:
-        """Parts alone and undone, and groups alone."""
-        self._stage("probing the parts of Δw, and groups of tensors")
-        self._run(anatomy_plan(self.space, self._label, self.windows, self.groupings))
-        return anatomy(
-            self.probes, VERDICT_SPLIT, self.space, self.center, self._point, self._label, self.groupings,
-            self.statistics,
-        )  # fmt: skip
+        """Measure parts alone and undone, and groups alone."""
+        self.session.stage("probing the parts of Δw, and groups of tensors")
+        self.session.evaluate(anatomy_plan(self.space, self._label, self.windows, self.groupings))
+        return anatomy(self.probes, JUDGED_SPLIT, self.perturbation, self.groupings)
 
     def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect], dict[int, Estimate]]:
-        """The clipping of each tensor alone, and what is left when that of the costliest is undone: on test too."""
-        self._stage("probing the clipping of each tensor")
-        self._run(clipping_plan(self.space, self.statistics, self._label, self.windows))
-        ranking = clipping(self.probes, VERDICT_SPLIT, self.space, self.statistics, self._label)
+        """Measure each tensor's clipping alone, and what is left with that of the costliest undone, on test too."""
+        self.session.stage("probing the clipping of each tensor")
+        self.session.evaluate(clipping_plan(self.space, self.statistics, self._label, self.windows))
+        ranking = clipping(self.probes, JUDGED_SPLIT, self.perturbation)
         undone = {0: At(self._label), **restoration_positions(self._label, ranking)}
-        self._run(in_block_order(self.space, undone.values(), self.windows))
-        self._run(in_block_order(self.space, [At(CENTER), *undone.values()], self.subject.windows[CHECKED_ON]))
-        held_out = {count: rise(self.probes, position, CHECKED_ON) for count, position in undone.items()}
-        return ranking, restorations(self.probes, VERDICT_SPLIT, self._label, ranking), held_out
+        self.session.evaluate(in_block_order(self.space, undone.values(), self.windows))
+        self.session.evaluate(
+            in_block_order(self.space, [At(CENTER), *undone.values()], self.subject.windows[TEST_SPLIT])
+        )
+        held_out = {count: self.probes.rise(position, TEST_SPLIT) for count, position in undone.items()}
+        return ranking, restorations(self.probes, JUDGED_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
-        """R_l of each block and each type, and of each tensor where that was asked for."""
+        """Measure R_l of each block and each type, and of each tensor where that was asked for."""
         found: dict[Grouping, tuple[LayerRadius, ...]] = {}
-        delta = Difference(self.center, self._point)
         for grouping in self.layer_groupings:
-            self._stage(f"measuring R of each {grouping}")
+            self.session.stage(f"measuring R of each {grouping}")
             found[grouping] = most_spent_first(
                 layer_radius(
-                    self._losses, Layers(self.space, slots, self.request.seed), self.center, delta,
+                    self.session.radial, Layers(self.space, slots, self.request.seed), self.perturbation,
                     self.subject.chance, self.request.directions, len(self.windows),
                 )
                 for slots in groups(self.space, grouping)
@@ -133,23 +159,21 @@ class Stages:
         return found
 
     def plan(self) -> BitPlan | None:
-        """Mixed precision; None if no bit widths are offered."""
+        """Plan mixed precision; None if no bit widths are offered."""
         if not self.request.offered:
             return None
-        self._stage("probing every tensor at each bit width, and the plan")
-        offered = {self.labels[wanted]: self.points[wanted] for wanted in self.request.offered}
-        windows = {split: self.subject.windows[split] for split in (CHOSEN_ON, CHECKED_ON)}
-        return plan_bits(self._run, self.space, self.center, offered, windows, self.request.limit)
+        self.session.stage("probing every tensor at each bit width, and the plan")
+        offered = {self.session.label(spec): self.session.point(spec) for spec in self.request.offered}
+        windows = {split: self.subject.windows[split] for split in (JUDGED_SPLIT, TEST_SPLIT)}
+        return plan_bits(self.session.evaluate, self.space, self.center, offered, windows, self.request.limit)
 
     def slope(self) -> Check:
-        """The slope at w, along the first of the uniform directions."""
-        self._stage("measuring the slope at w")
-        losses = self._losses(Sphere(self.space, self.request.seed))
-        own_text = self.request.corpus == SELF
-        return measured_slope(losses.run, self.runner, losses.family, self.subject.norm, self.windows, own_text)
+        """Check the slope at w, along the first of the uniform directions."""
+        self.session.stage("measuring the slope at w")
+        return measure_slope(self.session, Sphere(self.space, self.request.seed))
 
     def _layer_groupings(self, small: bool) -> tuple[Grouping, ...]:
-        """Those whose R_l is measured.
+        """Return those whose R_l is measured.
 
         Of single tensors only on a small model, and only if asked for: there are many, and a single matrix hardly ever
         brings the loss halfway to chance, so that most searches go the whole way and end with a lower bound.
@@ -160,24 +184,51 @@ class Stages:
         return tuple(by for by in self.groupings if by != "tensor" or (small and asked))
 
     @property
-    def _point(self) -> WeightPoint:
-        return self.points[self.request.wanted]
+    def _label(self) -> str:
+        return self.session.label(self.request.spec)
+
+    # ---- what the stages cost -----------------------------------------------------------------------------------
 
     @property
-    def _label(self) -> str:
-        return self.labels[self.request.wanted]
+    def _a_radius(self) -> int:
+        """How many probes a search for R takes on one window, about."""
+        return _SEARCH + 2 * self.request.directions
 
-    def _engine(self, named: Mapping[str, Family], points: Mapping[str, WeightPoint] | None = None) -> Engine:
-        own = {label: self.points[wanted] for wanted, label in self.labels.items()}
-        return InlineEngine(self.subject.model, self.space, Atlas(self.center, {**own, **(points or {})}, named))
+    def _waterfall_cost(self) -> Cost:
+        random = (len(KINDS) - 1) * (self._a_radius + self.request.directions)
+        return Cost.whole((random + _SEARCH + 3) * len(self.windows))  # Δw itself is one direction
 
-    def _run(self, plan: ProbePlan, points: Mapping[str, WeightPoint] | None = None) -> Probes:
-        self.runner.run(plan, self._engine({}, points))
-        return self.probes
+    def _anatomy_cost(self) -> Cost:
+        return self._shared(anatomy_plan(self.space, self._some_label, self.windows, self.groupings))
 
-    def _losses(self, family: Family) -> RadialLosses:
-        return RadialLosses(self.runner, self._engine({family.name: family}), family, self.windows, pairs=False)
+    def _clipping_cost(self) -> Cost:
+        made = self.request.spec in self.session.points
+        clips = self.statistics if made else {slot.name: _ONE_CLIPPED for slot in self.space}
+        tests = self.subject.windows[TEST_SPLIT]
+        undone = (2 + len(self.space.slots).bit_length()) * (len(self.windows) + len(tests))
+        alone = self._shared(clipping_plan(self.space, clips, self._some_label, self.windows))
+        return alone + Cost.whole(undone)
 
-    def _stage(self, name: str) -> None:
-        if not self.runner.rehearsing:
-            self.progress.stage(name)
+    def _layers_cost(self) -> Cost:
+        count = sum(len(groups(self.space, by)) for by in self.layer_groupings)
+        return Cost.whole(self._a_radius * count * len(self.windows))
+
+    def _plan_cost(self) -> Cost:
+        offered = [self.session.labels.get(spec, spec.name) for spec in self.request.offered]
+        checks = len(self.space.slots) * len(self.subject.windows[TEST_SPLIT]) if offered else 0
+        return self._shared(options_plan(self.space, offered, self.windows)) + Cost.whole(checks)
+
+    def _slope_cost(self) -> Cost:
+        return Cost.whole(2 * SLOPE_DIRECTIONS * min(len(self.windows), SLOPE_WINDOWS))
+
+    @property
+    def _some_label(self) -> str:
+        """The label of the point, or one that no probe has while it is not made."""
+        return self.session.labels.get(self.request.spec, "new")
+
+    def _shared(self, plan: ProbePlan) -> Cost:
+        """Count what is missing of a plan in block order, in which first blocks run once."""
+        blocks = 1 + max(slot.block for slot in self.space)
+        missing = plan.missing(self.session.runner.known)
+        shares = (len(s.windows) * (1 - common_blocks(self.space, s.position)[1] / blocks) for s in missing.steps)
+        return Cost(len(missing), sum(shares))

@@ -19,14 +19,15 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from landscape.estimators.basin import ratio
 from landscape.estimators.crossing import Crossing, crossing
-from landscape.estimators.intervals import Estimate, crossed_error
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.location import ratio
 from landscape.estimators.radial_losses import direction_nll, excess
 from landscape.estimators.radius_search import Losses, fixed_design, table
 from landscape.positions.directions import Along, Family, Profile, Shrink, Sphere
+from landscape.positions.perturbation import Perturbation
 from quant.errors import UsageError
-from quant.space import Difference, Vector, WeightSpace, norm
+from quant.space import norm
 
 Kind = Literal["sphere", "profile", "shrink", "along"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -82,41 +83,30 @@ class Waterfall:
     steps: tuple[WaterfallStep, ...]
 
 
-def families(space: WeightSpace, center: Vector, point: Vector, label: str, seed: int = 0) -> dict[Kind, Family]:
+def families(perturbation: Perturbation, seed: int = 0) -> dict[Kind, Family]:
     """The directions of the four steps.
 
     Args:
-        space: The weight space.
-        center: w.
-        point: The point whose Δw is taken apart.
-        label: What identifies it.
+        perturbation: Δw of the point.
         seed: Of the noise.
     """
-    delta = Difference(center, point)
+    space, delta, label = perturbation.space, perturbation.delta, perturbation.label
     return {
         "sphere": Sphere(space, seed),
         "profile": Profile(space, delta, label, seed),
-        "shrink": Shrink(space, center, delta, label, seed),
+        "shrink": Shrink(space, perturbation.center, delta, label, seed),
         "along": Along(space, delta, label),
     }
 
 
 def waterfall(
-    losses: Callable[[Kind], Losses],
-    space: WeightSpace,
-    center: Vector,
-    point: Vector,
-    chance: float,
-    directions: int,
-    windows: int,
+    losses: Callable[[Kind], Losses], perturbation: Perturbation, chance: float, directions: int, windows: int
 ) -> Waterfall:
     """Measure the four radii of a point, and what matched random steps cost.
 
     Args:
         losses: The landscape along the directions of each step (``families``).
-        space: The weight space.
-        center: w.
-        point: The point.
+        perturbation: Δw of the point.
         chance: C = ln|V|.
         directions: How many of each random family, at least 2.
         windows: How many windows of text.
@@ -124,7 +114,7 @@ def waterfall(
     Raises:
         UsageError: if the point is w itself, or there are too few directions.
     """
-    length, away = norm(space, center), norm(space, Difference(center, point))
+    length, away = norm(perturbation.space, perturbation.center), perturbation.distance
     if away == 0 or directions < 2:
         raise UsageError(
             f"expected a point away from w and at least 2 directions, got a distance of {away:g} and {directions}"
@@ -146,6 +136,4 @@ def _matched(losses: Losses, away: float, chance: float, directions: int, window
     rises = direction_nll(probes)[:, 0] - probes.center_nll
     mean = float(rises.mean())
     cells = excess(probes, probes.center)[:, 1]  # (n_d, n_w), their plain mean is the mean rise
-    half = crossed_error(cells, probes.tokens, probes.blocks).half_width()
-    interval = Estimate(mean, mean - half, mean + half)
-    return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), interval)
+    return Matched(mean, float(rises.std(ddof=1)), tuple(rises.tolist()), probes.error(cells).interval(mean))

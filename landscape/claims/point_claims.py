@@ -20,9 +20,11 @@ import numpy as np
 
 from landscape.claims.claim import SOURCE, Claim, Observed, Rounded, Threshold, Verdict, overall
 from landscape.claims.radial_claims import alike, case_of, less_steep, of_method, quadratic, rtn_of
-from landscape.estimators.basin import KEPT_LIMIT, Basin, location, ratio
+from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.location import KEPT_LIMIT, location, ratio
+from landscape.session.point_methods import PAPER_METHODS
 from landscape.survey.result import PointResult
 
 __all__ = [
@@ -33,8 +35,6 @@ __all__ = [
 Place = Literal["inside", "border", "outside"]
 EXPECTED: dict[int, Place] = {8: "inside", 6: "inside", 4: "border", 3: "outside", 2: "outside"}
 """Where the paper finds RTN, by bit width; int5 and int7 are not in it."""
-PAPER_METHODS = ("rtn", "gptq", "qaft")
-"""The paper's three, whose points claim 6 is about."""
 MATERIAL = 0.01
 """Share of a distance from which on a difference is material: a fifth of the 5 % that R itself is measured to."""
 
@@ -117,7 +117,7 @@ def not_connected(observed: Observed) -> Iterator[Claim]:
     of α is not seen. Aside, the converse, which the paper does not say: points surely within R are connected.
     """
     landscape = observed.landscape
-    ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split}
+    ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.split}
     for point in landscape.points:
         if point.method not in PAPER_METHODS:
             continue

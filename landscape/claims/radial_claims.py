@@ -14,7 +14,7 @@ from scipy.interpolate import PchipInterpolator
 from landscape.claims.claim import SOURCE, Claim, Observed, Threshold
 from landscape.estimators.crossing import LOST, relative_radii
 from landscape.estimators.direction_spread import direction_spread
-from landscape.estimators.intervals import Estimate, crossed_error
+from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import curvature_cells
 from landscape.estimators.radial_losses import RadialProbes, excess, saturation
 from landscape.survey.result import PointResult
@@ -137,8 +137,8 @@ def _beyond(observed: Observed) -> tuple[Estimate | None, str]:
     at = _nearest(radial, 1.5 * radius)
     rise = excess(radial, radial.center)[:, 1 + at]
     value = float(rise.mean() / (curvature.mean() * radial.lambdas[at] ** 2 / 2))
-    half = _half_width(radial, rise / rise.mean() - curvature / curvature.mean())  # of ln value, linearised
-    return _on_log_scale(value, half), f"at {radial.lambdas[at] / radius:.2f} R"
+    error = radial.error(rise / rise.mean() - curvature / curvature.mean())  # of ln value, linearised
+    return _on_log_scale(value, error.half_width()), f"at {radial.lambdas[at] / radius:.2f} R"
 
 
 def _exponent(radial: RadialProbes, which: NDArray[np.int64]) -> tuple[Estimate | None, str]:
@@ -151,16 +151,12 @@ def _exponent(radial: RadialProbes, which: NDArray[np.int64]) -> tuple[Estimate 
     x = np.log(radial.lambdas[which])
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     value = float(weights @ np.log(mean))
-    half = _half_width(radial, np.einsum("k,dkw->dw", weights / mean, rise))
-    return Estimate(value, value - half, value + half), f"{len(which)} probes"
+    estimate = radial.error(np.einsum("k,dkw->dw", weights / mean, rise)).interval(value)
+    return estimate, f"{len(which)} probes"
 
 
 def _nearest(radial: RadialProbes, distance: float) -> int:
     return int(np.abs(np.log(radial.lambdas / distance)).argmin())
-
-
-def _half_width(radial: RadialProbes, cells: Array) -> float:
-    return crossed_error(cells, radial.tokens, radial.blocks, radial.fixed).half_width()
 
 
 def _on_log_scale(value: float, half: float) -> Estimate | None:
@@ -203,13 +199,12 @@ def _below_random(radial: RadialProbes, along: RadialProbes, which: NDArray[np.i
     random = np.asarray(curve(along.lambdas[which] ** 2)).mean(1)  # (n_d, n_w)
     own = excess(along, along.center)[0, 1 + which].mean(0)  # (n_w,)
     value = float(random.mean() - own.mean())
-    half = _half_width(radial, random - own)
     steeper = int((random.mean(1) > own.mean()).sum())
     note = (
         f"ΔL {own.mean():.3g} against {random.mean():.3g}; steeper than GPTQ's: {steeper} of {len(random)} directions; "
         f"{len(which)} position{'s' if len(which) > 1 else ''}"
     )
-    return Estimate(value, value - half, value + half), note
+    return radial.error(random - own).interval(value), note
 
 
 def _farther(observed: Observed, point: PointResult) -> Claim:

@@ -1,4 +1,4 @@
-"""How far the quadratic at w reaches: the Hessian's trace and top, and R against the radius that they foretell.
+"""Measure how far the quadratic at w reaches: Tr H, its top eigenvalue, and R against the radius that they foretell.
 
 R is found first, as by ``landscape radius`` and from the same cache; then Tr H in both ways of
 ``landscape.curvature.trace`` along the first of its directions, on the first of its windows; then the top eigenvalue.
@@ -8,20 +8,21 @@ Losses are cached, products with the Hessian are not.
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from landscape.curvature.hessian import lent_hessian
+from landscape.curvature.request import CurvatureRequest
 from landscape.curvature.trace import TopEigenvalue, TraceEstimate, hutchinson_trace, top_eigenvalue, trace_from_pairs
 from landscape.estimators.crossing import LOST
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import anharmonicity, quadratic_radius, radius_of_trace
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.estimators.radius_search import STEPS_PER_OCTAVE, grid, table
-from landscape.health.checks import Check
 from landscape.positions.directions import Sphere
-from landscape.radius import Ground, RadiusRequest, RadiusResult, concluded, ground, search_radius
-from landscape.session.progress import Progress, Silent
+from landscape.probing.losses import RadialLosses
+from landscape.radius import RadiusResult, radial_health, search_radius
+from landscape.session.progress import Progress
+from landscape.session.session import Session
 from quant.errors import UsageError
 
 NEAR = (-27, -19)
@@ -30,34 +31,6 @@ differences (``landscape.curvature.trace``); farther out the well is no longer �
 _FLOAT = 4  # bytes of a float32
 _PRODUCT = 4  # vectors of D: v, the gradient, one window's product and their sum
 _LANCZOS = 15  # vectors of D beside these: see ``landscape.curvature.trace.top_eigenvalue``
-
-
-@dataclass(frozen=True)
-class CurvatureRequest:
-    """What a user asks for."""
-
-    radius: RadiusRequest = field(default_factory=RadiusRequest)
-    """The model, the text and how precisely R is to be known."""
-    directions: int = 8
-    """Directions of Tr H."""
-    windows: int = 4
-    """Windows of Tr H and of the top eigenvalue."""
-    top: bool = True
-    """Whether the top eigenvalue is wanted."""
-
-    def __post_init__(self) -> None:
-        if min(self.directions, self.windows) < 2:
-            raise UsageError(
-                f"expected at least 2 directions and 2 windows, got {self.directions} and {self.windows}: fewer show "
-                "no standard error"
-            )
-        if self.radius.dtype not in ("float32", "auto"):  # what auto is, is seen once the model is there
-            raise UsageError(
-                f"expected float32 for second derivatives, got {self.radius.dtype}, which rounds them away; "
-                "leave --dtype out"
-            )
-        if self.radius.family != "sphere":
-            raise UsageError(f"expected directions of the sphere, got {self.radius.family}: others show no trace")
 
 
 @dataclass(frozen=True)
@@ -76,7 +49,8 @@ class CurvatureResult:
     """The curvature of a basin's floor, and what it took."""
 
     measured: RadiusResult
-    """R; what it says of windows, time and health is of all the work, the curvature's with it."""
+    """R, and the run: it counts all of the work, and its checks were made when the products were done, which change
+    how the model computes."""
     products: Quadratic
     """By products with the Hessian."""
     pairs: Quadratic
@@ -90,11 +64,6 @@ class CurvatureResult:
     products_taken: int
     """Products of one window's Hessian with a vector."""
 
-    @property
-    def health(self) -> tuple[Check, ...]:
-        """Whether the run was sound, checked when the products were done: they change how the model computes."""
-        return self.measured.health
-
 
 def measure_curvature(request: CurvatureRequest, progress: Progress | None = None) -> CurvatureResult:
     """Measure R, Tr H and the top eigenvalue of a model.
@@ -105,24 +74,42 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
 
     Raises:
         UsageError: the request cannot be met as it is, R is not known, or Lanczos does not converge.
-        CheckpointError: the model cannot be had, is no better than chance, or its attention cannot be differentiated
-            twice.
-        CorpusError: the text cannot be had, or is too short.
+        CheckpointError: the model is not available, is no better than chance, or its attention cannot be
+            differentiated twice.
+        CorpusError: the text is not available, or too short.
         StoreError: the cache cannot be written; what was committed stays.
+
+    Example:
+        >>> from landscape import CurvatureRequest, measure_curvature
+        >>> request = CurvatureRequest("opt-nano", seq_len=32, precision=0.3, directions=2, windows=2, top=False)
+        >>> measure_curvature(request).products.trace.directions
+        2
     """
-    started, progress = time.monotonic(), progress or Silent()
-    with ground(request.radius, progress) as here:
-        found = search_radius(request.radius, here, progress, started)
+    with Session.open(request, progress) as session:
+        sphere = Sphere(session.subject.space, request.seed)
+        losses = session.radial(sphere)
+        found = search_radius(session, losses, request.precision)
         radius = found.radius.estimate
         if radius is None:
-            raise UsageError("expected a basin with a radius, the loss never gets halfway to chance; no index to tell")
-        progress.stage("losses at ±λ")
-        probes = _pairs(request, here, found.radius.bracket[1])
-        pairs = _quadratic(trace_from_pairs(probes, here.checkpoint.space.dimension), quadratic_radius(probes), radius)
-        products, top = _second_derivatives(request, here, probes, radius, progress)
+            raise UsageError(
+                "expected a basin with a radius, but the loss never gets halfway to chance; there is no index"
+            )
+        session.stage("losses at ±λ")
+        probes = _pairs(request, session, losses, found.radius.bracket[1])
+        pairs = _quadratic(trace_from_pairs(probes, sphere.space.dimension), quadratic_radius(probes), radius)
+        products, top = _second_derivatives(request, session, probes, radius)
+        health = radial_health(session, sphere, found, float(probes.lambdas[0]))
+        settings = {"precision": request.precision, "directions": request.directions, "windows": request.windows}
         by_trace = request.directions * request.windows
         return CurvatureResult(
-            measured=concluded(request.radius, here, found, float(probes.lambdas[0]), progress, started),
+            measured=RadiusResult(
+                subject=session.info([request.split]),
+                split=request.split,
+                family=sphere.name,
+                pairs=False,
+                found=found,
+                run=session.record(settings, health),
+            ),
             products=products,
             pairs=pairs,
             lambdas=tuple(float(lam) for lam in probes.lambdas),
@@ -133,32 +120,33 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
 
 
 def product_memory(dimension: int, top: bool) -> int:
-    """Bytes that products with the Hessian take beside the model and the activations of one window, twice derived."""
+    """Return the bytes that products with the Hessian take beside the model and one window's activations."""
     return _FLOAT * dimension * (_PRODUCT + (_LANCZOS if top else 0))
 
 
-def _pairs(request: CurvatureRequest, here: Ground, near_radius: float) -> RadialProbes:
-    """Losses at ±λ along the directions of R, each row the mean of a pair."""
-    if request.windows > len(here.windows):
-        raise UsageError(f"expected at most the split's {len(here.windows)} windows, got {request.windows}")
-    index = round(STEPS_PER_OCTAVE * math.log2(near_radius / here.norm))
-    lambdas = [grid(index + step, here.norm) for step in NEAR]
-    return table(here.losses.paired(), lambdas, request.directions, request.windows, here.chance)
+def _pairs(request: CurvatureRequest, session: Session, losses: RadialLosses, near_radius: float) -> RadialProbes:
+    """Return losses at ±λ along the directions of R, each row the mean of a pair."""
+    if request.windows > len(session.windows):
+        raise UsageError(f"expected at most the split's {len(session.windows)} windows, got {request.windows}")
+    norm = session.subject.norm
+    index = round(STEPS_PER_OCTAVE * math.log2(near_radius / norm))
+    lambdas = [grid(index + step, norm) for step in NEAR]
+    return table(losses.paired(), lambdas, request.directions, request.windows, session.subject.chance)
 
 
 def _second_derivatives(
-    request: CurvatureRequest, here: Ground, probes: RadialProbes, radius: Estimate, progress: Progress
+    request: CurvatureRequest, session: Session, probes: RadialProbes, radius: Estimate
 ) -> tuple[Quadratic, TopEigenvalue | None]:
-    checkpoint, windows = here.checkpoint, here.windows[: request.windows]
-    dimension = checkpoint.space.dimension
+    subject, windows = session.subject, session.windows[: request.windows]
+    space, dimension = subject.space, subject.space.dimension
     memory = product_memory(dimension, request.top) / 1e9
-    progress.stage(f"products with the Hessian ({memory:.1f} GB, and the activations of a window)")
-    with lent_hessian(checkpoint.model, checkpoint.space, windows, here.center) as hessian:
-        trace = hutchinson_trace(hessian, Sphere(checkpoint.space, request.radius.seed), request.directions)
+    session.stage(f"products with the Hessian ({memory:.1f} GB, and the activations of a window)")
+    with lent_hessian(subject.model, space, windows, subject.center) as hessian:
+        trace = hutchinson_trace(hessian, Sphere(space, request.seed), request.directions)
         if request.top:
-            progress.stage("the top eigenvalue")
-        top = top_eigenvalue(hessian, request.radius.seed) if request.top else None
-    reach = radius_of_trace(trace.estimate, dimension, LOST * (here.chance - probes.center_nll))
+            session.stage("the top eigenvalue")
+        top = top_eigenvalue(hessian, request.seed) if request.top else None
+    reach = radius_of_trace(trace.estimate, dimension, LOST * (subject.chance - probes.center_nll))
     return _quadratic(trace, reach, radius), top
 
 

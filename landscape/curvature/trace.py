@@ -26,7 +26,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from landscape.curvature.hessian import FlatVector, Hessian
 from landscape.estimators.intervals import CONFIDENCE, Estimate, StandardError, article_count, crossed_error
-from landscape.estimators.other_radii import FLOAT32, curvature_cells, fitted
+from landscape.estimators.other_radii import FLOAT32, curvature_cells, fit_range
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.directions import Family, Sphere
 from quant.errors import UsageError
@@ -97,7 +97,7 @@ def trace_from_pairs(
     """Estimate Tr H from losses at ±λ alone: D times the curvature fitted near w (``estimators.other_radii``).
 
     Args:
-        probes: On the sphere, at two distances or more that ``landscape.estimators.other_radii.fitted`` takes;
+        probes: On the sphere, at two distances or more that ``landscape.estimators.other_radii.fit_range`` takes;
             each row is the mean of a pair ±ê. (Rows of single directions are no error but make the slope at w
             part of the noise.)
         dimension: D.
@@ -107,7 +107,7 @@ def trace_from_pairs(
     Raises:
         UsageError: fewer than two such distances, or losses that are not finite there.
     """
-    near, cells = fitted(probes, precision), curvature_cells(probes, precision)
+    near, cells = fit_range(probes, precision), curvature_cells(probes, precision)
     if near is None or cells is None:
         raise UsageError(
             "expected two distances at which the rise stands clear of rounding and is below a fifth of the way to "

@@ -1,13 +1,13 @@
-"""Is there a ridge between two points? The loss along the straight segment that joins them.
+"""Look for a ridge in the loss along the straight segment that joins two points.
 
 Xu et al. 2024, §4.3: two points are *simply connected* if the loss along the segment between them is monotonic, without
 a ridge in the middle.
 
-What is reported is the largest of many differences along α, picked by the same windows that measure it: it is biased
-upwards, and the t interval of the picked one alone covers too seldom. The intervals here are simultaneous: with q the
-95 % quantile of the largest |t| of all differences that could have been picked, all of them lie within q standard
-errors of their truth at once, and so does whichever is the largest, in the data or in truth. They are about the
-positions probed: a ridge between two of these can be higher.
+The number reported is the largest of many differences along α, picked by the same windows that measure it: it is biased
+upwards, and its own t interval covers too seldom. The intervals here are simultaneous: with q the 95 % quantile of the
+largest |t| of all differences that could have been picked, all of them lie within q standard errors of their truth at
+once, and so does the largest, in the data or in truth. They hold for the positions probed: a ridge between two of these
+can be higher.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from quant.errors import UsageError
 
 @dataclass(frozen=True)
 class Connectivity:
-    """What the loss does on the way from the low-loss end of a segment to the other. Losses in nats per token."""
+    """The shape of the loss from the low-loss end of a segment to the other; losses in nats per token."""
 
     prominence: float
     """``P = max_α [max_{α'≤α} L(α') − L(α)]``, α running from the low end: the deepest fall, 0 if the loss never falls.
-    A dip right after the low end is a fall too; then ``ridge_alpha`` is the low end itself."""
+    A dip right after the low end is a fall too: ``ridge_alpha`` is then the low end itself."""
     ridge_alpha: float
-    """α' of that fall, its top; in the caller's α, not counted from the low end."""
+    """α' at the top of that fall; in the caller's α, not counted from the low end."""
     valley_alpha: float
-    """α of that fall, its bottom; equal to ``ridge_alpha`` if P is 0."""
+    """α at the bottom of that fall; equal to ``ridge_alpha`` if P is 0."""
     low_end: float
-    """0 or 1: the α of the end with the lower loss, 0 if they are equal."""
+    """α of the end with the lower loss, 0 or 1; 0 if they are equal."""
     dip: float
-    """How far the loss falls below the low end anywhere on the segment, at least 0."""
+    """Largest fall of the loss below the low end anywhere on the segment, at least 0."""
     barrier: float
     """``max_α [L(α) − ((1−α)·L(a) + α·L(b))]``, above the straight line between the ends."""
     barrier_alpha: float
-    """The α where that is; an end if the loss is nowhere above the line."""
+    """α of the barrier; an end if the loss is nowhere above the line."""
     barrier_max: float
-    """``max_α L(α) − max(L(a), L(b))``, above the higher end: it misses a ridge lower than that."""
+    """``max_α L(α) − max(L(a), L(b))``, above the higher end: a ridge lower than that end does not show."""
     barrier_max_alpha: float
-    """The α where that is, of the highest loss; an end if no loss is above the ends'."""
+    """α of the highest loss; an end if no loss is above the ends'."""
     prominence_interval: Estimate
-    """P with its 95 % interval over paired windows, which allows for the choice of both α: see the module. Its low end
-    is that of the fall picked, its high end the most that any fall may be. Unbounded with one window, or one article,
-    or an overflow."""
+    """P with its 95 % interval over paired windows, which allows for the choice of both α (see the module). The low end
+    belongs to the fall picked; the high end is the most that any fall may be. Unbounded with one window or article, or
+    after an overflow."""
     barrier_interval: Estimate
-    """The same of ``barrier``."""
+    """``barrier`` with its 95 % interval, likewise."""
     barrier_max_interval: Estimate
-    """The same of ``barrier_max``."""
+    """``barrier_max`` with its 95 % interval, likewise."""
     noise: float | None
-    """The largest P that the choice of windows alone would explain; None with one window, or one article, or an
-    infinite P. This test is one-sided, so that a P just beyond it can have an interval that begins at 0."""
+    """The largest P that the choice of windows alone would explain; None with one window or article, or an infinite P.
+    This test is one-sided, so that a P just beyond it can have an interval that begins at 0."""
     monotonic: bool | None
-    """Whether P is 0 or within the noise; None if one window or article leaves that open, or the loss is finite at
-    neither end."""
+    """Whether P is 0 or within the noise; None with one window or article, which leaves it open, or if the loss is
+    finite at neither end."""
 
 
 def connectivity(
@@ -75,7 +75,7 @@ def connectivity(
         blocks: (n_w,) labels; windows with the same one, as those of one article, are not independent. None if all are.
 
     Raises:
-        UsageError: shapes do not fit, or an end is missing.
+        UsageError: The shapes do not fit, or an end is missing.
     """
     alphas, totals, tokens = np.asarray(alphas, np.float64), np.asarray(totals, np.float64), np.asarray(tokens)
     _check(alphas, totals, tokens)
@@ -122,13 +122,13 @@ def _check(alphas: NDArray[np.float64], totals: NDArray[np.float64], tokens: NDA
 
 
 def deepest_fall(losses: NDArray[np.float64]) -> tuple[int, int]:
-    """Indices of the top and the bottom of the deepest fall; (0, 0) if the losses never fall."""
+    """Find the indices of the top and the bottom of the deepest fall; (0, 0) if the losses never fall."""
     bottom = int(np.argmax(_rise(losses, np.maximum.accumulate(losses))))
     return int(np.argmax(losses[: bottom + 1])), bottom
 
 
 def _rise(start: ArrayLike, end: ArrayLike) -> NDArray[np.float64]:
-    """``end − start``; nothing rises above infinity."""
+    """Compute ``end − start``; nothing rises above infinity."""
     start, end = np.broadcast_arrays(np.asarray(start, np.float64), np.asarray(end, np.float64))
     return np.asarray(np.subtract(end, start, out=np.zeros(start.shape), where=np.isfinite(start)))
 
@@ -143,11 +143,11 @@ def _is_monotonic(prominence: float, noise: float | None) -> bool | None:
 
 
 def _noise(paired: PairedLosses, top: int, bottom: int) -> float | None:
-    """How deep a fall from ``top`` to ``bottom`` windows alone can make, one-sided at 95 %: ``q × se``.
+    """Bound the fall from ``top`` to ``bottom`` that windows alone can make, one-sided at 95 %: ``q × se``.
 
     ``se`` is the paired standard error over windows of the difference. P is the largest of many falls, so q is the
-    quantile of the largest t of all pairs. That of one pair chosen beforehand called 3 % (smooth noise) to 75 % (rough)
-    of simulated flat segments with 13 positions ridged; this one at most 7 %, with 2 or 4 windows 11 %.
+    quantile of the largest t of all pairs. The quantile for one pair chosen beforehand called 3 % (smooth noise) to
+    75 % (rough) of simulated flat segments with 13 positions ridged; this one at most 7 %, with 2 or 4 windows 11 %.
     """
     if top == bottom:
         return 0.0
@@ -159,7 +159,7 @@ def _noise(paired: PairedLosses, top: int, bottom: int) -> float | None:
 
 
 def _fall_interval(value: float, paired: PairedLosses, top: int, bottom: int) -> Estimate:
-    """P's interval: at least the fall picked less q se, at most the largest of ``fall + q se`` over all falls."""
+    """Bound P: at least the fall picked less q se, at most the largest of ``fall + q se`` over all falls."""
     if not paired.bounded or not math.isfinite(value):
         return _unbounded(value)
     low = high = 0.0
@@ -173,7 +173,7 @@ def _fall_interval(value: float, paired: PairedLosses, top: int, bottom: int) ->
 
 
 def _barrier_interval(value: float, paired: PairedLosses, along: NDArray[np.float64], picked: int) -> Estimate:
-    """Interval of the barrier over the straight line; ``along`` runs from 0 at the low end to 1."""
+    """Bound the barrier over the straight line; ``along`` runs from 0 at the low end to 1."""
     if not paired.bounded or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
         return _unbounded(value)
     share = along[paired.finite]
@@ -187,7 +187,7 @@ def _barrier_interval(value: float, paired: PairedLosses, along: NDArray[np.floa
 
 
 def _barrier_max_interval(value: float, paired: PairedLosses, picked: int) -> Estimate:
-    """Interval of the barrier over the higher end: of the lesser of the rises over the two, whichever is higher."""
+    """Bound the barrier over the higher end: at each position, the lesser of the rises over the two ends."""
     if not paired.bounded or not (math.isfinite(value) and paired.finite[[0, -1]].all()):
         return _unbounded(value)
     above = np.stack([paired.losses - paired.losses[end] for end in (0, -1)])  # (2, m)

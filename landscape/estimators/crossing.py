@@ -1,4 +1,4 @@
-"""Where the mean loss along rays first reaches a level, with the interval over directions and windows."""
+"""Find where the mean loss along rays first reaches a level, with an interval over directions and windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
-from landscape.estimators.intervals import CONFIDENCE, UNKNOWN_ERROR, Estimate, StandardError, crossed_error
+from landscape.estimators.intervals import CONFIDENCE, UNKNOWN_ERROR, Estimate, StandardError
 from landscape.estimators.radial_losses import RadialProbes, excess, level_target
 from quant.errors import UsageError
 
@@ -23,9 +23,9 @@ class Crossing:
     """The first distance at which the mean loss reaches a level."""
 
     level: float
-    """What is reached: of u, between 0 and 1; for a threshold radius the rise of the loss in nats per token."""
+    """The level: a value of u, between 0 and 1; for a threshold radius the rise of the loss in nats per token."""
     value: float | None
-    """The distance; None if the profile never reaches the level (censored): then only ``low`` is known."""
+    """The distance; None if the profile never reaches the level (censored): only ``low`` is known then."""
     low: float
     """Lower end of the interval, at least 0. Censored: the largest λ up to which all probes are surely below it."""
     high: float
@@ -35,7 +35,7 @@ class Crossing:
     reentry: bool
     """Whether the loss comes back below the level farther out."""
     error: StandardError = UNKNOWN_ERROR
-    """Standard error of the distance over directions and windows, which the interval is made of."""
+    """Standard error of the distance over directions and windows, from which the interval is made."""
 
     @property
     def estimate(self) -> Estimate | None:
@@ -46,20 +46,20 @@ class Crossing:
 def crossing(
     probes: RadialProbes, level: float = LOST, confidence: float = CONFIDENCE, reference: float | None = None
 ) -> Crossing:
-    """The first λ with ``u(λ) = level``, with its interval over directions and windows.
+    """Find the first λ with ``u(λ) = level``, with its interval over directions and windows.
 
     The interval is ``λ* ± t·√V/L̄′(λ*)``, V being the variance of ``L̄(λ*) − (1 − level)·L(w) − level·C`` in the
-    crossed design of directions × windows, so that the sampling noise of L(w), which shares the windows, is in it.
-    ``benchmarks/radius/README.md`` says how often it covers.
+    crossed design of directions × windows. V includes the sampling noise of L(w), which shares the windows.
+    ``benchmarks/radius/README.md`` says how often the interval covers.
 
     Args:
         probes: The losses along the rays.
-        level: Of u.
-        confidence: Of the interval.
-        reference: The loss that u = 1 stands for, in nats per token; None is chance.
+        level: The value of u.
+        confidence: Confidence of the interval.
+        reference: The loss at which u = 1, in nats per token; None is chance.
 
     Raises:
-        UsageError: the level is not between 0 and 1.
+        UsageError: The level is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise UsageError(f"expected a level of u between 0 and 1, got {level}")
@@ -69,7 +69,14 @@ def crossing(
 def first_reach(
     probes: RadialProbes, target: NDArray[np.float64], level: float, confidence: float = CONFIDENCE
 ) -> Crossing:
-    """The first λ at which the mean NLL reaches that of a target, (n_w,) NLL sums; ``level`` is what it is called."""
+    """Find the first λ at which the mean NLL reaches a target.
+
+    Args:
+        probes: The losses along the rays.
+        target: (n_w,) NLL sums.
+        level: Number by which the result names the target.
+        confidence: Confidence of the interval.
+    """
     lambdas = np.concatenate([[0.0], probes.lambdas])
     cells = excess(probes, target)
     profile = cells.mean((0, 2))
@@ -78,7 +85,7 @@ def first_reach(
         low = _surely_below(probes, cells, confidence)
         return Crossing(level, None, low, math.inf, (float(lambdas[-1]), math.inf), reentry=False)
     i, value, slope = found
-    error = crossed_error(_at_zero(cells, i), probes.tokens, probes.blocks, probes.fixed)
+    error = probes.error(_at_zero(cells, i))
     error = StandardError(error.value / slope, error.df) if slope > 0 else UNKNOWN_ERROR
     half = error.half_width(confidence)
     return Crossing(
@@ -93,9 +100,9 @@ def first_reach(
 
 
 def relative_radii(probes: RadialProbes, level: float = LOST) -> NDArray[np.float64] | None:
-    """How much farther out than the mean profile each direction and window crosses a level, relative to that radius.
+    """Estimate how much farther out than the mean profile each direction and window crosses a level.
 
-    To first order: what a cell's loss lacks where the mean crosses, over the slope there and over the radius.
+    To first order: the loss that a cell lacks where the mean crosses, over the slope there, relative to the radius.
 
     Returns:
         (n_d, n_w), of mean 0; None if the mean profile never reaches the level, or is flat there.
@@ -109,17 +116,25 @@ def relative_radii(probes: RadialProbes, level: float = LOST) -> NDArray[np.floa
 
 
 def _at_zero(cells: NDArray[np.float64], i: int) -> NDArray[np.float64]:
-    """The mix of probes i − 1 and i whose mean is zero: exactly linear, as the analysis of variance needs it."""
+    """Mix probes i − 1 and i to a mean of zero: exactly linear, as the analysis of variance needs it."""
     before, after = float(cells[:, i - 1].mean()), float(cells[:, i].mean())
     t = before / (before - after)
     return np.asarray((1 - t) * cells[:, i - 1] + t * cells[:, i])
 
 
 def first_zero(lambdas: NDArray[np.float64], profile: NDArray[np.float64]) -> tuple[int, float, float] | None:
-    """Index of the first probe at or above 0, the λ at which the profile gets there, and its slope in λ.
+    """Find where a profile first reaches 0.
 
     Between probes the profile is a monotone cubic in λ², not in λ: it starts as a quadratic, and crossings of a
-    quadratic then come out exactly. Probes far beyond the crossing, where losses can be wild, have no part in it.
+    quadratic then come out exactly. Probes far beyond the crossing, where losses can be wild, have no influence.
+
+    Args:
+        lambdas: (n,) distances, strictly increasing from 0.
+        profile: (n,) the mean loss less its target.
+
+    Returns:
+        Index of the first probe at or above 0, the λ at which the profile reaches 0, and the slope in λ there; None if
+        the profile stays below.
     """
     above = np.flatnonzero(profile >= 0)
     if above.size == 0:
@@ -140,7 +155,7 @@ def first_zero(lambdas: NDArray[np.float64], profile: NDArray[np.float64]) -> tu
 
 
 def _monotone_slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slopes of the cubic spline, limited so that a cubic with them is monotone wherever the data are (Hyman 1983).
+    """Limit the slopes of the cubic spline so that it is monotone wherever the data are (Hyman 1983).
 
     On the wells of the calibration and 14 distances, eleven of them up to 1.5 R, the errors of R and of the slope there
     are at most 0.01 and 0.3 %, for PCHIP 0.04 and 2.3 %; at r90, where that grid widens, 0.5 and 7 % against 1.2 and
@@ -154,10 +169,7 @@ def _monotone_slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
 
 
 def _surely_below(probes: RadialProbes, cells: NDArray[np.float64], confidence: float) -> float:
-    """The largest λ up to which the upper confidence limit of every probe is below the level; 0 if there is none."""
-    upper = [
-        at.mean() + crossed_error(at, probes.tokens, probes.blocks, probes.fixed).half_width(confidence)
-        for at in cells.swapaxes(0, 1)[1:]
-    ]
+    """Find the largest λ up to which every probe's upper confidence limit is below the level; 0 if there is none."""
+    upper = [at.mean() + probes.error(at).half_width(confidence) for at in cells.swapaxes(0, 1)[1:]]
     clear = int(np.cumprod(np.array(upper) < 0).sum())
     return float(probes.lambdas[clear - 1]) if clear else 0.0

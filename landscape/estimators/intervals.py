@@ -1,4 +1,4 @@
-"""Numbers with an interval: the t intervals of means over windows, and of means over directions × windows."""
+"""Estimate means with t intervals, over windows and over directions × windows."""
 
 from __future__ import annotations
 
@@ -28,54 +28,51 @@ class Estimate:
 
 @dataclass(frozen=True)
 class StandardError:
-    """How uncertain a sample mean is."""
+    """The standard error of a sample mean."""
 
     value: float
-    """Standard error of the mean; ``inf`` where the design cannot tell it, as with a single window."""
+    """The standard error; ``inf`` where the design cannot estimate it, as with a single window."""
     df: float
     """Degrees of freedom of its t distribution."""
 
     def half_width(self, confidence: float = CONFIDENCE) -> float:
-        """Half the width of the two-sided t interval, never zero for want of data."""
+        """Compute half the width of the two-sided t interval; infinite, never zero, for want of data."""
         if not 0 < confidence < 1:
             raise UsageError(f"expected a confidence between 0 and 1, got {confidence}")
         if not math.isfinite(self.value):
             return math.inf
         return self.value * float(special.stdtrit(self.df, (1 + confidence) / 2))
 
+    def interval(self, mean: float, confidence: float = CONFIDENCE) -> Estimate:
+        """Return the mean with its two-sided t interval."""
+        half = self.half_width(confidence)
+        return Estimate(mean, mean - half, mean + half)
+
 
 UNKNOWN_ERROR = StandardError(math.inf, 1.0)
-
-
-def mean_error(values: NDArray[np.float64]) -> StandardError:
-    """Standard error of the mean of n independent values, shape (n,)."""
-    n = len(values)
-    if n < 2:
-        return UNKNOWN_ERROR
-    return StandardError(float(values.std(ddof=1)) / math.sqrt(n), n - 1)
 
 
 def crossed_error(
     cells: NDArray[np.float64], tokens: NDArray | None = None, blocks: NDArray | None = None, fixed: bool = False
 ) -> StandardError:
-    """Standard error of the grand mean of a crossed table: every direction sees the same windows.
+    """Estimate the standard error of the grand mean of a crossed table: every direction sees the same windows.
 
     With ``x_dw = μ + δ_d + ω_w + ε_dw`` the grand mean has the variance ``σ²_d/n_d + σ²_w/n_w + σ²_ε/(n_d n_w)``, which
     ``V = (MS_d + MS_w − MS_dw)/(n_d n_w)`` estimates (two-way random effects, one observation a cell; the degrees of
-    freedom are Satterthwaite's, 1946). Taking the cells for independent, or resampling one factor only, leaves out
+    freedom are Satterthwaite's, 1946). To treat the cells as independent, or to resample one factor only, leaves out
     most of it.
 
     Windows of unequal length, and blocks of them, are columns of unequal size. The grand mean is then a ratio of sums
-    over columns; a column's residual is what it contributes beyond its share (``Columns``), and so is a cell's beyond
-    its row's share. V is the two-way clustered variance (Cameron, Gelbach and Miller 2011), exactly as above if the
-    columns are equal.
+    over columns; a column's residual is its contribution beyond its share (``Columns``), and a cell's residual is its
+    contribution beyond its row's share. V is the two-way clustered variance (Cameron, Gelbach and Miller 2011), exactly
+    as above if the columns are equal.
 
     Args:
         cells: (n_d, n_w), finite: sums over a window divided by the mean token count, so that their plain mean is the
             token-weighted one. With one row or one column a component cannot be estimated and the error is infinite.
         tokens: (n_w,) scored tokens; None if all are alike.
         blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
-        fixed: Whether the directions are those that are meant, not a sample of any: then windows alone are uncertain.
+        fixed: Whether the directions are given ones, not a sample of a family: then windows alone are uncertain.
     """
     columns = Columns.of(np.ones(cells.shape[1]) if tokens is None else tokens, blocks)
     n_d, n_b = len(cells), len(columns.share)
@@ -96,11 +93,11 @@ def crossed_error(
 
 
 def mean_squares(cells: NDArray[np.float64], columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Analysis of variance of a crossed table: ``MS_d``, ``MS_w`` and ``MS_dw``, and their degrees of freedom.
+    """Compute the mean squares ``MS_d``, ``MS_w`` and ``MS_dw`` of a crossed table, and their degrees of freedom.
 
     Args:
         cells: (n_d, n_w), as ``crossed_error`` takes them; at least two rows.
-        columns: Of the table, at least two.
+        columns: The independent columns of the table, at least two.
     """
     n_d, n_b = len(cells), len(columns.share)
     table = columns.sums(cells)
@@ -116,34 +113,34 @@ def mean_squares(cells: NDArray[np.float64], columns: Columns) -> tuple[NDArray[
 
 
 def article_count(blocks: NDArray | None) -> int | None:
-    """How many articles there are among these labels; None if they are not known."""
+    """Count the articles among these labels; None if they are not known."""
     return None if blocks is None else len(np.unique(blocks))
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The independent columns of a table: windows, or blocks of windows that are not independent, of unequal size.
+    """The independent columns of a table, of unequal size: windows, or blocks of windows that depend on each other.
 
     If a column's sum has a variance proportional to its size, its residual from the ratio of sums, ``y_b − p_b·Σy``,
-    has lost the part ``p_b`` of it: a large column pulls the mean towards itself. Each square is therefore divided by
-    ``1 − p_b``, and the sum of squares has the degrees of freedom that match its first two moments,
+    has lost the part ``p_b`` of this variance: a large column pulls the mean towards itself. Each square is therefore
+    divided by ``1 − p_b``, and the sum of squares has the degrees of freedom that match its first two moments,
     ``1/[Σp_b² + Σ_{b≠c} p_b²p_c²/((1−p_b)(1−p_c))]`` (Bell and McCaffrey 2002; Imbens and Kolesár 2016, for a mean).
     With n equal columns these are the usual n/(n − 1) and n − 1.
     """
 
     index: NDArray[np.int64]
-    """(n_w,) which column a window belongs to."""
+    """(n_w,) index of the column that each window belongs to."""
     share: NDArray[np.float64]
     """(n_b,) p_b, the share of all tokens."""
 
     @classmethod
     def of(cls, tokens: NDArray, blocks: NDArray | None = None) -> Columns:
-        """The columns of windows with these token counts and block labels, both (n_w,)."""
+        """Group windows with these token counts and block labels, both (n_w,), into columns."""
         index = np.arange(len(tokens)) if blocks is None else _numbered(blocks)
         return cls(index, np.bincount(index, weights=tokens) / tokens.sum())
 
     def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums over the windows of each column, scaled to have the mean of the values: (…, n_w) to (…, n_b)."""
+        """Sum over the windows of each column, scaled to have the mean of the values: (…, n_w) to (…, n_b)."""
         n_b = len(self.share)
         return np.asarray(values @ (self.index[:, None] == np.arange(n_b)) * (n_b / len(self.index)))
 
@@ -154,7 +151,7 @@ class Columns:
 
     @property
     def inflation(self) -> NDArray[np.float64]:
-        """(n_b,) ``1/(n_b·(1 − p_b))``, by which a squared residual enters the variance of a column."""
+        """(n_b,) factor ``1/(n_b·(1 − p_b))`` by which a squared residual enters the variance."""
         return np.asarray(1 / (len(self.share) * (1 - self.share)))
 
     @property
@@ -165,7 +162,7 @@ class Columns:
 
 
 def _numbered(labels: NDArray) -> NDArray[np.int64]:
-    """Equal labels by equal numbers, as they first come, so that windows that are all alone keep their order."""
+    """Map labels to numbers, in the order of their first appearance: windows that are all alone keep their order."""
     _, first, index = np.unique(labels, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[index])
 
@@ -173,7 +170,7 @@ def _numbered(labels: NDArray) -> NDArray[np.int64]:
 def paired_error(
     totals: NDArray[np.float64], reference: NDArray[np.float64], tokens: NDArray, blocks: NDArray | None = None
 ) -> StandardError:
-    """Standard error over windows of the token-weighted difference of two losses on the same windows.
+    """Estimate the standard error over windows of the token-weighted difference of two losses on the same windows.
 
     The difference is a ratio of two sums over windows, linearised: a window contributes ``(ΔT_w − n_w·ΔL)/n̄``.
 
@@ -199,17 +196,17 @@ def paired_difference(
     confidence: float = CONFIDENCE,
     blocks: NDArray | None = None,
 ) -> Estimate:
-    """``ΔL``, the loss of a point less the loss at w, in nats per token, with a t interval over the windows.
+    """Estimate ``ΔL``, the loss of a point less the loss at w, in nats per token, with a t interval over the windows.
 
     Args:
         totals: (n_w,) NLL sums of the point. One that is not finite is an overflow: ΔL is ``inf``, unbounded.
         center: (n_w,) NLL sums at w, over the same windows; finite.
         tokens: (n_w,) scored tokens.
-        confidence: Of the two-sided interval. One window, or one block, gives an infinite one.
+        confidence: Confidence of the two-sided interval. One window, or one block, gives an infinite interval.
         blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
 
     Raises:
-        UsageError: the arrays do not fit each other, or the reference is not finite.
+        UsageError: The arrays do not fit each other, or the reference is not finite.
     """
     totals, center, tokens = np.asarray(totals, np.float64), np.asarray(center, np.float64), np.asarray(tokens)
     if not totals.shape == center.shape == tokens.shape or totals.ndim != 1 or totals.size == 0:
@@ -220,8 +217,7 @@ def paired_difference(
     if not np.isfinite(totals).all():
         return Estimate(math.inf, -math.inf, math.inf)
     value = float((totals - center).sum() / tokens.sum())
-    half = paired_error(totals, center, tokens, blocks).half_width(confidence)
-    return Estimate(value, value - half, value + half)
+    return paired_error(totals, center, tokens, blocks).interval(value, confidence)
 
 
 def paired_ratio(
@@ -232,16 +228,17 @@ def paired_ratio(
     confidence: float = CONFIDENCE,
     blocks: NDArray | None = None,
 ) -> Estimate | None:
-    """``ΔL / ΔL'``: the rise of the loss at one point over that at another, with a t interval over paired windows.
+    """Estimate ``ΔL / ΔL'``, the rise of the loss at one point over that at another, with a t interval over windows.
 
-    Both are ratios of sums over the same windows; theirs is linearised: a window contributes ``ΔT_w − r·ΔT'_w``.
+    Both rises are ratios of sums over the same windows. Their ratio is linearised: a window contributes
+    ``ΔT_w − r·ΔT'_w``.
 
     Args:
         totals: (n_w,) NLL sums of the point.
         reference: (n_w,) NLL sums of the other point.
         center: (n_w,) NLL sums at w, finite.
         tokens: (n_w,) scored tokens.
-        confidence: Of the two-sided interval.
+        confidence: Confidence of the two-sided interval.
         blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
 
     Returns:
@@ -256,5 +253,4 @@ def paired_ratio(
     value = float((totals - center).sum()) / whole
     scale = float(tokens.sum()) / whole  # residuals are per token of ΔL'
     mix = (totals - center) - value * (reference - center)
-    half = paired_error(scale * mix, np.zeros_like(mix), tokens, blocks).half_width(confidence)
-    return Estimate(value, value - half, value + half)
+    return paired_error(scale * mix, np.zeros_like(mix), tokens, blocks).interval(value, confidence)

@@ -1,4 +1,4 @@
-"""Finding the range of λ worth sweeping: no user should have to guess it.
+"""Choose the λ of a sweep, so that no user has to guess the range.
 
 A pilot walks one direction until the loss has climbed past half of chance, ``u(λ) = (L(λ) − L(w)) / (C − L(w)) ≥ ½``,
 and narrows the crossing down by bisection. The grid then spends most of its points evenly from the bottom of the basin
@@ -19,12 +19,12 @@ _START = 0.1  # λ/‖w‖ of the first try; R lies between 0.1 and 2 for the mo
 _LIMIT = 6  # factors of two tried on either side before the search gives up
 PILOT_PROBES = 8  # positions that a search takes, about: for the forecast
 _BORDER = 2.2
-"""Radii within which r90 lies: 1.8 in a Gaussian well, 2.0 with its plateau at u = 0.95, less behind a steep wall."""
+"""Upper bound of r90/R: 1.8 in a Gaussian well, 2.0 with its plateau at u = 0.95, less behind a steep wall."""
 _TOLERANCE = 1.1  # the bisection ends when the bracket is this narrow: a grid needs no more
 
 
 def pilot_radius(u: Callable[[float], float], norm: float) -> float | None:
-    """Roughly where ``u(λ) = ½`` along one direction.
+    """Find roughly where ``u(λ) = ½`` along one direction.
 
     Args:
         u: The normalised rise of the loss at distance λ; a loss that is not finite counts as risen.
@@ -60,14 +60,14 @@ def pilot_radius(u: Callable[[float], float], norm: float) -> float | None:
 
 
 def sweep_grid(radius: float, count: int, reach: float = 0.0) -> tuple[float, ...]:
-    """The λ to sweep, increasing.
+    """Choose the λ to sweep, increasing.
 
     Args:
         radius: The pilot's crossing.
-        count: How many points: nine tenths of them evenly up to 2.2 radii, the others geometrically up to 3. With 14
+        count: Number of points: nine tenths of them evenly up to 2.2 radii, the others geometrically up to 3. With 14
             points no interpolated r10, R or r90 of the calibration's wells is off by more than 0.03 %.
-        reach: The grid goes on in steps of a factor 1.4 until it covers this distance, so that every point of the
-            landscape lies on the plot.
+        reach: Distance that the grid must cover, so that every point of the landscape lies on the plot; beyond 3 radii
+            it continues in steps of a factor 1.4.
     """
     if count < 4:
         raise UsageError(f"expected at least 4 values of λ per direction, got {count}")

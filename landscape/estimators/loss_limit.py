@@ -1,13 +1,16 @@
-"""How much loss a user accepts: ``ppl+5%``, a perplexity 5 % higher, or ``nll+0.05``, in nats per token."""
+"""Read how much loss a user accepts: ``ppl+5%``, a perplexity 5 % higher, or ``nll+0.05``, in nats per token."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from landscape.estimators.intervals import Estimate
 from quant.errors import UsageError
+
+if TYPE_CHECKING:  # requests hold a limit, and are built without numpy
+    from landscape.estimators.intervals import Estimate
 
 _SYNTAX = re.compile(r"(?P<kind>ppl|nll)\+(?P<amount>\d+(\.\d+)?|\.\d+)(?P<percent>%?)")
 
@@ -37,9 +40,5 @@ class Limit:
         return cls(text.strip(), math.log1p(amount / 100) if found["kind"] == "ppl" else amount)
 
     def keeps(self, rise: Estimate) -> bool:
-        """Return whether all of ΔL's interval is within the limit, as in ``estimators.basin.loss_word``."""
+        """Return whether all of ΔL's interval is within the limit, as in ``estimators.location.limit_word``."""
         return rise.high <= self.nats
-
-    def leaves_open(self, rise: Estimate) -> bool:
-        """Whether a ΔL is within it and its interval reaches across."""
-        return rise.value <= self.nats < rise.high

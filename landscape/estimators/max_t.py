@@ -1,10 +1,10 @@
-"""How far the differences along a line may be off, all of them at once, when every position saw the same windows.
+"""Compute simultaneous confidence intervals for paired losses along a segment (single-step max-t).
 
-Windows of one article count together: the articles are then what is sampled.
+Every position saw the same windows; windows of one article count together, as one independent unit.
 
 The largest of many differences is biased upwards if it is picked by the windows that measure it. With q the quantile of
 the largest |t| of all that could have been picked, every one of them lies within q standard errors of its truth at
-once: single-step max-t (Hothorn, Bretz and Westfall 2008).
+once (Hothorn, Bretz and Westfall 2008).
 """
 
 from __future__ import annotations
@@ -17,34 +17,33 @@ from numpy.typing import NDArray
 
 from landscape.estimators.intervals import CONFIDENCE, Columns
 
-ONE_SIDED = 0.95
-DRAWS = 5000  # of the largest fall that noise makes: the Monte-Carlo error of its 95 % quantile is then about 2 %
+DRAWS = 5000  # simulated largest falls: the Monte-Carlo error of their 95 % quantile is then about 2 %
 
 
 @dataclass(frozen=True, eq=False)
 class PairedLosses:
-    """The losses at the positions that did not overflow, with what the windows say of the errors of differences."""
+    """The losses at the positions that did not overflow, with the residuals that give the errors of differences."""
 
     finite: NDArray[np.bool_]
-    """(n_α,) which positions these are."""
+    """(n_α,) whether each position is one of these."""
     losses: NDArray[np.float64]
     """(m,) in nats per token."""
     residuals: NDArray[np.float64]
-    """(m, n) of the ratio of sums, linearised, of n windows or articles: their differences along α are the paired
-    differences, centred. Of articles of unequal size, each is scaled so that the same sum of squares is unbiased
-    (``landscape.estimators.intervals.Columns``)."""
+    """(m, n) linearised residuals of the ratio of sums, one for each of n windows or articles: their differences along
+    α are the paired differences, centred. Articles of unequal size are scaled so that the same sum of squares is
+    unbiased (``landscape.estimators.intervals.Columns``)."""
     df: float
-    """Degrees of freedom of a standard error made of them; 0 with one window or article, which tells none."""
+    """Degrees of freedom of a standard error made of them; 0 with one window or article, which gives none."""
     falls: tuple[float, float]
     """95 % quantiles of the largest t and of the largest |t| among all differences of two positions."""
 
     @classmethod
     def of(cls, totals: NDArray[np.float64], tokens: NDArray[np.int64], blocks: NDArray | None = None) -> PairedLosses:
-        """From NLL sums and scored tokens.
+        """Build from NLL sums and scored tokens.
 
         Args:
-            totals: (n_α, n_w); those of an overflow are not finite in any window.
-            tokens: (n_w,).
+            totals: (n_α, n_w) NLL sums; a position that overflowed is not finite in any window.
+            tokens: (n_w,) scored tokens.
             blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
         """
         finite = np.isfinite(totals[:, 0])  # a position that overflowed is infinite in every window
@@ -55,21 +54,21 @@ class PairedLosses:
 
     @property
     def bounded(self) -> bool:
-        """Whether there are the two windows, or articles, that an error is told from."""
+        """Whether there are two windows, or articles, as a standard error needs."""
         return self.df > 0
 
     def se(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standard errors of differences whose residuals these are, (…, n)."""
+        """Compute the standard errors of differences with these residuals, (…, n)."""
         n = self.residuals.shape[1]
         return np.asarray(np.sqrt((contrasts**2).sum(-1) / (n * (n - 1))))
 
     def index(self, position: int) -> int:
-        """Where a position is among the finite ones."""
+        """Return the index of a position among the finite ones."""
         return int(self.finite[:position].sum())
 
 
 def _of_columns(residuals: NDArray[np.float64], columns: Columns) -> tuple[NDArray[np.float64], float]:
-    """The residuals of independent columns, (m, n), from those of windows, (m, n_w), and their degrees of freedom."""
+    """Sum the residuals of windows, (m, n_w), to those of independent columns, (m, n); return their df too."""
     n = len(columns.share)
     if n < 2:
         return columns.sums(residuals), 0.0
@@ -79,10 +78,10 @@ def _of_columns(residuals: NDArray[np.float64], columns: Columns) -> tuple[NDArr
 
 
 def _fall_quantiles(residuals: NDArray[np.float64], df: float) -> tuple[float, float]:
-    """Quantiles of the largest t and of the largest |t| among all falls of a flat line with this noise, (n_α, n).
+    """Simulate the quantiles of the largest t and the largest |t| among all falls of a flat line with this noise.
 
-    The multivariate t with the covariance of the residuals, drawn with a fixed seed. For a single pair it is Student's
-    t.
+    The draws are of the multivariate t with the covariance of the residuals, (n_α, n), with a fixed seed. For a single
+    pair this is Student's t.
     """
     if not df > 0:
         return math.inf, math.inf
@@ -97,11 +96,11 @@ def _fall_quantiles(residuals: NDArray[np.float64], df: float) -> tuple[float, f
             largest, absolute = np.maximum(largest, high), np.maximum(absolute, np.maximum(high, -low))
     if not absolute.any():  # every position alike in every window: nothing is uncertain
         return 0.0, 0.0
-    return float(np.quantile(largest / scale, ONE_SIDED)), float(np.quantile(absolute / scale, CONFIDENCE))
+    return float(np.quantile(largest / scale, CONFIDENCE)), float(np.quantile(absolute / scale, CONFIDENCE))
 
 
 def largest_quantile(contrasts: NDArray[np.float64], df: float) -> float:
-    """Quantile of the largest |t| among differences whose residuals these are, (k, n)."""
+    """Simulate the quantile of the largest |t| among differences with these residuals, (k, n)."""
     spread = np.linalg.norm(contrasts, axis=1)
     contrasts = contrasts[spread > 1e-9 * spread.max()]  # the ends are on the line, but for rounding
     if not contrasts.size:
@@ -112,7 +111,7 @@ def largest_quantile(contrasts: NDArray[np.float64], df: float) -> float:
 
 
 def _draws(residuals: NDArray[np.float64], df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normal draws with the covariance of the residuals, (k, draws), and the factor that makes them t, (draws,)."""
+    """Draw normals with the covariance of the residuals, (k, draws), and the divisors that make them t, (draws,)."""
     rng = np.random.default_rng(0)
     noise = residuals @ rng.standard_normal((residuals.shape[1], DRAWS))
     return noise, np.sqrt(rng.chisquare(df, DRAWS) / df)

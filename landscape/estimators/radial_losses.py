@@ -1,4 +1,4 @@
-"""Losses along rays from w: what the radius is estimated from."""
+"""Hold the losses along rays from w, from which the radius is estimated."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.estimators.intervals import StandardError, crossed_error
 from quant.errors import UsageError
 
 
@@ -17,19 +18,19 @@ class RadialProbes:
     lambdas: NDArray[np.float64]
     """(n_λ,) ℓ2 distances from w, strictly increasing, above 0."""
     totals: NDArray[np.float64]
-    """(n_d, n_λ, n_w) NLL sums in nats, one row per independent direction: a pair ±ê is one row, its mean. They may
-    hold NaN and infinities."""
+    """(n_d, n_λ, n_w) NLL sums in nats, one row per independent direction: a pair ±ê is one row, its mean. NaN and
+    infinities are allowed."""
     tokens: NDArray[np.int64]
     """(n_w,) scored tokens of each window."""
     center: NDArray[np.float64]
     """(n_w,) NLL sums at w."""
     chance: float
-    """C, the loss of a model that knows nothing: ln|V|, in nats per token."""
+    """C = ln|V|, the loss of a model that knows nothing, in nats per token."""
     blocks: NDArray | None = None
     """(n_w,) labels: windows with the same one, as those of one article, are not independent of each other; None if all
-    are. Intervals then take the blocks for the sample, and the windows for parts of them."""
+    are. The blocks are then the independent units of the intervals."""
     fixed: bool = False
-    """Whether the directions are those that are meant, one given vector say, and not a sample of a family."""
+    """Whether the directions are given ones, such as one vector, and not a sample of a family."""
 
     def __post_init__(self) -> None:
         n_lam, n_w = len(self.lambdas), len(self.tokens)
@@ -43,19 +44,27 @@ class RadialProbes:
             raise UsageError(f"expected at least one scored token in each window, got {self.tokens}")
         if self.blocks is not None and np.shape(self.blocks) != (n_w,):
             raise UsageError(f"expected one block label for each of {n_w} windows, got shape {np.shape(self.blocks)}")
-        saturation(self.center_nll, self.center_nll, self.chance)  # there must be room between w and chance
+        saturation(self.center_nll, self.center_nll, self.chance)  # raises if w is no better than chance
 
     @property
     def center_nll(self) -> float:
         """L(w) in nats per token."""
         return float(self.center.sum() / self.tokens.sum())
 
+    def error(self, cells: NDArray[np.float64]) -> StandardError:
+        """Estimate the standard error of a mean over these directions and windows (``crossed_error``).
+
+        Args:
+            cells: (n_d, n_w), finite: sums over a window divided by the mean token count, as ``excess`` gives them.
+        """
+        return crossed_error(cells, self.tokens, self.blocks, self.fixed)
+
 
 def saturation(nll: float, center_nll: float, chance: float) -> float:
-    """``u = (L − L(w)) / (C − L(w))``: 0 at w, 1 at chance.
+    """Compute ``u = (L − L(w)) / (C − L(w))``: 0 at w, 1 at chance.
 
     Raises:
-        UsageError: w itself is no better than chance, so there is no basin to speak of.
+        UsageError: The loss at w is no better than chance, so there is no basin.
     """
     if not chance > center_nll:
         raise UsageError(
@@ -65,40 +74,46 @@ def saturation(nll: float, center_nll: float, chance: float) -> float:
 
 
 def direction_nll(probes: RadialProbes) -> NDArray[np.float64]:
-    """The profile of every direction, (n_d, n_λ), in nats per token; always finite.
+    """Compute the profile of every direction, (n_d, n_λ), in nats per token; always finite.
 
-    A window whose loss is NaN or infinite is one on which the model overflowed, so it counts as lost: as chance, or as
-    the largest loss that the same direction and window showed nearer to w, if that is more. One such window then
-    weighs as one, where an infinite mean would silence all the others. ``Basin.non_finite`` says how many there were.
+    On a window whose loss is NaN or infinite the model overflowed, so the window counts as lost: as chance, or as the
+    largest loss that the same direction and window showed nearer to w, if that is more. Such a window then weighs as
+    one; an infinite mean would hide all the others. ``Basin.non_finite`` is the share of such losses.
     """
     return np.asarray(_overflow_as_lost(probes).sum(-1) / probes.tokens.sum())
 
 
 def _overflow_as_lost(probes: RadialProbes) -> NDArray[np.float64]:
-    """The NLL sums with every one finite, (n_d, n_λ, n_w), as ``direction_nll`` describes."""
+    """Replace the NLL sums that are not finite, (n_d, n_λ, n_w), as ``direction_nll`` describes."""
     finite = np.isfinite(probes.totals)
     totals = np.where(finite, probes.totals, probes.chance * probes.tokens)
     return np.where(finite, totals, np.maximum.accumulate(totals, axis=1))
 
 
 def level_target(probes: RadialProbes, level: float, reference: float | None = None) -> NDArray[np.float64]:
-    """The NLL sums of the windows, (n_w,), at which u is ``level``: ``(1 − level)·L(w) + level·C``.
+    """Compute the NLL sums of the windows, (n_w,), at which u is ``level``: ``(1 − level)·L(w) + level·C``.
 
     Args:
         probes: The losses along the rays.
-        level: Of u.
-        reference: The loss that u = 1 stands for, in nats per token; None is chance.
+        level: The value of u.
+        reference: The loss at which u = 1, in nats per token; None is chance.
     """
     full = probes.chance if reference is None else reference
     return np.asarray((1 - level) * probes.center + level * full * probes.tokens)
 
 
 def excess(probes: RadialProbes, target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each direction and window contributes to ``L̄(λ)`` less a target, nats per token.
+    """Compute the contribution of each direction and window to ``L̄(λ)`` less a target, nats per token.
 
-    Shape (n_d, 1 + n_λ, n_w), λ = 0 first; ``target`` is (n_w,) NLL sums. Divided by the mean token count, not by the
-    window's own: the plain mean is then the token-weighted loss, and where it is 0 these are the linearised residuals
-    of that ratio of sums (Cochran 1977, §2.11).
+    Sums are divided by the mean token count, not by the window's own: the plain mean is then the token-weighted loss,
+    and where it is 0 these are the linearised residuals of that ratio of sums (Cochran 1977, §2.11).
+
+    Args:
+        probes: The losses along the rays.
+        target: (n_w,) NLL sums.
+
+    Returns:
+        (n_d, 1 + n_λ, n_w), λ = 0 first.
     """
     totals = _overflow_as_lost(probes)
     start = np.broadcast_to(probes.center, (len(totals), 1, len(probes.tokens)))

@@ -1,12 +1,11 @@
-"""Where along a segment the next probe tells most: adaptive refinement of α where the profile bends.
+"""Choose where along a segment to probe next: refine α adaptively where the profile bends.
 
-Between two neighbours a profile is known up to what linear interpolation misses, about ``h²·|L″|/8``. A position is
-added where that is most, in nats, beside the ridge's top, the valley's bottom and the barriers' maxima first, and only
-where it is more than noise: the bend must stand out of its own paired standard error, and what is missed must
-count beside that of the loss. All positions are from one dyadic
-lattice, and each is the simplest dyadic fraction near the middle of its interval, so that every run asks for the same.
-Standard errors are here those of windows taken each for itself, whatever articles they are of: they choose where to
-look, and are reported nowhere.
+Between two neighbours linear interpolation misses about ``h²·|L″|/8`` of a profile. A position is added where this
+error is largest, in nats: first beside the ridge's top, the valley's bottom and the barriers' maxima, and only where it
+is more than noise. The bend must stand out of its own paired standard error, and the error must count beside the
+standard error of the loss. All positions are from one dyadic lattice, each the simplest dyadic fraction near the middle
+of its interval, so that every run asks for the same. The standard errors here treat every window as independent,
+whatever its article: they choose where to look, and are reported nowhere.
 """
 
 from __future__ import annotations
@@ -23,23 +22,22 @@ FINEST = 6
 """Positions are multiples of 2⁻⁶: a ridge is found to a 64th of the segment at best."""
 RESOLVED = 0.5
 """An interval is resolved when interpolation misses less than this many standard errors of the loss."""
-
 CLEAR = 3.0
-"""A bend of less than this many of its own standard errors over paired windows is not one to follow."""
+"""A bend of fewer than this many of its own standard errors over paired windows is not followed."""
 LEAST = 1e-3
-"""Nats per token, a tenth of a percent of perplexity: what is missed below that is not worth a probe."""
+"""Nats per token, a tenth of a percent of perplexity: a smaller error is not worth a probe."""
 
 Array = NDArray[np.float64]
 
 
 def next_alpha(alphas: Array, totals: Array, tokens: NDArray[np.int64]) -> float | None:
-    """The position to add to a segment, or None where it is resolved to the noise or to the lattice.
+    """Choose the position to add to a segment; None where it is resolved to the noise or to the lattice.
 
     Args:
-        alphas: (n_α,) strictly increasing, with 0 and 1 among them. Those beyond help to tell the curvature at the
-            ends; nothing is added there.
-        totals: (n_α, n_w) NLL sums in nats. Beside a position that is not finite nothing can be told in nats.
-        tokens: (n_w,) scored tokens. One window alone tells no noise: then every bend counts.
+        alphas: (n_α,) strictly increasing, with 0 and 1 among them. Positions outside [0, 1] help to estimate the
+            curvature at the ends; none is added there.
+        totals: (n_α, n_w) NLL sums in nats. None is added beside a position that is not finite.
+        tokens: (n_w,) scored tokens. One window alone shows no noise: every bend counts then.
     """
     losses = totals.sum(1) / tokens.sum()
     residuals = _residuals(alphas, totals, tokens)
@@ -57,14 +55,14 @@ def next_alpha(alphas: Array, totals: Array, tokens: NDArray[np.int64]) -> float
 
 
 def _missed(alphas: Array, losses: Array, residuals: Array) -> Array:
-    """What linear interpolation may miss in each interval, (n_α − 1,), as far as the windows agree that it bends.
+    """Estimate the error of linear interpolation in each interval, (n_α − 1,), where the windows agree on a bend.
 
-    0 beside losses that are not finite.
+    It is 0 elsewhere, and beside losses that are not finite.
     """
     h = np.diff(alphas)
 
     def bends(values: Array) -> Array:
-        """L″ at the inner positions, from (n_α, …)."""
+        """Estimate L″ at the inner positions, from (n_α, …)."""
         slopes = (np.diff(values, axis=0).T / h).T
         return np.asarray((np.diff(slopes, axis=0).T * 2 / (h[:-1] + h[1:])).T)
 
@@ -78,7 +76,7 @@ def _missed(alphas: Array, losses: Array, residuals: Array) -> Array:
 
 
 def _residuals(alphas: Array, totals: Array, tokens: NDArray[np.int64]) -> Array:
-    """What each window's rise above the lower end adds to the error of the loss, (n_α, n_w): a ratio of sums."""
+    """Compute each window's part in the error of the rise above the lower end, a ratio of sums: (n_α, n_w)."""
     ends = [int(np.flatnonzero(alphas == end)[0]) for end in (0.0, 1.0)]
     low = min(ends, key=lambda i: totals[i].sum() if np.isfinite(totals[i]).all() else math.inf)
     with np.errstate(invalid="ignore"):
@@ -87,13 +85,13 @@ def _residuals(alphas: Array, totals: Array, tokens: NDArray[np.int64]) -> Array
 
 
 def _standard_errors(residuals: Array) -> Array:
-    """Paired standard errors of what has these residuals, (n, n_w); 0 with one window, which tells none."""
+    """Compute the paired standard errors of values with these residuals, (n, n_w); 0 with one window."""
     n = residuals.shape[1]
     return np.asarray(np.sqrt((residuals**2).sum(1) / (n * max(1, n - 1))))
 
 
 def _beside_extremes(alphas: Array, losses: Array) -> NDArray[np.bool_]:
-    """Whether an interval touches the top or the bottom of the deepest fall, or the maximum of a barrier."""
+    """Mark the intervals that touch the top or the bottom of the deepest fall, or the maximum of a barrier."""
     beside = np.zeros(len(alphas) - 1, bool)
     between = np.flatnonzero((alphas >= 0) & (alphas <= 1))
     inner = losses[between]
@@ -112,7 +110,7 @@ def _beside_extremes(alphas: Array, losses: Array) -> NDArray[np.bool_]:
 
 
 def _dyadic(low: float, high: float) -> float | None:
-    """The simplest dyadic fraction in the middle half of an interval; None if the lattice has none."""
+    """Find the simplest dyadic fraction in the middle half of an interval; None if the lattice has none."""
     quarter = (high - low) / 4
     for power in range(FINEST + 1):
         step = 2.0**-power

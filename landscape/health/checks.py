@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.estimators.intervals import paired_error
 from landscape.formatting import with_minus
+from landscape.session.run_record import Check
 
 L_AT_W, DETERMINISTIC, SLOPE = "L(w) reproduced", "deterministic evaluation", "± symmetry at w"
 ORTHOGONAL, RESOLUTION, FINITE = "orthogonal directions", "float resolution", "finite losses"
@@ -40,25 +40,9 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was checked, or could not be."""
-
-    name: str
-    """What it is about, the same in every run."""
-    passed: bool | None
-    """None: not judged, for the reason that ``words`` give."""
-    measured: str
-    """What was found; empty if nothing was measured."""
-    expected: str
-    """What a sound run gives."""
-    words: str
-    """What it means, in a sentence or two; of a failed check also what to do."""
-
-
 def unchecked(name: str, why: str) -> Check:
     """A check that was not made."""
-    return Check(name, None, "", "", why)
+    return Check(name, None, why)
 
 
 def reproduced(first: float, again: float, others: Sequence[str] = ()) -> Check:
@@ -82,7 +66,7 @@ def reproduced(first: float, again: float, others: Sequence[str] = ()) -> Check:
             f"L(w) is not what it was ({measured}): the model was changed on the way, or does not evaluate alike "
             "twice. Do not trust the losses of this run; repeat it with another --store."
         )
-    return Check(L_AT_W, again.hex() == first.hex(), measured, "equal to the bit", words)
+    return Check(L_AT_W, again.hex() == first.hex(), words)
 
 
 def deterministic(one: float, two: float) -> Check:
@@ -95,7 +79,7 @@ def deterministic(one: float, two: float) -> Check:
             "does not turn off?), or adds up in changing order. No difference as small as this one means anything; "
             "make the model deterministic, or try --device cpu."
         )
-    return Check(DETERMINISTIC, one.hex() == two.hex(), measured, "equal to the bit", words)
+    return Check(DETERMINISTIC, one.hex() == two.hex(), words)
 
 
 def slope(
@@ -120,17 +104,14 @@ def slope(
         own_text: Whether the model wrote the windows; of another text the slope is told and not judged.
         blocks: (n_w,) labels; windows with the same one, as those of one article, are not independent. None if all are.
     """
-    expected = "0 along every direction" if own_text else "0 only on text that the model wrote"
     if not (np.isfinite(plus).all() and np.isfinite(minus).all()):
         words = f"The model's output overflowed at λ = {lam:.3g}, so there is no slope at w; use a wider --dtype."
-        return Check(SLOPE, False if own_text else None, "not finite", expected, words)
+        return Check(SLOPE, False if own_text else None, words)
     values = (plus - minus).sum(1) / tokens.sum() / (2 * lam)
     errors = [paired_error(p, m, tokens, blocks) for p, m in zip(plus, minus, strict=True)]
     halves = np.array([error.half_width(1 - FALSE_ALARM / len(plus)) for error in errors]) / (2 * lam)
     if not np.isfinite(halves).all():
-        return Check(
-            SLOPE, None, "", expected, "A single window, or article, does not tell how uncertain the slope at w is."
-        )
+        return Check(SLOPE, None, "A single window, or article, does not tell how uncertain the slope at w is.")
     flat = bool((np.abs(values) <= halves).all())
     each = ", ".join(with_minus(f"{v:+.2g} ± {h:.2g}") for v, h in zip(values, halves, strict=True))
     measured = f"{each} nats per token and unit of λ, taken at ±{lam:.3g} along {len(plus)} of the directions"
@@ -140,7 +121,7 @@ def slope(
             if flat
             else "is not: w is no minimum of it. --pairs, of `landscape probe` and `radius`, cancels the slope."
         )
-        return Check(SLOPE, None, measured, expected, words)
+        return Check(SLOPE, None, words)
     words = f"On its own text the loss is flat at w: its slope is {measured}."
     if not flat:
         words = (
@@ -148,7 +129,7 @@ def slope(
             f"in {1 / FALSE_ALARM:.0f} runs; else the text was written by other weights, or in another --dtype. "
             "Use another --store, in which it is written anew."
         )
-    return Check(SLOPE, flat, measured, expected, words)
+    return Check(SLOPE, flat, words)
 
 
 def orthogonal(cosine: float, chance: float) -> Check:
@@ -161,7 +142,7 @@ def orthogonal(cosine: float, chance: float) -> Check:
             f"The directions are not independent of each other: {measured}, where independent noise gives {expected}. "
             "Means and intervals over directions take them for independent and are wrong: do not use R."
         )
-    return Check(ORTHOGONAL, passed, measured, expected, words)
+    return Check(ORTHOGONAL, passed, words)
 
 
 def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
@@ -178,7 +159,6 @@ def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
         dtype: Of the weights.
     """
     measured = f"a step of {length:.6g} λ, {lost:.1%} of λ rounded off, at λ = {lam:.3g}"
-    expected = f"1 ± {RESOLVED:g}, at most {math.sqrt(2 * RESOLVED):.1%} rounded off"
     passed = abs(length - 1) <= RESOLVED and lost <= math.sqrt(2 * RESOLVED)
     words = f"Weights in {dtype} hold the smallest step along the directions: {measured}."
     if not passed:
@@ -187,7 +167,7 @@ def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
             f"Weights in {dtype} are too coarse for the smallest step along the directions: {measured}. The losses "
             f"nearest to w, and the slope there, belong to other weights than they say; use {remedy}."
         )
-    return Check(RESOLUTION, passed, measured, expected, words)
+    return Check(RESOLUTION, passed, words)
 
 
 def finite_losses(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
@@ -198,7 +178,6 @@ def finite_losses(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
         lost: How many of them are NaN or infinite.
     """
     every, bad = sum(kinds.values()), sum(lost.values())
-    measured = f"{bad} of {every} losses not finite"
     words = f"All {every} losses are finite."
     if bad:
         share = Counter(lost).most_common()
@@ -208,7 +187,7 @@ def finite_losses(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
             "overflowed there. Along directions such a window counts as lost, a point or a segment has no loss at all; "
             "use --dtype float32, or another model if it is that already."
         )
-    return Check(FINITE, bad == 0, measured, "none", words)
+    return Check(FINITE, bad == 0, words)
 
 
 def failed(checks: Sequence[Check]) -> list[Check]:

@@ -1,11 +1,11 @@
-"""What is measured of a run when its work is done, for ``landscape.health.checks`` to judge."""
+"""Measure what ``landscape.health.checks`` judges, when the work of a run is done."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,16 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from landscape.health import checks as health
-from landscape.health.checks import CACHED, Check, failed
+from landscape.health.checks import CACHED, failed
 from landscape.health.text_checks import ProbedText, text_checks
+from landscape.positions.atlas import Ray
 from landscape.positions.directions import Direction, Family
-from landscape.positions.position import CENTER, OnRay, Ray
-from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of
+from landscape.positions.position import CENTER, OnRay
+from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of, ray_plan, require
 from landscape.probing.runner import Runner
 from landscape.session.progress import Progress, Silent
-from landscape.session.subject import Subject
-from landscape.survey.plans import ray_plan
+from landscape.session.run_record import Check
+from landscape.session.session import Session
 from quant.center import Center
+from quant.corpora.texts import SELF
 from quant.nll import window_nll
 from quant.space import WeightSpace
 
@@ -37,7 +39,7 @@ _COMPARED = 3  # directions: one held whole, one tensor of each other; drawing o
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
+class FinishedRun:
     """A run whose work is done."""
 
     runner: Runner
@@ -59,18 +61,34 @@ class Examined:
 
     @classmethod
     def of(
-        cls, subject: Subject, runner: Runner, family: Family, directions: int, lam: float, slope: Check
-    ) -> Examined:
-        """A run on a subject, whose losses are judged on its validation windows."""
-        window = subject.windows["validation"][0]
-        least = nearest(lam, subject.norm)
+        cls,
+        session: Session,
+        family: Family,
+        directions: int,
+        lam: float,
+        slope: Check,
+        windows: tuple[Window, ...] | None = None,
+    ) -> FinishedRun:
+        """Describe the run of a session.
+
+        Args:
+            session: The session, its work done.
+            family: The directions that it used.
+            directions: How many of them.
+            lam: The smallest λ that the job asked for.
+            slope: The check of the slope at w.
+            windows: Those of the judged split that were evaluated; None for all.
+        """
+        subject, some = session.subject, session.windows if windows is None else windows
+        text = ProbedText.of(subject.checkpoint, subject.corpus, some)
         return cls(
-            runner, subject.model, subject.space, subject.center, family, directions, least, window, slope, subject.text
-        )
+            session.runner, subject.model, subject.space, subject.center, family, directions,
+            nearest(lam, subject.norm), some[0], slope, text,
+        )  # fmt: skip
 
 
-def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...]:
-    """All checks of a run; if it evaluated nothing, only those that call no model and draw no direction.
+def examine(run: FinishedRun, progress: Progress | None = None) -> tuple[Check, ...]:
+    """Make all checks of a run; if it evaluated nothing, only those that call no model and draw no direction.
 
     Args:
         run: The run.
@@ -92,12 +110,12 @@ def examine(run: Examined, progress: Progress | None = None) -> tuple[Check, ...
 
 
 def nearest(lam: float, norm: float) -> float:
-    """The smallest λ of a run: the least that its job asked for, or that of the slope at w, ‖w‖ being ``norm``."""
+    """Return the smallest λ of a run: the least that its job asked for, or that of the slope at w; ``norm`` is ‖w‖."""
     return min(lam, SLOPE_RATIO * norm)
 
 
 def slope_plan(family: Family, directions: int, norm: float, windows: tuple[Window, ...]) -> ProbePlan:
-    """What the slope at w is taken from: both ways along the first directions."""
+    """Plan what the slope at w is taken from: both ways along the first directions."""
     count = min(directions, SLOPE_DIRECTIONS)
     return ray_plan(family, count, [SLOPE_RATIO * norm], windows[:SLOPE_WINDOWS], pairs=True)
 
@@ -105,7 +123,7 @@ def slope_plan(family: Family, directions: int, norm: float, windows: tuple[Wind
 def slope_at_w(
     runner: Runner, family: Family, directions: int, norm: float, windows: tuple[Window, ...], own_text: bool
 ) -> Check:
-    """The slope at w, from probes that ``slope_plan`` asked for with the same arguments.
+    """Check the slope at w, from probes that ``slope_plan`` asked for with the same arguments.
 
     Args:
         runner: Which has evaluated the plan.
@@ -120,32 +138,23 @@ def slope_at_w(
 
     def results(index: int, signed: float) -> list[ProbeResult]:
         recipe = str(OnRay(family.name, index, signed))
-        return [runner.known[Probe(recipe, window.identity)] for window in some]
+        return [require(runner.known, Probe(recipe, window.identity)) for window in some]
 
     plus, minus = (np.array([[r.total for r in results(i, signed)] for i in indices]) for signed in (lam, -lam))
     return health.slope(plus, minus, np.array([r.tokens for r in results(0, lam)]), lam, own_text, blocks_of(some))
 
 
-def measured_slope(
-    run: Callable[[ProbePlan], None],
-    runner: Runner,
-    family: Family,
-    norm: float,
-    windows: tuple[Window, ...],
-    own_text: bool,
-) -> Check:
-    """The slope at w, for jobs that evaluate nothing else so near to it.
+def measure_slope(session: Session, family: Family, windows: tuple[Window, ...] | None = None) -> Check:
+    """Measure and check the slope at w, for jobs that evaluate nothing else so near to it.
 
     Args:
-        run: Evaluates what is missing of a plan.
-        runner: Knows the results afterwards, and counts them as the run's.
-        family: Of the directions, of which the job uses as many at least.
-        norm: ‖w‖.
-        windows: Those that the job evaluates anyway.
-        own_text: Whether the model wrote them itself.
+        session: Evaluates what is missing.
+        family: The directions, of which the job uses as many at least.
+        windows: Those that the job evaluates anyway; None for all of the judged split.
     """
-    run(slope_plan(family, SLOPE_DIRECTIONS, norm, windows))
-    return slope_at_w(runner, family, SLOPE_DIRECTIONS, norm, windows, own_text)
+    some, norm = session.windows if windows is None else windows, session.subject.norm
+    session.evaluate(slope_plan(family, SLOPE_DIRECTIONS, norm, some), families=[family])
+    return slope_at_w(session.runner, family, SLOPE_DIRECTIONS, norm, some, session.request.corpus == SELF)
 
 
 def _repeated(runner: Runner, model: nn.Module, window: Window) -> tuple[Check, Check]:

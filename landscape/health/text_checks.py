@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from landscape.formatting import with_minus
-from landscape.health.checks import CACHED, Check, unchecked
+from landscape.health.checks import CACHED, unchecked
 from landscape.probing.plan import Window
+from landscape.session.run_record import Check
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.corpora.corpus import Corpus, beginning_of_text
+from quant.corpora.corpus import Corpus
 from quant.corpora.texts import SELF
+from quant.corpora.tokens import beginning_of_text
 from quant.nll import token_nll
 
 OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"
@@ -68,7 +70,7 @@ def text_checks(text: ProbedText, model: nn.Module, evaluated: bool) -> tuple[Ch
         some = text.windows[:GAIN_WINDOWS]
         gain = beginning_gain(model, some, text.beginning) if evaluated else None
         checks.append(unchecked(BEGINNING, CACHED) if gain is None else beginning(gain, len(some)))
-    return (*checks, *(Check(SPLITS, None, "", "", note) for note in text.notes))
+    return (*checks, *(Check(SPLITS, None, note) for note in text.notes))
 
 
 @torch.inference_mode()
@@ -92,7 +94,7 @@ def causal(model: nn.Module, window: Window) -> Check:
             f"The model sees the tokens that it should predict: {measured}. Its losses are those of no language "
             "model; use a causal one."
         )
-    return Check(CAUSAL, passed, measured, "none but rounding", words)
+    return Check(CAUSAL, passed, words)
 
 
 @torch.inference_mode()
@@ -138,7 +140,7 @@ def own_samples(excess: float, variance: float) -> Check:
             "was drawn wrongly, by other weights, or in another --dtype, and w is no minimum of it; use another "
             "--store, in which it is drawn anew, or another --data."
         )
-    return Check(OWN, passed, measured, f"within ±{OWN_SIGMAS:g}", words)
+    return Check(OWN, passed, words)
 
 
 @torch.inference_mode()
@@ -168,4 +170,4 @@ def beginning(gain: float, windows: int) -> Check:
             f"The model needs its beginning-of-text token, which no window has: {measured}. All that is measured here "
             "is of a model that is out of its element; use --bos, which prepends the token."
         )
-    return Check(BEGINNING, passed, measured, f"at most {GAIN:g}", words)
+    return Check(BEGINNING, passed, words)

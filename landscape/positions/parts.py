@@ -84,17 +84,6 @@ class Decomposition:
     shrinkage: float
     """β; 0 where w_U is."""
 
-    def part(self, part: Part) -> Tensor:
-        """One part of Δw."""
-        delta, shrunk = self.quantized - self.weight, -self.shrinkage * self.weight
-        match part:
-            case "clip":
-                return delta.masked_fill(~self.clipped, 0)
-            case "shrink":
-                return shrunk.masked_fill(self.clipped, 0)
-            case "round":
-                return (delta - shrunk).masked_fill(self.clipped, 0)
-
     def with_parts(self, parts: Collection[Part]) -> Tensor:
         """The matrix moved by these parts of Δw alone: to the bit w by none of them, and the point by all."""
         on_clipped = self.quantized if "clip" in parts else self.weight
@@ -158,16 +147,3 @@ def part_statistics(space: WeightSpace, center: Vector, point: Vector) -> dict[s
 def combined(statistics: Iterable[PartStatistics]) -> PartStatistics:
     """Those of several matrices as one."""
     return PartStatistics(*(sum(column) for column in zip(*map(astuple, statistics), strict=True)))
-
-
-@dataclass(frozen=True)
-class PartVector:
-    """One part of a point's Δw as a vector of the space, read tensor by tensor."""
-
-    center: Vector
-    point: Vector
-    part: Part
-
-    def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in float32."""
-        return decompose(slot, self.center, self.point).part(self.part)

@@ -1,16 +1,21 @@
-"""What is to be evaluated: probes, and the plan that lists them position by position."""
+"""Describe what to evaluate: probes, and plans that list them position by position."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.positions.position import Position
+from landscape.positions.directions import Family
+from landscape.positions.position import At, OnRay, Position
 from quant.hashing import token_hash
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +30,32 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe measured."""
+    """The loss that one probe measured."""
 
     probe: Probe
     total: float
-    """Sum of −ln p over the scored tokens, in nats; NaN or infinity where the model's output is: a result."""
+    """Sum of −ln p over the scored tokens, in nats; NaN and infinity are results, where the model's output is one."""
     tokens: int
-    """How many tokens were scored."""
+    """Number of scored tokens."""
+
+
+class NotEvaluated(KeyError):  # noqa: N818 – it reports a state that forecasts expect
+    """A probe without a result, or a point that is not made yet.
+
+    Forecasts catch this error alone, so that a mistyped key of any other mapping stays an error.
+    """
+
+
+def require(known: Mapping[K, V], key: K) -> V:
+    """Look up the result of a probe, or a point, that must be known by now.
+
+    Raises:
+        NotEvaluated: It is not known.
+    """
+    try:
+        return known[key]
+    except KeyError:
+        raise NotEvaluated(f"expected {key} to be evaluated or made, it is not yet; run its plan first") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,22 +63,27 @@ class Window:
     """One window of tokens and its identity."""
 
     identity: str
-    """Hash of its token ids."""
+    """Hash of the token ids."""
     tokens: Tensor
     """(L,) int64."""
     article: int | None = None
-    """Which article of its split it lies in; None if not known. A label, no part of the identity: the loss is the
-    same."""
+    """Index of the article in its split; None if not known. A label outside the identity: it does not change the
+    loss."""
 
 
 def identified(windows: Tensor, articles: Tensor | None = None) -> tuple[Window, ...]:
-    """Windows of token ids, (n, L), with their identities, and with their articles, (n,), if these are known."""
+    """Give windows of token ids their identities.
+
+    Args:
+        windows: Token ids, (n, L).
+        articles: Index of each window's article, (n,), if known.
+    """
     labels = [None] * len(windows) if articles is None else articles.tolist()
     return tuple(Window(token_hash(row)[:32], row, label) for row, label in zip(windows, labels, strict=True))
 
 
 def blocks_of(windows: Iterable[Window]) -> NDArray[np.int64] | None:
-    """The articles of windows as the estimators take them, (n_w,); None if not all are known."""
+    """Return the articles of windows as the estimators take them, (n_w,); None if not all are known."""
     labels = [window.article for window in windows]
     known = [label for label in labels if label is not None]
     return np.array(known, np.int64) if len(known) == len(labels) else None
@@ -70,34 +99,34 @@ class PlanStep:
 
 @dataclass(frozen=True, eq=False)
 class ProbePlan:
-    """Steps in the order they are to be made.
+    """Steps in the order of evaluation.
 
-    All λ of a direction in a row, so that it is drawn once; and positions that leave the first blocks as they are by
-    how many they leave, so that what these put out is computed once.
+    All λ of a direction stand in a row, so that it is drawn once. Positions that leave the first blocks unchanged are
+    sorted by the number of these blocks, so that the output of the blocks is computed once.
     """
 
     steps: tuple[PlanStep, ...]
 
     @classmethod
     def of(cls, positions: Iterable[Position], windows: tuple[Window, ...]) -> ProbePlan:
-        """The same windows at every position."""
+        """Plan the same windows at every position."""
         return cls(tuple(PlanStep(position, windows) for position in positions))
 
     def __add__(self, other: ProbePlan) -> ProbePlan:
         return ProbePlan(self.steps + other.steps)
 
     def __len__(self) -> int:
-        """How many different probes it asks for."""
+        """Count the distinct probes."""
         return len(set(self.probes()))
 
     def probes(self) -> Iterator[Probe]:
-        """Its probes, in order; one that several steps ask for comes several times."""
+        """Yield the probes in order; a probe in several steps comes several times."""
         for step in self.steps:
             recipe = str(step.position)
             yield from (Probe(recipe, window.identity) for window in step.windows)
 
     def missing(self, known: Container[Probe]) -> ProbePlan:
-        """What is left to do: each probe once that is not known yet."""
+        """Return the plan of all probes that are not known yet, each once."""
         asked: set[Probe] = set()
         steps = []
         for step in self.steps:
@@ -110,3 +139,25 @@ class ProbePlan:
             if windows:
                 steps.append(PlanStep(step.position, tuple(windows)))
         return ProbePlan(tuple(steps))
+
+
+def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
+    """Plan the points with these labels."""
+    return ProbePlan.of([At(label) for label in labels], windows)
+
+
+def ray_plan(
+    family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...], pairs: bool = False
+) -> ProbePlan:
+    """Plan every direction at every distance, direction by direction, so that each is drawn once.
+
+    Args:
+        family: The directions.
+        directions: Number of directions, the first ones of the family.
+        lambdas: Distances from w, (n_λ,).
+        windows: The windows at each position.
+        pairs: Whether to follow every direction both ways, ±ê.
+    """
+    signs = (1, -1) if pairs else (1,)
+    positions = (OnRay(family.name, index, s * lam) for index in range(directions) for s in signs for lam in lambdas)
+    return ProbePlan.of(positions, windows)

@@ -1,11 +1,11 @@
-"""The content of a point file: one weight point, written and read one tensor at a time.
+"""Write and read a point file: one weight point, one tensor at a time.
 
-It holds a vector in the flat order of the weight space (``Slot.offset``), D coordinates long:
+The file holds a vector in the flat order of the weight space (``Slot.offset``), D coordinates long:
 
     codes       int8 (D,)
     scales      float32, the slots' scales one after the other, each of ``QuantScheme.scale_shape`` and row-major
     zeros       float32, in the order of the scales, if the grid is asymmetric
-    weights     float32 (D,), instead of those, if the point is on no grid
+    weights     float32 (D,), in place of the other three, if the point is on no grid
 
 and the attributes ``method``, ``scheme`` (JSON of its fields, or ``null``), ``provenance`` (JSON) and ``space`` (sha256
 over the slots' names and shapes).
@@ -26,13 +26,14 @@ from torch import Tensor
 
 from landscape.probing.shards import Array, Attribute, Shard, Streamed
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.grid import GridTensor, make_grid
 from quant.point import PointTensor, WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 
 
 class _StoredParts(Mapping[str, PointTensor]):
-    """The parts of a stored point; only the slice of one slot is read at a time."""
+    """The parts of a stored point, of which one slot's slice is read at a time."""
 
     def __init__(self, shard: Shard, space: WeightSpace, scheme: QuantScheme | None) -> None:
         self._shard = shard
@@ -63,10 +64,10 @@ class _StoredParts(Mapping[str, PointTensor]):
 
 
 def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
-    """The point in an open file, which stays open as long as the point is used.
+    """Return the point in an open file, which stays open as long as the point is used.
 
     Raises:
-        PointError: if it is of another weight space.
+        PointError: The point is of another weight space.
     """
     attributes = shard.attributes
     if attributes["space"] != space.fingerprint:
@@ -78,7 +79,7 @@ def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
 
 
 def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attribute]:
-    """What a point file says about its point."""
+    """Describe a point in the attributes of its file."""
     return {
         "method": point.method,
         "scheme": json.dumps(asdict(point.scheme) if point.scheme else None),
@@ -88,10 +89,10 @@ def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attrib
 
 
 def point_arrays(space: WeightSpace, point: WeightPoint) -> dict[str, Array]:
-    """What a point file holds; the point is looked through once before anything is written.
+    """Return the arrays of a point file, after a check of the whole point, before anything is written.
 
     Raises:
-        PointError: if the point does not fit.
+        PointError: The point does not fit the space.
     """
     grids = [part.grid for slot in space if isinstance(part := _checked_part(point, slot), GridTensor)]
     if not grids:
@@ -130,7 +131,7 @@ def _checked_part(point: WeightPoint, slot: Slot) -> PointTensor:
 
 
 def _check_grid(point: WeightPoint, slot: Slot, part: GridTensor) -> None:
-    """A reader makes the grid again from the point's scheme and the slot: it must be that one."""
+    """Check that a reader, who makes the grid again from the point's scheme and the slot, makes this grid."""
     if point.scheme is None:
         raise PointError(f"expected a scheme with the codes of point {point.name}, found none")
     expected, grid = make_grid(slot, point.scheme, part.grid.scale, part.grid.zero), part.grid

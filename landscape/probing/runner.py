@@ -1,4 +1,4 @@
-"""Running plans: what the store does not know yet goes to the engine, and from there into the store."""
+"""Run plans: evaluate the probes that the store lacks, and commit their results to it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from landscape.probing.engines import Engine
-from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window
+from landscape.probing.plan import NotEvaluated, Probe, ProbePlan, ProbeResult, Window, require
 from landscape.probing.store import Store
 
 COMMIT_SECONDS = 15.0
-"""Results are committed at least this often: what a killed run loses."""
+"""Longest time between two commits: a killed run loses at most the results of this time."""
 
 
 class Runner:
-    """Evaluates plans against one store, each probe once."""
+    """Evaluator of plans against one store, each probe once."""
 
     def __init__(
         self, store: Store, provenance: Mapping[str, Any], advance: Callable[[float], None] = lambda work: None
@@ -24,9 +24,9 @@ class Runner:
         """Bind the runner to a store.
 
         Args:
-            store: Where results are read from, and committed to in batches.
-            provenance: How new results are made: versions, device, threads.
-            advance: Called with 1 for each probe evaluated.
+            store: The store to read results from, and to commit them to in batches.
+            provenance: Record of how new results are made: versions, device, threads.
+            advance: Called with 1 for each evaluated probe.
         """
         self.store, self.provenance, self.advance = store, provenance, advance
         self.known: dict[Probe, ProbeResult] = store.probes()
@@ -34,20 +34,20 @@ class Runner:
         self.asked: set[Probe] = set()
         """Every probe that a plan asked for."""
         self.fresh: set[Probe] = set()
-        """Those of them that were evaluated by this runner; the store held the others."""
+        """The probes that this runner evaluated; the store held the others."""
         self.rehearsing = False
-        """Whether plans are noted alone."""
+        """Whether plans are only noted and nothing is evaluated."""
         self.seconds = 0.0
         """Wall time of the evaluations."""
 
     @property
     def evaluated(self) -> int:
-        """How many probes were evaluated by this runner."""
+        """Number of probes that this runner evaluated."""
         return len(self.fresh)
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """Evaluate nothing meanwhile: what plans ask for is noted, and to read what is not known is a KeyError."""
+        """Evaluate nothing inside: plans are only noted, and reading an unknown result raises ``NotEvaluated``."""
         self.rehearsing = True
         try:
             yield
@@ -55,16 +55,16 @@ class Runner:
             self.rehearsing = False
 
     def knows(self, gather: Callable[[], object]) -> bool:
-        """Whether something can be gathered from what is known, tried in a rehearsal."""
+        """Rehearse a computation, and say whether the known results and points are enough for it."""
         with self.rehearsal():
             try:
                 gather()
-            except KeyError:  # of a probe, or of a point that is not made yet
+            except NotEvaluated:
                 return False
         return True
 
     def run(self, plan: ProbePlan, engine: Engine) -> None:
-        """Evaluate what is missing of a plan; what was evaluated is committed also when this is interrupted."""
+        """Evaluate the missing probes of a plan; an interrupt loses none that were evaluated."""
         pending: list[ProbeResult] = []
         started = committed_at = time.monotonic()
         self.asked.update(plan.probes())
@@ -86,10 +86,10 @@ class Runner:
                     self.store.commit(pending, self.provenance)
 
     def nll(self, position: str, windows: Sequence[Window]) -> float:
-        """Nats per token at a position.
+        """Average the NLL at a position over the tokens of some windows, in nats per token.
 
         Raises:
-            KeyError: if a probe of it has not been evaluated.
+            NotEvaluated: A probe of the position has no result.
         """
-        results = [self.known[Probe(position, window.identity)] for window in windows]
+        results = [require(self.known, Probe(position, window.identity)) for window in windows]
         return sum(r.total for r in results) / sum(r.tokens for r in results)

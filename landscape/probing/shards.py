@@ -1,27 +1,24 @@
-"""Immutable HDF5 files, each named by the hash of its bytes: the only file of the project that knows HDF5.
+"""Keep arrays in immutable HDF5 files, each named by the hash of its bytes; no other module imports h5py.
 
     <folder>/<sha256 of its bytes>.h5           committed: complete, never changed again
     <folder>/<sha256 of its bytes>.h5.damaged   set aside: its bytes were no longer those of its name
     <folder>/<random>.tmp                       being written, or left behind by a writer that was killed
 
 A file is written under a temporary name, closed, synced and hashed, and then moved to its own name. A file that exists
-is therefore whole, whenever its writer was killed, and any number of processes may write and read without a lock. Files
-go only when what they hold is in another one that is already committed, so readers take the union of what they find.
+is therefore whole, whenever its writer was killed, and any number of processes may write and read without a lock. A
+file goes only when its content is in another file that is already committed, so readers take the union of all files.
 
-HDF5's default format is used (``libver="latest"`` does not reopen after a kill), and its own file locks are not: they
-mean nothing for files that never change, and fail on some network file systems.
+The format is HDF5's default (``libver="latest"`` does not reopen after a kill). Its file locks are off: they mean
+nothing for files that never change, and fail on some network file systems.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -31,23 +28,21 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.probing.atomic_files import error_number, reason, storage_errors, sync, temporary
 from quant.errors import StoreError
 
 T = TypeVar("T")
 Attribute = str | int
 
 _NAME = re.compile(r"[0-9a-f]{64}\.h5")
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
-"""What ``link`` fails with on FAT, exFAT, some network and some user-space file systems."""
-_ABANDONED_AFTER = 24 * 3600  # seconds: a younger temporary file may belong to a writer that is alive
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """A long array that is written piece by piece and never held whole."""
+    """A long array, written piece by piece and never held whole."""
 
     dtype: str
-    """numpy's name of the type on disk, ``<f4``."""
+    """Name that numpy gives the type on disk, such as ``<f4``."""
     size: int
     """Number of elements."""
     pieces: Iterable[NDArray[Any]]
@@ -55,11 +50,11 @@ class Streamed:
 
 
 Array = NDArray[Any] | Sequence[str] | Streamed
-"""What a shard can hold under one key: numbers, a table of strings without NUL, or a long array in pieces."""
+"""Content of a shard under one key: numbers, a table of strings without NUL, or a long array in pieces."""
 
 
 class Shard:
-    """An open shard. It can be read on after its file was removed, and is closed by ``with`` or with its last user."""
+    """An open shard, readable after its file was removed, and closed by ``with`` or with its last user."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
@@ -70,11 +65,11 @@ class Shard:
         return key in self._file
 
     def strings(self, key: str) -> list[str]:
-        """A whole table of strings."""
+        """Read a whole table of strings."""
         return [value.decode() for value in self.numbers(key).tolist()]
 
     def numbers(self, key: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Elements ``start`` to ``stop`` of an array; only they are read."""
+        """Read the elements ``start`` to ``stop`` of an array, and no others."""
         with storage_errors("read", self.path):
             values: NDArray[Any] = self._file[key][start:stop]
         return values
@@ -87,14 +82,14 @@ class Shard:
 
 
 class ShardFolder:
-    """The shards of one folder, which is made by the first write."""
+    """The shards of one folder; the first write makes the folder."""
 
     def __init__(self, path: Path, identity: Mapping[str, Attribute], warn: Callable[[str], None]) -> None:
-        """Nothing is made on disk before the first write.
+        """Bind to a folder, and make nothing on disk.
 
         Args:
             path: The folder.
-            identity: Attributes that each of its shards carries and must have to be read.
+            identity: Attributes that every shard of the folder carries; a shard without them is not read.
             warn: Takes one line about a shard that was set aside.
         """
         self.path = path
@@ -102,7 +97,7 @@ class ShardFolder:
         self._warn = warn
 
     def names(self) -> set[str]:
-        """The shards there are now; none if there is no folder."""
+        """List the shards in the folder now; none if there is no folder."""
         with storage_errors("list", self.path), suppress(FileNotFoundError):
             return {name for name in os.listdir(self.path) if _NAME.fullmatch(name)}
         return set()
@@ -111,23 +106,26 @@ class ShardFolder:
         """Commit one shard and return its name; the same content twice is one file.
 
         Raises:
-            StoreError: if it cannot be written; nothing is left of it then.
+            StoreError: The shard cannot be written; nothing is left of it.
         """
         with storage_errors("write to", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            with _temporary(self.path) as path:
+            with temporary(self.path) as path:
                 _write_hdf5(path, arrays, {**self._identity, **attributes})
-                _sync(path)
+                sync(path)
                 name = _content_name(path)
                 os.replace(path, self.path / name)
-            _sync(self.path)
+            sync(self.path)
         return name
 
     def open(self, name: str) -> Shard | None:
-        """A shard whose bytes are those of its name; None if it is gone, or damaged and set aside.
+        """Open a shard whose bytes match its name.
+
+        Returns:
+            The shard; None if it is gone, or was damaged and is set aside.
 
         Raises:
-            StoreError: if it cannot be read at all, or has another identity.
+            StoreError: The shard cannot be read at all, or has another identity.
         """
         path = self.path / name
         with storage_errors("read", path):
@@ -145,9 +143,9 @@ class ShardFolder:
         return shard
 
     def read_all(self, read: Callable[[Shard], T]) -> dict[str, T]:
-        """What ``read`` gets from each shard, by name.
+        """Apply ``read`` to every shard, and return its values by the shards' names.
 
-        The folder is listed again until nothing in it is new: a shard that vanished was merged into one that an
+        The folder is listed again until it holds nothing new: a shard that vanished was merged into another, which an
         earlier listing may have missed.
         """
         seen: dict[str, T | None] = {}
@@ -162,7 +160,7 @@ class ShardFolder:
         return {name: value for name, value in seen.items() if value is not None}
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove shards whose content is in others."""
+        """Remove shards whose content is in other shards."""
         for name in names:
             with storage_errors("remove", self.path / name):
                 (self.path / name).unlink(missing_ok=True)
@@ -173,68 +171,16 @@ class ShardFolder:
             os.replace(path, aside)
             fate = f"moved to {aside.name}"
         except FileNotFoundError:
-            return  # not damaged but gone while it was read: merged into another one, or set aside by who says so
+            return  # not damaged but gone while it was read: merged, or set aside by a process that warns of it
         except OSError as error:
-            fate = f"left in place ({_reason(error)})"
+            fate = f"left in place ({reason(error)})"
         self._warn(f"{path} is damaged: {fate}; what it held counts as absent and is computed again when asked for")
 
 
-def write_once(path: Path, content: bytes) -> None:
-    """Make a file with its whole content, unless it exists: of several writers at once one wins and the rest yield.
-
-    Raises:
-        StoreError: if it cannot be written.
-    """
-    with storage_errors("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path.parent) as temporary:
-            temporary.write_bytes(content)
-            _sync(temporary)
-            try:
-                with suppress(FileExistsError):
-                    os.link(temporary, path)  # a rename would replace what the winner wrote
-            except OSError as error:
-                if error.errno not in _NO_HARD_LINKS:
-                    raise
-                _create(path, content)
-        _sync(path.parent)
-
-
-def _create(path: Path, content: bytes) -> None:
-    """Make a file unless it exists, on a file system without hard links: readers may see it empty for a moment."""
-    with suppress(FileExistsError), path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder."""
-    with storage_errors("sweep", folder):
-        for path in folder.glob("*.tmp"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
-                    path.unlink()
-
-
-@contextmanager
-def storage_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turn an operating system's error into one line.
-
-    Raises:
-        StoreError: with the path, the reason and what to do.
-    """
-    try:
-        yield
-    except OSError as error:
-        advice = "free space, check permissions or use another --store"
-        raise StoreError(f"cannot {doing} {path}: {_reason(error)}; {advice}") from error
-
-
 class _Sink:
-    """The file that HDF5 writes through: it keeps an error to itself until HDF5 has closed.
+    """The file that HDF5 writes through; it holds the first error back until HDF5 has closed.
 
-    HDF5 that cannot write what it must to close a file (a full disk) leaves it half open, and crashes later.
+    If HDF5 cannot write the end of a file (a full disk), it leaves the file half open and crashes later.
     """
 
     def __init__(self, file: FileIO) -> None:
@@ -244,7 +190,7 @@ class _Sink:
         self.flush = file.flush
 
     def write(self, data: memoryview) -> int:
-        """Write all of it, or nothing from the first error on."""
+        """Write all data, or nothing after the first error."""
         self._keep(lambda: self._write_all(data))
         return len(data)
 
@@ -254,7 +200,7 @@ class _Sink:
         return size
 
     def check(self) -> None:
-        """Raise the error that was kept."""
+        """Raise the error that was held back."""
         if self._error is not None:
             raise self._error
 
@@ -271,7 +217,7 @@ class _Sink:
 
 
 def _write_hdf5(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str, Attribute]) -> None:
-    """The arrays in the order given, each contiguous, below the root."""
+    """Write the arrays in the given order, each contiguous, below the root."""
     with path.open("xb+", buffering=0) as raw:
         sink = _Sink(raw)
         with h5py.File(sink, "w") as file:
@@ -289,53 +235,22 @@ def _write_hdf5(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str
 
 
 def _encoded(table: Sequence[str]) -> NDArray[np.bytes_]:
-    """Strings at a fixed length: those of variable length read many times slower."""
+    """Encode strings at a fixed length: strings of variable length read many times slower."""
     values = [value.encode() for value in table]
     width = max(map(len, values), default=1)
     return np.array(values, h5py.string_dtype("utf-8", max(width, 1)))
 
 
 def _open_hdf5(path: Path) -> Shard | None:
-    """The shard; None if it is no HDF5 file."""
+    """Open a shard; None if it is no HDF5 file."""
     try:
         return Shard(path, h5py.File(path, "r", locking=False))
     except OSError as error:
-        if _errno(error) is None:  # given where the system failed, and not where the format is wrong
+        if error_number(error) is None:  # the system did not fail, so the format is wrong
             return None
         raise
-
-
-@contextmanager
-def _temporary(folder: Path) -> Iterator[Path]:
-    """A new name in the folder; what is still under it at the end is removed."""
-    path = folder / f"{uuid.uuid4().hex}.tmp"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _content_name(path: Path) -> str:
     with path.open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}.h5"
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _errno(error: BaseException) -> int | None:
-    """The system's error number, which h5py may give only in the text."""
-    number = getattr(error, "errno", None)
-    found = re.search(r"errno = (\d+)", str(error))
-    return number if number is not None else int(found[1]) if found else None
-
-
-def _reason(error: BaseException) -> str:
-    number = _errno(error)
-    return os.strerror(number) if number is not None else str(error).splitlines()[0]

@@ -1,7 +1,7 @@
-"""The cache of one model at one dtype: its probes, its points and the settings it was evaluated with.
+"""Store the probes, points and evaluation settings of one model at one dtype.
 
     <root>/<first 16 hex digits of the model's fingerprint>-<dtype>/
-        probes/<sha256>.h5                           results, any number of shards; a reader takes their union
+        probes/<sha256>.h5                           results, any number of shards; readers take their union
         points/<sha256 of the recipe>/<sha256>.h5    one weight point
         settings.json                                how to evaluate, frozen on first use
 
@@ -15,8 +15,8 @@ A probe shard (kind ``probes``) holds one row per probe, in four arrays of equal
     total                           float64, sum of the NLL in nats; NaN and infinity are results
     tokens                          int64
 
-and the attribute ``provenances``: a JSON list of the distinct records that were given with its rows. What was not
-computed has no row.
+and the attribute ``provenances``: a JSON list of the distinct records that came with its rows. A probe that was not
+evaluated has no row.
 
 A point file (kind ``point``, and its ``recipe``) is described in ``landscape.probing.point_file``.
 """
@@ -36,9 +36,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.probing.atomic_files import storage_errors, sweep, write_once
 from landscape.probing.plan import Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
-from landscape.probing.shards import Array, Attribute, Shard, ShardFolder, storage_errors, sweep, write_once
+from landscape.probing.shards import Array, Attribute, Shard, ShardFolder
 from quant.errors import StoreError
 from quant.point import WeightPoint
 from quant.space import WeightSpace
@@ -48,16 +49,16 @@ _ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a fi
 
 
 class Store:
-    """What is known about one model at one dtype. Any number of processes may use it at once."""
+    """The known results of one model at one dtype; any number of processes may use them at once."""
 
     def __init__(self, root: Path, model: str, dtype: str, *, warn: Callable[[str], None] = warnings.warn) -> None:
-        """Nothing is made on disk before the first write.
+        """Bind to the folder of a model, and make nothing on disk.
 
         Args:
-            root: The cache folder of all models.
+            root: Cache folder of all models.
             model: Fingerprint of the model, in hex.
-            dtype: What the model is evaluated in, ``float32``.
-            warn: Takes one line about a file that was found damaged.
+            dtype: dtype of the model's evaluation, such as ``float32``.
+            warn: Takes one line about a damaged file.
         """
         self.folder = root / f"{model[:16]}-{dtype}"
         self._identity: dict[str, Attribute] = {"schema_version": STORE_VERSION, "model": model, "dtype": dtype}
@@ -65,39 +66,39 @@ class Store:
         self._probes = ShardFolder(self.folder / "probes", self._identity | {"kind": "probes"}, warn)
 
     def probes(self) -> dict[Probe, ProbeResult]:
-        """All results.
+        """Read all results.
 
         Raises:
-            StoreError: if the store cannot be read.
+            StoreError: The store cannot be read.
         """
         return _merge(result for shard in self._probes.read_all(_read_probes).values() for result in shard.results)
 
     def provenances(self) -> list[Mapping[str, Any]]:
-        """The distinct records that came with the results."""
+        """Read the distinct records that came with the results."""
         shards = self._probes.read_all(_read_probes).values()
         return [json.loads(record) for record in sorted({r for shard in shards for r in shard.provenances})]
 
     def commit(self, results: Sequence[ProbeResult], provenance: Mapping[str, Any]) -> None:
-        """Keep results; when this returns, they survive a kill.
+        """Keep results, so that they survive a kill once this returns.
 
         Args:
-            results: One row each; a probe that is there already may come again.
-            provenance: JSON-able record of what computed them: device, threads, versions.
+            results: The results; a probe that is stored already may come again.
+            provenance: JSON-able record of how they were computed: device, threads, versions.
 
         Raises:
-            StoreError: if they cannot be written.
+            StoreError: The results cannot be written.
         """
         if results:
             self._write_probes(results, {_json(provenance)})
 
     def compact(self) -> None:
-        """Merge all probe shards into one, and remove what killed writers left.
+        """Merge all probe shards into one, and remove the files that killed writers left.
 
-        The merged shard is committed before the ones it replaces go, and only those go that it holds: whoever writes,
-        reads or compacts at the same time loses nothing.
+        The merged shard is committed before the shards whose rows it holds are removed, and no others are: processes
+        that write, read or compact at the same time lose nothing.
 
         Raises:
-            StoreError: if the store cannot be written.
+            StoreError: The store cannot be written.
         """
         shards = self._probes.read_all(_read_probes)
         if len(shards) > 1:
@@ -109,19 +110,19 @@ class Store:
             sweep(folder)
 
     def save_point(self, recipe: str, space: WeightSpace, point: WeightPoint) -> WeightPoint:
-        """Keep a point, one tensor at a time. If there is one of this recipe already, that one stands.
+        """Keep a point, one tensor at a time, unless one of this recipe is stored already.
 
         Args:
             recipe: Canonical JSON of how the point is made.
             space: The weight space.
-            point: All its parts on a grid, or all in float32.
+            point: A point with all its parts on a grid, or all in float32.
 
         Returns:
-            The stored point, whose parts are read from disk as they are asked for.
+            The stored point, whose parts are read from disk one by one, when they are needed.
 
         Raises:
-            PointError: if the point does not fit the space, or only some of its parts are on a grid.
-            StoreError: if it cannot be written.
+            PointError: The point does not fit the space, or only some of its parts are on a grid.
+            StoreError: The point cannot be written.
         """
         stored = self.load_point(recipe, space)
         if stored is None:
@@ -133,13 +134,13 @@ class Store:
         return stored
 
     def load_point(self, recipe: str, space: WeightSpace) -> WeightPoint | None:
-        """The point of a recipe, verified once and then read from disk tensor by tensor; None if there is none.
+        """Load the point of a recipe, verified once and then read from disk tensor by tensor; None if there is none.
 
-        It can be read to the end even if its file is removed meanwhile.
+        The point stays readable if its file is removed meanwhile.
 
         Raises:
-            PointError: if it is of another weight space.
-            StoreError: if it cannot be read.
+            PointError: The point is of another weight space.
+            StoreError: The point cannot be read.
         """
         folder = self._point_folder(recipe)
         for name in sorted(folder.names()):  # two, if two processes made it at once: all take the same one
@@ -150,17 +151,17 @@ class Store:
 
     @property
     def begun(self) -> bool:
-        """Whether it has been evaluated into, or is about to be: its settings are frozen."""
+        """Whether the settings are frozen: results were committed, or are about to be."""
         return (self.folder / "settings.json").exists()
 
     def settings(self, proposed: Mapping[str, Any]) -> Mapping[str, Any]:
-        """How to evaluate, the same for ever: what was proposed first, by whatever process.
+        """Return the evaluation settings, frozen to the first proposal of any process.
 
         Args:
-            proposed: JSON-able; stored if nothing is.
+            proposed: JSON-able settings, stored if none are.
 
         Raises:
-            StoreError: if the settings cannot be written or read.
+            StoreError: The settings cannot be written or read.
         """
         path = self.folder / "settings.json"
         with storage_errors("read", path):
@@ -201,7 +202,7 @@ class Store:
 
 
 def _settled(path: Path) -> bytes:
-    """The bytes of a file that its writer, where there are no hard links, may have made and not yet filled."""
+    """Read a file that its writer may not have filled yet, on a file system without hard links."""
     for _ in range(_ATTEMPTS):
         if text := path.read_bytes():
             return text
@@ -227,10 +228,10 @@ def _read_probes(shard: Shard) -> _ProbeShard:
 
 
 def _merge(results: Iterable[ProbeResult]) -> dict[Probe, ProbeResult]:
-    """One result per probe.
+    """Keep one result per probe.
 
-    Of two that differ (two devices, say) the choice depends on their values only, so that it is the same in whatever
-    order shards are read or merged.
+    If two results differ (two devices, say), the choice depends on their values alone, so that it is the same in any
+    order of reading and merging.
     """
     merged: dict[Probe, ProbeResult] = {}
     for result in results:
@@ -241,7 +242,7 @@ def _merge(results: Iterable[ProbeResult]) -> dict[Probe, ProbeResult]:
 
 
 def _table(values: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
-    """The distinct strings, sorted, and the place of each value among them."""
+    """Return the distinct strings, sorted, and the index of each value among them."""
     distinct = sorted(set(values))
     places = {value: place for place, value in enumerate(distinct)}
     return distinct, np.array([places[value] for value in values], np.int32)

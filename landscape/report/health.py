@@ -1,37 +1,45 @@
-"""The checks of a run as pieces of a page: what failed at its top, what was found at its end."""
+"""Sum up the checks of a run for its page and its JSON."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from landscape.health.checks import Check, failed
-from landscape.report.markup import items
-from landscape.report.survey.wording import health_sentence
-
-
-def alarm(checks: Sequence[Check]) -> str:
-    """What failed, for the top of the page; nothing if nothing did."""
-    wrong = failed(checks)
-    if not wrong:
-        return ""
-    each = items("ul", (_check((check.name,), check.words) for check in wrong))
-    return f'<div class="alarm">\n<p><strong>This run is not sound.</strong></p>\n{each}\n</div>'
+from landscape.health.checks import failed
+from landscape.session.run_record import Check
 
 
-def health_section(checks: Sequence[Check]) -> str:
-    """The verdict, what could not be judged, and on demand what was found in order."""
-    passed, unjudged = ([check for check in checks if check.passed is flag] for flag in (True, None))
+@dataclass(frozen=True)
+class HealthSummary:
+    """The checks of a run as a page shows them."""
+
+    failed: tuple[Check, ...]
+    """For the top of the page."""
+    passed: tuple[Check, ...]
+    unjudged: Mapping[str, tuple[str, ...]]
+    """Names of the checks that were not judged, by the reason."""
+    sentence: str
+    """Whether the run was sound."""
+
+
+def health_summary(checks: Sequence[Check]) -> HealthSummary:
+    """Sort the checks of a run by their outcome."""
+    passed, unjudged = (tuple(check for check in checks if check.passed is flag) for flag in (True, None))
     alike = {check.words: tuple(c.name for c in unjudged if c.words == check.words) for check in unjudged}
-    lines = [f"<p>{html.escape(health_sentence(checks))}</p>"]
-    lines += [f"<p>Not judged: {_check(names, words)}</p>" for words, names in alike.items()]
-    if passed:
-        names = html.escape(", ".join(check.name for check in passed))
-        found = items("ul", (_check((check.name,), check.words) for check in passed))
-        lines.append(f"<details><summary>Passed: {names}</summary>\n{found}\n</details>")
-    heading = '<h2 id="health-title">Is this run sound?</h2>'
-    return "\n".join(['<section aria-labelledby="health-title">', heading, *lines, "</section>"])
+    return HealthSummary(tuple(failed(checks)), passed, alike, health_sentence(checks))
 
 
-def _check(names: Sequence[str], words: str) -> str:
-    return f"<strong>{html.escape(', '.join(names))}.</strong> {html.escape(words)}"
+def health_sentence(checks: Sequence[Check]) -> str:
+    """Say in one sentence whether the run was sound."""
+    wrong, judged = failed(checks), [check for check in checks if check.passed is not None]
+    count = f"{len(judged)} check" if len(judged) == 1 else f"{len(judged)} checks"
+    if wrong:
+        names = ", ".join(check.name for check in wrong)
+        return f"No: {len(wrong)} of {count} failed, see the top of the page: {names}."
+    return f"Nothing speaks against it: {count} passed, none failed."
+
+
+def health_json(checks: Iterable[Check]) -> list[dict[str, Any]]:
+    """Return the checks of a run, the same in every JSON object."""
+    return [{"name": check.name, "passed": check.passed, "words": check.words} for check in checks]

@@ -12,20 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from landscape.probing.plan import Probe
-from landscape.session.point_specs import TRAINED, PointSpec
+from landscape.session.point_methods import find_method, point_work, trains
+from landscape.session.point_specs import MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.grid import QuantScheme
-from quant.methods.signround import SignRoundOptions
 from quant.nll import window_nll
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
-# Costs in forward passes of one window, measured on SmolLM2-135M and opt-nano on two cores; a forecast, not a promise.
-GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
-GPTQ_SOLVER = 40.0  # the damping sweep over all layers
-AWQ_SOLVER = 400.0  # twenty searches for the scale of every matrix
-BACKWARD = 3.0  # a forward and a backward pass
-QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
 # Seconds of a search for scales on one thread, measured on opt-nano (2 to 8 bits; tensor, channel, groups of 7, 32 and
 # 128) and on the first block of SmolLM2-135M, within a factor of two; absmax takes none.
 SORT = 1.5e-7  # of a weight: sorted, and summed from the largest down
@@ -59,7 +53,7 @@ class Forecast:
 def forecast_of(
     subject: Subject,
     preset: Preset,
-    new: Collection[PointSpec],
+    new: Collection[MadeSpec],
     searched: Collection[QuantScheme],
     *,
     probes: int = 0,
@@ -80,7 +74,7 @@ def forecast_of(
         known: The probes that the store holds, whether the run needs them or not.
     """
     windows, dimension = subject.windows["validation"], subject.space.dimension
-    making = sum(point_work(made.method, made.scheme.bits, preset, len(windows)) for made in new)
+    making = sum(point_work(made.method, made.width, preset, len(windows)) for made in new)
     forwards = making + (probes if passes is None else passes)
     evaluating = forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0
     searching = search_seconds(subject.space, searched)
@@ -94,9 +88,9 @@ def forecast_of(
         memory=peak_memory(
             dimension,
             logits=subject.seq_len * subject.vocabulary,
-            trains=any(made.method in TRAINED for made in new),
+            trains=any(trains(made.method) for made in new),
         ),
-        disk=disk_growth(dimension, len(new), probes),
+        disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes),
     )
 
 
@@ -121,23 +115,6 @@ def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     return SORT * space.dimension + of_a_scale * scales
 
 
-def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
-    """Work of making one point, in forward passes of one window; finding the scales of its grid is not in it."""
-    calibration = preset.calibration_windows
-    if method == "gptq":
-        return GPTQ_PER_WINDOW * calibration + GPTQ_SOLVER
-    if method == "awq":
-        return GPTQ_PER_WINDOW * calibration + AWQ_SOLVER
-    if method == "signround":
-        options = SignRoundOptions()
-        checks = options.steps / options.check_every + 2  # before, after every few steps, and the outputs that stay
-        return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
-    if method in TRAINED:
-        epochs = preset.qaft_epochs * len(preset.rates_for(bits))
-        return epochs * (QAFT_PER_EXAMPLE * preset.qaft_examples + validation_windows) + validation_windows
-    return 0.0
-
-
 def peak_memory(dimension: int, logits: int, trains: bool) -> int:
     """Peak resident bytes: what the process holds now, with the model and the pristine copy, and what will come on top.
 
@@ -151,9 +128,15 @@ def peak_memory(dimension: int, logits: int, trains: bool) -> int:
     return resident + _FLOAT * (dimension * (5 if trains else 1) + 3 * logits)
 
 
-def disk_growth(dimension: int, new_points: int, new_probes: int) -> int:
-    """Bytes that the store will grow by: int8 codes per point, rows per probe."""
-    return dimension * _CODE * new_points + _ROW * new_probes
+def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> int:
+    """Return the bytes that the store will grow by: int8 codes or float32 weights per point, rows per probe.
+
+    Args:
+        dimension: D.
+        on_grid: Of each new point, whether it lies on a grid.
+        new_probes: How many.
+    """
+    return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_probes
 
 
 def forward_seconds(model: nn.Module, window: Tensor) -> float:

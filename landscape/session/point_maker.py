@@ -1,4 +1,4 @@
-"""Making the quantized points of a landscape, each once: the store keeps them by the recipe they are made with."""
+"""Make the points of a run, each once: the store keeps them by the recipe they are made with."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from landscape.probing.store import Store
-from landscape.session.point_specs import CALIBRATED, TRAINED, AnySpec, ExternalSpec, PointSpec
+from landscape.session.point_methods import (
+    Settings,
+    Workbench,
+    find_method,
+    recipe_options,
+    searches_scales,
+)
+from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.external import load_external
-from quant.grid import QuantScheme
+from quant.external.load import load_external
 from quant.hashing import token_hash
-from quant.methods.awq import AWQOptions, awq
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions, gptq
-from quant.methods.qaft import qaft
-from quant.methods.rtn import rtn
-from quant.methods.signround import SignRoundOptions, signround
-from quant.methods.training import TrainingOptions
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
 RECIPE_VERSION = 2
@@ -32,7 +33,7 @@ RECIPE_VERSION = 2
 
 
 def point_label(point: WeightPoint, space: WeightSpace) -> str:
-    """What the probes of a point are stored under: it follows from the weights, however they were made."""
+    """Return what the probes of a point are stored under: it follows from the weights, however they were made."""
     return f"point/{point.fingerprint(space)[:32]}"
 
 
@@ -45,98 +46,71 @@ class PointMaker:
         """Bind the maker to a model at its pretrained weights, the data for it, and the cache."""
         self.subject, self.store, self.preset, self.seed = subject, store, preset, seed
         self.gptq_options = gptq_options
-        self.space, self.center, self.calibration = subject.space, subject.center, subject.calibration
 
-    def find(self, wanted: AnySpec) -> WeightPoint | None:
-        """The point, if another tool made it or the store has it.
+    def find(self, spec: AnySpec) -> WeightPoint | None:
+        """Return the point if another tool made it or the store has it, else None.
 
         Raises:
             PointError: if another tool's point is not one of this model.
         """
-        if isinstance(wanted, ExternalSpec):
-            return load_external(wanted.path, self.subject.checkpoint, wanted.name, wanted.gauge)
-        return self.store.load_point(self.recipe(wanted), self.space)
+        if isinstance(spec, ExternalSpec):
+            return load_external(spec.path, self.subject.checkpoint, spec.name, spec.gauge)
+        return self.store.load_point(self.recipe(spec), self.subject.space)
 
-    def searched(self, new: Iterable[PointSpec]) -> tuple[QuantScheme, ...]:
-        """The grids whose scales are found on the way to new points: those of RTN, where the store does not have it.
-
-        AWQ's own searches, on scaled channels, are in its work.
-        """
-        schemes = dict.fromkeys(made.scheme for made in new if made.method != "awq")
+    def searched(self, new: Iterable[MadeSpec]) -> tuple[QuantScheme, ...]:
+        """Return the grids whose scales are found on the way to new points: RTN's, if the store lacks it."""
+        schemes = dict.fromkeys(spec.scheme for spec in new if spec.scheme and searches_scales(spec.method))
         return tuple(scheme for scheme in schemes if self.find(PointSpec("rtn", scheme)) is None)
 
-    def make(self, wanted: PointSpec, advance: Callable[[float], None]) -> WeightPoint:
+    def make(self, spec: MadeSpec, advance: Callable[[float], None] = lambda share: None) -> WeightPoint:
         """Make the point and store it.
 
         Args:
-            wanted: What to make.
-            advance: Called with the fraction of the work just done.
+            spec: What to make.
+            advance: Called with the share of the work just done.
         """
-        point = self._make(wanted, _fractions(advance))
-        return self.store.save_point(self.recipe(wanted), self.space, point)
-
-    def recipe(self, wanted: PointSpec) -> str:
-        """All that determines a point besides the model: method, scheme, options, hashes of the data."""
-        return json.dumps(dict(self._ingredients(wanted)), sort_keys=True)
-
-    def _ingredients(self, wanted: PointSpec) -> Iterator[tuple[str, object]]:
-        yield from (("version", RECIPE_VERSION), ("method", wanted.method), ("scheme", asdict(wanted.scheme)))
-        if wanted.method in TRAINED:
-            yield "options", asdict(self._training(wanted))
-            yield "train", token_hash(self.calibration.qaft)
-            yield "validation", token_hash(self.calibration.validation)
-        if wanted.method == "qaft-from-gptq":
-            yield "start", self.recipe(PointSpec("gptq", wanted.scheme))
-        elif wanted.method in CALIBRATED:
-            options = {"gptq": asdict(self.gptq_options), "awq": asdict(AWQOptions())}
-            yield "options", (options | {"signround": asdict(self._signround)})[wanted.method]
-            yield "train", token_hash(self.calibration.gptq)
-
-    @property
-    def _signround(self) -> SignRoundOptions:
-        return SignRoundOptions(seed=self.seed)
-
-    def _training(self, wanted: PointSpec) -> TrainingOptions:
-        return TrainingOptions(
-            rates=self.preset.rates_for(wanted.scheme.bits),
-            epochs=self.preset.qaft_epochs,
-            learn_scale=wanted.method == "qaft-lsq",
-            seed=self.seed,
+        row = find_method(spec.method)
+        before = _start(spec)
+        start = None if before is None else self.find(before) or self.make(before)
+        bench = Workbench(
+            self.subject, spec.scheme, self._settings(spec), start, self.work_folder, _increments(advance)
         )
+        return self.store.save_point(self.recipe(spec), self.subject.space, row.make(bench))
 
-    def _make(self, wanted: PointSpec, progress: Callable[[int, int], None]) -> WeightPoint:
-        model, space, center, data = self.subject.model, self.space, self.center, self.calibration
-        match wanted.method:
-            case "rtn":
-                return rtn(space, center, wanted.scheme)
-            case "awq":
-                return awq(model, space, center, wanted.scheme, data.gptq, progress=progress)
-            case "gptq":
-                start = self._start("rtn", wanted.scheme)
-                return gptq(model, space, start, data.gptq, self.gptq_options, center=center, progress=progress)
-            case "signround":
-                start = self._start("rtn", wanted.scheme)
-                return signround(model, space, start, data.gptq, self._signround, center=center, progress=progress)
-            case "qaft" | "qaft-lsq" | "qaft-from-gptq":
-                start = self._start("gptq" if wanted.method == "qaft-from-gptq" else "rtn", wanted.scheme)
-                return qaft(
-                    model, space, start, data.qaft, data.validation, self._training(wanted), center=center,
-                    folder=self.work_folder, progress=progress,
-                )  # fmt: skip
-
-    def _start(self, method: Literal["rtn", "gptq"], scheme: QuantScheme) -> WeightPoint:
-        """The point that a method starts from: RTN of the same scheme, whose scales all share, or GPTQ."""
-        wanted = PointSpec(method, scheme)
-        return self.find(wanted) or self.make(wanted, lambda fraction: None)
+    def recipe(self, spec: MadeSpec) -> str:
+        """Return all that determines a point besides the model: method, grid, options, hashes of the data."""
+        return json.dumps(dict(self._ingredients(spec)), sort_keys=True)
 
     @property
     def work_folder(self) -> Path:
-        """Where QAFT keeps its epochs while it runs."""
+        """Where training keeps its epochs while it runs."""
         return self.store.folder / "unfinished"
 
+    def _ingredients(self, spec: MadeSpec) -> Iterator[tuple[str, object]]:
+        row, data = find_method(spec.method), self.subject.calibration
+        yield from (("version", RECIPE_VERSION), ("method", row.name))
+        if spec.scheme:
+            yield "scheme", asdict(spec.scheme)
+        yield from recipe_options(row, self._settings(spec))
+        if row.calibrates:
+            yield "train", token_hash(data.gptq)
+        if row.trains:
+            yield from (("train", token_hash(data.qaft)), ("validation", token_hash(data.validation)))
+        if (before := _start(spec)) and before.method != "rtn":  # which follows from the grid
+            yield "start", self.recipe(before)
 
-def _fractions(advance: Callable[[float], None]) -> Callable[[int, int], None]:
-    """Turn (done, total) reports into increments of a fraction."""
+    def _settings(self, spec: MadeSpec) -> Settings:
+        return Settings(self.preset, spec.width, self.seed, self.gptq_options)
+
+
+def _start(spec: MadeSpec) -> PointSpec | None:
+    """Return the point of the same grid that a point starts from: RTN, whose scales all methods share, or GPTQ."""
+    start = find_method(spec.method).start
+    return None if start is None or spec.scheme is None else PointSpec(start, spec.scheme)
+
+
+def _increments(advance: Callable[[float], None]) -> Callable[[int, int], None]:
+    """Turn reports of (done, total) into increments of a share."""
     reached = 0.0
 
     def progress(done: int, total: int) -> None:

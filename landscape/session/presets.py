@@ -1,11 +1,10 @@
-"""Presets: what a run costs, as one named set of numbers, each of which an option of the command line can set.
-
-Needs nothing of ``quant`` until a name is unknown, so that ``landscape --help`` tells the numbers without torch.
-"""
+"""Name sets of numbers that decide what a run costs; an option of the command line sets each of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from quant.errors import UsageError
 
 ALL_WINDOWS = None
 """For a number of windows: all that the split holds."""
@@ -13,7 +12,7 @@ ALL_WINDOWS = None
 
 @dataclass(frozen=True)
 class Preset:
-    """The numbers of a run; the help texts of the command line tell them for each preset (``told``)."""
+    """The numbers of a run."""
 
     name: str
     """Its name."""
@@ -41,7 +40,7 @@ class Preset:
     """Positions added to each segment where its loss bends, at most."""
 
     def rates_for(self, bits: int) -> tuple[float, ...]:
-        """Learning rates to try at a bit width."""
+        """Return the learning rates to try at a bit width."""
         return self.rates[bits]
 
 
@@ -70,49 +69,69 @@ PRESETS = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset of that name.
 
     Raises:
         UsageError: if there is none.
     """
-    from quant.errors import UsageError  # here, for it brings torch with it
-
     if name not in PRESETS:
         raise UsageError(f"expected one of {', '.join(PRESETS)} as preset, got {name!r}")
     return PRESETS[name]
 
 
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "windows": ("train_windows", "validation_windows"),
-    "test_windows": ("test_windows",),
-    "seq_len": ("seq_len",),
-    "lambda_count": ("lambdas",),
-    "alphas": ("alphas",),
-    "refinements": ("refinements",),
-    "calibration_windows": ("calibration_windows",),
-    "qaft_examples": ("qaft_examples",),
-    "qaft_epochs": ("qaft_epochs",),
+@dataclass(frozen=True)
+class Number:
+    """A number of the preset that an option of the command line sets."""
+
+    flag: str
+    help: str
+    fields: tuple[str, ...]
+    """The fields of ``Preset`` that it sets."""
+    least: int = 1
+    """Its smallest value."""
+
+
+NUMBERS = {
+    "windows": Number(
+        "--windows", "Training and validation windows to probe.", ("train_windows", "validation_windows")
+    ),
+    "validation_windows": Number("--windows", "Validation windows.", ("validation_windows",)),
+    "test_windows": Number(
+        "--test-windows", "Test windows, for the points, or for the check of a plan of bits.", ("test_windows",)
+    ),
+    "seq_len": Number("--seq-len", "Tokens per window.", ("seq_len",), least=2),
+    "lambda_count": Number("--lambda-count", "Distances per direction, if auto.", ("lambdas",), least=4),
+    "alphas": Number("--alphas", "Positions per segment at first.", ("alphas",), least=2),
+    "refinements": Number(
+        "--refinements", "Positions added to each where its loss bends, at most.", ("refinements",), least=0
+    ),
+    "calibration_windows": Number(
+        "--calibration-windows", "Training windows for GPTQ, AWQ and SignRound.", ("calibration_windows",)
+    ),
+    "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",)),
+    "qaft_epochs": Number("--qaft-epochs", "Passes of QAFT over them.", ("qaft_epochs",)),
 }
-"""The numbers that each option of the command line sets; ``qaft_rates`` beside them sets ``rates``, at all widths."""
+"""The numbers that options set, each at all its fields; ``--qaft-rates`` beside them sets ``rates`` at all widths."""
+RATES_HELP = "Learning rates of QAFT, comma-separated; a preset has so many for each bit width."
 
 
-def told(*numbers: str) -> str:
-    """What each preset has, for ``--help``: ``[quick 4, standard 16, paper 128/all]``.
+def in_presets(*fields: str) -> str:
+    """Return what each preset has, for ``--help``: ``[quick 4, standard 16, paper 128/all]``.
 
     Args:
-        numbers: Fields of a preset; their values, if they differ, are all told.
+        fields: Fields of a preset; their values, if they differ, are all shown.
     """
     shares = (
-        f"{preset.name} {'/'.join(dict.fromkeys(_told(preset, number) for number in numbers))}"
+        f"{preset.name} {'/'.join(dict.fromkeys(_as_text(preset, field) for field in fields))}"
         for preset in PRESETS.values()
     )
     return f"[{', '.join(shares)}]"
 
 
-def _told(preset: Preset, number: str) -> str:
-    if number == "rates":
+def _as_text(preset: Preset, field: str) -> str:
+    if field == "rates":
         return str(len(next(iter(preset.rates.values()))))
-    value = getattr(preset, number)
+    value = getattr(preset, field)
     if value is None:
-        return "the model's" if number == "seq_len" else "all"
+        return "the model's" if field == "seq_len" else "all"
     return str(value)

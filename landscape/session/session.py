@@ -1,25 +1,252 @@
-"""What every job begins with: a model, its store, and the number of threads, on which the last bits of sums depend."""
+"""Open the model and its probe store, pin the thread count, and evaluate and make what a job asks for.
+
+The thread count affects the last bits of sums, so that a store keeps the one it was begun with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 
 import torch
+from torch import nn
 
+from landscape.positions.atlas import Atlas
+from landscape.positions.directions import Family
+from landscape.positions.position import CENTER
+from landscape.probing.engines import Engine
+from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes, RadialLosses
+from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
+from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.session.progress import Progress
-from landscape.session.request import Request
+from landscape.session.forecast import forward_seconds
+from landscape.session.point_maker import PointMaker, point_label
+from landscape.session.point_methods import point_work
+from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
+from landscape.session.progress import Progress, Silent
+from landscape.session.request import PresetRequest, RadialRequest, Request
+from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
+from landscape.session.subject import JUDGED_SPLIT, Subject, check_center, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import StoreError
 from quant.nll import EVALUATION
+from quant.point import WeightPoint
 from quant.reach import check_reach
+from quant.space import Vector, WeightSpace
 from quant.versions import library_versions
 
+ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas], Engine]] = {"inline": InlineEngine}
+"""What can evaluate probes, by the name that a request gives."""
 
-def loaded(request: Request, progress: Progress) -> Checkpoint:
-    """Load the model of a request, and say how much of it w holds.
+
+class Session:
+    """A model at w, its text and its store, and all that was evaluated or made so far."""
+
+    def __init__(
+        self, request: Request, subject: Subject, store: Store, progress: Progress, started: float | None = None
+    ) -> None:
+        """Bind a subject to its store.
+
+        Args:
+            request: What was asked for.
+            subject: The model, lent at w, and its windows.
+            store: Holds what is known, and keeps what is new.
+            progress: Hears what is going on.
+            started: When the job began, by ``time.monotonic``; None for now.
+        """
+        self.request, self.subject, self.store, self.progress = request, subject, store, progress
+        self.started = time.monotonic() if started is None else started
+        self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
+        self.probes = Probes(self.runner.known, subject.windows)
+        self.points: dict[AnySpec, WeightPoint] = {}
+        """The points found or made so far."""
+        self.labels: dict[AnySpec, str] = {}
+        """What their probes are stored under."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, request: Request, progress: Progress | None = None) -> Iterator[Session]:
+        """Load the model, its store and its text.
+
+        Raises:
+            UsageError: if the request cannot be met as it is.
+            CheckpointError: if the model is not available.
+            CorpusError: if the text is not available, or too short.
+            StoreError: if the store cannot be read or made.
+        """
+        started, progress = time.monotonic(), progress or Silent()
+        checkpoint = load_model(request, progress)
+        store = open_store(request, checkpoint, progress)
+        with frozen_threads(store):
+            progress.stage("reading the text")
+            yield cls(request, read_text(request, checkpoint, progress), store, progress, started)
+
+    # ---- losses -------------------------------------------------------------------------------------------------
+
+    @property
+    def split(self) -> str:
+        """The split that losses are judged on."""
+        return self.request.split if isinstance(self.request, RadialRequest) else JUDGED_SPLIT
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows of that split."""
+        return self.subject.windows[self.split]
+
+    def evaluate(
+        self, plan: ProbePlan, points: Mapping[str, Vector] | None = None, families: Iterable[Family] = ()
+    ) -> Probes:
+        """Evaluate the missing probes of a plan; in a rehearsal they are only noted.
+
+        Args:
+            plan: What to evaluate.
+            points: By label, the points that it names beside those of the session.
+            families: The directions that it names.
+
+        Returns:
+            All that is known afterwards.
+        """
+        self.runner.run(plan, self._engine(points or {}, families))
+        return self.probes
+
+    def radial(self, family: Family, windows: tuple[Window, ...] | None = None, pairs: bool = False) -> RadialLosses:
+        """Return the losses along a family of directions, evaluated where the store does not hold them.
+
+        Args:
+            family: The directions.
+            windows: Those to evaluate on; None for all of the judged split.
+            pairs: Whether every direction is followed both ways.
+        """
+        some = self.windows if windows is None else windows
+        return RadialLosses(self.runner, self._engine({}, [family]), family, some, pairs)
+
+    def check_center(self, windows: tuple[Window, ...]) -> float:
+        """Evaluate w on some windows of the judged split, and check that it beats chance.
+
+        Returns:
+            L(w) there, nats per token.
+
+        Raises:
+            CheckpointError: if it does not.
+        """
+        self.evaluate(point_plan([CENTER], windows))
+        nll, subject = self.runner.nll(CENTER, windows), self.subject
+        check_center(nll, subject.chance, self.request.corpus, subject.checkpoint.dtype)
+        return nll
+
+    def pace(self) -> float:
+        """Return the wall seconds of one window: of those evaluated so far, or of one more if there are none."""
+        if self.runner.evaluated:
+            return self.runner.seconds / self.runner.evaluated
+        return forward_seconds(self.subject.model, self.windows[0].tokens)
+
+    def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
+        subject = self.subject
+        own = {label: self.points[spec] for spec, label in self.labels.items()}
+        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families})
+        return ENGINES[self.request.engine](subject.model, subject.space, atlas)
+
+    # ---- points -------------------------------------------------------------------------------------------------
+
+    @property
+    def maker(self) -> PointMaker:
+        """What makes points with the numbers of the request."""
+        assert isinstance(self.request, PresetRequest)  # other requests have no text to make points with
+        return PointMaker(self.subject, self.store, self.request.preset, self.request.seed, self.request.gptq)
+
+    def find(self, spec: AnySpec) -> WeightPoint | None:
+        """Return a point if another tool made it, the store has it, or it was made before; else None.
+
+        Raises:
+            PointError: if another tool's point is not one of this model.
+        """
+        if spec not in self.points and (found := self.maker.find(spec)) is not None:
+            self._place(spec, found)
+        return self.points.get(spec)
+
+    def point(self, spec: AnySpec) -> WeightPoint:
+        """Return a point; if it is nowhere yet, make and store it.
+
+        Raises:
+            NotEvaluated: if it would have to be made, in a rehearsal.
+        """
+        found = self.find(spec)
+        if found is not None:
+            return found
+        if self.runner.rehearsing:
+            raise NotEvaluated(spec.name)
+        assert not isinstance(spec, ExternalSpec)  # these are always found
+        self.stage(f"making {spec.name}")
+        work = self.point_work(spec)
+        made = self.maker.make(spec, lambda share: self.progress.advance(share * work))
+        self._place(spec, made)
+        return made
+
+    def label(self, spec: AnySpec) -> str:
+        """Return what the probes of a point are stored under; the point is made if need be.
+
+        Raises:
+            NotEvaluated: see ``point``.
+        """
+        self.point(spec)
+        return self.labels[spec]
+
+    def point_work(self, spec: MadeSpec) -> float:
+        """Return the work of making a point, in forward passes of one window."""
+        assert isinstance(self.request, PresetRequest)
+        return point_work(spec.method, spec.width, self.request.preset, len(self.subject.windows[JUDGED_SPLIT]))
+
+    def _place(self, spec: AnySpec, point: WeightPoint) -> None:
+        self.points[spec] = point
+        self.labels[spec] = point_label(point, self.subject.space)
+
+    # ---- the run ------------------------------------------------------------------------------------------------
+
+    def stage(self, name: str) -> None:
+        """Name what is going on; not in a rehearsal."""
+        if not self.runner.rehearsing:
+            self.progress.stage(name)
+
+    def info(self, splits: Iterable[str]) -> SubjectInfo:
+        """Return what results say of the model and the text, of which these splits were probed."""
+        subject, splits = self.subject, tuple(splits)
+        return SubjectInfo(
+            model=self.request.model,
+            fingerprint=subject.checkpoint.fingerprint,
+            dtype=subject.checkpoint.dtype,
+            dimension=subject.space.dimension,
+            coverage=subject.checkpoint.coverage,
+            norm=subject.norm,
+            chance=subject.chance,
+            data=self.request.corpus,
+            seq_len=subject.seq_len,
+            windows={split: len(subject.windows[split]) for split in splits},
+        )
+
+    def record(self, settings: Mapping[str, object], health: tuple[Check, ...]) -> RunRecord:
+        """Merge the shards of the store, and return what the run took.
+
+        Args:
+            settings: What is particular to this kind of job.
+            health: The checks of the run.
+        """
+        self.store.compact()
+        runner, total = self.runner, len(self.runner.asked)
+        common = {"seed": self.request.seed, "corpus fingerprint": self.subject.corpus.fingerprint}
+        return RunRecord(
+            probes=ProbeCount(total, total - runner.evaluated, runner.evaluated),
+            seconds=time.monotonic() - self.started,
+            store=str(self.store.folder),
+            settings={**settings, **common, **self.request.text_settings, **runner.provenance},
+            health=health,
+        )
+
+
+def load_model(request: Request, progress: Progress) -> Checkpoint:
+    """Load the model of a request, and report how much of it w holds.
 
     Raises:
         UsageError: if the request names no model, or one that is not available as asked for.
@@ -38,22 +265,8 @@ def loaded(request: Request, progress: Progress) -> Checkpoint:
     return checkpoint
 
 
-@contextmanager
-def opened(request: Request, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
-    """The model of a request and its store, with the store's number of threads.
-
-    Raises:
-        CheckpointError: if the model cannot be had.
-        StoreError: if the store cannot be read or made.
-    """
-    checkpoint = loaded(request, progress)
-    store = store_of(request, checkpoint, progress)
-    with frozen_threads(store):
-        yield checkpoint, store
-
-
-def store_of(request: Request, checkpoint: Checkpoint, progress: Progress) -> Store:
-    """Open the store of a model; before a new one is begun, see that every matrix of w has a part in the logits.
+def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> Store:
+    """Open the store of a model; before a new one is begun, check that every matrix of w has a part in the logits.
 
     Raises:
         CheckpointError: if one has none.
@@ -62,6 +275,24 @@ def store_of(request: Request, checkpoint: Checkpoint, progress: Progress) -> St
     if not store.begun:
         check_reach(checkpoint.model, checkpoint.space)
     return store
+
+
+def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> Subject:
+    """Read the windows that a request needs: those of its preset, or all of one split.
+
+    Raises:
+        UsageError: if windows are longer than the model takes.
+        CorpusError: if the text is not available, or too short.
+    """
+    data, seed, cache = request.corpus, request.seed, request.root
+    revision, bos, warn = request.data_revision, request.bos, progress.warn
+    if isinstance(request, RadialRequest):
+        return prepare_split(
+            checkpoint, data, request.split, request.seq_len, seed, cache, revision=revision, bos=bos, warn=warn
+        )
+    assert isinstance(request, PresetRequest)
+    methods = request.data_for
+    return prepare(checkpoint, data, request.preset, methods, seed, cache, revision=revision, bos=bos, warn=warn)
 
 
 @contextmanager
@@ -85,7 +316,7 @@ def frozen_threads(store: Store) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_record(device: str) -> dict[str, object]:
-    """What is recorded with new results: library versions, device and threads."""
+def provenance(device: str) -> dict[str, object]:
+    """Return what is recorded with new results: library versions, device and threads."""
     versions = library_versions() | {"h5py": version("h5py")}
     return {**versions, "device": device, "threads": torch.get_num_threads()}

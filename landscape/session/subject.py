@@ -1,4 +1,4 @@
-"""What is probed: a model at its pretrained weights, and the windows of text that it is probed with."""
+"""Prepare what is probed: a model at its pretrained weights, and the windows of text that it is probed with."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from landscape.health.text_checks import ProbedText
 from landscape.probing.plan import Window, identified
-from landscape.session.point_specs import CALIBRATED, TRAINED
+from landscape.session.point_methods import calibrates, trains
 from landscape.session.presets import Preset
+from landscape.session.request import SPLITS
 from quant.architecture import vocabulary_size
 from quant.center import Center
-from quant.checkpoints.checkpoint import EMBEDDED, Checkpoint
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.checkpoints.context import UNLIMITED
 from quant.corpora.corpus import Corpus, load_corpus, longest_window
+from quant.corpora.texts import SELF
 from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
 
-SPLITS = ("train", "validation", "test")
 RADIAL_SPLITS = ("train", "validation")
 """Splits on which rays and segments are probed; the test split sees the points alone."""
+JUDGED_SPLIT, TEST_SPLIT = "validation", "test"
+"""The split that losses, R and locations are judged on, and the one that checks what was chosen by these."""
+SEQ_LEN = 512
+"""Tokens per window of a search for R: R depends on it, for a longer context makes a lower loss at w."""
+SAMPLED = 64
+"""Windows to be sampled for a search for R where the corpus is ``self``; of a text all are at hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +88,6 @@ class Subject:
         return self.corpus.seq_len
 
     @property
-    def text(self) -> ProbedText:
-        """The text, on whose validation windows the run is judged."""
-        return ProbedText.of(self.checkpoint, self.corpus, self.windows["validation"])
-
-    @property
     def radial_windows(self) -> tuple[Window, ...]:
         """Windows of the radial splits."""
         return tuple(window for split in RADIAL_SPLITS for window in self.windows[split])
@@ -95,11 +96,6 @@ class Subject:
     def all_windows(self) -> tuple[Window, ...]:
         """Windows of every split."""
         return tuple(window for split in SPLITS for window in self.windows[split])
-
-
-def default_corpus(model: str) -> str:
-    """The corpus of a model that no other was named for."""
-    return "tales" if model == EMBEDDED else "wikitext2"
 
 
 def check_center(nll: float, chance: float, data: str, dtype: str) -> None:
@@ -159,8 +155,8 @@ def prepare(
         UsageError: if windows are longer than the model takes.
         CorpusError: if the text cannot be had, or is too short.
     """
-    gptq = preset.calibration_windows if CALIBRATED.intersection(methods) else 0
-    examples = preset.qaft_examples if TRAINED.intersection(methods) else 0
+    gptq = preset.calibration_windows if any(map(calibrates, methods)) else 0
+    examples = preset.qaft_examples if any(map(trains, methods)) else 0
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
@@ -179,6 +175,53 @@ def prepare(
     }
     _check_leakage(windows["test"], calibration)
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
+
+
+def prepare_split(
+    checkpoint: Checkpoint,
+    data: str,
+    split: str,
+    seq_len: int | None,
+    seed: int,
+    cache: Path,
+    *,
+    revision: str | None = None,
+    bos: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Subject:
+    """Load all windows of one split and copy the weights; no point can be made with such a subject.
+
+    Args:
+        checkpoint: The model.
+        data: Name of the corpus.
+        split: Which split.
+        seq_len: Tokens per window; None for ``SEQ_LEN``, or fewer if the model takes fewer.
+        seed: Of the order of the windows.
+        cache: The cache folder.
+        revision: Of a data set ``hf:…``.
+        bos: Whether the beginning-of-text token is prepended to every window.
+        warn: Takes a line about splits that had to be cut, and what ``load_corpus`` warns of.
+
+    Raises:
+        UsageError: if windows are longer than the model takes.
+        CorpusError: if the text is not available, or too short.
+    """
+    room = longest_window(checkpoint, data, bos)
+    length = seq_len or (SEQ_LEN if room is None else min(SEQ_LEN, room))
+    sizes = {split: SAMPLED} if data == SELF else None
+    corpus = load_corpus(
+        data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
+    )
+    for note in corpus.notes:
+        warn(note)
+    count = len(corpus.windows(split))
+    rows = corpus.windows(split, count, seed)
+    windows = {split: identified(rows, corpus.window_articles(split, count, seed))}
+    center = Center.of(checkpoint.model, checkpoint.space)
+    nothing = rows[:0]
+    return Subject(
+        checkpoint, center, norm(checkpoint.space, center), corpus, windows, Calibration(nothing, nothing, nothing)
+    )
 
 
 def _check_leakage(test: Sequence[Window], calibration: Calibration) -> None:

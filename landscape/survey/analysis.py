@@ -1,4 +1,4 @@
-"""From probes to numbers: assembles the stored sums into the arrays that the estimators take."""
+"""Turn the stored sums of a survey into the numbers of its result."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.estimators.basin import Basin, RadialProbes, location, loss_word, ratio, saturation
+from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
-from landscape.positions.position import CENTER, OnRay, Position, on_plane, on_segment
-from landscape.probing.plan import Probe, ProbeResult, Window, blocks_of
+from landscape.estimators.location import location, loss_word, ratio
+from landscape.estimators.radial_losses import RadialProbes, saturation
+from landscape.positions.position import CENTER, on_plane, on_segment
+from landscape.probing.losses import Probes, radial_probes
 from landscape.session.expert_tokens import ExpertTokens
-from landscape.session.point_specs import AnySpec, PointSpec
-from landscape.session.subject import RADIAL_SPLITS
+from landscape.session.point_methods import METHODS
+from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec, plane_pairs
+from landscape.session.subject import JUDGED_SPLIT, RADIAL_SPLITS
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
-from landscape.survey.result import PlaneResult, PointResult, RayProfile, SegmentResult
+from landscape.survey.result import Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult
 from quant.errors import PointError
 from quant.space import Difference, Vector, WeightSpace, dot
-
-VERDICT_SPLIT = "validation"
-"""The split that R, location and loss are judged on."""
 
 Array = NDArray[np.float64]
 
@@ -63,57 +63,6 @@ def geometry(space: WeightSpace, center: Vector, points: Mapping[AnySpec, Vector
     return Geometry(gram)
 
 
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """The results of a run, addressed by position and split."""
-
-    known: Mapping[Probe, ProbeResult]
-    windows: Mapping[str, tuple[Window, ...]]
-
-    def totals(self, position: Position | str, split: str) -> Array:
-        """NLL sums of the split's windows, (n_w,)."""
-        recipe = str(position)
-        return np.array([self.known[Probe(recipe, w.identity)].total for w in self.windows[split]])
-
-    def tokens(self, split: str) -> NDArray[np.int64]:
-        """Scored tokens of the split's windows, (n_w,)."""
-        return np.array([self.known[Probe(CENTER, w.identity)].tokens for w in self.windows[split]])
-
-    def blocks(self, split: str) -> NDArray[np.int64] | None:
-        """The articles of the split's windows, (n_w,), which intervals take for independent; None if not known."""
-        return blocks_of(self.windows[split])
-
-    def rise(self, position: Position | str, split: str) -> Estimate:
-        """ΔL at a position against w, with its interval over the windows, or over their articles."""
-        return paired_difference(
-            self.totals(position, split), self.totals(CENTER, split), self.tokens(split), blocks=self.blocks(split)
-        )
-
-    def nll(self, position: Position | str, split: str) -> float:
-        """Nats per token."""
-        return float(self.totals(position, split).sum() / self.tokens(split).sum())
-
-
-def radial_probes(
-    probes: Probes,
-    split: str,
-    family: str,
-    directions: int,
-    lambdas: Sequence[float],
-    chance: float,
-    pairs: bool = False,
-) -> RadialProbes:
-    """The losses along all rays, as ``basin`` takes them; those of a pair ±ê are one row, their mean."""
-
-    def losses(index: int, lam: float) -> Array:
-        signed = (lam, -lam) if pairs else (lam,)
-        return np.asarray(np.mean([probes.totals(OnRay(family, index, s), split) for s in signed], axis=0))
-
-    totals = np.array([[losses(index, lam) for lam in lambdas] for index in range(directions)])
-    center, blocks = probes.totals(CENTER, split), probes.blocks(split)
-    return RadialProbes(np.array(lambdas), totals, probes.tokens(split), center, chance, blocks)
-
-
 def radial_by_split(
     probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
 ) -> dict[str, RadialProbes]:
@@ -143,7 +92,7 @@ def point_results(
     def result(wanted: AnySpec, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
         nll = {split: probes.nll(label, split) for split in probes.windows}
-        u = saturation(nll[VERDICT_SPLIT], basin.center_nll, basin.chance)
+        u = saturation(nll[JUDGED_SPLIT], basin.center_nll, basin.chance)
         away = shape.distance(wanted)
         return PointResult(
             name=wanted.name,
@@ -155,7 +104,7 @@ def point_results(
             nll=nll,
             rise=rise,
             location=location(away, basin),
-            loss=loss_word(rise[VERDICT_SPLIT], u),
+            loss=loss_word(rise[JUDGED_SPLIT], u),
             experts=(experts or {}).get(wanted),
         )
 
@@ -187,23 +136,57 @@ def segment_results(
     return tuple(result(a, b, split) for a, b in ends for split in RADIAL_SPLITS)
 
 
+def misalignments(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[Misalignment, ...]:
+    """Estimate M on every grid that has GPTQ and QAFT, if QAFT's control is there too.
+
+    Args:
+        probes: The losses.
+        labels: Of the points.
+    """
+    free = [spec for spec in labels if isinstance(spec, FreeSpec)]
+    found = []
+    for gptq, qaft in plane_pairs(labels):
+        control = METHODS[qaft.method].control
+        own = next((spec for spec in free if spec.method == control and qaft.width in spec.widths), None)
+        if own is not None:
+            found.append(_misalignment(probes, labels, gptq, qaft, own))
+    return tuple(found)
+
+
+def _misalignment(
+    probes: Probes, labels: Mapping[AnySpec, str], gptq: PointSpec, qaft: PointSpec, control: FreeSpec
+) -> Misalignment:
+    def difference(split: str, more: Sequence[str], less: Sequence[str]) -> Estimate:
+        high, low = (np.sum([probes.totals(label, split) for label in side], axis=0) for side in (more, less))
+        return paired_difference(high, low, probes.tokens(split), blocks=probes.blocks(split))
+
+    layerwise, trained, free = labels[gptq], labels[qaft], labels[control]
+    splits = tuple(probes.windows)
+    return Misalignment(
+        grid=str(gptq.scheme),
+        control=control.name,
+        net={split: difference(split, (layerwise, free), (CENTER, trained)) for split in splits},
+        raw={split: difference(split, (layerwise,), (trained,)) for split in splits},
+    )
+
+
 def plane_result(
     probes: Probes, labels: Mapping[AnySpec, str], a: PointSpec, b: PointSpec, lattice: PlaneLattice
 ) -> PlaneResult:
     """The loss on the plane through w, a and b, on the first windows of the verdict split."""
-    first = {VERDICT_SPLIT: probes.windows[VERDICT_SPLIT][:PLANE_WINDOWS]}
+    first = {JUDGED_SPLIT: probes.windows[JUDGED_SPLIT][:PLANE_WINDOWS]}
     few = Probes(probes.known, first)
 
     def nll(s: float, t: float) -> float:
-        return few.nll(on_plane(labels[a], labels[b], s, t), VERDICT_SPLIT)
+        return few.nll(on_plane(labels[a], labels[b], s, t), JUDGED_SPLIT)
 
     basis = lattice.basis
     return PlaneResult(
         a=a.name,
         b=b.name,
         bits=a.scheme.bits,
-        split=VERDICT_SPLIT,
-        windows=len(first[VERDICT_SPLIT]),
+        split=JUDGED_SPLIT,
+        windows=len(first[JUDGED_SPLIT]),
         x=lattice.x,
         y=lattice.y,
         nll=np.array([[nll(s, t) for s, t in row] for row in lattice.affine.tolist()]),

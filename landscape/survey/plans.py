@@ -1,88 +1,64 @@
-"""Where a landscape is probed: the centre, rays, points, the segments between them and planes, as plans."""
+"""Plan the segments and planes of a survey."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 
-from landscape.positions.directions import Family
-from landscape.positions.position import CENTER, At, OnRay, on_plane, on_segment
+from landscape.positions.position import CENTER, on_plane, on_segment
 from landscape.probing.plan import ProbePlan, Window
-from landscape.session.point_specs import AnySpec, PointSpec
+from landscape.session.point_methods import METHODS
+from landscape.session.point_specs import AnySpec, ExternalSpec
 from landscape.survey.plane import PlaneLattice
 
 BEYOND = 0.1
 """How far segments are followed beyond their ends, in α."""
-PAIRS: tuple[set[str], ...] = (
-    {"rtn", "gptq"},
-    {"rtn", "qaft"},
-    {"gptq", "qaft"},
-    {"gptq", "qaft-from-gptq"},
-    {"qaft", "qaft-from-gptq"},
-)
-"""Methods whose points are joined: the paper's three, and whether QAFT comes back from GPTQ to its basin."""
-
-
-def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
-    """The points themselves."""
-    return ProbePlan.of([At(label) for label in labels], windows)
-
-
-def ray_plan(
-    family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...], pairs: bool = False
-) -> ProbePlan:
-    """Every direction at every distance, direction by direction, so that each is drawn once; ±ê where in pairs."""
-    signs = (1, -1) if pairs else (1,)
-    positions = (OnRay(family.name, index, s * lam) for index in range(directions) for s in signs for lam in lambdas)
-    return ProbePlan.of(positions, windows)
 
 
 def segment_plan(alphas: Mapping[tuple[str, str], Sequence[float]], windows: tuple[Window, ...]) -> ProbePlan:
-    """Every segment, by the labels of its ends, at each of its own α."""
+    """Plan every segment, by the labels of its ends, at each of its own α."""
     return ProbePlan.of((on_segment(*ends, alpha) for ends, own in alphas.items() for alpha in own), windows)
 
 
 def plane_plan(a: str, b: str, lattice: PlaneLattice, windows: tuple[Window, ...]) -> ProbePlan:
-    """The plane through w and two points, by their labels, row by row."""
+    """Plan the plane through w and two points, by their labels, row by row."""
     return ProbePlan.of((on_plane(a, b, s, t) for s, t in lattice.affine.reshape(-1, 2).tolist()), windows)
 
 
-def plane_points(points: Iterable[AnySpec]) -> list[tuple[PointSpec, PointSpec]]:
-    """GPTQ and QAFT of each grid that has both: with w they span a plane."""
-    made = {(p.method, p.scheme): p for p in points if isinstance(p, PointSpec)}
-    return [
-        (p, made["qaft", scheme])
-        for (method, scheme), p in made.items()
-        if method == "gptq" and ("qaft", scheme) in made
-    ]
-
-
 def segment_alphas(count: int) -> tuple[float, ...]:
-    """``count`` positions from end to end, and one beyond each: where every segment is probed first."""
+    """Return ``count`` positions from end to end, and one beyond each: where every segment is probed first."""
     return (-BEYOND, *(float(a) for a in np.linspace(0, 1, count)), 1 + BEYOND)
 
 
 def segment_ends(points: Sequence[AnySpec]) -> Iterator[tuple[AnySpec | None, AnySpec]]:
-    """W (None) with each point, then the points of each scheme with one another where a pair tells something."""
+    """Yield w (None) with each point, then the pairs of points of each scheme whose methods are joined."""
     for scheme in dict.fromkeys(point.scheme for point in points):
         family = [point for point in points if point.scheme == scheme]
         yield from ((None, point) for point in family)
-        yield from ((a, b) for a, b in combinations(family, 2) if {a.method, b.method} in PAIRS)
+        yield from ((a, b) for a, b in combinations(family, 2) if _joined(a, b))
+
+
+def _joined(a: AnySpec, b: AnySpec) -> bool:
+    """Return whether a segment between two points of one grid is worth drawing: their methods' rows say so."""
+    if isinstance(a, ExternalSpec) or isinstance(b, ExternalSpec):
+        return False
+    return a.method in METHODS[b.method].joined or b.method in METHODS[a.method].joined
 
 
 def segment_labels(points: Sequence[AnySpec], labels: dict[AnySpec, str]) -> tuple[tuple[str, str], ...]:
-    """The labels of the ends of every segment."""
+    """Return the labels of the ends of every segment."""
     return tuple((CENTER if a is None else labels[a], labels[b]) for a, b in segment_ends(points))
 
 
 def nominal_probes(
     points: Sequence[AnySpec], new: Sequence[AnySpec], rays: int, alphas: int, refinements: int, radial: int, every: int
 ) -> int:
-    """How many probes points that do not exist yet will ask for, and the rays: the forecast's count.
+    """Count the probes that new points and the rays will ask for, for the forecast.
 
-    As many as there may be: points that turn out to be the same share theirs, and segments without a bend take fewer.
+    The count is an upper bound: points that turn out to be the same share theirs, and segments without a bend take
+    fewer.
 
     Args:
         points: All points of the run.

@@ -1,63 +1,82 @@
-"""What is asked of a survey: which points, along how many directions, with which numbers."""
+"""Ask for a survey: which points, along how many directions, with which numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from landscape.session.point_specs import PAPER_METHODS, AnySpec, ExternalSpec, check_names, wanted_points
+from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
+from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import Request
-from landscape.survey.plans import plane_points
+from landscape.session.request import LAST, NUMBERS, PresetRequest, option
 from quant.errors import UsageError
-from quant.methods.gptq import PAPER_GPTQ, GPTQOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurveyRequest(Request):
-    """What a user asks of a survey."""
+class SurveyRequest(PresetRequest):
+    """The points, directions and numbers of a survey."""
 
-    bits: tuple[int, ...] = (8, 4, 2)
-    """Bit widths to quantize to."""
-    methods: tuple[str, ...] = PAPER_METHODS
-    """Which of ``landscape.session.point_specs.METHODS``."""
-    scales: tuple[str, ...] = ("exact",)
-    """How the grids' scales are found: see ``quant.scale``."""
-    granularities: tuple[str, ...] = ("tensor",)
-    """What shares a scale: see ``quant.grid.QuantScheme``."""
-    symmetric: bool = True
-    """Whether zero is in the middle of the grids."""
-    gptq: GPTQOptions = PAPER_GPTQ
-    """How GPTQ is run."""
-    external: tuple[ExternalSpec, ...] = ()
-    """Points that other tools made."""
-    directions: int = 8
-    """Random directions."""
+    bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 2))
+    """Bit widths, 2 to 8, comma-separated."""
+    directions: int = option("--directions", "-d", default=8, least=1)
+    """Random directions from w."""
     family: str = "sphere"
-    """What kind of directions: see ``landscape.positions.directions.family_of``."""
+    """Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3."""
     pairs: bool = False
-    """Whether every direction is followed both ways, ±ê, and counts with their mean: what is odd in λ cancels."""
-    preset: Preset = field(default_factory=lambda: PRESETS["quick"])
-    """Windows, lengths, steps."""
-    lambdas: tuple[float, ...] | None = None
-    """Distances to sweep; None to find them."""
+    """Follow each direction both ways, ±ê, and take their mean, in which what is odd in λ cancels: twice the probes."""
+    methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
+    """Methods whose points are made, comma-separated."""
+    scales: tuple[str, ...] = option("--scale", default=("exact",))
+    """How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list."""
+    granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs); may be a list."""
+    symmetric: bool = True
+    """Zero in the middle of the grid; if not, from least to greatest weight (absmax)."""
+    external: tuple[ExternalSpec, ...] = option(
+        "--point", default=(), metavar="NAME=PATH", parts={"gauge": "--unfold-gauge"}
+    )
+    """A point that another tool made of this model: a .gguf file, or a folder of safetensors (plain, GPTQ, AWQ,
+    AutoRound, compressed-tensors, FP8). May be given several times."""
     plane: bool = False
-    """Whether the plane through w, GPTQ and QAFT is probed too, for each grid: ``landscape.survey.plane.SIDE`` squared
-    positions on up to ``landscape.survey.plane.PLANE_WINDOWS`` validation windows."""
+    """Draw the plane through w, GPTQ and QAFT too: 676 evaluations per grid (13 × 13 on 4 windows)."""
+    preset: Preset = option(
+        factory=lambda: PRESETS["quick"],
+        rank=LAST,
+        numbers=(
+            "windows",
+            "test_windows",
+            "seq_len",
+            "lambda_count",
+            "alphas",
+            "refinements",
+            "calibration_windows",
+            "qaft_examples",
+            "qaft_epochs",
+            "qaft_rates",
+        ),
+    )
+    """quick, standard or paper: sets every number below."""
+    lambdas: tuple[float, ...] | None = option(default=None, panel=NUMBERS, unset="auto")
+    """ℓ2 distances from w to probe, comma-separated; auto finds them."""
 
     def __post_init__(self) -> None:
         if self.directions < 1:
             raise UsageError(f"expected at least one direction, got {self.directions}")
         if self.lambdas is not None and (not self.lambdas or min(self.lambdas) <= 0):
             raise UsageError(f"expected distances above 0 as lambdas, got {self.lambdas}; w itself is always probed")
-        check_names(self.wanted)
-        if self.plane and not plane_points(self.wanted):
+        check_names(self.specs)
+        if self.plane and not plane_pairs(self.specs):
             raise UsageError(
                 f"expected gptq and qaft among --methods with --plane, which lies through both, got "
                 f"{', '.join(self.methods)}; add them, or leave --plane out"
             )
 
     @property
-    def wanted(self) -> tuple[AnySpec, ...]:
-        """All points: those to be made, then those of other tools."""
-        made = wanted_points(self.methods, self.bits, self.scales, self.granularities, self.symmetric)
-        return (*made, *self.external)
+    def specs(self) -> tuple[AnySpec, ...]:
+        """All points: those to be made, controls among them, then those of other tools."""
+        made = point_specs(self.methods, self.bits, self.scales, self.granularities, self.symmetric)
+        return (*made, *free_specs(self.methods, self.bits, self.preset), *self.external)
+
+    @property
+    def data_for(self) -> tuple[str, ...]:
+        """See ``PresetRequest``."""
+        return self.methods

@@ -8,7 +8,9 @@ import numpy as np
 
 from landscape.estimators.refinement import next_alpha
 from landscape.positions.position import on_segment
-from landscape.survey.analysis import VERDICT_SPLIT, Probes
+from landscape.probing.losses import Probes
+from landscape.probing.plan import NotEvaluated
+from landscape.session.subject import JUDGED_SPLIT
 
 Ends = tuple[str, str]
 """Labels of the ends of a segment, at α = 0 and 1."""
@@ -54,9 +56,9 @@ class AdaptiveSegments:
     def _grow(self, ends: Ends, probes: Probes) -> bool:
         alphas = self._alphas[ends]
         try:
-            totals = np.array([probes.totals(on_segment(*ends, alpha), VERDICT_SPLIT) for alpha in alphas])
-            tokens = probes.tokens(VERDICT_SPLIT)
-        except KeyError:  # not evaluated yet
+            totals = np.array([probes.totals(on_segment(*ends, alpha), JUDGED_SPLIT) for alpha in alphas])
+            tokens = probes.tokens(JUDGED_SPLIT)
+        except NotEvaluated:
             return False
         alpha = next_alpha(np.array(alphas), totals, tokens)
         if alpha is None:

@@ -1,8 +1,8 @@
-"""Checkpoints: from a name to a model, its tokenizer and a fingerprint of its function.
+"""Load a checkpoint by name: a model, its tokenizer and a fingerprint of its function.
 
 A name is, in this order: ``opt-nano`` (comes with the package), a folder, a ``.gguf`` file, ``smollm2-135m`` (from
 PyPI), an alias of a model on the Hub (those of Xu et al. 2024, §4), or a Hub id. Only safetensors and GGUF are read:
-loading a pickle would run what somebody put in it. No code from a repository is ever run, for the same reason.
+loading a pickle would run code of strangers. No code from a repository is ever run, for the same reason.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from quant.cache import atomic_path, cache_folder, is_sealed, seal
+from quant.cache import atomic_path, cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
 from quant.checkpoints.device import check_dtype, find_device
-from quant.checkpoints.embedded import embedded
-from quant.checkpoints.identity import fingerprint
+from quant.checkpoints.embedded import EMBEDDED, embedded
 from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
 from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
+from quant.hashed_files import is_sealed, seal
+from quant.identity import fingerprint
 from quant.space import WeightSpace
 
-__all__ = ["ALIASES", "EMBEDDED", "WHEEL", "Checkpoint", "fingerprint", "load_checkpoint", "quiet"]
-
-EMBEDDED = "opt-nano"
 WHEEL = "smollm2-135m"
 ALIASES = {
     "distilgpt2": "distilbert/distilgpt2",
@@ -55,19 +53,19 @@ class Checkpoint:
     """A pretrained causal language model."""
 
     name: str
-    """The name it was asked for by."""
+    """The name under which it was requested."""
     model: PreTrainedModel
     """In eval mode; no parameter requires a gradient."""
     tokenizer: PreTrainedTokenizerBase
     """Its tokenizer."""
     fingerprint: str
-    """sha256 over its weights and configuration, see ``quant.checkpoints.identity``."""
+    """sha256 over its weights and configuration, see ``quant.identity``."""
     space: WeightSpace
     """Its weight space."""
 
     @property
     def identity(self) -> str:
-        """sha256 over all that a loss at a position follows from beside its recipe: the model and the weight space."""
+        """sha256 over the model and the weight space, which with a position's recipe determine its loss."""
         return hashlib.sha256(f"{self.fingerprint} {self.space.fingerprint}".encode()).hexdigest()
 
     @property
@@ -77,17 +75,17 @@ class Checkpoint:
 
     @property
     def context(self) -> int | None:
-        """How many positions the model can take at most; None if there is no limit."""
+        """Largest number of positions that the model can take; None if there is no limit."""
         return context_of(self.model.config)
 
     @property
     def dtype(self) -> str:
-        """What it is held and computed in, ``float32``."""
+        """Dtype in which it is held and computed, ``float32``."""
         return str(self.model.dtype).removeprefix("torch.")
 
     @property
     def device(self) -> str:
-        """Where it is, ``cpu`` or ``cuda:0``."""
+        """Device on which it is, ``cpu`` or ``cuda:0``."""
         return str(self.model.device)
 
 
@@ -104,18 +102,18 @@ def load_checkpoint(
 
     Args:
         name: See the head of this module.
-        dtype: What the weights are held and computed in: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
+        dtype: Dtype of the weights and the computation: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
         exclude: Globs over names of matrices that stay outside the weight space, beside routers.
-        cache: Where the model from PyPI is kept; the toolkit's cache folder if None. The Hub's client has its own.
+        cache: Folder for the model from PyPI; the toolkit's cache folder if None. The Hub's client has its own.
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
 
     Raises:
         UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, or a
-            revision is asked for of a model that is not on the Hub.
-        CheckpointError: if the model cannot be fetched or read, is not a causal language model, or is not all that
-            its files hold.
+            revision is given for a model that is not on the Hub.
+        CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
+            of its files.
         StoreError: if the cache cannot be written.
     """
     check_dtype(dtype)
@@ -129,7 +127,7 @@ def load_checkpoint(
 
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path:
-    """The folder or GGUF file that a name stands for, fetched if need be."""
+    """Return the folder or GGUF file that a name stands for, fetched if need be."""
     path = Path(name).expanduser()
     if revision is not None and (name in (EMBEDDED, WHEEL) or path.exists()):
         raise UsageError(f"expected a Hub id (org/name) as --model with --revision, got {name!r}; leave --revision out")
@@ -154,9 +152,9 @@ def _locate(name: str, cache: Path, revision: str | None) -> Path:
 
 
 def _converted_wheel(cache: Path) -> Path:
-    """SmolLM2 as a folder of safetensors: its GGUF takes half a minute to parse, so that is done once.
+    """Convert SmolLM2 to a folder of safetensors, once: its GGUF takes half a minute to parse.
 
-    It is done again if a file in it is damaged.
+    The conversion runs again if a file in the folder is damaged.
     """
     folder = cache / "models" / f"{WHEEL}-{GGUF_SHA256[:12]}"
     if not is_sealed(folder):

@@ -1,11 +1,11 @@
-"""How many tokens a model can take at once, under whatever name its configuration has it."""
+"""Find how many tokens a model can take at once, under any name that configurations use for it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 UNLIMITED = 2048
-"""Tokens per window where all that a model takes is asked for, and there is no limit (ALiBi, recurrent models)."""
+"""Tokens per window of a model without a limit (ALiBi, recurrent models) where the longest window is requested."""
 
 _NAMES = (
     "max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_target_positions", "max_sequence_length",
@@ -14,13 +14,13 @@ _NAMES = (
 
 
 def context_of(config: Any) -> int | None:
-    """Return how many positions a model can take at most.
+    """Return the largest number of positions that a model can take.
 
     Args:
-        config: The model's configuration; of several parts the one that reads text counts.
+        config: The model's configuration; if it has several parts, the one that reads text counts.
 
     Returns:
-        The least of the limits that it names; None if it names none, as ALiBi and recurrent models do not.
+        The smallest limit that it names; None if it names none, as for ALiBi and recurrent models.
     """
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
     values = [getattr(text, name, None) for name in _NAMES]

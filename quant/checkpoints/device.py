@@ -1,4 +1,4 @@
-"""Where a model is computed, and in which dtype: from the words of a user to what this machine has."""
+"""Choose the device and the dtype in which a model is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_device(name: str = AUTO) -> torch.device:
     """Return the device of a name: ``auto`` is ``cuda`` where this PyTorch sees one, else ``cpu``.
 
     Raises:
-        UsageError: if there is no such device, or it is one that cannot be measured on.
+        UsageError: if there is no such device, or nothing can be measured on it.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == AUTO:
@@ -36,7 +36,7 @@ def find_device(name: str = AUTO) -> torch.device:
 
 
 def check_dtype(name: str) -> None:
-    """See that a dtype is one that models are computed in, or ``auto``.
+    """Check that models can be computed in a dtype, or that it is ``auto``.
 
     Raises:
         UsageError: if it is not.
@@ -46,9 +46,9 @@ def check_dtype(name: str) -> None:
 
 
 def find_dtype(name: str, config: PreTrainedConfig) -> torch.dtype:
-    """Return the dtype of a name; ``auto`` is the one that the configuration says its weights are stored in.
+    """Return the dtype of a name; ``auto`` is the dtype in which the configuration says the weights are stored.
 
-    A checkpoint that does not say so, or is stored in another dtype than we compute in (float64), gives float32.
+    A checkpoint that does not say so, or is stored in a dtype that is not computed in (float64), gives float32.
     """
     if name != AUTO:
         return DTYPES[name]

@@ -1,4 +1,4 @@
-"""Where the data that comes with the package lies: the model ``opt-nano`` and the corpus ``tales``."""
+"""Find the data that comes with the package: the model ``opt-nano`` and the corpus ``tales``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from pathlib import Path
 
 from quant.errors import ToolkitError
 
+EMBEDDED = "opt-nano"
+"""The model that comes with the package."""
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def embedded(name: str) -> Path:
-    """The folder of an embedded model or corpus: ``quant/data/<name>`` in a wheel, ``data/<name>`` in the repository.
+    """Return the folder of an embedded model or corpus: ``quant/data/<name>`` in a wheel, else ``data/<name>``.
 
     Raises:
         ToolkitError: if the installation lacks it.

@@ -1,8 +1,8 @@
-"""What a GGUF file says of its model, held against the model that transformers made of it.
+"""Compare what a GGUF file says of its model with the model that transformers made of it.
 
-transformers reads some of the metadata and some of the tensors, and leaves out the rest without a word: a scaling of
-the rotary embedding that is stored as a tensor, a soft cap on logits, a window of attention. So every key of the
-architecture must be one that is known here and that the model follows, and every tensor must have gone somewhere.
+transformers reads some of the metadata and some of the tensors, and ignores the rest in silence: a scaling of the
+rotary embedding that is stored as a tensor, a soft cap on logits, an attention window. So every key of the architecture
+must be known here and followed by the model, and every tensor must have gone into a weight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quant.printable import printable
 
 _ROPE = "rope_freqs.weight"
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
-"""Of Llama 3.1 to 3.3, which GGUF keeps only as the factors that follow from it."""
+"""Settings of Llama 3.1 to 3.3, of which GGUF keeps only the factors that follow from them."""
 _FACTORS, _ORIGINAL = (8.0, 32.0), 8192
 _LISTED = 3  # keys that a message names
 _TOLERANCE = 1e-5  # the factors are stored in float32
@@ -34,8 +34,8 @@ class GGUFFile:
         """Read the head of a file; no tensor is read.
 
         Raises:
-            CheckpointError: if it is no whole model.
-            ValueError: if it is no GGUF file.
+            CheckpointError: if it is not a whole model.
+            ValueError: if it is not a GGUF file.
         """
         self.path = path
         reader = gguf.GGUFReader(path)
@@ -50,10 +50,10 @@ class GGUFFile:
             raise CheckpointError(f"expected a model in {path}, got {printable(str(kind))!r}; give the model itself")
 
     def complete(self, config: PreTrainedConfig) -> None:
-        """Add to a configuration what the file keeps in tensors: the rotary scaling of Llama 3.1.
+        """Add the rotary scaling of Llama 3.1, which the file keeps in a tensor, to a configuration.
 
         Raises:
-            CheckpointError: if there is such a scaling that no configuration reproduces.
+            CheckpointError: if no configuration reproduces the scaling.
         """
         factors = self._values(_ROPE)
         if factors is None:
@@ -72,7 +72,7 @@ class GGUFFile:
             config.rope_parameters = {**parameters, **found}
 
     def dropped(self, model: PreTrainedModel) -> set[str]:
-        """Return the tensors of the file that are in no weight of the model."""
+        """Return the tensors of the file that went into no weight of the model."""
         from transformers.modeling_gguf_pytorch_utils import (
             TENSOR_PROCESSORS,
             TensorProcessor,
@@ -80,7 +80,7 @@ class GGUFFile:
         )
 
         if self.architecture in _converted():
-            return set()  # transformers' own list of what it did not take is complete
+            return set()  # transformers' own list of dropped tensors is complete
         kind = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)
         places = get_gguf_hf_weights_map(model, kind(config=model.config.to_dict()))
         taken = {*places, *(f"{name}.weight" for name in places)}  # fused experts are known without the ending
@@ -88,10 +88,10 @@ class GGUFFile:
         return self._tensors.keys() - taken - ({_ROPE} if self._rope_read else set())
 
     def check(self, config: PreTrainedConfig) -> None:
-        """See that a model follows all that the file says of it.
+        """Check that a model follows all metadata of the file.
 
         Raises:
-            CheckpointError: naming the keys that it does not follow.
+            CheckpointError: if it does not follow some keys; the message names them.
         """
         if listed := self.unfollowed(config):
             raise CheckpointError(
@@ -100,7 +100,7 @@ class GGUFFile:
             )
 
     def unfollowed(self, config: PreTrainedConfig) -> str:
-        """Return what the file says of a model that one of this configuration does not follow; empty if nothing."""
+        """Return the metadata that a model of this configuration does not follow, as text; empty if there is none."""
         keys = unfollowed(self.architecture, self.metadata, config.get_text_config(decoder=True))
         return printable(
             "; ".join(f"{self.architecture}.{key} = {str(self.metadata[key])[:40]}" for key in keys[:_LISTED])
@@ -113,7 +113,7 @@ class GGUFFile:
         return gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float64).ravel()
 
     def _llama3(self, factors: Any, theta: float) -> dict[str, Any] | None:
-        """The parameters from which the factors follow, {} if they are all one; None if there are none."""
+        """Return the parameters that give these factors, {} if all factors are one; None if there are none."""
         if np.allclose(factors, 1, rtol=_TOLERANCE):
             return {}
         original = int(self.metadata.get("rope.scaling.original_context_length", _ORIGINAL))
@@ -125,7 +125,7 @@ class GGUFFile:
 
 
 def _llama3_factors(count: int, theta: float, factor: float, original: int) -> Any:
-    """How much longer each of ``count`` wavelengths becomes: short ones stay, long ones are stretched by ``factor``."""
+    """Return how much longer each of ``count`` wavelengths becomes: short ones stay, long ones grow by ``factor``."""
     waves = 2 * math.pi * theta ** (np.arange(count) / count)
     low, high = _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"]
     smooth = np.clip((original / waves - low) / (high - low), 0, 1)
@@ -133,7 +133,7 @@ def _llama3_factors(count: int, theta: float, factor: float, original: int) -> A
 
 
 def _converted() -> set[str]:
-    """Architectures that newer releases of transformers read tensor by tensor."""
+    """Return the architectures that newer releases of transformers read tensor by tensor."""
     try:
         from transformers.integrations.gguf import GGUF_ARCHS
     except ImportError:

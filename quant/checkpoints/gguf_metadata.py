@@ -1,4 +1,4 @@
-"""The keys of GGUF's metadata that change what a model computes, and what they mean in a configuration.
+"""Compare the keys of GGUF's metadata that change what a model computes with its configuration.
 
 A key that is not listed here may change the function or not: it counts as not followed.
 """
@@ -18,7 +18,7 @@ _IN_SHAPES = frozenset(
         "rope.scaling.finetuned", "rope.scaling.original_context_length",
     }
 )  # fmt: skip
-"""Sizes, which the shapes of the tensors hold as well, and what means nothing by itself."""
+"""Sizes that the shapes of the tensors also hold, and keys without a meaning of their own."""
 _SAME: dict[str, tuple[str, ...]] = {
     "attention.head_count": ("num_attention_heads",),
     "attention.layer_norm_rms_epsilon": ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_eps"),
@@ -32,7 +32,7 @@ _SAME: dict[str, tuple[str, ...]] = {
     "expert_weights_norm": ("norm_topk_prob",),
     "full_attention_interval": ("full_attention_interval",),
 }
-"""Keys whose value a configuration has under one of these names."""
+"""Keys, and the names that a configuration may have for the same value."""
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "rope.scaling.attn_factor": (1,),
     "rope.scale_linear": (1,),
@@ -45,7 +45,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "pooling_type": (0,),
     "ssm.dt_b_c_rms": (False,),
 }
-"""Keys that change nothing at these values, and are not followed at others."""
+"""Keys that change nothing at these values; at others the model does not follow them."""
 
 
 def unfollowed(architecture: str, metadata: Mapping[str, Any], config: Any) -> list[str]:
@@ -54,13 +54,13 @@ def unfollowed(architecture: str, metadata: Mapping[str, Any], config: Any) -> l
     Args:
         architecture: As GGUF names it.
         metadata: The keys of this architecture, without its name, and their values.
-        config: The configuration of the model that was made of the file.
+        config: The configuration of the model that was made from the file.
     """
     return sorted(key for key, value in metadata.items() if not _follows(architecture, key, value, config))
 
 
 def _follows(architecture: str, key: str, value: Any, config: Any) -> bool:
-    if key in _IN_SHAPES or (key.startswith("expert_") and not value):  # some files say of a dense model: 0 experts
+    if key in _IN_SHAPES or (key.startswith("expert_") and not value):  # some files give a dense model 0 experts
         return True
     if key in _SAME:
         return _is_one_of(value, (getattr(config, name, None) for name in _SAME[key]))
@@ -74,7 +74,7 @@ def _follows(architecture: str, key: str, value: Any, config: Any) -> bool:
 
 
 def _is_one_of(value: Any, wanted: Iterable[Any]) -> bool:
-    """Whether a number, or every number but zero of a list with one per layer, is the wanted one to float32."""
+    """Return whether a number, or each non-zero number of a list with one per layer, is a wanted one, to float32."""
     values = [entry for entry in value if entry] if isinstance(value, list) else [value]
     known = [float(entry) for entry in wanted if isinstance(entry, bool | int | float)]
     return all(any(math.isclose(entry, one, rel_tol=1e-6) for one in known) for entry in values)
@@ -85,7 +85,7 @@ def _head_size(config: Any) -> Any:
 
 
 def _rope(config: Any) -> list[dict[str, Any]]:
-    """The rotary parameters; of a model with several kinds of layers those of each kind."""
+    """Return the rotary parameters, one entry for each kind of layer."""
     parameters = getattr(config, "rope_parameters", None) or {}
     nested = [entry for entry in parameters.values() if isinstance(entry, dict)]
     return nested or [parameters]

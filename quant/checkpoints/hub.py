@@ -1,8 +1,8 @@
-"""The Hugging Face Hub: asked once, briefly, before anything is fetched from it.
+"""Ask the Hugging Face Hub once and briefly before anything is fetched from it.
 
 Without a network its client retries for half a minute before it gives up, and transformers asks a third party to
-convert repositories without safetensors. So one short question comes first: is the Hub there, may we read this
-repository, and which revision holds safetensors? Then the files are fetched, and only local folders are ever loaded.
+convert repositories without safetensors. So one short question comes first: is the Hub reachable, is this repository
+readable, and which revision holds safetensors? Then the files are fetched, and only local folders are ever loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under this name in every major version
 
-from quant.errors import CheckpointError, CorpusError, ToolkitError
+from quant.errors import CheckpointError, CorpusError, ToolkitError, first_line
 from quant.printable import printable
 
 Kind = Literal["model", "dataset"]
@@ -38,28 +38,28 @@ _CONVERSION_TITLE = "Adding `safetensors` variant of this model"
 MODEL_FILES = [
     "config.json", "*token*.json", "vocab*", "merges.txt", "*.model", "model*.safetensors*", "adapter_config.json"
 ]  # fmt: skip
-"""What a model needs: no code, no pickles, no second copy of the weights in another format. An adapter's configuration
-is fetched so that it is seen."""
+"""Files that a model needs: no code, no pickles, no second copy of the weights in another format. An adapter's
+configuration is fetched so that the model can be refused."""
 
 
 def fetch(
     repo: str, kind: Kind, patterns: list[str], suffix: str, alternatives: str, revision: str | None = None
 ) -> Path:
-    """A local folder with a repository's files, downloaded unless the Hub's own cache has them.
+    """Return a local folder with a repository's files, downloaded unless the Hub's own cache has them.
 
     Args:
         repo: ``organisation/name``.
         kind: Whether it is a model or a data set.
-        patterns: Names of the files that are wanted, with wildcards.
-        suffix: How the name of the file that matters ends; for models ``.safetensors``, which may lie in a pull request
-            of the Hub's conversion bot.
-        alternatives: What to use without a network; ends the error message.
-        revision: Branch, tag or commit; None for the default branch, or of a model for the conversion bot's request.
+        patterns: Names of the files to fetch, with wildcards.
+        suffix: The ending of the file that matters; for models ``.safetensors``, which may be in a pull request of the
+            Hub's conversion bot.
+        alternatives: The end of the error message: what to use without a network.
+        revision: Branch, tag or commit; None for the default branch, or for a model the conversion bot's request.
 
     Raises:
-        CheckpointError: for a model: the Hub cannot be reached, the repository does not exist, is gated, or holds
-            no safetensors; or there is no such revision.
-        CorpusError: the same for a data set.
+        CheckpointError: for a model: if the Hub cannot be reached, the repository does not exist, is gated, or holds
+            no safetensors; or if there is no such revision.
+        CorpusError: for a data set, in the same cases.
     """
     error, asked = _ERRORS[kind], revision
     try:
@@ -84,7 +84,8 @@ def fetch(
         cached = _cached_snapshot(repo, kind, suffix, asked)
         if cached is None:
             raise error(
-                f"expected to download {repo}, but the Hub cannot be reached ({_first_line(problem)}); {alternatives}"
+                f"expected to download {repo}, but the Hub cannot be reached ({first_line(problem).rstrip('.')}); "
+                f"{alternatives}"
             ) from problem
         return cached
     except OSError as problem:
@@ -92,12 +93,10 @@ def fetch(
 
 
 def _model_revision(repo: str, revision: str | None) -> str | None:
-    """The revision asked for, None for the default branch, if it holds safetensors.
+    """Return the requested revision, None for the default branch, if it holds safetensors.
 
-    In place of a default branch that holds none stands the conversion bot's open pull request.
-
-    A request counts only if its pickled weights are, by hash, those of the default branch: what it holds besides is
-    then a conversion of the present weights.
+    If the default branch holds none, the conversion bot's open pull request is taken. A request counts only if its
+    pickled weights are, by hash, those of the default branch: its safetensors then convert the present weights.
     """
     info = HfApi().model_info(repo, revision=revision, timeout=_TIMEOUT, files_metadata=True)
     if info.gated:
@@ -124,17 +123,17 @@ def _model_revision(repo: str, revision: str | None) -> str | None:
 
 
 def _has_safetensors(files: Iterable[str]) -> bool:
-    """Whether there are weights under the name that transformers gives them, in one file or in shards."""
+    """Return whether there are weights under the name that transformers gives them, in one file or in shards."""
     return any(name.startswith("model") and name.endswith(".safetensors") for name in files)
 
 
 def _hashes(info: ModelInfo) -> dict[str, str | None]:
-    """The files of a revision, each with the hash of its content where the Hub states one."""
+    """Return the files of a revision, each with the hash of its content where the Hub states one."""
     return {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in info.siblings or []}
 
 
 def _cached_snapshot(repo: str, kind: Kind, suffix: str, asked: str | None) -> Path | None:
-    """The newest downloaded revision that holds a file ending in ``suffix``; if one is asked for, only that."""
+    """Return the newest downloaded revision, or the requested one, if it holds a file ending in ``suffix``."""
     try:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
@@ -148,9 +147,3 @@ def _cached_snapshot(repo: str, kind: Kind, suffix: str, asked: str | None) -> P
         and (asked is None or asked in revision.refs or revision.commit_hash.startswith(asked))
     ]
     return max(complete, key=lambda r: r.last_modified).snapshot_path if complete else None
-
-
-def _first_line(problem: Exception) -> str:
-    """What the problem says, without the advice that follows."""
-    lines = str(problem).splitlines()
-    return lines[0].rstrip(".") if lines else type(problem).__name__

@@ -1,8 +1,8 @@
-"""How a model is computed is ours to choose, not its configuration's.
+"""Choose how a model is computed, whatever its configuration requests.
 
 A ``config.json`` can name a kernel to fetch from the Hub, ask for fused or compiled layers, or name another file of
-weights. None of that is obeyed: attention is PyTorch's own (``sdpa``, or ``eager`` where a model has no other), experts
-are applied one by one, and what would load something else is refused.
+weights. None of this is obeyed: attention is PyTorch's own (``sdpa``, or ``eager`` where a model has no other), experts
+are applied one by one, and a configuration that would load something else is refused.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _IGNORED = (
 _QUANTIZED = ("quantization_config", "compression_config")
 _OTHER_WEIGHTS = "transformers_weights"
 _RESCALED = "rescale_every"
-"""RWKV halves its hidden state every so many layers, for float16's sake, and to do so divides its own matrices by
-powers of two in its first forward pass: the weights would be others than those that were loaded."""
+"""Field with which RWKV, for the sake of float16, halves its hidden state after every so many layers: it divides its
+own matrices by powers of two in its first forward pass, so that its weights are no longer those that were loaded."""
 
 
 def choose_implementations(config: PreTrainedConfig, source: object) -> None:
-    """Set how a model will be computed, in a configuration and all those nested in it.
+    """Set how a model will be computed, in a configuration and all configurations inside it.
 
     With no attention named, transformers takes ``sdpa`` where a class supports it, else ``eager``, part by part.
 
     Args:
-        config: As it was read; changed in place.
-        source: Where it was read; for the message.
+        config: The configuration as it was read; changed in place.
+        source: The file or folder it was read from; for the message.
 
     Raises:
         CheckpointError: if it says that the weights are quantized, lie in another file than the usual one, or are
@@ -68,7 +68,7 @@ def choose_implementations(config: PreTrainedConfig, source: object) -> None:
 
 
 def _nested(value: Any) -> Iterator[PreTrainedConfig]:
-    """A configuration and those inside it, the outer ones first: setting one sets its known parts."""
+    """Yield a configuration and those inside it, the outer ones first: setting one sets its known parts."""
     if isinstance(value, PreTrainedConfig):
         yield value
         value = dict(vars(value))
@@ -82,7 +82,7 @@ def _nested(value: Any) -> Iterator[PreTrainedConfig]:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Answer no request to the Hub inside: whatever is needed was fetched before, and lies in a folder."""
+    """Answer no request to the Hub inside: all that is needed was fetched before, into a folder."""
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:

@@ -1,7 +1,7 @@
-"""Models and tokenizers through transformers, with every weight accounted for, and nothing run or fetched.
+"""Load models and tokenizers through transformers, account for every weight, and run or fetch nothing.
 
-Before transformers sees a folder, its files are looked at; what its configuration asks of the loader is undone; and
-afterwards every weight of the model came from the files, and every tensor of the files went into the model.
+Before transformers sees a folder, its files are checked, and requests of its configuration to the loader are undone.
+Afterwards every weight of the model must have come from the files, and every tensor of the files gone into the model.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
 
     Raises:
         UsageError: if there is no model in it.
-        CheckpointError: if it cannot be read, is no causal language model, or is not all that the folder holds.
+        CheckpointError: if it cannot be read, is not a causal language model, or leaves out a part of the folder.
     """
     stored = _check_folder(folder)
     with _reading(folder):
@@ -67,7 +67,7 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
     """Read a GGUF file, dequantized, as a plain model that can be trained and saved.
 
     Raises:
-        CheckpointError: if it cannot be read, or holds what transformers leaves out of the model.
+        CheckpointError: if it cannot be read, or transformers leaves a part of it out of the model.
     """
     check_companions(file.parent, [path.name for path in file.parent.iterdir()], CheckpointError)
     where: dict[str, Any] = {"gguf_file": file.name}
@@ -91,16 +91,16 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Where a tensor lies, and what it is, its values aside."""
+    """The place and kind of a stored tensor, without its values."""
 
     file: Path
     dtype: str
-    """As the format writes it, ``F16``."""
+    """Dtype as the format writes it, ``F16``."""
     dimensions: int
 
 
 def _check_floats(folder: Path, model: PreTrainedModel, taken: Mapping[str, _Stored]) -> None:
-    """See that nothing of the model was made of integers or of eight-bit floats, whose scales are then missing."""
+    """Check that no weight was made from integers or eight-bit floats, whose scales would be missing."""
     integers = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
     for name, found in sorted(taken.items()):
         if found.dtype not in _FLOATS and not (found.dimensions < 2 and _raw(model, name, integers) in integers):
@@ -111,7 +111,7 @@ def _check_floats(folder: Path, model: PreTrainedModel, taken: Mapping[str, _Sto
 
 
 def _check_names(folder: Path, model: PreTrainedModel, stored: Iterable[str]) -> None:
-    """See that no tensor is stored both with and without the prefix of the base model: only one of them was taken."""
+    """Check that no tensor is stored both with and without the base model's prefix: only one would be taken."""
     prefix, own, names = f"{model.base_model_prefix}.", model.state_dict().keys(), set(stored)
     for name in sorted(names):
         if prefix + name in names and not {name, prefix + name} <= own:
@@ -122,7 +122,7 @@ def _check_names(folder: Path, model: PreTrainedModel, stored: Iterable[str]) ->
 
 
 def _check_folder(folder: Path) -> dict[str, _Stored]:
-    """See that there are a configuration and weights, before transformers does; what is stored, by its name."""
+    """Check that a folder has a configuration and weights; return the stored tensors by name."""
     names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         ggufs = sorted(name for name in names if name.endswith(".gguf"))
@@ -146,7 +146,7 @@ def _check_folder(folder: Path) -> dict[str, _Stored]:
 def _load(
     folder: Path, config: PreTrainedConfig, dtype: torch.dtype, file: str = "", **options: Any
 ) -> tuple[PreTrainedModel, Tokenizer, set[str]]:
-    """Load model and tokenizer, and see that every weight came from the files; the names of what was dropped."""
+    """Load model and tokenizer, and check that every weight came from the files; return also the dropped names."""
     gguf = {key: value for key, value in options.items() if key == "gguf_file"}
     with _reading(folder / file), _unfiltered() as found:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -164,7 +164,7 @@ def _load(
 
 @contextmanager
 def _unfiltered() -> Iterator[set[str]]:
-    """Gather what a model does not take, before transformers hides the names that its classes say to ignore."""
+    """Gather the tensors that a model does not take, before transformers hides those that its classes ignore."""
     found: set[str] = set()
     name = "_adjust_missing_and_unexpected_keys"
     original: Callable[..., Any] | None = getattr(PreTrainedModel, name, None)
@@ -185,7 +185,7 @@ def _unfiltered() -> Iterator[set[str]]:
 
 
 def _raw(model: PreTrainedModel, name: str, stored: Container[str]) -> str:
-    """The stored name of what the model calls ``name``: its base model's prefix may be there or be missing."""
+    """Return the stored name of the tensor that the model calls ``name``; the base model's prefix may be missing."""
     prefix = f"{model.base_model_prefix}."
     return next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in stored), name)
 
@@ -202,7 +202,7 @@ def _nothing_known(name: str) -> Tensor:
 
 @contextmanager
 def _reading(source: Path) -> Iterator[None]:
-    """Turn what transformers raises into one line, and keep it quiet and off the network meanwhile."""
+    """Turn an error of transformers into one line, and keep it quiet and off the network meanwhile."""
     try:
         with quiet(), offline():
             yield
@@ -215,7 +215,7 @@ def _reading(source: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the bars and the advice of transformers off the terminal; its settings are then as they were."""
+    """Keep progress bars and advice of transformers off the terminal, and restore its settings."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

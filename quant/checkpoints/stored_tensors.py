@@ -1,8 +1,8 @@
-"""Stored tensors that a model does not take: the few that cannot change its function, and all others, which are errors.
+"""Refuse stored tensors that a model does not take, except the few that cannot change its function.
 
-transformers drops what its classes have no place for, and says so in a log at most. A bias that a configuration does
-not announce, a layer beyond its count or a scale that another tool folded out is then simply gone, and the rest is
-another function. Some dropped tensors are harmless; each kind of them is recognised here, by its values where it can.
+transformers drops tensors that its classes have no place for, and at most logs it. A bias that a configuration does not
+announce, a layer beyond its count or a scale that another tool folded out is then gone, and the rest is another
+function. Some dropped tensors are harmless; each kind is recognised here, by its values where possible.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from transformers import PreTrainedModel
 from quant.printable import printable
 
 Read = Callable[[str], Tensor]
-"""Reads a stored tensor by its name."""
+"""Function that reads a stored tensor by its name."""
 
 _DRAFTS = re.compile(r"(^|\.)mtp(_layers|_block|_predictor)?\.")
-"""Modules that predict further tokens ahead: drafts for decoding, which no logit of the next token depends on."""
+"""Modules that predict tokens after the next one: drafts for decoding, on which no logit of the next depends."""
 _OTHER_SENSES = re.compile(
     r"(^|\.)(visual|vision_tower|vision_model|audio_tower|multi_modal_projector|talker|token2wav|code2wav)\."
 )
@@ -34,8 +34,8 @@ def unused(model: PreTrainedModel, names: Iterable[str], read: Read) -> list[str
 
     Args:
         model: The model, with its own weights.
-        names: What is stored and has no place in the model, by the model's name for it.
-        read: Reads one of them; a KeyError means that its values are not known.
+        names: Stored tensors without a place in the model, by the model's names for them.
+        read: The function that reads one of them; a KeyError means that its values are not known.
 
     Returns:
         Their names, sorted and made printable; empty if every one is harmless.
@@ -44,7 +44,7 @@ def unused(model: PreTrainedModel, names: Iterable[str], read: Read) -> list[str
 
 
 def refusal(model: PreTrainedModel, names: list[str], source: object) -> str:
-    """Return the words in which stored tensors that a model does not take are refused."""
+    """Return the message that refuses stored tensors which a model does not take."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
         f"expected only tensors of {type(model).__name__} in {source}, found {', '.join(names[:3])}{more}, which it "
@@ -65,7 +65,7 @@ def _is_inert(model: PreTrainedModel, name: str, read: Read) -> bool:
 
 
 def _is_draft_layer(model: PreTrainedModel, name: str) -> bool:
-    """Whether it is in a layer after the last one, which the configuration announces as a draft of further tokens."""
+    """Return whether it is in a layer beyond the last, which the configuration announces as a draft of later tokens."""
     config = model.config.get_text_config(decoder=True)
     depth, drafts = getattr(config, "num_hidden_layers", None), getattr(config, "num_nextn_predict_layers", None)
     found = _LAYER.search(name)
@@ -75,7 +75,7 @@ def _is_draft_layer(model: PreTrainedModel, name: str) -> bool:
 
 
 def _is_shared(model: PreTrainedModel, name: str) -> bool:
-    """Whether it is a key or a value of a layer that uses those of an earlier one."""
+    """Return whether it is a key or a value of a layer that uses those of an earlier one."""
     found = _SHARED.search(name)
     modules = dict(model.named_modules()) if found else {}
     owners = [m for n, m in modules.items() if found and (n == found[1] or n.endswith(f".{found[1]}"))]
@@ -83,7 +83,7 @@ def _is_shared(model: PreTrainedModel, name: str) -> bool:
 
 
 def _is_recomputed(model: PreTrainedModel, name: str, value: Tensor) -> bool:
-    """Whether the model makes this very tensor itself: frequencies, positions and masks that older versions stored."""
+    """Return whether the model makes this tensor itself: frequencies, positions, masks that older versions stored."""
     buffers = dict(model.named_buffers())
     last = "inv_freq" if name.endswith("rotary_emb.inv_freq") else name
     own = [buffer for key, buffer in buffers.items() if key == last or key.endswith(f".{last}")]
@@ -92,7 +92,7 @@ def _is_recomputed(model: PreTrainedModel, name: str, value: Tensor) -> bool:
 
 def _is_without_effect(model: PreTrainedModel, name: str, value: Tensor) -> bool:
     leaf = name.rpartition(".")[2]
-    if leaf in ("masked_bias", "version"):  # what a masked logit is set to; the version of an old format
+    if leaf in ("masked_bias", "version"):  # the value of a masked logit; the version of an old format
         return value.numel() == 1
     if leaf == "position_ids":
         return bool((value.flatten() == torch.arange(value.numel())).all())
@@ -103,7 +103,7 @@ def _is_without_effect(model: PreTrainedModel, name: str, value: Tensor) -> bool
 
 
 def _is_causal_mask(value: Tensor, window: int | None) -> bool:
-    """Whether it lets a token see those before it, or so many of them."""
+    """Return whether a mask lets each token see all tokens before it, or the last ``window`` of them."""
     size, mask = value.shape[-1], value[0, 0].bool()
     if value.shape[:3] != (1, 1, size):
         return False
@@ -113,7 +113,7 @@ def _is_causal_mask(value: Tensor, window: int | None) -> bool:
 
 
 def _same(stored: Tensor, own: Tensor) -> bool:
-    """Whether two tensors are roundings of one."""
+    """Return whether two tensors are roundings of one."""
     if stored.shape != own.shape:
         return False
     dtypes = [torch.finfo(t.dtype).eps for t in (stored, own) if t.is_floating_point()]

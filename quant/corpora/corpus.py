@@ -1,9 +1,9 @@
 """Load a corpus by name, as windows of token ids for training, validation and test.
 
 A text is tokenized as it stands, without special tokens, and cut into contiguous windows that do not overlap; the tail
-that fills no window is dropped. Nothing is prepended, unless the tokenizer's beginning-of-text token is asked for: then
-each window of L tokens has it in front, L + 1 in all, and the losses of all L are scored. Where the text shows its
-articles (``quant.corpora.articles``), it is known in which of them each window lies; of ``self`` every window is one.
+that fills no window is dropped. Nothing is prepended, unless ``bos`` requests the tokenizer's beginning-of-text token:
+then each window of L tokens has it in front, L + 1 in all, and all L tokens are scored. Where the text shows its
+articles (``quant.corpora.articles``), the article of each window is known; in ``self`` every window is its own article.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from quant.architecture import vocabulary_size
-from quant.cache import cache_folder, read_hashed, write_hashed
+from quant.cache import cache_folder
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.articles import window_articles
 from quant.corpora.self_corpus import recipe_fingerprint, sample_windows
 from quant.corpora.texts import SELF, SPLITS, Text, read_texts
+from quant.corpora.tokens import check_token, prepended_token
 from quant.errors import CorpusError, UsageError
+from quant.hashed_files import read_hashed, write_hashed
 from quant.hashing import tensor_bytes
 from quant.philox import permutation
 
@@ -40,20 +42,20 @@ class Corpus:
     """Token windows of one length."""
 
     name: str
-    """The name it was asked for by."""
+    """The name under which it was requested."""
     splits: Mapping[str, Tensor]
     """Windows of each split, (n, L) int64, in the order of the text; (n, L + 1) if ``bos`` was prepended."""
     articles: Mapping[str, Tensor | None]
-    """Of each split the article of every window, (n,) int64: the one in which most of its tokens lie. None where the
-    text, or a tokenizer that is not fast, does not tell."""
+    """The article of every window of each split, (n,) int64: the one in which most of its tokens lie. None where the
+    text does not show its articles, or the tokenizer is not a fast one."""
     fingerprint: str
-    """Of a text: sha256 over the ids of all splits. Of ``self``: over the recipe, so it stays as windows are added."""
+    """sha256 over the ids of all splits; for ``self`` over the recipe, so that it stays as windows are added."""
     shuffled: bool
     """Whether a subset is drawn by seed (a text), or is the first ones (independent samples)."""
     bos: int | None = None
     """The beginning-of-text token that was prepended to every window; None if none was."""
     notes: tuple[str, ...] = ()
-    """How its splits came about, where a user would not expect it: a sentence each."""
+    """Sentences on how its splits were made, where a user would not expect it."""
 
     @property
     def seq_len(self) -> int:
@@ -61,12 +63,12 @@ class Corpus:
         return next(iter(self.splits.values())).shape[1] - (self.bos is not None)
 
     def windows(self, split: str, count: int | None = None, seed: int = 0) -> Tensor:
-        """A subset of a split's windows; a larger one contains every smaller one of the same seed.
+        """Return a subset of a split's windows; a larger one contains every smaller one of the same seed.
 
         Args:
             split: ``train``, ``validation`` or ``test``.
-            count: How many; all, in order, if None.
-            seed: Which ones.
+            count: Number of windows; all, in order, if None.
+            seed: Seed of the choice.
 
         Returns:
             (count, L) int64, or (count, L + 1) if ``bos`` was prepended.
@@ -78,12 +80,12 @@ class Corpus:
         return self.splits[split][chosen]
 
     def window_articles(self, split: str, count: int | None = None, seed: int = 0) -> Tensor | None:
-        """The article of each window that ``windows`` gives for the same arguments, (count,); None if not known."""
+        """Return the article of each window that ``windows`` gives for these arguments, (count,); None if not known."""
         chosen, articles = self._chosen(split, count, seed), self.articles[split]
         return None if articles is None else articles[chosen]
 
     def _chosen(self, split: str, count: int | None, seed: int) -> Tensor | slice:
-        """Which of a split's windows a subset is made of."""
+        """Return the indices of a subset of a split's windows."""
         if split not in self.splits:
             raise CorpusError(f"expected a split of {', '.join(self.splits)}, got {split!r}; ask for it in `sizes`")
         every = self.splits[split]
@@ -100,7 +102,7 @@ class Corpus:
 
 
 def longest_window(checkpoint: Checkpoint, name: str, bos: bool) -> int | None:
-    """How many tokens of a text a window can hold, a prepended one set apart; None if the model has no limit."""
+    """Return how many tokens of a text fit into a window beside a prepended one; None if the model has no limit."""
     if checkpoint.context is None:
         return None
     return checkpoint.context - (bos and name != SELF)
@@ -123,24 +125,24 @@ def load_corpus(
     Args:
         name: ``tales``, ``self``, ``wikitext2``, a file, a folder or ``hf:…``: see ``quant.corpora.texts`` and
             ``quant.corpora.self_corpus``.
-        checkpoint: Whose tokenizer cuts the text; for ``self`` also the model that writes it.
+        checkpoint: The model whose tokenizer cuts the text, and which writes ``self``.
         seq_len: Length L of a window in tokens.
-        sizes: How many windows of each split will be asked for; None for all. A text must have as many; of ``self``,
-            so many are sampled, of these splits only.
-        seed: Which samples ``self`` consists of.
-        cache: Where token ids are kept; the toolkit's cache folder if None.
-        revision: Of a data set ``hf:…``: branch, tag or commit.
-        bos: Whether the tokenizer's beginning-of-text token is prepended to every window. Those of ``self`` begin with
-            it anyway.
-        warn: Takes one line about a damaged file of the cache, or a slow way that must be gone.
+        sizes: Number of windows that each split must have; None for all. A text is checked for them; for ``self`` they
+            are sampled, for these splits only.
+        seed: Seed of the samples of ``self``.
+        cache: Folder for token ids; the toolkit's cache folder if None.
+        revision: Branch, tag or commit of a data set ``hf:…``.
+        bos: Whether the tokenizer's beginning-of-text token is prepended to every window; windows of ``self`` begin
+            with it anyway.
+        warn: Function for one line about a damaged file of the cache, or about slow sampling.
 
     Raises:
-        UsageError: if the name, the length or a size is not possible, or the tokenizer has no token to prepend.
+        UsageError: if the name, the length or a size is impossible, or the tokenizer has no token to prepend.
         CorpusError: if the text cannot be found or read, or is too short; on ``self`` also if the model is not causal.
         StoreError: if the cache cannot be written.
     """
     sizes, cache = sizes or {}, cache or cache_folder()
-    first = _beginning(checkpoint) if bos else None
+    first = prepended_token(checkpoint) if bos else None
     prepended = None if name == SELF else first
     longest = longest_window(checkpoint, name, bos)
     if seq_len < 2 or (longest is not None and seq_len > longest):
@@ -166,65 +168,47 @@ def load_corpus(
     notes = tuple(text.note for text in texts.values() if text.note)
     corpus = Corpus(name, splits, articles, _fingerprint(splits), shuffled=True, bos=prepended, notes=notes)
     for split, count in sizes.items():
-        corpus.windows(split, count)  # says now that there are too few
+        corpus.windows(split, count)  # raises now if there are too few
     return corpus
 
 
-def beginning_of_text(checkpoint: Checkpoint) -> int | None:
-    """The token with which the tokenizer begins a text; None if it has none, or the model does not know it."""
-    first = checkpoint.tokenizer.bos_token_id
-    return None if first is None or first >= vocabulary_size(checkpoint.model) else int(first)
-
-
-def _beginning(checkpoint: Checkpoint) -> int:
-    """The same, where the user asks for it."""
-    first = beginning_of_text(checkpoint)
-    if first is None:
-        raise UsageError(
-            f"expected a beginning-of-text token in the tokenizer of {checkpoint.name}, found none; leave --bos out"
-        )
-    return first
-
-
 def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> Tensor:
-    """Windows (n, L) of a row of token ids."""
+    """Cut a row of token ids into windows, (n, L)."""
     if len(ids) < seq_len:
         raise CorpusError(
             f"{name} {split} has {len(ids)} tokens, but one window takes {seq_len}; "
             "use a smaller --seq-len or a longer text"
         )
-    if int(ids.max()) >= vocabulary:
-        raise CorpusError(
-            f"expected token ids below {vocabulary}, the model's vocabulary, got {int(ids.max())} in {name} {split}"
-        )
+    check_token(int(ids.max()), vocabulary, f"in {name} {split}")
     count = len(ids) // seq_len
     return ids[: count * seq_len].view(count, seq_len)
 
 
 def _articles(starts: Tensor, windows: Tensor) -> Tensor:
-    """The article of each window (n, L) of a text whose articles begin at these tokens, (n,)."""
+    """Return the article of each window, (n,), of a text whose articles begin at these tokens."""
     return torch.from_numpy(window_articles(starts.numpy(), *windows.shape))
 
 
 def _tokenize(
     text: Text, tokenizer: PreTrainedTokenizerBase, cache: Path, warn: Callable[[str], None]
 ) -> tuple[Tensor, Tensor | None]:
-    """Token ids (N,) of a text and the tokens at which its articles begin; kept in ``<cache>/tokens`` if it is long.
+    """Return the token ids (N,) of a text, and the tokens at which its articles begin.
 
-    The starts are None if the text tells none, or the tokenizer does not say which characters a token is made of.
+    Both are kept in ``<cache>/tokens`` if the text is long. The starts are None if the text has none, or the tokenizer
+    does not give the characters of a token.
     """
     if len(text.content) < _CACHED_LENGTH or not tokenizer.is_fast:
         return _encode(text, tokenizer)
     digest = hashlib.sha256(f"{_CACHE_VERSION} {tokenizer.backend_tokenizer.to_str()}".encode())
     digest.update(hashlib.sha256(text.content.encode()).digest())
-    if text.starts is not None:  # a file without them, as earlier versions left, is another one
+    if text.starts is not None:  # a file without them, from earlier versions, has another name
         digest.update(json.dumps(["articles", *text.starts]).encode())
     path, recipe = cache / "tokens" / f"{digest.hexdigest()}.safetensors", {"recipe": digest.hexdigest()}
     read = read_hashed(path, recipe)
     if read is not None:
         return read[0]["ids"].long(), read[0].get("articles")
     if path.exists():
-        warn(f"{path} is damaged: its text is tokenized anew")
+        warn(f"{path} is damaged: its text is tokenized again")
     ids, starts = _encode(text, tokenizer)
     kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
     write_hashed(path, kept, recipe)
@@ -232,7 +216,7 @@ def _tokenize(
 
 
 def _encode(text: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor | None]:
-    """Tokenize; ``verbose`` would warn that the text is longer than the model's context, which it is meant to be."""
+    """Tokenize a text, without the warning that it is longer than the model's context, as it should be."""
     encoding = tokenizer(text.content, add_special_tokens=False, verbose=False)
     ids = torch.tensor(encoding["input_ids"], dtype=torch.int64)
     if text.starts is None or not tokenizer.is_fast:
@@ -241,16 +225,16 @@ def _encode(text: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Ten
 
 
 def _token_starts(encoding: BatchEncoding, starts: tuple[int, ...], count: int) -> list[int]:
-    """The first token that holds a character at or after each of these; one that lies across belongs to what follows.
+    """Return for each article the first token that ends after its start: a token across the border opens the article.
 
-    Found by bisection: tokens are in the order of the text, and a list of all their characters would take 100 bytes a
+    Bisection finds it: tokens are in the order of the text, and a list of all their characters would take 100 bytes a
     token.
     """
     return [bisect_right(range(count), start, key=lambda i: encoding.token_to_chars(i).end) for start in starts]
 
 
 def _fingerprint(splits: Mapping[str, Tensor]) -> str:
-    """sha256 over the ids of every split, and with their shapes over the length of a window."""
+    """Return the sha256 over the ids of every split, and with their shapes over the length of a window."""
     digest = hashlib.sha256()
     for split, windows in sorted(splits.items()):
         digest.update(json.dumps([split, list(windows.shape)]).encode())

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from quant.checkpoints import hub
 from quant.corpora.text_files import FIELD, Text, checked_document, text_of_documents
-from quant.errors import CorpusError, UsageError
+from quant.errors import CorpusError, UsageError, first_line
 
 PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
 _FORMATS = ("Parquet", "Json", "Csv", "Arrow")
 """Loaders of plain data, one document a row."""
 LARGEST = 4 * 2**30
-"""Bytes of a data set that is still taken whole."""
+"""Largest data set, in bytes, that is read whole."""
 _ALTERNATIVES = "use a local file or folder, or tales (built in)"
 
 
@@ -27,7 +27,7 @@ def read_hub_texts(name: str, revision: str | None) -> dict[str, Text]:
         revision: Branch, tag or commit; None for the default branch.
 
     Raises:
-        UsageError: if the name has not that form.
+        UsageError: if the name does not have that form.
         CorpusError: if the data set cannot be reached or read, has no column ``text``, or is too large.
     """
     place, _, config = name.removeprefix(PREFIX).partition(":")
@@ -38,14 +38,14 @@ def read_hub_texts(name: str, revision: str | None) -> dict[str, Text]:
     if not local and place.count("/") != 1:
         raise UsageError(f"expected {PREFIX}org/name[:config], or a folder that exists, got {name!r}")
     if not local:
-        hub.fetch(place, "dataset", ["README.md"], "", _ALTERNATIVES)  # asks once and briefly; datasets would insist
+        hub.fetch(place, "dataset", ["README.md"], "", _ALTERNATIVES)  # asks once and briefly; datasets would retry
     with _reading(name):
         splits = _load(str(folder) if local else place, config or None, revision, name)
     return {split: text_of_documents(_rows(rows, split, name), f"{split} of {name}") for split, rows in splits.items()}
 
 
 def _load(place: str, config: str | None, revision: str | None, name: str) -> Mapping[str, object]:
-    """The rows of each split, by our names for the splits."""
+    """Return the rows of each split, under our names for the splits."""
     import datasets
 
     builder = datasets.load_dataset_builder(place, config, revision=revision)
@@ -74,7 +74,7 @@ def _load(place: str, config: str | None, revision: str | None, name: str) -> Ma
 
 
 def _rows(rows: object, split: str, name: str) -> Iterator[str]:
-    """The documents of a split."""
+    """Yield the documents of a split."""
     columns: list[str] = rows.column_names  # type: ignore[attr-defined]
     if FIELD not in columns:
         raise CorpusError(f"expected a column {FIELD!r} in {split} of {name}, got columns {', '.join(columns)[:200]}")
@@ -84,7 +84,7 @@ def _rows(rows: object, split: str, name: str) -> Iterator[str]:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Turn what the library raises into one line, and keep its bars off the terminal."""
+    """Turn an error of the library into one line, and keep its progress bars off the terminal."""
     import datasets
 
     bars = datasets.is_progress_bar_enabled()
@@ -93,9 +93,8 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except CorpusError:
         raise
-    except Exception as error:  # it has no tree of its own: what a reader of any format may raise
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CorpusError(f"expected a data set at {name}, got: {line}; {_ALTERNATIVES}") from error
+    except Exception as error:  # the library has no exception tree: readers of formats raise anything
+        raise CorpusError(f"expected a data set at {name}, got: {first_line(error)}; {_ALTERNATIVES}") from error
     finally:
         if bars:
             datasets.enable_progress_bars()

@@ -1,10 +1,9 @@
-"""Sample windows from a causal language model, token by token, and see that they are samples of it.
+"""Sample windows from a causal language model, token by token, and check that they are samples of it.
 
-A model that keeps its keys and values is asked for one token at a time. Some models keep no such memory and ignore it
-in silence, or keep one that their forward pass does not agree with: each token is then drawn from another distribution
-than the one of a full forward pass, which every loss is computed with. So the steps are held against one full pass over
-what was sampled. Where they differ, each token is drawn from a full pass: slow, and right for every model whose output
-does not depend on later tokens.
+A model that keeps its keys and values gives one token at a time. Some models keep no such memory and ignore it in
+silence, or keep one that disagrees with their full forward pass, with which every loss is computed: each token is then
+drawn from another distribution. So the steps are compared with one full pass over the sample. Where they differ, each
+token is drawn from a full pass: slow, and right for every model whose output does not depend on later tokens.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import CorpusError
 
 PEAK, SPREAD = 256.0, 16.0
-"""How far −ln p of the drawn tokens in steps and in a full pass may be apart, at most and as a root mean square, in
-units of the dtype's spacing times the largest −ln p. Rounding alone makes up to 12 and 2.5 of these units in float32,
-2.4 and 0.6 in bfloat16 (opt-nano and SmolLM2-135M); tokens drawn without their past are apart by nats."""
+"""Largest and root-mean-square difference allowed between −ln p of the drawn tokens in steps and in a full pass, in
+units of the dtype's spacing times the largest −ln p. Rounding alone gives up to 12 and 2.5 of these units in float32,
+2.4 and 0.6 in bfloat16 (opt-nano and SmolLM2-135M); tokens drawn without their past differ by nats."""
 
 NextLogits = Callable[[Tensor], Tensor]
-"""From the token ids so far, (B, t), to the logits of the next token, (B, V), on the host."""
+"""Function from the token ids so far, (B, t), to the logits of the next token, (B, V), on the host."""
 
 
 @torch.inference_mode()
@@ -35,7 +34,7 @@ def sample(checkpoint: Checkpoint, first: int, drawn: Tensor, warn: Callable[[st
         checkpoint: The model.
         first: First id of every window.
         drawn: (B, L − 1) uniforms in [0, 1), float64.
-        warn: Takes one line if the model must be sampled by full forward passes.
+        warn: Function for one line if the model must be sampled by full forward passes.
 
     Returns:
         (B, L) int64 on the host.
@@ -48,7 +47,7 @@ def sample(checkpoint: Checkpoint, first: int, drawn: Tensor, warn: Callable[[st
         windows, steps = _drawn(_with_memory(checkpoint), first, drawn)
         if _agree(checkpoint, windows, steps):
             return windows
-    except Exception as error:  # whatever a model raises that takes no such memory; a full pass raises its own again
+    except Exception as error:  # any error of a model without such memory; a full pass repeats an error of its own
         why = f"cannot be sampled token by token ({type(error).__name__})"
     warn(f"{checkpoint.name} {why}: the corpus self is sampled by full passes, {drawn.shape[1]} for each window")
     rows = [_drawn(_by_full_passes(checkpoint, drawn.shape[1] + 1), first, row[None]) for row in drawn]
@@ -62,7 +61,7 @@ def sample(checkpoint: Checkpoint, first: int, drawn: Tensor, warn: Callable[[st
 
 
 def _drawn(step: NextLogits, first: int, drawn: Tensor) -> tuple[Tensor, Tensor]:
-    """Windows (B, L), and ln p of the tokens drawn at each step, (B, L − 1)."""
+    """Return windows (B, L), and ln p of the tokens drawn at each step, (B, L − 1)."""
     ids, log_p = torch.full((len(drawn), 1), first), []
     for uniform in drawn.T:
         logits = step(ids)
@@ -73,7 +72,7 @@ def _drawn(step: NextLogits, first: int, drawn: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _with_memory(checkpoint: Checkpoint) -> NextLogits:
-    """Ask for one token at a time; keys and values of those before are kept."""
+    """Ask for one token at a time; the model keeps keys and values of those before."""
     model = checkpoint.model
     memory = DynamicCache(config=model.config)
 
@@ -88,7 +87,7 @@ def _with_memory(checkpoint: Checkpoint) -> NextLogits:
 def _by_full_passes(checkpoint: Checkpoint, length: int) -> NextLogits:
     """Ask for the whole window each time, filled up to its length.
 
-    What follows does not count in a causal model, and one whose positions scale with the length sees the right one.
+    Later tokens do not count in a causal model, and a model whose positions scale with the length sees the right one.
     """
 
     def step(ids: Tensor) -> Tensor:
@@ -99,14 +98,14 @@ def _by_full_passes(checkpoint: Checkpoint, length: int) -> NextLogits:
 
 
 def _full(checkpoint: Checkpoint, windows: Tensor) -> Iterator[Tensor]:
-    """Logits (L, V) of each window as every loss is computed: one pass a window, no memory."""
+    """Yield the logits (L, V) of each window as every loss is computed: one pass a window, no memory."""
     for window in windows:
         output = checkpoint.model(input_ids=window[None].to(checkpoint.model.device), use_cache=False)
         yield output.logits[0].cpu()
 
 
 def _agree(checkpoint: Checkpoint, windows: Tensor, steps: Tensor) -> bool:
-    """Whether ln p of the drawn tokens, (B, L − 1), is that of full passes over the windows, up to rounding."""
+    """Return whether ln p of the drawn tokens, (B, L − 1), is that of full passes over the windows, up to rounding."""
     full = torch.stack(
         [
             -torch.nn.functional.cross_entropy(logits[:-1].double(), window[1:], reduction="none")
@@ -119,7 +118,7 @@ def _agree(checkpoint: Checkpoint, windows: Tensor, steps: Tensor) -> bool:
 
 
 def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The id k of each row with F(k − 1) ≤ u < F(k), F the cumulative softmax, in float64.
+    """Return the id k of each row with F(k − 1) ≤ u < F(k), F the cumulative softmax, in float64.
 
     Args:
         logits: (B, V).

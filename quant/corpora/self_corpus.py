@@ -1,12 +1,12 @@
-"""The corpus ``self``: windows that the model itself wrote.
+"""Sample the corpus ``self``: windows that the model itself writes.
 
-A pretrained model is no exact minimum of the loss on any text we have: it may be under-trained, tuned to instructions,
-or dequantized. On its own samples it is. The expected NLL of data drawn from p_w under the model p_v is the cross
-entropy H(p_w, p_v) = H(p_w) + KL(p_w ‖ p_v), whose global minimum over all v, not only a local one, is at v = w. So on
-``self`` the centre of the landscape is a minimum by construction, and what rises around it is pure divergence.
+A pretrained model is not an exact minimum of the loss on any available text: it may be under-trained, tuned to
+instructions, or dequantized. On its own samples it is one. The expected NLL of data drawn from p_w under the model p_v
+is the cross entropy H(p_w, p_v) = H(p_w) + KL(p_w ‖ p_v), whose global minimum over all v, not only a local one, is at
+v = w. So on ``self`` the centre of the landscape is a minimum by construction, and any rise around it is divergence.
 
-That holds only for exact samples: temperature 1, the whole vocabulary, no top-k, no top-p, no id suppressed, and no
-stop at the end-of-text token. Every window starts on its own from the beginning-of-text token.
+This holds only for exact samples: temperature 1, the whole vocabulary, no top-k, no top-p, no id suppressed, and no
+stop at the end-of-text token. Every window starts by itself from the beginning-of-text token.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quant.cache import read_hashed, write_hashed
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.sampling import sample
-from quant.errors import CorpusError, UsageError
+from quant.corpora.tokens import first_sampled_token
+from quant.errors import UsageError
+from quant.hashed_files import read_hashed, write_hashed
 from quant.philox import uniforms
 
 BATCH = 8
-"""Windows sampled together, always: a window's neighbours, and so its logits to the last bit, are the same however
-many are asked for."""
+"""Windows sampled together, always: a window's neighbours, and so its logits to the last bit, do not depend on how many
+are requested."""
 
 
 def sample_windows(
@@ -45,22 +46,22 @@ def sample_windows(
     Args:
         checkpoint: The model, at ``w``.
         seq_len: Length L of a window, its first token included.
-        sizes: How many windows of each split.
-        seed: Which samples.
-        cache: They are kept in ``<cache>/self``, one file a batch.
-        warn: Takes one line about a damaged file, or a model that must be sampled slowly.
+        sizes: Number of windows of each split.
+        seed: Seed of the samples.
+        cache: Folder; the samples are kept in its ``self``, one file a batch.
+        warn: Function for one line about a damaged file, or about a model that must be sampled slowly.
 
     Returns:
         For each split in ``sizes``, (n, L) int64.
 
     Raises:
-        UsageError: if a size is not given: there is no natural number of samples.
-        CorpusError: if the model has no token to begin with, its output is not finite, or it is not causal.
+        UsageError: if a size is missing, since the number of samples has no end.
+        CorpusError: if the tokenizer has no first token, the model's output is not finite, or it is not causal.
         StoreError: if the cache cannot be written.
     """
     if not sizes or None in sizes.values():
         raise UsageError("expected a number of windows for each split of the corpus self, which has no end; set them")
-    first = _first_token(checkpoint)
+    first = first_sampled_token(checkpoint)
     folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
     splits, say = {}, _once(warn)
     for split, count in sizes.items():
@@ -73,7 +74,7 @@ def sample_windows(
 
 
 def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, but no line twice: many batches would say it."""
+    """Return the same function, which passes on no line twice: many batches would repeat it."""
     said: set[str] = set()
 
     def say(line: str) -> None:
@@ -85,26 +86,9 @@ def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def recipe_fingerprint(checkpoint: Checkpoint, seq_len: int, seed: int) -> str:
-    """sha256 over all that the samples follow from, whatever their number."""
-    recipe = ["self", checkpoint.fingerprint, _first_token(checkpoint), seq_len, seed]
+    """Return the sha256 over all that determines the samples, whatever their number."""
+    recipe = ["self", checkpoint.fingerprint, first_sampled_token(checkpoint), seq_len, seed]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-
-
-def _first_token(checkpoint: Checkpoint) -> int:
-    """The beginning-of-text token, or for a model without one the end-of-text token."""
-    tokenizer = checkpoint.tokenizer
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if first is None:
-        raise CorpusError(
-            f"expected a beginning- or end-of-text token in the tokenizer of {checkpoint.name}, found neither"
-        )
-    known = checkpoint.model.get_input_embeddings().num_embeddings
-    if not 0 <= first < known:
-        raise CorpusError(
-            f"expected token ids below {known}, the model's vocabulary, got {first} as the first of a text in the "
-            f"tokenizer of {checkpoint.name}"
-        )
-    return int(first)
 
 
 def _cached_batch(
@@ -117,12 +101,12 @@ def _cached_batch(
     index: int,
     warn: Callable[[str], None],
 ) -> Tensor:
-    """One batch of windows, (BATCH, L); sampled anew where the file is not to the bit what was written."""
+    """Read one batch of windows, (BATCH, L); sample it again where the file is not to the bit what was written."""
     recipe = {"recipe": json.dumps([recipe_fingerprint(checkpoint, seq_len, seed), split, index])}
     read = read_hashed(path, recipe)
     if read is None:
         if path.exists():
-            warn(f"{path} is damaged, or was left by another version: its windows are sampled anew")
+            warn(f"{path} is damaged, or was left by another version: its windows are sampled again")
         rows = range(index * BATCH, (index + 1) * BATCH)
         drawn = np.stack([uniforms(seq_len - 1, "self", seed, split, row) for row in rows])
         sampled = sample(checkpoint, first, torch.from_numpy(drawn), warn)

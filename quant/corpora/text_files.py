@@ -1,7 +1,7 @@
 """Read texts from files: plain text, JSON Lines and Parquet, each also compressed.
 
-A plain text is one row of characters. The rows of the other two are documents: they are joined by an empty line, and
-each is an article. Line ends become a line feed and a byte order mark is no character, whatever wrote the file.
+A plain text is one row of characters. The rows of the other two formats are documents: an empty line joins them, and
+each is an article. Every line end becomes a line feed, and a byte order mark is left out.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from itertools import accumulate
 from pathlib import Path
 
 from quant.corpora.articles import END, article_starts
-from quant.errors import CorpusError
+from quant.errors import CorpusError, first_line
 
 FIELD = "text"
 """The field or column that holds a document."""
 JOINT = "\n\n"
-"""Stands between two documents."""
+"""Separator of two documents."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Text:
     """The text of one split."""
 
     content: str
-    """All of it."""
+    """The whole text."""
     starts: tuple[int, ...] | None
     """The characters at which its articles begin, the first of them 0; None if that is not known."""
     note: str = ""
-    """How it came about, where a user would not expect it; a sentence, or empty."""
+    """A sentence on how it was made, where a user would not expect it; else empty."""
 
 
 def _zstd(content: bytes) -> bytes:
@@ -55,22 +55,22 @@ _COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
 _PLAIN = (".txt", ".tokens", ".raw")
 _KINDS = (*_PLAIN, ".jsonl", ".parquet")
 SUFFIXES = tuple(kind + packed for kind in _KINDS for packed in _COMPRESSED)
-"""How the name of a file ends that can be read."""
+"""Endings of the files that can be read."""
 READABLE = f"{', '.join(_KINDS)}, each also {', '.join(list(_COMPRESSED)[1:])}"
-"""The same in words."""
+"""The endings in words."""
 
 
 def stem_of(path: Path) -> str | None:
-    """The name of a file without the ending that says how it is read; None if it is not one that can be read."""
+    """Return a file's name without the ending that says how to read it; None if the ending is not a known one."""
     suffix = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len, default=None)
     return None if suffix is None else path.name[: -len(suffix)]
 
 
 def read_text(paths: Sequence[Path]) -> Text:
-    """Read one text from a file, or from the parts that it was divided into, in their order.
+    """Read one text from a file, or from its parts in their order.
 
     Raises:
-        CorpusError: if a file cannot be read or decoded, or a document of it has no text.
+        CorpusError: if a file cannot be read or decoded, or one of its documents has no text.
     """
     kind = _kind(paths[0])
     if other := next((path for path in paths if _kind(path) != kind), None):
@@ -82,7 +82,7 @@ def read_text(paths: Sequence[Path]) -> Text:
 
 
 def plain_text(content: str) -> Text:
-    """A text as it stands, but for its line ends and a byte order mark at its head."""
+    """Return a text as it stands, but for its line ends and a byte order mark at its head."""
     content = _normalized(content)
     return Text(content, article_starts(content.split("\n"), gap=1))
 
@@ -90,14 +90,14 @@ def plain_text(content: str) -> Text:
 def text_of_documents(rows: Iterable[str], source: str) -> Text:
     """Join documents into a text.
 
-    Rows that are the lines of WikiText, as the Hub has them, are joined alike, and have its articles.
+    Rows that are the lines of WikiText, as on the Hub, are joined in the same way, and have its articles.
 
     Args:
         rows: The documents; empty ones are left out.
-        source: Names them in an error.
+        source: Their name in an error.
 
     Raises:
-        CorpusError: if there is none with a character in it.
+        CorpusError: if all are empty.
     """
     rows = [_normalized(row) for row in rows]
     documents = [row for row in rows if row.strip()]
@@ -111,10 +111,10 @@ def text_of_documents(rows: Iterable[str], source: str) -> Text:
 
 
 def checked_document(value: object, where: str) -> str:
-    """A document, if it is one.
+    """Return a document after a check that it is one.
 
     Raises:
-        CorpusError: if it is no text, or one that no encoding can write.
+        CorpusError: if it is not a text, or no encoding can write it.
     """
     if not isinstance(value, str):
         got = "null" if value is None else type(value).__name__
@@ -127,6 +127,7 @@ def checked_document(value: object, where: str) -> str:
 
 
 def _normalized(content: str) -> str:
+    """Return a text without a byte order mark, every line end a line feed."""
     return content.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -135,12 +136,12 @@ def _kind(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    """The content of a file, unpacked."""
+    """Return the content of a file, decompressed."""
     packed = next((p for p in _COMPRESSED if p and path.name.lower().endswith(p)), "")
     try:
         return _COMPRESSED[packed](path.read_bytes())
     except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
-        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {_line(error)}") from error
+        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {first_line(error)}") from error
 
 
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
@@ -148,7 +149,7 @@ _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (cod
 
 
 def _decoded(path: Path) -> str:
-    """The characters of a file: UTF-8, or what its byte order mark says."""
+    """Return the characters of a file, in UTF-8 or in the encoding of its byte order mark."""
     content = _bytes(path)
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
@@ -166,7 +167,7 @@ def _decoded(path: Path) -> str:
 
 
 def _json_lines(path: Path) -> Iterable[str]:
-    """The field ``text`` of each line; blank lines are none."""
+    """Yield the field ``text`` of each line that is not blank."""
     for number, line in enumerate(_decoded(path).split("\n"), 1):
         if not line.strip():
             continue
@@ -174,7 +175,7 @@ def _json_lines(path: Path) -> Iterable[str]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise CorpusError(f"expected one JSON object in {where}, got: {_line(error)}") from error
+            raise CorpusError(f"expected one JSON object in {where}, got: {first_line(error)}") from error
         if not isinstance(value, dict):
             raise CorpusError(f"expected one JSON object in {where}, got {type(value).__name__}")
         if FIELD not in value:
@@ -184,7 +185,7 @@ def _json_lines(path: Path) -> Iterable[str]:
 
 
 def _parquet(path: Path) -> Iterable[str]:
-    """The column ``text``."""
+    """Yield the column ``text``."""
     import pyarrow
     import pyarrow.parquet  # type: ignore[import-untyped]  # comes with datasets; few files need it
 
@@ -195,11 +196,6 @@ def _parquet(path: Path) -> Iterable[str]:
             raise CorpusError(f"expected one column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
         rows = file.read(columns=[FIELD])[FIELD].to_pylist()
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise CorpusError(f"expected a readable .parquet file at {path}, got: {_line(error)}") from error
+        raise CorpusError(f"expected a readable .parquet file at {path}, got: {first_line(error)}") from error
     for number, row in enumerate(rows, 1):
         yield checked_document(row, f"row {number} of {path}")
-
-
-def _line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,17 +12,17 @@ from quant.errors import CorpusError
 
 SPLITS = ("train", "validation", "test")
 SHARE = 0.1
-"""Of the characters of the training split, for each split that is cut from its end."""
+"""Share of the training split's characters that each split cut from its end gets."""
 
 
 def complete(texts: Mapping[str, Text], source: str) -> dict[str, Text]:
-    """Cut what is missing of validation and test from the end of train, and say so in their notes.
+    """Cut a missing validation or test split from the end of train, and say so in the notes.
 
-    Articles stay whole where they are known and there are enough of them; any other text is cut between two lines.
+    Articles stay whole where they are known and numerous enough; any other text is cut between two lines.
 
     Args:
-        texts: The text of each split that there is.
-        source: Names the corpus in notes and errors.
+        texts: The text of each split that exists.
+        source: The name of the corpus in notes and errors.
 
     Raises:
         CorpusError: if there is no train, or it is too short to be cut.
@@ -50,7 +50,7 @@ def complete(texts: Mapping[str, Text], source: str) -> dict[str, Text]:
 
 
 def _with_shared(texts: Mapping[str, Text]) -> dict[str, Text]:
-    """The texts, each with a note if all of it is also in another split."""
+    """Return the texts, each with a note if all of it is also in another split."""
     noted = dict(texts)
     for split, text in texts.items():
         content = text.content.strip()
@@ -61,20 +61,20 @@ def _with_shared(texts: Mapping[str, Text]) -> dict[str, Text]:
 
 
 def _article_edges(text: Text, marks: list[float]) -> list[int] | None:
-    """The starts of articles nearest to the marks, one each; None if there are not enough articles."""
+    """Return the starts of articles nearest to the marks, one each; None if there are not enough articles."""
     starts = list(text.starts or ())[1:]
     if len(starts) < len(marks):
         return None
     edges: list[int] = []
     for index, mark in enumerate(marks):
-        some = starts[len(edges) : len(starts) - (len(marks) - index) + 1]  # one is left for each mark that follows
+        some = starts[len(edges) : len(starts) - (len(marks) - index) + 1]  # leaves one for each later mark
         some = [start for start in some if not edges or start > edges[-1]]
         edges.append(min(some, key=lambda start: abs(start - mark)))
     return edges
 
 
 def _line_edges(content: str, marks: list[float]) -> list[int] | None:
-    """The places after a line's end, else after a space, that follow on the marks; None if two of them are the same."""
+    """Return the first places after the marks that follow a line end, else a space; None if two coincide."""
     edges: list[int] = []
     for mark in map(int, marks):
         end = next((place for sign in ("\n", " ") if (place := content.find(sign, mark)) >= 0), None)
@@ -87,7 +87,7 @@ def _line_edges(content: str, marks: list[float]) -> list[int] | None:
 
 
 def _part(text: Text, begin: int, end: int) -> Text:
-    """The characters from ``begin`` to ``end``, and the articles that begin there."""
+    """Return the characters from ``begin`` to ``end``, and the articles that begin there."""
     starts = None
     if text.starts is not None:
         inside = text.starts[bisect_left(text.starts, begin) : bisect_left(text.starts, end)]

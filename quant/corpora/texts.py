@@ -21,7 +21,7 @@ TALES = "tales"
 WIKITEXT = "wikitext2"
 
 _FIRST = (".txt", ".txt.gz", ".txt.xz")
-"""Endings that go before all others, where the name of the split is all that stands before."""
+"""Endings that take precedence after the plain name of a split."""
 _OTHERS = {"train": "train", "validation": "validation|valid|val|dev|eval", "test": "test"}
 _REPOSITORY, _CONFIGURATION = "Salesforce/wikitext", "wikitext-2-raw-v1"
 
@@ -41,7 +41,7 @@ def read_texts(name: str, revision: str | None = None) -> dict[str, Text]:
 
     Raises:
         UsageError: if there is no corpus of this name, or no file with a split in it.
-        CorpusError: if a text cannot be fetched, read or decoded, or there is no train split to cut a missing one from.
+        CorpusError: if a text cannot be fetched, read or decoded, or a missing split has no train to be cut from.
     """
     if revision is not None and not name.startswith(PREFIX):
         raise UsageError(f"expected --data {PREFIX}org/name with --data-revision, got {name!r}; leave it out")
@@ -79,10 +79,10 @@ def _read_folder(folder: Path) -> dict[str, Text]:
 
 
 def _files(folder: Path, split: str) -> list[Path]:
-    """The file that a split is read from, or its parts in their order.
+    """Return the file that a split is read from, or its parts in their order.
 
     Raises:
-        CorpusError: if there are several that could be meant, or a part is missing.
+        CorpusError: if several files fit, or a part is missing.
     """
     exact = [path for suffix in _FIRST if (path := folder / (split + suffix)).is_file()]
     form = re.compile(rf"(?:.*[._-])?(?:{_OTHERS[split]})(?:[._-](\d+)-of-(\d+))?", re.IGNORECASE)
@@ -105,7 +105,7 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _fetch_wikitext() -> dict[str, Text]:
-    """WikiText-2 raw, its rows joined by two newlines, as GPTQ's evaluation does (Frantar et al. 2023)."""
+    """Fetch WikiText-2 raw, its rows joined by two newlines as in GPTQ's evaluation (Frantar et al. 2023)."""
     folder = hub.fetch(
         _REPOSITORY,
         "dataset",
@@ -118,7 +118,7 @@ def _fetch_wikitext() -> dict[str, Text]:
 
 
 def _rows(folder: Path, split: str) -> list[str]:
-    """The ``text`` column of all files of a split."""
+    """Return the ``text`` column of all files of a split."""
     import pyarrow.parquet  # type: ignore[import-untyped]  # comes with datasets; only this corpus needs it
 
     files = sorted(folder.glob(f"{split}-*.parquet"))

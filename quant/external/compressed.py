@@ -1,7 +1,7 @@
-"""Codecs of compressed-tensors (llm-compressor), and of the FP8 and FP4 checkpoints of other tools.
+"""Decode the layers of compressed-tensors (llm-compressor), and FP8 and FP4 checkpoints of other tools.
 
-What a layer is packed as is read off its tensors, since one checkpoint may mix formats; the config says what to expect
-at all, and how large blocks are.
+The packing of a layer is inferred from its tensors, since one checkpoint may mix formats; the config gives the possible
+bit widths and the size of blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from quant.space import Slot
 
 Block = tuple[int, int]
 _STRADDLING = (3, 5, 6, 7)
-"""Widths at which older releases pad each word, and newer ones let fields straddle."""
+"""Widths at which older releases pad each word, and newer ones let fields straddle two words."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CompressedTensors:
     """Integers and floats of compressed-tensors; one checkpoint may mix them."""
 
     bits: tuple[int, ...]
-    """The integer widths of its config groups; which of them a layer has is read off its shapes."""
+    """The integer widths of its config groups; a layer's shapes say which one it has."""
     block: Block | None = None
     """Rows and inputs of a block of FP8."""
     name: str = "compressed-tensors"
@@ -109,7 +109,7 @@ class Floats:
 
 @dataclass(frozen=True)
 class StackedMxfp4:
-    """MXFP4 of GPT-OSS: beside each other the experts' blocks of 32 numbers, and an exponent for each block."""
+    """MXFP4 of GPT-OSS: the experts' blocks of 32 numbers, and an exponent for each block."""
 
     name: str = "mxfp4"
     fields: tuple[str, ...] = ("blocks", "scales")
@@ -129,7 +129,7 @@ class StackedMxfp4:
 
 
 def _values(stored: Tensor, shape: Block) -> Tensor:
-    """The numbers of a stored tensor, bytes unpacked; which packing they have follows from their count."""
+    """Return the numbers of a stored tensor, bytes unpacked; their count says how they are packed."""
     if stored.dtype == torch.uint8 and stored.ndim == 2:
         if stored.shape[1] * 2 == shape[1]:
             return e2m1(stored)

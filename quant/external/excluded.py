@@ -15,7 +15,7 @@ from quant.space import WeightSpace
 
 
 def with_excluded_experts(checkpoint: Checkpoint) -> WeightSpace:
-    """Return the weight space with all experts: files name excluded ones otherwise than the model does."""
+    """Return the weight space with all experts, since files and the model name excluded ones differently."""
     parameters = {name for name, _ in checkpoint.model.named_parameters()}
     excluded = [entry.name for entry in checkpoint.space.outside if entry.kind == "excluded"]
     return WeightSpace.of(checkpoint.model, [glob.escape(name) for name in excluded if name in parameters])
@@ -35,7 +35,7 @@ def rounded_experts(
         space: Its weight space with all experts.
         parts: The stored matrices of that space.
         packed: Whether the matrix of this name is quantized.
-        folder: Where they are from; for the message.
+        folder: The folder they are from; for the message.
 
     Raises:
         PointError: if one that is not quantized is not the model's own.

@@ -1,8 +1,8 @@
-"""How a checkpoint stores the matrices of a weight space: most as they are, stacks of experts often one by one.
+"""Find how a checkpoint stores the matrices of a weight space: most as they are, stacks of experts often one by one.
 
 transformers 5 holds the experts of a layer in one parameter, gate and up projections side by side; files hold a matrix
-for each expert and projection. Which rows of which matrix a stored tensor is, is read off transformers' own conversion:
-it is run on a parameter whose numbers say where they stand.
+for each expert and projection. transformers' own conversion shows which rows of which matrix a stored tensor is: it is
+run on a parameter whose numbers are their own positions.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from quant.space import Slot, WeightSpace
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A stored tensor, or one matrix of it, that is some of the outputs of a slot's matrix."""
+    """A stored tensor, or one matrix of it, that holds some of the outputs of a slot's matrix."""
 
     slot: Slot
-    """As stored: its name, its shape, and whether inputs come first."""
+    """Its name, its shape, and whether inputs come first, all as stored."""
     outputs: Tensor
-    """(n,) which outputs of the whole matrix its own are."""
+    """(n,) indices of its outputs among those of the whole matrix."""
     index: int | None = None
-    """Which matrix of a stored stack it is; None where it is stored by itself."""
+    """Index of the matrix in a stored stack; None where it is stored by itself."""
 
 
 def stored_pieces(
@@ -90,13 +90,13 @@ def assembled(slot: Slot, parts: Mapping[Piece, Tensor]) -> Tensor:
 
 
 def _as_held(slot: Slot, stack: str) -> Piece:
-    """The piece of a slot in a file that holds the model's own stack."""
+    """Return the piece of a slot in a file that holds the model's own stack."""
     outputs = torch.arange(slot.shape[1 - slot.input_dim])
     return Piece(Slot(stack, slot.shape, slot.transposed, slot.block, 0), outputs, slot.index)
 
 
 def _stack_pieces(model: PreTrainedModel, stack: str, slots: Mapping[int, Slot]) -> list[tuple[str, Piece]]:
-    """The pieces of one stack, each with the name of its slot."""
+    """Return the pieces of one stack, each with the name of its slot."""
     count = model.get_parameter(stack).numel() // next(iter(slots.values())).size
     some = next(iter(slots.values()))
     outputs, inputs = some.shape[1 - some.input_dim], some.inputs

@@ -1,9 +1,9 @@
-"""Weights in floats of 4, 6 and 8 bits times scales: FP8, NVFP4, and the microscaling formats MXFP4, MXFP6, MXFP8.
+"""Decode floats of 4, 6 and 8 bits times scales: FP8, NVFP4, and the microscaling formats MXFP4, MXFP6, MXFP8.
 
 A weight is ``value · scale``, with one scale for the tensor, a channel, a group of neighbouring inputs, or a block of
 rows and inputs; NVFP4 has one more for the tensor. Scales are floats, or bytes e that stand for ``2^(e − 127)``
 (E8M0). Products are taken in float64 and rounded once, to float32. The libraries themselves round them to bfloat16 or
-to the dtype of the scale, so that they agree to that precision and no further. The layouts are those of
+to the dtype of the scale, so that they agree only to that precision. The layouts are those of
 compressed-tensors 0.20.
 """
 
@@ -32,7 +32,7 @@ def e2m1(packed: Tensor) -> Tensor:
         (rows, n) float64.
 
     Raises:
-        PointError: if ``packed`` are no rows of bytes.
+        PointError: if ``packed`` are not rows of bytes.
     """
     _bytes(packed)
     codes = torch.stack((packed & 15, packed >> 4), -1).flatten(1).long()
@@ -49,7 +49,7 @@ def e2m3(packed: Tensor) -> Tensor:
         (rows, n) float64.
 
     Raises:
-        PointError: if ``packed`` are no rows of bytes, or their number is not divisible by 3.
+        PointError: if ``packed`` are not rows of bytes, or their number is not divisible by 3.
     """
     _bytes(packed)
     if packed.shape[1] % 3:
@@ -69,7 +69,7 @@ def scaled_floats(
         values: Of ``shape``; floats of any width.
         scale: One number; (out, groups) with neighbouring inputs in a group, one group per channel; or, with ``block``,
             one for each block. Bytes are exponents of two.
-        shape: What the weights must have.
+        shape: The shape that the weights must have.
         block: (rows, inputs) of a block; those at the end may be cut off.
 
     Returns:
@@ -101,7 +101,7 @@ def _spread(scale: Tensor, shape: tuple[int, int], block: tuple[int, int] | None
 
 
 def _factors(scale: Tensor) -> Tensor:
-    """Scales in float64; bytes are E8M0, whose 255 is NaN."""
+    """Return scales in float64; bytes are E8M0, whose 255 is NaN."""
     if scale.dtype != torch.uint8:
         return scale.double()
     exponents = scale.double() - _E8M0_BIAS

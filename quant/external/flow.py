@@ -1,9 +1,9 @@
-"""How data flows between the norms and the matrices of a model, found by running it once on a few tokens.
+"""Find how data flows between a model's norms and matrices, by running it once on a few tokens.
 
-Nothing here goes by names. Which matrices read a norm is seen in the memory of the tensor that they are given, and
-whether a scale can be moved from one place to another is tried: the output of one module times powers of two, the input
-of the other over the same ones. Such products are exact, so that the logits stay as they are if and only if nothing
-else reads what lies between.
+Nothing here depends on names. The memory of a norm's output shows which matrices read it. A trial shows whether a scale
+can move from one place to another: the output of one module is multiplied by powers of two, and the input of the other
+divided by them. Such products are exact, so that the logits stay the same if and only if nothing else reads the tensor
+between them.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from transformers.pytorch_utils import Conv1D
 
 _TOKENS = 8
 _POWERS = (1.0, 2.0)
-"""None below one, so that nothing underflows on the way."""
+"""Factors for a trial; none is below one, so that nothing underflows."""
 _TOLERANCES = {torch.float16: torch.finfo(torch.float16).eps}
-"""How far logits may move, relative to the greatest one: in float16 small products are rounded more coarsely than large
-ones. In the wider dtypes nothing moves."""
+"""Largest change of logits relative to the greatest one: float16 rounds small products more coarsely than large ones.
+In wider dtypes nothing changes."""
 _EXACT = 4 * torch.finfo(torch.float32).eps
 
 
 @dataclass
 class Flow:
-    """What one forward of the model showed."""
+    """The record of one forward pass of the model."""
 
     model: PreTrainedModel
     tokens: Tensor
     logits: Tensor
     readers: dict[str, list[str]] = field(default_factory=dict)
-    """The matrices that are given the output of each norm, by the names of the modules."""
+    """The matrices that read the output of each norm, by the names of the modules."""
     calls: list[str] = field(default_factory=list)
-    """The matrices in the order in which they are called."""
+    """The matrices in the order of their calls."""
 
     def moves(self, outputs: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> bool:
-        """Whether the model stays the same function when scales are moved.
+        """Return whether the model stays the same function when scales are moved.
 
         Args:
-            outputs: By module, what its output is multiplied by, along the last axis: powers of two.
-            inputs: By module, what its input is multiplied by.
+            outputs: Factors of each module's output along the last axis: powers of two.
+            inputs: Factors of each module's input.
         """
         with _hooked(self.model, outputs, inputs):
             moved = _logits(self.model, self.tokens)
@@ -56,7 +56,7 @@ class Flow:
 
 
 def trace(model: PreTrainedModel) -> Flow:
-    """Run the model once on a few tokens, and see what reads what."""
+    """Run the model once on a few tokens, and record which matrices read which norm."""
     vocabulary = model.get_input_embeddings().weight.shape[0]
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, vocabulary, (1, _TOKENS), generator=generator).to(model.device)
@@ -100,25 +100,25 @@ def trace(model: PreTrainedModel) -> Flow:
 
 
 def is_matrix(module: nn.Module) -> bool:
-    """Whether a module is a linear layer."""
+    """Return whether a module is a linear layer."""
     return isinstance(module, nn.Linear | Conv1D)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module has one factor for each feature, and perhaps a bias, and nothing else."""
+    """Return whether a module has one factor for each feature, and perhaps a bias, and nothing else."""
     own = dict(module.named_parameters())
     return "weight" in own and own.keys() <= {"weight", "bias"} and own["weight"].ndim == 1
 
 
 def powers_of_two(count: int, seed: int, like: Tensor) -> Tensor:
-    """Factors to try a move with."""
+    """Draw factors, powers of two, to try a move with."""
     drawn = torch.randint(0, len(_POWERS), (count,), generator=torch.Generator().manual_seed(seed))
     return torch.tensor(_POWERS)[drawn].to(like)
 
 
 @torch.no_grad()
 def gain_offset(norm: nn.Module) -> float | None:
-    """What a norm adds to its weight before it multiplies: 0, or 1 as Gemma's do; None if it is another function."""
+    """Return what a norm adds to its weight: 0, or 1 as in Gemma; None if its weight is no factor of its output."""
     weight = norm.get_parameter("weight")
     factors = powers_of_two(weight.numel(), 1, weight)
     given = torch.randn((1, 4, weight.numel()), generator=torch.Generator().manual_seed(2)).to(weight)

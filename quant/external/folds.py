@@ -1,4 +1,4 @@
-"""The folds of one folder: what each of them multiplied, worked out from the tensors on both sides."""
+"""Find what each fold of a folder multiplied, from the tensors on both sides of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quant.external.pairs import Pair, find_pairs
 from quant.space import Slot
 
 _ROUNDINGS = 3
-"""A folded tensor was rounded as the original, as the scale, and as their quotient."""
+"""Roundings of a folded tensor: of the original, of the scale, and of their quotient."""
 
 
 class Folded:
@@ -39,17 +39,17 @@ class Folded:
         self.explained: set[str] = set()
 
     def own(self, module: str, kind: str) -> Tensor:
-        """The checkpoint's tensor."""
+        """Return the checkpoint's tensor."""
         tensor: Tensor = self.state[f"{module}.{kind}"]
         return tensor
 
     def stored(self, module: str, kind: str) -> Tensor:
-        """The folder's tensor; the checkpoint's where the folder has none."""
+        """Return the folder's tensor, or the checkpoint's where the folder has none."""
         name = f"{module}.{kind}"
         return self._stored[name]() if name in self._stored else self.state[name].cpu()
 
     def differs(self, module: str, why: str, kind: str = "weight") -> PointError:
-        """The error for a fold that cannot be undone."""
+        """Make the error for a fold that cannot be undone."""
         return PointError(
             f"expected {module}.{kind} of {self.source} to be the checkpoint's, or to have scales in it that can be "
             f"undone; it differs, and {why}; it lies outside the weight space, so the loss at this point would be that "
@@ -61,20 +61,20 @@ class NormFolds:
     """Scales in norms, taken over by the inputs of the matrices that read them."""
 
     def __init__(self, folded: Folded, flow: Flow) -> None:
-        """Bind to a folder and to what one forward of the model showed."""
+        """Bind to a folder and to the record of one forward pass of the model."""
         self.folded, self.flow = folded, flow
 
     def unfold(self, norms: list[str]) -> dict[str, list[float]]:
-        """Undo what was folded into norms; the least and the greatest ratio of each.
+        """Undo the folds into norms; return the least and the greatest ratio of each.
 
         Raises:
-            PointError: if something else reads one, or its weight or bias does not allow it.
+            PointError: if another module reads one, or its weight or bias does not allow it.
         """
         self._check_readers(norms)
         return {norm: self._unfold_norm(norm) for norm in norms}
 
     def _check_readers(self, norms: list[str]) -> None:
-        """See that the norms feed linear layers and nothing else, all at once."""
+        """Check that the norms feed linear layers and nothing else, all at once."""
         for norm in norms:
             if not self.flow.readers[norm]:
                 raise self.folded.differs(norm, "no linear layer reads it directly")
@@ -91,7 +91,7 @@ class NormFolds:
         return self.flow.moves({norm: factors}, dict.fromkeys(self.flow.readers[norm], 1 / factors))
 
     def _unfold_norm(self, norm: str) -> list[float]:
-        """Scale the inputs of the readers; the least and the greatest ratio."""
+        """Scale the inputs of the readers; return the least and the greatest ratio."""
         ratio = self._ratio(norm)
         if f"{norm}.bias" in self.folded.state:
             own, stored = self.folded.own(norm, "bias"), self.folded.stored(norm, "bias")
@@ -118,7 +118,7 @@ class NormFolds:
         return ratio
 
     def _check_reader_outside(self, norm: str, reader: str, ratio: Tensor) -> None:
-        """A head, or a router, that reads the norm: the tool must have scaled it too."""
+        """Check that the tool also scaled a head or router that reads the norm."""
         name = f"{reader}.weight"
         own, stored = self.folded.state[name].cpu(), self.folded.stored(reader, "weight").double()
         transposed = not isinstance(self.folded.model.get_submodule(reader), nn.Linear)
@@ -137,13 +137,13 @@ class PairFolds:
         self.folded, self.flow, self.nearest = folded, flow, nearest
 
     def unfold(self, biases: list[str]) -> dict[str, list[float]]:
-        """Undo what was folded from one matrix into the next; the least and the greatest scale of each pair.
+        """Undo the folds from one matrix into the next; return the least and the greatest scale of each pair.
 
         Args:
-            biases: The matrices whose bias was changed, so that their scale is not a choice.
+            biases: The matrices whose bias was changed, which fixes their scale.
 
         Raises:
-            PointError: if one of these has no pair, or its scale cannot be undone.
+            PointError: if one of them has no pair, or its scale cannot be undone.
         """
         scales: dict[str, list[float]] = {}
         for pair in find_pairs(self.flow, self.folded.slots):
@@ -164,7 +164,7 @@ class PairFolds:
         return scales
 
     def _scale(self, pair: Pair, fixed: bool) -> Tensor | None:
-        """One number a row that undoes the fold; None if there is none."""
+        """Return one number a row that undoes the fold; None if there is none."""
         a, b = self.folded.slots[pair.first], self.folded.slots[pair.second]
         stored, own = self._rows(a, pair), _by_output(a, self.folded.state[a.name])[pair.rows]
         scale = (stored * own).sum(1) / stored.square().sum(1)
@@ -179,7 +179,7 @@ class PairFolds:
         return None
 
     def _bias_scale(self, pair: Pair, otherwise: Tensor) -> Tensor:
-        """``original / stored`` of the bias; where it says nothing, what the weights say."""
+        """Return ``original / stored`` of the bias, or the scale from the weights where the bias gives none."""
         own, stored = self.folded.own(pair.first, "bias"), self.folded.stored(pair.first, "bias")
         wide, narrow = own.double().cpu(), stored.double()
         outside = torch.ones(len(wide), dtype=torch.bool)
@@ -196,13 +196,13 @@ class PairFolds:
         return scale
 
     def _rows(self, slot: Slot, pair: Pair) -> Tensor:
-        """The rows of the first matrix that feed the second, after the norms were unfolded."""
+        """Return the rows of the first matrix that feed the second, after the norms were unfolded."""
         rows = _by_output(slot, self.folded.weight(slot))[pair.rows]
         factors = self.folded.inputs.get(slot.name)
         return rows if factors is None else rows * factors
 
 
 def _by_output(slot: Slot, weight: Tensor) -> Tensor:
-    """(out, in), float64, on the CPU."""
+    """Return a matrix as (out, in), float64, on the CPU."""
     wide = weight.detach().cpu().double()
     return wide.T if slot.transposed else wide

@@ -1,4 +1,4 @@
-"""From a quantization config to the codec that reads its layers, or to the reason why none does."""
+"""Choose the codec that reads a quantization config's layers, or give the reason why none does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOT_READ = {
         "plain safetensors of the original coordinates",
     ),
 }
-_SIGNS = {  # how tensors of a tool are called whose config.json may say nothing
+_SIGNS = {  # names of tensors of tools whose config.json may not name them
     "bitsandbytes": ("quant_state.bitsandbytes__", ".absmax", ".quant_map", ".SCB"),
     "torchao": ("_weight_qdata", "weight:qdata", ".weight_qdata"),
     "quanto": ("weight._data",),
@@ -45,7 +45,7 @@ def find_codec(config: Mapping[str, Any] | None) -> Codec:
     """Return the codec of a quantization config.
 
     Args:
-        config: As ``quant.external.settings`` finds it; None is a checkpoint of plain floats.
+        config: The config that ``quant.external.settings`` finds; None for a checkpoint of plain floats.
 
     Raises:
         PointError: if the method or its variant is not known, or the weights are in rotated coordinates.
@@ -76,14 +76,14 @@ def find_codec(config: Mapping[str, Any] | None) -> Codec:
 
 
 def check_readable(names: Collection[str], others: Collection[str]) -> None:
-    """See that a folder without a quantization config holds no tensors of a tool that is not read.
+    """Check that a folder without a quantization config holds no tensors of an unsupported tool.
 
     Args:
-        names: Of its tensors.
-        others: Of its other files.
+        names: Names of its tensors.
+        others: Names of its other files.
 
     Raises:
-        PointError: if it does, with the name of the tool.
+        PointError: if it does; the message names the tool.
     """
     if "quanto_qmap.json" in others:
         raise _tool("quanto", "quanto_qmap.json")
@@ -98,7 +98,7 @@ def _tool(tool: str, found: str) -> PointError:
 
 
 def check_coordinates(config: Mapping[str, Any]) -> None:
-    """See that weights are not rotated: then they are no vector of this space, however exactly they can be read.
+    """Check that weights are not rotated: rotated ones are not a vector of this space, however exactly they are read.
 
     Args:
         config: A config.json, or the quantization config in it.
@@ -129,7 +129,7 @@ def _awq(config: Mapping[str, Any], name: str = "awq") -> Codec:
 
 
 def _auto_round(config: Mapping[str, Any]) -> Codec:
-    """AutoRound's packings: zero-points less one in ``auto_gptq``, as they are in its own and GPTQModel's."""
+    """Choose the codec of AutoRound's packing; ``auto_gptq`` stores zero-points less one, the other packings do not."""
     packing = str(config.get("packing_format") or config.get("backend") or "auto_round").lower()
     _known("data_type", str(config.get("data_type") or "int"), ("int", "int_sym", "int_asym"))
     if "fp8" in packing or "llm_compressor" in packing or not packing.startswith("auto_round"):
@@ -160,7 +160,7 @@ def _compressed(config: Mapping[str, Any]) -> Codec:
 
 
 def _block(sizes: object, name: str) -> Block | None:
-    """(rows, inputs), from a list or from ``128x128``."""
+    """Parse (rows, inputs) from a list or from ``128x128``."""
     if not sizes:
         return None
     parts = sizes.split("x") if isinstance(sizes, str) else sizes

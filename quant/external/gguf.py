@@ -1,4 +1,4 @@
-"""Points out of GGUF files, through transformers' own dequantization."""
+"""Read points from GGUF files, through transformers' own dequantization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import PointError
 from quant.external.outside import check_architecture, check_same, provenance, rounding
-from quant.external.tensor_files import file_hash
+from quant.hashing import file_hash
 from quant.point import PointTensor, WeightPoint
 from quant.space import WeightSpace
 
@@ -23,7 +23,7 @@ _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 
 def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
-    """The point of a ``.gguf`` file; see ``quant.external.load_external``."""
+    """Read the point of a ``.gguf`` file; see ``quant.external.load``."""
     other = load_checkpoint(str(path)).model
     check_architecture(path, other.config.model_type, checkpoint)
     theirs = other.state_dict()
@@ -38,7 +38,7 @@ def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
 
 
 def _check_function(path: Path, other: PreTrainedConfig, own: PreTrainedConfig) -> None:
-    """See that the checkpoint computes what the file's metadata and rotary factors say."""
+    """Check that the checkpoint computes what the file's metadata and rotary factors say."""
     ours, theirs = ((getattr(config, "rope_parameters", None) or {}) for config in (own, other))
     found = GGUFFile(path).unfollowed(own)
     kinds = ours.get("rope_type", "default"), theirs.get("rope_type", "default")
@@ -73,7 +73,7 @@ def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict
 def _check_outside(
     path: Path, space: WeightSpace, model: PreTrainedModel, other: PreTrainedModel, kinds: Mapping[str, str]
 ) -> dict[str, float]:
-    """Compare all that lies outside the space; how far each tensor is that the file rounds to integers."""
+    """Compare all tensors outside the space; return how far each one is that the file rounds to integers."""
     slots = {slot.parameter for slot in space}
     ours, theirs = model.state_dict(), other.state_dict()
     floats = [_FLOATS[kind] for kind in set(kinds.values()) & _FLOATS.keys()]
@@ -88,7 +88,7 @@ def _check_outside(
 
 
 def _integers(model: PreTrainedModel, kinds: Mapping[str, str]) -> set[str]:
-    """Names of the embedding and the head if the file has them in blocks of integers."""
+    """Return the names of the embedding and the head if the file has them in blocks of integers."""
     pairs = (("token_embd.weight", model.get_input_embeddings()), ("output.weight", model.get_output_embeddings()))
     packed = [module.weight for tensor, module in pairs if kinds.get(tensor, "F32") not in _FLOATS]
     return {name for name, p in model.state_dict(keep_vars=True).items() if any(p is weight for weight in packed)}

@@ -1,4 +1,4 @@
-"""How other tools store the weights of one linear layer: which tensors, and what they stand for.
+"""Decode one linear layer from the tensors in which other tools store its weights.
 
 A codec is made from the quantization config of a checkpoint (``quant.external.formats``). It says which tensors belong
 to a layer and turns them into its weights. A layer with a plain float ``weight`` was left as it is by the tool, in
@@ -27,7 +27,7 @@ class StoredLayer:
     names: Mapping[str, str]
     """The stored name of each field: ``qweight``, ``scales``, …"""
     read: Callable[[str], Tensor]
-    """Reads a tensor by its stored name."""
+    """Function that reads a tensor by its stored name."""
 
     def __getitem__(self, field: str) -> Tensor:
         if field not in self.names:
@@ -35,7 +35,7 @@ class StoredLayer:
         return self.read(self.names[field])
 
     def get(self, field: str) -> Tensor | None:
-        """The tensor of a field, None if the layer has none."""
+        """Return the tensor of a field; None if the layer has none."""
         return self[field] if field in self.names else None
 
 
@@ -44,7 +44,7 @@ class Codec(Protocol):
 
     @property
     def name(self) -> str:
-        """What the format is called in the provenance."""
+        """Name of the format in the provenance."""
         ...
 
     @property
@@ -54,11 +54,11 @@ class Codec(Protocol):
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Those fields of which one is there if and only if the layer is packed."""
+        """Fields of which a layer has one if and only if it is packed."""
         ...
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """The weights of a packed layer, float32, in the stored shape of the slot.
+        """Return the weights of a packed layer, float32, in the stored shape of the slot.
 
         Raises:
             PointError: if the tensors do not fit together or into the slot.
@@ -67,7 +67,7 @@ class Codec(Protocol):
 
 
 def is_packed(fields: Collection[str], codec: Codec) -> bool:
-    """Whether a layer with these fields is one that the tool quantized."""
+    """Return whether a layer with these fields is one that the tool quantized."""
     return any(mark in fields for mark in codec.marks)
 
 
@@ -91,13 +91,13 @@ class Plain:
     marks: tuple[str, ...] = ()
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """Never called: it has no fields."""
+        """Refuse, since no layer is packed."""
         raise PointError(f"expected plain weights for {slot.name}")
 
 
 @dataclass(frozen=True)
 class Gptq:
-    """AutoGPTQ, GPTQModel and AutoRound; bits are read off the shapes of a layer, since rules by name change them."""
+    """AutoGPTQ, GPTQModel and AutoRound; a layer's shapes give its bits, since rules by name change them."""
 
     zeros_less_one: bool
     name: str = "gptq"
@@ -138,6 +138,6 @@ class Awq:
 
 
 def sides(slot: Slot) -> tuple[int, int]:
-    """(out, in)."""
+    """Return (out, in) of a slot."""
     rows, columns = slot.shape
     return (columns, rows) if slot.transposed else (rows, columns)

@@ -1,4 +1,4 @@
-"""Whether what another tool made differs from the model only inside the weight space, and the record of it."""
+"""Check that a point of another tool differs from the model only inside the weight space, and record it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.checkpoints.identity import function_fields
-from quant.errors import PointError
+from quant.errors import PointError, first_line
+from quant.identity import function_fields
 
 _INERT = re.compile("drop|initializer|init_std|_token_id|quantization_config|compression_config|aux_loss|router_logits")
-"""Fields that tools change or that only training reads: tensors and token ids are compared elsewhere."""
+"""Fields that tools change or only training reads; tensors and token ids are compared elsewhere."""
 
 
 def check_architecture(source: Path, found: str, checkpoint: Checkpoint) -> None:
-    """See that a model is of the checkpoint's kind.
+    """Check that a model is of the checkpoint's type.
 
     Raises:
         PointError: if it is not.
@@ -33,7 +33,7 @@ def check_architecture(source: Path, found: str, checkpoint: Checkpoint) -> None
 
 
 def check_function(source: Path, config: Mapping[str, Any], checkpoint: Checkpoint) -> None:
-    """See that a folder's configuration computes what the checkpoint's does, wherever both have a field.
+    """Check that a folder's configuration gives the checkpoint's function, in every field that both have.
 
     The loss at a point is that of the checkpoint's function: with another activation or rotary base in the folder, it
     would not be the loss of the model in it.
@@ -44,16 +44,17 @@ def check_function(source: Path, config: Mapping[str, Any], checkpoint: Checkpoi
         checkpoint: The model that was quantized.
 
     Raises:
-        PointError: if a field differs that a forward pass may depend on.
+        PointError: if a field differs on which a forward pass may depend.
     """
     own = checkpoint.model.config
     try:
         other = type(own).from_dict(
             {k: v for k, v in config.items() if k not in ("quantization_config", "compression_config")}
         )
-    except Exception as error:  # whatever a configuration's own checks raise
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PointError(f"expected a configuration of type {own.model_type} in {source}, got: {line}") from error
+    except Exception as error:  # any error of a configuration's own checks
+        raise PointError(
+            f"expected a configuration of type {own.model_type} in {source}, got: {first_line(error)}"
+        ) from error
     for field, (ours, theirs) in _differences(function_fields(own), function_fields(other)).items():
         raise PointError(
             f"expected {field} {ours!r} in config.json of {source}, as the checkpoint has it, got {theirs!r}: the same "
@@ -62,7 +63,7 @@ def check_function(source: Path, config: Mapping[str, Any], checkpoint: Checkpoi
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Both values of each field that differs, fields of nested configurations among them."""
+    """Return both values of each field that differs, fields of nested configurations among them."""
     found: dict[str, tuple[Any, Any]] = {}
     for field in ours.keys() & theirs.keys():
         if _INERT.search(field) or (field == "tie_word_embeddings" and not theirs[field]):
@@ -82,16 +83,16 @@ def _equal(own: object, other: object) -> bool:
 
 
 def check_same(name: str, own: Tensor, stored: Tensor, source: Path, passed: Collection[torch.dtype] = ()) -> None:
-    """See that a tensor outside the space is the model's own, up to the rounding of the dtypes of both.
+    """Check that a tensor outside the space is the model's own, up to the rounding of the dtypes of both.
 
     Each of the two may be a rounding of one original: off by eps/2 of it at most, or by half of the smallest number.
 
     Args:
-        name: What it is called in the model.
-        own: The model's.
-        stored: The other tool's.
-        source: Where that one is from; for the message.
-        passed: Dtypes that it may have been rounded to before it had the one it has now.
+        name: Its name in the model.
+        own: The model's tensor.
+        stored: The other tool's tensor.
+        source: The file or folder of the latter; for the message.
+        passed: Dtypes to which it may have been rounded before its present one.
 
     Raises:
         PointError: if it is another tensor.
@@ -110,12 +111,12 @@ def check_same(name: str, own: Tensor, stored: Tensor, source: Path, passed: Col
 
 
 def is_same(own: Tensor, stored: Tensor, passed: Collection[torch.dtype] = (), roundings: int = 1) -> bool:
-    """Whether two tensors of one shape are roundings of one original.
+    """Return whether two tensors of one shape are roundings of one original.
 
     Args:
-        own: The model's.
-        stored: The other tool's.
-        passed: Dtypes that either may have been rounded to before it had the one it has now.
+        own: The model's tensor.
+        stored: The other tool's tensor.
+        passed: Dtypes to which either may have been rounded before its present one.
         roundings: How many times each of the two may have been rounded.
     """
     dtypes = [torch.finfo(dtype) for dtype in (own.dtype, stored.dtype, *passed) if dtype.is_floating_point]
@@ -126,7 +127,7 @@ def is_same(own: Tensor, stored: Tensor, passed: Collection[torch.dtype] = (), r
 
 
 def rounding(name: str, own: Tensor, stored: Tensor, source: Path) -> float:
-    """How far an integer-rounded tensor is from the model's, in units of the norm of the latter.
+    """Return how far an integer-rounded tensor is from the model's, in units of the model's norm.
 
     Raises:
         PointError: if it is another tensor: rounding to nearest never goes further than to zero, a distance of 1.
@@ -149,7 +150,7 @@ def provenance(
     unfolded: Mapping[str, Any] | None = None,
     rounded: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The record of a point that another tool made; of the path only the last part, since the hashes identify it."""
+    """Make the record of a point that another tool made; hashes identify the file, so only its name is kept."""
     more = {"unfolded": unfolded, "rounded_outside": rounded}
     return {
         **{key: dict(value) for key, value in more.items() if value},

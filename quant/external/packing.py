@@ -1,8 +1,8 @@
-"""Integers packed into 32-bit words, and the weights that they stand for.
+"""Unpack integers from 32-bit words, and decode the weights that they stand for.
 
 Every layout here is a stream of B-bit fields, the lowest bits first, cut into int32 words; 3-bit fields may straddle
 two words. They differ in which axis is packed, in the order of the fields, and in how the zero-point is stored. The
-facts are those of AutoGPTQ 0.7 and GPTQModel (``gptq``), AutoAWQ 0.2 (``awq``) and compressed-tensors 0.20
+layouts are those of AutoGPTQ 0.7 and GPTQModel (``gptq``), AutoAWQ 0.2 (``awq``) and compressed-tensors 0.20
 (``pack-quantized``; 0.12 for ``weight_g_idx``, which newer releases no longer read). Weights come as float32, and are
 exact for scales of 16 bits: times an integer of up to 9 bits they fit into float32. The libraries themselves round the
 product to the scale's dtype.
@@ -20,16 +20,16 @@ WORD = 32
 
 _AWQ_BITS = 4
 _AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-"""Which of eight neighbouring outputs field i of an AWQ word holds."""
+"""Index, among eight neighbouring outputs, of the one in field i of an AWQ word."""
 
 
 def unpack(words: Tensor, bits: int, count: int) -> Tensor:
-    """The unsigned fields of packed rows.
+    """Return the unsigned fields of packed rows.
 
     Args:
         words: (rows, n) int32; ``n = ceil(count · bits / 32)``.
         bits: Width B of a field, 1 to 8.
-        count: How many fields a row has; the bits after them are padding.
+        count: Number of fields in a row; the bits after them are padding.
 
     Returns:
         (rows, count) int32, in [0, 2^B).
@@ -46,7 +46,7 @@ def unpack(words: Tensor, bits: int, count: int) -> Tensor:
     start = torch.arange(count, device=words.device) * bits
     word, shift = start // WORD, (start % WORD).int()
     low_bits = torch.clamp(WORD - shift, max=bits)
-    fields = (words[:, word] >> shift) & ((1 << low_bits) - 1)  # the mask takes off the copies of the sign bit
+    fields = (words[:, word] >> shift) & ((1 << low_bits) - 1)  # the mask removes copies of the sign bit
     straddling = (low_bits < bits).nonzero().flatten()
     if straddling.numel():
         low = low_bits[straddling]
@@ -57,7 +57,7 @@ def unpack(words: Tensor, bits: int, count: int) -> Tensor:
 def gptq_weight(
     qweight: Tensor, qzeros: Tensor, scales: Tensor, groups: Tensor, bits: int, *, zeros_less_one: bool
 ) -> Tensor:
-    """Weights of a GPTQ layer: ``(q − z) · s``, groups along the inputs.
+    """Decode the weights of a GPTQ layer: ``(q − z) · s``, groups along the inputs.
 
     Args:
         qweight: (in · B / 32, out) int32, packed along the inputs.
@@ -68,8 +68,8 @@ def gptq_weight(
         zeros_less_one: Whether ``z − 1`` is stored: checkpoint format ``gptq``; in ``gptq_v2`` it is ``z``.
 
     Raises:
-        PointError: if the shapes do not fit, or a stored ``z − 1`` is −1. That field is all ones, and the libraries
-            disagree on it: it is read as 2^B, as 0, or as 0 with a carry into the next zero-point.
+        PointError: if the shapes do not fit, or a stored ``z − 1`` is −1. Its field is all ones, which the libraries
+            read in three ways: as 2^B, as 0, or as 0 with a carry into the next zero-point.
     """
     inputs, outputs = groups.numel(), qweight.shape[-1]
     _whole_words(inputs, bits)
@@ -89,13 +89,13 @@ def gptq_weight(
 
 
 def awq_weight(qweight: Tensor, qzeros: Tensor, scales: Tensor, inputs: int) -> Tensor:
-    """Weights of an AWQ layer, version ``gemm``: ``(q − z) · s`` in 4 bits, eight interleaved outputs a word.
+    """Decode an AWQ layer, version ``gemm``: ``(q − z) · s`` in 4 bits, eight interleaved outputs a word.
 
     Args:
         qweight: (in, out / 8) int32.
         qzeros: (groups, out / 8) int32.
         scales: (groups, out).
-        inputs: How many inputs there are; a group is so many neighbouring ones as make ``groups`` equal groups.
+        inputs: Number of inputs; neighbouring ones form ``groups`` groups of equal size.
 
     Raises:
         PointError: if the shapes do not fit.
@@ -115,7 +115,7 @@ def awq_weight(qweight: Tensor, qzeros: Tensor, scales: Tensor, inputs: int) -> 
 
 
 def signed_codes(packed: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
-    """The codes of compressed-tensors' ``pack-quantized``: rows packed along the inputs, stored as ``q + 2^(B−1)``.
+    """Unpack the codes of compressed-tensors' ``pack-quantized``: rows along the inputs, stored as ``q + 2^(B−1)``.
 
     Returns:
         ``shape`` int32.
@@ -129,7 +129,7 @@ def signed_codes(packed: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
 
 
 def signed_zeros(stored: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
-    """Zero-points of compressed-tensors: packed along the outputs like the codes, or plain integers.
+    """Unpack zero-points of compressed-tensors: packed along the outputs like the codes, or plain integers.
 
     Args:
         stored: (ceil(out · B / 32), groups) int32, or of ``shape`` with one integer each.
@@ -148,7 +148,7 @@ def signed_zeros(stored: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
 
 
 def scaled(codes: Tensor, scale: Tensor, zeros: Tensor | None, groups: Tensor | None) -> Tensor:
-    """Weights of a compressed-tensors layer: ``(q − z) · s`` per tensor, channel, or group of inputs.
+    """Decode a compressed-tensors layer: ``(q − z) · s`` per tensor, channel, or group of inputs.
 
     Args:
         codes: (out, in) integers.
@@ -174,10 +174,10 @@ def scaled(codes: Tensor, scale: Tensor, zeros: Tensor | None, groups: Tensor | 
 
 
 def neighbours(inputs: int, groups: int) -> Tensor:
-    """The group of every input, (in,), if equal groups of neighbouring inputs share a scale.
+    """Return the group of every input, (in,), if equal groups of neighbouring inputs share a scale.
 
     Raises:
-        PointError: if the inputs do not divide into so many groups.
+        PointError: if the inputs do not divide into this number of groups.
     """
     if not groups or inputs % groups:
         raise PointError(f"expected groups of equal size, got {groups} groups for {inputs} inputs")

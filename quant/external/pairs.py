@@ -1,4 +1,4 @@
-"""Pairs of matrices between which a positive scale can be moved without changing the model: v and o, up and down."""
+"""Find pairs of matrices between which a positive scale can move without changing the model: v and o, up and down."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from quant.space import Slot
 
 @dataclass(frozen=True)
 class Pair:
-    """Rows of one matrix whose scale the inputs of another one can take over."""
+    """Rows of one matrix whose scale can move to the inputs of another."""
 
     first: str
     """The module whose outputs are scaled."""
     second: str
-    """The module whose inputs are."""
+    """The module whose inputs are scaled."""
     outputs: int
-    """How many outputs the first one has."""
+    """Number of outputs of the first one."""
     rows: slice
-    """Those that feed the second: all, or the last ones, as values are in a fused query, key and value."""
+    """Rows that feed the second: all, or the last ones, where values are in a fused query, key and value."""
     of_input: Tensor
-    """Which of those rows each input of the second belongs to, (in,); with grouped queries one row feeds several."""
+    """Index of the row that each input of the second reads, (in,); with grouped queries one row feeds several."""
 
 
 def find_pairs(flow: Flow, slots: Mapping[str, Slot]) -> list[Pair]:
     """Return the pairs of a model, each matrix in one of them at most.
 
-    A pair is guessed from the shapes and the order of calls, and tried, for all blocks at once.
+    A pair is guessed from the shapes and the order of calls, and tested for all blocks at once.
 
     Args:
-        flow: What one forward showed.
+        flow: The record of one forward pass.
         slots: The slots by the names of their modules.
     """
     found: list[Pair] = []
@@ -48,7 +48,7 @@ def find_pairs(flow: Flow, slots: Mapping[str, Slot]) -> list[Pair]:
 
 
 def _kinds(flow: Flow, slots: Mapping[str, Slot]) -> dict[tuple[str, str, int], list[Pair]]:
-    """Candidates by their places within a block: the first reads a norm, the second, called later, reads none."""
+    """Group candidates by their places in a block: the first reads a norm, the second, called later, reads none."""
     after_norm = {reader for readers in flow.readers.values() for reader in readers}
     calls = [name for name in flow.calls if name in slots]
     blocks: dict[int, list[str]] = {}

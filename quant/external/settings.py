@@ -1,4 +1,4 @@
-"""Where a folder says how its weights were quantized: in config.json, or, in older ones, in a file beside it."""
+"""Find where a folder says how its weights were quantized: in config.json, or in older ones in a file beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quant.errors import PointError
 from quant.external.tensor_files import read_json
 
 _BESIDE = {"quantize_config.json": "gptq", "quant_config.json": "awq", "hf_quant_config.json": "modelopt"}
-"""Files of AutoGPTQ, AutoAWQ and ModelOpt, and the method of each where it does not name one itself."""
+"""Files of AutoGPTQ, AutoAWQ and ModelOpt, and the method of each if it does not name one."""
 
 
 def quantization_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -23,7 +23,7 @@ def quantization_config(folder: Path, config: Mapping[str, Any]) -> dict[str, An
         config: Its config.json.
 
     Raises:
-        PointError: if it is no JSON object.
+        PointError: if it is not a JSON object.
     """
     found = config.get("quantization_config") or config.get("compression_config")
     if found is None and isinstance(text := config.get("text_config"), dict):

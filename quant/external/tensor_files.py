@@ -1,8 +1,7 @@
-"""The tensors of a folder of safetensors, by name, read one at a time."""
+"""Read the tensors of a folder of safetensors by name, one at a time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from quant.checkpoints.weight_files import weight_files
-from quant.errors import PointError
+from quant.errors import PointError, first_line
+from quant.hashing import file_hash
 
 
 class TensorFiles:
@@ -22,7 +22,7 @@ class TensorFiles:
         """Open the weights of a folder: ``model.safetensors``, else the shards of its index, else every safetensors.
 
         Raises:
-            PointError: if there are none, they cannot be read, or two of them hold a tensor of the same name.
+            PointError: if there are none, one cannot be read, or two of them hold a tensor of the same name.
         """
         self.folder = folder
         self._files: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class TensorFiles:
             try:
                 self._files[name] = safe_open(folder / name, framework="pt")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
-                raise PointError(f"expected safetensors in {folder / name}, got: {_line(error)}") from error
+                raise PointError(f"expected safetensors in {folder / name}, got: {first_line(error)}") from error
             names: list[str] = self._files[name].keys()
             for tensor in names:
                 if tensor in self._home:
@@ -42,7 +42,7 @@ class TensorFiles:
         return iter(self._home)
 
     def read(self, name: str) -> Tensor:
-        """One tensor, in the dtype it is stored in.
+        """Read one tensor, in the dtype it is stored in.
 
         Raises:
             PointError: if it cannot be read.
@@ -50,14 +50,14 @@ class TensorFiles:
         try:
             tensor: Tensor = self._files[self._home[name]].get_tensor(name)
         except (OSError, SafetensorError) as error:
-            raise PointError(f"expected to read {name} of {self.folder}, got: {_line(error)}") from error
+            raise PointError(f"expected to read {name} of {self.folder}, got: {first_line(error)}") from error
         return tensor
 
     def read_index(self, name: str, index: int) -> Tensor:
-        """One entry of a tensor along its first axis; the others are not read.
+        """Read one entry of a tensor along its first axis, without the others.
 
         Raises:
-            PointError: if there is none of this index.
+            PointError: if there is no entry of this index.
         """
         if index >= self.shape(name)[0]:
             raise PointError(f"expected expert {index} in {name} of {self.folder}, it has {self.shape(name)[0]}")
@@ -65,10 +65,10 @@ class TensorFiles:
         return part
 
     def read_matrix(self, name: str, index: int, shape: tuple[int, int]) -> Tensor:
-        """One matrix of a stack, (n, rows, columns) or one below the other; the others are not read.
+        """Read one matrix of a stack, stored (n, rows, columns) or one below the other, without the others.
 
         Raises:
-            PointError: if it cannot be read, or there is none of this index.
+            PointError: if it cannot be read, or there is no matrix of this index.
         """
         stored, rows = self._slice(name), shape[0]
         part = stored[index] if len(self.shape(name)) == 3 else stored[index * rows : (index + 1) * rows]
@@ -78,41 +78,31 @@ class TensorFiles:
         return matrix
 
     def dtype(self, name: str) -> str:
-        """Its dtype as the format writes it, ``F16``; its values are not read."""
+        """Return a tensor's dtype as the format writes it, ``F16``, without reading its values."""
         return str(self._slice(name).get_dtype())
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Its shape; its values are not read."""
+        """Return a tensor's shape, without reading its values."""
         return tuple(self._slice(name).get_shape())
 
     def hashes(self) -> dict[str, str]:
-        """sha256 of each file."""
+        """Return the sha256 of each file."""
         return {name: file_hash(self.folder / name) for name in self._files}
 
     def _slice(self, name: str) -> Any:
         return self._files[self._home[name]].get_slice(name)
 
 
-def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object from a file.
 
     Raises:
-        PointError: if the file is missing or is something else.
+        PointError: if the file is missing or holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PointError(f"expected a JSON object in {path}, got: {_line(error)}") from error
+        raise PointError(f"expected a JSON object in {path}, got: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise PointError(f"expected a JSON object in {path}, got {type(content).__name__}")
     return content
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,21 +1,21 @@
-"""Scales that a tool folded into the tensors outside the space, put back into the matrices that read them.
+"""Put scales that a tool folded into tensors outside the space back into the matrices that read them.
 
-AWQ and SmoothQuant multiply the inputs of matrices by scales and divide what is before them by the same: the model is
-the same function, in other coordinates. Where a norm (or a bias) of a folder differs from the checkpoint's for that
-reason, the fold is undone here, so that the point is a vector of the checkpoint's own coordinates.
+AWQ and SmoothQuant multiply the inputs of matrices by scales and divide the layer before them by the same scales: the
+model is the same function, in other coordinates. Where a norm (or a bias) of a folder differs from the checkpoint's for
+this reason, the fold is undone here, so that the point is a vector of the checkpoint's own coordinates.
 
 1. **Norms.** ``r = stored / original``, one number a feature; the inputs of the matrices that read the norm times r.
    The function is the stored model's up to the rounding of float32, whatever r is, and r carries the rounding in which
-   the norm is stored. Which matrices read it is seen, and that nothing else does is tried (``quant.external.flow``).
-2. **Pairs.** AWQ also divides rows of one matrix (v, up) and multiplies the inputs of the next (o, down). From outside
-   this cannot be seen, since no tensor of the checkpoint moves, unless the first matrix has a bias. It is a choice of
-   coordinates (a gauge), not of a function. ``nearest``, the default, takes for each row the scale that brings it
-   nearest to the original, ``⟨A, A₀⟩ / ⟨A, A⟩``, because ‖Δw‖ should measure the rounding and not the fold. It is
-   fitted on A alone, and taken only if B comes nearer to its original as well, which noise does not do. ``stored``
-   leaves pairs as they are. A bias that was folded fixes the scale, in either gauge.
+   the norm is stored. ``quant.external.flow`` finds the matrices that read it, and tests that nothing else does.
+2. **Pairs.** AWQ also divides rows of one matrix (v, up) and multiplies the inputs of the next (o, down). No tensor
+   outside the space shows it, unless the first matrix has a bias: the fold is a choice of coordinates (a gauge), not of
+   a function. ``nearest``, the default, takes for each row the scale that brings it nearest to the original,
+   ``⟨A, A₀⟩ / ⟨A, A⟩``, because ‖Δw‖ should measure the rounding and not the fold. The scale is fitted on A alone, and
+   taken only if B comes nearer to its original as well, which noise does not do. ``stored`` leaves pairs as they are. A
+   bias that was folded fixes the scale, in either gauge.
 
-What cannot be undone is an error that says why: a weight of zero, a norm that is read by something else than linear
-layers (experts, a router, the residual of post-LN), a bias that was not scaled with its weight.
+A fold that cannot be undone is an error with the reason: a weight of zero, a norm read by more than linear layers
+(experts, a router, the residual of post-LN), a bias that was not scaled with its weight.
 """
 
 from __future__ import annotations
@@ -23,21 +23,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.errors import UsageError
 from quant.external.flow import is_matrix, is_norm, trace
 from quant.external.folds import Folded, NormFolds, PairFolds
+from quant.external.gauge import Gauge
 from quant.external.outside import is_same
 from quant.space import Slot
-
-Gauge = Literal["nearest", "stored"]
-GAUGES: tuple[Gauge, ...] = get_args(Gauge)
-"""The default first."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,12 @@ class Unfolding:
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
     """Per slot, a factor for each output."""
     explained: frozenset[str] = frozenset()
-    """Tensors of the model that differ in the folder by nothing but the fold."""
+    """Tensors of the model that differ in the folder only by the fold."""
     record: Mapping[str, Any] | None = None
-    """What was undone, for the provenance."""
+    """Record of the undone folds, for the provenance."""
 
     def apply(self, slot: Slot, weight: Tensor) -> Tensor:
-        """A stored matrix in the checkpoint's coordinates, float32; itself if it is in them."""
+        """Return a stored matrix in the checkpoint's coordinates, float32; itself if it is in them."""
         if slot.name not in self.inputs and slot.name not in self.outputs:
             return weight
         unfolded = weight.double()
@@ -64,16 +60,6 @@ class Unfolding:
         return unfolded.float()
 
 
-def check_gauge(gauge: str) -> None:
-    """See that a gauge is known.
-
-    Raises:
-        UsageError: if it is not.
-    """
-    if gauge not in GAUGES:
-        raise UsageError(f"expected a gauge {' or '.join(GAUGES)}, got {gauge!r}")
-
-
 def find_unfolding(
     checkpoint: Checkpoint,
     source: Path,
@@ -81,14 +67,14 @@ def find_unfolding(
     weight: Callable[[Slot], Tensor],
     gauge: Gauge = "nearest",
 ) -> Unfolding:
-    """Find what a tool folded into the tensors outside the space, and how to undo it.
+    """Find the scales that a tool folded into the tensors outside the space, and the factors that undo them.
 
     Args:
-        checkpoint: The model, at its own weights; run a few times on a few tokens if something was folded.
-        source: Where the tensors are from; for the messages.
+        checkpoint: The model, at its own weights; run a few times on a few tokens if anything was folded.
+        source: The folder of the tensors; for the messages.
         stored: Readers of the stored tensors outside the space, by their names in the model.
-        weight: Reads a stored matrix of the space.
-        gauge: What to do about pairs, see the head of this module.
+        weight: Function that reads a stored matrix of the space.
+        gauge: The coordinates of pairs, see the head of this module.
 
     Raises:
         PointError: if a norm or bias was changed in a way that cannot be undone.
@@ -108,7 +94,7 @@ def find_unfolding(
 
 
 def _moved(checkpoint: Checkpoint, stored: Mapping[str, Callable[[], Tensor]]) -> dict[str, list[str]]:
-    """The norms, and the matrices of the space, of which a vector outside the space differs: the fields that do."""
+    """Return the norms, and the matrices of the space, of which a vector outside the space differs: which ones do."""
     model, state = checkpoint.model, checkpoint.model.state_dict()
     matrices = {slot.name.removesuffix(".weight") for slot in checkpoint.space}
     found: dict[str, list[str]] = {}

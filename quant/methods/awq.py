@@ -1,71 +1,56 @@
-"""AWQ: activation-aware weight quantization (Lin et al. 2023, §3.2).
+"""Quantize with AWQ: activation-aware weight quantization (Lin et al. 2023, §3.2).
 
 Block by block through the decoder stack: matrices that read the same input x share one scale per input channel,
 
     s_j = (mean|x_j|)^α / √(max · min of them over j),      Q(W·diag(s))·diag(1/s) instead of Q(W),
 
 so that the channels with large inputs are rounded on a finer grid. α is searched on 20 points, 0 included, where s = 1
-is RTN; the one with the least squared output error stays. That error is ½ tr(ΔW H ΔWᵀ), so Hessians take the place of
-the activations, which are never kept.
+is RTN; the one with the least squared output error stays. The error is ½ tr(ΔW H ΔWᵀ), so Hessians replace the
+activations, which are never kept.
 
-What differs from the authors' code: the error is that of the matrices' own outputs, not of the attention or MLP block
-around them; every group of matrices is scaled, also where no layer before it could take up 1/s; and the clipping
+Three differences from the authors' code: the error is that of the matrices' own outputs, not of the attention or MLP
+block around them; every group of matrices is scaled, also where no layer before it could absorb 1/s; and the clipping
 search that may follow (``auto_clip``) is left out, since the scale search of the scheme clips already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from quant.center import Center, preserved
-from quant.errors import PointError, UsageError
-from quant.grid import QuantScheme, channel_view
+from quant.errors import PointError
+from quant.grid import channel_view
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
-from quant.methods.gptq import Inputs
 from quant.methods.hessians import SharedHessian
 from quant.methods.layer_error import layer_error
+from quant.methods.options import AWQOptions
+from quant.methods.progress import ProgressCallback
 from quant.methods.rtn import rtn
 from quant.numerics import full_float32
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
 
-_LEAST = 1e-4  # of mean|x|^α, as the authors have it: a channel without input must not get the scale 0
-
-
-@dataclass(frozen=True)
-class AWQOptions:
-    """How AWQ is run."""
-
-    alphas: tuple[float, ...] = tuple(step / 20 for step in range(20))
-    """Exponents α tried for every group of matrices; the authors' 0, 1/20, …, 19/20."""
-    inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks, as GPTQ is, or of full-precision ones, as in
-    the authors' code."""
-
-    def __post_init__(self) -> None:
-        if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
-            raise UsageError(f"expected one or more exponents from 0 to 1, got {self.alphas}")
-        if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+_LEAST = 1e-4  # least mean|x|^α, as in the authors' code: a channel without input must not get the scale 0
 
 
 @dataclass(frozen=True)
 class AWQRecord:
-    """What AWQ did to one matrix; errors are squared output errors per token, on the calibration inputs."""
+    """AWQ's result for one matrix; errors are squared output errors per token, on the calibration inputs."""
 
     alpha: float
-    """The exponent that its group got; 0 is RTN."""
+    """The exponent of its group; 0 is RTN."""
     error: float | None
-    """½ tr(ΔW H ΔWᵀ) of the point; None, as RTN's, for an expert that no token was routed to."""
+    """½ tr(ΔW H ΔWᵀ) of the point; None, as RTN's, for an expert to which no token was routed."""
     rtn_error: float | None
-    """RTN's, with the same H."""
+    """RTN's error, with the same H."""
     group: str
     """First of the matrices that read the same input, whose summed error chose α."""
 
@@ -78,22 +63,22 @@ def awq(
     windows: Tensor,
     options: AWQOptions | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
-    """The AWQ point, its channel scales folded back into the weights.
+    """Make the AWQ point, its channel scales folded back into the weights.
 
-    A folded weight ``code × scale / s`` lies on a grid of its own per input channel, not on the scheme's: the parts are
+    A folded weight ``code × scale / s`` is on a grid of its own per input channel, not on the scheme's: the parts are
     float32, and ``scheme`` is that of the scaled matrix. As α = 0 is RTN bit for bit, the summed error of the matrices
-    that share an input never exceeds RTN's on the same inputs, by construction wherever 0 is among the exponents; a
-    single one of them may.
+    that share an input never exceeds RTN's on the same inputs, by construction, if 0 is among the exponents; the error
+    of a single matrix may.
 
     Args:
-        model: Holds the pretrained weights ``w``, and does again afterwards, whatever happens.
+        model: The model at the pretrained weights ``w``, to which it returns whatever happens.
         space: Its weight space.
         center: The pristine copy of ``w``; made here if None.
         scheme: The grid on which the scaled matrices are rounded, and how its scale is found.
         windows: (n, L) token ids to calibrate on.
-        options: The method's own.
+        options: AWQ's options.
         progress: Called with the blocks done and their number after every block.
 
     Returns:
@@ -136,7 +121,7 @@ class _Scaled:
 
 
 def channel_scales(magnitude: Tensor, alpha: float) -> Tensor:
-    """One s per input channel, normalised as in the authors' code; exactly 1 at α = 0.
+    """Return one s per input channel, normalised as in the authors' code; exactly 1 at α = 0.
 
     Args:
         magnitude: mean|x| of every input channel, (in,), float64.
@@ -182,7 +167,7 @@ def _solve_shared(
 
 
 def _rounded(shared: SharedHessian, center: Center, scheme: QuantScheme, scales: Tensor) -> list[Tensor]:
-    """Q(W·diag(s))·diag(1/s) of the matrices, float32, as stored: RTN of the scaled weights, folded back."""
+    """Return Q(W·diag(s))·diag(1/s) of the matrices, float32, as stored: RTN of the scaled weights, folded back."""
     point = rtn(WeightSpace(shared.slots), _Scaled(center, scales), scheme)
     return [point.tensor(slot) / _along_inputs(slot, scales) for slot in shared.slots]
 

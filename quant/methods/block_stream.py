@@ -1,8 +1,8 @@
-"""The windows on their way through the decoder stack, one block at a time.
+"""Run token windows through the decoder stack, one block at a time.
 
-Only what the last block returned for each window is held, and the Hessians of one block. One window is one forward
-pass, as in ``quant.nll``, so that nothing depends on how windows were batched. Every pass is the model's own forward,
-its first blocks replayed where that is exact (``quant.replay``) and run again where it is not.
+Memory holds only the last block's output for each window, and the Hessians of one block. One window is one forward
+pass, as in ``quant.nll``, so that nothing depends on batching. Every pass is the model's own forward, its first blocks
+replayed where that is exact (``quant.replay``) and run again where it is not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class BlockStream:
     """
 
     def __init__(self, model: nn.Module, windows: Tensor) -> None:
-        """Stand before the first block.
+        """Start before the first block.
 
         Args:
             model: A transformers causal LM, in eval mode.
@@ -52,7 +52,7 @@ class BlockStream:
         self._exact: dict[int, bool] = {}
 
     def replays_exactly(self, index: int) -> bool:
-        """Whether the blocks before this one can be replayed: tried once; else they are run again for it."""
+        """Return whether the blocks before this one can be replayed (tried once); else they are run again for it."""
         if index not in self._exact:
             exact = replays_exactly(self._model, self._windows[0], self.blocks, index, self._last[index])
             if not exact:
@@ -61,7 +61,7 @@ class BlockStream:
         return self._exact[index]
 
     def runs_alone(self, index: int) -> bool:
-        """Whether this block needs nothing of other blocks but the hidden state, and no other shares its matrices."""
+        """Return whether this block reads nothing of others but the hidden state, and shares no matrix with them."""
         return self._last[index] == index and self.replays_exactly(index)
 
     @torch.no_grad()
@@ -73,31 +73,31 @@ class BlockStream:
             yield run_through(self._model, window, self.blocks, index, self._last[index], before)
 
     def hold(self, outputs: Sequence[Any]) -> None:
-        """Go on from what a block returned for each window."""
+        """Continue from what a block returned for each window."""
         self._states = list(outputs)
 
     def advance(self, index: int) -> None:
-        """Go on from what block ``index`` returns with the model's present weights."""
+        """Continue from what block ``index`` returns with the model's present weights."""
         self.hold([call.output for call in self.calls(index)])
 
     def hessians(self, index: int, slots: Sequence[Slot], *, advance: bool) -> list[SharedHessian]:
         """Collect the Hessians of matrices in block ``index``, with the model's present weights.
 
-        A matrix that later blocks share is observed in these as well.
+        A matrix that later blocks share is observed there as well.
 
         Args:
             index: Which block.
             slots: Matrices of that block.
-            advance: Whether to hold what the block returns.
+            advance: Whether to hold the block's outputs.
 
         Returns:
             One for each input, in the order in which the block reads them; see ``GramMatrices.hessians``.
 
         Raises:
-            PointError: if a matrix was not used, so that there is nothing to calibrate it on.
+            PointError: if a matrix was not used and so has no calibration inputs.
         """
         gram, outputs = GramMatrices(), []
-        self.replays_exactly(index)  # here, where what it tries is not watched
+        self.replays_exactly(index)  # tried here, where its products are not watched
         with WatchedProducts(WeightSpace(tuple(slots)).weights(self._model), gram.observe):
             for call in self.calls(index):
                 gram.end_window()
@@ -108,7 +108,7 @@ class BlockStream:
 
 
 def _last_uses(blocks: Sequence[nn.Module]) -> list[int]:
-    """For each block the last one that has a parameter of it too; itself where blocks share nothing."""
+    """Return for each block the last one that shares a matrix with it; itself where blocks share nothing."""
     owned = [{id(p) for p in block.parameters() if p.ndim > 1} for block in blocks]
     return [
         max(later for later in range(index, len(blocks)) if later == index or owned[index] & owned[later])
@@ -117,7 +117,7 @@ def _last_uses(blocks: Sequence[nn.Module]) -> list[int]:
 
 
 def walk(model: nn.Module, space: WeightSpace, windows: Tensor) -> Iterator[SharedHessian]:
-    """Collect the Hessians of all matrices, block after block, on the inputs that the model's weights give them.
+    """Collect the Hessians of all matrices, block after block, on inputs from the model's own weights.
 
     The model is read, never written; it is in eval mode until the walk ends. Errors are those of
     ``BlockStream.hessians``.
@@ -135,7 +135,7 @@ def walk(model: nn.Module, space: WeightSpace, windows: Tensor) -> Iterator[Shar
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and every module back in its own mode after."""
+    """Put the model in eval mode, and every module back in its own mode afterwards."""
     modes = {name: module.training for name, module in model.named_modules()}
     try:
         model.eval()

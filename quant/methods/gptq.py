@@ -1,4 +1,4 @@
-"""GPTQ with a layer-wise search over dampings (Xu et al. 2024, §3.3; Frantar et al. 2022).
+"""Quantize with GPTQ and a layer-wise search over dampings (Xu et al. 2024, §3.3; Frantar et al. 2022).
 
 Block by block through the decoder stack: the Hessians of all matrices of a block are collected at once, each matrix is
 solved for every damping, the candidate with the least layer-wise squared error stays, and later blocks see the outputs
@@ -8,84 +8,50 @@ of the quantized ones. The scales are RTN's.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
-from quant.grid import GridTensor, QuantScheme, channel_view
+from quant.grid import GridTensor, channel_view
 from quant.hashing import token_hash, token_record
 from quant.methods.block_stream import BlockStream, walk
 from quant.methods.gptq_solver import NoCandidateError, Problem, Solution, dead_columns, solve
 from quant.methods.hessians import SharedHessian
 from quant.methods.layer_error import LayerHessians, layer_error
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.methods.progress import ProgressCallback
 from quant.numerics import full_float32
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from quant.versions import library_versions
-
-Inputs = Literal["quantized", "fp"]
-ProgressCallback = Callable[[int, int], None]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class GPTQOptions:
-    """How GPTQ is run; the defaults are the paper's."""
-
-    dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
-    """Multiples of mean(diag H) over the live inputs tried for every matrix (Xu et al. 2024, §3.3)."""
-    block_size: int = 128
-    """Columns between two updates of all later columns; it changes the speed, and codes only by rounding."""
-    inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks (Frantar et al.) or of full-precision ones."""
-    true_sequential: bool = False
-    """Whether the matrices of a block are calibrated one input after the other, each on those before it quantized."""
-    act_order: bool = False
-    """Whether columns are rounded by decreasing diag(H) rather than as they are stored."""
-    rtn_candidate: bool = False
-    """Whether RTN stays where it has the least error. Then no layer's error can rise, by construction."""
-
-    def __post_init__(self) -> None:
-        if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):
-            raise UsageError(f"expected finite dampings of at least 0, got {self.dampings}")
-        if self.block_size < 1:
-            raise UsageError(f"expected a block size of at least 1, got {self.block_size}")
-        if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
-        if self.true_sequential and self.inputs == "fp":
-            raise UsageError(
-                "expected inputs='quantized' with true_sequential, for full-precision inputs have no order"
-            )
-
-
-PAPER_GPTQ = GPTQOptions()
-
-
-@dataclass(frozen=True)
 class LayerRecord:
-    """What GPTQ did to one matrix; errors are squared output errors per token, on the calibration inputs."""
+    """GPTQ's result for one matrix; errors are squared output errors per token, on the calibration inputs."""
 
     damping: float | None
-    """The damping of the best GPTQ candidate; None, as the errors, for an expert that no token was routed to."""
+    """The damping of the best GPTQ candidate; None, as the errors, for an expert to which no token was routed."""
     error: float | None
-    """The error of that candidate: ½ tr(ΔW H ΔWᵀ), undamped."""
+    """The best candidate's error: ½ tr(ΔW H ΔWᵀ), undamped."""
     rtn_error: float | None
-    """RTN's, with the same H."""
+    """RTN's error, with the same H."""
     chosen: Literal["gptq", "rtn"]
-    """Which of the two the point holds: ``rtn`` where ``rtn_candidate`` allows it, or no token came."""
+    """The one that the point holds: ``rtn`` where ``rtn_candidate`` allows it, or no token came."""
     dead_columns: int
-    """Inputs that were always zero: their weights became zero, which moves w and cannot show in the error."""
+    """Inputs that were always zero: their weights became zero, which moves w but does not show in the error."""
     rejected: list[float]
     """Dampings that gave no candidate."""
     tokens: int
-    """Calibration tokens that the matrix saw: for an expert those that were routed to it."""
+    """Calibration tokens that the matrix saw; an expert sees those routed to it."""
 
 
 def gptq(
@@ -99,23 +65,23 @@ def gptq(
     hessians: LayerHessians | None = None,
     progress: ProgressCallback | None = None,
 ) -> WeightPoint:
-    """The GPTQ point on RTN's grid.
+    """Make the GPTQ point on RTN's grid.
 
     Args:
-        model: Holds the pretrained weights ``w``, and does again afterwards, whatever happens.
+        model: The model at the pretrained weights ``w``, to which it returns whatever happens.
         space: Its weight space.
         rtn: The RTN point, which has the scales.
         windows: (n, L) token ids to calibrate on.
-        options: The method's own.
+        options: GPTQ's options.
         center: The pristine copy of ``w``, if one has been made.
-        hessians: Those of ``windows`` on full-precision inputs, if they have been collected, for ``inputs="fp"``.
+        hessians: The Hessians of ``windows`` on full-precision inputs, if already collected, for ``inputs="fp"``.
         progress: Called with the blocks done and their number after every block.
 
     Returns:
         Point ``gptq`` with one ``LayerRecord`` per matrix in its provenance.
 
     Raises:
-        UsageError: if ``windows`` are not (n, L), or ``hessians`` are not theirs.
+        UsageError: if ``windows`` are not (n, L), or ``hessians`` are of other windows.
         PointError: if ``rtn`` is not on a grid, or a matrix cannot be solved at any damping.
     """
     if rtn.scheme is None:
@@ -145,7 +111,7 @@ def gptq(
 def _quantized_walk(
     model: nn.Module, space: WeightSpace, windows: Tensor, true_sequential: bool
 ) -> Iterator[SharedHessian]:
-    """Hessians in the order of the stack, for a caller that writes quantized weights as it gets them."""
+    """Yield Hessians in the order of the stack, to a caller that writes quantized weights in between."""
     stream = BlockStream(model, windows)
     for index in range(len(stream.blocks)):
         slots = [slot for slot in space if slot.block == index]
@@ -158,7 +124,7 @@ def _quantized_walk(
 
 
 def _parallel(one: SharedHessian, other: SharedHessian) -> bool:
-    """Whether they are the same, or belong to the same matrix of several experts, which do not see each other."""
+    """Return whether both are the same, or the same matrix of several experts, which do not see each other."""
     return not {slot.siblings for slot in one.slots}.isdisjoint(slot.siblings for slot in other.slots)
 
 
@@ -202,7 +168,7 @@ def _choose(
     dead: int,
     options: GPTQOptions,
 ) -> tuple[GridTensor, LayerRecord]:
-    """GPTQ's codes, or RTN's where that is allowed and better."""
+    """Choose GPTQ's codes, or RTN's where that is allowed and better."""
     for damping in solution.rejected:
         _log.warning("GPTQ on %s: damping %g rejected, no finite Cholesky factor or error", slot.name, damping)
     part = GridTensor(channel_view(slot, solution.codes).contiguous(), rtn.grid)
@@ -231,7 +197,7 @@ def _provenance(
 
 
 def _experts(space: WeightSpace, records: Mapping[str, LayerRecord]) -> dict[str, int]:
-    """How many matrices of experts there are, and how many saw too few tokens to determine their Hessian, or none."""
+    """Count the experts' matrices, and those that saw no tokens, or too few to determine their Hessian."""
     tokens = [(slot.inputs, records[slot.name].tokens) for slot in space if slot.expert]
     return {
         "matrices": len(tokens),

@@ -1,7 +1,7 @@
-"""GPTQ on one Hessian: matrices in, codes out (Frantar et al. 2022, Algorithm 1), all dampings in one sweep.
+"""Solve GPTQ on one Hessian (Frantar et al. 2022, Algorithm 1), for all dampings in one sweep.
 
-Columns are rounded one by one; the error of each is fed forward to the columns not yet rounded, in proportion to the
-row of U that belongs to it, where ``(H + d·mean(diag H)·I)⁻¹ = UᵀU`` and U is upper triangular.
+Columns are rounded one by one; the error of each is fed forward to the columns not yet rounded, in proportion to its
+row of U, where ``(H + d·mean(diag H)·I)⁻¹ = UᵀU`` and U is upper triangular.
 
 Two choices make the damping grid cheap. Rows of W do not interact, so each is divided by its scale beforehand and the
 grid becomes the integers (where scales change along a row, the columns keep their own step). And the working copies are
@@ -21,7 +21,7 @@ from torch import Tensor
 from quant.grid import Grid
 
 _CHUNK_BYTES = 2**29  # working memory of the candidates that run together; SmolLM2-135M's eight fit in one chunk
-_PANEL = 256  # columns of H that are multiplied at a time when candidates are scored
+_PANEL = 256  # columns of H multiplied at a time when candidates are scored
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Problem:
     weight: Tensor
     """(out, in), float32 or float64."""
     grid: Grid
-    """Of the matrix as (out, in)."""
+    """The grid of the matrix as (out, in)."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Solution:
     codes: Tensor
     """(out, in), int8."""
     damping: float
-    """The damping that it was made with."""
+    """The damping of this candidate."""
     rejected: tuple[float, ...]
     """Dampings without a candidate: the Cholesky decomposition failed or the numbers overflowed."""
 
 
 class NoCandidateError(ArithmeticError):
-    """Not one damping gave finite weights."""
+    """No damping gave finite weights."""
 
 
 def dead_columns(hessian: Tensor) -> Tensor:
-    """Which inputs are zero on every calibration token, (in,) booleans: no error can be seen in their weights."""
+    """Return which inputs are zero on every calibration token, (in,) booleans: their weights show in no error."""
     return hessian.diagonal() == 0
 
 
@@ -63,7 +63,7 @@ def solve(
     block_size: int,
     act_order: bool,
 ) -> list[Solution]:
-    """The codes that minimise ``tr(ΔW H ΔWᵀ)`` over the dampings, for matrices that share a Hessian.
+    """Find the codes that minimise ``tr(ΔW H ΔWᵀ)`` over the dampings, for matrices that share a Hessian.
 
     Candidates are ranked by the undamped H: the damped one puts each on a scale of its own.
 
@@ -71,14 +71,14 @@ def solve(
         problems: The matrices; dead columns are treated as zero.
         hessian: (in, in), in the dtype of the computation.
         dampings: Multiples of mean(diag H) over the live inputs that are added to the diagonal.
-        block_size: How many columns pass between two updates of all the columns that follow.
-        act_order: Whether columns go by decreasing diag(H) rather than as they are stored.
+        block_size: Number of columns between two updates of all later columns.
+        act_order: Whether columns are rounded by decreasing diag(H) rather than in stored order.
 
     Raises:
         NoCandidateError: if every damping was rejected for one of the matrices.
     """
     dead = dead_columns(hessian)
-    # The 1 that makes a dead column invertible is no curvature: it must not count in what dampings are multiples of.
+    # The 1 that makes a dead column invertible is no curvature, and must not count in the unit of the dampings.
     unit = float(hessian.diagonal()[~dead].mean()) if not bool(dead.all()) else 1.0
     hessian = hessian.clone()
     hessian.diagonal()[dead] = 1
@@ -91,7 +91,7 @@ def solve(
         kept, factors = _inverse_factors(hessian, chunk, unit)
         for search in searches:
             search.try_candidates(kept, factors, hessian, block_size)
-        del factors  # else they lie beside those of the next chunk while these are made
+        del factors  # else they are in memory while those of the next chunk are made
     return [search.solution(order, dampings) for search in searches]
 
 
@@ -108,7 +108,7 @@ class _Target:
     bounds: tuple[Tensor, Tensor] | None
     """(in, out) each: least and greatest multiple of the step; None for those of ``limits``."""
     limits: tuple[int, int]
-    """The same where the grid is symmetric."""
+    """Least and greatest multiple of the step where the grid is symmetric."""
     zero: Tensor
     """Codes are multiples of the step plus this; broadcasts against (in, out)."""
 
@@ -133,7 +133,7 @@ class _Target:
         return self.values.shape[1]
 
     def rounded(self, current: Tensor, column: int) -> Tensor:
-        """The nearest grid points in one column of all candidates, (dampings, out)."""
+        """Return the nearest grid points in one column of all candidates, (dampings, out)."""
         multiples = current.round() if self.step is None else torch.div(current, self.step[column]).round_()
         if self.bounds is None:
             multiples.clamp_(*self.limits)
@@ -142,7 +142,7 @@ class _Target:
         return multiples if self.step is None else multiples.mul_(self.step[column])
 
     def codes(self, points: Tensor) -> Tensor:
-        """The codes of grid points (in, out)."""
+        """Return the codes of grid points (in, out)."""
         multiples = points if self.step is None else (points / self.step).round_()
         return (multiples + self.zero).to(torch.int8)
 
@@ -152,7 +152,7 @@ class _Search:
 
     def __init__(self, target: _Target) -> None:
         self.target = target
-        self._weights = target.unit.double().square()  # of the rows in the error
+        self._weights = target.unit.double().square()  # weights of the rows in the error
         self._best = math.inf
         self._codes: Tensor | None = None
         self._damping = math.nan
@@ -177,7 +177,7 @@ class _Search:
 
 
 def _chunks(dampings: Sequence[float], columns: int, rows: int, itemsize: int) -> Iterator[Sequence[float]]:
-    """As many dampings at a time as fit into the working memory, at least one.
+    """Yield as many dampings at a time as fit into the working memory, at least one.
 
     A candidate first holds its damped Hessian, the Cholesky factor and the inverse of that, which is selected and then
     reversed (5·in²); later the reversed inverse (in²), the grid points and their distance from the target (2·in·out),
@@ -191,10 +191,10 @@ def _chunks(dampings: Sequence[float], columns: int, rows: int, itemsize: int) -
 
 
 def _inverse_factors(hessian: Tensor, dampings: Sequence[float], unit: float) -> tuple[list[float], Tensor]:
-    """The dampings whose Cholesky decomposition exists, and U with ``UᵀU = (H + d·unit·I)⁻¹`` for each.
+    """Return the dampings with a Cholesky factor, and U with ``UᵀU = (H + d·unit·I)⁻¹`` for each.
 
     The inverse itself is never formed. With rows and columns reversed, H = LLᵀ; reversed back, L becomes an upper
-    triangular R with H = RRᵀ, and U = R⁻¹. That is a quarter of the time on a CPU and squares no condition number.
+    triangular R with H = RRᵀ, and U = R⁻¹. It takes a quarter of the time on a CPU and squares no condition number.
     """
     shifts = hessian.new_tensor(list(dampings)) * unit
     damped = hessian.flip(0, 1).repeat(len(dampings), 1, 1)
@@ -207,7 +207,7 @@ def _inverse_factors(hessian: Tensor, dampings: Sequence[float], unit: float) ->
 
 
 def _triangular_inverse(lower: Tensor, leaf: int = 64) -> Tensor:
-    """The inverse of lower triangular matrices (n, size, size).
+    """Invert lower triangular matrices (n, size, size).
 
     By halves, [[A, 0], [B, C]]⁻¹ = [[A⁻¹, 0], [−C⁻¹BA⁻¹, C⁻¹]]: solving for the identity does three times the work, on
     zeros, and torch has no call for LAPACK's ``trtri``.
@@ -232,13 +232,13 @@ def _sweep(target: _Target, factors: Tensor, block_size: int) -> Tensor:
     Args:
         target: The matrix.
         factors: U, (dampings, in, in).
-        block_size: Columns per block; what a block owes to later columns is paid in one matrix product.
+        block_size: Columns per block; one matrix product feeds a block's errors forward to all later columns.
 
     Returns:
         Grid points in the target's units, (dampings, in, out).
     """
     work = target.values.repeat(len(factors), 1, 1)
-    # Views made once: for matrices of this size it is the calls that cost, as much as the arithmetic.
+    # Views made once: for matrices of this size the calls cost as much as the arithmetic.
     columns, rows = work.unbind(1), factors.unsqueeze(3).unbind(1)  # (dampings, out), (dampings, in, 1)
     pivots = factors.diagonal(dim1=1, dim2=2).unsqueeze(2).unbind(1)  # (dampings, 1)
     for low in range(0, work.shape[1], block_size):
@@ -255,9 +255,9 @@ def _sweep(target: _Target, factors: Tensor, block_size: int) -> Tensor:
 
 
 def _row_errors(delta: Tensor, hessian: Tensor, panel: int = _PANEL) -> Tensor:
-    """δ H δᵀ for each row of each candidate; ``delta`` is (dampings, in, out), the result (dampings, out).
+    """Return δ H δᵀ, (dampings, out), for each row of each candidate; ``delta`` is (dampings, in, out).
 
-    H is symmetric: by panels of columns, only what lies on and right of the diagonal is multiplied.
+    H is symmetric: only its part on and right of the diagonal is multiplied, by panels of columns.
     """
     total = delta.new_zeros(delta.shape[0], delta.shape[2])
     for low in range(0, delta.shape[1], panel):

@@ -1,8 +1,8 @@
-"""Hessians of the layer-wise error: the Gram matrix of the inputs that each matrix reads.
+"""Collect Hessians of the layer-wise error: the Gram matrix of the inputs that each matrix reads.
 
-The Hessian of a matrix W (out, in) that reads x over n tokens is ``H = 2/n Σ x xᵀ``, that of its squared output error
-per token, for each row of W. Matrices that read the same input, as query, key and value do, share it. The tokens of an
-expert are those that are routed to it.
+For a matrix W (out, in) that reads x over n tokens, the Hessian of its squared output error per token is
+``H = 2/n Σ x xᵀ``, the same for each row of W. Matrices that read the same input, as query, key and value do, share it.
+The tokens of an expert are those that are routed to it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class SharedHessian:
     slots: tuple[Slot, ...]
     """The matrices, in flat order."""
     hessian: Tensor
-    """2/n Σ x xᵀ, (in, in), in float32 or better; (0, 0) for an expert that no token was routed to."""
+    """2/n Σ x xᵀ, (in, in), in float32 or better; (0, 0) for an expert to which no token was routed."""
     magnitude: Tensor
     """mean|x| of every input, (in,), float64."""
     tokens: int
-    """n."""
+    """n, the number of tokens."""
 
 
 _Read = tuple[Slot, int]
-"""A distinct input of a window: the first matrix that reads it, and how many inputs that matrix was first at before."""
+"""A distinct input of a window: the first matrix that reads it, and how many inputs it was the first to read before."""
 
 
 class GramMatrices:
@@ -49,12 +49,12 @@ class GramMatrices:
         self._tokens: Counter[_Read] = Counter()
 
     def end_window(self) -> None:
-        """Let go of the inputs of a window."""
+        """Release the inputs of a window."""
         self._open.clear()
         self._led.clear()
 
     def observe(self, slot: Slot, x: Tensor) -> None:
-        """Add an input, (tokens, in), of a matrix; what another matrix has read unchanged is counted once, for both."""
+        """Add an input, (tokens, in), of a matrix; one that another matrix has read unchanged counts once, for both."""
         identity = (x.data_ptr(), x.shape, x.stride(), x._version)
         known = self._open.get(identity)
         read = known[0] if known else (slot, self._led[slot])
@@ -77,10 +77,10 @@ class GramMatrices:
     def hessians(self, slots: Sequence[Slot]) -> list[SharedHessian]:
         """Return the Hessian of each group of matrices that read the same inputs, in the order of reading.
 
-        Every matrix is in one group; experts that no token was routed to come last, alone and without a Hessian.
+        Every matrix is in one group; experts to which no token was routed come last, alone and without a Hessian.
 
         Raises:
-            PointError: if a matrix read nothing, and is no expert that others were preferred to.
+            PointError: if a matrix read nothing, and is not an unused expert of a layer.
         """
         self.end_window()
         self._check(slots)

@@ -1,10 +1,10 @@
-"""Layer-wise squared error of a point (Xu et al. 2024, eq. 3 and the lower row of Figure 1).
+"""Compute the layer-wise squared error of a point (Xu et al. 2024, eq. 3 and the lower row of Figure 1).
 
 For a matrix W (out, in) that reads x over n tokens, per token and summed over the outputs::
 
     error = 1/n Σ ‖ΔW x‖² = ½ tr(ΔW H ΔWᵀ),    H = 2/n Σ x xᵀ
 
-so that the error of any point follows from the Hessians, and the activations need not be kept.
+so that the Hessians give the error of any point, and the activations need not be kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from quant.center import Center, preserved
 from quant.grid import channel_view
 from quant.hashing import token_hash
 from quant.methods.block_stream import walk
@@ -30,18 +29,18 @@ class LayerHessians:
     """
 
     shared: tuple[SharedHessian, ...]
-    """In the order of the walk."""
+    """The Hessians in the order of the walk."""
     tokens: str
     """``token_hash`` of the windows."""
 
     @classmethod
     def collect(cls, model: nn.Module, space: WeightSpace, windows: Tensor) -> LayerHessians:
-        """Those of a model that holds ``w``, on (n, L) token ids. Errors are those of ``walk``."""
+        """Collect the Hessians of a model that holds ``w``, on (n, L) token ids. Errors are those of ``walk``."""
         return cls(tuple(walk(model, space, windows)), token_hash(windows))
 
 
 def layer_error(delta_w: Tensor, hessian: Tensor) -> float:
-    """1/n Σ ‖ΔW x‖², the squared output error per token, in float64.
+    """Return 1/n Σ ‖ΔW x‖², the squared output error per token, in float64.
 
     Args:
         delta_w: Q(W) − W, (out, in).
@@ -54,16 +53,16 @@ def layer_error(delta_w: Tensor, hessian: Tensor) -> float:
 def layer_errors(
     center: Vector, points: Mapping[str, Vector], hessians: Iterable[SharedHessian]
 ) -> dict[str, dict[str, float]]:
-    """Layer-wise error ‖Q(W_l)x_l − W_l x_l‖²/n of every matrix at several points.
+    """Return the layer-wise error ‖Q(W_l)x_l − W_l x_l‖²/n of every matrix at several points.
 
     Args:
         center: The pretrained weights W.
         points: The weights Q(W), under any keys.
-        hessians: Of the inputs x_l: ``LayerHessians.collect(…).shared``, or ``walk(…)`` to hold one block's at a time.
+        hessians: Hessians of the inputs x_l: ``LayerHessians.collect(…).shared``, or ``walk(…)`` to hold one block's.
 
     Returns:
-        By the point's key and the slot's name: squared output error per token, summed over outputs. An expert that no
-        token was routed to has none.
+        Squared output error per token, summed over outputs, by the point's key and the slot's name. An expert to which
+        no token was routed has none.
     """
     errors: dict[str, dict[str, float]] = {key: {} for key in points}
     for shared in hessians:
@@ -73,20 +72,3 @@ def layer_errors(
                 delta = point.tensor(slot).to(weight) - weight
                 errors[key][slot.name] = layer_error(channel_view(slot, delta), shared.hessian)
     return errors
-
-
-def errors_on_own_inputs(
-    model: nn.Module, space: WeightSpace, point: Vector, windows: Tensor, *, center: Center | None = None
-) -> dict[str, float]:
-    """The same with the inputs x_l that the quantized model itself gives its layers, by the slot's name.
-
-    Args:
-        model: Holds W, and does again afterwards.
-        space: Its weight space.
-        point: The weights Q(W).
-        windows: (n, L) token ids.
-        center: The pristine copy of W, if one has been made.
-    """
-    with preserved(model, space, center) as pristine:
-        space.write(model, point)
-        return layer_errors(pristine, {"point": point}, walk(model, space, windows))["point"]

@@ -1,4 +1,4 @@
-"""Quantization-aware fine-tuning, and the same fine-tuning without quantization (Xu et al. 2024, §3.4).
+"""Fine-tune with quantization in the loop, and as a control without it (Xu et al. 2024, §3.4).
 
 Appendix B of the paper: one epoch already does better than GPTQ.
 """
@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
-from quant.checkpoints.identity import fingerprint
 from quant.errors import PointError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import token_record
-from quant.methods.training import Parametrization, ProgressCallback, Trained, TrainingOptions, run_training
+from quant.identity import fingerprint
+from quant.methods.options import TrainingOptions
+from quant.methods.progress import ProgressCallback
+from quant.methods.training import Parametrization, Trained, run_training
 from quant.point import WeightPoint
 from quant.space import Slot, Vector, WeightSpace
 from quant.versions import library_versions
@@ -40,24 +42,24 @@ def qaft(
 ) -> WeightPoint:
     """Fine-tune with quantization in the forward pass, on the grid that RTN found.
 
-    Float32 masters start at ``w``; the model computes with ``Q(master)``, whose gradient goes straight through to the
-    master; the scales stay the start's, unless ``options.learn_scale``. Epoch 0 is the start itself, so on the
-    validation windows the result is never worse.
+    Float32 masters start at ``w``; the model computes with ``Q(master)``, whose gradient passes straight through to the
+    master; the scales stay those of the start, unless ``options.learn_scale``. Epoch 0 is the start itself, so that the
+    result is never worse on the validation windows.
 
-    From a GPTQ point the masters start at its weights, in the middle of their grid cells. Whether QAFT then comes back
-    to where it gets from RTN tests the claim about basins directly.
+    From a GPTQ point the masters start at its weights, in the middle of their grid cells. Whether QAFT then arrives at
+    the same result as from RTN tests the claim about basins directly.
 
     Args:
-        model: A transformers causal LM, holding ``w``; it is the same again afterwards.
+        model: A transformers causal LM at ``w``; it is restored afterwards.
         space: Its weight space.
-        start: ``w_RTN``, or another point on a grid to start from, ``w_GPTQ``. Its scales are used.
+        start: ``w_RTN``, or another point on a grid such as ``w_GPTQ``. Its scales are used.
         train: (n, L) token ids; one window is one step.
         validation: (m, L) token ids, which choose rate and epoch.
         options: Rates, epochs, estimator, seed.
-        center: The pristine copy of ``w``; made here if not given.
-        folder: Where to keep the state of an interrupted run: a call with the same inputs goes on from the last
-            finished epoch, to the identical result. The state is removed when the run ends, so store the point.
-        progress: Called after every step with the steps done and the steps in all; it jumps where a rate is given up.
+        center: The pristine copy of ``w``; made here if None.
+        folder: Folder for the state of an interrupted run: a call with the same inputs continues from the last finished
+            epoch, to the identical result. The state is removed when the run ends, so store the point.
+        progress: Called after every step with the steps done and the steps in all; it jumps where a rate is dropped.
 
     Returns:
         Method ``qaft``, ``qaft-lsq`` with learned scales, ``qaft-from-gptq``. The provenance holds ``options``, the
@@ -65,7 +67,7 @@ def qaft(
         NLL while it was trained, null if not finite) and the ``chosen`` row.
 
     Raises:
-        PointError: if ``start`` is on no grid, or calls itself RTN and is not that of this ``w``.
+        PointError: if ``start`` is on no grid, or is named RTN but is not RTN of this ``w``.
         CorpusError: if the windows are not (count, length) token ids.
         StoreError: if the state in ``folder`` cannot be written.
     """
@@ -97,10 +99,10 @@ def finetune(
     folder: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> WeightPoint:
-    """The control that the paper lacks: the same data, order, steps and rates as ``qaft``, nothing quantized.
+    """Fine-tune as a control that the paper lacks: the data, order, steps and rates of ``qaft``, nothing quantized.
 
-    Part of QAFT's gain on a corpus is plain adaptation to it; this point ``w_FT`` tells how much. ``options.ste`` and
-    ``learn_scale`` have no part in it. Arguments, provenance and errors are those of ``qaft``.
+    Part of QAFT's gain on a corpus is plain adaptation to it; this point ``w_FT`` shows how much. ``options.ste`` and
+    ``learn_scale`` do not apply. Arguments, provenance and errors are those of ``qaft``.
 
     Returns:
         Method ``w_ft``: float32 masters, on no grid.
@@ -114,7 +116,7 @@ def finetune(
 
 
 class _OnGrid:
-    """QAFT: the model computes with the nearest points of a grid, whose scales are fixed or learn."""
+    """QAFT: the model computes with the nearest points of a grid, whose scales are fixed or learned."""
 
     def __init__(self, grids: Mapping[str, Grid], options: TrainingOptions) -> None:
         self._grids, self._ste = grids, options.ste
@@ -133,7 +135,7 @@ class _OnGrid:
         return self.grid(slot.name, self.extra).quantize(master).codes
 
     def grid(self, name: str, extra: Mapping[str, Tensor]) -> Grid:
-        """The grid of a matrix with its learned scales."""
+        """Return the grid of a matrix with its learned scales."""
         grid = self._grids[name]
         return grid.with_scale(grid.scale * extra[name].detach().exp()) if name in extra else grid
 
@@ -152,7 +154,7 @@ class _Free:
 
 
 def _grids(space: WeightSpace, start: WeightPoint, center: Center) -> dict[str, Grid]:
-    """The grid of every slot, on the model's device, once it is certain that a start called RTN is ``Q(w)``."""
+    """Return the grid of every slot on the model's device, and check that a start called RTN is ``Q(w)``."""
     grids: dict[str, Grid] = {}
     for slot in space:
         weight = center.tensor(slot)
@@ -186,12 +188,12 @@ def _run(
         model, space, form, train, validation, options, center=center, masters=masters, state=state, progress=progress
     )
     curve = [row.record() for row in result.curve]
-    # Versions are no input: a run that was interrupted goes on after an upgrade, and the record names the later one.
+    # Versions are no input: an interrupted run continues after an upgrade, and the record names the later version.
     return result, {**inputs, "versions": library_versions(), "curve": curve, "chosen": result.chosen.record()}
 
 
 def _run_key(model: nn.Module, space: WeightSpace, center: Center, inputs: Mapping[str, Any]) -> str:
-    """Hash of all that determines a run: the inputs, the weight space, and the function of the model at ``w``."""
+    """Hash all that determines a run: the inputs, the weight space, and the function of the model at ``w``."""
     weights = space.assembled(model, {slot: center.tensor(slot) for slot in space})
     record = [json.dumps(inputs, sort_keys=True), space.fingerprint, fingerprint(model, weights)]
     return hashlib.sha256("\n".join(record).encode()).hexdigest()[:32]

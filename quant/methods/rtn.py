@@ -6,15 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.scale import find_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot, Vector, WeightSpace
 from quant.versions import library_versions
 
 
 def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
-    """The point of the grid nearest to ``w``. Its grids are the ones that GPTQ and QAFT of the same scheme use.
+    """Round ``w`` to the nearest point of the grid. GPTQ and QAFT of the same scheme use its grids.
 
     Args:
         space: The weight space.

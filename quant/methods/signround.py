@@ -1,26 +1,26 @@
-"""SignRound: rounding chosen by block-wise reconstruction with signed gradient descent (Cheng et al. 2023, §3).
+"""Quantize with SignRound: block-wise reconstruction by signed gradient descent (Cheng et al. 2023, §3).
 
 Every weight gets an offset V in [−½, ½] before it is rounded, ``code = clamp(⌊W/s + V⌉)``; V = 0 is RTN. In each block
-the offsets of all its matrices are trained together, so that the block's outputs come near those that the
-full-precision model has there:
+the offsets of all its matrices are trained together, so that the block's outputs approach those of the
+full-precision model:
 
     V ← clamp(V − rate · sign(∂ MSE/∂V), −½, ½),     rate from 1/steps down to 0, so that V can just reach ±½.
 
-The gradient goes straight through the rounding. The scale is positive, so ∂MSE/∂V has the sign of ∂MSE/∂Ŵ and nothing
-of the rounding is differentiated at all; where a code saturates the authors stop the gradient, but there V within ±½
-changes no code. What follows a block sees its quantized outputs.
+The gradient passes straight through the rounding. The scale is positive, so ∂MSE/∂V has the sign of ∂MSE/∂Ŵ and the
+rounding need not be differentiated; where a code saturates the authors stop the gradient, but there V within ±½ changes
+no code. Later blocks see the quantized outputs of earlier ones.
 
-What differs from the authors' code (AutoRound): the scales stay RTN's, shared by all methods here, where theirs trains
-a multiplier of the clipping range along with V; and the iterate that stays is the one with the least loss on all
-windows, RTN included, taken every few steps, where theirs compares losses of different batches.
+Two differences from the authors' code (AutoRound): the scales stay RTN's, shared by all methods here, where theirs
+trains a multiplier of the clipping range along with V; and the iterate that stays has the least loss on all windows,
+RTN included, computed every few steps, where theirs compares losses of different batches.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +29,12 @@ from torch.func import functional_call
 
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
-from quant.errors import PointError, UsageError
+from quant.errors import PointError
 from quant.grid import GridTensor
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
-from quant.methods.gptq import Inputs
+from quant.methods.options import SignRoundOptions
+from quant.methods.progress import ProgressCallback
 from quant.philox import permutation
 from quant.point import WeightPoint
 from quant.replay import Call, hidden_state
@@ -42,45 +43,17 @@ from quant.versions import library_versions
 
 
 @dataclass(frozen=True)
-class SignRoundOptions:
-    """How SignRound is run; the defaults are the authors'."""
-
-    steps: int = 200
-    """Updates for every block; 0 gives RTN."""
-    rate: float | None = None
-    """Change of an offset in the first step, falling linearly to 0 after the last; None for 1/steps."""
-    batch: int = 8
-    """Windows a step sees, without repetition."""
-    check_every: int = 10
-    """Steps between two losses on all windows, which choose the iterate that stays; the last is always checked."""
-    inputs: Inputs = "quantized"
-    """Whether a block reads the outputs of quantized blocks or of full-precision ones. Its target is the same."""
-    seed: int = 0
-    """Of the windows that a step sees."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 1 or self.check_every < 1:
-            raise UsageError(
-                f"expected steps ≥ 0, batch ≥ 1 and check_every ≥ 1, got {self.steps}, {self.batch}, {self.check_every}"
-            )
-        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
-            raise UsageError(f"expected a finite rate above 0, got {self.rate}")
-        if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
-
-
-@dataclass(frozen=True)
 class BlockRecord:
-    """What SignRound did to one block; losses are mean squared errors per output element, on all windows."""
+    """SignRound's result for one block; losses are mean squared errors per output element, on all windows."""
 
     rtn_loss: float
-    """With RTN's codes."""
+    """Loss with RTN's codes."""
     loss: float
-    """With the codes that stayed."""
+    """Loss with the codes that stayed."""
     step: int
-    """Updates after which they were found; 0 is RTN."""
+    """Updates before the codes that stayed; 0 is RTN."""
     changed: int
-    """Codes that differ from RTN's."""
+    """Number of codes that differ from RTN's."""
 
 
 def signround(
@@ -91,21 +64,21 @@ def signround(
     options: SignRoundOptions | None = None,
     *,
     center: Center | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> WeightPoint:
-    """The SignRound point on RTN's grid, every code within 1 of RTN's.
+    """Make the SignRound point on RTN's grid, every code within 1 of RTN's.
 
     The model computes with the candidates through ``torch.func.functional_call``; its weights are not written. RTN is
-    the first candidate of every block, so with ``inputs="fp"`` no block's loss exceeds that of the RTN point, and with
-    ``"quantized"`` none exceeds that of RTN on the same inputs: by construction. Three hidden states of every window
-    are held.
+    the first candidate of every block, so that by construction no block's loss exceeds that of the RTN point with
+    ``inputs="fp"``, or that of RTN on the same inputs with ``"quantized"``. Memory holds three hidden states of every
+    window.
 
     Args:
-        model: Holds the pretrained weights ``w``; modes and gradient flags are the same again afterwards.
+        model: The model at the pretrained weights ``w``; modes and gradient flags are restored afterwards.
         space: Its weight space.
         rtn: The RTN point, which has the scales.
         windows: (n, L) token ids to calibrate on.
-        options: The method's own.
+        options: SignRound's options.
         center: The pristine copy of ``w``, if one has been made.
         progress: Called with the blocks done and their number after every block.
 
@@ -122,7 +95,7 @@ def signround(
     parts: dict[str, GridTensor] = {}
     records: list[BlockRecord] = []
     with preserved(model, space, center) as pristine:
-        model.requires_grad_(False)  # else biases and norms would keep activations for gradients nobody asks for
+        model.requires_grad_(False)  # else biases and norms would keep activations for unused gradients
         stream = BlockStream(model, windows)
         _check_blocks(model, stream)
         states = None
@@ -147,7 +120,7 @@ class _Rounding:
         """Start at V = 0.
 
         Raises:
-            PointError: if that is not RTN.
+            PointError: if V = 0 is not RTN.
         """
         part = rtn.grid_tensor(slot).to(weight.device)
         self.slot = slot
@@ -158,20 +131,20 @@ class _Rounding:
             raise PointError(f"expected {rtn.name} to be this model's weights rounded, but {slot.name} differs")
 
     def present(self) -> GridTensor:
-        """Q(W + V s): the offset is added before W is divided by s, so that V = 0 is RTN to the bit."""
+        """Return Q(W + V s), where the offset is added before W is divided by s, so that V = 0 is RTN to the bit."""
         return self._grid.quantize(self._weight + self._offset * self._grid.steps(self._weight))
 
     def step(self, gradient: Tensor, rate: float) -> None:
-        """One step against the sign of the loss's gradient in the quantized weights."""
+        """Take one step against the sign of the loss's gradient in the quantized weights."""
         self._offset.sub_(gradient.sign(), alpha=rate).clamp_(-0.5, 0.5)
 
     def changed(self) -> int:
-        """How many codes that stay are not RTN's."""
+        """Count the codes that stay and are not RTN's."""
         return int((self.best.codes != self.start.codes).sum())
 
 
 def _check_blocks(model: nn.Module, stream: BlockStream) -> None:
-    """See that each block can be run by itself.
+    """Check that each block can be run by itself.
 
     Raises:
         PointError: if blocks share more than the hidden state, or matrices.
@@ -186,17 +159,17 @@ def _check_blocks(model: nn.Module, stream: BlockStream) -> None:
 
 @dataclass(frozen=True)
 class _Task:
-    """What one block has to reproduce."""
+    """The inputs of one block, and the outputs that it has to reproduce."""
 
     model: nn.Module
     space: WeightSpace
     block: nn.Module
     prefix: str
-    """What comes before a parameter's name within the block."""
+    """Prefix of a parameter's name before its name within the block."""
     arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
-    """What each window's call was given beside the hidden state: masks, positions, inputs of its own."""
+    """Arguments of each window's call beside the hidden state: masks, positions, inputs of its own."""
     states: list[Tensor]
-    """Inputs, (1, L, d) per window."""
+    """Input hidden states, (1, L, d) per window."""
     targets: list[Tensor]
     """The full-precision model's outputs, (1, L, d) per window."""
 
@@ -204,7 +177,7 @@ class _Task:
     def of(
         cls, model: nn.Module, space: WeightSpace, index: int, calls: Sequence[Call], states: list[Tensor] | None
     ) -> _Task:
-        """Take the full-precision block's calls for what is to be reproduced from other states, or from their own."""
+        """Make the task from the full-precision block's calls, on other input states or on their own."""
         name, blocks = decoder_blocks(model)
         arguments = [(call.args[1:], call.kwargs) for call in calls]
         own = [call.args[0] for call in calls] if states is None else states
@@ -212,40 +185,40 @@ class _Task:
         return cls(model, space, blocks[index], f"{name}.{index}.", arguments, own, targets)
 
     def leaves(self, parts: Mapping[Slot, GridTensor]) -> dict[Slot, Tensor]:
-        """The matrices of these parts, in the block's own dtype."""
+        """Return the matrices of these parts, in the block's own dtype."""
         own = dict(WeightSpace(tuple(parts)).weights(self.model))
         return {slot: part.dequantize().to(own[slot].dtype) for slot, part in parts.items()}
 
     def weights(self, leaves: Mapping[Slot, Tensor]) -> dict[str, Tensor]:
-        """The block's parameters that hold these matrices, by their names within it."""
+        """Return the block's parameters that hold these matrices, by their names within it."""
         assembled = self.space.assembled(self.model, leaves)
         return {name.removeprefix(self.prefix): tensor for name, tensor in assembled.items()}
 
     def output(self, weights: dict[str, Tensor], window: int) -> Tensor:
-        """What the block makes of a window's input with other weights."""
+        """Return the block's output on a window's input with other weights."""
         args, kwargs = self.arguments[window]
         return hidden_state(functional_call(self.block, weights, (self.states[window], *args), kwargs))
 
     @torch.no_grad()
     def outputs(self, roundings: Sequence[_Rounding]) -> list[Tensor]:
-        """The outputs with the codes that stay."""
+        """Return the outputs with the codes that stay."""
         weights = self.weights(self.leaves({r.slot: r.best for r in roundings}))
         return [self.output(weights, window) for window in range(len(self.states))]
 
     def loss(self, weights: dict[str, Tensor], window: int) -> Tensor:
-        """Mean squared error of a window's output, in float32 or better."""
+        """Return the mean squared error of a window's output, in float32 or better."""
         target, output = self.targets[window], self.output(weights, window)
         dtype = torch.promote_types(target.dtype, torch.float32)
         return F.mse_loss(output.to(dtype), target.to(dtype))
 
     @torch.no_grad()
     def total_loss(self, roundings: Sequence[_Rounding]) -> float:
-        """Mean squared error over all windows, with the present codes."""
+        """Return the mean squared error over all windows, with the present codes."""
         weights = self.weights(self.leaves({r.slot: r.present() for r in roundings}))
         return math.fsum(float(self.loss(weights, window)) for window in range(len(self.states))) / len(self.states)
 
     def gradients(self, roundings: Sequence[_Rounding], windows: Sequence[int]) -> list[Tensor]:
-        """The loss's gradients in the quantized weights, summed over windows; zero for a matrix no token reached."""
+        """Sum the loss's gradients in the quantized weights over windows; zero for a matrix that no token reached."""
         by_slot = self.leaves({r.slot: r.present() for r in roundings})
         leaves = [leaf.requires_grad_() for leaf in by_slot.values()]
         sums = [torch.zeros_like(leaf, dtype=torch.float32) for leaf in leaves]
@@ -258,7 +231,7 @@ class _Task:
 
 
 def _optimise(task: _Task, roundings: Sequence[_Rounding], options: SignRoundOptions, index: int) -> BlockRecord:
-    """Train a block's offsets; every rounding's ``best`` is then the iterate with the least loss on all windows."""
+    """Train a block's offsets, and set every rounding's ``best`` to the iterate with the least loss on all windows."""
     best_loss = rtn_loss = task.total_loss(roundings)
     if not math.isfinite(rtn_loss):
         raise PointError(f"expected finite outputs of block {index} with RTN's weights, got a loss of {rtn_loss}")

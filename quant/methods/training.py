@@ -1,9 +1,9 @@
-"""The fine-tuning loop that QAFT and its control ``w_FT`` share (Xu et al. 2024, §3.4).
+"""Run the fine-tuning loop that QAFT and its control ``w_FT`` share (Xu et al. 2024, §3.4).
 
     float32 master ──weight()──▶ the model's parameter ──forward, backward──▶ gradient ──through weight()──▶ master
 
 Only the matrices of the weight space train. AdamW without weight decay, one window a step, a learning rate that falls
-linearly to a tenth. After every epoch the validation NLL is taken, and of all rates and epochs the best is kept, the
+linearly to a tenth. After every epoch the validation NLL is computed, and the best of all rates and epochs is kept, the
 untrained start (epoch 0) included.
 """
 
@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,41 +26,13 @@ from torch.autograd.graph import get_gradient_edge
 from torch.utils.checkpoint import checkpoint
 
 from quant.architecture import decoder_blocks
-from quant.cache import read_hashed, write_hashed
 from quant.center import Center, preserved
-from quant.errors import CorpusError, UsageError
-from quant.grid import StraightThrough
+from quant.errors import CorpusError
+from quant.hashed_files import read_hashed, write_hashed
+from quant.methods.options import TrainingOptions
+from quant.methods.progress import ProgressCallback
 from quant.nll import mean_nll, token_nll, window_nll
 from quant.space import Slot, Vector, WeightSpace
-
-ProgressCallback = Callable[[int, int], None]
-"""Called after every step with the steps done and the steps of the whole run."""
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What QAFT and ``w_FT`` are trained with."""
-
-    rates: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3)
-    """Initial learning rates to try; the paper's grid."""
-    epochs: int = 8
-    """Passes over the training windows, for each rate."""
-    ste: StraightThrough = "identity"
-    """Straight-through estimator of QAFT: see ``quant.grid.fake_quantize``."""
-    seed: int = 0
-    """Of the order in which windows are seen; the same for every rate."""
-    learn_scale: bool = False
-    """Whether QAFT learns the scales too (LSQ): what that gains over fixed ones is what the scale search had lost."""
-    checkpointing: bool = False
-    """Whether activations are computed again in the backward pass: a third more time, memory of one block's only."""
-
-    def __post_init__(self) -> None:
-        if not self.rates or not all(math.isfinite(rate) and rate >= 0 for rate in self.rates):
-            raise UsageError(f"expected one or more finite learning rates, none negative, got {self.rates}")
-        if self.epochs < 1 or self.seed < 0:
-            raise UsageError(f"expected epochs ≥ 1 and seed ≥ 0, got {self.epochs} and {self.seed}")
-        if self.ste not in get_args(StraightThrough):
-            raise UsageError(f"expected ste to be one of {', '.join(get_args(StraightThrough))}, got {self.ste!r}")
 
 
 @dataclass(frozen=True)
@@ -77,16 +49,16 @@ class EpochResult:
     """Mean over the steps of this epoch, each before its update; None at epoch 0."""
 
     def record(self) -> dict[str, float | int | None]:
-        """As strict JSON, which has no NaN: null stands for a value that is not finite."""
+        """Return the row as strict JSON, which has no NaN: null stands for a value that is not finite."""
         return {k: v if v is not None and math.isfinite(v) else None for k, v in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Outcome of a run."""
+    """The outcome of a run."""
 
     kept: dict[str, Tensor]
-    """What ``Parametrization.kept`` made of the best epoch's masters, by slot name."""
+    """``Parametrization.kept`` of the best epoch's masters, by slot name."""
     extra: dict[str, Tensor]
     """The best epoch's ``Parametrization.extra``."""
     chosen: EpochResult
@@ -96,35 +68,35 @@ class Trained:
 
 
 class Parametrization(Protocol):
-    """How the weights that the model computes with follow from the float32 masters."""
+    """Rule by which the weights in the model follow from the float32 masters."""
 
     @property
     def extra(self) -> Mapping[str, Tensor]:
-        """What trains beside the masters, by names of its own: leaves with gradients, which start every rate at 0."""
+        """Tensors that train beside the masters, by names of their own: leaves that start each rate at 0."""
         ...
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:
-        """The weights, float32, differentiable in the master."""
+        """Return the weights, float32, differentiable in the master."""
         ...
 
     def kept(self, slot: Slot, master: Tensor) -> Tensor:
-        """What to remember of them: a tensor of its own."""
+        """Return the tensor to remember for these weights, not a view of the master."""
         ...
 
 
 def learning_rate(initial: float, step: int, steps: int) -> float:
-    """Linear from ``initial`` at step 0 to a tenth of it at the last of ``steps``."""
+    """Return a rate that falls linearly from ``initial`` at step 0 to a tenth of it at the last of ``steps``."""
     return initial * (1 - 0.9 * step / max(steps - 1, 1))
 
 
 def window_order(seed: int, epoch: int, count: int) -> list[int]:
-    """The order of the windows in an epoch, drawn apart from any global random state."""
+    """Draw the order of the windows in an epoch, apart from any global random state."""
     philox = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))
     return [int(i) for i in np.random.Generator(philox).permutation(count)]
 
 
 def check_windows(name: str, windows: Tensor) -> None:
-    """Refuse what is not a non-empty (count, L ≥ 2) tensor of token ids.
+    """Refuse windows that are not a non-empty (count, L ≥ 2) tensor of token ids.
 
     Raises:
         CorpusError: if it is not.
@@ -151,19 +123,19 @@ def run_training(
 ) -> Trained:
     """Fine-tune the weight space from ``w`` at every rate and keep the epoch of the lowest validation NLL.
 
-    The model is lent: its weights, modes and gradient flags are restored, and no global random state is used.
+    The model's weights, modes and gradient flags are restored, and no global random state is used.
 
     Args:
         model: A transformers causal LM.
         space: Its weight space.
-        form: How weights follow from masters.
+        form: Rule by which weights follow from masters.
         train: (n, L) token ids.
         validation: (m, L) token ids.
         options: Rates, epochs, seed.
-        center: The pristine copy of ``w``; made here if not given.
-        masters: Where the masters start, ``w`` if not given.
-        state: File to leave the state in after every epoch and to resume from. It must be named after everything that
-            determines the run, and is removed at the end. If it is damaged, training starts anew, with a warning.
+        center: The pristine copy of ``w``; made here if None.
+        masters: Weights at which the masters start; ``w`` if None.
+        state: File for the state after every epoch, from which a run resumes. Its name must contain all that determines
+            the run; it is removed at the end. If it is damaged, training starts again, with a warning.
         progress: Called after every step.
 
     Raises:
@@ -177,7 +149,7 @@ def run_training(
         if state is None or not state.exists():
             run.evaluate(None, None)
         elif not run.load(state):
-            warnings.warn(f"the training state {state} is damaged or of another version; starting anew", stacklevel=2)
+            warnings.warn(f"the training state {state} is damaged or of another version; starting again", stacklevel=2)
             run.evaluate(None, None)
         while run.rate_index < len(options.rates):
             run.next_epoch(progress)
@@ -190,7 +162,7 @@ def run_training(
 
 @contextmanager
 def checkpointed(model: nn.Module) -> Iterator[None]:
-    """Every decoder block keeps its input alone and computes its activations again in the backward pass.
+    """Let every decoder block keep its input alone and compute its activations again in the backward pass.
 
     transformers' own switch works in training mode only, where dropout is on.
     """
@@ -208,7 +180,7 @@ def checkpointed(model: nn.Module) -> Iterator[None]:
 
 
 class _Run:
-    """A training under way: masters and moments of the present rate, the curve so far, what its best epoch was."""
+    """A run in progress: masters and moments of the present rate, the curve so far, its best epoch."""
 
     def __init__(
         self,
@@ -247,7 +219,7 @@ class _Run:
         return [*self.masters.values(), *self.form.extra.values()]
 
     def _start_rate(self) -> None:
-        """Masters back at the start, in float32 whatever the model's dtype: a bfloat16 step of 1e-6 would vanish."""
+        """Put the masters back at the start, in float32 in any model: a bfloat16 step of 1e-6 would vanish."""
         self.epoch = 0
         with torch.no_grad():
             for slot in self.space:
@@ -275,13 +247,13 @@ class _Run:
             self._start_rate()
 
     def _step(self, window: Tensor, rate: float) -> float:
-        """One update from one window of shape (L,); returns its NLL in nats per token before the update."""
+        """Update from one window of shape (L,); return its NLL in nats per token before the update."""
         edges = [get_gradient_edge(weight) for weight in self._write()]
         with checkpointed(self.model) if self.options.checkpointing else nullcontext():
             loss = token_nll(self.model, window[None]).mean()
             loss.backward()  # type: ignore[no-untyped-call]
         # The weights' graph is apart from the model's, so that any model, checkpointed or not, sees plain parameters.
-        # ``grad`` hands the model's own gradient on where the estimator is the identity; ``backward`` would copy it.
+        # ``grad`` passes on the model's own gradient where the estimator is the identity; ``backward`` would copy it.
         upstream = [gradient.float() for _, gradient in self.space.slices(self.model, lambda p: p.grad)]
         for tensor, gradient in zip(self.trained, torch.autograd.grad(edges, self.trained, upstream), strict=True):
             tensor.grad = gradient
@@ -293,7 +265,7 @@ class _Run:
         return loss.item()
 
     def _write(self) -> Iterator[Tensor]:
-        """Put the weights into the model, rounded to its dtype; yields each, with its graph."""
+        """Put the weights into the model, rounded to its dtype, and yield each with its graph."""
         for slot, own in self.space.weights(self.model):
             weight = self.form.weight(slot, self.masters[slot.name])
             own.copy_(weight.detach())
@@ -310,7 +282,7 @@ class _Run:
             self.best_extra = {name: tensor.detach().clone() for name, tensor in self.form.extra.items()}
 
     def save(self, path: Path) -> None:
-        """Leave everything that a later process needs, in one file that is either the old or the new one."""
+        """Save all that a later process needs in one file, which is either the old or the new one."""
         tensors = {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"best-extra/{name}": tensor for name, tensor in self.best_extra.items()}
         if self.epoch > 0:
@@ -322,7 +294,7 @@ class _Run:
         write_hashed(path, tensors, {"run": json.dumps(position)})
 
     def load(self, path: Path) -> bool:
-        """Go on where ``save`` was called; False, and nothing is changed, if the file is not what ``save`` wrote."""
+        """Continue from the state of ``save``; return False, and change nothing, if the file is not intact."""
         read = read_hashed(path, {})
         if read is None:
             return False

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Filter, Sphere
-from landscape.positions.position import Atlas, OnRay
+from landscape.positions.position import OnRay
 from quant.center import Center
-from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.gptq import gptq
+from quant.methods.options import GPTQOptions, TrainingOptions
 from quant.methods.qaft import qaft
 from quant.methods.rtn import rtn
-from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
 from quant.space import Slot, norm
 from tests.families import FAMILIES, Family, by_hand, windows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.positions.position import Atlas
+from landscape.positions.atlas import Atlas
+from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, identified
-from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.space import WeightSpace
 from tests import tiny

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult
+from landscape.anatomy.request import AnatomyRequest
+from landscape.anatomy.result import AnatomyResult
 from tests.landscape.trap import ByHand, asked, save_trap
 
 

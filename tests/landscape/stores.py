@@ -13,8 +13,9 @@ import torch
 
 from landscape.probing.plan import Probe, ProbeResult
 from landscape.probing.store import Store
-from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.grid import GridTensor, make_grid
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 
 MODEL = "ab" * 32

@@ -17,13 +17,13 @@ import torch
 
 from landscape import radius
 from landscape.cli import main
-from landscape.cli.console import radius_lines
 from landscape.health.self_checks import SLOPE_WINDOWS
 from landscape.positions.directions import Sphere
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, ProbeResult
 from landscape.probing.store import Store
 from landscape.radius import RadiusRequest, measure_radius
+from landscape.report.radius import radius_lines
 from landscape.session.progress import Progress
 from landscape.session.session import opened
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint

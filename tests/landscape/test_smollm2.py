@@ -9,18 +9,19 @@ from functools import cache
 import pytest
 import torch
 
-from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order, rise
+from landscape.anatomy.effects import Effect, costliest_first, groups, in_block_order
+from landscape.positions.atlas import Atlas, Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, At, Atlas, OnRay, Ray, with_parts, without_parts
+from landscape.positions.position import CENTER, At, OnRay, with_parts, without_parts
 from landscape.positions.selection import either, selected
 from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes
 from landscape.probing.plan import identified
-from landscape.survey.analysis import Probes
 from quant.center import Center, preserved
 from quant.corpora.corpus import load_corpus
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
+from quant.scheme import QuantScheme
 from quant.space import distance, norm
 
 # scale, bits: ‖Δw‖/‖w‖ and NLL of RTN per tensor
@@ -109,7 +110,7 @@ def test_the_anatomy_names_clipping_and_undoing_it_in_a_few_tensors_restores_the
 
     def measured(*positions):
         probes.known.update({r.probe: r for r in engine.evaluate(in_block_order(space, positions, windows))})
-        return [rise(probes, position, "v") for position in positions]
+        return [probes.rise(position, "v") for position in positions]
 
     def ranking(selections):
         rises = measured(*(with_parts("p", ["clip"], slots) for slots in selections))

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.methods.test_block_stream import hooks

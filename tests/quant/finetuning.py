@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
-from quant.grid import GridTensor, QuantScheme, StraightThrough, fake_quantize
+from quant.grid import GridTensor, fake_quantize
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import qaft
 from quant.methods.rtn import rtn
-from quant.methods.training import TrainingOptions
 from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme, StraightThrough
 from quant.space import Slot, WeightSpace
 from tests.tiny import ARCHITECTURES, windows
 

@@ -1,4 +1,4 @@
-"""Files of the cache: whole, hashed, and readable by whom the umask lets."""
+"""Write files whole and readable by whom the umask lets, and refuse folders that cannot be written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from quant.cache import atomic_path, is_sealed, read_hashed, seal, write_hashed
+from quant.cache import atomic_path, check_writable
+from quant.errors import UsageError
 
-TENSORS = {"ids": torch.arange(12).view(3, 4), "more": torch.tensor([1.5], dtype=torch.bfloat16)}
+WANTED = "a folder for pages"
+TENSORS = {"ids": torch.arange(12).view(3, 4)}
 
 
 @pytest.fixture(params=[0o022, 0o007, 0o077])
@@ -22,41 +24,9 @@ def mask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file.safetensors"
-    write_hashed(path, TENSORS, {"recipe": "a", "words": "b"})
-    tensors, metadata = read_hashed(path, {"recipe": "a"})
-    assert metadata == {"recipe": "a", "words": "b"}
-    assert tensors.keys() == TENSORS.keys()
-    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
-    assert read_hashed(path, {"recipe": "b"}) is None
-    assert read_hashed(path.with_name("other"), {}) is None
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_every_flipped_bit_is_absence(tmp_path: Path) -> None:
-    path = tmp_path / "file.safetensors"
-    write_hashed(path, TENSORS, {"recipe": "a"})
-    content = path.read_bytes()
-    for place in range(len(content)):
-        changed = bytearray(content)
-        changed[place] ^= 1 << place % 8
-        path.write_bytes(changed)
-        read = read_hashed(path, {"recipe": "a"})
-        # What is left of the header's freedom, such as a space for another, changes nothing that is read.
-        assert read is None or all(torch.equal(read[0][name], TENSORS[name]) for name in TENSORS)
-        assert place < 8 + int.from_bytes(content[:8], "little") or read is None
-    path.write_bytes(content)
-    assert read_hashed(path, {"recipe": "a"}) is not None
-
-
-def test_a_file_without_a_hash_is_absence(tmp_path: Path) -> None:
-    save_file(TENSORS, tmp_path / "file", {"recipe": "a"})
-    assert read_hashed(tmp_path / "file", {"recipe": "a"}) is None
-
-
 def test_modes_follow_the_umask(mask: int, tmp_path: Path) -> None:
-    write_hashed(tmp_path / "file", TENSORS, {})
+    with atomic_path(tmp_path / "file") as temporary:
+        save_file(TENSORS, temporary)  # which writes 0600
     with atomic_path(tmp_path / "folder") as temporary:
         temporary.mkdir(mode=0o700)
         save_file(TENSORS, temporary / "inside")
@@ -64,14 +34,35 @@ def test_modes_follow_the_umask(mask: int, tmp_path: Path) -> None:
     assert modes == [0o666 & ~mask, 0o777 & ~mask, 0o666 & ~mask]
 
 
-def test_a_sealed_folder_is_known_by_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x").write_text("1")
-    assert not is_sealed(tmp_path)
-    seal(tmp_path)
-    assert is_sealed(tmp_path)
-    for change in (lambda: (tmp_path / "a" / "x").write_text("2"), lambda: (tmp_path / "b").write_text("")):
-        change()
-        assert not is_sealed(tmp_path)
-        seal(tmp_path)
-    assert not is_sealed(tmp_path / "missing")
+def test_a_new_folder_is_made_and_nothing_stays_in_one(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "pages", WANTED)
+    assert list((tmp_path / "new" / "pages").iterdir()) == []
+    check_writable(tmp_path / "new" / "pages", WANTED)
+    (tmp_path / "new" / "old.html").write_text("mine")
+    check_writable(tmp_path / "new", WANTED)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["old.html", "pages"]
+
+
+def test_a_folder_written_under_another_name_first_is_not_made(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "model", WANTED, inside=tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UsageError) as refused:
+        check_writable(file, WANTED)
+    assert str(refused.value) == f"expected {WANTED}, got '{file}', which is a file; choose another"
+    with pytest.raises(UsageError, match=f"got '{file}/below/a', where '{file}' is a file; choose another"):
+        check_writable(file / "below" / "a", WANTED)
+    assert file.read_text() == "mine"
+
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    with pytest.raises(UsageError, match=f"cannot write to '{tmp_path}': No space left on device; choose another"):
+        check_writable(tmp_path, WANTED)

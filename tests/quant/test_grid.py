@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from quant.errors import UsageError
-from quant.grid import Grid, GridTensor, QuantScheme, channel_view, fake_quantize, learned_fake_quantize, make_grid
+from quant.grid import Grid, GridTensor, channel_view, fake_quantize, learned_fake_quantize, make_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot
 
 LINEAR, CONV1D = Slot("a", (3, 10), False, 0, 0), Slot("b", (10, 3), True, 0, 0)

@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.block_stream import walk
 from quant.methods.gptq import gptq
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 
 
 @pytest.fixture
 def careless() -> Iterator[None]:
-    """A process that has asked for fast matrix products."""
+    """A process that has set fast matrix products."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     yield

@@ -6,9 +6,10 @@ import torch
 
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme, make_grid
+from quant.grid import GridTensor, make_grid
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from quant.statistics import GridStatistics, grid_statistics, total
 from tests import tiny

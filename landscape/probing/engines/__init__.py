@@ -1,4 +1,4 @@
-"""Engines evaluate plans; they know positions, windows and a model, and nothing of files."""
+"""Evaluate plans with an engine, which knows positions, windows and a model, and nothing of files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from landscape.probing.plan import ProbePlan, ProbeResult
 
 
 class Engine(Protocol):
-    """Evaluates the probes of a plan."""
+    """An evaluator of plans."""
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
-        """Yield one result per probe, in the plan's order, as soon as it is known."""
+        """Yield one result per probe, in the plan's order, as soon as it is evaluated."""
         ...

@@ -1,4 +1,4 @@
-"""The engine that evaluates one probe after the other in this process."""
+"""Evaluate one probe after the other in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from landscape.positions.position import Atlas, common_blocks
+from landscape.positions.atlas import Atlas
+from landscape.positions.position import common_blocks
 from landscape.probing.engines.prefix import Prefixes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from quant.center import preserved
@@ -17,10 +18,9 @@ from quant.space import WeightSpace
 
 @dataclass(frozen=True, eq=False)
 class InlineEngine:
-    """Writes the weights of each position into the model, and puts the pristine ones back at the end.
+    """Engine that writes the weights of each position into the model, and restores the pristine weights at the end.
 
-    Of positions that leave the first blocks as they are, these blocks run once: see
-    ``landscape.probing.engines.prefix``.
+    First blocks that several positions leave unchanged run once: see ``landscape.probing.engines.prefix``.
     """
 
     model: nn.Module
@@ -28,7 +28,7 @@ class InlineEngine:
     atlas: Atlas
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
-        """Evaluate the probes in the plan's order; the model is restored bit for bit, however this ends."""
+        """Evaluate the probes in the plan's order, and restore the model bit for bit, however this ends."""
         prefixes = Prefixes(self.model)
         with preserved(self.model, self.space, self.atlas.center):
             for step in plan.steps:

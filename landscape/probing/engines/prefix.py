@@ -1,9 +1,9 @@
-"""The first blocks of a model, run once for all positions that leave them as they are.
+"""Run the first blocks of a model once for all positions that leave them unchanged.
 
 A position that moves only blocks b and later gives the blocks before them the weights of a label (``w``, or a point).
-The output of block b − 1 is kept for each window, and the next such position is evaluated by the model's own forward in
-which the first b blocks return what was kept instead of computing it: the same numbers, to the bit. That is tried
-before it is relied on, since the blocks of some models leave more than their output. One output is kept per window,
+The output of block b − 1 is kept for each window. The next such position is evaluated by the model's own forward, in
+which the first b blocks return the kept output instead of computing it: the same numbers, to the bit. The blocks of
+some models leave more than their output, so equality is tried before it is relied on. One output is kept per window,
 (1, L, d).
 """
 
@@ -26,18 +26,18 @@ class _Kept:
     """The output of the first blocks on one window."""
 
     label: str
-    """Whose weights they had."""
+    """Label of their weights."""
     blocks: int
-    """How many they are."""
+    """Number of blocks."""
     output: Any
-    """Of the last of them: the hidden state, (1, L, d), or a tuple that begins with it."""
+    """Output of the last of them: the hidden state, (1, L, d), or a tuple that begins with it."""
 
 
 class Prefixes:
-    """The outputs of the first blocks, window by window."""
+    """The kept outputs of the first blocks, by window."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Nothing is computed yet."""
+        """Bind to a model, with nothing computed yet."""
         self._model = model
         self._blocks = list(decoder_blocks(model)[1])
         self._exact: dict[int, bool] = {}
@@ -45,11 +45,11 @@ class Prefixes:
 
     @contextmanager
     def reused(self, label: str, count: int, window: Window) -> Iterator[None]:
-        """Inside, one forward pass over a window computes only what is not known yet of the first blocks.
+        """Replay the known first blocks in one forward pass over a window, made inside.
 
         Args:
-            label: Whose weights the first blocks have, in the model at this moment as in every call with this label.
-            count: How many blocks have them; the output of the last of these is kept for the next call.
+            label: Label of the weights in the first blocks, the same weights in every call with this label.
+            count: Number of blocks with these weights; the output of the last one is kept for the next call.
             window: The window.
         """
         kept = self._kept.get(window.identity)
@@ -65,11 +65,11 @@ class Prefixes:
                 handle = last.register_forward_hook(lambda module, args, output: outputs.append(copied(output)))
                 stack.callback(handle.remove)
             yield
-        if len(outputs) == 1:  # of a block that runs several times in one pass it is not known what to hand on
+        if len(outputs) == 1:  # a block that runs several times in one pass has no single output to pass on
             self._kept[window.identity] = _Kept(label, count, outputs[0])
 
     def _replays_exactly(self, count: int, window: Window) -> bool:
-        """Whether the model computes the same with so many blocks replayed: a matter of its structure, tried once."""
+        """Try once whether the model computes the same with this many blocks replayed; its structure decides."""
         if count not in self._exact:
             last = len(self._blocks) - 1
             self._exact[count] = replays_exactly(self._model, window.tokens, self._blocks, count, last)

@@ -1,21 +1,18 @@
-"""The anatomy drawn: which property of Δw spends how much of the basin, and which part and which tensors cost the loss.
+"""Draw the anatomy: which property of Δw spends how much of the basin, and which parts and tensors cost the loss.
 
 Colours are those of ``landscape.report.palette``; bars that stand for different things differ in their pattern as well.
 """
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from landscape.anatomy.bit_plan import CHECKED_ON
 from landscape.anatomy.effects import Effect
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
+from landscape.formatting import nats, number, rise_text
 from landscape.positions.parts import PARTS
 from landscape.report import palette
 from landscape.report.anatomy.wording import (
@@ -26,20 +23,20 @@ from landscape.report.anatomy.wording import (
     grouping_name,
     rho_text,
 )
-from landscape.report.survey.figures import FONT
-from landscape.report.survey.wording import nats, number, rise_text
+from landscape.report.plot import AXIS, BLANK, Figure, literal
+from landscape.session.subject import TEST_SPLIT
 
 HEIGHT = 420
-"""Of a figure, in pixels; a ranking is as high as its rows."""
+"""Height of a figure, in pixels; a ranking is as high as its rows."""
 BELOW_THE_AXIS = -0.22
-"""Of a legend, clear of the title of the x axis."""
+"""Place of a legend, clear of the title of the x axis."""
 SHOWN = 15
-"""Rows of a ranking; the tables hold the others."""
+"""Rows of a ranking that are drawn; the tables hold the others."""
 _ROW, _MARGINS = 26, 120  # pixels of a row, and of all that is not rows
 _STEPS = {"sphere": palette.BLUE, "profile": palette.SKY, "shrink": palette.ORANGE, "along": palette.VERMILLION}
 _PATTERNS = {"sphere": "", "profile": "/", "shrink": ".", "along": "x"}
 _UPRIGHT: dict[str, Any] = {"tickangle": 0, "automargin": True, "showgrid": False}
-"""Of an axis of words: plotly would turn them where they are long."""
+"""Options of an axis of words: Plotly would turn them where they are long."""
 _SYMBOLS = {"sphere": "circle", "profile": "diamond", "shrink": "square"}
 _LABELS = {
     "sphere": "its length<br><b>ρ</b>",
@@ -49,10 +46,10 @@ _LABELS = {
 }
 
 
-def waterfall_figure(found: AnatomyResult) -> go.Figure:
-    """ρ → ρ_prof → ρ_shrink → ρ_Δ as steps, each with its interval, and the rim at 1. Censored steps have no bar."""
+def waterfall_figure(found: AnatomyResult) -> Figure:
+    """Draw ρ → ρ_prof → ρ_shrink → ρ_Δ as steps with intervals, and the rim at 1. Censored steps have no bar."""
     known = [step for step in found.waterfall.steps if step.rho is not None]
-    figure, before = go.Figure(), 0.0
+    figure, before = Figure(), 0.0
     texts: list[str] = []
     for step in known:
         assert step.rho is not None  # they are those that are known
@@ -86,9 +83,9 @@ def waterfall_figure(found: AnatomyResult) -> go.Figure:
     )
 
 
-def matched_figure(found: AnatomyResult) -> go.Figure:
-    """ΔL of the point against that of random directions of the same length, family by family."""
-    figure = go.Figure()
+def matched_figure(found: AnatomyResult) -> Figure:
+    """Draw ΔL of the point against that of random directions of the same length, family by family."""
+    figure = Figure()
     for step in found.waterfall.steps:
         if step.matched is None:
             continue
@@ -108,7 +105,7 @@ def matched_figure(found: AnatomyResult) -> go.Figure:
         )  # fmt: skip
     figure.add_hline(
         y=found.waterfall.rise, line={"color": palette.VERMILLION, "width": 2.4}, annotation_position="top right",
-        annotation_text=f"{html.escape(found.point)}: {nats(found.waterfall.rise, True)}",
+        annotation_text=f"{literal(found.point)}: {nats(found.waterfall.rise, True)}",
     )  # fmt: skip
     figure.add_hline(y=0, line={"color": palette.INK, "dash": "dot", "width": 1.2}, annotation_text="w")
     _lay_out(figure, "ΔL of random directions as long as Δw that share with it …", HEIGHT)
@@ -116,10 +113,10 @@ def matched_figure(found: AnatomyResult) -> go.Figure:
     return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={**_UPRIGHT, "range": room})
 
 
-def parts_figure(found: AnatomyResult) -> go.Figure:
-    """Each part of Δw alone on w, and the point with it undone."""
+def parts_figure(found: AnatomyResult) -> Figure:
+    """Draw ΔL of each part of Δw alone on w, and of the point with it undone."""
     names, anatomy = [PART_NAMES[part] for part in PARTS], found.anatomy
-    figure = go.Figure()
+    figure = Figure()
     for title, effects, color, pattern in (
         ("this part alone on w", anatomy.alone, palette.BLUE, ""),
         ("this part undone in the point", anatomy.undone, palette.ORANGE, "/"),
@@ -142,8 +139,8 @@ def parts_figure(found: AnatomyResult) -> go.Figure:
     )  # fmt: skip
 
 
-def ranking_figures(found: AnatomyResult) -> Iterator[tuple[str, go.Figure]]:
-    """A name and a ranking for each grouping, and for the clipping of tensors."""
+def ranking_figures(found: AnatomyResult) -> Iterator[tuple[str, Figure]]:
+    """Draw a ranking for each grouping, and for the clipping of tensors; yield it with its name."""
     for grouping, effects in found.anatomy.groups.items():
         name = grouping_name(grouping)
         yield grouping, _ranking(f"ΔL of the Δw of each {name} alone on w", effects, palette.BLUE, "")
@@ -151,11 +148,11 @@ def ranking_figures(found: AnatomyResult) -> Iterator[tuple[str, go.Figure]]:
         yield "clipping", _ranking("ΔL of the clipping of each tensor alone on w", found.clipping, palette.PURPLE, "x")
 
 
-def restoration_figure(found: AnatomyResult) -> go.Figure:
-    """What is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
+def restoration_figure(found: AnatomyResult) -> Figure:
+    """Draw what is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
     counts = ["none", *map(str, found.restored)]
     chosen = [found.rise, *(effect.rise for effect in found.restored.values())]
-    figure = go.Figure()
+    figure = Figure()
     for split, rises, color, symbol, dash in (
         (f"{found.split}, which ranked the tensors", chosen, palette.PURPLE, "square", "solid"),
         ("test, which ranked nothing", list(found.held_out.values()), palette.BLUE, "circle", "dot"),
@@ -168,7 +165,7 @@ def restoration_figure(found: AnatomyResult) -> go.Figure:
         )  # fmt: skip
     figure.add_hline(
         y=found.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
-        annotation_text=f"limit {html.escape(found.limit.text)}",
+        annotation_text=f"limit {literal(found.limit.text)}",
     )  # fmt: skip
     _lay_out(figure, "ΔL left when the clipping of the costliest tensors is undone", HEIGHT)
     return figure.update_layout(
@@ -177,19 +174,19 @@ def restoration_figure(found: AnatomyResult) -> go.Figure:
     )  # fmt: skip
 
 
-def plan_figure(found: AnatomyResult) -> go.Figure | None:
-    """Mixed precision beside one bit width throughout: bits of a weight against ΔL, by split; None without a plan."""
+def plan_figure(found: AnatomyResult) -> Figure | None:
+    """Draw bits a weight against ΔL, mixed precision beside one width throughout, by split; None without a plan."""
     plan = found.plan
     if plan is None:
         return None
-    figure = go.Figure()
+    figure = Figure()
     looks = (("circle", palette.BLUE), ("diamond", palette.ORANGE))
     for split, (symbol, color) in zip(plan.checks, looks, strict=True):
         rows = sorted(plan.uniform, key=lambda u: u.bytes)
         figure.add_scatter(
             x=[8 * u.bytes / plan.weights for u in rows], y=[_drawn(u.rise[split].value) for u in rows],
             error_y=_errors([u.rise[split] for u in rows]), mode="lines+markers+text", name=f"one width, {split}",
-            text=[f"int{u.bits}" if split == CHECKED_ON else "" for u in rows], textposition="top right",
+            text=[f"int{u.bits}" if split == TEST_SPLIT else "" for u in rows], textposition="top right",
             line={"color": color, "dash": "dot", "width": 1.2}, marker={"symbol": symbol, "size": 9},
         )  # fmt: skip
         whole = plan.checks[split].whole
@@ -200,7 +197,7 @@ def plan_figure(found: AnatomyResult) -> go.Figure | None:
         )  # fmt: skip
     figure.add_hline(
         y=plan.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
-        annotation_text=f"limit {html.escape(plan.limit.text)}",
+        annotation_text=f"limit {literal(plan.limit.text)}",
     )  # fmt: skip
     _lay_out(figure, "Mixed precision beside one bit width throughout", HEIGHT)
     return figure.update_layout(
@@ -209,15 +206,15 @@ def plan_figure(found: AnatomyResult) -> go.Figure | None:
     )  # fmt: skip
 
 
-def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) -> go.Figure:
-    """Horizontal bars, the costliest on top."""
+def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) -> Figure:
+    """Draw horizontal bars, the costliest on top."""
     shown = effects[:SHOWN]
     more = f", the first {SHOWN} of {len(effects)}" if len(effects) > SHOWN else ""
-    figure = go.Figure()
+    figure = Figure()
     figure.add_bar(
-        y=[html.escape(group_name(e.slots)) for e in shown], x=[_drawn(e.rise.value) for e in shown],
+        y=[literal(group_name(e.slots)) for e in shown], x=[_drawn(e.rise.value) for e in shown],
         error_x=_errors([effect.rise for effect in shown]), orientation="h", marker=_bar(color, pattern),
-        hovertext=[f"{html.escape(group_name(e.slots))}: ΔL = {rise_text(e.rise)}" for e in shown], hoverinfo="text",
+        hovertext=[f"{literal(group_name(e.slots))}: ΔL = {rise_text(e.rise)}" for e in shown], hoverinfo="text",
     )  # fmt: skip
     _lay_out(figure, f"{title}{more}", _MARGINS + _ROW * len(shown))
     return figure.update_layout(
@@ -227,12 +224,12 @@ def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) ->
 
 
 def _drawn(value: float) -> float | None:
-    """What plotly draws: nothing where the model's output overflowed."""
+    """Return the value, or None, which Plotly does not draw, where the model's output overflowed."""
     return value if math.isfinite(value) else None
 
 
 def _errors(estimates: Sequence[Estimate]) -> dict[str, Any]:
-    """Error bars from intervals; none where the data bound nothing."""
+    """Return error bars from intervals; none where the data bound nothing."""
 
     def arm(value: float, end: float) -> float:
         return abs(end - value) if math.isfinite(end) and math.isfinite(value) else 0.0
@@ -244,7 +241,7 @@ def _errors(estimates: Sequence[Estimate]) -> dict[str, Any]:
 
 
 def _bar(color: str, pattern: str) -> dict[str, Any]:
-    """Filled in a colour, with a pattern in white over it."""
+    """Return the fill of a bar: a colour, with a pattern in white over it."""
     shape = {
         "shape": pattern,
         "fgcolor": "white",
@@ -256,11 +253,9 @@ def _bar(color: str, pattern: str) -> dict[str, Any]:
     return {"color": color, "pattern": shape, "line": {"color": palette.INK, "width": 0.6}}
 
 
-def _lay_out(figure: go.Figure, title: str, height: int) -> None:
-    line = {"showline": True, "linecolor": "#888888", "gridcolor": "#eeeeee", "zeroline": False, "ticks": "outside"}
+def _lay_out(figure: Figure, title: str, height: int) -> None:
     figure.update_layout(
         title={"text": title, "x": 0, "xref": "paper", "font": {"size": 16}}, height=height, autosize=True,
-        margin={"l": 64, "r": 16, "t": 48, "b": 56}, template="none", paper_bgcolor="white", plot_bgcolor="white",
-        font={"family": FONT, "size": 13, "color": palette.INK}, showlegend=False, hoverlabel={"align": "left"},
-        legend={"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"}, xaxis=line, yaxis=line,
+        margin={"l": 64, "r": 16, "t": 48, "b": 56}, **BLANK, showlegend=False, hoverlabel={"align": "left"},
+        legend={"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"}, xaxis=AXIS, yaxis=AXIS,
     )  # fmt: skip

@@ -1,30 +1,40 @@
-"""The anatomy as one self-contained page: the finding in words, the figures, and every number in tables."""
+"""Write the anatomy as one self-contained page: the finding in words, the figures, and every number in tables."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 import landscape.report.anatomy.figures as draw
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.report.anatomy.tables import anatomy_tables
 from landscape.report.anatomy.wording import READING, finding, subject_sentences, title
-from landscape.report.health import alarm, health_section
-from landscape.report.markup import filled, items, paragraphs, write_text
-from landscape.report.survey.figures import figure_html
+from landscape.report.health import health_summary
+from landscape.report.markup import render, write_text
+from landscape.report.plot import figure_html
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A figure, and what it is called for readers who cannot see it."""
+
+    title: str
+    figure: Markup
 
 
 def anatomy_page(found: AnatomyResult) -> str:
-    """The page as one HTML document, the same bytes for the same anatomy."""
-    return filled(
-        "anatomy/page.html",
-        title=html.escape(title(found)),
-        header=f"{alarm(found.health)}\n{paragraphs(subject_sentences(found))}",
-        finding=paragraphs(finding(found)),
-        figures="\n".join(_figures(found)),
-        reading=items("ul", map(html.escape, READING)),
-        health=health_section(found.health),
+    """Return the page as one HTML document, the same bytes for the same anatomy."""
+    return render(
+        "anatomy.html",
+        title=title(found),
+        subject=subject_sentences(found),
+        finding=finding(found),
+        figures=list(_drawings(found)),
+        reading=READING,
+        health=health_summary(found.run.health),
         tables=anatomy_tables(found),
     )
 
@@ -33,7 +43,7 @@ def write_anatomy_page(found: AnatomyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        found: What was measured.
+        found: The anatomy.
         path: The file; an older one is replaced, missing folders are made.
 
     Raises:
@@ -42,7 +52,7 @@ def write_anatomy_page(found: AnatomyResult, path: Path) -> None:
     write_text(anatomy_page(found), path)
 
 
-def _figures(found: AnatomyResult) -> Iterator[str]:
+def _drawings(found: AnatomyResult) -> Iterator[_Drawing]:
     drawn = {
         "waterfall": draw.waterfall_figure(found),
         "matched": draw.matched_figure(found),
@@ -55,7 +65,4 @@ def _figures(found: AnatomyResult) -> Iterator[str]:
     if plan is not None:
         drawn["plan"] = plan
     for count, (name, figure) in enumerate(drawn.items()):
-        label = html.escape(f"Interactive plot: {figure.layout.title.text}; its numbers are in the tables below")
-        body = figure_html(figure, f"anatomy-{name}", library=count == 0)
-        scroll = f'<div class="scroll" role="group" aria-label="{label}" tabindex="0">'
-        yield f'<figure>\n{scroll}\n<div class="drawing">\n{body}\n</div>\n</div>\n</figure>'
+        yield _Drawing(figure.layout.title.text, figure_html(figure, f"anatomy-{name}", library=count == 0))

@@ -1,4 +1,4 @@
-"""The landscape as interactive figures. This is the only importer of plotly.
+"""Draw the landscape as interactive figures.
 
 The radial one is Figure 3 of Xu et al. 2024 with the basin's radius and its border: NLL against ℓ2 distance from w, one
 panel a split. The other shows the plane through w and two points.
@@ -6,32 +6,27 @@ panel a split. The other shows the plane through w and two points.
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
-import plotly.graph_objects as go
-from plotly.io import to_html
-
-from landscape.report import palette
+from landscape.report.plot import AXIS, BLANK, Figure, literal
 from landscape.report.survey.plane_traces import plane_traces
+from landscape.report.survey.summary import headline
 from landscape.report.survey.traces import legend_entries, panel_traces
 from landscape.report.survey.view import Frame, panels, units, view
-from landscape.report.survey.wording import headline
 from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660
-"""Of the radial figure, in pixels."""
+"""Height of the radial figure, in pixels."""
 PLANE_HEIGHT = 560
-"""Of the picture of a plane."""
+"""Height of the picture of a plane."""
 _GAP = 0.035  # between the panels, as a share of the width
-FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
-def radial_figure(landscape: SurveyResult) -> go.Figure:
+def radial_figure(landscape: SurveyResult) -> Figure:
     """Draw NLL against ℓ2 distance from w.
 
     Args:
-        landscape: What was measured. Values that are not finite are left out; ``omissions`` names them.
+        landscape: The survey. Values that are not finite are left out; ``omissions`` names them.
 
     Returns:
         A figure with one panel a split, buttons for the distance axis and for the bit width, and a legend that toggles
@@ -42,25 +37,25 @@ def radial_figure(landscape: SurveyResult) -> go.Figure:
     for panel, split in enumerate(splits, start=1):
         axes = {"xaxis": _axis("x", panel), "yaxis": _axis("y", panel)}
         traces += [trace | axes for trace in panel_traces(landscape, split, frame)]
-    figure = go.Figure(traces)
+    figure = Figure(traces)
     _lay_out(figure, landscape, frame)
     menus = [_axis_menu(figure, landscape, frame), *_bits_menu(figure, landscape)]
     return figure.update_layout(updatemenus=menus)
 
 
-def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> go.Figure:
+def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
     """Draw the loss on the plane through w and two points, to scale: distances on the picture are ℓ2 distances.
 
     Args:
-        plane: What was measured. Values that are not finite are gaps.
-        landscape: What it belongs to: chance.
+        plane: The losses. Values that are not finite are gaps.
+        landscape: The survey, for chance.
 
     Returns:
         A contour of u, the way from L(w) to chance, with its levels ½ and 1 as lines and the three points as markers.
     """
-    figure = go.Figure(list(plane_traces(plane, landscape)))
-    line = {"showline": True, "linecolor": "#888888", "showgrid": False, "zeroline": False, "ticks": "outside"}
-    a, b = html.escape(plane.a), html.escape(plane.b)
+    figure = Figure(list(plane_traces(plane, landscape)))
+    line = AXIS | {"showgrid": False}
+    a, b = literal(plane.a), literal(plane.b)
     wide, high = (float(side[-1] - side[0]) for side in (plane.x, plane.y))
     return figure.update_layout(
         title={"text": f"The plane through w, {a} and {b}", "x": 0, "xref": "paper", "font": {"size": 16}},
@@ -73,36 +68,20 @@ def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> go.Figure:
             "title": {"text": f"ℓ2 distance at right angles,<br>towards {b}", "standoff": 16},
             "constrain": "domain", "range": [float(plane.y[0]), float(plane.y[-1])],
         },
-        height=PLANE_HEIGHT, width=max(680, round((PLANE_HEIGHT - 180) * wide / high) + 240), template="none",
+        height=PLANE_HEIGHT, width=max(680, round((PLANE_HEIGHT - 180) * wide / high) + 240), **BLANK,
         margin={"l": 84, "r": 176, "t": 56, "b": 124}, modebar={"orientation": "v"},  # clear of the long title
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
     )  # fmt: skip
 
 
-def figure_html(figure: go.Figure, div_id: str, library: bool = True) -> str:
-    """The figure as one ``<div>`` that loads nothing; the same bytes for the same figure.
-
-    Args:
-        figure: What to draw.
-        div_id: Of its element.
-        library: Whether plotly.js is in it: a page needs it once, before all others.
-    """
-    config = {
-        "displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"],
-        "showSendToCloud": False, "plotlyServerURL": "",  # plotly.js 4 offers an upload by default
-    }  # fmt: skip
-    return str(to_html(figure, include_plotlyjs=library, full_html=False, div_id=div_id, config=config))
-
-
 def _axis(letter: str, panel: int) -> str:
-    """``x`` for the first panel, ``x2`` for the second."""
+    """Name the axis of a panel: ``x`` for the first, ``x2`` for the second."""
     return letter if panel == 1 else f"{letter}{panel}"
 
 
-def _axis_menu(figure: go.Figure, landscape: SurveyResult, frame: Frame) -> dict[str, Any]:
-    """Buttons that divide every abscissa by a length, and the view with it."""
+def _axis_menu(figure: Figure, landscape: SurveyResult, frame: Frame) -> dict[str, Any]:
+    """Return buttons that divide every abscissa by a length, and the view with it."""
     buttons = []
     for unit in units(landscape):
         x = [[None if v is None else v / unit.length for v in trace.x] for trace in figure.data]
@@ -114,8 +93,8 @@ def _axis_menu(figure: go.Figure, landscape: SurveyResult, frame: Frame) -> dict
     return _menu(buttons, left=0.0, anchor="left")
 
 
-def _bits_menu(figure: go.Figure, landscape: SurveyResult) -> list[dict[str, Any]]:
-    """Buttons that show one bit width or all; nothing to choose from with fewer than two."""
+def _bits_menu(figure: Figure, landscape: SurveyResult) -> list[dict[str, Any]]:
+    """Return buttons that show one bit width or all; none with fewer than two bit widths."""
     widths = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
     if len(widths) < 2:
         return []
@@ -139,35 +118,33 @@ def _menu(buttons: list[dict[str, Any]], left: float, anchor: str) -> dict[str, 
     }  # fmt: skip
 
 
-def _lay_out(figure: go.Figure, landscape: SurveyResult, frame: Frame) -> None:
-    """Axes, titles, legend."""
+def _lay_out(figure: Figure, landscape: SurveyResult, frame: Frame) -> None:
+    """Set axes, titles and legend."""
     splits, unit = panels(landscape), units(landscape)[0]
     width = (1 - _GAP * (len(splits) - 1)) / len(splits)
     for i, split in enumerate(splits):
         left, suffix = i * (width + _GAP), "" if i == 0 else str(i + 1)
-        line = {"showline": True, "linecolor": "#888888", "gridcolor": "#eeeeee", "zeroline": False, "ticks": "outside"}
         figure.update_layout({
             f"xaxis{suffix}": {
-                **line, "domain": [left, min(1.0, left + width)], "anchor": f"y{suffix}", "range": list(frame.x),
+                **AXIS, "domain": [left, min(1.0, left + width)], "anchor": f"y{suffix}", "range": list(frame.x),
                 "title": {"text": unit.title, "standoff": 8}, **({"matches": "x"} if i else {}),
             },
             f"yaxis{suffix}": {
-                **line, "anchor": f"x{suffix}", "range": list(frame.y), "showticklabels": i == 0,
+                **AXIS, "anchor": f"x{suffix}", "range": list(frame.y), "showticklabels": i == 0,
                 **({"matches": "y"} if i else {"title": {"text": "NLL (nats per token)"}}),
             },
         })  # fmt: skip
-        verdict = " (R, location and loss are judged here)" if split == landscape.verdict_split else ""
+        verdict = " (R, location and loss are judged here)" if split == landscape.split else ""
         figure.add_annotation(
-            text=f"<b>{html.escape(split)}</b>{verdict}", x=left, y=1.0, xref="paper", yref="paper", xanchor="left",
+            text=f"<b>{literal(split)}</b>{verdict}", x=left, y=1.0, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", showarrow=False, font={"size": 13},
         )  # fmt: skip
     figure.update_layout(
         title={
-            "text": html.escape(headline(landscape)), "x": 0, "xref": "paper", "y": 1, "yref": "container",
+            "text": literal(headline(landscape)), "x": 0, "xref": "paper", "y": 1, "yref": "container",
             "yanchor": "top", "pad": {"t": 14}, "font": {"size": 18},
         },
-        height=HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 112, "b": 120}, template="none",
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": palette.INK},
+        height=HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 112, "b": 120}, **BLANK,
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={
             "orientation": "h", "x": 0, "xanchor": "left", "y": -0.155, "yanchor": "top", "font": {"size": 12},

@@ -1,49 +1,60 @@
-"""One self-contained page: the figure, what it shows in words, and every number in tables. It loads nothing."""
+"""Write one self-contained page: the figure, what it shows in words, and every number in tables. It loads nothing."""
 
 from __future__ import annotations
 
-import html
+from dataclasses import dataclass
 from pathlib import Path
 
-from landscape.report.health import alarm, health_section
-from landscape.report.markup import filled, items, paragraphs, write_text
-from landscape.report.survey.figures import figure_html, plane_figure, radial_figure
+from markupsafe import Markup
+
+from landscape.report.health import health_summary
+from landscape.report.markup import render, write_text
+from landscape.report.plot import figure_html
+from landscape.report.survey.figures import plane_figure, radial_figure
+from landscape.report.survey.summary import headline
 from landscape.report.survey.tables import tables
+from landscape.report.survey.verdicts import point_note
 from landscape.report.survey.view import omissions
 from landscape.report.survey.wording import (
     CAVEATS,
     READING,
-    PointNote,
     basin_sentences,
-    headline,
     plane_sentences,
-    point_note,
     segment_sentences,
     subject_sentences,
 )
 from landscape.survey.result import PlaneResult, SurveyResult
 
 DIV_ID = "radial-landscape"
-"""Of the figure's element; fixed, so that the same landscape gives the same bytes."""
+"""ID of the figure's element; fixed, so that the same landscape gives the same bytes."""
+
+
+@dataclass(frozen=True)
+class _PlaneDrawing:
+    """The picture of a plane, and what it shows in words."""
+
+    id: str
+    a: str
+    b: str
+    figure: Markup
+    sentences: list[str]
 
 
 def page(landscape: SurveyResult) -> str:
-    """The page as one HTML document, the same bytes for the same landscape."""
-    notes = [point_note(point, landscape) for point in landscape.points]
-    return filled(
-        "survey/page.html",
-        title=html.escape(headline(landscape)),
-        header=f"{alarm(landscape.health)}\n{paragraphs(subject_sentences(landscape))}",
-        label=html.escape(f"Interactive plot: {headline(landscape)}; all of its numbers are in the tables below"),
+    """Return the page as one HTML document, the same bytes for the same landscape."""
+    return render(
+        "survey.html",
+        title=headline(landscape),
+        subject=subject_sentences(landscape),
         figure=figure_html(radial_figure(landscape), DIV_ID),
-        planes="\n".join(_plane(plane, landscape, i) for i, plane in enumerate(landscape.planes, start=1)),
-        omissions=html.escape(" ".join(omissions(landscape))),
-        basin=paragraphs(basin_sentences(landscape)),
-        points=items("ul", map(_note, notes)),
-        segments=paragraphs(segment_sentences(landscape)),
-        reading=items("ol", map(html.escape, READING)),
-        limits=html.escape(CAVEATS),
-        health=health_section(landscape.health),
+        omissions=omissions(landscape),
+        planes=[_drawing(plane, landscape, f"plane-{i}") for i, plane in enumerate(landscape.planes, start=1)],
+        basin=basin_sentences(landscape),
+        points=[point_note(point, landscape) for point in landscape.points],
+        segments=segment_sentences(landscape),
+        reading=READING,
+        caveats=CAVEATS,
+        health=health_summary(landscape.run.health),
         tables=tables(landscape),
     )
 
@@ -52,7 +63,7 @@ def write_page(landscape: SurveyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        landscape: What was measured.
+        landscape: The survey.
         path: The file; an older one is replaced, missing folders are made.
 
     Raises:
@@ -61,17 +72,6 @@ def write_page(landscape: SurveyResult, path: Path) -> None:
     write_text(page(landscape), path)
 
 
-def _plane(plane: PlaneResult, landscape: SurveyResult, index: int) -> str:
-    """The picture of a plane, and beside it in words what it shows."""
-    label = html.escape(f"Interactive plot: the plane through w, {plane.a} and {plane.b}; in words below it")
-    drawn = figure_html(plane_figure(plane, landscape), f"plane-{index}", library=False)
-    caption = html.escape(" ".join(plane_sentences(plane, landscape)))
-    return (
-        f'<figure aria-labelledby="plane-{index}-caption">\n'
-        f'<div class="scroll" role="group" aria-label="{label}" tabindex="0">\n{drawn}\n</div>\n'
-        f'<figcaption id="plane-{index}-caption">{caption}</figcaption>\n</figure>'
-    )
-
-
-def _note(note: PointNote) -> str:
-    return f"<strong>{html.escape(note.name)}: {html.escape(note.verdict)}.</strong> {html.escape(note.detail)}"
+def _drawing(plane: PlaneResult, landscape: SurveyResult, name: str) -> _PlaneDrawing:
+    drawn = figure_html(plane_figure(plane, landscape), name, library=False)
+    return _PlaneDrawing(name, plane.a, plane.b, drawn, plane_sentences(plane, landscape))

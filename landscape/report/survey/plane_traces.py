@@ -1,4 +1,4 @@
-"""What is drawn in the picture of a plane, trace by trace: the loss as a contour, two levels, three points.
+"""Build the picture of a plane, trace by trace: the loss as a contour, two levels, three points.
 
 A trace is a plain mapping in the terms of plotly. The loss is coloured by u, its way from L(w) to chance, so that
 pictures can be compared; thin lines of equal NLL show what is too flat for colours.
@@ -6,15 +6,15 @@ pictures can be compared; thin lines of equal NLL show what is too flat for colo
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from landscape.formatting import nats, number
 from landscape.report import palette
-from landscape.report.survey.wording import nats, number
+from landscape.report.plot import literal
 from landscape.survey.result import Array, PlaneResult, SurveyResult
 
 PlotTrace = dict[str, Any]
@@ -24,7 +24,7 @@ _LINES = 8  # thin lines of equal NLL, about
 
 
 def plane_traces(plane: PlaneResult, landscape: SurveyResult) -> Iterator[PlotTrace]:
-    """The filled contour, the half-way level and chance as lines, and the three points."""
+    """Yield the filled contour, the half-way level and chance as lines, and the three points."""
     u = plane.saturation(landscape.subject.chance)
     yield _surface(plane, u)
     yield _lines(plane, landscape)
@@ -68,7 +68,7 @@ def _lines(plane: PlaneResult, landscape: SurveyResult) -> PlotTrace:
 
 
 def _round_step(step: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     if step <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(step))
@@ -76,7 +76,7 @@ def _round_step(step: float) -> float:
 
 
 def _level(plane: PlaneResult, u: Array, level: float, dash: str, width: float, name: str) -> PlotTrace:
-    """One contour line of u, in the legend."""
+    """Draw one contour line of u, with an entry in the legend."""
     return _contour(plane, u) | {
         "contours": {"coloring": "none", "showlines": True, "type": "constraint", "operation": "=", "value": level},
         "line": {"color": palette.INK, "width": width, "dash": dash}, "name": name, "showlegend": True,
@@ -95,11 +95,11 @@ def _point(plane: PlaneResult, landscape: SurveyResult, name: str, method: str |
     u = float(plane.saturation(landscape.subject.chance, nll))
     color, symbol = ("black", "x") if method is None else (palette.mark(method).color, palette.mark(method).symbol)
     return {
-        "type": "scatter", "x": [x], "y": [y], "mode": "markers+text", "name": html.escape(name),
+        "type": "scatter", "x": [x], "y": [y], "mode": "markers+text", "name": literal(name),
         "marker": {"color": color, "symbol": symbol, "size": 15, "line": {"color": "white", "width": 2}},
-        "text": [f"<b>{html.escape(name)}</b>"], "textposition": "top center",
+        "text": [f"<b>{literal(name)}</b>"], "textposition": "top center",
         "textfont": {"size": 12, "color": palette.INK, "shadow": "0 0 3px white, 0 0 3px white, 0 0 6px white"},
-        "customdata": [f"<b>{html.escape(name)}</b><br>{_place(plane, x, y, u, nll)}"], "hovertemplate": _HOVER,
+        "customdata": [f"<b>{literal(name)}</b><br>{_place(plane, x, y, u, nll)}"], "hovertemplate": _HOVER,
         "cliponaxis": False,
     }  # fmt: skip
 

@@ -1,45 +1,33 @@
-"""The numbers of a landscape as tables of text, for who reads rather than looks."""
+"""Set the numbers of a landscape in tables of text, for readers who cannot see the figures or want the digits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from landscape.estimators.basin import Basin
 from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.other_radii import OtherRadii
-from landscape.report.survey.wording import distance_text, height_text, nats, number, ratio_text, rise_text
+from landscape.formatting import distance_text, height_text, nats, number, rise_text
+from landscape.report.survey.verdicts import ratio_text
+from landscape.report.table import Table, provenance, yes
 from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 
-@dataclass(frozen=True)
-class Table:
-    """A caption, a header and rows of text; the first ``keys`` columns name the row."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text: frozenset[int] = frozenset({0})
-    """Columns that hold words, not numbers."""
-    folded: bool = False
-    """Long, so that it is shown on demand."""
-    wide: bool = False
-    """Has many columns, so that intervals go below their values."""
-
-
 def tables(landscape: SurveyResult) -> list[Table]:
-    """All tables of the page; between them they hold every number of the landscape that a second run repeats.
+    """Return all tables of the page; together they hold every number of the landscape that a second run repeats.
 
-    Wall time, the share of the cache and its place are not among them: the same measurement gives the same page.
+    Wall time, the share of the cache and its folder are left out: the same measurement gives the same page.
     """
-    found = [basin_table(landscape), point_table(landscape), segment_table(landscape), provenance_table(landscape)]
-    found += [plane_table(landscape), ray_values(landscape), segment_values(landscape), plane_values(landscape)]
-    return [table for table in found if table.rows]
+    makers = (
+        basin_table, point_table, misalignment_table, segment_table, provenance_table, plane_table, ray_values,
+        segment_values, plane_values,
+    )  # fmt: skip
+    return [table for make in makers if (table := make(landscape)).rows]
 
 
 def basin_table(landscape: SurveyResult) -> Table:
-    """One column a split: R, the band, the single directions."""
+    """Return R, the band and the single directions, one column a split."""
     norm, splits = landscape.subject.norm, list(landscape.basins)
 
     def each(name: str, of: Callable[[Basin], str]) -> tuple[str, ...]:
@@ -59,12 +47,12 @@ def basin_table(landscape: SurveyResult) -> Table:
         each("R of each direction", _radii),
         each("directions", lambda b: str(b.directions)),
         each("windows", lambda b: str(b.windows)),
-        each("articles that they are of", lambda b: "not known" if b.blocks is None else str(b.blocks)),
+        each("articles of the windows", lambda b: "not known" if b.articles is None else str(b.articles)),
         each("L(w)", lambda b: nats(b.center_nll)),
         each("chance, ln|V|", lambda b: nats(b.chance)),
         each("evaluations that overflowed", lambda b: f"{b.non_finite:.1%}"),
-        each("mean profile never falls", lambda b: _yes(b.monotone)),
-        each("comes back below r10, R, r90", lambda b: ", ".join(_yes(c.reentry) for c in (b.r10, b.radius, b.r90))),
+        each("mean profile never falls", lambda b: yes(b.monotone)),
+        each("comes back below r10, R, r90", lambda b: ", ".join(yes(c.reentry) for c in (b.r10, b.radius, b.r90))),
     ]
     caption = (
         f"The basin, by split. Distances are ℓ2; brackets are {CONFIDENCE:.0%} intervals over directions and windows, "
@@ -89,11 +77,11 @@ _OTHER_RADII: Mapping[str, Callable[[OtherRadii, Basin], str]] = {
     "the parabola near w halfway to chance": lambda r, _: _estimate(r.quadratic, "too few probes near w"),
     "halfway to the entropy of single tokens": _halfway_to_unigram,
 }
-"""The radii beside R: they say how much of it is the choice of level."""
+"""The radii beside R: they show how much of it is the choice of level."""
 
 
 def point_table(landscape: SurveyResult) -> Table:
-    """One row a quantized point."""
+    """Return one row a quantized point."""
     splits, norm = list(landscape.center), landscape.subject.norm
     header = (
         "point", "location", "loss", "bits", "grid", "‖Δw‖", "‖Δw‖/‖w‖", "ρ = ‖Δw‖/R",
@@ -107,16 +95,33 @@ def point_table(landscape: SurveyResult) -> Table:
         )  # fmt: skip
 
     caption = (
-        f"The quantized points. Location: ‖Δw‖ against the border of the basin on {landscape.verdict_split}. Loss: "
-        "what is left of the model there; kept if all of ΔL's interval is within a perplexity 5 % higher, lost from "
-        "half of the way to chance on, else degraded: not shown to be kept. NLL in nats per token; brackets are "
+        f"The quantized points. Location: ‖Δw‖ against the border of the basin on {landscape.split}. Loss: "
+        "what is left of the model there; lost from half of the way to chance on, else kept if all of ΔL's interval "
+        "is within a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across. NLL "
+        "in nats per token; brackets are "
         f"{CONFIDENCE:.0%} intervals, of ΔL over paired windows."
     )
     return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}), wide=True)
 
 
+def misalignment_table(landscape: SurveyResult) -> Table:
+    """Return one row a grid: how much of GPTQ's loss is undone by training alone."""
+    splits = list(landscape.center)
+    header = ("grid", "control", *(f"M {s}" for s in splits), *(f"L(GPTQ) − L(QAFT) {s}" for s in splits))
+    rows = (
+        (m.grid, m.control, *(rise_text(m.net[s]) for s in splits), *(rise_text(m.raw[s]) for s in splits))
+        for m in landscape.misalignments
+    )
+    caption = (
+        "Misalignment M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)]: the loss that GPTQ leaves and training undoes, less "
+        "what plain fine-tuning of w with the same data, steps and rates gains (the control w_FT). Nats per token; "
+        f"brackets are {CONFIDENCE:.0%} intervals over paired windows."
+    )
+    return Table(caption, header, tuple(rows), frozenset({0, 1}), wide=True)
+
+
 def segment_table(landscape: SurveyResult) -> Table:
-    """One row a segment and split."""
+    """Return one row a segment and split."""
     header = (
         "from a", "to b", "bits", "split", "monotonic", "deepest fall P", "noise", "from α", "to α", "low end α", "dip",
         "barrier over the line", "its α", "barrier over the ends", "at α",
@@ -124,7 +129,7 @@ def segment_table(landscape: SurveyResult) -> Table:
 
     def row(s: SegmentResult) -> tuple[str, ...]:
         c = s.connectivity
-        monotonic = "open" if c.monotonic is None else _yes(c.monotonic)
+        monotonic = "open" if c.monotonic is None else yes(c.monotonic)
         noise = "unknown" if c.noise is None else nats(c.noise)
         return (
             s.a, s.b, _bits(s), s.split, monotonic, height_text(c.prominence_interval), noise, number(c.ridge_alpha, 3),
@@ -141,7 +146,7 @@ def segment_table(landscape: SurveyResult) -> Table:
 
 
 def provenance_table(landscape: SurveyResult) -> Table:
-    """What was measured, and how."""
+    """Return what was measured, and how."""
     subject = landscape.subject
     rows = [
         ("model", subject.model),
@@ -153,14 +158,14 @@ def provenance_table(landscape: SurveyResult) -> Table:
         ("text", subject.data),
         ("tokens per window", str(subject.seq_len)),
         ("windows", ", ".join(f"{split} {count}" for split, count in subject.windows.items())),
-        ("evaluations (position × window)", f"{landscape.probes.total:,}"),
-        *((str(name), str(value)) for name, value in landscape.settings.items()),
+        ("evaluations (position × window)", f"{landscape.run.probes.total:,}"),
+        *((str(name), str(value)) for name, value in landscape.run.settings.items()),
     ]
-    return Table("How it was measured.", ("setting", "value"), tuple(rows), frozenset({0, 1}))
+    return provenance(rows)
 
 
 def ray_values(landscape: SurveyResult) -> Table:
-    """Every value of the thin grey lines."""
+    """Return every value of the thin grey lines."""
     splits, norm = list(landscape.basins), landscape.subject.norm
     rows = (
         (str(ray.index), number(lam), number(lam / norm, 4), *(nats(float(ray.nll[split][i])) for split in splits))
@@ -172,7 +177,7 @@ def ray_values(landscape: SurveyResult) -> Table:
 
 
 def segment_values(landscape: SurveyResult) -> Table:
-    """Every value of the segments."""
+    """Return every value of the segments."""
     header = ("from a", "to b", "split", "α", "ℓ2 distance from w", "NLL")
     rows = tuple(row for segment in landscape.segments for row in _segment_rows(segment))
     return Table("All values along the segments", header, rows, frozenset({0, 1, 2}), folded=True)
@@ -185,7 +190,7 @@ def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
 
 
 def plane_table(landscape: SurveyResult) -> Table:
-    """One row a point of a plane."""
+    """Return one row a point of a plane."""
     header = ("plane through w and", "point", "x", "y", "ℓ2 distance from w", "NLL", "u")
     rows = tuple(
         (f"{plane.a}, {plane.b}", name, *_plane_place(plane, landscape, *plane.places[name], nll))
@@ -200,7 +205,7 @@ def plane_table(landscape: SurveyResult) -> Table:
 
 
 def plane_values(landscape: SurveyResult) -> Table:
-    """Every value of the planes."""
+    """Return every value of the planes."""
     header = ("plane through w and", "x", "y", "ℓ2 distance from w", "NLL", "u")
     rows = tuple(
         (f"{plane.a}, {plane.b}", *_plane_place(plane, landscape, x, y, float(plane.nll[i, j])))
@@ -229,7 +234,3 @@ def _spread(basin: Basin) -> str:
 
 def _radii(basin: Basin) -> str:
     return ", ".join("not reached" if radius is None else number(radius, 4) for radius in basin.direction_radii)
-
-
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"

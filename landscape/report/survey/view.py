@@ -1,15 +1,15 @@
-"""What part of a landscape is on view, in which units, and what of it cannot be seen."""
+"""Choose what part of a landscape the radial figure shows, in which units, and name what cannot be seen."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.report.survey.wording import number
+from landscape.formatting import number
+from landscape.report.plot import literal
 from landscape.survey.result import Array, SurveyResult
 
 ABOVE_CHANCE = 1.5
@@ -18,14 +18,14 @@ ABOVE_CHANCE = 1.5
 
 @dataclass(frozen=True)
 class Frame:
-    """What part of the plane is shown, in absolute distances."""
+    """The visible part of the plane, in absolute distances."""
 
     x: tuple[float, float]
     y: tuple[float, float]
     drawn: tuple[float, float]
     """Lowest and highest ordinate of anything drawn: the band reaches that far when the view is widened."""
     hidden: int
-    """How many values of rays and segments lie above the view."""
+    """Number of values of rays and segments above the view."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class Unit:
     """A position of the switch of the distance axis."""
 
     label: str
-    """On the button."""
+    """Text of the button."""
     title: str
-    """Of the axis."""
+    """Title of the axis."""
     length: float
-    """What distances are divided by."""
+    """Divisor of distances."""
 
 
 def panels(landscape: SurveyResult) -> list[str]:
-    """The splits with a radial profile, the training split first."""
+    """Return the splits with a radial profile, the training split first."""
     return sorted(landscape.basins, key=lambda split: (split != "train", split))
 
 
 def omissions(landscape: SurveyResult) -> list[str]:
-    """Sentences on what was measured but cannot be seen in the figure as it opens; empty if all of it can."""
+    """Say what was measured but cannot be seen in the figure as it opens; nothing if all of it can."""
     said = []
     if hidden := view(landscape).hidden:
         some = "1 value lies" if hidden == 1 else f"{hidden} values lie"
@@ -62,7 +62,7 @@ def omissions(landscape: SurveyResult) -> list[str]:
 
 
 def units(landscape: SurveyResult) -> list[Unit]:
-    """The positions of the axis switch; that of RTN, at the lowest bit width there is, only if there is one."""
+    """Return the positions of the axis switch; one divides by ‖Δw‖ of RTN's lowest bit width, if it was made."""
     norm = landscape.subject.norm
     found = [
         Unit("distance", "ℓ2 distance from w", 1.0),
@@ -71,14 +71,14 @@ def units(landscape: SurveyResult) -> list[Unit]:
     rounded = [p for p in landscape.points if p.method == "rtn" and p.distance > 0]
     if rounded:
         rtn = min(rounded, key=lambda p: p.bits or 0)
-        name, length = html.escape(rtn.name), number(rtn.distance)
+        name, length = literal(rtn.name), number(rtn.distance)
         title = f"ℓ2 distance from w, in units of ‖Δw<sub>RTN</sub>‖ = {length} of {name}"
         found.append(Unit(f"÷ ‖Δw<sub>RTN</sub>‖ (int{rtn.bits})", title, rtn.distance))
     return found
 
 
 def view(landscape: SurveyResult) -> Frame:
-    """Ranges that show every point, chance, and the rays' plateau."""
+    """Return ranges that show every point, chance, and the rays' plateau."""
     splits = panels(landscape)
     distances = [p.distance for p in landscape.points]
     lines = [s.distances for s in landscape.segments] + [ray.lambdas for ray in landscape.rays]
@@ -100,7 +100,7 @@ def view(landscape: SurveyResult) -> Frame:
 
 
 def _line_values(landscape: SurveyResult) -> Iterator[Array]:
-    """The ordinates of all rays and segments that are drawn."""
+    """Yield the ordinates of all rays and segments that are drawn."""
     for split in panels(landscape):
         yield from (ray.nll[split] for ray in landscape.rays)
         yield from (s.nll for s in landscape.segments if s.split == split)

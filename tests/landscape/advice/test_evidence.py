@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice.advise import AdviceRequest, AdviceResult, advise
+from landscape.advice.advise import AdviceResult, advise
 from landscape.advice.evidence import DIRECTIONS, EvidenceCollector, other_grids
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.waterfall import Kind, families
 from landscape.cli import main
 from landscape.cli.console import print_advice
 from landscape.estimators.radius_search import Round
+from landscape.formatting import nats, number
 from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
+from landscape.positions.atlas import Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.position import Ray
-from landscape.report.advice import reason_lines, subject_lines
-from landscape.report.schema import advice_json
-from landscape.report.survey.wording import nats, number
+from landscape.report.advice import advice_json, reason_lines, subject_lines
 from landscape.session.forecast import Forecast
 from landscape.session.presets import Preset
 from landscape.session.progress import Silent

@@ -11,7 +11,7 @@ from landscape.advice.rules import GPTQ_LEAVES, RESCUE, RIM, WORTH_CHANGING, Evi
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.report.advice import reason_lines, verdict_line
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 LIMIT = Limit.parse("nll+0.1")
 EXACT, ABSMAX, CHANNEL = QuantScheme(4), QuantScheme(4, "absmax"), QuantScheme(4, "absmax", "channel")

@@ -19,9 +19,10 @@ from landscape.positions.position import CENTER, At, with_parts
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.grid import GridTensor, QuantScheme
+from quant.grid import GridTensor
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from tests import tiny
 from tests.landscape.additive import Additive

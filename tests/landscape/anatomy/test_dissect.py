@@ -11,30 +11,31 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from landscape.anatomy import stages
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.effects import stages
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult, groupings_of
+from landscape.anatomy.request import AnatomyRequest, groupings_of
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from landscape.health.checks import Check
 from landscape.positions.directions import Layers, Sphere
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.report.anatomy.figures import (
     plan_figure,
 )
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding, spent_text
 from landscape.session.forecast import Forecast
 from landscape.session.point_specs import wanted_point
 from landscape.session.progress import Silent
+from landscape.session.run_record import Check
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, norm
 from tests.landscape.reading import Page, floats
 from tests.landscape.trap import PLANTED, SMALL, ByHand
@@ -233,7 +234,7 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Ana
     wide = replace(plan, checks=checks)
     assert not wide.kept("test")
     told = finding(replace(planned, plan=wide))[-1]
-    assert told.endswith("one at a time: within the limit, but its interval reaches across.")
+    assert told.endswith("one at a time: inconclusive, its interval reaches across the limit.")
     figure = plan_figure(planned)
     assert figure is not None
     stars = [trace for trace in figure.data if trace.name.startswith("mixed")]
@@ -281,5 +282,5 @@ def test_articles_are_counted(dissected: AnatomyResult, by_hand: ByHand) -> None
     }
     assert dissected.articles == anatomy_json(dissected)["articles"] == counts
     rows = {row["setting"]: row["value"] for row in Page(anatomy_page(dissected)).table("How it was measured")}
-    assert rows["articles that they are of"] == f"validation {counts['validation']}, test {counts['test']}"
+    assert rows["articles of the windows"] == f"validation {counts['validation']}, test {counts['test']}"
     assert f"validation: 4 windows in {counts['validation']} article" in Page(anatomy_page(dissected)).text

@@ -13,23 +13,26 @@ from landscape.anatomy.effects import (
     restoration_positions,
     restorations,
 )
-from landscape.positions.parts import PARTS, PartVector
-from landscape.positions.position import CENTER, At, Atlas, OnParts, common_blocks, with_parts, without_parts
+from landscape.positions.atlas import Atlas
+from landscape.positions.parts import PARTS
+from landscape.positions.perturbation import Perturbation
+from landscape.positions.position import CENTER, At, OnParts, common_blocks, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
+from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, identified
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.survey.analysis import Probes
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import PointError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace, distance, norm
 from tests import tiny
 from tests.landscape.additive import Additive
+from tests.landscape.part_vector import PartVector
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +43,11 @@ def landscape():
 @pytest.fixture(scope="module")
 def found(landscape):
     landscape.run(anatomy_plan(landscape.space, "p", landscape.windows))
-    point = landscape.points["p"]
-    return anatomy(landscape.probes, "v", landscape.space, landscape.center, point, "p")
+    return anatomy(landscape.probes, "v", perturbation(landscape))
+
+
+def perturbation(landscape):
+    return Perturbation(landscape.space, landscape.center, landscape.points["p"], "p")
 
 
 def test_a_position_of_all_or_nothing_is_the_point_or_w_itself():
@@ -111,7 +117,7 @@ def altered(landscape, position, changes):
         probe = Probe(str(position), window.identity)
         known[probe] = ProbeResult(probe, known[probe].total + change * known[probe].tokens, known[probe].tokens)
     probes = Probes(known, landscape.probes.windows)
-    return anatomy(probes, "v", landscape.space, landscape.center, landscape.points["p"], "p", ["block"])
+    return anatomy(probes, "v", perturbation(landscape), ["block"])
 
 
 def test_a_part_is_to_blame_only_beyond_the_noise_of_the_windows(landscape, found):
@@ -172,7 +178,7 @@ def test_an_overflow_is_infinitely_costly_and_says_nothing_of_additivity(landsca
     probe = Probe(str(with_parts("p", slots=worst)), landscape.windows[0].identity)
     known[probe] = ProbeResult(probe, math.nan, known[probe].tokens)
     probes = Probes(known, landscape.probes.windows)
-    result = anatomy(probes, "v", landscape.space, landscape.center, landscape.points["p"], "p", ["block"])
+    result = anatomy(probes, "v", perturbation(landscape), ["block"])
     assert result.groups["block"][0].slots == worst
     assert math.isinf(result.groups["block"][0].rise.value)
     assert result.additivity["block"].excess is None
@@ -181,7 +187,7 @@ def test_an_overflow_is_infinitely_costly_and_says_nothing_of_additivity(landsca
 def test_clipping_is_undone_in_the_costliest_tensors_first(landscape, found):
     space = landscape.space
     landscape.run(clipping_plan(space, found.statistics, "p", landscape.windows))
-    ranking = clipping(landscape.probes, "v", space, found.statistics, "p")
+    ranking = clipping(landscape.probes, "v", perturbation(landscape))
     cost = {name: landscape.stiffness[name] * row.clip for name, row in found.statistics.items()}
     assert [effect.slots for effect in ranking] == sorted(cost, key=lambda name: -cost[name])
     positions = restoration_positions("p", ranking)
@@ -241,7 +247,8 @@ def test_a_point_ruined_by_clipping_names_it_and_the_tensors_and_is_restored(tra
     engine = InlineEngine(model, space, Atlas(center, {"p": point}, {}))
     known = {r.probe: r for r in engine.evaluate(anatomy_plan(space, "p", windows, ["block"]))}
     probes = Probes(known, {"v": windows})
-    found = anatomy(probes, "v", space, center, point, "p", ["block"])
+    delta = Perturbation(space, center, point, "p")
+    found = anatomy(probes, "v", delta, ["block"])
     assert probes.nll(CENTER, "v") < 2.6  # the huge weights do no harm where they are
     assert found.culprit == "clip"
     assert found.whole.rise.value > 0.3
@@ -250,7 +257,7 @@ def test_a_point_ruined_by_clipping_names_it_and_the_tensors_and_is_restored(tra
     assert found.total.clipped < 0.02 * found.total.weights
 
     known |= {r.probe: r for r in engine.evaluate(clipping_plan(space, found.statistics, "p", windows))}
-    ranking = clipping(probes, "v", space, found.statistics, "p")
+    ranking = clipping(probes, "v", delta)
     planted = {f"model.decoder.layers.{block}.fc1.weight" for block in PLANTED}
     assert {effect.slots for effect in ranking[:2]} == planted
     assert ranking[2].rise.value < 0.1 * ranking[1].rise.value

@@ -8,12 +8,13 @@ import pytest
 from landscape.anatomy.layer_radii import LayerRadius, layer_radius, most_spent_first
 from landscape.estimators.intervals import Estimate
 from landscape.positions.directions import Layers
+from landscape.positions.perturbation import Perturbation
 from landscape.positions.position import CENTER, OnRay, common_blocks
 from landscape.positions.selection import selected
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
-from quant.space import Difference, WeightSpace
+from quant.scheme import QuantScheme
+from quant.space import WeightSpace
 from tests import tiny
 
 CHANCE, BASE, TOKENS = 9.0, 3.0, 50
@@ -49,18 +50,18 @@ def scene():
     model = tiny.llama()
     space = WeightSpace.of(model)
     center = Center.of(model, space)
-    return space, center, Difference(center, rtn(space, center, QuantScheme(3)))
+    return space, center, Perturbation(space, center, rtn(space, center, QuantScheme(3)), "p")
 
 
 @pytest.mark.parametrize(("block", "stiffness"), [(0, 0.5), (1, 8.0)])
 def test_the_radius_is_that_of_the_tensors_that_move(scene, block, stiffness):
-    space, center, delta = scene
+    space, center, perturbation = scene
     wells = {0: 0.5, 1: 8.0}
     family = Layers(space, f"block={block}")
-    found = layer_radius(lambda f: Well(space, f, wells), family, center, delta, CHANCE, 3, 2)
+    found = layer_radius(lambda f: Well(space, f, wells), family, perturbation, CHANCE, 3, 2)
     assert found.radius.value == pytest.approx(math.sqrt(2 * math.log(2) / stiffness), rel=0.003)
     inside = [slot for slot in space if slot.block == block]
-    away = math.sqrt(sum(float(delta.tensor(slot).double().square().sum()) for slot in inside))
+    away = math.sqrt(sum(float(perturbation.delta.tensor(slot).double().square().sum()) for slot in inside))
     assert found.distance == pytest.approx(away)
     assert found.norm == pytest.approx(math.sqrt(sum(float(center.tensor(s).double().square().sum()) for s in inside)))
     assert found.rho.value == pytest.approx(away / found.radius.value)
@@ -68,21 +69,21 @@ def test_the_radius_is_that_of_the_tensors_that_move(scene, block, stiffness):
 
 
 def test_tensors_that_cannot_bring_the_loss_halfway_have_a_lower_bound(scene):
-    space, center, delta = scene
+    space, _, perturbation = scene
     family = Layers(space, "block=0")
-    found = layer_radius(lambda f: Well(space, f, {0: 5.0, 1: 5.0}, 0.4), family, center, delta, CHANCE, 2, 2)
+    found = layer_radius(lambda f: Well(space, f, {0: 5.0, 1: 5.0}, 0.4), family, perturbation, CHANCE, 2, 2)
     assert found.radius.value is None
     assert found.rho is None
     assert 0 < found.rho_bound == pytest.approx(found.distance / found.radius.low)
 
 
 def test_the_most_spent_comes_first_and_bounds_last(scene):
-    space, center, delta = scene
+    space, _, perturbation = scene
 
     def measured(block, stiffness, ceiling=1.0):
         family = Layers(space, f"block={block}")
         return layer_radius(
-            lambda f: Well(space, f, {0: stiffness, 1: stiffness}, ceiling), family, center, delta, CHANCE, 2, 2
+            lambda f: Well(space, f, {0: stiffness, 1: stiffness}, ceiling), family, perturbation, CHANCE, 2, 2
         )
 
     soft, hard, bounded = measured(0, 0.1), measured(1, 10.0), measured(1, 1e3, 0.4)

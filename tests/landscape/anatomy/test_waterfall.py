@@ -13,10 +13,12 @@ from scipy import stats
 from landscape.anatomy.waterfall import KINDS, Matched, families, waterfall
 from landscape.estimators.intervals import Estimate
 from landscape.positions.directions import Family
+from landscape.positions.perturbation import Perturbation
+from landscape.positions.position import CENTER
 from quant.center import Center
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, Vector, WeightSpace, norm
 from tests import tiny
 
@@ -71,9 +73,10 @@ class Written:
 def measure(scene, directions=6, windows=4):
     space, center, point = scene
     w, delta = parts(space, center), parts(space, Difference(center, point))
-    found = families(space, center, point, "p", seed=3)
+    delta_w = Perturbation(space, center, point, "p")
+    found = families(delta_w, seed=3)
     written = {kind: Written(space, w, delta, family) for kind, family in found.items()}
-    return waterfall(lambda kind: written[kind], space, center, point, CHANCE, directions, windows), written
+    return waterfall(lambda kind: written[kind], delta_w, CHANCE, directions, windows), written
 
 
 def test_each_step_costs_what_it_shares_with_the_perturbation(scene):
@@ -156,6 +159,6 @@ def test_multiples_without_a_spread():
 def test_w_itself_has_no_waterfall(scene):
     space, center, point = scene
     with pytest.raises(UsageError, match="expected a point away from w"):
-        waterfall(lambda kind: None, space, center, center, CHANCE, 4, 4)
+        waterfall(lambda kind: None, Perturbation(space, center, center, CENTER), CHANCE, 4, 4)
     with pytest.raises(UsageError, match=r"at least 2 directions, got a distance of .* and 1"):
-        waterfall(lambda kind: None, space, center, point, CHANCE, 1, 4)
+        waterfall(lambda kind: None, Perturbation(space, center, point, "p"), CHANCE, 1, 4)

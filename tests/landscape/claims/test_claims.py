@@ -20,11 +20,14 @@ from landscape.claims.point_claims import (
     overall,
     quadratic,
 )
-from landscape.estimators.basin import RadialProbes, estimate_basin, location, ratio
+from landscape.estimators.basin import estimate_basin
 from landscape.estimators.connectivity import connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.location import location, ratio
 from landscape.estimators.other_radii import other_radii
-from landscape.survey.result import PointResult, ProbeCount, SegmentResult, SubjectInfo, SurveyResult
+from landscape.estimators.radial_losses import RadialProbes
+from landscape.session.run_record import ProbeCount, SubjectInfo
+from landscape.survey.result import PointResult, SegmentResult, SurveyResult
 from quant.coverage import Coverage
 
 BASE, CHANCE = 2.0, 6.0

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from landscape.anatomy.request import AnatomyRequest, AnatomyResult
+from landscape.anatomy.request import AnatomyRequest
+from landscape.anatomy.result import AnatomyResult
 from landscape.cli import main
-from landscape.report.anatomy.schema import anatomy_json
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.wording import finding
 from tests.landscape.trap import LIMIT
 

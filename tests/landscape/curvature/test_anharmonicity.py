@@ -16,9 +16,10 @@ from torch.nn import Module
 from torch.nn.functional import cross_entropy
 
 from landscape.cli import main
-from landscape.curvature.anharmonicity import CurvatureRequest, CurvatureResult, measure_curvature
+from landscape.curvature import anharmonicity as anharmonic
+from landscape.curvature.anharmonicity import CurvatureResult, measure_curvature
 from landscape.curvature.hessian import FlatVector, lent_hessian
-from landscape.curvature.trace import anharmonicity as anharmonic
+from landscape.curvature.request import CurvatureRequest
 from landscape.positions.directions import Sphere
 from landscape.radius import RadiusRequest
 from quant.checkpoints.checkpoint import load_checkpoint

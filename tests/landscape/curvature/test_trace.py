@@ -13,8 +13,8 @@ from torch import Tensor
 from landscape.curvature.hessian import FlatVector, lent_hessian
 from landscape.curvature.trace import hutchinson_trace, top_eigenvalue, trace_from_pairs
 from landscape.estimators.radial_losses import RadialProbes
+from landscape.positions.atlas import Ray
 from landscape.positions.directions import Sphere
-from landscape.positions.position import Ray
 from quant.center import Center
 from quant.errors import UsageError
 from quant.nll import window_nll

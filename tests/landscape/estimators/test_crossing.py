@@ -199,7 +199,7 @@ def test_one_block_bounds_nothing_and_labels_must_fit():
     plain = profile(lambdas, np.linspace(0.1, 1, 10), tokens=(50, 50, 50))
     one = replace(plain, blocks=np.array(["a", "a", "a"]))
     assert (crossing(one).low, crossing(one).high) == (0.0, math.inf)
-    assert (estimate_basin(one).windows, estimate_basin(one).blocks) == (3, 1)
-    assert estimate_basin(plain).blocks is None
+    assert (estimate_basin(one).windows, estimate_basin(one).articles) == (3, 1)
+    assert estimate_basin(plain).articles is None
     with pytest.raises(UsageError, match="block label"):
         replace(plain, blocks=np.array([1, 2]))

@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.estimators.basin import RadialProbes, crossing
+from landscape.estimators.crossing import crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import (
     anharmonicity,
-    curvature,
-    fitted,
+    curvature_cells,
+    fit_range,
     inflection,
     other_radii,
     quadratic_radius,
     radius_of_trace,
-    reference_radii,
+    reference_radius,
     threshold_radius,
 )
+from landscape.estimators.radial_losses import RadialProbes
 from quant.errors import UsageError
 
 CHANCE, CENTER, S = 7.0, 3.0, 1.7
@@ -37,6 +38,12 @@ def well(lambdas=GRID, s=S):
     return (CHANCE - CENTER) * (1 - np.exp(-(np.asarray(lambdas) ** 2) / (2 * s**2)))
 
 
+def curvature(data):
+    """κ with its interval over directions and windows."""
+    cells = curvature_cells(data)
+    return None if cells is None else data.error(cells).interval(float(cells.mean()))
+
+
 # --- closed forms -------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +60,6 @@ def test_radii_of_a_parabola():
     kappa = 1.3
     data = probes(0.5 * kappa * GRID**2)
     assert threshold_radius(data, 0.7).value == pytest.approx(math.sqrt(2 * 0.7 / kappa), rel=1e-9)
-    assert quadratic_radius(data, 0.7).value == pytest.approx(math.sqrt(2 * 0.7 / kappa), rel=1e-9)
     assert quadratic_radius(data).value == pytest.approx(crossing(data).value, rel=1e-9)
     assert curvature(data).value == pytest.approx(kappa, rel=1e-9)
     assert inflection(data) is None
@@ -82,16 +88,16 @@ def test_the_inflection_is_that_of_the_wall_and_not_of_what_lies_behind():
 def test_the_reference_level_moves_the_radius_as_the_well_says():
     """Halfway to C′ is u = ½(C′ − L0)/(C − L0)."""
     references = (5.0, 6.2, CHANCE)
-    found = reference_radii(probes(well()), references)
+    found = [reference_radius(probes(well()), reference) for reference in references]
     for item, reference in zip(found, references, strict=True):
         u = 0.5 * (reference - CENTER) / (CHANCE - CENTER)
         assert item.radius.value == pytest.approx(S * math.sqrt(-2 * math.log(1 - u)), rel=1e-3)
         assert item.reference == reference
         assert item.relative == pytest.approx(math.sqrt(math.log(1 - u) / math.log(0.5)), rel=2e-3)
     assert found[-1].radius == crossing(probes(well()))
-    assert reference_radii(probes(well()), [20.0])[0].relative is None  # the well is not that deep
+    assert reference_radius(probes(well()), 20.0).relative is None  # the well is not that deep
     with pytest.raises(UsageError, match="below chance"):
-        reference_radii(probes(well()), [CENTER])
+        reference_radius(probes(well()), CENTER)
 
 
 def test_all_of_them_are_those_of_the_well():
@@ -99,14 +105,14 @@ def test_all_of_them_are_those_of_the_well():
     assert found.kept == threshold_radius(probes(well()), math.log(1.05))
     assert found.inflection.value == pytest.approx(S, rel=2e-3)
     assert found.quadratic.value == pytest.approx(S, rel=6e-3)
-    assert found.unigram == reference_radii(probes(well()), [6.2])[0]
+    assert found.unigram == reference_radius(probes(well()), 6.2)
     assert other_radii(probes(well()), unigram=CENTER).unigram is None
 
 
 def test_an_overflow_stays_as_lost_as_it_was_when_the_reference_is_lower():
     overflow, chance = np.stack([well(), well()]), np.stack([well(), well()])
     overflow[0, 1], chance[0, 1] = math.nan, CHANCE - CENTER  # at 0.55 s, right behind the crossing
-    [found], [expected] = reference_radii(probes(overflow), [4.0]), reference_radii(probes(chance), [4.0])
+    found, expected = reference_radius(probes(overflow), 4.0), reference_radius(probes(chance), 4.0)
     assert found.radius == expected.radius
 
 
@@ -118,7 +124,7 @@ def test_intervals_where_directions_are_all_the_noise():
     delta = np.array([-0.2, 0.05, 0.3, -0.15])
     data = probes(0.5 * (1 + delta[:, None]) * GRID**2)
     half = stats.t.ppf(0.975, 3) * delta.std(ddof=1) / 2
-    kappa, radius, threshold = curvature(data), quadratic_radius(data, 0.7), threshold_radius(data, 0.7)
+    kappa, radius, threshold = curvature(data), quadratic_radius(data), threshold_radius(data, 0.7)
     assert (kappa.low, kappa.high) == pytest.approx((1 - half, 1 + half))
     assert (radius.low, radius.high) == pytest.approx(
         (radius.value * math.exp(-half / 2), radius.value * math.exp(half / 2))
@@ -128,7 +134,7 @@ def test_intervals_where_directions_are_all_the_noise():
     assert threshold.error.df == pytest.approx(3)
 
 
-def test_the_noise_of_the_center_is_in_the_quadratic_radius_and_not_with_a_given_rise():
+def test_the_noise_of_the_center_is_in_the_quadratic_radius():
     """Windows that differ at w and rise alike: ln r varies by −½·δL(w)/(C − L(w))."""
     rng = np.random.default_rng(2)
     tokens, base = np.full(8, 30), CENTER + 0.2 * rng.standard_normal(8)
@@ -137,8 +143,6 @@ def test_the_noise_of_the_center_is_in_the_quadratic_radius_and_not_with_a_given
     data = RadialProbes(GRID, np.stack([nll] * 3) * tokens, tokens, base * tokens, CHANCE)
     half = stats.t.ppf(0.975, 7) * 0.5 * base.std(ddof=1) / math.sqrt(8) / (CHANCE - CENTER)
     assert math.log(quadratic_radius(data).high / quadratic_radius(data).value) == pytest.approx(half)
-    given = quadratic_radius(data, 0.7)
-    assert given.high == pytest.approx(given.value)
 
 
 def test_the_interval_of_the_inflection_covers():
@@ -176,9 +180,8 @@ def test_what_cannot_be_measured_is_none_or_censored():
 
 @pytest.mark.parametrize("tau", [0.0, -1.0, math.nan, math.inf])
 def test_a_rise_must_be_positive(tau):
-    for radius in (threshold_radius, quadratic_radius):
-        with pytest.raises(UsageError, match="rise"):
-            radius(probes(well()), tau)
+    with pytest.raises(UsageError, match="rise"):
+        threshold_radius(probes(well()), tau)
 
 
 # --- the quadratic radius of a trace, and the index ---------------------------------------------------------------
@@ -228,11 +231,11 @@ def test_the_quadratic_radius_of_losses_and_of_their_trace_are_one():
     assert again.value == pytest.approx(radius.value)
 
 
-def test_what_the_parabola_is_fitted_to():
+def test_the_parabola_is_fitted_between_rounding_and_a_fifth_of_chance():
     """From where 16 units of rounding of L(w) = 3 are below a hundredth of 2ΔL, to u = 0.2, a rise of 0.8."""
     clear = 16 * 2**-23 * 3 / 0.02
     rise = np.array([0.1 * clear, 0.99 * clear, 1.01 * clear, 0.3, 0.79, 0.81, 2.0])
     lambdas = np.sqrt(rise)
-    assert fitted(probes(rise, lambdas)) == slice(2, 5)
-    assert fitted(probes(rise, lambdas), precision=2**-52) == slice(0, 5)
-    assert fitted(probes(rise[4:], lambdas[4:])) is None
+    assert fit_range(probes(rise, lambdas)) == slice(2, 5)
+    assert fit_range(probes(rise, lambdas), precision=2**-52) == slice(0, 5)
+    assert fit_range(probes(rise[4:], lambdas[4:])) is None

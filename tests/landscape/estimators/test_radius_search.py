@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, _independent, grid, search
+from landscape.estimators.allocation import independent_articles
+from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, grid, search
 from quant.errors import UsageError
 
 CHANCE, BASE, NORM, TOKENS = 10.8, 3.2, 2000.0, 511
@@ -206,8 +207,8 @@ def test_a_text_of_one_article_is_refused() -> None:
 
 def test_what_the_windows_of_articles_are_worth() -> None:
     """Two of one size are two; with three windows in one and one in the other, 16/10."""
-    assert _independent(np.array([5, 5, 5, 2, 2, 2]), 6) == pytest.approx([1, 1, 1, 1.6, 25 / 13, 2])
-    assert _independent(np.array([4, 2, 9]), 3).tolist() == _independent(None, 3).tolist() == [1, 2, 3]
+    assert independent_articles(np.array([5, 5, 5, 2, 2, 2]), 6) == pytest.approx([1, 1, 1, 1.6, 25 / 13, 2])
+    assert independent_articles(np.array([4, 2, 9]), 3).tolist() == independent_articles(None, 3).tolist() == [1, 2, 3]
 
 
 def test_a_profile_that_never_gets_there_is_censored() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from landscape.estimators.refinement import next_alpha
 from landscape.positions.position import CENTER, on_segment
+from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, identified
-from landscape.survey.analysis import Probes
 from landscape.survey.plans import segment_alphas
 from landscape.survey.segments import AdaptiveSegments
 from tests import tiny

@@ -12,16 +12,16 @@ import torch
 from scipy import stats
 
 from landscape.health import checks as health
-from landscape.health.checks import Check
 from landscape.health.self_checks import SLOPE_RATIO, Examined, examine, slope_at_w, slope_plan
+from landscape.positions.atlas import Atlas, Ray
 from landscape.positions.directions import Along, Filter, Layers, Sphere, noise
-from landscape.positions.position import CENTER, At, Atlas, OnRay, Position, Ray, on_plane, on_segment, with_parts
+from landscape.positions.position import CENTER, At, OnRay, Position, on_plane, on_segment, with_parts
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import Probe, ProbeResult, Window, identified
+from landscape.probing.plan import Probe, ProbeResult, Window, identified, point_plan, ray_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.progress import Silent
-from landscape.survey.plans import point_plan, ray_plan
+from landscape.session.run_record import Check
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
-from landscape.health.checks import Check
 from landscape.health.text_checks import (
     BEGINNING,
     CAUSAL,
@@ -25,6 +24,7 @@ from landscape.health.text_checks import (
 from landscape.probing.plan import Window, identified
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.session.progress import Silent
+from landscape.session.run_record import Check
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora import sampling
 from quant.corpora.corpus import load_corpus

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from landscape.positions.atlas import Atlas, Ray, Segment
 from landscape.positions.directions import Sphere
-from landscape.positions.position import CENTER, At, Atlas, OnRay, OnSegment, Ray, Segment, on_segment
+from landscape.positions.position import CENTER, At, OnRay, OnSegment, on_segment
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, WeightSpace, distance, norm
 from tests import tiny
 

@@ -4,11 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.positions.directions import Along, Filter, Layers, Profile, Shrink, Sphere, family_of, noise
+from landscape.positions.directions import (
+    Along,
+    Filter,
+    Layers,
+    Profile,
+    RandomFamily,
+    Shrink,
+    Sphere,
+    family_of,
+    noise,
+)
 from quant.center import Center
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, WeightSpace
 from tests import tiny
 
@@ -153,3 +163,17 @@ def test_families_by_name(space_and_center):
             family_of(wrong, space, center, 0)
     with pytest.raises(UsageError, match="which selects none"):
         family_of("layer:nothing", space, center, 0)
+
+
+def test_a_family_needs_to_say_only_how_it_shapes_the_noise(space_and_center):
+    space, _ = space_and_center
+
+    class Cubed(RandomFamily):
+        name, seed = "cubed/seed=2", 2
+
+        def shaped(self, slot, normals):
+            return normals**3
+
+    cubed, sphere = (flat(space, family.draw(1)) for family in (Cubed(space), Sphere(space, 2)))
+    assert np.linalg.norm(cubed) == pytest.approx(1, abs=1e-6)
+    assert cosine(cubed, sphere**3) == pytest.approx(1, abs=1e-6)

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.positions.parts import PARTS, PartVector, combined, decompose, part_statistics
+from landscape.positions.parts import PARTS, combined, decompose, part_statistics
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace, distance, dot, norm
 from quant.statistics import grid_statistics
 from tests import tiny
+from tests.landscape.part_vector import PartVector, part_of
 
 SCHEMES = [
     QuantScheme(2),
@@ -98,9 +99,9 @@ def test_moving_a_matrix_by_no_part_leaves_it_and_by_all_is_the_point_to_the_bit
         assert torch.equal(found.with_parts([]), w)
         assert torch.equal(found.with_parts(PARTS), q)
         for kept in ([part] for part in PARTS):
-            moved = w.double() + sum(found.part(part).double() for part in kept)
+            moved = w.double() + sum(part_of(found, part).double() for part in kept)
             assert torch.allclose(found.with_parts(kept).double(), moved, rtol=0, atol=1e-7)
-            undone = q.double() - sum(found.part(part).double() for part in kept)
+            undone = q.double() - sum(part_of(found, part).double() for part in kept)
             others = [part for part in PARTS if part not in kept]
             assert torch.allclose(found.with_parts(others).double(), undone, rtol=0, atol=1e-7)
 

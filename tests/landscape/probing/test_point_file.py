@@ -11,8 +11,9 @@ import torch
 
 from landscape.probing.shards import Shard, ShardFolder
 from quant.errors import PointError, StoreError
-from quant.grid import Grid, GridTensor, QuantScheme
+from quant.grid import Grid, GridTensor
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 from tests.landscape.stores import SPACE, float_point, grid_point, off_grid_point, result, store
 

@@ -6,17 +6,18 @@ import pytest
 import torch
 
 from landscape.anatomy.effects import anatomy_plan, groups, in_block_order
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Layers
-from landscape.positions.position import CENTER, At, Atlas, OnRay, common_blocks, on_segment, with_parts, without_parts
+from landscape.positions.position import CENTER, At, OnRay, common_blocks, on_segment, with_parts, without_parts
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import PlanStep, ProbePlan, identified
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
 from quant.nll import window_nll
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 

@@ -4,14 +4,13 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from landscape.probing.shards import Shard, ShardFolder, Streamed, sweep, write_once
+from landscape.probing.shards import Shard, ShardFolder, Streamed
 from quant.errors import StoreError
 
 IDENTITY = {"schema_version": 1, "kind": "test"}
@@ -217,31 +216,6 @@ def test_a_full_disk_is_one_line_and_harms_nothing(tmp_path: Path) -> None:
     refused, left_open = done.stdout.split()
     assert 80 < int(refused) < 160
     assert left_open == "0"
-
-
-def test_write_once_keeps_the_first(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file"
-    write_once(path, b"first")
-    write_once(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert os.listdir(path.parent) == ["file"]
-
-
-def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
-    shards = folder(tmp_path)
-    name = shards.add({"x": np.arange(3)}, {})
-    for age, file in (
-        (0, "young.tmp"),
-        (23 * 3600, "today.tmp"),
-        (25 * 3600, "old.tmp"),
-        (25 * 3600, name),
-    ):
-        path = tmp_path / "shards" / file
-        path.touch()
-        os.utime(path, (time.time() - age,) * 2)
-    assert set(shards.read_all(numbers)) == {name}
-    sweep(tmp_path / "shards")
-    assert set(os.listdir(tmp_path / "shards")) == {"young.tmp", "today.tmp", name}
 
 
 FEW_DESCRIPTORS = """

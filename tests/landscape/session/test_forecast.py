@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from landscape.advice.decide import AdviceRequest, advise
 
+from landscape.advice import advise as advised
+from landscape.advice.advise import advise
 from landscape.advice.evidence import other_grids
-from landscape.advice.rules import decide as advised
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest, quantize
@@ -25,7 +26,7 @@ from landscape.session.subject import prepare
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 TINY = replace(
     PRESETS["quick"], train_windows=1, validation_windows=2, test_windows=1, seq_len=32, calibration_windows=2

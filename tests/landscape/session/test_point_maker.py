@@ -14,10 +14,10 @@ from landscape.session.presets import PRESETS
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import CorpusError, UsageError
-from quant.external import load_external
-from quant.external.unfolding import GAUGES
+from quant.external.gauge import GAUGES
+from quant.external.load import load_external
 from quant.hashing import token_hash
-from quant.methods.gptq import GPTQOptions
+from quant.methods.options import GPTQOptions
 from tests.quant.external import folding
 
 ROOT = Path(__file__).parents[3]

@@ -7,17 +7,10 @@ import torch
 from landscape.estimators.basin import estimate_basin
 from landscape.estimators.intervals import paired_difference
 from landscape.positions.position import CENTER, OnRay, on_segment
+from landscape.probing.losses import Probes, radial_probes
 from landscape.probing.plan import Probe, ProbeResult, blocks_of, identified
 from landscape.session.point_specs import wanted_points
-from landscape.survey.analysis import (
-    Probes,
-    geometry,
-    point_results,
-    radial_by_split,
-    radial_probes,
-    ray_profiles,
-    segment_results,
-)
+from landscape.survey.analysis import geometry, point_results, radial_by_split, ray_profiles, segment_results
 from quant.center import Center
 from quant.methods.rtn import rtn
 from quant.space import WeightSpace
@@ -152,7 +145,7 @@ def test_intervals_take_the_articles_of_windows_for_independent(setting):
     radial = radial_probes(told, "validation", "f", 3, LAMBDAS, CHANCE)
     assert radial.blocks.tolist() == [4, 4, 7]
     basins, _ = basins_and_rays(told)
-    assert [(basins[s].windows, basins[s].blocks) for s in ("train", "validation")] == [(2, 1), (3, 2)]
+    assert [(basins[s].windows, basins[s].articles) for s in ("train", "validation")] == [(2, 1), (3, 2)]
     assert basins["train"].radius.high == math.inf  # one article bounds nothing
     (point, *_), label = point_results(told, labels, shape, basins["validation"]), next(iter(labels.values()))
     totals, center = (told.totals(at, "validation") for at in (label, CENTER))

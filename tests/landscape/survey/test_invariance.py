@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.estimators.basin import crossing, ratio
+from landscape.estimators.crossing import crossing
+from landscape.estimators.location import ratio
+from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Profile, Sphere
-from landscape.positions.position import CENTER, Atlas
+from landscape.positions.position import CENTER
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import identified
-from landscape.survey.analysis import Probes, radial_probes
-from landscape.survey.plans import point_plan, ray_plan
+from landscape.probing.losses import Probes, radial_probes
+from landscape.probing.plan import identified, point_plan, ray_plan
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
-from quant.grid import QuantScheme
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import Difference, distance, norm
 
 C = 4.0  # a power of two: every product is exact, so the two models are the same function to the bit

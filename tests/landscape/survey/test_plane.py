@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.positions.position import CENTER, At, Atlas, OnPlane, Plane, on_plane
+from landscape.positions.atlas import Atlas, Plane
+from landscape.positions.position import CENTER, At, OnPlane, on_plane
+from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, identified
-from landscape.report.schema import to_json
 from landscape.report.survey.figures import plane_figure
+from landscape.report.survey.json import to_json
 from landscape.report.survey.page import page
 from landscape.report.survey.wording import plane_sentences
 from landscape.session.point_specs import ExternalSpec, wanted_points
-from landscape.survey.analysis import Probes, geometry, plane_result
+from landscape.survey.analysis import geometry, plane_result
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
 from landscape.survey.plans import plane_plan, plane_points
 from quant.center import Center

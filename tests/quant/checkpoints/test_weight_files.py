@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from quant.checkpoints.checkpoint import load_checkpoint
-from quant.checkpoints.identity import fingerprint
 from quant.errors import CheckpointError, PointError
-from quant.external import load_external
+from quant.external.load import load_external
+from quant.identity import fingerprint
 from tests import tiny
 
 Save = Callable[..., Path]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.external import load_external
+from quant.external.load import load_external
 from quant.space import Slot
 from tests.quant.external import packers
 

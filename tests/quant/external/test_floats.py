@@ -12,8 +12,8 @@ from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError
-from quant.external import load_external
 from quant.external.floats import e2m1, e2m3, scaled_floats
+from quant.external.load import load_external
 from quant.space import Slot
 from tests.quant.external.folders import Layer, assert_is, edit, write
 

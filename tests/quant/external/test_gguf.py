@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import CheckpointError, PointError
-from quant.external import load_external
+from quant.external.load import load_external
 from tests import tiny
 
 HEADS, KV_HEADS = 4, 2
@@ -97,7 +97,7 @@ def checkpoint(saved: Callable[..., Path]) -> Checkpoint:
 
 
 @pytest.mark.parametrize("kind", [Types.F32, Types.F16, Types.BF16, Types.Q8_0, Types.Q4_0, Types.Q4_1])
-def test_weights_are_what_the_gguf_library_dequantizes(checkpoint: Checkpoint, tmp_path: Path, kind: Types) -> None:
+def test_weights_equal_those_of_the_gguf_library(checkpoint: Checkpoint, tmp_path: Path, kind: Types) -> None:
     path = tmp_path / "theirs.gguf"
     embedding = Types.Q8_0 if kind.name.startswith("Q") else kind
     expected = write(path, kind, embedding, as_it_is)

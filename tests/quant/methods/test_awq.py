@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from quant.center import Center
 from quant.errors import PointError, UsageError
-from quant.grid import QuantScheme
-from quant.methods.awq import AWQOptions, awq, channel_scales
+from quant.methods.awq import awq, channel_scales
 from quant.methods.block_stream import walk
 from quant.methods.layer_error import layer_errors
+from quant.methods.options import AWQOptions
 from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, state
@@ -160,7 +161,7 @@ def test_channels_without_input() -> None:
 
 @ALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+def test_the_model_is_restored(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
     model = salient(make).to(dtype)
     space = WeightSpace.of(model)
     center = Center.of(model, space)

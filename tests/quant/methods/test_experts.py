@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
-from quant.grid import QuantScheme
 from quant.methods.block_stream import walk
-from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.gptq import gptq
 from quant.methods.hessians import SharedHessian
+from quant.methods.options import GPTQOptions
 from quant.methods.rtn import rtn
+from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests.families import FAMILIES, windows
 

@@ -17,8 +17,9 @@ from quant.center import Center, preserved
 from quant.errors import PointError, UsageError
 from quant.grid import channel_view
 from quant.methods.block_stream import walk
-from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.gptq import gptq
 from quant.methods.layer_error import LayerHessians, layer_error, layer_errors
+from quant.methods.options import GPTQOptions
 from quant.point import WeightPoint
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state
@@ -112,7 +113,7 @@ def test_act_order_and_dampings_reach_the_solver() -> None:
 
 @ALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+def test_the_model_is_restored(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
     model, space, start = prepared(lambda: make().to(dtype))
     model.train()
     next(model.modules()).training = False
@@ -200,7 +201,7 @@ def test_collected_hessians_give_the_same_point() -> None:
 
 
 @ALL
-def test_true_sequential_calibrates_on_what_is_quantized_already(make: Callable[[], nn.Module]) -> None:
+def test_true_sequential_calibrates_on_already_quantized_matrices(make: Callable[[], nn.Module]) -> None:
     """The recorded errors are those of the inputs with every earlier matrix quantized, and no later one."""
     model, space, start = prepared(make)
     center = Center.of(model, space)

@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quant.grid import Grid, QuantScheme
+from quant.grid import Grid
 from quant.methods import gptq_solver
-from quant.methods.gptq import GPTQOptions
 from quant.methods.gptq_solver import NoCandidateError, Problem, Solution
 from quant.methods.layer_error import layer_error
+from quant.methods.options import GPTQOptions
 from quant.scale import find_grid
+from quant.scheme import QuantScheme
 from quant.space import Slot
 
 GRID = GPTQOptions().dampings
@@ -27,7 +28,7 @@ def correlated_hessian(columns: int, tokens: int, seed: int = 0) -> Tensor:
 
 
 def naive(weight: Tensor, scale: Tensor, hessian: Tensor, qmax: int, damping: float, order: list[int]) -> Tensor:
-    """OBQ in a fixed order (Frantar and Alistarh 2022): every step inverts what is left of the Hessian anew."""
+    """OBQ in a fixed order (Frantar and Alistarh 2022): every step inverts the rest of the Hessian again."""
     w, codes = weight.clone(), torch.zeros_like(weight)
     damped = hessian + damping * hessian.diagonal().mean() * torch.eye(len(hessian), dtype=torch.float64)
     for step, column in enumerate(order):

@@ -16,11 +16,13 @@ from torch import Tensor
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.corpora.corpus import load_corpus
-from quant.grid import Grid, QuantScheme
+from quant.grid import Grid
 from quant.hashing import tensor_bytes, token_record
-from quant.methods.gptq import GPTQOptions, gptq
+from quant.methods.gptq import gptq
 from quant.methods.layer_error import LayerHessians
+from quant.methods.options import GPTQOptions
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
 
 RECORD = Path(__file__).parent / "data" / "peer-gptq.safetensors"

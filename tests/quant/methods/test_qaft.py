@@ -8,14 +8,15 @@ import torch
 
 from quant.center import Center
 from quant.errors import PointError
-from quant.grid import GridTensor, QuantScheme, StraightThrough
+from quant.grid import GridTensor
 from quant.hashing import token_hash
 from quant.methods.gptq import gptq
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune, qaft
 from quant.methods.rtn import rtn
-from quant.methods.training import TrainingOptions
 from quant.nll import mean_nll, window_nll
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme, StraightThrough
 from tests.quant.finetuning import INT2, INT4, OTHER, TRAIN, contents, make, nll_of, run, state_of
 from tests.tiny import ARCHITECTURES
 
@@ -123,7 +124,7 @@ def test_the_chosen_estimator_is_the_one_used() -> None:
     assert identity.provenance["curve"][2] != masked.provenance["curve"][2]
 
 
-def test_provenance_is_strict_json_and_tells_the_data() -> None:
+def test_provenance_is_strict_json_with_hashes_of_the_data() -> None:
     at = make()
     options = TrainingOptions(rates=(1e-3,), epochs=1, seed=3)
     point = run(at, options, OTHER)

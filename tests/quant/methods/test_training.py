@@ -11,9 +11,10 @@ from torch.func import functional_call
 from quant.architecture import decoder_blocks
 from quant.center import Center
 from quant.errors import CorpusError, UsageError
-from quant.grid import StraightThrough
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune
-from quant.methods.training import TrainingOptions, run_training, window_order
+from quant.methods.training import run_training, window_order
+from quant.scheme import StraightThrough
 from quant.space import Slot
 from tests.quant.finetuning import INT2, OTHER, TRAIN, Recorded, Setting, contents, make, nll_of, run, state_of
 from tests.tiny import ARCHITECTURES

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune, qaft
-from quant.methods.training import TrainingOptions, run_training
+from quant.methods.training import run_training
 from quant.space import Slot
 from tests.quant.finetuning import OTHER, TRAIN, Recorded, contents, make, nll_of, run
 

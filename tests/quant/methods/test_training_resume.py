@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune, qaft
-from quant.methods.training import TrainingOptions
 from quant.point import WeightPoint
 from tests.quant.finetuning import INT4, OTHER, TRAIN, Setting, contents, make, run, state_of
 
@@ -80,7 +80,7 @@ def test_learned_scales_survive_an_interruption(tmp_path: Path) -> None:
 
 
 def test_the_state_of_another_run_is_not_taken(tmp_path: Path) -> None:
-    """Whatever changes the outcome changes the state's name: each run below but the last starts at step 1."""
+    """Every input that changes the outcome changes the state's name: each run but the last starts at step 1."""
     at = make()
     with pytest.raises(Killed):
         run(at, TWO_RATES, OTHER, progress=Killer(9), folder=tmp_path)
@@ -130,6 +130,6 @@ def test_a_damaged_state_is_none(damage: Callable[[Path], None], tmp_path: Path)
         run(at, options, progress=Killer(6), folder=tmp_path)
     (state,) = tmp_path.iterdir()
     damage(state)
-    with pytest.warns(UserWarning, match=f"{state.name} is damaged.*anew"):
+    with pytest.warns(UserWarning, match=f"{state.name} is damaged.*again"):
         again = run(at, options, folder=tmp_path)
     assert again.provenance["curve"] == whole.provenance["curve"]

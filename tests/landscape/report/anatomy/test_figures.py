@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.figures import (
@@ -18,8 +18,8 @@ from landscape.report.anatomy.figures import (
     restoration_figure,
     waterfall_figure,
 )
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import group_name
 from tests.landscape.reading import Page
 

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from landscape.anatomy.request import AnatomyResult
+from landscape.anatomy.result import AnatomyResult
 from landscape.positions.parts import PARTS
+from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.schema import anatomy_json
 from landscape.report.anatomy.wording import finding
 from tests.landscape.reading import Page, floats
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.report.schema import to_json
+from landscape.formatting import number
+from landscape.report.survey.json import to_json
 from landscape.report.survey.page import page
-from landscape.report.survey.wording import number
 from landscape.survey.result import SurveyResult
 from tests import synthetic
 from tests.landscape.reading import Page, floats

@@ -1,0 +1,42 @@
+"""Ask for advice: on which grids, and what loss is acceptable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landscape.estimators.loss_limit import Limit
+from landscape.session.point_specs import PointSpec, point_specs
+from landscape.session.presets import PRESETS, Preset
+from landscape.session.request import LAST, PresetRequest, option
+from quant.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviceRequest(PresetRequest):
+    """The grids to advise on, and the loss that is acceptable."""
+
+    bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 3, 2))
+    """Bit widths, 2 to 8, comma-separated."""
+    limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))
+    """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
+    scales: tuple[str, ...] = option("--scale", default=("exact",))
+    """How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list."""
+    granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs); may be a list."""
+    preset: Preset = option(
+        factory=lambda: PRESETS["standard"],
+        rank=LAST,
+        numbers=("validation_windows", "seq_len"),
+        least=2,  # windows without which no interval is known, and tokens without which no loss is
+    )
+    """quick, standard or paper: sets every number below, and what GPTQ and QAFT would be run with."""
+
+    def __post_init__(self) -> None:
+        windows = self.preset.validation_windows
+        if windows is not None and windows < 2:
+            raise UsageError(f"expected at least 2 --windows, without which no interval is known, got {windows}")
+
+    @property
+    def specs(self) -> tuple[PointSpec, ...]:
+        """RTN on every grid."""
+        return point_specs(("rtn",), self.bits, self.scales, self.granularities)

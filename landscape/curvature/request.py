@@ -1,0 +1,32 @@
+"""Ask for the curvature of the basin's floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landscape.session.request import RadialRequest, option
+from quant.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureRequest(RadialRequest):
+    """The precision of R, and the numbers of the second derivatives at w."""
+
+    directions: int = option("--directions", "-d", default=8)
+    """Random directions that Tr H is averaged over."""
+    windows: int = 4
+    """Windows of text that it is averaged over."""
+    top: bool = True
+    """Find the top eigenvalue too, by Lanczos: some 20 products."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.directions, self.windows) < 2:
+            raise UsageError(
+                f"expected at least 2 directions and 2 windows, got {self.directions} and {self.windows}: fewer show "
+                "no standard error"
+            )
+        if self.dtype not in ("float32", "auto"):  # what auto is, is seen once the model is there
+            raise UsageError(
+                f"expected float32 for second derivatives, got {self.dtype}, which rounds them away; leave --dtype out"
+            )

@@ -1,0 +1,121 @@
+"""Turn positions into weights: the vectors at them, read one tensor at a time.
+
+The atlas knows the centre, the points and the direction families; besides the centre it holds at most one direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.positions.directions import Direction, Family
+from landscape.positions.parts import PARTS, Part, decompose
+from landscape.positions.position import CENTER, At, OnParts, OnPlane, OnRay, OnSegment, Position
+from landscape.positions.selection import selects
+from quant.center import Center
+from quant.space import Slot, Vector
+
+
+@dataclass(frozen=True)
+class Ray:
+    """The vector ``w + λ ê``."""
+
+    center: Vector
+    direction: Vector
+    lam: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        w = self.center.tensor(slot).float()
+        return torch.add(w, self.direction.tensor(slot).to(w.device), alpha=self.lam)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The vector ``(1 − α) a + α b``: to the bit ``a`` at 0 and ``b`` at 1."""
+
+    a: Vector
+    b: Vector
+    alpha: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        a = self.a.tensor(slot).float()
+        return (1 - self.alpha) * a + self.alpha * self.b.tensor(slot).to(a.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The vector ``(1 − s − t) w + s a + t b``: to the bit w at (0, 0), ``a`` at (1, 0) and ``b`` at (0, 1)."""
+
+    center: Vector
+    a: Vector
+    b: Vector
+    s: float
+    t: float
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``, in float32."""
+        w = self.center.tensor(slot).float()
+        a, b = (vector.tensor(slot).to(w.device, torch.float32) for vector in (self.a, self.b))
+        return (1 - self.s - self.t) * w + self.s * a + self.t * b
+
+
+@dataclass(frozen=True)
+class Patchwork:
+    """The vector ``w + parts of Δw`` in some tensors, another vector in the others: both to the bit."""
+
+    center: Vector
+    point: Vector
+    parts: tuple[Part, ...]
+    slots: str
+    rest: Vector
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """Its part in ``slot``."""
+        if not selects(self.slots, slot):
+            return self.rest.tensor(slot)
+        if len(self.parts) in (0, len(PARTS)):  # needs no grid: any point can be taken tensor by tensor
+            return (self.point if self.parts else self.center).tensor(slot)
+        return decompose(slot, self.center, self.point).with_parts(self.parts)
+
+
+class Atlas:
+    """Knows the weights at every position of a landscape."""
+
+    def __init__(self, center: Center, points: Mapping[str, Vector], families: Mapping[str, Family]) -> None:
+        """Make an atlas.
+
+        Args:
+            center: The pretrained weights.
+            points: Points by label.
+            families: Direction families by name.
+        """
+        self.center = center
+        self._points = {CENTER: center, **points}
+        self._families = dict(families)
+        self._drawn: tuple[str, int, Direction] | None = None
+
+    def vector(self, position: Position) -> Vector:
+        """The weights at a position, to be read tensor by tensor."""
+        match position:
+            case At(label):
+                return self._points[label]
+            case OnSegment(a, b, alpha):
+                return Segment(self._points[a], self._points[b], alpha)
+            case OnPlane(a, b, s, t):
+                return Plane(self.center, self._points[a], self._points[b], s, t)
+            case OnParts(point, parts, slots, rest):
+                return Patchwork(self.center, self._points[point], parts, slots, self._points[rest])
+            case OnRay(family, index, lam):
+                return Ray(self.center, self._direction(family, index), lam)
+
+    def _direction(self, family: str, index: int) -> Direction:
+        """Draw a direction, once for all λ in a row; the last one is let go before the next is made."""
+        if self._drawn is None or self._drawn[:2] != (family, index):
+            self._drawn = None
+            self._drawn = (family, index, self._families[family].draw(index))
+        return self._drawn[2]

@@ -1,0 +1,178 @@
+"""Write a landscape as one JSON object: documented, versioned, and strict (no NaN, no infinity).
+
+    schema_version  3                           (2 had no ``inconclusive``, which it called degraded; 1 had no points of
+                                                other tools, and ``scale`` for ``grid``)
+    model, data     names as the user gave them
+    space           {dimension, norm, blocks, share, outside: [{kind, names, weights}]}    D and ‖w‖; blocks is the
+                    number of weights in the decoder blocks, share is D over that, outside lists the other weights
+    center          {split: NLL}                 L(w), nats per token
+    chance          ln|V|
+    basin           {split, directions, windows, articles, radius, band: {r10, r90}, reentry: {r10, radius, r90},
+                    monotone, non_finite, direction_radii, other_radii: {kept, inflection, quadratic, unigram:
+                    {reference, radius}}}
+                    articles: how many articles of the text the windows come from, which intervals take for
+                    independent; null if that is not known, and each window is taken for independent
+                    each radius: {value, low, high}, 95 % interval; value is null if the profile never gets there (then
+                    low is a lower bound), high is null if unbounded
+                    reentry: whether the mean profile comes back below a level farther out
+                    monotone: whether the mean profile never falls; non_finite: the share of losses that overflowed
+                    direction_radii: those of single directions, null if not reached
+                    other_radii, null if not known: kept is where perplexity is 5 % higher, inflection where the loss
+                    rises most steeply, quadratic where the parabola near w is halfway to chance, unigram halfway to the
+                    entropy of single tokens
+    points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
+                    loss, experts: {matrices, few, none}}]
+                    rho is null if R is censored; bits and grid are null for a point that another tool made
+                    loss: lost from half of the way to chance on; else kept if all of the interval of its rise is within
+                    a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across
+                    experts: how many matrices of experts there are, how many saw fewer calibration tokens than inputs,
+                    how many saw none; null but for GPTQ on experts
+    segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
+                    ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
+                    barrier_max_interval, barrier_max_alpha}]; each segment has its own alphas
+                    prominence: the deepest fall, from ridge_alpha to valley_alpha
+                    barrier: the largest excess over the straight line between the losses of the ends; barrier_max: the
+                    largest excess over the higher of them
+    planes          [{a, b, bits, split, windows, x, y, nll, points: [{name, x, y, nll}]}], empty without --plane;
+                    nll[i][j] is at y[i], x[j], ℓ2 distances from w along e1, towards a, and e2, at right angles to it
+    misalignments   [{grid, control, net: {split: {value, low, high}}, raw: {split: …}}], one for each grid with GPTQ,
+                    QAFT and its control: net is M = [L(GPTQ) − L(w)] − [L(QAFT) − L(control)], raw is L(GPTQ) − L(QAFT)
+    probes          {total, cached, evaluated}
+    seconds, store, page
+    health          [{name, passed, words}]      checks of the run itself; passed is null for a check that was not made
+                                                 or is not judged, and words give the reason
+
+A number that is not finite (a model whose output overflowed) is null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from landscape.estimators.other_radii import OtherRadii
+from landscape.report.health import health_json
+from landscape.report.values import (
+    JSON_VERSION,
+    crossing_json,
+    estimate_json,
+    finite_or_none,
+    interval_json,
+    space_json,
+)
+from landscape.survey.result import Misalignment, PlaneResult, PointResult, SegmentResult, SurveyResult
+
+
+def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]:
+    """Return the JSON object of a landscape, ready for ``json.dumps(…, allow_nan=False)``."""
+    subject, basin = landscape.subject, landscape.basin
+    return {
+        "schema_version": JSON_VERSION,
+        "model": subject.model,
+        "space": space_json(subject),
+        "data": subject.data,
+        "center": {split: finite_or_none(nll) for split, nll in landscape.center.items()},
+        "chance": subject.chance,
+        "basin": {
+            "split": landscape.split,
+            "directions": basin.directions,
+            "windows": basin.windows,
+            "articles": basin.articles,
+            "radius": crossing_json(basin.radius),
+            "band": {"r10": crossing_json(basin.r10), "r90": crossing_json(basin.r90)},
+            "reentry": {"r10": basin.r10.reentry, "radius": basin.radius.reentry, "r90": basin.r90.reentry},
+            "monotone": basin.monotone,
+            "non_finite": basin.non_finite,
+            "direction_radii": list(basin.direction_radii),
+            "other_radii": _other_radii(landscape.radii[landscape.split]),
+        },
+        "points": [_point(point) for point in landscape.points],
+        "segments": [_segment(segment) for segment in landscape.segments],
+        "planes": [_plane(plane) for plane in landscape.planes],
+        "misalignments": [_misalignment(each) for each in landscape.misalignments],
+        "probes": {
+            "total": landscape.run.probes.total,
+            "cached": landscape.run.probes.cached,
+            "evaluated": landscape.run.probes.evaluated,
+        },
+        "seconds": round(landscape.run.seconds, 3),
+        "store": landscape.run.store,
+        "page": None if page is None else str(page),
+        "health": health_json(landscape.run.health),
+    }
+
+
+def _other_radii(radii: OtherRadii) -> dict[str, Any]:
+    unigram = radii.unigram
+    return {
+        "kept": crossing_json(radii.kept),
+        "inflection": estimate_json(radii.inflection),
+        "quadratic": estimate_json(radii.quadratic),
+        "unigram": unigram and {"reference": unigram.reference, "radius": crossing_json(unigram.radius)},
+    }
+
+
+def _point(point: PointResult) -> dict[str, Any]:
+    return {
+        "name": point.name,
+        "method": point.method,
+        "bits": point.bits,
+        "grid": point.grid,
+        "distance": point.distance,
+        "rho": None if point.rho is None else finite_or_none(point.rho.value),
+        "rho_interval": interval_json(point.rho),
+        "nll": {split: finite_or_none(nll) for split, nll in point.nll.items()},
+        "location": point.location,
+        "loss": point.loss,
+        "experts": None if point.experts is None else asdict(point.experts),
+    }
+
+
+def _misalignment(found: Misalignment) -> dict[str, Any]:
+    return {
+        "grid": found.grid,
+        "control": found.control,
+        "net": {split: estimate_json(each) for split, each in found.net.items()},
+        "raw": {split: estimate_json(each) for split, each in found.raw.items()},
+    }
+
+
+def _segment(segment: SegmentResult) -> dict[str, Any]:
+    shape = segment.connectivity
+    return {
+        "a": segment.a,
+        "b": segment.b,
+        "bits": segment.bits,
+        "split": segment.split,
+        "alphas": segment.alphas.tolist(),
+        "nll": [finite_or_none(value) for value in segment.nll.tolist()],
+        "monotonic": shape.monotonic,
+        "prominence": finite_or_none(shape.prominence),
+        "prominence_interval": interval_json(shape.prominence_interval),
+        "ridge_alpha": shape.ridge_alpha,
+        "valley_alpha": shape.valley_alpha,
+        "barrier": finite_or_none(shape.barrier),
+        "barrier_interval": interval_json(shape.barrier_interval),
+        "barrier_alpha": shape.barrier_alpha,
+        "barrier_max": finite_or_none(shape.barrier_max),
+        "barrier_max_interval": interval_json(shape.barrier_max_interval),
+        "barrier_max_alpha": shape.barrier_max_alpha,
+    }
+
+
+def _plane(plane: PlaneResult) -> dict[str, Any]:
+    return {
+        "a": plane.a,
+        "b": plane.b,
+        "bits": plane.bits,
+        "split": plane.split,
+        "windows": plane.windows,
+        "x": plane.x.tolist(),
+        "y": plane.y.tolist(),
+        "nll": [[finite_or_none(value) for value in row] for row in plane.nll.tolist()],
+        "points": [
+            {"name": name, "x": plane.places[name][0], "y": plane.places[name][1], "nll": finite_or_none(nll)}
+            for name, nll in plane.point_nll.items()
+        ],
+    }
