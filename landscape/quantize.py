@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from landscape.session.point_methods import METHODS, listed
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import PointRequest, option
+from landscape.session.request import LAST, PointRequest, option
 
 if TYPE_CHECKING:
     from landscape.session.progress import Progress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeRequest(PointRequest):
-    """What a user asks of one point; ``data`` is what GPTQ and QAFT learn from, and RTN needs none."""
+    """The point to make; GPTQ and QAFT learn from ``data``, and RTN needs none."""
 
     export: Path | None = option("--export", "-o", default=None, required=True)
     """New folder to write the quantized model to."""
@@ -28,6 +28,7 @@ class QuantizeRequest(PointRequest):
     """Method that makes the point."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],
+        rank=LAST,
         numbers=("seq_len", "calibration_windows", "qaft_examples", "qaft_epochs", "qaft_rates"),
     )
     """quick, standard or paper: sets every number below."""
@@ -46,7 +47,7 @@ def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Quan
     """Make a point as a survey of the same numbers makes it, or take it from the cache, and export it if asked to.
 
     Args:
-        request: What to make.
+        request: The point to make.
         progress: Hears what is going on.
 
     Raises:

@@ -23,7 +23,7 @@ _CHECKED = 4  # windows on which w must beat chance before anything is searched
 
 @dataclass(frozen=True, kw_only=True)
 class RadiusRequest(RadialRequest):
-    """What a user asks of a search for R."""
+    """The precision, the time and the directions of a search for R."""
 
     minutes: float | None = option("--max-minutes", default=None, unset="never")
     """Stop after this many minutes even if R is not precise enough."""
@@ -58,25 +58,12 @@ class RadiusResult:
         """All tokens whose loss was evaluated or came from the store."""
         return self.run.probes.total * self.subject.seq_len
 
-    # compat
-    model = property(lambda self: self.subject.model)
-    data = property(lambda self: self.subject.data)
-    seq_len = property(lambda self: self.subject.seq_len)
-    dimension = property(lambda self: self.subject.dimension)
-    coverage = property(lambda self: self.subject.coverage)
-    norm = property(lambda self: self.subject.norm)
-    evaluated = property(lambda self: self.run.probes.evaluated)
-    cached = property(lambda self: self.run.probes.cached)
-    seconds = property(lambda self: self.run.seconds)
-    store = property(lambda self: self.run.store)
-    health = property(lambda self: self.run.health)
-
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> RadiusResult:
     """Find R of a model as precisely as asked for.
 
     Args:
-        request: What to measure.
+        request: The model, the text and the precision of R.
         progress: Hears what is going on.
 
     Raises:
@@ -147,7 +134,7 @@ def radial_health(session: Session, family: Family, found: RadiusSearch, lam: fl
     Args:
         session: The session of the search.
         family: The directions.
-        found: What the search found.
+        found: The result of the search.
         lam: The smallest λ at which the job asked for a loss.
     """
     from landscape.health.self_checks import FinishedRun, examine, measure_slope

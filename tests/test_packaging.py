@@ -54,7 +54,7 @@ def test_a_wheel_holds_modules_templates_and_the_built_in_model_and_no_more(whee
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     code = {path for package in ("landscape", "quant") for path in files_in(package, ".py", ".html", ".css")}
     data = {f"quant/{path}" for folder in ("data/opt-nano", "data/tales") for path in files_in(folder)}
-    assert {"landscape/report/page.css", "quant/methods/gptq.py"} <= code
+    assert {"landscape/report/templates/page.css", "quant/methods/gptq.py"} <= code
     assert {"quant/data/opt-nano/model.safetensors", "quant/data/tales/train.txt.xz"} <= data
     assert sorted(names) == sorted(code | data)
     assert not [name for name in names if name.endswith((".md", ".jsonl"))]

@@ -29,8 +29,7 @@ from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
 from landscape.session.session import Session
-from landscape.session.subject import Subject
-from landscape.survey.analysis import VERDICT_SPLIT
+from landscape.session.subject import JUDGED_SPLIT, Subject
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
@@ -67,11 +66,11 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
         made = [spec for spec in request.specs if isinstance(spec, PointSpec) and session.find(spec) is not None]
         labels = {spec.name: session.label(spec) for spec in made}
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
-    family = str(found.settings["family"])
+    family = str(found.run.settings["family"])
     return Observations(
         landscape=found,
         radial=radial_probes(
-            probes, VERDICT_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
+            probes, JUDGED_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
         ),
         along={
             point.name: _along(probes, subject, labels[point.name], point.distance, _alphas(found, point.name))
@@ -101,17 +100,17 @@ def rtn_distances(request: SurveyRequest, subject: Subject) -> tuple[RtnDistance
 
 def _alphas(found: SurveyResult, name: str) -> list[float]:
     """Return the α probed on the segment from w to a point, without w itself and what lies beyond the point."""
-    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, VERDICT_SPLIT))
+    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, JUDGED_SPLIT))
     return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
 
 
 def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
     """Return the segment from w to a point as a ray that ends there."""
-    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), VERDICT_SPLIT) for alpha in alphas])
+    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), JUDGED_SPLIT) for alpha in alphas])
     center, tokens, blocks = (
-        probes.totals(CENTER, VERDICT_SPLIT),
-        probes.tokens(VERDICT_SPLIT),
-        probes.blocks(VERDICT_SPLIT),
+        probes.totals(CENTER, JUDGED_SPLIT),
+        probes.tokens(JUDGED_SPLIT),
+        probes.blocks(JUDGED_SPLIT),
     )
     return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 

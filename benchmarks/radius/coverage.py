@@ -12,7 +12,7 @@ from scipy import stats
 
 from benchmarks.radius.cells import SearchCell, SurveyCell
 from benchmarks.radius.landscapes import CHANCE
-from landscape.estimators.basin import crossing
+from landscape.estimators.crossing import crossing
 from landscape.estimators.radius_search import STEPS_PER_OCTAVE, RadiusSearch, StoppingRule, search
 
 LEVELS = {"R": 0.5, "r10": 0.1, "r90": 0.9}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from landscape.estimators.loss_limit import Limit
 from landscape.session.point_specs import PointSpec, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import PresetRequest, option
+from landscape.session.request import LAST, PresetRequest, option
 from quant.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdviceRequest(PresetRequest):
-    """What a user asks of advice."""
+    """The grids to advise on, and the loss that is acceptable."""
 
     bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 3, 2))
     """Bit widths, 2 to 8, comma-separated."""
@@ -22,8 +22,13 @@ class AdviceRequest(PresetRequest):
     scales: tuple[str, ...] = option("--scale", default=("exact",))
     """How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
-    """What shares a scale: tensor, channel (output), or group:N (so many of its inputs); may be a list."""
-    preset: Preset = option(factory=lambda: PRESETS["standard"], numbers=("validation_windows", "seq_len"))
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs); may be a list."""
+    preset: Preset = option(
+        factory=lambda: PRESETS["standard"],
+        rank=LAST,
+        numbers=("validation_windows", "seq_len"),
+        least=2,  # windows without which no interval is known, and tokens without which no loss is
+    )
     """quick, standard or paper: sets every number below, and what GPTQ and QAFT would be run with."""
 
     def __post_init__(self) -> None:

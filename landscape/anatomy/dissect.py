@@ -38,6 +38,15 @@ def dissect(request: AnatomyRequest, progress: Progress | None = None) -> Anatom
         CheckpointError: if the model is not available, or no better than chance on the data.
         CorpusError: if the text is not available, or too short.
         StoreError: if the cache cannot be written; what was committed stays.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from landscape import PRESETS, AnatomyRequest, dissect
+        >>> small = replace(PRESETS["quick"], validation_windows=2, test_windows=2, seq_len=32)
+        >>> few = {"directions": 2, "groups": ("type",), "layer_radii": False}
+        >>> request = AnatomyRequest("opt-nano", bits=2, preset=small, **few)
+        >>> dissect(request).rise.value > 0.5
+        True
     """
     with Session.open(request, progress) as session:
         if request.offered:
@@ -111,11 +120,7 @@ class _Anatomy:
             held_out=held_out,
             layers=layers,
             plan=plan,
-            probes=record.probes,
-            seconds=record.seconds,
-            store=record.store,
-            settings=record.settings,
-            health=health,
+            run=record,
         )
 
     def _health(self, falls: Waterfall) -> tuple[Check, ...]:

@@ -9,7 +9,7 @@ from landscape.estimators.loss_limit import Limit
 from landscape.session.point_methods import METHODS, find_method, listed
 from landscape.session.point_specs import PointSpec, scheme_of
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import PointRequest, option
+from landscape.session.request import LAST, PointRequest, option
 from quant.errors import UsageError
 
 Grouping = Literal["block", "type", "tensor"]
@@ -21,7 +21,7 @@ ON_GRID = tuple(row for row in METHODS.values() if row.on_grid)
 
 @dataclass(frozen=True, kw_only=True)
 class AnatomyRequest(PointRequest):
-    """What a user asks of an anatomy."""
+    """The point of an anatomy, and how closely to look at it."""
 
     bits: int = option("--bits", "-b", default=8)
     """Bit width, 2 to 8."""
@@ -39,6 +39,7 @@ class AnatomyRequest(PointRequest):
     """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],
+        rank=LAST,
         numbers=(
             "validation_windows",
             "test_windows",

@@ -103,11 +103,3 @@ class Observations:
     """(n_w,) their articles; None if not known."""
     rtn: tuple[RtnDistance, ...] = ()
     """RTN on grids without a point in the landscape."""
-
-
-def overall(claims: list[Claim]) -> Verdict:
-    """Judge a claim by its cases: it holds if it holds in all, and fails if it fails in any."""
-    verdicts = {claim.verdict for claim in claims if not claim.aside}
-    if "fails" in verdicts:
-        return "fails"
-    return "holds" if verdicts == {"holds"} else "open"

@@ -112,7 +112,7 @@ def not_connected(observed: Observations) -> Iterator[Claim]:
     seen. The converse, which the paper does not claim, is reported aside: points surely within R are connected.
     """
     landscape = observed.landscape
-    ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split}
+    ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.split}
     for point in landscape.points:
         if point.method not in PAPER_METHODS:
             continue

@@ -1,4 +1,4 @@
-"""The command ``landscape``: thin, and quick to answer, because everything heavy is imported inside the commands."""
+"""Answer the command ``landscape``; everything heavy is imported inside the commands, so that it is quick to help."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import sys
 
 import typer
 
-from landscape.cli.advise import advise
-from landscape.cli.anatomy import anatomy
-from landscape.cli.curvature import curvature
-from landscape.cli.failures import USAGE, tell
-from landscape.cli.probe import probe
-from landscape.cli.quantize import quantize
-from landscape.cli.radius import radius
-from landscape.cli.usage import sentence
+from landscape.cli.commands import COMMANDS
+from landscape.cli.errors import USAGE, print_error, refusal
+from landscape.cli.run import command_function
 
 app = typer.Typer(
     name="landscape",
@@ -23,20 +18,16 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(advise)
-app.command()(probe)
-app.command()(radius)
-app.command()(curvature)
-app.command()(anatomy)
-app.command()(quantize)
+for _command in COMMANDS:
+    app.command(_command.name, help=_command.help)(command_function(_command))
 
 
 def main() -> None:
-    """Entry point of the console script. Without a word it helps, and still exits as for a wrong request."""
+    """Run the console script. Without a word it prints its help, and still exits as for a wrong request."""
     words = sys.argv[1:]
     try:
         code = app(words or ["--help"], prog_name="landscape", standalone_mode=False)
     except typer.TyperException as error:
-        tell(sentence(error))
+        print_error(refusal(error))
         code = error.exit_code
     sys.exit(code if words else USAGE)

@@ -13,24 +13,24 @@ from typing import Any, TextIO
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from landscape.advice.advise import AdviceResult
-from landscape.cli.next_command import after_probe, after_radius
+from landscape.advice.request import AdviceRequest
+from landscape.cli.next_command import after_advice, after_probe, after_quantize, after_radius
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.curvature.anharmonicity import CurvatureResult
 from landscape.formatting import duration
+from landscape.quantize import QuantizeRequest, QuantizeResult
 from landscape.radius import RadiusRequest, RadiusResult
 from landscape.report.advice import advice_json, cost_line, reason_lines, subject_lines, verdict_line
 from landscape.report.curvature import curvature_json, curvature_lines
-from landscape.report.point import point_lines
+from landscape.report.point import point_json, point_lines
 from landscape.report.radius import radius_json, radius_lines
 from landscape.report.survey.json import to_json
-from landscape.report.survey.summary import loss_lines, summary_lines, summary_table
+from landscape.report.survey.summary import loss_lines, misalignment_lines, summary_lines, summary_table
 from landscape.report.survey.verdicts import near_but_steep
 from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
-from quant.checkpoints.checkpoint import Checkpoint
-from quant.point import WeightPoint
 from quant.printable import printable
 
 PIPED_WIDTH = 120
@@ -103,14 +103,19 @@ def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as
     _print_lines(console, summary_lines(landscape))
     console.print(drawn(summary_table(landscape), wrapped=False))
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
-    _print_lines(console, loss_lines(landscape))
-    _print_lines(console, [work_line(landscape.probes, landscape.seconds)])
-    _print_lines(console, [f"page   {page}", f"cache  {landscape.store}", f"next   {following}"])
+    _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
+    _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
+    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", f"next   {following}"])
 
 
-def print_point(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> None:
-    """Print what a point does to the weights, and how to load what was written."""
-    _print_lines(PlainConsole(), point_lines(checkpoint, point, folder))
+def print_point(request: QuantizeRequest, made: QuantizeResult, as_json: bool) -> None:
+    """Print what a point does to the weights: one JSON object, or lines of text and a useful next command."""
+    assert request.export is not None  # the command line insists on it
+    if as_json:
+        print_json(point_json(made.checkpoint, made.point, request.export))
+        return
+    lines = point_lines(made.checkpoint, made.point, request.export)
+    _print_lines(PlainConsole(), [*lines, f"next   {after_quantize(request)}"])
 
 
 def print_radius(request: RadiusRequest, measured: RadiusResult, as_json: bool) -> None:
@@ -121,7 +126,7 @@ def print_radius(request: RadiusRequest, measured: RadiusResult, as_json: bool) 
     _print_lines(PlainConsole(), [*radius_lines(request, measured), f"next   {after_radius(request, measured)}"])
 
 
-def print_advice(advised: AdviceResult, as_json: bool) -> None:
+def print_advice(request: AdviceRequest, advised: AdviceResult, as_json: bool) -> None:
     """Print the advice: one JSON object, or for each grid the verdict, its reasons, and the cost of each method."""
     if as_json:
         print_json(advice_json(advised))
@@ -131,7 +136,10 @@ def print_advice(advised: AdviceResult, as_json: bool) -> None:
     for advice, work in zip(advised.advice, advised.work, strict=True):
         console.print(f"\n{verdict_line(advice)}", markup=False, style="bold")
         _print_lines(console, (f"    {line}" for line in (*reason_lines(advice), cost_line(work, advised.pace))))
-    _print_lines(console, [f"\n{evaluations(advised)}, in {duration(advised.seconds)}", f"cache  {advised.store}"])
+    run = advised.run
+    _print_lines(console, [f"\n{evaluations(run.probes)}, in {duration(run.seconds)}", f"cache  {run.store}"])
+    if following := after_advice(request, advised):
+        _print_lines(console, [f"next   {following}"])
 
 
 def print_curvature(curved: CurvatureResult, as_json: bool) -> None:

@@ -1,100 +1,121 @@
-"""What is worth typing next: a request that follows from the one that was met and from what it found."""
+"""Suggest the next command, from the request and its result."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
+from landscape.advice.advise import AdviceResult
+from landscape.advice.request import AdviceRequest
+from landscape.advice.rules import Recommendation
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
-from landscape.cli.command_line import anatomy_command, in_preset, probe_command, radius_command
+from landscape.cli.command_line import command_line, in_preset
+from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest, RadiusResult
-from landscape.session.point_specs import PAPER_METHODS
+from landscape.session.point_methods import PAPER_METHODS
 from landscape.session.presets import PRESETS
+from landscape.session.request import PointRequest, Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
 
+_ENOUGH: dict[Recommendation, str] = {"rtn": "RTN is enough there", "gptq": "GPTQ should do there"}
+"""Verdicts after which a point is worth making at once, and why; the cheaper one first."""
+
 
 def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output: Path) -> str:
-    """After a survey.
+    """Suggest what follows a survey.
 
     Args:
-        request: What was asked.
-        found: What came of it.
+        request: The request that was met.
+        found: The result.
         steep: Whether a point is near but steep.
         output: Folder of the page.
     """
     if found.basin.radius.value is None and request.lambdas:
-        return f"{probe_command(replace(request, lambdas=None), output)}    # --lambdas ends before R"
+        return _suggest(replace(request, lambdas=None), "--lambdas ends before R", output)
     if math.isinf(found.basin.radius.high) and request.directions < 2:
-        return f"{probe_command(replace(request, directions=8), output)}    # several directions bound R"
+        return _suggest(replace(request, directions=8), "several directions bound R", output)
     if steep and request.scales == ("exact",):
         unclipped = replace(request, scales=("exact", "absmax"))
-        return f"{probe_command(unclipped, output)}    # near but steep: does clipping do it?"
+        return _suggest(unclipped, "near but steep: does clipping do it?", output)
     standard = in_preset(request.preset, "standard")
     if request.preset.name == "quick" and standard.validation_windows == PRESETS["standard"].validation_windows:
-        more = replace(request, preset=standard)
-        return f"{probe_command(more, output)}    # more windows, narrower intervals"
+        return _suggest(replace(request, preset=standard), "more windows, narrower intervals", output)
     more = replace(request, directions=2 * request.directions)
-    return f"{probe_command(more, output)}    # a narrower interval for R"
+    return _suggest(more, "a narrower interval for R", output)
 
 
 def after_radius(request: RadiusRequest, found: RadiusResult) -> str:
-    """After a search for R: the points around w, on windows of the same length, on which R depends.
+    """Suggest what follows a search for R: the points around w, on windows of the same length, on which R depends.
 
     A search that its time ended goes on first.
     """
     if found.found.ended == "out of time" and request.minutes is not None:
-        return f"{radius_command(replace(request, minutes=4 * request.minutes))}    # goes on from here"
+        return _suggest(replace(request, minutes=4 * request.minutes), "goes on from here")
     survey = SurveyRequest(
-        model=request.model,
-        revision=request.revision,
-        data=request.data,
-        exclude=request.exclude,
+        **_shared(request, SurveyRequest),
         family=request.family,
         pairs=request.pairs,
-        preset=replace(PRESETS["quick"], seq_len=found.seq_len),
-        seed=request.seed,
-        dtype=request.dtype,
-        device=request.device,
-        store=request.store,
-        data_revision=request.data_revision,
-        bos=request.bos,
+        preset=replace(PRESETS["quick"], seq_len=found.subject.seq_len),
     )
-    return f"{probe_command(survey)}    # where are the points?"
+    return _suggest(survey, "where are the points?")
 
 
 def after_anatomy(request: AnatomyRequest, found: AnatomyResult, output: Path) -> str:
-    """After an anatomy; see ``after_probe``."""
-    scale = request.wanted.scheme.scale
-    if found.anatomy.culprit == "clip" and scale != "absmax":
-        unclipped = replace(_survey(request), scales=(scale, "absmax"))
-        return f"{probe_command(unclipped, output)}    # is it better unclipped?"
+    """Suggest what follows an anatomy; see ``after_probe``."""
+    if found.anatomy.culprit == "clip" and request.scale != "absmax":
+        unclipped = replace(_survey(request, PAPER_METHODS), scales=(request.scale, "absmax"))
+        return _suggest(unclipped, "is it better unclipped?", output)
     if found.plan is None:
-        planned = replace(request, plan_bits=(8, 6, 4, 3))
-        return f"{anatomy_command(planned, output)}    # which tensors need more bits?"
-    return f"{probe_command(_survey(request), output)}    # where are GPTQ and QAFT?"
+        return _suggest(replace(request, plan_bits=(8, 6, 4, 3)), "which tensors need more bits?", output)
+    return _suggest(_survey(request, PAPER_METHODS), "where are GPTQ and QAFT?", output)
 
 
-def _survey(request: AnatomyRequest) -> SurveyRequest:
-    """The point of an anatomy among those of the paper's methods, on its own grid."""
-    scheme = request.wanted.scheme
+def after_advice(request: AdviceRequest, found: AdviceResult) -> str | None:
+    """Suggest making the point of fewest bits at which RTN is enough, else GPTQ should do; None where neither is."""
+    for verdict, reason in _ENOUGH.items():
+        schemes = [advice.evidence.scheme for advice in found.advice if advice.verdict == verdict]
+        if schemes:
+            scheme = min(schemes, key=lambda each: each.bits)
+            name = request.model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+            point = QuantizeRequest(
+                **_shared(request, QuantizeRequest),
+                bits=scheme.bits,
+                method=verdict,
+                scale=scheme.scale,
+                granularity=scheme.granularity,
+                export=Path(f"{name}-{verdict}-int{scheme.bits}"),
+            )
+            return _suggest(point, reason)
+    return None
+
+
+def after_quantize(request: QuantizeRequest) -> str:
+    """Suggest what follows a point: a survey that holds it, with the same numbers, beside RTN on the same grid."""
+    return _suggest(_survey(request, ("rtn",)), "how much loss does it cost?")
+
+
+def _suggest(request: Request, reason: str, output: Path | None = None) -> str:
+    line = command_line(request) if output is None else command_line(request, output)
+    return f"{line}    # {reason}"
+
+
+def _survey(request: PointRequest, methods: tuple[str, ...]) -> SurveyRequest:
+    """Ask for a survey of one point and of those of other methods, on its own grid."""
     return SurveyRequest(
-        model=request.model,
-        revision=request.revision,
-        data=request.data,
-        bits=(scheme.bits,),
-        scales=(scheme.scale,),
-        granularities=(scheme.granularity,),
-        symmetric=scheme.symmetric,
-        methods=tuple(dict.fromkeys((*PAPER_METHODS, request.wanted.method))),
-        gptq=request.gptq,
-        preset=request.preset,
-        seed=request.seed,
-        dtype=request.dtype,
-        device=request.device,
-        store=request.store,
-        data_revision=request.data_revision,
-        bos=request.bos,
+        **_shared(request, SurveyRequest),
+        bits=(request.bits,),
+        scales=(request.scale,),
+        granularities=(request.granularity,),
+        symmetric=request.symmetric,
+        methods=tuple(dict.fromkeys((*methods, request.method))),
     )
+
+
+def _shared(request: Request, kind: type[Request]) -> dict[str, Any]:
+    """Return the fields that a request shares with another kind of request: those of the class that both extend."""
+    shared = next(base for base in type(request).__mro__ if issubclass(kind, base))
+    return {field.name: getattr(request, field.name) for field in fields(shared)}

@@ -10,7 +10,7 @@ from quant.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class CurvatureRequest(RadialRequest):
-    """What a user asks for: R, then second derivatives at w."""
+    """The precision of R, and the numbers of the second derivatives at w."""
 
     directions: int = option("--directions", "-d", default=8)
     """Random directions that Tr H is averaged over."""

@@ -14,8 +14,10 @@ from landscape.estimators.intervals import Estimate
 from quant.errors import UsageError
 
 Location = Literal["inside", "border", "outside", "unresolved"]
-Loss = Literal["kept", "degraded", "lost"]
-"""Word for what is left of a model; ``degraded`` is "not shown to be kept": see ``loss_word``."""
+WithinLimit = Literal["kept", "inconclusive", "degraded"]
+"""ΔL against a limit: see ``limit_word``."""
+Loss = WithinLimit | Literal["lost"]
+"""The word for a point's loss: see ``loss_word``."""
 
 KEPT_LIMIT = math.log(1.05)  # nats per token: a perplexity 5 % higher
 
@@ -57,7 +59,7 @@ def location_at(u: Estimate) -> Location:
 
 
 def loss_word(delta: Estimate, u: float, limit: float = KEPT_LIMIT) -> Loss:
-    """Say what is left of a point's loss, wherever the point lies.
+    """Say what became of a point's loss, wherever the point lies.
 
     Args:
         delta: ΔL against w (``paired_difference``), nats per token.
@@ -65,13 +67,27 @@ def loss_word(delta: Estimate, u: float, limit: float = KEPT_LIMIT) -> Loss:
         limit: The largest acceptable ΔL; by default a perplexity 5 % higher.
 
     Returns:
-        ``lost`` from u = ½ on; else ``kept`` if the upper end of ΔL's interval is within the limit; else ``degraded``.
-        So degraded means "not shown to be kept": ΔL itself may be within the limit, or below 0, where few windows leave
-        its interval wide.
+        ``lost`` from u = ½ on, else the ``limit_word``.
     """
     if not u < LOST:  # NaN is lost
         return "lost"
-    return "kept" if delta.high <= limit else "degraded"
+    return limit_word(delta, limit)
+
+
+def limit_word(delta: Estimate, limit: float) -> WithinLimit:
+    """Judge a rise of the loss against a limit.
+
+    Args:
+        delta: ΔL, nats per token.
+        limit: The ΔL that is acceptable.
+
+    Returns:
+        ``kept`` if all of ΔL's interval is within the limit, ``degraded`` if all of it lies beyond or the model
+        overflowed, ``inconclusive`` if it reaches across: few windows leave it wide.
+    """
+    if delta.high <= limit:
+        return "kept"
+    return "degraded" if delta.low > limit or not math.isfinite(delta.value) else "inconclusive"
 
 
 def steeper(delta: Estimate, typical: float) -> bool:

@@ -40,9 +40,5 @@ class Limit:
         return cls(text.strip(), math.log1p(amount / 100) if found["kind"] == "ppl" else amount)
 
     def keeps(self, rise: Estimate) -> bool:
-        """Return whether all of ΔL's interval is within the limit, as in ``estimators.location.loss_word``."""
+        """Return whether all of ΔL's interval is within the limit, as in ``estimators.location.limit_word``."""
         return rise.high <= self.nats
-
-    def leaves_open(self, rise: Estimate) -> bool:
-        """Return whether ΔL itself is within the limit but its interval reaches beyond."""
-        return rise.value <= self.nats < rise.high

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from landscape.report.values import JSON_VERSION, finite_or_none
 from landscape.session.expert_tokens import ExpertTokens
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import distance, norm
-from quant.statistics import grid_statistics, total
+from quant.statistics import GridStatistics, grid_statistics, total
 
 
-def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> list[str]:
-    """Report ‖Δw‖, the rounding error, and the line of Python that loads the point.
+def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict[str, Any]:
+    """Return the JSON object of ``landscape quantize``.
+
+    ``{schema_version, model, point, distance, norm, rounding: {over_optimum, zero_fraction, clipped_fraction}, experts:
+    {matrices, few, none}, export}``; distance is ‖Δw‖ and norm ‖w‖; over_optimum is the squared error of the weights in
+    units of that of rounding at the exact scale; rounding is null for a point off the grid (AWQ); experts as in
+    ``landscape probe``.
 
     Args:
         checkpoint: The model, its weights restored.
@@ -22,10 +30,31 @@ def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> lis
         folder: Where they were written.
     """
     center = Center.of(checkpoint.model, checkpoint.space)
+    grid, experts = _rounding(checkpoint, center, point), ExpertTokens.of(point.provenance)
+    return {
+        "schema_version": JSON_VERSION,
+        "model": checkpoint.name,
+        "point": point.name,
+        "distance": distance(checkpoint.space, center, point),
+        "norm": norm(checkpoint.space, center),
+        "rounding": None
+        if grid is None
+        else {
+            "over_optimum": finite_or_none(grid.over_optimum),
+            "zero_fraction": grid.zero_fraction,
+            "clipped_fraction": grid.clipped_fraction,
+        },
+        "experts": None if experts is None else asdict(experts),
+        "export": str(folder),
+    }
+
+
+def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> list[str]:
+    """Report ‖Δw‖, the rounding error, and the line of Python that loads the point; see ``point_json``."""
+    center = Center.of(checkpoint.model, checkpoint.space)
     away, length = distance(checkpoint.space, center, point), norm(checkpoint.space, center)
     lines = [f"{point.name} of {checkpoint.name}: ‖Δw‖ = {away:.4g} = {away / length:.4f} ‖w‖"]
-    if all(isinstance(part, GridTensor) for part in point.parts.values()):  # AWQ leaves the grid
-        grid = total(grid_statistics(checkpoint.space, center, point).values())
+    if (grid := _rounding(checkpoint, center, point)) is not None:
         lines.append(
             f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
             f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
@@ -33,3 +62,10 @@ def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> lis
     experts = ExpertTokens.of(point.provenance)
     lines += [experts.sentence] if experts else []
     return [*lines, f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")']
+
+
+def _rounding(checkpoint: Checkpoint, center: Center, point: WeightPoint) -> GridStatistics | None:
+    """Return what rounding does to the weights; None for a point that leaves the grid, as AWQ's does."""
+    if not all(isinstance(part, GridTensor) for part in point.parts.values()):
+        return None
+    return total(grid_statistics(checkpoint.space, center, point).values())

@@ -69,14 +69,15 @@ class ExternalSpec:
     """The user's own name for it."""
     path: Path
     gauge: Gauge = "nearest"
-    """What to do about scales folded from matrix to matrix: see ``quant.external.gauge``."""
+    """Where scales are folded from one matrix into the next, as in AWQ: take the coordinates nearest to w (nearest), or
+    those that are stored (stored)."""
 
     def __post_init__(self) -> None:
         check_gauge(self.gauge)
 
     @property
     def method(self) -> str:
-        """Its name: what made it is not known."""
+        """The name of the point: the method is not known."""
         return self.name
 
     @property

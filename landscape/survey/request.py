@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
 from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import NUMBERS, PresetRequest, option
+from landscape.session.request import LAST, NUMBERS, PresetRequest, option
 from quant.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyRequest(PresetRequest):
-    """What a user asks of a survey."""
+    """The points, directions and numbers of a survey."""
 
     bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 2))
     """Bit widths, 2 to 8, comma-separated."""
@@ -28,16 +28,19 @@ class SurveyRequest(PresetRequest):
     scales: tuple[str, ...] = option("--scale", default=("exact",))
     """How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
-    """What shares a scale: tensor, channel (output), or group:N (so many of its inputs); may be a list."""
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs); may be a list."""
     symmetric: bool = True
     """Zero in the middle of the grid; if not, from least to greatest weight (absmax)."""
-    external: tuple[ExternalSpec, ...] = option("--point", default=(), metavar="NAME=PATH")
+    external: tuple[ExternalSpec, ...] = option(
+        "--point", default=(), metavar="NAME=PATH", parts={"gauge": "--unfold-gauge"}
+    )
     """A point that another tool made of this model: a .gguf file, or a folder of safetensors (plain, GPTQ, AWQ,
     AutoRound, compressed-tensors, FP8). May be given several times."""
     plane: bool = False
     """Draw the plane through w, GPTQ and QAFT too: 676 evaluations per grid (13 × 13 on 4 windows)."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],
+        rank=LAST,
         numbers=(
             "windows",
             "test_windows",

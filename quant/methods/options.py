@@ -22,13 +22,14 @@ class GPTQOptions:
     block_size: int = 128
     """Columns between two updates of all later columns; changes the speed, and codes only by rounding."""
     inputs: Inputs = "quantized"
-    """Whether a block is calibrated on the outputs of quantized blocks (Frantar et al.) or of full-precision ones."""
+    """Calibrate each block on the outputs of quantized blocks (quantized; Frantar et al.) or of full-precision ones
+    (fp)."""
     true_sequential: bool = False
-    """Whether matrices of a block are calibrated one input after the other, those before already quantized."""
+    """Calibrate the matrices of a block one input after the other, those before already quantized."""
     act_order: bool = False
-    """Whether columns are rounded by decreasing diag(H) rather than in stored order."""
+    """Round columns by decreasing diag(H), the size of their inputs, rather than in stored order."""
     rtn_candidate: bool = False
-    """Whether RTN stays where it has the least error; no layer's error can then rise, by construction."""
+    """Keep RTN where its layer error is least; no layer's error can then rise, by construction."""
 
     def __post_init__(self) -> None:
         if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):

@@ -15,12 +15,10 @@ import torch
 
 from landscape.anatomy.request import AnatomyRequest
 from landscape.estimators.loss_limit import Limit
-from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from quant.center import Center
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
-from quant.scheme import QuantScheme
 
 PLANTED = (1, 3)
 OUTLIERS = 80  # standard deviations
@@ -45,8 +43,8 @@ def save_trap(path: Path) -> None:
 def asked(folder: Path, store: Path) -> AnatomyRequest:
     """The anatomy of the point that falls into the trap."""
     return AnatomyRequest(
-        str(folder), "tales", wanted=wanted_point("rtn", QuantScheme(4)), preset=SMALL, directions=2,
-        groupings=("block",), layer_radii=False, limit=LIMIT, store=store,
+        str(folder), "tales", bits=4, method="rtn", preset=SMALL, directions=2,
+        groups=("block",), layer_radii=False, limit=LIMIT, store=store,
     )  # fmt: skip
 
 

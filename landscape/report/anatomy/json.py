@@ -5,7 +5,7 @@
                                  independent; null if that is not known, and each window is taken for independent
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is shown to be beyond that of random directions of that
-                                 length: their intervals are apart. loss is degraded where it is not shown to be kept.
+                                 length: their intervals are apart. loss is as for ``probe``, against this limit.
                                  location is judged by u at ‖Δw‖ itself, matched of the sphere over chance - center
                                  (inside below 0.1, outside above 0.9), not by the intervals of r10 and r90 as in the
                                  JSON of landscape probe, which few windows can leave unresolved
@@ -103,14 +103,14 @@ def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, An
         "layers": {grouping: [_layer(radius) for radius in radii] for grouping, radii in found.layers.items()},
         "plan": None if found.plan is None else _plan(found.plan),
         "probes": {
-            "total": found.probes.total,
-            "cached": found.probes.cached,
-            "evaluated": found.probes.evaluated,
+            "total": found.run.probes.total,
+            "cached": found.run.probes.cached,
+            "evaluated": found.run.probes.evaluated,
         },
-        "seconds": round(found.seconds, 3),
-        "store": found.store,
+        "seconds": round(found.run.seconds, 3),
+        "store": found.run.store,
         "page": None if page is None else str(page),
-        "health": health_json(found.health),
+        "health": health_json(found.run.health),
     }
 
 

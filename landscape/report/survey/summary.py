@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from landscape.formatting import equals, windows_text
-from landscape.report.survey.verdicts import KEPT, is_open, near_but_steep
+from landscape.formatting import equals, rise_text, windows_text
+from landscape.report.survey.verdicts import KEPT, near_but_steep
 from landscape.report.table import Table
+from landscape.session.subject import TEST_SPLIT
 from landscape.survey.result import PointResult, SurveyResult
 
 
@@ -17,7 +18,7 @@ def headline(landscape: SurveyResult) -> str:
 
 def summary_lines(landscape: SurveyResult) -> list[str]:
     """Report the model, the loss at w and the basin."""
-    subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
+    subject, basin, split = landscape.subject, landscape.basin, landscape.split
     windows = windows_text(basin.windows, basin.articles)
     center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
     return [
@@ -52,22 +53,31 @@ def summary_table(landscape: SurveyResult) -> Table:
     return Table("The quantized points", header, tuple(map(row, landscape.points)), words)
 
 
+def misalignment_lines(landscape: SurveyResult) -> Iterator[str]:
+    """Report M of every grid, net of plain fine-tuning, on the test split."""
+    for found in landscape.misalignments:
+        net, raw = (side[TEST_SPLIT] for side in (found.net, found.raw))
+        yield (
+            f"misalignment at {found.grid}: M = {rise_text(net)} nats per token on {TEST_SPLIT}, net of plain "
+            f"fine-tuning ({found.control}); L(GPTQ) − L(QAFT) = {rise_text(raw)}"
+        )
+
+
 def loss_lines(landscape: SurveyResult) -> Iterator[str]:
-    """Report what the words of the table leave out: which points are near but steep, and which loss is left open."""
+    """Report what the words of the table leave out: which points are near but steep, and why a loss is inconclusive."""
     steep = near_but_steep(landscape)
-    unclear = [point for point in landscape.points if is_open(point, landscape)]
-    if beyond := [point.name for point in steep if point not in unclear]:
+    if beyond := [point.name for point in steep if point.loss != "inconclusive"]:
         yield (
             f"near but steep: {', '.join(beyond)}: inside the basin, and yet the loss has risen beyond the limit, "
             "and more than along random directions"
         )
-    if within := [point.name for point in steep if point in unclear]:
+    if across := [point.name for point in steep if point.loss == "inconclusive"]:
         yield (
-            f"near but steep: {', '.join(within)}: inside the basin, and yet the loss has risen more than along "
+            f"near but steep: {', '.join(across)}: inside the basin, and yet the loss has risen more than along "
             "random directions"
         )
-    if unclear:
+    if unclear := [point.name for point in landscape.points if point.loss == "inconclusive"]:
         yield (
-            f"not shown to be kept: {', '.join(point.name for point in unclear)}: ΔL is within the limit {KEPT.text} "
-            f"({KEPT.nats:.4f} nats), but its interval reaches across; more --windows may tell"
+            f"inconclusive: {', '.join(unclear)}: the interval of ΔL reaches across the limit {KEPT.text} "
+            f"({KEPT.nats:.4f} nats); more --windows may settle it"
         )

@@ -30,13 +30,13 @@ class PointNote:
 
 def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     """Return the two words for a point, and the numbers behind them."""
-    split, typical = landscape.verdict_split, typical_rise(landscape, point.distance)
+    split, typical = landscape.split, typical_rise(landscape, point.distance)
     share = point.distance / landscape.subject.norm
     detail = f"‖Δw‖ = {number(point.distance)}"
     detail += f", ρ = {ratio_text(point, landscape.basin)}" if point.rho else f", {number(share, 3)} ‖w‖"
     detail += f"; {split} NLL {nats(point.nll[split])}, ΔL = {rise_text(point.rise[split])}."
-    if is_open(point, landscape):
-        detail += f" That is within {nats(KEPT.nats)}, a perplexity 5 % higher, but its interval reaches across."
+    if point.loss == "inconclusive":
+        detail += f" Its interval reaches across {nats(KEPT.nats)}, a perplexity 5 % higher."
     if typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
     if point.experts is not None:
@@ -60,7 +60,7 @@ def verdict_hint(location: Location, loss: Loss, rounded: bool, steep: bool) -> 
 
     Args:
         location: Where the point lies.
-        loss: What is left of the model there.
+        loss: The word for what is left of the model there.
         rounded: Whether RTN made the point.
         steep: Whether its loss is shown to be more than that of random directions at its distance.
     """
@@ -71,7 +71,7 @@ def verdict_hint(location: Location, loss: Loss, rounded: bool, steep: bool) -> 
             return "near but steep" if steep else "near, and not shown to be steeper than a random step of that length"
         case "border", "kept":
             return "flat up to the border"
-        case "outside", "kept" | "degraded":
+        case "outside", "kept" | "inconclusive" | "degraded":
             return "far but not lost"
         case "outside", "lost":
             return "far and lost"
@@ -92,12 +92,7 @@ def is_steep(point: PointResult, landscape: SurveyResult) -> bool:
     All of ΔL's interval must lie above their mean; nothing is shown where they were not probed or overflowed.
     """
     typical = typical_rise(landscape, point.distance)
-    return typical is not None and steeper(point.rise[landscape.verdict_split], typical)
-
-
-def is_open(point: PointResult, landscape: SurveyResult) -> bool:
-    """Return whether a loss is degraded only because its interval reaches across the limit that ΔL itself is within."""
-    return point.loss == "degraded" and KEPT.leaves_open(point.rise[landscape.verdict_split])
+    return typical is not None and steeper(point.rise[landscape.split], typical)
 
 
 def typical_rise(landscape: SurveyResult, distance: float) -> float | None:
@@ -106,7 +101,7 @@ def typical_rise(landscape: SurveyResult, distance: float) -> float | None:
     Returns:
         ΔL in nats per token; None where the directions were not probed or overflowed.
     """
-    split = landscape.verdict_split
+    split = landscape.split
     base, found = landscape.center[split], []
     for ray in landscape.rays:
         lambdas, nll = np.concatenate([[0.0], ray.lambdas]), np.concatenate([[base], ray.nll[split]])

@@ -18,15 +18,16 @@ READING = (
     "the shaded band from r10 to r90 is the basin's border (a tenth and nine tenths of the way).",
     "Markers are quantized weights, lines the straight segments between them and w, a little beyond the markers: a "
     "marker left of the band and as low as the grey lines is as harmless as a random step of that length.",
-    "Each point has two words. Its location is that of ‖Δw‖ against the band. Its loss is kept if all of ΔL's interval "
-    "is within a perplexity 5 % higher, lost from half of the way to chance on, and else degraded: not shown to be "
-    "kept. A point near w is called steep only if all of ΔL's interval is above the mean of the random directions.",
+    "Each point has two words. Its location says where ‖Δw‖ lies against the band. Its loss is lost from half of the "
+    "way to chance on; else it is kept if all of ΔL's interval is within a perplexity 5 % higher, degraded if all of "
+    "it lies beyond, and inconclusive if it reaches across. A point near w is called steep only if all of ΔL's "
+    "interval is above the mean of the random directions.",
 )
 CAVEATS = (
     "R is measured along random directions. The perturbation of a particular quantizer is one particular direction and "
     "can be much steeper, or flatter: location and loss are therefore two words. Intervals are at "
     f"{CONFIDENCE:.0%} confidence, over directions and windows of this text only; windows of one article "
-    "count together, where the text tells its articles."
+    "count together, where the text shows its articles."
 )
 
 
@@ -46,14 +47,14 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
     basin, norm = landscape.basin, landscape.subject.norm
     many = "1 random direction" if basin.directions == 1 else f"{basin.directions} random directions"
     said = [
-        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.articles)}): "
+        f"Basin on the {landscape.split} split ({many}, {windows_text(basin.windows, basin.articles)}): "
         f"{equals('R', basin.radius, basin)}; relative to ‖w‖: {distance_text(basin.radius, basin, norm)}.",
         f"Its border begins where the mean loss has risen by a tenth, {equals('r10', basin.r10, basin)}, and ends at "
         f"nine tenths, {equals('r90', basin.r90, basin)}.",
     ]
     spread = basin.direction_spread
     if spread is not None and basin.directions > 1:
-        said.append(f"The radii of single directions go from {number(spread.low, 3)} to {number(spread.high, 3)}.")
+        said.append(f"The radii of single directions range from {number(spread.low, 3)} to {number(spread.high, 3)}.")
     said += [
         f"Farther out the mean loss falls below the level of {name} again."
         for name, crossing in (("r10", basin.r10), ("R", basin.radius), ("r90", basin.r90))
@@ -66,12 +67,15 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
 
 def segment_sentences(landscape: SurveyResult) -> list[str]:
     """Say which points are simply connected with w."""
-    own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split]
+    own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.split]
     ridged = [s for s in own if s.connectivity.monotonic is False]
     groups = (
-        ("No ridge beyond the noise on the straight way from w to", [s for s in own if s.connectivity.monotonic]),
-        ("A ridge on the way from w to", ridged),
-        ("Open, for want of windows or of finite losses, for", [s for s in own if s.connectivity.monotonic is None]),
+        ("No ridge beyond the noise on the straight line from w to", [s for s in own if s.connectivity.monotonic]),
+        ("A ridge on the straight line from w to", ridged),
+        (
+            "Undecided, for lack of windows or of finite losses, for",
+            [s for s in own if s.connectivity.monotonic is None],
+        ),
     )
     said = [f"{words} {_listed(found)}." for words, found in groups if found]
     return [*said, *map(ridge_sentence, ridged)]

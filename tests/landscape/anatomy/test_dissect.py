@@ -234,7 +234,7 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Ana
     wide = replace(plan, checks=checks)
     assert not wide.kept("test")
     told = finding(replace(planned, plan=wide))[-1]
-    assert told.endswith("one at a time: within the limit, but its interval reaches across.")
+    assert told.endswith("one at a time: inconclusive, its interval reaches across the limit.")
     figure = plan_figure(planned)
     assert figure is not None
     stars = [trace for trace in figure.data if trace.name.startswith("mixed")]
@@ -282,5 +282,5 @@ def test_articles_are_counted(dissected: AnatomyResult, by_hand: ByHand) -> None
     }
     assert dissected.articles == anatomy_json(dissected)["articles"] == counts
     rows = {row["setting"]: row["value"] for row in Page(anatomy_page(dissected)).table("How it was measured")}
-    assert rows["articles that they are of"] == f"validation {counts['validation']}, test {counts['test']}"
+    assert rows["articles of the windows"] == f"validation {counts['validation']}, test {counts['test']}"
     assert f"validation: 4 windows in {counts['validation']} article" in Page(anatomy_page(dissected)).text

@@ -1,10 +1,10 @@
-"""Verdicts on intervals, and on the cases of a claim."""
+"""Verdicts on intervals."""
 
 import math
 
 import pytest
 
-from landscape.claims.claim import Claim, Threshold, overall
+from landscape.claims.claim import Threshold
 from landscape.estimators.intervals import Estimate
 
 
@@ -22,13 +22,3 @@ def test_an_interval_that_straddles_an_end_leaves_a_claim_open(low, high, inside
 
 def test_no_number_is_no_verdict():
     assert Threshold(1, 2).verdict(None) == "open"
-
-
-def test_one_failed_case_fails_a_claim_and_what_stands_aside_does_not():
-    def case(verdict, aside=False):
-        return Claim(1, "", "", "", "", None, "", verdict, aside=aside)
-
-    assert overall([case("holds"), case("fails"), case("open")]) == "fails"
-    assert overall([case("holds"), case("open")]) == "open"
-    assert overall([case("holds"), case("fails", aside=True)]) == "holds"
-    assert overall([]) == "open"

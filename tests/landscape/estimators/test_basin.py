@@ -155,9 +155,11 @@ def test_steeper_than_random_is_what_the_whole_interval_shows(delta: Estimate, t
 def test_loss_words():
     limit = math.log(1.05)
     assert loss_word(Estimate(0.02, 0.0, limit), u=0.01) == "kept"
-    assert loss_word(Estimate(0.02, 0.0, limit + 1e-9), u=0.01) == "degraded"
+    assert loss_word(Estimate(0.02, 0.0, limit + 1e-9), u=0.01) == "inconclusive"
+    assert loss_word(Estimate(0.09, limit, 0.2), u=0.01) == "inconclusive"
+    assert loss_word(Estimate(0.09, limit + 1e-9, 0.2), u=0.01) == "degraded"
     assert loss_word(Estimate(0.02, 0.0, 0.3), u=0.01, limit=0.3) == "kept"
-    assert loss_word(Estimate(0.0, -math.inf, math.inf), u=0.0) == "degraded"  # one window cannot say "kept"
+    assert loss_word(Estimate(0.0, -math.inf, math.inf), u=0.0) == "inconclusive"  # one window cannot say "kept"
     assert loss_word(Estimate(1.9, 1.8, 2.0), u=0.499999) == "degraded"
     assert loss_word(Estimate(2.0, 1.9, 2.1), u=0.5) == "lost"
     assert loss_word(Estimate(2.0, 1.9, 2.1), u=0.5, limit=9.0) == "lost"

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from landscape.estimators.intervals import Estimate
-from landscape.estimators.location import loss_word
+from landscape.estimators.location import limit_word, loss_word
 from landscape.estimators.loss_limit import Limit
 from quant.errors import UsageError
 
@@ -32,13 +32,15 @@ def test_what_is_no_limit_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("value", "high", "kept", "is_open"),
+    ("value", "low", "high", "word"),
     [
-        (0.01, 0.04, True, False), (0.01, 0.05, True, False), (0.01, 0.06, False, True), (0.05, 0.06, False, True),
-        (0.06, 0.07, False, False), (0.01, math.inf, False, True), (math.inf, math.inf, False, False),
+        (0.01, -0.02, 0.04, "kept"), (0.01, -0.03, 0.05, "kept"), (0.01, -0.04, 0.06, "inconclusive"),
+        (0.06, 0.05, 0.07, "inconclusive"), (0.07, 0.04, 0.1, "inconclusive"), (0.07, 0.051, 0.1, "degraded"),
+        (0.01, -math.inf, math.inf, "inconclusive"), (0.07, -math.inf, math.inf, "inconclusive"),
+        (math.inf, -math.inf, math.inf, "degraded"), (math.nan, -math.inf, math.inf, "degraded"),
     ],
 )  # fmt: skip
-def test_a_limit_keeps_what_the_word_for_a_loss_calls_kept(value, high, kept, is_open):
-    limit, rise = Limit("nll+0.05", 0.05), Estimate(value, 2 * value - high, high)
-    assert limit.keeps(rise) == kept == (loss_word(rise, u=0.1, limit=limit.nats) == "kept")
-    assert limit.leaves_open(rise) == is_open
+def test_a_limit_keeps_what_the_word_for_a_loss_calls_kept(value, low, high, word):
+    limit, rise = Limit("nll+0.05", 0.05), Estimate(value, low, high)
+    assert limit_word(rise, limit.nats) == word == loss_word(rise, u=0.1, limit=limit.nats)
+    assert limit.keeps(rise) == (word == "kept")

@@ -60,7 +60,7 @@ def anatomy(dissected: AnatomyResult, name: str) -> str:
 
 
 def checks(name: str) -> tuple[Check, ...]:
-    return tuple(Check(f"{name} {passed}", passed, "", "", f"words {name}") for passed in (True, False, None))
+    return tuple(Check(f"{name} {passed}", passed, f"words {name}") for passed in (True, False, None))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -100,4 +100,4 @@ def test_the_page_tells_the_articles_of_the_basin() -> None:
     assert "(2 random directions, 4 windows in 3 articles)" in told
     assert "4 windows, each taken for independent" in " ".join(basin_sentences(found))
     rows = {row[0]: row[1:] for row in basin_table(replace(found, basins=basins)).rows}
-    assert set(rows["articles that they are of"]) == {"3"}
+    assert set(rows["articles of the windows"]) == {"3"}

@@ -1,0 +1,214 @@
+"""List the commands: a row each, with its request, the verb that meets it, and how the result is shown.
+
+The options of a command are the fields of its request: see ``landscape.cli.request_options``. Rows import what they
+call when they call it, so that ``landscape --help`` answers without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.advice.request import AdviceRequest
+from landscape.anatomy.request import AnatomyRequest
+from landscape.curvature.request import CurvatureRequest
+from landscape.quantize import QuantizeRequest
+from landscape.radius import RadiusRequest
+from landscape.session.request import Request
+from landscape.survey.request import SurveyRequest
+
+if TYPE_CHECKING:
+    from landscape.advice.advise import AdviceResult
+    from landscape.anatomy.result import AnatomyResult
+    from landscape.curvature.anharmonicity import CurvatureResult
+    from landscape.quantize import QuantizeResult
+    from landscape.radius import RadiusResult
+    from landscape.survey.result import SurveyResult
+
+REPORT = Path("landscape-report")
+"""Default folder of pages."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """The ways of the command line to show a result."""
+
+    folder: Path
+    """Folder of the page, if there is one."""
+    as_json: bool
+    """Whether one JSON object is printed instead of text."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the command line."""
+
+    name: str
+    request: type[Request]
+    verb: str
+    """Name in ``landscape`` of the function that meets the request."""
+    show: Callable[[Any, Any, Output], None]
+    """Prints a result and writes its page, from the request and the result."""
+    text: str
+    """Help text, in Markdown; its first paragraph stands in the list of commands."""
+    examples: tuple[str, ...]
+    """Commands that ``--help`` shows."""
+    writes_page: bool = False
+
+    @property
+    def help(self) -> str:
+        """The text and the examples."""
+        return "\n\n".join([self.text, "**Examples**", *(f"    {example}" for example in self.examples)])
+
+
+def _show_advice(request: AdviceRequest, result: AdviceResult, output: Output) -> None:
+    from landscape.cli.console import print_advice
+
+    print_advice(request, result, output.as_json)
+
+
+def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -> None:
+    import sys
+
+    from landscape.cli.console import page_path, print_result
+    from landscape.report.survey.page import write_page
+
+    page = page_path(output.folder, request.model)
+    write_page(result, page)
+    print_result(request, result, page, output.as_json, sys.stdout)
+
+
+def _show_radius(request: RadiusRequest, result: RadiusResult, output: Output) -> None:
+    from landscape.cli.console import print_radius
+
+    print_radius(request, result, output.as_json)
+
+
+def _show_curvature(request: CurvatureRequest, result: CurvatureResult, output: Output) -> None:
+    from landscape.cli.console import print_curvature
+
+    print_curvature(result, output.as_json)
+
+
+def _show_anatomy(request: AnatomyRequest, result: AnatomyResult, output: Output) -> None:
+    from landscape.cli.anatomy_console import print_anatomy
+    from landscape.cli.console import page_path
+    from landscape.report.anatomy.page import write_anatomy_page
+
+    page = page_path(output.folder, f"{request.model.rstrip('/')}-{result.point}-anatomy")
+    write_anatomy_page(result, page)
+    print_anatomy(request, result, page, output.as_json)
+
+
+def _show_point(request: QuantizeRequest, result: QuantizeResult, output: Output) -> None:
+    from landscape.cli.console import print_point
+
+    print_point(request, result, output.as_json)
+
+
+COMMANDS = (
+    Command(
+        "advise",
+        AdviceRequest,
+        "advise",
+        _show_advice,
+        """Say for each bit width whether RTN is enough, GPTQ should do, QAFT is needed, or another grid is better.
+
+Measures the radius of the basin, rounds to nearest, and follows the lines along Δw; nothing is calibrated or
+trained.""",
+        (
+            "landscape advise",
+            "landscape advise --model smollm2-135m --bits 8,4,3,2 --limit ppl+5% --data path/to/wikitext-2",
+        ),
+    ),
+    Command(
+        "probe",
+        SurveyRequest,
+        "probe",
+        _show_survey,
+        """Probe the loss landscape around a model's weights and their quantized versions.
+
+Makes the quantized weights (RTN, GPTQ, QAFT), evaluates the loss along random directions and along the segments
+between the points, estimates the radius R of the attractive basin, and writes one interactive page. Everything is
+cached: a second run evaluates only what is new.""",
+        (
+            "landscape probe",
+            "landscape probe --model opt-125m --bits 2 --directions 32",
+            "landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2",
+            "landscape probe --scale exact,absmax --bits 2 --json",
+            "landscape probe --bits 3,2 --directions 4 --plane",
+            "landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf",
+        ),
+        writes_page=True,
+    ),
+    Command(
+        "radius",
+        RadiusRequest,
+        "measure_radius",
+        _show_radius,
+        """Measure the radius R of the basin around a model's weights, and nothing else.
+
+Evaluates the loss at two neighbouring distances around R, on as many random directions and windows of text as it takes
+to make the interval of R as narrow as asked for. Everything is cached, for this command and, at the same window length,
+for `landscape curvature`, `advise` and `anatomy`.""",
+        (
+            "landscape radius",
+            "landscape radius --model smollm2-135m --data path/to/wikitext-2 --precision 0.05 --max-minutes 10",
+        ),
+    ),
+    Command(
+        "curvature",
+        CurvatureRequest,
+        "measure_curvature",
+        _show_curvature,
+        """Measure the curvature at a model's weights: Tr H, the top eigenvalue, and how anharmonic the basin is.
+
+Tr H comes from products with the Hessian (Hutchinson) and, beside it, from losses at ±λ. With ReLU, as in OPT, the two
+differ: its kinks bend the loss, and no product sees them. If the loss were quadratic up to the rim, the basin would
+reach to R_quadratic; R/R_quadratic above 1 means that the loss rises more slowly than that farther out, below 1 faster.
+
+A product costs about ten forward passes of a window. Memory beside the model: 4 float32 vectors of D numbers, 15 more
+for the top eigenvalue (`--no-top`), and a window's activations, twice derived (`--seq-len` sets how many): for
+smollm2-135m 4.1 GB in all at 128 tokens and 5.1 GB at 256, and 6.4 GB more for the top eigenvalue. R is measured as by
+`landscape radius`, and cached with it; products are not cached. Needs float32.""",
+        (
+            "landscape curvature",
+            "landscape curvature --model smollm2-135m --data path/to/wikitext-2 --seq-len 128 --windows 2 --no-top",
+        ),
+    ),
+    Command(
+        "anatomy",
+        AnatomyRequest,
+        "dissect",
+        _show_anatomy,
+        """Take one quantized point apart: what its Δw is made of, and which part of it costs the loss.
+
+Measures how much of the basin the length of Δw, its allocation over the tensors, its shrinkage and its clipping
+spend; the loss of each part, block, type and tensor alone; and how much is left when the clipping of the costliest
+tensors is undone. With `--plan-bits` it makes and measures a mixed-precision plan. Everything is cached.""",
+        (
+            "landscape anatomy --bits 3",
+            "landscape anatomy --model smollm2-135m --bits 8 --data path/to/wikitext-2 --windows 2 --directions 2",
+            "landscape anatomy --bits 4 --plan-bits 8,6,4,3 --limit ppl+5%",
+        ),
+        writes_page=True,
+    ),
+    Command(
+        "quantize",
+        QuantizeRequest,
+        "quantize",
+        _show_point,
+        """Quantize a model and write it as a folder that transformers loads.
+
+The weights are fake-quantized: floats that lie on the grid, so that any tool can measure them. Their codes and scales
+lie beside them, in `codes/`.""",
+        (
+            "landscape quantize --bits 4 --method gptq --export opt-nano-int4",
+            "landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 "
+            "--export q4",
+        ),
+    ),
+)
+"""Every command, in the order of ``landscape --help``."""

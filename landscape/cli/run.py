@@ -1,0 +1,52 @@
+"""Run a command of the table: from the words to the request, to the result, to what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import Signature
+from pathlib import Path
+from typing import Any
+
+from landscape.cli.command_option import CommandOption
+from landscape.cli.commands import REPORT, Command, Output
+from landscape.cli.errors import exit_on_error
+from landscape.cli.request_options import read_request, request_options
+from landscape.session.request import RUN
+
+OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", RUN)
+JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", RUN)
+DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", RUN)
+"""The options that belong to the command line alone."""
+
+
+def command_function(command: Command) -> Callable[..., None]:
+    """Return the function of a command, with a parameter for each of its options, as typer reads them."""
+
+    def run(**values: Any) -> None:
+        with exit_on_error(values["debug"]):
+            _run(command, values)
+
+    run.__signature__ = Signature([option.parameter for option in command_options(command)])  # type: ignore[attr-defined]
+    return run
+
+
+def command_options(command: Command) -> list[CommandOption]:
+    """Return all options of a command: those of its request, then those of the command line alone."""
+    asked = [option for field in request_options(command.request).values() for option in field.options]
+    return [*asked, *([OUTPUT] if command.writes_page else []), JSON, DEBUG]
+
+
+def _run(command: Command, values: Mapping[str, Any]) -> None:
+    request = read_request(command.request, values)
+    output = Output(values.get("output", REPORT), values["json"])
+    if command.writes_page:
+        from quant.cache import check_writable
+
+        check_writable(output.folder, "a folder to write to as --output")
+    import landscape
+    from landscape.cli.console import ConsoleProgress
+
+    verb = getattr(landscape, command.verb)
+    with ConsoleProgress() as progress:
+        result = verb(request, progress)
+    command.show(request, result, output)

@@ -1,0 +1,38 @@
+"""The six verbs do what the examples in their docstrings say."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from pathlib import Path
+
+import pytest
+
+import landscape
+from landscape.cli.commands import COMMANDS
+
+VERBS = ("advise", "dissect", "measure_curvature", "measure_radius", "probe", "quantize")
+
+
+def test_every_command_has_its_verb() -> None:
+    assert sorted(command.verb for command in COMMANDS) == list(VERBS)
+    assert set(VERBS) < set(landscape.__all__)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_takes_a_request_and_a_progress_and_returns_a_result(name: str) -> None:
+    request, progress = inspect.signature(getattr(landscape, name)).parameters.values()
+    assert (request.name, progress.name, progress.default) == ("request", "progress", None)
+    (asked,) = (command.request for command in COMMANDS if command.verb == name)
+    assert request.annotation == asked.__name__
+    assert getattr(landscape, asked.__name__) is asked
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_example_of_a_verb_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDSCAPE_CACHE", str(tmp_path))
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(landscape, name), name, globs={})
+    assert example.examples
+    printed: list[str] = []
+    doctest.DocTestRunner().run(example, out=printed.append)
+    assert not printed, "".join(printed)
