@@ -232,6 +232,8 @@ _ROWS = (
 
 METHODS: dict[str, PointMethod] = {row.name: row for row in _ROWS}
 """Every method by its name, the cheap ones first."""
+GRID_METHODS = tuple(row for row in _ROWS if row.needs_grid)
+"""Those that make a point on each grid."""
 PAPER_METHODS: tuple[str, ...] = ("rtn", "gptq", "qaft")
 """The three of Xu et al. 2024."""
 
