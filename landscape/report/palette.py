@@ -45,6 +45,7 @@ _LOOKS = {
     "qaft-from-gptq": (GREEN, "triangle-down", "bottom right"),
     "awq": (ORANGE, "pentagon", "top right"),
     "signround": (PURPLE, "hexagon", "top left"),
+    "w_ft": (SKY, "cross", "top right"),
 }
 """Color, symbol and text position of each method's mark."""
 _STROKES = {
