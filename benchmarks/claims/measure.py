@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.claims import record
 from benchmarks.rows import write_rows
-from landscape.claims.claim import Rounded
-from landscape.claims.point_claims import Observed, claims
+from landscape.claims.claim import Observations, RtnDistance
+from landscape.claims.point_claims import claims
 from landscape.cli.console import ConsoleProgress
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, on_segment
@@ -48,7 +48,7 @@ class Settings:
     preset: str
     windows: int
     """Windows of the validation split, in place of the preset's."""
-    rounded: tuple[int, ...] = ()
+    rtn: tuple[int, ...] = ()
     """Further bit widths for which only ‖Δw‖ of RTN is computed: claim 3 needs no more."""
 
 
@@ -59,7 +59,7 @@ SETTINGS = {
 OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
 
-def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observed:
+def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observations:
     """Read the losses by window behind a landscape from its store."""
     with Session.open(request, progress) as session:
         subject, probes = session.subject, session.probes
@@ -67,7 +67,7 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
         labels = {spec.name: session.label(spec) for spec in made}
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
     family = str(found.run.settings["family"])
-    return Observed(
+    return Observations(
         landscape=found,
         radial=radial_probes(
             probes, JUDGED_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
@@ -79,11 +79,11 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
         test={name: probes.totals(label, "test") for name, label in labels.items()},
         test_tokens=probes.tokens("test"),
         test_blocks=probes.blocks("test"),
-        rounded=rounded(request, subject),
+        rtn=rtn_distances(request, subject),
     )  # fmt: skip
 
 
-def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
+def rtn_distances(request: SurveyRequest, subject: Subject) -> tuple[RtnDistance, ...]:
     """Compute how far RTN moves w at the bit widths that are not probed."""
     further = SETTINGS.get(request.model, OTHERS).rounded
     wanted = replace(request, bits=further, methods=("rtn",)).specs if further else ()
@@ -92,7 +92,9 @@ def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
         return distance(subject.space, subject.center, rtn(subject.space, subject.center, scheme))
 
     return tuple(
-        Rounded(each.scheme.bits, each.scheme.grid, away(each.scheme)) for each in wanted if isinstance(each, PointSpec)
+        RtnDistance(each.scheme.bits, each.scheme.grid, away(each.scheme))
+        for each in wanted
+        if isinstance(each, PointSpec)
     )
 
 

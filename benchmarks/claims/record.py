@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row
-from landscape.claims.point_claims import Claim
+from landscape.claims.claim import Claim
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.survey.result import SurveyResult

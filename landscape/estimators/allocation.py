@@ -59,7 +59,7 @@ def next_design(
 
 
 def independent_articles(blocks: NDArray | None, most: int) -> Array:
-    """Count the equal articles that the first 1, 2, … windows are worth, (most,): ``n²/Σc²``, c windows in each.
+    """Count the articles of equal size that the first 1, 2, … windows are worth, (most,): ``n²/Σc²``, c windows each.
 
     They are worth as many as the windows if no two share an article. This takes windows of one article to add nothing
     to the first, which errs on the careful side; the interval itself, which ends the search, does not assume it.
