@@ -43,7 +43,7 @@ def dissect(request: AnatomyRequest, progress: Progress | None = None) -> Anatom
         >>> from dataclasses import replace
         >>> from landscape import PRESETS, AnatomyRequest, dissect
         >>> small = replace(PRESETS["quick"], validation_windows=2, test_windows=2, seq_len=32)
-        >>> request = AnatomyRequest("opt-nano", bits=2, directions=2, preset=small, groups=("type",), layer_radii=False)
+        >>> request = AnatomyRequest("opt-nano", bits=2, directions=2, preset=small, groups=("type",))
         >>> dissect(request).rise.value > 0.5
         True
     """

@@ -54,7 +54,7 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
     Example:
         >>> from dataclasses import replace
         >>> from landscape import PRESETS, SurveyRequest, probe
-        >>> small = replace(PRESETS["quick"], train_windows=2, validation_windows=2, test_windows=2, seq_len=32, alphas=3)
+        >>> small = replace(PRESETS["quick"], train_windows=2, validation_windows=2, seq_len=32, alphas=3)
         >>> request = SurveyRequest("opt-nano", bits=(8, 2), methods=("rtn",), directions=2, preset=small)
         >>> [point.name for point in probe(request).points]
         ['rtn-int8-exact', 'rtn-int2-exact']
