@@ -17,7 +17,13 @@ from landscape.estimators.other_radii import other_radii
 from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.session.run_record import ProbeCount, RunRecord, SubjectInfo
 from landscape.survey.plane import PlaneBasis, PlaneLattice
-from landscape.survey.result import PlaneResult, PointResult, RayProfile, SegmentResult, SurveyResult
+from landscape.survey.result import (
+    PlaneResult,
+    PointResult,
+    RayProfile,
+    SegmentResult,
+    SurveyResult,
+)
 from quant.coverage import Coverage, Omission
 
 Array = NDArray[np.float64]
@@ -163,8 +169,9 @@ def landscape(
         points=tuple(point(name) for name in names),
         segments=tuple(segment(a, b, split) for a, b in pairs for split in SPLITS),
         run=RunRecord(
-            ProbeCount(total=1234, cached=1000, evaluated=234), 61.25, "/cache/of/this/machine",
-            {"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed}, health=(),
+            probes=ProbeCount(total=1234, cached=1000, evaluated=234), seconds=61.25, store="/cache/of/this/machine",
+            settings={"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed},
+            health=(),
         ),
         planes=tuple(drawn(a, a.replace("gptq", "qaft")) for a in names if plane and names[a][0] == "gptq"),
     )  # fmt: skip

@@ -48,7 +48,7 @@ class Settings:
     preset: str
     windows: int
     """Windows of the validation split, in place of the preset's."""
-    rtn: tuple[int, ...] = ()
+    rounded: tuple[int, ...] = ()
     """Further bit widths for which only ‖Δw‖ of RTN is computed: claim 3 needs no more."""
 
 

@@ -1,4 +1,4 @@
-"""Check that the help of the command line shows the numbers of the presets."""
+"""What the command line says of the presets is what they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from landscape.cli import app
 from landscape.session.presets import NUMBERS, Preset, in_presets
-from landscape.session.request import NUMBERS as HEADING
+from landscape.session.request import NUMBERS as PANEL
 
 
 @pytest.mark.parametrize(
@@ -22,16 +22,24 @@ from landscape.session.request import NUMBERS as HEADING
         (("rates",), "[quick 1, standard 2, paper 4]"),
     ],
 )
-def test_numbers_are_shown_for_each_preset(numbers: tuple[str, ...], text: str) -> None:
+def test_numbers_are_given_for_each_preset(numbers: tuple[str, ...], text: str) -> None:
     assert in_presets(*numbers) == text
 
 
-def test_every_number_has_an_option_and_its_help_shows_it() -> None:
+def test_every_number_has_an_option_and_its_help_says_what_presets_have() -> None:
+    set_by = {field for number in NUMBERS.values() for field in number.fields} | {"rates"}
+    assert set_by == {field.name for field in fields(Preset)} - {"name"}
     command = typer.main.get_command(app).commands["probe"]  # type: ignore[attr-defined]
-    help_of = {option.opts[0]: option.help for option in command.params if option.rich_help_panel == HEADING}
-    shown = [NUMBERS[key] for key in NUMBERS if key != "validation_windows"]  # which --windows sets here
-    assert set(help_of) == {*(number.flag for number in shown), "--qaft-rates", "--lambdas"}
-    assert {name for number in shown for name in number.fields} | {"rates"} == {f.name for f in fields(Preset)} - {"name"}
-    for number in shown:
-        assert help_of[number.flag].endswith(in_presets(*number.fields))
+    help_of = {option.opts[0]: option.help for option in command.params if option.rich_help_panel == PANEL}
+    numbers = {number.flag: number.fields for key, number in NUMBERS.items() if key != "validation_windows"}
+    assert set(help_of) == {*numbers, "--qaft-rates", "--lambdas"}
+    for flag, set_fields in numbers.items():
+        assert help_of[flag].endswith(in_presets(*set_fields))
     assert help_of["--qaft-rates"].endswith(in_presets("rates"))
+
+
+def test_where_the_training_split_is_not_probed_windows_sets_the_validation_windows_alone() -> None:
+    for name in ("advise", "anatomy"):
+        command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+        (windows,) = (option for option in command.params if option.opts == ["--windows"])
+        assert windows.help.endswith(in_presets("validation_windows"))
