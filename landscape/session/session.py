@@ -31,7 +31,7 @@ from landscape.session.request import PresetRequest, RadialRequest, Request
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from quant.errors import StoreError
+from quant.errors import StoreError, UsageError
 from quant.nll import EVALUATION
 from quant.point import WeightPoint
 from quant.reach import check_reach
@@ -40,6 +40,17 @@ from quant.versions import library_versions
 
 ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas], Engine]] = {"inline": InlineEngine}
 """What can evaluate probes, by the name that a request gives."""
+
+
+def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas], Engine]:
+    """Return the engine of that name.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"expected one of {', '.join(ENGINES)} as engine, got {name!r}")
+    return ENGINES[name]
 
 
 class Session:
@@ -56,7 +67,11 @@ class Session:
             store: Holds what is known, and keeps what is new.
             progress: Hears what is going on.
             started: When the job began, by ``time.monotonic``; None for now.
+
+        Raises:
+            UsageError: if there is no engine of the request's name.
         """
+        self._make_engine = find_engine(request.engine)
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.started = time.monotonic() if started is None else started
         self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
@@ -78,6 +93,7 @@ class Session:
             StoreError: if the store cannot be read or made.
         """
         started, progress = time.monotonic(), progress or Silent()
+        find_engine(request.engine)  # refuses it before the model is loaded
         checkpoint = load_model(request, progress)
         store = open_store(request, checkpoint, progress)
         with frozen_threads(store):
@@ -147,7 +163,7 @@ class Session:
         subject = self.subject
         own = {label: self.points[spec] for spec, label in self.labels.items()}
         atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families})
-        return ENGINES[self.request.engine](subject.model, subject.space, atlas)
+        return self._make_engine(subject.model, subject.space, atlas)
 
     # ---- points -------------------------------------------------------------------------------------------------
 
