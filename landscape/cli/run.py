@@ -26,6 +26,7 @@ def command_function(command: Command) -> Callable[..., None]:
         with exit_on_error(values["debug"]):
             _run(command, values)
 
+    run.__name__ = command.name
     run.__signature__ = Signature([option.parameter for option in command_options(command)])  # type: ignore[attr-defined]
     return run
 
