@@ -82,9 +82,7 @@ def why_unbounded(directions: int, windows: int, articles: int | None = None) ->
         return "not bounded by one direction"
     if windows < 2:
         return "not bounded by one window"
-    return (
-        "not bounded by windows of one article: take more of the text" if articles == 1 else "not bounded by the data"
-    )
+    return "not bounded by windows of one article: use more of the text" if articles == 1 else "not bounded by the data"
 
 
 def crossing_text(

@@ -58,19 +58,6 @@ class RadiusResult:
         """All tokens whose loss was evaluated or came from the store."""
         return self.run.probes.total * self.subject.seq_len
 
-    # compat
-    model = property(lambda self: self.subject.model)
-    data = property(lambda self: self.subject.data)
-    seq_len = property(lambda self: self.subject.seq_len)
-    dimension = property(lambda self: self.subject.dimension)
-    coverage = property(lambda self: self.subject.coverage)
-    norm = property(lambda self: self.subject.norm)
-    evaluated = property(lambda self: self.run.probes.evaluated)
-    cached = property(lambda self: self.run.probes.cached)
-    seconds = property(lambda self: self.run.seconds)
-    store = property(lambda self: self.run.store)
-    health = property(lambda self: self.run.health)
-
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> RadiusResult:
     """Find R of a model as precisely as asked for.

@@ -33,7 +33,7 @@ class QuantScheme:
     scale: Scale = "exact"
     """Way to find the scale: see ``quant.scale``."""
     granularity: str = "tensor"
-    """Weights with one scale: ``tensor`` (the paper), ``channel`` (an output), ``group:128`` (128 of its inputs)."""
+    """Weights that share a scale: ``tensor`` (all), ``channel`` (an output's) or ``group:N`` (N inputs of one)."""
     symmetric: bool = True
     """Whether zero is the middle of the grid; else the grid spans the weights from least to greatest."""
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.claims import record
 from benchmarks.rows import write_rows
-from landscape.claims.claim import Rounded
-from landscape.claims.point_claims import Observed, claims
+from landscape.claims.claim import Observations, RtnDistance
+from landscape.claims.point_claims import claims
 from landscape.cli.console import ConsoleProgress
 from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, on_segment
@@ -29,8 +29,7 @@ from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
 from landscape.session.session import Session
-from landscape.session.subject import Subject
-from landscape.survey.analysis import VERDICT_SPLIT
+from landscape.session.subject import JUDGED_SPLIT, Subject
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
@@ -60,18 +59,18 @@ SETTINGS = {
 OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
 
-def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observed:
+def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observations:
     """Read the losses by window behind a landscape from its store."""
     with Session.open(request, progress) as session:
         subject, probes = session.subject, session.probes
         made = [spec for spec in request.specs if isinstance(spec, PointSpec) and session.find(spec) is not None]
         labels = {spec.name: session.label(spec) for spec in made}
     lambdas = [float(lam) for lam in found.rays[0].lambdas]
-    family = str(found.settings["family"])
-    return Observed(
+    family = str(found.run.settings["family"])
+    return Observations(
         landscape=found,
         radial=radial_probes(
-            probes, VERDICT_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
+            probes, JUDGED_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
         ),
         along={
             point.name: _along(probes, subject, labels[point.name], point.distance, _alphas(found, point.name))
@@ -80,11 +79,11 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
         test={name: probes.totals(label, "test") for name, label in labels.items()},
         test_tokens=probes.tokens("test"),
         test_blocks=probes.blocks("test"),
-        rounded=rounded(request, subject),
+        rtn=rtn_distances(request, subject),
     )  # fmt: skip
 
 
-def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
+def rtn_distances(request: SurveyRequest, subject: Subject) -> tuple[RtnDistance, ...]:
     """Compute how far RTN moves w at the bit widths that are not probed."""
     further = SETTINGS.get(request.model, OTHERS).rounded
     wanted = replace(request, bits=further, methods=("rtn",)).specs if further else ()
@@ -93,23 +92,25 @@ def rounded(request: SurveyRequest, subject: Subject) -> tuple[Rounded, ...]:
         return distance(subject.space, subject.center, rtn(subject.space, subject.center, scheme))
 
     return tuple(
-        Rounded(each.scheme.bits, each.scheme.grid, away(each.scheme)) for each in wanted if isinstance(each, PointSpec)
+        RtnDistance(each.scheme.bits, each.scheme.grid, away(each.scheme))
+        for each in wanted
+        if isinstance(each, PointSpec)
     )
 
 
 def _alphas(found: SurveyResult, name: str) -> list[float]:
     """Return the α probed on the segment from w to a point, without w itself and what lies beyond the point."""
-    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, VERDICT_SPLIT))
+    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, JUDGED_SPLIT))
     return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
 
 
 def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
     """Return the segment from w to a point as a ray that ends there."""
-    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), VERDICT_SPLIT) for alpha in alphas])
+    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), JUDGED_SPLIT) for alpha in alphas])
     center, tokens, blocks = (
-        probes.totals(CENTER, VERDICT_SPLIT),
-        probes.tokens(VERDICT_SPLIT),
-        probes.blocks(VERDICT_SPLIT),
+        probes.totals(CENTER, JUDGED_SPLIT),
+        probes.tokens(JUDGED_SPLIT),
+        probes.blocks(JUDGED_SPLIT),
     )
     return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row
-from landscape.claims.point_claims import Claim
+from landscape.claims.claim import Claim
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.survey.result import SurveyResult
@@ -28,7 +28,7 @@ def rows(found: SurveyResult, measured: Sequence[Claim]) -> Iterator[Row]:
         "kind": "survey",
         "model": found.subject.model,
         "subject": asdict(found.subject) | {"data": Path(found.subject.data).name},  # not where a folder lay
-        "settings": dict(found.settings),
+        "settings": dict(found.run.settings),
         "basin": {"R": _edge(basin.radius), "r10": _edge(basin.r10), "r90": _edge(basin.r90),
                   "directions": basin.directions, "windows": basin.windows, "monotone": basin.monotone,
                   "non_finite": basin.non_finite},

@@ -46,21 +46,6 @@ class AdviceResult:
     time is part of the advice."""
     run: RunRecord
 
-    # compat
-    model = property(lambda self: self.subject.model)
-    data = property(lambda self: self.subject.data)
-    seq_len = property(lambda self: self.subject.seq_len)
-    windows = property(lambda self: self.subject.windows["validation"])
-    dimension = property(lambda self: self.subject.dimension)
-    coverage = property(lambda self: self.subject.coverage)
-    norm = property(lambda self: self.subject.norm)
-    chance = property(lambda self: self.subject.chance)
-    evaluated = property(lambda self: self.run.probes.evaluated)
-    cached = property(lambda self: self.run.probes.cached)
-    seconds = property(lambda self: self.run.seconds)
-    store = property(lambda self: self.run.store)
-    health = property(lambda self: self.run.health)
-
 
 def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceResult:
     """Measure what the rules of ``landscape.advice.rules`` ask for, and apply them.

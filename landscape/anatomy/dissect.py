@@ -43,7 +43,8 @@ def dissect(request: AnatomyRequest, progress: Progress | None = None) -> Anatom
         >>> from dataclasses import replace
         >>> from landscape import PRESETS, AnatomyRequest, dissect
         >>> small = replace(PRESETS["quick"], validation_windows=2, test_windows=2, seq_len=32)
-        >>> request = AnatomyRequest("opt-nano", bits=2, directions=2, preset=small, groups=("type",))
+        >>> few = {"directions": 2, "groups": ("type",), "layer_radii": False}
+        >>> request = AnatomyRequest("opt-nano", bits=2, preset=small, **few)
         >>> dissect(request).rise.value > 0.5
         True
     """
@@ -119,11 +120,7 @@ class _Anatomy:
             held_out=held_out,
             layers=layers,
             plan=plan,
-            probes=record.probes,
-            seconds=record.seconds,
-            store=record.store,
-            settings=record.settings,
-            health=health,
+            run=record,
         )
 
     def _health(self, falls: Waterfall) -> tuple[Check, ...]:

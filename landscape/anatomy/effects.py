@@ -1,4 +1,4 @@
-"""The anatomy of a point: what Δw is made of, and which part of it, in which tensors, costs the loss.
+"""Measure the anatomy of a point: which part of Δw, in which tensors, costs the loss.
 
 Three questions, each answered by positions of their own (``landscape.positions.position``):
 
@@ -6,7 +6,7 @@ Three questions, each answered by positions of their own (``landscape.positions.
     which tensors     the Δw of each block, each matrix type, each tensor alone on w
     who clips         the clipping of each tensor alone on w; then the point with that of the worst undone
 
-Loss alone and loss undone differ where parts act on one another: a part that costs much in both is the culprit.
+Cost alone and cost undone differ where parts interact: a part that costs much in both is the culprit.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _SELECTION = {"block": block_selection, "type": type_selection, "tensor": tensor
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change of the weights costs."""
+    """The cost of one change of the weights."""
 
     slots: str
-    """The tensors that are changed: see ``landscape.positions.selection``."""
+    """Selection of the tensors that change: see ``landscape.positions.selection``."""
     distance: float
     """ℓ2 norm of the part of Δw in question, in these tensors."""
     rise: Estimate
@@ -51,22 +51,22 @@ class Effect:
 
 @dataclass(frozen=True)
 class Additivity:
-    """Do the costs of groups, measured one at a time, sum to the cost of all together?"""
+    """The costs of groups, measured one at a time and summed, beside the cost of all together."""
 
     sum: Estimate
     """Σ of the single ΔL."""
     whole: Estimate
     """ΔL of the point."""
     excess: Estimate | None
-    """Whole less sum, on the same windows: above 0 where groups make one another worse. None if one overflowed."""
+    """Whole less sum, on the same windows: above 0 where groups make each other worse; None if one overflowed."""
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a point's Δw is made of, and what each part of it costs."""
+    """The parts of a point's Δw, and their costs."""
 
     split: str
-    """The windows that the losses are of."""
+    """Split of the windows."""
     statistics: Mapping[str, PartStatistics]
     """The parts of every tensor, by name."""
     whole: Effect
@@ -74,9 +74,9 @@ class Anatomy:
     alone: Mapping[Part, Effect]
     """Each part alone on w, in all tensors."""
     undone: Mapping[Part, Effect]
-    """The point with each part undone in all tensors: what is left of ΔL."""
+    """The point with each part undone in all tensors: the rest of ΔL."""
     saved: Mapping[Part, Estimate | None]
-    """By how much undoing each part lowers the loss of the point, on the same windows; None if one overflowed."""
+    """The fall of the point's loss when each part is undone, on the same windows; None if one overflowed."""
     groups: Mapping[Grouping, tuple[Effect, ...]]
     """The Δw of each group of tensors alone on w, costliest first."""
     additivity: Mapping[Grouping, Additivity]
@@ -91,26 +91,26 @@ class Anatomy:
     def culprit(self) -> Part | None:
         """The part whose undoing lowers the loss most; None if none lowers it by more than the choice of windows may.
 
-        A part is guilty only if the whole interval of what its undoing saves lies above 0. One window gives no
-        interval, hence no culprit, and an overflow nothing to compare with.
+        A part is guilty only if the whole interval of the saving lies above 0. One window gives no interval, hence no
+        culprit; neither does an overflow.
         """
         surely = {part: saved.value for part, saved in self.saved.items() if saved is not None and saved.low > 0}
         return max(surely, key=lambda part: surely[part], default=None)
 
 
 def groups(space: WeightSpace, grouping: Grouping) -> tuple[str, ...]:
-    """The selections that divide the tensors into groups, in flat order."""
+    """List the selections that divide the tensors into groups, in flat order."""
     return tuple(dict.fromkeys(map(_SELECTION[grouping], space)))
 
 
 def anatomy_plan(
     space: WeightSpace, label: str, windows: tuple[Window, ...], groupings: Iterable[Grouping] = GROUPINGS
 ) -> ProbePlan:
-    """What ``anatomy`` needs, in the order in which the fewest blocks run.
+    """Plan the probes of ``anatomy``, in the order in which the fewest blocks run.
 
     Args:
         space: The weight space.
-        label: Of the point, in the atlas.
+        label: Label of the point in the atlas.
         windows: Where to evaluate.
         groupings: How tensors are grouped; ``tensor`` is dear on a large model.
     """
@@ -121,7 +121,7 @@ def anatomy_plan(
 
 
 def in_block_order(space: WeightSpace, positions: Iterable[Position], windows: tuple[Window, ...]) -> ProbePlan:
-    """A plan in which the first blocks that positions have in common run once."""
+    """Order positions so that the first blocks that they have in common run once."""
     return ProbePlan.of(sorted(positions, key=lambda position: common_blocks(space, position)), windows)
 
 
@@ -131,8 +131,8 @@ def anatomy(
     """Assemble what the plan measured.
 
     Args:
-        probes: Its results.
-        split: Of which windows.
+        probes: The results of the plan.
+        split: Split of the windows.
         perturbation: Δw of a point on a grid, under the point's label in the plan.
         groupings: Those of the plan.
 
@@ -170,13 +170,13 @@ def anatomy(
 def clipping_plan(
     space: WeightSpace, statistics: Mapping[str, PartStatistics], label: str, windows: tuple[Window, ...]
 ) -> ProbePlan:
-    """The clipping of every tensor that clips, alone on w."""
+    """Plan the clipping of every tensor that clips, alone on w."""
     positions = [with_parts(label, ["clip"], slots) for slots in _clipping(space, statistics)]
     return in_block_order(space, [At(CENTER), *positions], windows)
 
 
 def clipping(probes: Probes, split: str, perturbation: Perturbation) -> tuple[Effect, ...]:
-    """What the clipping of each tensor costs, costliest first.
+    """Measure the cost of each tensor's clipping, costliest first.
 
     Raises:
         NotEvaluated: if a probe of ``clipping_plan`` is missing.
@@ -189,7 +189,7 @@ def clipping(probes: Probes, split: str, perturbation: Perturbation) -> tuple[Ef
 
 
 def restoration_positions(label: str, ranking: Sequence[Effect]) -> dict[int, Position]:
-    """The point with the clipping of the first 1, 2, 4, … tensors of a ranking undone, and of all of them."""
+    """Name the point with the clipping of the first 1, 2, 4, … tensors of a ranking undone, and of all of them."""
     counts = {2**k for k in range(len(ranking).bit_length()) if 2**k < len(ranking)} | {len(ranking)}
     return {
         count: without_parts(label, ["clip"], either(effect.slots for effect in ranking[:count]))
@@ -198,7 +198,7 @@ def restoration_positions(label: str, ranking: Sequence[Effect]) -> dict[int, Po
 
 
 def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effect]) -> dict[int, Effect]:
-    """What is left of ΔL when the clipping of the first 1, 2, 4, … tensors of a ranking is undone.
+    """Measure the rest of ΔL when the clipping of the first 1, 2, 4, … tensors of a ranking is undone.
 
     Raises:
         NotEvaluated: if one of ``restoration_positions`` has not been evaluated.
@@ -216,11 +216,11 @@ def restorations(probes: Probes, split: str, label: str, ranking: Sequence[Effec
 def additivity(
     probes: Probes, split: str, singles: Sequence[Position | str], together_at: Position | str
 ) -> Additivity:
-    """Σ of the single ΔL against the ΔL of all changes together, window by window.
+    """Compare the sum of single ΔL with the ΔL of all changes together, window by window.
 
     Args:
-        probes: What was measured.
-        split: Of which windows.
+        probes: The results.
+        split: Split of the windows.
         singles: Positions that change one group each.
         together_at: The position that changes all of them.
     """
@@ -236,12 +236,12 @@ def additivity(
 
 
 def costliest_first(effects: Iterable[Effect]) -> tuple[Effect, ...]:
-    """Ranked by ΔL."""
+    """Rank effects by ΔL."""
     return tuple(sorted(effects, key=lambda effect: -effect.rise.value))
 
 
 def _saved(probes: Probes, split: str, label: str, part: Part) -> Estimate | None:
-    """L(point) less L(point with the part undone), window by window."""
+    """Estimate L(point) less L(point with the part undone), window by window."""
     whole, undone = probes.totals(label, split), probes.totals(without_parts(label, [part]), split)
     if not (np.isfinite(whole).all() and np.isfinite(undone).all()):
         return None
@@ -249,5 +249,5 @@ def _saved(probes: Probes, split: str, label: str, part: Part) -> Estimate | Non
 
 
 def _clipping(space: WeightSpace, statistics: Mapping[str, PartStatistics]) -> list[str]:
-    """The tensors in which a weight is clipped, in flat order."""
+    """List the tensors in which a weight is clipped, in flat order."""
     return [tensor_selection(slot) for slot in space if statistics[slot.name].clipped]

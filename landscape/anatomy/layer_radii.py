@@ -1,4 +1,4 @@
-"""R_l: the radius of the basin when only some of the tensors move, and how much of it Δw spends there.
+"""Measure R_l, the radius of the basin when only some of the tensors move, and how much of it Δw spends there.
 
 R_l is R along directions that are zero outside one block, or outside the matrices of one type: ``w`` in all other
 tensors. ‖Δw_l‖/R_l is then to those tensors what ρ is to all. A few tensors often cannot bring the loss halfway to
@@ -23,10 +23,10 @@ from quant.space import WeightSpace, norm
 
 @dataclass(frozen=True)
 class LayerRadius:
-    """R_l of some of the tensors, and how far Δw goes there."""
+    """R_l of some of the tensors, and the length of Δw there."""
 
     slots: str
-    """Which tensors: see ``landscape.positions.selection``."""
+    """Selection of the tensors: see ``landscape.positions.selection``."""
     distance: float
     """‖Δw_l‖, the ℓ2 norm of Δw in them."""
     norm: float
@@ -41,7 +41,7 @@ class LayerRadius:
 
     @property
     def rho_bound(self) -> float:
-        """What ‖Δw_l‖/R_l surely stays below: its interval's upper end; infinite if nothing bounds R_l from below."""
+        """Upper bound of ‖Δw_l‖/R_l, the upper end of its interval; infinite if nothing bounds R_l from below."""
         return self.distance / self.radius.low if self.radius.low > 0 else math.inf
 
 
@@ -60,8 +60,8 @@ def layer_radius(
         family: Directions of these tensors.
         perturbation: Δw of the point.
         chance: C = ln|V|.
-        directions: How many, at least 2 for an interval.
-        windows: How many windows of text.
+        directions: Number of directions, at least 2 for an interval.
+        windows: Number of windows of text.
     """
     inside = WeightSpace(selected(family.slots, family.space))
     length = norm(inside, perturbation.center)
@@ -70,5 +70,5 @@ def layer_radius(
 
 
 def most_spent_first(radii: Iterable[LayerRadius]) -> tuple[LayerRadius, ...]:
-    """Ranked by ‖Δw_l‖/R_l, those whose R_l is censored last, by what their ratio surely stays below."""
+    """Rank by ‖Δw_l‖/R_l; those with a censored R_l come last, by the upper bound of their ratio."""
     return tuple(sorted(radii, key=lambda r: (r.rho is None, -(r.rho_bound if r.rho is None else r.rho.value))))

@@ -15,7 +15,7 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import Location, Loss, location_at, loss_word, steeper
 from landscape.estimators.loss_limit import Limit
 from landscape.estimators.radial_losses import saturation
-from landscape.session.run_record import Check, ProbeCount, SubjectInfo
+from landscape.session.run_record import RunRecord, SubjectInfo
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +46,7 @@ class AnatomyResult:
     """‖Δw_l‖/R_l of each group, most spent first; empty if it was not measured."""
     plan: BitPlan | None
     """Mixed precision; None if no bit widths were offered."""
-    probes: ProbeCount
-    seconds: float
-    """Wall time."""
-    store: str
-    """Folder of the cache."""
-    settings: Mapping[str, object]
-    """How it was made."""
-    health: tuple[Check, ...]
-    """Whether the run was sound."""
+    run: RunRecord
 
     @property
     def rise(self) -> Estimate:

@@ -1,14 +1,14 @@
-"""Which property of Δw spends how much of the basin.
+"""Measure how much of the basin each property of Δw spends.
 
 R along directions that share more and more with a perturbation Δw, from none to all:
 
-    sphere    uniform directions: ρ of the paper, which knows the length of Δw alone
-    profile   and how Δw is spread over the tensors: ρ_prof
-    shrink    and how much it shortens each of them: ρ_shrink
-    along     Δw itself: ρ_Δ, which also knows the clipping of single weights, and restates the loss at the point
+    sphere    uniform directions: ρ of the paper, from the length of Δw alone
+    profile   also the distribution of Δw over the tensors: ρ_prof
+    shrink    also its shortening of each of them: ρ_shrink
+    along     Δw itself: ρ_Δ, with the clipping of single weights too; it restates the loss at the point
 
-What ρ gains from one step to the next is what that property spends. Beside it stands the plain question: how does the
-loss at the point compare with that of random steps of the same length?
+The gain of ρ from one step to the next is the share of that property. Beside it the loss at the point is compared with
+the loss after random steps of the same length.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Matched:
 
     @property
     def directions(self) -> int:
-        """How many directions."""
+        """Number of directions."""
         return len(self.rises)
 
     def multiple(self, rise: float) -> float:
-        """How many spreads a point's ΔL lies above the mean; infinite if the spread is 0 and it lies elsewhere."""
+        """Count the spreads by which a point's ΔL lies above the mean; infinite if the spread is 0 and it differs."""
         excess = rise - self.mean
         if self.spread > 0:
             return excess / self.spread
@@ -61,7 +61,7 @@ class Matched:
 
 @dataclass(frozen=True)
 class WaterfallStep:
-    """One family of directions, and what it says of the point."""
+    """One family of directions, and the point measured by it."""
 
     kind: Kind
     radius: Crossing
@@ -69,7 +69,7 @@ class WaterfallStep:
     rho: Estimate | None
     """‖Δw‖ over it, with R's interval; None if R is censored."""
     matched: Matched | None
-    """What these directions cost at ‖Δw‖; None along Δw itself, where that is the point."""
+    """Loss of these directions at ‖Δw‖; None along Δw itself, where that is the point."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Waterfall:
 
 
 def families(perturbation: Perturbation, seed: int = 0) -> dict[Kind, Family]:
-    """The directions of the four steps.
+    """Make the directions of the four steps.
 
     Args:
         perturbation: Δw of the point.
-        seed: Of the noise.
+        seed: Seed of the noise.
     """
     space, delta, label = perturbation.space, perturbation.delta, perturbation.label
     return {
@@ -102,14 +102,14 @@ def families(perturbation: Perturbation, seed: int = 0) -> dict[Kind, Family]:
 def waterfall(
     losses: Callable[[Kind], Losses], perturbation: Perturbation, chance: float, directions: int, windows: int
 ) -> Waterfall:
-    """Measure the four radii of a point, and what matched random steps cost.
+    """Measure the four radii of a point, and the cost of random steps of its length.
 
     Args:
         losses: The landscape along the directions of each step (``families``).
         perturbation: Δw of the point.
         chance: C = ln|V|.
-        directions: How many of each random family, at least 2.
-        windows: How many windows of text.
+        directions: Number of directions of each random family, at least 2.
+        windows: Number of windows of text.
 
     Raises:
         UsageError: if the point is w itself, or there are too few directions.

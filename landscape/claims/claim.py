@@ -1,4 +1,4 @@
-"""A claim of the paper put as a number: what is measured, with which interval, and from where on the claim holds."""
+"""State a claim of the paper as a number: the statistic, its interval, and the threshold at which the claim holds."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ SOURCE = "Xu et al. 2024, §4.3"
 
 @dataclass(frozen=True)
 class Threshold:
-    """The values of a statistic with which a claim holds, and the verdict on an interval of it."""
+    """The range of a statistic in which a claim holds."""
 
     low: float = -math.inf
-    """Lower end of the range, itself not in it: no gain at all is no gain."""
+    """Lower end of the range, excluded: no gain at all is no gain."""
     high: float = math.inf
-    """Upper end of the range, itself in it."""
+    """Upper end of the range, included."""
     inside: bool = True
     """Whether the claim holds in the range, or outside of it."""
 
     def verdict(self, estimate: Estimate | None) -> Verdict:
-        """Holds or fails if the whole interval says so; open if it straddles an end, or there is no estimate."""
+        """Judge an interval: open if it straddles an end of the range, or there is no estimate."""
         if estimate is None:
             return "open"
         if self.low < estimate.low and estimate.high <= self.high:
@@ -55,59 +55,51 @@ class Claim:
     number: int
     """1 to 6, as ``landscape.claims.point_claims`` orders them."""
     case: str
-    """Where it is looked at: ``up to r10``, ``int4-exact``, ``gptq-int4-exact``."""
+    """Where the claim is tested: ``up to r10``, ``int4-exact``, ``gptq-int4-exact``."""
     text: str
-    """What the paper says."""
+    """The paper's statement."""
     source: str
-    """Where it says so."""
+    """Section and figure of the paper."""
     measure: str
     """The statistic."""
     estimate: Estimate | None
-    """Its value and 95 % interval; None if it cannot be had, then ``note`` says why."""
+    """Its value and 95 % interval; None if it is not available: ``note`` then says why."""
     threshold: str
-    """With which values the claim holds."""
+    """The values with which the claim holds."""
     verdict: Verdict
-    """``open`` if the interval leaves it so."""
+    """``open`` if the interval does not decide it."""
     note: str = ""
-    """What else a reader should know of the number."""
+    """Further facts that a reader of the number needs."""
     aside: bool = False
-    """Whether it is measured beside the claim, as its converse is, and has no part in the verdict on it."""
+    """Whether it is reported beside the claim, as its converse is, and does not count in the verdict."""
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """How far rounding to nearest moves w on one grid."""
+class RtnDistance:
+    """The distance by which rounding to nearest moves w on one grid."""
 
     bits: int
     """Bit width."""
     grid: str
-    """How its scale is found, and what shares one."""
+    """Scale and granularity of the grid."""
     distance: float
     """‖Δw‖."""
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """A landscape, and the losses by window that its summary does not hold."""
+class Observations:
+    """A landscape, with the losses by window, which its summary does not hold."""
 
     landscape: SurveyResult
     radial: RadialProbes
-    """Along its random directions, on the split of the verdicts."""
+    """Losses along its random directions, on the judged split."""
     along: Mapping[str, RadialProbes]
-    """By name of a point: from w along Δw, the last distance being ‖Δw‖; same windows, one direction that is meant."""
+    """By name of a point: losses from w along Δw, up to ‖Δw‖, on the same windows; one given direction."""
     test: Mapping[str, NDArray[np.float64]]
     """By name of a point: its NLL sums on the test windows, (n_w,)."""
     test_tokens: NDArray[np.int64]
     """(n_w,) scored tokens of the test windows."""
     test_blocks: NDArray[np.int64] | None = None
     """(n_w,) their articles; None if not known."""
-    rounded: tuple[Rounded, ...] = ()
-    """RTN on grids that the landscape has no point of."""
-
-
-def overall(claims: list[Claim]) -> Verdict:
-    """The verdict on a claim of which these are the cases: it holds if it does in all, fails if it does in any."""
-    verdicts = {claim.verdict for claim in claims if not claim.aside}
-    if "fails" in verdicts:
-        return "fails"
-    return "holds" if verdicts == {"holds"} else "open"
+    rtn: tuple[RtnDistance, ...] = ()
+    """RTN on grids without a point in the landscape."""

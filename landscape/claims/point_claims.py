@@ -1,13 +1,13 @@
-"""What Xu et al. 2024 say of the loss landscape in §4.3, claim by claim, each with its number and its verdict.
+"""Test the claims of Xu et al. 2024, §4.3, on the loss landscape: each has its number and its verdict.
 
-    1 alike         profiles along random directions are rather similar           landscape.radial_claims
-    2 quadratic     near w; beyond, off the parabola and on a plateau             landscape.radial_claims
+    1 alike         profiles along random directions are rather similar           radial_claims
+    2 quadratic     near w; beyond, off the parabola and on a plateau             radial_claims
     3 located       RTN: int8 and int6 inside, int4 at the border, int3, int2 outside
-    4 less_steep    the direction to GPTQ is less steep than random ones          landscape.radial_claims
+    4 less_steep    the direction to GPTQ is less steep than random ones          radial_claims
     5 not_farther   QAFT is not materially more distant than RTN, at a much lower loss
     6 not_connected points beyond R are not simply connected with w
 
-The thresholds were written down before any of it was measured, and stand but for two: a gain of exactly 0 is no gain
+The thresholds were written down before anything was measured. Two have changed since: a gain of exactly 0 is no gain
 (5), and a ridge is denied only where the whole interval of the deepest fall is small (6).
 """
 
@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from landscape.claims.claim import SOURCE, Claim, Observed, Rounded, Threshold, Verdict, overall
+from landscape.claims.claim import SOURCE, Claim, Observations, RtnDistance, Threshold, Verdict
 from landscape.claims.radial_claims import alike, case_of, less_steep, of_method, quadratic, rtn_of
 from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
@@ -27,23 +27,18 @@ from landscape.estimators.location import KEPT_LIMIT, location, ratio
 from landscape.session.point_methods import PAPER_METHODS
 from landscape.survey.result import PointResult
 
-__all__ = [
-    "Claim", "Observed", "Threshold", "Verdict", "alike", "claims", "less_steep", "located", "not_connected",
-    "not_farther", "overall", "quadratic",
-]  # fmt: skip
-
 Place = Literal["inside", "border", "outside"]
 EXPECTED: dict[int, Place] = {8: "inside", 6: "inside", 4: "border", 3: "outside", 2: "outside"}
-"""Where the paper finds RTN, by bit width; int5 and int7 are not in it."""
+"""Where the paper finds RTN, by bit width; the paper has no int5 and int7."""
 MATERIAL = 0.01
-"""Share of a distance from which on a difference is material: a fifth of the 5 % that R itself is measured to."""
+"""Smallest relative difference of distances that is material: a fifth of the 5 % that R itself is measured to."""
 
 NOT_FARTHER = Threshold(high=1 + MATERIAL)
 LOWER = Threshold(low=0.0)
 
 
-def claims(observed: Observed) -> tuple[Claim, ...]:
-    """All six, in every case that the landscape has."""
+def claims(observed: Observations) -> tuple[Claim, ...]:
+    """Test all six claims, in every case that the landscape has."""
     return tuple(
         claim
         for of_paper in (alike, quadratic, located, less_steep, not_farther, not_connected)
@@ -51,16 +46,16 @@ def claims(observed: Observed) -> tuple[Claim, ...]:
     )
 
 
-def located(observed: Observed) -> Iterator[Claim]:
-    """Claim 3: w_RTN within the basin at int8 and int6, around its border at int4, clearly outside at int3 and int2.
+def located(observed: Observations) -> Iterator[Claim]:
+    """Test claim 3: w_RTN lies within the basin at int8 and int6, around its border at int4, outside at int3 and int2.
 
-    ‖Δw‖ against the band: within r10 is inside, beyond r90 outside, between them the border (DESIGN.md §3: a tenth and
-    nine tenths of the way to chance). ‖Δw‖ has no sampling error; the verdict is open while it lies in the interval of
-    an edge. The number shown is ρ = ‖Δw‖/R with R's interval.
+    ‖Δw‖ is compared with the band: up to r10 is inside, beyond r90 outside, between them the border (DESIGN.md §3: a
+    tenth and nine tenths of the way to chance). ‖Δw‖ has no sampling error; the verdict is open if it lies in the
+    interval of an edge. The number shown is ρ = ‖Δw‖/R with R's interval.
     """
     basin = observed.landscape.basin
-    probed = (Rounded(p.bits or 0, p.grid or "", p.distance) for p in of_method(observed, "rtn"))
-    for point in (*probed, *observed.rounded):
+    probed = (RtnDistance(p.bits or 0, p.grid or "", p.distance) for p in of_method(observed, "rtn"))
+    for point in (*probed, *observed.rtn):
         expected = EXPECTED.get(point.bits)
         if expected is None:
             continue
@@ -77,12 +72,12 @@ def located(observed: Observed) -> Iterator[Claim]:
         )
 
 
-def not_farther(observed: Observed) -> Iterator[Claim]:
-    """Claim 5: w_QAFT is not materially more distant from w than w_RTN, but at a significantly lower loss.
+def not_farther(observed: Observations) -> Iterator[Claim]:
+    """Test claim 5: w_QAFT is not materially more distant from w than w_RTN, but at a significantly lower loss.
 
-    The ratio of distances, which has no sampling error, within 1 %: R is asked for to 5 %, and a fifth of that moves no
-    point in the picture. And L(RTN) − L(QAFT) on the test split, over paired windows, above 0: the validation split has
-    chosen QAFT's epoch.
+    The ratio of distances, which has no sampling error, must be within 1 %: R is asked for to 5 %, and a fifth of that
+    moves no point in the picture. And L(RTN) − L(QAFT) must be above 0 over paired windows of the test split, since the
+    validation split chose QAFT's epoch.
     """
     for point in of_method(observed, "qaft"):
         rtn = rtn_of(observed, point)
@@ -106,18 +101,18 @@ def not_farther(observed: Observed) -> Iterator[Claim]:
             )
 
 
-def not_connected(observed: Observed) -> Iterator[Claim]:
-    """Claim 6: no quantized point more distant than R is simply connected with w.
+def not_connected(observed: Observations) -> Iterator[Claim]:
+    """Test claim 6: no quantized point more distant than R is simply connected with w.
 
-    P, the deepest fall of the loss on the way from the low end of the segment to the other, against the largest that
-    the choice of windows alone would make (``landscape.estimators.connectivity``): there is none if the whole interval
-    of P stays below 5 % of perplexity, the limit of a loss that counts as kept; else there is one if P is above that
-    noise; else it is open, as it is for a point that may lie on either side of R (ρ's interval holds 1). A profile that
-    never falls has P = 0, and an interval none the less: a ridge may hide in the noise. A ridge narrower than the step
-    of α is not seen. Aside, the converse, which the paper does not say: points surely within R are connected.
+    P is the deepest fall of the loss on the way from the low end of the segment to the other; the choice of windows
+    alone makes a fall too (``landscape.estimators.connectivity``). There is no ridge if the whole interval of P stays
+    below 5 % of perplexity, the limit of a loss that counts as kept; else there is one if P is above that noise; else
+    it is open. It is also open for a point that may lie on either side of R (ρ's interval holds 1). A profile that
+    never falls has P = 0 and yet an interval: a ridge may hide in the noise. A ridge narrower than the step of α is not
+    seen. The converse, which the paper does not claim, is reported aside: points surely within R are connected.
     """
     landscape = observed.landscape
-    ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split}
+    ways = {s.b: s for s in landscape.segments if s.a == "w" and s.split == landscape.split}
     for point in landscape.points:
         if point.method not in PAPER_METHODS:
             continue
@@ -143,7 +138,7 @@ def not_connected(observed: Observed) -> Iterator[Claim]:
 
 
 def _edges(expected: Place, basin: Basin) -> str:
-    """The range of ρ for a place, as the edges are estimated."""
+    """Write the range of ρ for a place, from the estimated edges."""
     inner, outer = (
         "?" if edge.value is None or basin.radius.value is None else f"{edge.value / basin.radius.value:.2f}"
         for edge in (basin.r10, basin.r90)
@@ -152,7 +147,7 @@ def _edges(expected: Place, basin: Basin) -> str:
 
 
 def _place_verdict(expected: Place, distance: float, basin: Basin) -> Verdict:
-    """Whether a point is where it is expected, as far as the intervals of the edges tell."""
+    """Judge whether a point is where it is expected; open within the interval of an edge."""
     past_inner = _passed(distance, basin.r10.low, basin.r10.high)
     past_outer = _passed(distance, basin.r90.low, basin.r90.high)
     if expected == "border":
@@ -164,11 +159,11 @@ def _place_verdict(expected: Place, distance: float, basin: Basin) -> Verdict:
 
 
 def _passed(distance: float, low: float, high: float) -> bool | None:
-    """Whether a distance is beyond an edge; None while it is within the edge's interval."""
+    """Return whether a distance is beyond an edge; None within the edge's interval."""
     return True if distance > high else False if distance <= low else None
 
 
-def _gain(observed: Observed, rtn: PointResult | None, qaft: PointResult) -> tuple[Estimate | None, str]:
+def _gain(observed: Observations, rtn: PointResult | None, qaft: PointResult) -> tuple[Estimate | None, str]:
     if rtn is None:
         return None, "no RTN point of this grid"
     if not np.isfinite(observed.test[qaft.name]).all():
@@ -181,7 +176,7 @@ def _gain(observed: Observed, rtn: PointResult | None, qaft: PointResult) -> tup
 
 
 def _ridge_verdict(found: Connectivity, ridge: bool) -> Verdict:
-    """Whether there is a ridge, if one is claimed, or none, if that is."""
+    """Judge a claim that there is a ridge, or that there is none."""
     if found.prominence_interval.high <= KEPT_LIMIT:
         return "fails" if ridge else "holds"
     if found.monotonic is False:

@@ -1,6 +1,6 @@
-"""The paper's claims about the losses along random directions and along Δw: 1, 2 and 4 (Xu et al. 2024, §4.3).
+"""Test the claims about losses along random directions and along Δw: 1, 2 and 4 (Xu et al. 2024, §4.3).
 
-Statistics and thresholds were written down before any of them was measured; each says why it is what it is.
+Statistics and thresholds were written down before any of them was measured; the reason stands beside each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from landscape.claims.claim import SOURCE, Claim, Observed, Threshold
+from landscape.claims.claim import SOURCE, Claim, Observations, Threshold
 from landscape.estimators.crossing import LOST, relative_radii
 from landscape.estimators.direction_spread import direction_spread
 from landscape.estimators.intervals import Estimate
@@ -28,13 +28,13 @@ PLATEAU = Threshold(high=0.5)
 LESS_STEEP = Threshold(low=0.0)
 
 
-def alike(observed: Observed) -> Iterator[Claim]:
-    """Claim 1: the profiles of single directions are rather similar.
+def alike(observed: Observations) -> Iterator[Claim]:
+    """Test claim 1: the profiles of single directions are rather similar.
 
-    The coefficient of variation over directions of the radius at which a direction crosses u = 0.1 and u = ½, the share
-    of the windows taken out (``direction_spread``). Threshold 10 %: 95 of 100 directions then cross within a fifth of
-    the mean radius, where one bit moves ‖Δw‖ by a factor of two, so that one direction tells the location of a point as
-    well as another. The paper shows its bundle of lines and names no number.
+    The statistic is the coefficient of variation over directions of the radius at which a direction crosses u = 0.1
+    and u = ½, without the part that windows add (``direction_spread``). Threshold 10 %: 95 of 100 directions then cross
+    within a fifth of the mean radius. One bit moves ‖Δw‖ by a factor of two, so that any direction shows the location
+    of a point as well as another. The paper shows its bundle of lines and gives no number.
     """
     for level, case in ((0.1, "at r10"), (LOST, "at R")):
         cells = relative_radii(observed.radial, level)
@@ -52,16 +52,16 @@ def alike(observed: Observed) -> Iterator[Claim]:
         )
 
 
-def quadratic(observed: Observed) -> Iterator[Claim]:
-    """Claim 2: quadratic near w; beyond, off the parabola, and a plateau at a high level.
+def quadratic(observed: Observations) -> Iterator[Claim]:
+    """Test claim 2: quadratic near w; beyond, off the parabola, and a plateau at a high level.
 
     Near: the exponent p of ``ΔL ∝ λ^p``, the slope of the logarithms of the mean rise over the probes up to r10 (the
-    first two at least). Threshold [1.5, 2.5]: the whole power it is nearest to is two. A quartic term of the size of a
-    Gaussian well's takes 0.1 from it. Nobody's basin is exactly a parabola, so that "2 is in the interval" would fail
-    with enough windows.
+    first two at least). Threshold [1.5, 2.5]: the nearest integer is two. A quartic term of the size of a Gaussian
+    well's lowers it by 0.1. No basin is exactly a parabola, so that "2 is in the interval" would fail with enough
+    windows.
 
     Beyond: the mean rise over that of the parabola that fits near w (``landscape.estimators.other_radii``), at the
-    probe nearest 1.5 R. Threshold: outside [0.8, 1.25]. Wrong by a quarter in the loss is wrong by an eighth in the
+    probe nearest 1.5 R. Threshold: outside [0.8, 1.25]. An error of a quarter in the loss is one of an eighth in the
     radius, more than the directions of claim 1 may differ.
 
     Plateau: the exponent p between the probes nearest 2 R and 3 R. Threshold 0.5: nearest to a constant.
@@ -77,32 +77,33 @@ def quadratic(observed: Observed) -> Iterator[Claim]:
         yield Claim(2, case, text, source, measure, estimate, str(threshold), verdict, note)
 
 
-def less_steep(observed: Observed) -> Iterator[Claim]:
-    """Claim 4: the direction from w to w_GPTQ rises less steeply than typical ones.
+def less_steep(observed: Observations) -> Iterator[Claim]:
+    """Test claim 4: the direction from w to w_GPTQ rises less steeply than typical ones.
 
-    The mean ΔL of random directions less that along Δw_GPTQ, same windows and same distances, the latter meant and the
-    former a sample: averaged over the interior positions of the segment that lie within R. Threshold 0. Where random
-    directions were not probed at just that distance, each direction's and window's own loss is interpolated there,
-    monotonely in λ². Beyond R all are on the plateau and the paper expects nothing of the initial rise ("no longer
-    mattered"); what the point itself shows is reported aside, and so is how much farther out it lies than RTN.
+    The statistic is the mean ΔL of random directions less that along Δw_GPTQ, on the same windows and at the same
+    distances, averaged over the interior positions of the segment that lie within R. Random directions are a sample,
+    Δw_GPTQ is one given direction. Threshold 0. Where random directions were not probed at just that distance, each
+    direction's and window's own loss is interpolated there, monotonely in λ². Beyond R all are on the plateau, where
+    according to the paper the initial rise "no longer mattered"; the point itself is reported aside, and so is how much
+    farther out it lies than RTN.
     """
     for point in of_method(observed, "gptq"):
         yield from _steepness(observed, point)
         yield _farther(observed, point)
 
 
-def of_method(observed: Observed, method: str) -> list[PointResult]:
-    """The points of a method."""
+def of_method(observed: Observations, method: str) -> list[PointResult]:
+    """List the points of a method."""
     return [point for point in observed.landscape.points if point.method == method]
 
 
 def case_of(point: PointResult) -> str:
-    """The grid of a point: ``int4-exact``."""
+    """Name the grid of a point: ``int4-exact``."""
     return f"int{point.bits}-{point.grid}"
 
 
-def rtn_of(observed: Observed, point: PointResult) -> PointResult | None:
-    """The RTN point of the same grid."""
+def rtn_of(observed: Observations, point: PointResult) -> PointResult | None:
+    """Find the RTN point of the same grid; None if there is none."""
     same = (rtn for rtn in of_method(observed, "rtn") if (rtn.bits, rtn.grid) == (point.bits, point.grid))
     return next(same, None)
 
@@ -110,13 +111,13 @@ def rtn_of(observed: Observed, point: PointResult) -> PointResult | None:
 # ---- claim 2 ----------------------------------------------------------------------------------------------------
 
 
-def _near(observed: Observed) -> tuple[Estimate | None, str]:
+def _near(observed: Observations) -> tuple[Estimate | None, str]:
     radial, edge = observed.radial, observed.landscape.basin.r10.value
     count = len(radial.lambdas) if edge is None else int((radial.lambdas <= edge).sum())
     return _exponent(radial, np.arange(max(2, count)))
 
 
-def _plateau(observed: Observed) -> tuple[Estimate | None, str]:
+def _plateau(observed: Observations) -> tuple[Estimate | None, str]:
     radial, radius = observed.radial, observed.landscape.basin.radius.value
     if radius is None:
         return None, "R is censored"
@@ -129,7 +130,7 @@ def _plateau(observed: Observed) -> tuple[Estimate | None, str]:
     return estimate, f"{note}; u = {u:.2f} at the outer one"
 
 
-def _beyond(observed: Observed) -> tuple[Estimate | None, str]:
+def _beyond(observed: Observations) -> tuple[Estimate | None, str]:
     radial, radius = observed.radial, observed.landscape.basin.radius.value
     curvature = curvature_cells(radial)
     if radius is None or curvature is None or curvature.mean() <= 0:
@@ -142,7 +143,7 @@ def _beyond(observed: Observed) -> tuple[Estimate | None, str]:
 
 
 def _exponent(radial: RadialProbes, which: NDArray[np.int64]) -> tuple[Estimate | None, str]:
-    """Slope of ln ΔL̄ on ln λ over some probes; linear in the cells to first order, hence its interval."""
+    """Estimate the slope of ln ΔL̄ on ln λ over some probes; linear in the cells to first order, hence its interval."""
     which = which[which < len(radial.lambdas)]
     rise = excess(radial, radial.center)[:, 1 + which]  # (n_d, k, n_w)
     mean = rise.mean((0, 2))
@@ -170,7 +171,7 @@ def _on_log_scale(value: float, half: float) -> Estimate | None:
 # ---- claim 4 ----------------------------------------------------------------------------------------------------
 
 
-def _steepness(observed: Observed, point: PointResult) -> Iterator[Claim]:
+def _steepness(observed: Observations, point: PointResult) -> Iterator[Claim]:
     along, radius = observed.along[point.name], observed.landscape.basin.radius.value
     positions = np.arange(len(along.lambdas))
     interior = positions[:-1][along.lambdas[:-1] <= (np.inf if radius is None else radius)]
@@ -191,7 +192,7 @@ def _steepness(observed: Observed, point: PointResult) -> Iterator[Claim]:
 
 
 def _below_random(radial: RadialProbes, along: RadialProbes, which: NDArray[np.int64]) -> tuple[Estimate | None, str]:
-    """How far the loss along one direction is below that of random ones, on average over some of its positions."""
+    """Estimate how far the loss along one direction is below random ones, on average over some of its positions."""
     if not len(which):
         return None, "no position of the segment before the point lies within R"
     square = np.concatenate([[0.0], radial.lambdas]) ** 2
@@ -207,7 +208,7 @@ def _below_random(radial: RadialProbes, along: RadialProbes, which: NDArray[np.i
     return radial.error(random - own).interval(value), note
 
 
-def _farther(observed: Observed, point: PointResult) -> Claim:
+def _farther(observed: Observations, point: PointResult) -> Claim:
     rtn = rtn_of(observed, point)
     ratio = None if rtn is None else point.distance / rtn.distance
     estimate = None if ratio is None else Estimate(ratio, ratio, ratio)

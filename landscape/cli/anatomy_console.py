@@ -36,7 +36,7 @@ def print_anatomy(request: AnatomyRequest, found: AnatomyResult, page: Path, as_
         console.print(drawn(table, rows=ROWS))
         if len(table.rows) > ROWS:
             say(f"… and {len(table.rows) - ROWS} more on the page")
-    say(f"\n{work_line(found.probes, found.seconds)}")
+    say(f"\n{work_line(found.run.probes, found.run.seconds)}")
     say(f"page   {page}")
-    say(f"cache  {found.store}")
+    say(f"cache  {found.run.store}")
     say(f"next   {after_anatomy(request, found, page.parent)}")

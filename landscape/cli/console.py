@@ -25,7 +25,7 @@ from landscape.report.curvature import curvature_json, curvature_lines
 from landscape.report.point import point_json, point_lines
 from landscape.report.radius import radius_json, radius_lines
 from landscape.report.survey.json import to_json
-from landscape.report.survey.summary import loss_lines, summary_lines, summary_table
+from landscape.report.survey.summary import loss_lines, misalignment_lines, summary_lines, summary_table
 from landscape.report.survey.verdicts import near_but_steep
 from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
@@ -103,9 +103,9 @@ def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as
     _print_lines(console, summary_lines(landscape))
     console.print(drawn(summary_table(landscape), wrapped=False))
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
-    _print_lines(console, loss_lines(landscape))
-    _print_lines(console, [work_line(landscape.probes, landscape.seconds)])
-    _print_lines(console, [f"page   {page}", f"cache  {landscape.store}", f"next   {following}"])
+    _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
+    _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
+    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", f"next   {following}"])
 
 
 def print_point(request: QuantizeRequest, made: QuantizeResult, as_json: bool) -> None:
@@ -136,7 +136,8 @@ def print_advice(request: AdviceRequest, advised: AdviceResult, as_json: bool) -
     for advice, work in zip(advised.advice, advised.work, strict=True):
         console.print(f"\n{verdict_line(advice)}", markup=False, style="bold")
         _print_lines(console, (f"    {line}" for line in (*reason_lines(advice), cost_line(work, advised.pace))))
-    _print_lines(console, [f"\n{evaluations(advised)}, in {duration(advised.seconds)}", f"cache  {advised.store}"])
+    run = advised.run
+    _print_lines(console, [f"\n{evaluations(run.probes)}, in {duration(run.seconds)}", f"cache  {run.store}"])
     if following := after_advice(request, advised):
         _print_lines(console, [f"next   {following}"])
 

@@ -59,7 +59,7 @@ def after_radius(request: RadiusRequest, found: RadiusResult) -> str:
         **_shared(request, SurveyRequest),
         family=request.family,
         pairs=request.pairs,
-        preset=replace(PRESETS["quick"], seq_len=found.seq_len),
+        preset=replace(PRESETS["quick"], seq_len=found.subject.seq_len),
     )
     return _suggest(survey, "where are the points?")
 

@@ -22,7 +22,6 @@ from landscape.positions.directions import Sphere
 from landscape.probing.losses import RadialLosses
 from landscape.radius import RadiusResult, radial_health, search_radius
 from landscape.session.progress import Progress
-from landscape.session.run_record import Check
 from landscape.session.session import Session
 from quant.errors import UsageError
 
@@ -64,11 +63,6 @@ class CurvatureResult:
     """The top eigenvalue on the same windows; None if it was not wanted."""
     products_taken: int
     """Products of one window's Hessian with a vector."""
-
-    @property
-    def health(self) -> tuple[Check, ...]:
-        """The checks of the run."""
-        return self.measured.run.health
 
 
 def measure_curvature(request: CurvatureRequest, progress: Progress | None = None) -> CurvatureResult:

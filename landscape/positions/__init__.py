@@ -1,1 +1,1 @@
-"""Where one can be: directions, selections, parts of Δw, and the atlas that turns positions into weights."""
+"""Name positions in the weight space, and turn them into weights: directions, selections, parts of Δw, the atlas."""

@@ -28,7 +28,7 @@ class Ray:
     lam: float
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in float32."""
+        """Compute its part in ``slot``, in float32."""
         w = self.center.tensor(slot).float()
         return torch.add(w, self.direction.tensor(slot).to(w.device), alpha=self.lam)
 
@@ -42,7 +42,7 @@ class Segment:
     alpha: float
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in float32."""
+        """Compute its part in ``slot``, in float32."""
         a = self.a.tensor(slot).float()
         return (1 - self.alpha) * a + self.alpha * self.b.tensor(slot).to(a.device, torch.float32)
 
@@ -58,7 +58,7 @@ class Plane:
     t: float
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``, in float32."""
+        """Compute its part in ``slot``, in float32."""
         w = self.center.tensor(slot).float()
         a, b = (vector.tensor(slot).to(w.device, torch.float32) for vector in (self.a, self.b))
         return (1 - self.s - self.t) * w + self.s * a + self.t * b
@@ -66,7 +66,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Patchwork:
-    """The vector ``w + parts of Δw`` in some tensors, another vector in the others: both to the bit."""
+    """The vector ``w + parts of Δw`` in some tensors and another vector in the others, both to the bit."""
 
     center: Vector
     point: Vector
@@ -75,7 +75,7 @@ class Patchwork:
     rest: Vector
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``."""
+        """Return its part in ``slot``, to the bit."""
         if not selects(self.slots, slot):
             return self.rest.tensor(slot)
         if len(self.parts) in (0, len(PARTS)):  # needs no grid: any point can be taken tensor by tensor
@@ -84,7 +84,7 @@ class Patchwork:
 
 
 class Atlas:
-    """Knows the weights at every position of a landscape."""
+    """The weights at every position of a landscape."""
 
     def __init__(self, center: Center, points: Mapping[str, Vector], families: Mapping[str, Family]) -> None:
         """Make an atlas.
@@ -100,7 +100,7 @@ class Atlas:
         self._drawn: tuple[str, int, Direction] | None = None
 
     def vector(self, position: Position) -> Vector:
-        """The weights at a position, to be read tensor by tensor."""
+        """Return the weights at a position, to be read tensor by tensor."""
         match position:
             case At(label):
                 return self._points[label]
@@ -114,7 +114,7 @@ class Atlas:
                 return Ray(self.center, self._direction(family, index), lam)
 
     def _direction(self, family: str, index: int) -> Direction:
-        """Draw a direction, once for all λ in a row; the last one is let go before the next is made."""
+        """Draw a direction, once for all λ in a row; the last one is released before the next is made."""
         if self._drawn is None or self._drawn[:2] != (family, index):
             self._drawn = None
             self._drawn = (family, index, self._families[family].draw(index))

@@ -1,4 +1,4 @@
-"""What Δw is made of: shrinkage, rounding and clipping, tensor by tensor.
+"""Decompose Δw into shrinkage, rounding and clipping, tensor by tensor.
 
 In one matrix, with C the weights more than half a step beyond the ends of the grid and U all others,
 
@@ -6,11 +6,11 @@ In one matrix, with C the weights more than half a step beyond the ends of the g
                                       shrink = −β w on U, 0 on C,   β = −⟨Δw_U, w_U⟩ / ‖w_U‖²
                                       round  = Δw + β w on U, 0 on C
 
-The three are orthogonal: clip shares no coordinate with the others, and round is what a projection on w_U leaves. So
-their squares sum to ‖Δw‖², and shares are shares of that. At the scale of least error ⟨Q(w), Δw⟩ = 0, hence
-⟨w, Δw⟩ = −‖Δw‖²: optimal rounding shrinks. What clipping takes of this is in clip; β is the shrinkage of the rest.
+The three are orthogonal: clip shares no coordinate with the others, and round is orthogonal to w_U. So their squares
+sum to ‖Δw‖², and a share is a share of that. At the scale of least error ⟨Q(w), Δw⟩ = 0, hence ⟨w, Δw⟩ = −‖Δw‖²:
+optimal rounding shrinks. The shrinkage by clipping is in clip; β is the shrinkage of the other weights.
 
-The parts are those of any point on a grid. Of GPTQ's or QAFT's, round holds whatever moved the weights inside the grid.
+Any point on a grid has these parts. For GPTQ and QAFT, round holds whatever moved the weights inside the grid.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True)
 class PartStatistics:
-    """How Δw divides into its parts, of one matrix or of several together. Every field is a sum over weights."""
+    """The parts of Δw in one matrix or in several together; every field is a sum over weights."""
 
     weights: int
-    """How many weights."""
+    """Number of weights."""
     clipped: int
-    """How many of them are clipped."""
+    """Number of clipped weights."""
     shrink: float
     """Square of the norm of the shrinkage."""
     round: float
@@ -57,17 +57,17 @@ class PartStatistics:
         return math.sqrt(self.shrink + self.round + self.clip)
 
     def norm(self, part: Part) -> float:
-        """The norm of a part."""
+        """Compute the norm of a part."""
         return math.sqrt(float(getattr(self, part)))
 
     def share(self, part: Part) -> float:
-        """The part's share of ‖Δw‖²; NaN where that is 0."""
+        """Compute the part's share of ‖Δw‖²; NaN where that is 0."""
         square = self.shrink + self.round + self.clip
         return float(getattr(self, part)) / square if square else math.nan
 
     @property
     def shrinkage(self) -> float:
-        """β, by what factor less than 1 the weights that are not clipped lie along w; NaN if all are clipped."""
+        """β: the weights that are not clipped lie along w with the factor 1 − β; NaN if all are clipped."""
         return self.inward / self.unclipped if self.unclipped else math.nan
 
 
@@ -85,7 +85,7 @@ class Decomposition:
     """β; 0 where w_U is."""
 
     def with_parts(self, parts: Collection[Part]) -> Tensor:
-        """The matrix moved by these parts of Δw alone: to the bit w by none of them, and the point by all."""
+        """Move the matrix by these parts of Δw alone: none of them gives w, and all of them the point, to the bit."""
         on_clipped = self.quantized if "clip" in parts else self.weight
         match "shrink" in parts, "round" in parts:
             case True, True:
@@ -99,7 +99,7 @@ class Decomposition:
         return torch.where(self.clipped, on_clipped, others)
 
     def statistics(self) -> PartStatistics:
-        """The squares of the parts, in float64."""
+        """Sum the squares of the parts, in float64."""
         w, delta = (t.double().masked_fill(self.clipped, 0) for t in (self.weight, self.quantized - self.weight))
         square, inward = float(w.square().sum()), -float((delta * w).sum())
         return PartStatistics(
@@ -114,10 +114,10 @@ class Decomposition:
 
 
 def decompose(slot: Slot, center: Vector, point: Vector) -> Decomposition:
-    """Take Δw of one matrix apart.
+    """Decompose Δw of one matrix.
 
     Args:
-        slot: Which matrix.
+        slot: The matrix.
         center: The pretrained weights ``w``.
         point: A point on a grid.
 
@@ -136,7 +136,7 @@ def decompose(slot: Slot, center: Vector, point: Vector) -> Decomposition:
 
 
 def part_statistics(space: WeightSpace, center: Vector, point: Vector) -> dict[str, PartStatistics]:
-    """The parts of every matrix, by the slot's name, one matrix after the other.
+    """Measure the parts in every matrix, by the slot's name, one matrix after the other.
 
     Raises:
         PointError: if the point is not on a grid.
@@ -145,5 +145,5 @@ def part_statistics(space: WeightSpace, center: Vector, point: Vector) -> dict[s
 
 
 def combined(statistics: Iterable[PartStatistics]) -> PartStatistics:
-    """Those of several matrices as one."""
+    """Add up the statistics of several matrices."""
     return PartStatistics(*(sum(column) for column in zip(*map(astuple, statistics), strict=True)))

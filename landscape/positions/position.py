@@ -74,17 +74,17 @@ class OnPlane:
 
 @dataclass(frozen=True)
 class OnParts:
-    """Some tensors at ``w`` plus parts of a point's Δw, all others as they are elsewhere."""
+    """Some tensors at ``w`` plus parts of a point's Δw, all others at w or at the point."""
 
     point: str
     """Label of the point."""
     parts: tuple[Part, ...]
-    """Which parts of its Δw, in the order of ``landscape.positions.parts.PARTS``; all of them for the point, none for
+    """Parts of its Δw, in the order of ``landscape.positions.parts.PARTS``; all of them for the point, none for
     ``w``."""
     slots: str
-    """In which tensors: see ``landscape.positions.selection``."""
+    """Selection of the tensors: see ``landscape.positions.selection``."""
     rest: str
-    """Label of where the other tensors are: ``w``, or the point again."""
+    """Label of the vector that the other tensors are taken from: ``w``, or the point again."""
 
     def __str__(self) -> str:
         parts = "+".join(self.parts) or "none"
@@ -95,37 +95,40 @@ Position = At | OnRay | OnSegment | OnPlane | OnParts
 
 
 def on_segment(a: str, b: str, alpha: float) -> Position:
-    """The position at α, which is the end itself at 0 and 1: no probe of it is made twice."""
+    """Name the position at α, which is the end itself at 0 and 1: no probe of it is made twice."""
     if alpha in (0.0, 1.0):
         return At(b if alpha else a)
     return OnSegment(a, b, alpha)
 
 
 def on_plane(a: str, b: str, s: float, t: float) -> Position:
-    """The position at (s, t), which is one of the three points at (0, 0), (1, 0) and (0, 1)."""
+    """Name the position at (s, t), which is one of the three points at (0, 0), (1, 0) and (0, 1)."""
     corners = {(0.0, 0.0): CENTER, (1.0, 0.0): a, (0.0, 1.0): b}
     return At(corners[s, t]) if (s, t) in corners else OnPlane(a, b, s, t)
 
 
 def with_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL_TENSORS) -> Position:
-    """``w`` and these parts of a point's Δw, in these tensors alone."""
+    """Name ``w`` plus these parts of a point's Δw, in these tensors alone."""
     return _on_parts(point, frozenset(parts), slots, CENTER)
 
 
 def without_parts(point: str, parts: Iterable[Part] = PARTS, slots: str = ALL_TENSORS) -> Position:
-    """A point with these parts of its Δw undone, in these tensors."""
+    """Name a point with these parts of its Δw undone, in these tensors."""
     return _on_parts(point, frozenset(PARTS) - frozenset(parts), slots, point)
 
 
 def _on_parts(point: str, kept: frozenset[Part], slots: str, rest: str) -> Position:
-    """The position, which is the point or w itself where all or nothing of Δw is kept: no probe is made twice."""
+    """Name the position, the point or w itself where all or nothing of Δw is kept: no probe is made twice."""
     if slots == ALL_TENSORS and len(kept) in (0, len(PARTS)):
         return At(point if kept else CENTER)
     return OnParts(point, tuple(part for part in PARTS if part in kept), slots, rest)
 
 
 def common_blocks(space: WeightSpace, position: Position) -> tuple[str, int]:
-    """How far a position is that of a label: it has the label's weights, to the bit, in so many of the first blocks.
+    """Find the first blocks in which a position has the weights of a label, to the bit.
+
+    Returns:
+        The label, and the number of these blocks.
 
     Raises:
         UsageError: if a selection selects nothing.

@@ -1,4 +1,4 @@
-"""Selections: some of the tensors of a weight space, named by a string that is part of a position's identity.
+"""Select some of the tensors of a weight space by a string that is part of a position's identity.
 
 block=3                         the matrices of one decoder block
 type=mlp.down_proj              the matrices of that name in every block
@@ -20,33 +20,33 @@ ALL_TENSORS = "*"
 
 
 def matrix_type(slot: Slot) -> str:
-    """What a matrix is called within its block, ``mlp.down_proj``; all experts of a layer are of one type."""
+    """Name a matrix within its block, ``mlp.down_proj``; all experts of a layer are of one type."""
     _, _, inside = f".{slot.parameter}".partition(f".{slot.block}.")
     return inside.removesuffix(".weight")
 
 
 def block_selection(slot: Slot) -> str:
-    """The matrices of the slot's block."""
+    """Select the matrices of the slot's block."""
     return f"block={slot.block}"
 
 
 def type_selection(slot: Slot) -> str:
-    """The matrices of the slot's type."""
+    """Select the matrices of the slot's type."""
     return f"type={matrix_type(slot)}"
 
 
 def tensor_selection(slot: Slot) -> str:
-    """That matrix alone."""
+    """Select one matrix alone."""
     return slot.name
 
 
 def either(selections: Iterable[str]) -> str:
-    """The tensors of any of these selections, which are no complements; the same string in whatever order they come."""
+    """Select the tensors of any of these selections, which are no complements, whatever their order."""
     return ",".join(sorted(set(selections)))
 
 
 def selects(selection: str, slot: Slot) -> bool:
-    """Whether a tensor is among those selected.
+    """Return whether a tensor is among those selected.
 
     Raises:
         UsageError: if the selection cannot be read.
@@ -56,7 +56,7 @@ def selects(selection: str, slot: Slot) -> bool:
 
 
 def selected(selection: str, space: WeightSpace) -> tuple[Slot, ...]:
-    """The tensors selected, in flat order.
+    """List the tensors selected, in flat order.
 
     Raises:
         UsageError: if there are none, or the selection cannot be read.

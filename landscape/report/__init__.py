@@ -1,1 +1,1 @@
-"""How a result is told: as figures, one page, tables, sentences and JSON. Nothing here measures or estimates."""
+"""Report results: as figures, pages, tables, sentences and JSON. Nothing here measures or estimates."""

@@ -1,4 +1,4 @@
-"""Advice in words: the verdict for each grid, the numbers that decided it, and how far the next verdict is."""
+"""Report advice, as lines and as JSON: the verdict for each grid, the numbers behind it, and the next verdict."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from landscape.estimators.intervals import Estimate
 from landscape.formatting import crossing_text, duration, interval, nats, number, rise_text, windows_text
 from landscape.report.health import health_json
 from landscape.report.values import JSON_VERSION, crossing_json, finite_or_none, interval_json, space_json
+from landscape.session.subject import JUDGED_SPLIT
 
 NAMES: dict[Recommendation, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 
 
 def subject_lines(advised: AdviceResult) -> list[str]:
-    """The model, its basin and the limit."""
+    """Name the model, its basin and the limit."""
+    subject = advised.subject
     found, last = advised.found.radius, advised.found.rounds[-1]
     radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
-    windows = windows_text(advised.windows, advised.articles)
-    share = "" if found.value is None else f" = {number(found.value / advised.norm, 3)} ‖w‖"
+    windows = windows_text(subject.windows[JUDGED_SPLIT], advised.articles)
+    share = "" if found.value is None else f" = {number(found.value / subject.norm, 3)} ‖w‖"
     return [
-        f"{advised.model} on {advised.data} (validation, {windows}, {advised.seq_len} tokens each): "
-        f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(advised.chance)}, R = {radius}{share}",
+        f"{subject.model} on {subject.data} ({JUDGED_SPLIT}, {windows}, {subject.seq_len} tokens each): "
+        f"L(w) = {nats(advised.center_nll)}, chance ln|V| = {nats(subject.chance)}, R = {radius}{share}",
         f"limit {advised.limit.text}: ΔL at most {number(advised.limit.nats, 3)} nats per token",
         "ρ = ‖Δw‖/R along random directions; ρ_prof: random, but each tensor as far as by Δw; ρ_Δ: along Δw itself",
     ]
 
 
 def verdict_line(advice: Advice) -> str:
-    """``int4 exact: a layer-wise method (GPTQ) should do``, and what else is possible."""
+    """Write ``int4 exact: a layer-wise method (GPTQ) should do``, and what else is possible."""
     evidence, text = advice.evidence, WORDS[advice.verdict]
     if advice.verdict == "grid":
         text += f", such as {evidence.best_other.grid}"
@@ -48,7 +50,7 @@ def verdict_line(advice: Advice) -> str:
 
 
 def reason_lines(advice: Advice) -> list[str]:
-    """The measured loss, each number that decided with its bound, and the margin."""
+    """Report the measured loss, each number that decided with its bound, and the margin."""
     evidence = advice.evidence
     lines = [
         f"ΔL of RTN = {rise_text(evidence.rise)}",
@@ -74,12 +76,12 @@ def cost_line(work: Mapping[Recommendation, float], pace: float) -> str:
 
 
 def _kept(advice: Advice) -> list[str]:
-    """What is known of the limit, where the way that is advised was not measured."""
+    """Say what is known of the limit, where the advised method was not measured."""
     if advice.verdict == "gptq":
         least = Estimate(*(GPTQ_LEAVES * rise for rise in astuple(advice.evidence.rise)))
         said = "beyond your limit" if advice.keeps is False else "which may be within your limit"
         return [f"GPTQ left {GPTQ_LEAVES:.0%} of RTN's ΔL or more on opt-nano: here {rise_text(least)}, {said}"]
-    return ["what QAFT leaves of ΔL is not foretold"] if advice.verdict == "qaft" else []
+    return ["what QAFT leaves of ΔL is not predicted"] if advice.verdict == "qaft" else []
 
 
 def _margin(margin: Margin) -> str:
@@ -111,7 +113,7 @@ def _where(finding: Finding) -> str:
 
 
 def advice_json(advised: AdviceResult) -> dict[str, Any]:
-    """The JSON object of ``landscape advise``.
+    """Return the JSON object of ``landscape advise``.
 
     ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm}, center, chance, radius:
     {value, low, high}, limit: {text, nats}, advice: [{bits, grid, verdict, possible, keeps_limit, margin: {verdict,
@@ -119,30 +121,30 @@ def advice_json(advised: AdviceResult) -> dict[str, Any]:
     distance, rise, rise_interval, unclipped, unclipped_interval, clipped, others: {grid: rise}, others_interval: {grid:
     {low, high}}, rho, rho_interval, rho_prof, rho_prof_interval, rho_along, rho_along_interval, cost: {gptq, qaft}}],
     seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}]}``; keeps_limit is whether the
-    way that is advised keeps the limit, null if not known; judged is what was held against most; costs are in forward
+    advised method keeps the limit, null if not known; judged is the value compared with most; costs are in forward
     passes of a window.
     """
     return {
         "schema_version": JSON_VERSION,
-        "model": advised.model,
-        "data": advised.data,
-        "seq_len": advised.seq_len,
-        "windows": advised.windows,
+        "model": advised.subject.model,
+        "data": advised.subject.data,
+        "seq_len": advised.subject.seq_len,
+        "windows": advised.subject.windows[JUDGED_SPLIT],
         "articles": advised.articles,
-        "space": space_json(advised),
+        "space": space_json(advised.subject),
         "center": advised.center_nll,
-        "chance": advised.chance,
+        "chance": advised.subject.chance,
         "radius": crossing_json(advised.found.radius),
         "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
         "advice": [
             _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)
         ],
         "seconds_per_pass": advised.pace,
-        "evaluated": advised.evaluated,
-        "cached": advised.cached,
-        "seconds": round(advised.seconds, 3),
-        "store": advised.store,
-        "health": health_json(advised.health),
+        "evaluated": advised.run.probes.evaluated,
+        "cached": advised.run.probes.cached,
+        "seconds": round(advised.run.seconds, 3),
+        "store": advised.run.store,
+        "health": health_json(advised.run.health),
     }
 
 

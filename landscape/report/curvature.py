@@ -29,7 +29,7 @@ def curvature_json(curved: CurvatureResult) -> dict[str, Any]:
         "lambdas": list(curved.lambdas),
         "center": curved.center_nll,
         "top": None if top is None else {"value": top.value, "residual": top.residual, "products": top.products},
-        "seconds": round(curved.measured.seconds, 3),
+        "seconds": round(curved.measured.run.seconds, 3),
     }
 
 
@@ -58,16 +58,16 @@ def curvature_lines(curved: CurvatureResult) -> list[str]:
         *_quadratic_lines(f"by losses at ±λ, λ = {lambdas}", curved.pairs),
     ]
     if curved.top is not None:
-        top, mean = curved.top, trace.estimate.value / measured.dimension
+        top, mean = curved.top, trace.estimate.value / measured.subject.dimension
         lines.append(
             f"λ_max = {top.value:.4g} (residual {top.residual:.1g}, {top.products} products), "
             f"{top.value / mean:,.0f} times the mean eigenvalue Tr H/D = {mean:.3g}"
         )
     lines.append(
-        f"{measured.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
-        f"in {duration(measured.seconds)}"
+        f"{measured.run.probes.evaluated} windows evaluated, {curved.products_taken} products of a window's Hessian, "
+        f"in {duration(measured.run.seconds)}"
     )
-    lines.append(f"cache  {measured.store}")
+    lines.append(f"cache  {measured.run.store}")
     return lines
 
 

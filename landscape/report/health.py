@@ -36,7 +36,7 @@ def health_sentence(checks: Sequence[Check]) -> str:
     count = f"{len(judged)} check" if len(judged) == 1 else f"{len(judged)} checks"
     if wrong:
         names = ", ".join(check.name for check in wrong)
-        return f"No: {len(wrong)} of {count} failed, as is said at the top of the page: {names}."
+        return f"No: {len(wrong)} of {count} failed, see the top of the page: {names}."
     return f"Nothing speaks against it: {count} passed, none failed."
 
 

@@ -1,4 +1,4 @@
-"""How things look in every figure: a colour and, for who cannot tell the colours apart, a shape or a dash as well.
+"""Choose the looks of all figures: a colour and, for readers who do not see colours, a shape or a dash as well.
 
 Colours are those of Okabe and Ito (2008), "Color Universal Design"; blue, red and green are the paper's (Figure 3) for
 RTN, GPTQ and QAFT.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landscape.session.point_methods import METHODS
+
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
 INK, RAY, BAND, RADIUS = "#222222", "#a6a6a6", "rgba(0, 0, 0, 0.06)", "rgba(0, 0, 0, 0.16)"
@@ -15,35 +17,37 @@ INK, RAY, BAND, RADIUS = "#222222", "#a6a6a6", "rgba(0, 0, 0, 0.06)", "rgba(0, 0
 
 @dataclass(frozen=True)
 class Mark:
-    """How the points of a method look; those of another tool go by its name."""
+    """The look of the points of a method, or of a point that another tool made."""
 
     label: str
-    """Its name as the field writes it."""
+    """The method's name as the field writes it."""
     color: str
     symbol: str
-    """Plotly's name of the marker."""
+    """Plotly's name for the marker."""
     text: str
-    """Where the bit width is written, seen from the marker."""
+    """Place of the bit width, seen from the marker."""
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """How the segments between two methods look."""
+    """The look of the segments between two methods."""
 
     color: str
     dash: str
-    """Plotly's name of the dash pattern."""
+    """Plotly's name for the dash pattern."""
 
 
-_MARKS = {
-    "rtn": Mark("RTN", BLUE, "circle", "top left"),
-    "gptq": Mark("GPTQ", VERMILLION, "diamond", "bottom right"),
-    "qaft": Mark("QAFT", GREEN, "square", "bottom left"),
-    "qaft-lsq": Mark("QAFT with LSQ", GREEN, "triangle-up", "bottom left"),
-    "qaft-from-gptq": Mark("QAFT from GPTQ", GREEN, "triangle-down", "bottom right"),
-    "awq": Mark("AWQ", ORANGE, "pentagon", "top right"),
-    "signround": Mark("SignRound", PURPLE, "hexagon", "top left"),
+_LOOKS = {
+    "rtn": (BLUE, "circle", "top left"),
+    "gptq": (VERMILLION, "diamond", "bottom right"),
+    "qaft": (GREEN, "square", "bottom left"),
+    "qaft-lsq": (GREEN, "triangle-up", "bottom left"),
+    "qaft-from-gptq": (GREEN, "triangle-down", "bottom right"),
+    "awq": (ORANGE, "pentagon", "top right"),
+    "signround": (PURPLE, "hexagon", "top left"),
+    "w_ft": (SKY, "cross", "top right"),
 }
+"""Color, symbol and text position of each method's mark."""
 _STROKES = {
     frozenset({"rtn", "gptq"}): Stroke(PURPLE, "dash"),
     frozenset({"rtn", "qaft"}): Stroke(SKY, "dot"),
@@ -55,27 +59,28 @@ _FILLS = ("", "-open", "-dot", "-open-dot")
 
 
 def mark(method: str) -> Mark:
-    """The look of a method's points; one that another tool made is a dark star."""
-    return _MARKS.get(method, Mark(method, INK, "star", "top right"))
+    """Return the look of a method's points; a point that another tool made is a dark star."""
+    row, look = METHODS.get(method), _LOOKS.get(method, (INK, "star", "top right"))
+    return Mark(row.label if row else method, *look)
 
 
 def symbol(method: str, variant: int) -> str:
-    """Its marker, filled or open by the variant: the first, second … kind of grid that the points come with."""
+    """Return the marker of a method, filled or open by the variant: the first, second … kind of grid of its points."""
     return mark(method).symbol + _FILLS[variant % len(_FILLS)]
 
 
 def stroke(a: str | None, b: str) -> Stroke:
-    """The look of the segment between two methods; None is w, whose segments are solid and in the method's colour."""
+    """Return the look of the segment between two methods; segments from w (None) are solid, in the method's colour."""
     if a is None:
         return Stroke(mark(b).color, "solid")
     return _STROKES[frozenset({a, b})]
 
 
 def size(bits: int | None) -> float:
-    """Diameter of a marker, in pixels: fewer bits are drawn larger; 12 for a point whose bit width is not known."""
+    """Return the diameter of a marker, in pixels: larger for fewer bits; 12 where the bit width is not known."""
     return 12 if bits is None else 15 - bits
 
 
 def width(bits: int | None) -> float:
-    """Width of a segment, in pixels: fewer bits are drawn thicker."""
+    """Return the width of a segment, in pixels: thicker for fewer bits."""
     return 1.6 if bits is None else 2.6 - 0.2 * bits

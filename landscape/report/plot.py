@@ -30,7 +30,7 @@ def figure_html(figure: Figure, div_id: str, library: bool = True) -> Markup:
     """Return the figure as one ``<div>`` that loads nothing; the same bytes for the same figure.
 
     Args:
-        figure: What to draw.
+        figure: The figure.
         div_id: ID of its element.
         library: Whether plotly.js is in it: a page needs it once, before all others.
     """

@@ -28,11 +28,11 @@ def radius_json(measured: RadiusResult) -> dict[str, Any]:
     found = measured.found
     return {
         "schema_version": JSON_VERSION,
-        "model": measured.model,
-        "data": measured.data,
+        "model": measured.subject.model,
+        "data": measured.subject.data,
         "split": measured.split,
-        "seq_len": measured.seq_len,
-        "space": space_json(measured),
+        "seq_len": measured.subject.seq_len,
+        "space": space_json(measured.subject),
         "family": measured.family,
         "pairs": measured.pairs,
         "center": found.probes.center_nll,
@@ -49,18 +49,18 @@ def radius_json(measured: RadiusResult) -> dict[str, Any]:
             }
             for each in found.rounds
         ],
-        "evaluated": measured.evaluated,
-        "cached": measured.cached,
+        "evaluated": measured.run.probes.evaluated,
+        "cached": measured.run.probes.cached,
         "tokens": measured.tokens,
-        "seconds": round(measured.seconds, 3),
-        "store": measured.store,
-        "health": health_json(measured.health),
+        "seconds": round(measured.run.seconds, 3),
+        "store": measured.run.store,
+        "health": health_json(measured.run.health),
     }
 
 
 def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
     """Report R, and the rounds of the search for it."""
-    found, length = measured.found, measured.norm
+    found, length = measured.found, measured.subject.norm
     lines = [search_line(measured)]
     for index, each in enumerate(found.rounds, start=1):
         value = crossing_text(each.crossing, each.directions, each.windows, articles=each.articles)
@@ -76,16 +76,16 @@ def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
     lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
     if found.ended in ("exhausted", "out of time"):
         lines.append(f"not ± {request.precision:.2g}, as asked for: {_WHY_NOT_PRECISE[found.ended]}")
-    lines.append(f"{evaluations(measured)}: {measured.tokens:,} tokens, in {duration(measured.seconds)}")
-    lines.append(f"cache  {measured.store}")
+    lines.append(f"{evaluations(measured.run.probes)}: {measured.tokens:,} tokens, in {duration(measured.run.seconds)}")
+    lines.append(f"cache  {measured.run.store}")
     return lines
 
 
 def search_line(measured: RadiusResult) -> str:
     """Name the model and the text that R was searched on."""
-    probes = measured.found.probes
+    subject, probes = measured.subject, measured.found.probes
     return (
-        f"{measured.model} on {measured.data} ({measured.split}, windows of {measured.seq_len} tokens): "
-        f"D = {measured.dimension:,}, ‖w‖ = {measured.norm:.4g}, L(w) = {probes.center_nll:.4f}, "
+        f"{subject.model} on {subject.data} ({measured.split}, windows of {subject.seq_len} tokens): "
+        f"D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, L(w) = {probes.center_nll:.4f}, "
         f"chance ln|V| = {probes.chance:.3f}"
     )

@@ -6,30 +6,14 @@ JSON has neither NaN nor infinity: a number that is not finite is null.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
-from quant.coverage import Coverage
+from landscape.session.run_record import SubjectInfo
 
 JSON_VERSION = 3
 """``schema_version`` of all objects. 2 called a loss degraded that is inconclusive; 1 had no points of other tools."""
-
-
-class InSpace(Protocol):
-    """A result that says which weights it is about."""
-
-    @property
-    def dimension(self) -> int:
-        """D of the weight space."""
-
-    @property
-    def norm(self) -> float:
-        """‖w‖."""
-
-    @property
-    def coverage(self) -> Coverage:
-        """How much of the blocks' weights it holds."""
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -58,7 +42,7 @@ def crossing_json(crossing: Crossing) -> dict[str, float | None]:
     return {"value": crossing.value, "low": finite_or_none(crossing.low), "high": finite_or_none(crossing.high)}
 
 
-def space_json(subject: InSpace) -> dict[str, Any]:
+def space_json(subject: SubjectInfo) -> dict[str, Any]:
     """Return the weight space: ``{dimension, norm, blocks, share, outside: [{kind, names, weights}]}``."""
     coverage = subject.coverage
     outside = [{"kind": each.kind, "names": list(each.names), "weights": each.weights} for each in coverage.outside]

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from landscape.formatting import data_size, duration
 from landscape.session.forecast import Forecast
 from landscape.session.run_record import ProbeCount
-
-
-class Evaluated(Protocol):
-    """A result that counts the windows whose loss it needed."""
-
-    @property
-    def evaluated(self) -> int:
-        """Windows evaluated in this run."""
-
-    @property
-    def cached(self) -> int:
-        """Windows whose loss the store already held."""
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:
@@ -40,9 +27,9 @@ def work_line(probes: ProbeCount, seconds: float) -> str:
     return f"{probes.evaluated} of {total} probes evaluated, {probes.cached} from the cache, in {spent}"
 
 
-def evaluations(measured: Evaluated) -> str:
+def evaluations(probes: ProbeCount) -> str:
     """Report how many windows were evaluated, and how many came from the cache."""
-    return f"{measured.evaluated} windows evaluated, {measured.cached} from the cache"
+    return f"{probes.evaluated} windows evaluated, {probes.cached} from the cache"
 
 
 def _plan(forecast: Forecast) -> str:

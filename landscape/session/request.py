@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from landscape.session.point_methods import METHODS, listed
+from landscape.session.point_methods import GRID_METHODS, listed
 from landscape.session.point_specs import PointSpec, scheme_of
 from landscape.session.presets import PRESETS, Preset
 from quant.cache import cache_folder
@@ -177,7 +177,7 @@ class PointRequest(PresetRequest):
 
     bits: int = option("--bits", "-b", default=4)
     """Bit width, 2 to 8."""
-    method: str = option(default="rtn", choices=listed(METHODS.values(), "or"))
+    method: str = option(default="rtn", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     scale: str = "exact"
     """How the grid's scale is found: exact, histogram, histogram-torch or absmax."""

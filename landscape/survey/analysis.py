@@ -1,4 +1,4 @@
-"""From probes to numbers: assembles the stored sums into the arrays that the estimators take."""
+"""Turn the stored sums of a survey into the numbers of its result."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from numpy.typing import NDArray
 
 from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import connectivity
+from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.positions.position import CENTER, on_plane, on_segment
 from landscape.probing.losses import Probes, radial_probes
 from landscape.session.expert_tokens import ExpertTokens
-from landscape.session.point_specs import AnySpec, PointSpec
-from landscape.session.subject import RADIAL_SPLITS
+from landscape.session.point_methods import METHODS
+from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec, plane_pairs
+from landscape.session.subject import JUDGED_SPLIT, RADIAL_SPLITS
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
-from landscape.survey.result import PlaneResult, PointResult, RayProfile, SegmentResult
+from landscape.survey.result import Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult
 from quant.errors import PointError
 from quant.space import Difference, Vector, WeightSpace, dot
-
-VERDICT_SPLIT = "validation"
-"""The split that R, location and loss are judged on."""
 
 Array = NDArray[np.float64]
 
@@ -93,7 +92,7 @@ def point_results(
     def result(wanted: AnySpec, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
         nll = {split: probes.nll(label, split) for split in probes.windows}
-        u = saturation(nll[VERDICT_SPLIT], basin.center_nll, basin.chance)
+        u = saturation(nll[JUDGED_SPLIT], basin.center_nll, basin.chance)
         away = shape.distance(wanted)
         return PointResult(
             name=wanted.name,
@@ -105,7 +104,7 @@ def point_results(
             nll=nll,
             rise=rise,
             location=location(away, basin),
-            loss=loss_word(rise[VERDICT_SPLIT], u),
+            loss=loss_word(rise[JUDGED_SPLIT], u),
             experts=(experts or {}).get(wanted),
         )
 
@@ -137,23 +136,57 @@ def segment_results(
     return tuple(result(a, b, split) for a, b in ends for split in RADIAL_SPLITS)
 
 
+def misalignments(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[Misalignment, ...]:
+    """Estimate M on every grid that has GPTQ and QAFT, if QAFT's control is there too.
+
+    Args:
+        probes: The losses.
+        labels: Of the points.
+    """
+    free = [spec for spec in labels if isinstance(spec, FreeSpec)]
+    found = []
+    for gptq, qaft in plane_pairs(labels):
+        control = METHODS[qaft.method].control
+        own = next((spec for spec in free if spec.method == control and qaft.width in spec.widths), None)
+        if own is not None:
+            found.append(_misalignment(probes, labels, gptq, qaft, own))
+    return tuple(found)
+
+
+def _misalignment(
+    probes: Probes, labels: Mapping[AnySpec, str], gptq: PointSpec, qaft: PointSpec, control: FreeSpec
+) -> Misalignment:
+    def difference(split: str, more: Sequence[str], less: Sequence[str]) -> Estimate:
+        high, low = (np.sum([probes.totals(label, split) for label in side], axis=0) for side in (more, less))
+        return paired_difference(high, low, probes.tokens(split), blocks=probes.blocks(split))
+
+    layerwise, trained, free = labels[gptq], labels[qaft], labels[control]
+    splits = tuple(probes.windows)
+    return Misalignment(
+        grid=str(gptq.scheme),
+        control=control.name,
+        net={split: difference(split, (layerwise, free), (CENTER, trained)) for split in splits},
+        raw={split: difference(split, (layerwise,), (trained,)) for split in splits},
+    )
+
+
 def plane_result(
     probes: Probes, labels: Mapping[AnySpec, str], a: PointSpec, b: PointSpec, lattice: PlaneLattice
 ) -> PlaneResult:
     """The loss on the plane through w, a and b, on the first windows of the verdict split."""
-    first = {VERDICT_SPLIT: probes.windows[VERDICT_SPLIT][:PLANE_WINDOWS]}
+    first = {JUDGED_SPLIT: probes.windows[JUDGED_SPLIT][:PLANE_WINDOWS]}
     few = Probes(probes.known, first)
 
     def nll(s: float, t: float) -> float:
-        return few.nll(on_plane(labels[a], labels[b], s, t), VERDICT_SPLIT)
+        return few.nll(on_plane(labels[a], labels[b], s, t), JUDGED_SPLIT)
 
     basis = lattice.basis
     return PlaneResult(
         a=a.name,
         b=b.name,
         bits=a.scheme.bits,
-        split=VERDICT_SPLIT,
-        windows=len(first[VERDICT_SPLIT]),
+        split=JUDGED_SPLIT,
+        windows=len(first[JUDGED_SPLIT]),
         x=lattice.x,
         y=lattice.y,
         nll=np.array([[nll(s, t) for s, t in row] for row in lattice.affine.tolist()]),

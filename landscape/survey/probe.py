@@ -54,7 +54,8 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
     Example:
         >>> from dataclasses import replace
         >>> from landscape import PRESETS, SurveyRequest, probe
-        >>> small = replace(PRESETS["quick"], train_windows=2, validation_windows=2, seq_len=32, alphas=3)
+        >>> few = {"train_windows": 2, "validation_windows": 2, "test_windows": 2, "seq_len": 32, "alphas": 3}
+        >>> small = replace(PRESETS["quick"], **few)
         >>> request = SurveyRequest("opt-nano", bits=(8, 2), methods=("rtn",), directions=2, preset=small)
         >>> [point.name for point in probe(request).points]
         ['rtn-int8-exact', 'rtn-int2-exact']
@@ -192,17 +193,14 @@ class _Survey:
             subject=session.info(subject.windows),
             center={split: probes.nll(CENTER, split) for split in subject.windows},
             basins=basins,
-            verdict_split=session.split,
+            split=session.split,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
             rays=analysis.ray_profiles(radial),
             points=analysis.point_results(probes, labels, shape, basins[session.split], self.points.experts),
             segments=analysis.segment_results(probes, labels, shape, segments.alphas),
-            probes=record.probes,
-            seconds=record.seconds,
-            store=record.store,
-            settings=record.settings,
+            run=record,
             planes=planes,
-            health=health,
+            misalignments=analysis.misalignments(probes, labels),
         )
 
     def _planes(self) -> tuple[PlaneResult, ...]:

@@ -1,4 +1,4 @@
-"""The numbers of one landscape: what the figures, the report, the table and ``--json`` all read."""
+"""Hold the numbers of one landscape: what the figures, the report, the table and ``--json`` all read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import Location, Loss
 from landscape.estimators.other_radii import OtherRadii
 from landscape.session.expert_tokens import ExpertTokens
-from landscape.session.run_record import Check, ProbeCount, SubjectInfo
+from landscape.session.run_record import RunRecord, SubjectInfo
 
 Array = NDArray[np.float64]
 
@@ -114,35 +114,43 @@ class PlaneResult:
         return np.asarray(((self.nll if nll is None else nll) - base) / (chance - base))
 
 
+@dataclass(frozen=True)
+class Misalignment:
+    """How much of GPTQ's loss on one grid is undone by training alone."""
+
+    grid: str
+    """``int2-exact``."""
+    control: str
+    """Name of the control: plain fine-tuning with QAFT's data, order, steps and rates."""
+    net: Mapping[str, Estimate]
+    """M = [L(GPTQ) − L(w)] − [L(QAFT) − L(control)] by split, nats per token, with its interval over paired windows."""
+    raw: Mapping[str, Estimate]
+    """L(GPTQ) − L(QAFT) by split: also what plain adaptation to the text gives."""
+
+
 @dataclass(frozen=True, eq=False)
 class SurveyResult:
-    """All that one run found out."""
+    """The landscape around one model, and what the run took that found it."""
 
     subject: SubjectInfo
     center: Mapping[str, float]
     """L(w) by split."""
     basins: Mapping[str, Basin]
-    """The attractive basin as seen on each radial split; the verdicts use ``verdict_split``."""
+    """The attractive basin as seen on each radial split; points are judged by that of ``split``."""
     radii: Mapping[str, OtherRadii]
     """By split, what else might be called the radius."""
-    verdict_split: str
+    split: str
     """The split on which R, location and loss are judged: validation."""
     rays: tuple[RayProfile, ...]
     points: tuple[PointResult, ...]
     segments: tuple[SegmentResult, ...]
-    probes: ProbeCount
-    seconds: float
-    """Wall time of the run."""
-    store: str
-    """Folder of the cache."""
-    settings: Mapping[str, object]
-    """How it was made: directions, seed, preset, methods, versions."""
+    run: RunRecord
     planes: tuple[PlaneResult, ...] = ()
     """The planes through w, GPTQ and QAFT, if they were asked for."""
-    health: tuple[Check, ...] = ()
-    """Whether the run that made it was sound."""
+    misalignments: tuple[Misalignment, ...] = ()
+    """M of every grid that has GPTQ, QAFT and its control."""
 
     @property
     def basin(self) -> Basin:
-        """The basin on the split the verdicts are made on."""
-        return self.basins[self.verdict_split]
+        """The basin on the split that points are judged on."""
+        return self.basins[self.split]

@@ -10,7 +10,7 @@ from landscape.estimators.refinement import next_alpha
 from landscape.positions.position import on_segment
 from landscape.probing.losses import Probes
 from landscape.probing.plan import NotEvaluated
-from landscape.survey.analysis import VERDICT_SPLIT
+from landscape.session.subject import JUDGED_SPLIT
 
 Ends = tuple[str, str]
 """Labels of the ends of a segment, at α = 0 and 1."""
@@ -56,8 +56,8 @@ class AdaptiveSegments:
     def _grow(self, ends: Ends, probes: Probes) -> bool:
         alphas = self._alphas[ends]
         try:
-            totals = np.array([probes.totals(on_segment(*ends, alpha), VERDICT_SPLIT) for alpha in alphas])
-            tokens = probes.tokens(VERDICT_SPLIT)
+            totals = np.array([probes.totals(on_segment(*ends, alpha), JUDGED_SPLIT) for alpha in alphas])
+            tokens = probes.tokens(JUDGED_SPLIT)
         except NotEvaluated:
             return False
         alpha = next_alpha(np.array(alphas), totals, tokens)

@@ -93,7 +93,7 @@ def fetch(
 
 
 def _model_revision(repo: str, revision: str | None) -> str | None:
-    """Return the revision asked for, None for the default branch, if it holds safetensors.
+    """Return the requested revision, None for the default branch, if it holds safetensors.
 
     If the default branch holds none, the conversion bot's open pull request is taken. A request counts only if its
     pickled weights are, by hash, those of the default branch: its safetensors then convert the present weights.
@@ -133,7 +133,7 @@ def _hashes(info: ModelInfo) -> dict[str, str | None]:
 
 
 def _cached_snapshot(repo: str, kind: Kind, suffix: str, asked: str | None) -> Path | None:
-    """Return the newest downloaded revision, or the one asked for, if it holds a file ending in ``suffix``."""
+    """Return the newest downloaded revision, or the requested one, if it holds a file ending in ``suffix``."""
     try:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:

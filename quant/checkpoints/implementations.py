@@ -1,4 +1,4 @@
-"""Choose how a model is computed, whatever its configuration asks for.
+"""Choose how a model is computed, whatever its configuration requests.
 
 A ``config.json`` can name a kernel to fetch from the Hub, ask for fused or compiled layers, or name another file of
 weights. None of this is obeyed: attention is PyTorch's own (``sdpa``, or ``eager`` where a model has no other), experts

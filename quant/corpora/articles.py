@@ -1,4 +1,4 @@
-"""Find where the documents of a text begin, and in which of them each window lies.
+"""Find where the documents of a text begin, and the document of each window.
 
 Windows of one article resemble each other, so that they say less about the text than the same number of windows from
 different articles. Two kinds of text show where their documents begin; for any other it is not known.
@@ -89,7 +89,7 @@ def _beside(lines: Sequence[str], index: int) -> list[str]:
 def window_articles(starts: Sequence[int] | NDArray[np.int64], count: int, seq_len: int) -> NDArray[np.int64]:
     """Return the article of each window, (count,): the one that holds most of its tokens, the first among equals.
 
-    Two windows that share an article still have different ones here if most of each lies in another article.
+    Two windows that share an article can still get different ones, if most of each lies in another.
 
     Args:
         starts: (n,) tokens at which the articles begin, increasing from 0.

@@ -73,7 +73,7 @@ def _parts(space: WeightSpace, theirs: Mapping[str, Tensor], path: Path) -> dict
 def _check_outside(
     path: Path, space: WeightSpace, model: PreTrainedModel, other: PreTrainedModel, kinds: Mapping[str, str]
 ) -> dict[str, float]:
-    """Compare all that lies outside the space; how far each tensor is that the file rounds to integers."""
+    """Compare all tensors outside the space; return how far each one is that the file rounds to integers."""
     slots = {slot.parameter for slot in space}
     ours, theirs = model.state_dict(), other.state_dict()
     floats = [_FLOATS[kind] for kind in set(kinds.values()) & _FLOATS.keys()]

@@ -35,5 +35,5 @@ def test_windows_are_told_with_their_articles(windows: int, articles: int | None
 
 
 def test_one_article_is_named_where_it_bounds_nothing() -> None:
-    assert "one article: take more of the text" in why_unbounded(8, 8, 1)
+    assert "one article: use more of the text" in why_unbounded(8, 8, 1)
     assert [why_unbounded(8, 1, 1), why_unbounded(8, 8, 2)] == ["not bounded by one window", "not bounded by the data"]

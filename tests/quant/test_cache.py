@@ -43,12 +43,14 @@ def test_a_new_folder_is_made_and_nothing_stays_in_one(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["old.html", "pages"]
 
 
-def test_a_folder_that_is_filled_under_another_name_is_not_made_yet(tmp_path: Path) -> None:
+def test_a_folder_written_under_another_name_first_is_not_made(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "model", WANTED, inside=tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_what_cannot_be_written_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(UsageError) as refused:

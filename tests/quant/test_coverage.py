@@ -45,7 +45,7 @@ def test_experts_are_held_and_routers_are_named() -> None:
     assert "router (mlp.gate.weight: 128)" in found.sentence
 
 
-def test_what_is_excluded_by_name_is_said() -> None:
+def test_excluded_parameters_are_reported_by_name() -> None:
     model = moe()
     whole = WeightSpace.of(model)
     space = WeightSpace.of(model, ["*.experts.3.*", "*.k_proj.weight"])
@@ -64,7 +64,7 @@ def test_a_name_that_matches_nothing_is_refused() -> None:
 
 
 class Unheard(nn.Module):
-    """A layer whose matrix is of a kind that nobody knows."""
+    """A layer with a matrix of an unknown kind."""
 
     def __init__(self) -> None:
         super().__init__()

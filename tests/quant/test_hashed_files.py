@@ -12,7 +12,7 @@ from quant.hashed_files import is_sealed, read_hashed, seal, write_hashed
 TENSORS = {"ids": torch.arange(12).view(3, 4), "more": torch.tensor([1.5], dtype=torch.bfloat16)}
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+def test_written_tensors_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.safetensors"
     write_hashed(path, TENSORS, {"recipe": "a", "words": "b"})
     tensors, metadata = read_hashed(path, {"recipe": "a"})

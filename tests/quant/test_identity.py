@@ -116,3 +116,33 @@ def test_samples_and_states_of_training_follow_the_configuration(saved: Save) ->
     assert recipe_fingerprint(first, 8, 0) != recipe_fingerprint(second, 8, 0)
     keys = {_run_key(c.model, c.space, Center.of(c.model, c.space), {"a": 1}) for c in (first, second)}
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+def test_fingerprint_changes_with_one_ulp_of_any_tensor(architecture: str) -> None:
+    model = tiny.ARCHITECTURES[architecture]()
+    marks = [fingerprint(model)]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            last = parameter.view(-1)[-1]
+            last.copy_(torch.nextafter(last, torch.tensor(torch.inf)))
+            marks.append(fingerprint(model))
+    assert len(set(marks)) == len(marks)
+
+
+def test_fingerprint_sees_persistent_buffers_shapes_and_names_only() -> None:
+    module = torch.nn.Module()
+    module.register_buffer("kept", torch.zeros(2))
+    module.register_buffer("derived", torch.zeros(2), persistent=False)
+    module.weight = torch.nn.Parameter(torch.zeros(2, 3))
+    before = fingerprint(module)
+    module.derived += 1
+    assert fingerprint(module) == before
+    module.zz_tied = module.weight
+    assert fingerprint(module) == before
+    del module.zz_tied
+    module.kept += 1
+    assert fingerprint(module) != before
+    module.kept -= 1
+    module.weight = torch.nn.Parameter(torch.zeros(3, 2))
+    assert fingerprint(module) != before

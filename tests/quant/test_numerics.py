@@ -16,7 +16,7 @@ from tests import tiny
 
 @pytest.fixture
 def careless() -> Iterator[None]:
-    """A process that has asked for fast matrix products."""
+    """A process that has set fast matrix products."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     yield

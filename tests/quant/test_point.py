@@ -28,7 +28,7 @@ def test_a_grid_tensor_is_handed_out_as_it_is() -> None:
     [({}, "nothing"), ({"w": torch.zeros(2, 3)}, "floats"), ({"w": codes(3, 2)}, "shape (3, 2)")],
     ids=["none", "floats", "transposed"],
 )
-def test_anything_else_is_named_in_one_line(parts: dict[str, PointTensor], found: str) -> None:
+def test_a_part_without_codes_is_refused_in_one_line(parts: dict[str, PointTensor], found: str) -> None:
     message = f"expected codes of shape (2, 3) for w in rtn-int3-exact, got {found}; make the point "
     with pytest.raises(PointError, match=re.escape(message)) as raised:
         WeightPoint("rtn", SCHEME, parts).grid_tensor(SLOT)

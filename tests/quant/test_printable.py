@@ -18,5 +18,5 @@ from quant.printable import printable
         ("\udc9b of a file name", "\\udc9b of a file name"),
     ],
 )
-def test_what_a_terminal_would_act_on_is_written_out(text: str, shown: str) -> None:
+def test_control_characters_are_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown

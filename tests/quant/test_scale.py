@@ -53,7 +53,7 @@ def test_exact_is_never_beaten_by_a_dense_scan(kind: str, bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_rows_searched_together_get_what_each_gets_alone(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_searched_together_have_the_scales_of_single_rows(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.stack([torch.from_numpy(draw(kind)) for kind in KINDS if len(draw(kind)) == 300] + [torch.zeros(300)])
     monkeypatch.setattr(scale, "_CELLS", 3 * 16 * 128 * (2 ** (bits - 1) - 1))  # three rows at a time
     together = exact_scales(rows, 2 ** (bits - 1) - 1)

@@ -68,7 +68,7 @@ def test_channels_and_inputs_follow_the_stored_layout() -> None:
     assert conv1d.input_dim == 0
 
 
-def test_what_lies_outside(model: nn.Module) -> None:
+def test_embeddings_head_norms_and_biases_are_outside(model: nn.Module) -> None:
     inside = {slot.name for slot in WeightSpace.of(model)}
     outside = {name for name, _ in model.named_parameters()} - inside
     matrices = {name for name in outside if model.get_parameter(name).ndim == 2}

@@ -63,13 +63,13 @@ def test_every_record_names_them(method: str) -> None:
     }
 
 
-def test_what_is_not_installed_has_none(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_distribution_has_no_version(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "_DISTRIBUTIONS", ("torch", "no-such-distribution"))
     found = versions.library_versions()
     assert found == {"torch": torch.__version__, "no-such-distribution": None, "python": platform.python_version()}
 
 
-def test_a_caller_may_change_its_own() -> None:
+def test_a_caller_may_change_its_copy() -> None:
     versions.library_versions()["torch"] = "other"
     assert versions.library_versions()["torch"] == torch.__version__
 

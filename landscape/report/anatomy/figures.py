@@ -1,4 +1,4 @@
-"""The anatomy drawn: which property of Δw spends how much of the basin, and which part and which tensors cost the loss.
+"""Draw the anatomy: which property of Δw spends how much of the basin, and which parts and tensors cost the loss.
 
 Colours are those of ``landscape.report.palette``; bars that stand for different things differ in their pattern as well.
 """
@@ -27,16 +27,16 @@ from landscape.report.plot import AXIS, BLANK, Figure, literal
 from landscape.session.subject import TEST_SPLIT
 
 HEIGHT = 420
-"""Of a figure, in pixels; a ranking is as high as its rows."""
+"""Height of a figure, in pixels; a ranking is as high as its rows."""
 BELOW_THE_AXIS = -0.22
-"""Of a legend, clear of the title of the x axis."""
+"""Place of a legend, clear of the title of the x axis."""
 SHOWN = 15
-"""Rows of a ranking; the tables hold the others."""
+"""Rows of a ranking that are drawn; the tables hold the others."""
 _ROW, _MARGINS = 26, 120  # pixels of a row, and of all that is not rows
 _STEPS = {"sphere": palette.BLUE, "profile": palette.SKY, "shrink": palette.ORANGE, "along": palette.VERMILLION}
 _PATTERNS = {"sphere": "", "profile": "/", "shrink": ".", "along": "x"}
 _UPRIGHT: dict[str, Any] = {"tickangle": 0, "automargin": True, "showgrid": False}
-"""Of an axis of words: plotly would turn them where they are long."""
+"""Options of an axis of words: Plotly would turn them where they are long."""
 _SYMBOLS = {"sphere": "circle", "profile": "diamond", "shrink": "square"}
 _LABELS = {
     "sphere": "its length<br><b>ρ</b>",
@@ -47,7 +47,7 @@ _LABELS = {
 
 
 def waterfall_figure(found: AnatomyResult) -> Figure:
-    """ρ → ρ_prof → ρ_shrink → ρ_Δ as steps, each with its interval, and the rim at 1. Censored steps have no bar."""
+    """Draw ρ → ρ_prof → ρ_shrink → ρ_Δ as steps with intervals, and the rim at 1. Censored steps have no bar."""
     known = [step for step in found.waterfall.steps if step.rho is not None]
     figure, before = Figure(), 0.0
     texts: list[str] = []
@@ -84,7 +84,7 @@ def waterfall_figure(found: AnatomyResult) -> Figure:
 
 
 def matched_figure(found: AnatomyResult) -> Figure:
-    """ΔL of the point against that of random directions of the same length, family by family."""
+    """Draw ΔL of the point against that of random directions of the same length, family by family."""
     figure = Figure()
     for step in found.waterfall.steps:
         if step.matched is None:
@@ -114,7 +114,7 @@ def matched_figure(found: AnatomyResult) -> Figure:
 
 
 def parts_figure(found: AnatomyResult) -> Figure:
-    """Each part of Δw alone on w, and the point with it undone."""
+    """Draw ΔL of each part of Δw alone on w, and of the point with it undone."""
     names, anatomy = [PART_NAMES[part] for part in PARTS], found.anatomy
     figure = Figure()
     for title, effects, color, pattern in (
@@ -140,7 +140,7 @@ def parts_figure(found: AnatomyResult) -> Figure:
 
 
 def ranking_figures(found: AnatomyResult) -> Iterator[tuple[str, Figure]]:
-    """A name and a ranking for each grouping, and for the clipping of tensors."""
+    """Draw a ranking for each grouping, and for the clipping of tensors; yield it with its name."""
     for grouping, effects in found.anatomy.groups.items():
         name = grouping_name(grouping)
         yield grouping, _ranking(f"ΔL of the Δw of each {name} alone on w", effects, palette.BLUE, "")
@@ -149,7 +149,7 @@ def ranking_figures(found: AnatomyResult) -> Iterator[tuple[str, Figure]]:
 
 
 def restoration_figure(found: AnatomyResult) -> Figure:
-    """What is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
+    """Draw what is left of ΔL when the clipping of the costliest 1, 2, 4, … tensors is undone."""
     counts = ["none", *map(str, found.restored)]
     chosen = [found.rise, *(effect.rise for effect in found.restored.values())]
     figure = Figure()
@@ -175,7 +175,7 @@ def restoration_figure(found: AnatomyResult) -> Figure:
 
 
 def plan_figure(found: AnatomyResult) -> Figure | None:
-    """Mixed precision beside one bit width throughout: bits of a weight against ΔL, by split; None without a plan."""
+    """Draw bits a weight against ΔL, mixed precision beside one width throughout, by split; None without a plan."""
     plan = found.plan
     if plan is None:
         return None
@@ -207,7 +207,7 @@ def plan_figure(found: AnatomyResult) -> Figure | None:
 
 
 def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) -> Figure:
-    """Horizontal bars, the costliest on top."""
+    """Draw horizontal bars, the costliest on top."""
     shown = effects[:SHOWN]
     more = f", the first {SHOWN} of {len(effects)}" if len(effects) > SHOWN else ""
     figure = Figure()
@@ -224,12 +224,12 @@ def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) ->
 
 
 def _drawn(value: float) -> float | None:
-    """What plotly draws: nothing where the model's output overflowed."""
+    """Return the value, or None, which Plotly does not draw, where the model's output overflowed."""
     return value if math.isfinite(value) else None
 
 
 def _errors(estimates: Sequence[Estimate]) -> dict[str, Any]:
-    """Error bars from intervals; none where the data bound nothing."""
+    """Return error bars from intervals; none where the data bound nothing."""
 
     def arm(value: float, end: float) -> float:
         return abs(end - value) if math.isfinite(end) and math.isfinite(value) else 0.0
@@ -241,7 +241,7 @@ def _errors(estimates: Sequence[Estimate]) -> dict[str, Any]:
 
 
 def _bar(color: str, pattern: str) -> dict[str, Any]:
-    """Filled in a colour, with a pattern in white over it."""
+    """Return the fill of a bar: a colour, with a pattern in white over it."""
     shape = {
         "shape": pattern,
         "fgcolor": "white",

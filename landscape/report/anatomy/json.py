@@ -103,14 +103,14 @@ def anatomy_json(found: AnatomyResult, page: Path | None = None) -> dict[str, An
         "layers": {grouping: [_layer(radius) for radius in radii] for grouping, radii in found.layers.items()},
         "plan": None if found.plan is None else _plan(found.plan),
         "probes": {
-            "total": found.probes.total,
-            "cached": found.probes.cached,
-            "evaluated": found.probes.evaluated,
+            "total": found.run.probes.total,
+            "cached": found.run.probes.cached,
+            "evaluated": found.run.probes.evaluated,
         },
-        "seconds": round(found.seconds, 3),
-        "store": found.store,
+        "seconds": round(found.run.seconds, 3),
+        "store": found.run.store,
         "page": None if page is None else str(page),
-        "health": health_json(found.health),
+        "health": health_json(found.run.health),
     }
 
 

@@ -34,7 +34,7 @@ def anatomy_page(found: AnatomyResult) -> str:
         finding=finding(found),
         figures=list(_drawings(found)),
         reading=READING,
-        health=health_summary(found.health),
+        health=health_summary(found.run.health),
         tables=anatomy_tables(found),
     )
 
@@ -43,7 +43,7 @@ def write_anatomy_page(found: AnatomyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        found: What was measured.
+        found: The anatomy.
         path: The file; an older one is replaced, missing folders are made.
 
     Raises:

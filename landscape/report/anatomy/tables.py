@@ -1,4 +1,4 @@
-"""The numbers of an anatomy as tables of text: the page and the console show the same."""
+"""Set the numbers of an anatomy in tables of text, the same on the page and in the terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def terminal_tables(found: AnatomyResult) -> list[Table]:
 
 
 def waterfall_table(found: AnatomyResult) -> Table:
-    """One row a step: R, ρ, what the step adds, and random steps of the length of Δw."""
+    """Return R, ρ, what each step adds, and random steps of the length of Δw, one row a step."""
     rows, before = [], 0.0
     for step in found.waterfall.steps:
         added = "–" if step.rho is None else number(step.rho.value - before, 2)
@@ -60,13 +60,13 @@ def waterfall_table(found: AnatomyResult) -> Table:
     )
     caption = (
         f"The waterfall: ‖Δw‖ = {number(found.waterfall.distance)} over R along directions more and more like Δw, and "
-        "what random ones of that length cost. Last: how many of their spreads the point's ΔL lies above them."
+        "what random ones of that length cost. Last column: the ΔL of the point above theirs, in units of their spread."
     )
     return Table(caption, header, tuple(rows), frozenset({0}), wide=True)
 
 
 def parts_table(found: AnatomyResult) -> Table:
-    """Shrinkage, rounding and clipping: their share of ‖Δw‖², and what they cost."""
+    """Return the shares of shrinkage, rounding and clipping in ‖Δw‖², and what they cost."""
     anatomy, total = found.anatomy, found.anatomy.total
     rows = [("all of Δw", number(anatomy.whole.distance), "1", rise_text(anatomy.whole.rise), "–", "–")]
     for part in PARTS:
@@ -85,7 +85,7 @@ def parts_table(found: AnatomyResult) -> Table:
 
 
 def group_table(found: AnatomyResult, grouping: Grouping) -> Table:
-    """The Δw of each group alone on w, costliest first, and ‖Δw_l‖/R_l where it was measured."""
+    """Return ΔL of each group's Δw alone on w, costliest first, and ‖Δw_l‖/R_l where it was measured."""
     name = grouping_name(grouping)
     radii = {radius.slots: radius for radius in found.layers.get(grouping, ())}
     rows = []
@@ -106,7 +106,7 @@ def group_table(found: AnatomyResult, grouping: Grouping) -> Table:
 
 
 def clipping_table(found: AnatomyResult) -> Table:
-    """The clipping of each tensor alone on w."""
+    """Return ΔL of the clipping of each tensor alone on w."""
     statistics = found.anatomy.statistics
     rows = tuple(
         (
@@ -120,7 +120,7 @@ def clipping_table(found: AnatomyResult) -> Table:
 
 
 def restoration_table(found: AnatomyResult) -> Table:
-    """What is left of ΔL when the clipping of the costliest tensors is undone."""
+    """Return what is left of ΔL when the clipping of the costliest tensors is undone."""
     rows = tuple(
         (
             str(count), rise_text(effect.rise), within_text(effect.rise, found.limit),
@@ -138,7 +138,7 @@ def restoration_table(found: AnatomyResult) -> Table:
 
 
 def plan_table(found: AnatomyResult) -> Table:
-    """The plan beside one bit width throughout."""
+    """Return the plan beside one bit width throughout."""
     plan = found.plan
     if plan is None:
         return Table("", (), ())
@@ -162,14 +162,14 @@ def plan_table(found: AnatomyResult) -> Table:
 
 
 def bits_table(found: AnatomyResult) -> Table:
-    """The bits of each tensor."""
+    """Return the bits of each tensor."""
     plan = found.plan
     rows = () if plan is None else tuple((group_name(name), _width(bits)) for name, bits in plan.bits.items())
     return Table("The bits of each tensor in the plan", ("tensor", "bits"), rows, frozenset({0}), folded=True)
 
 
 def provenance_table(found: AnatomyResult) -> Table:
-    """What was measured, and how."""
+    """Return what was measured, and how."""
     subject = found.subject
     rows = [
         ("model", subject.model),
@@ -180,11 +180,11 @@ def provenance_table(found: AnatomyResult) -> Table:
         ("tokens per window", str(subject.seq_len)),
         ("windows", ", ".join(f"{split} {count}" for split, count in subject.windows.items())),
         (
-            "articles that they are of",
+            "articles of the windows",
             ", ".join(f"{split} {'not known' if n is None else n}" for split, n in found.articles.items()),
         ),
-        ("evaluations (position × window)", f"{found.probes.total:,}"),
-        *((str(name), str(value)) for name, value in found.settings.items()),
+        ("evaluations (position × window)", f"{found.run.probes.total:,}"),
+        *((str(name), str(value)) for name, value in found.run.settings.items()),
     ]
     return provenance(rows)
 

@@ -1,4 +1,4 @@
-"""What an anatomy found, in plain words: the first thing that the console and the page say."""
+"""Say what an anatomy found, in the sentences that the terminal and the page begin with."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ STEP_NAMES: dict[Kind, str] = {
     "shrink": "its shrinkage",
     "along": "the rest: its clipping, and the single weights it moves",
 }
-"""What a perturbation's share of the basin is spent by, step by step."""
+"""The properties of Δw that spend the radius, step by step."""
 SYMBOLS: dict[Kind, str] = {"sphere": "ρ", "profile": "ρ_prof", "shrink": "ρ_shrink", "along": "ρ_Δ"}
 READING = (
-    "The waterfall: ‖Δw‖/R with R along directions that share more and more with Δw. The first bar knows the length of "
-    "Δw alone, the second how it is spread over the tensors, the third how much it shrinks each of them, the last is "
-    "Δw itself. What a step adds is what that property spends; 1 is the rim, where the loss is halfway to chance.",
+    "The waterfall: ‖Δw‖/R with R along directions that share more and more with Δw. The first bar shares the length "
+    "of Δw alone, the second also its spread over the tensors, the third also how much it shrinks each of them; the "
+    "last is Δw itself. Each step shows how much of the radius its property spends; 1 is the rim, where the loss is "
+    "halfway to chance.",
     "The last bar restates the loss at the point on a monotone line; it describes, and predicts nothing.",
     "The location is judged by random directions probed at the very length of Δw: inside where all of the interval of "
     "their mean u, the share of the way from L(w) to chance, is below a tenth, outside where it is above nine tenths. "
@@ -39,7 +40,7 @@ READING = (
     "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
     "A part or a group alone is put on w; a part undone is taken out of the point. Where parts act on one another the "
     "two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
-    "The cost of a tensor's clipping alone, and then what is left of ΔL when the clipping of the costliest is undone. "
+    "Clipping: the cost of each tensor's clipping alone, and ΔL left when the clipping of the costliest is undone. "
     "The windows that ranked the tensors flatter a choice among them; the test windows ranked nothing.",
 )
 _LEVELS: dict[Location, str] = {
@@ -48,8 +49,7 @@ _LEVELS: dict[Location, str] = {
     "outside": "above nine tenths",
     "unresolved": "the interval reaches across a tenth or nine tenths",
 }
-"""Where u at ‖Δw‖ lies against the levels of ``landscape.estimators.location.location_at``, by the location that
-follows."""
+"""Place of u at ‖Δw‖ among the levels of ``landscape.estimators.location.location_at``, by location."""
 _WITHIN: dict[WithinLimit, str] = {"kept": "yes", "inconclusive": "inconclusive", "degraded": "no"}
 _PLAN_KEPT: dict[WithinLimit, str] = {
     "kept": "the limit is kept",
@@ -61,19 +61,19 @@ _NAMED = 8  # tensors named in a sentence
 
 
 def title(found: AnatomyResult) -> str:
-    """The finding in one line."""
+    """Write the finding in one line."""
     return f"{found.subject.model}, {found.point}: {_place(found)}"
 
 
 def finding(found: AnatomyResult) -> list[str]:
-    """The finding in a few sentences, the point first."""
+    """Report the finding in a few sentences, the point first."""
     said = [_where(found), _against_random(found), _blame(found)]
     said += [text for text in (_restoration(found), _layers(found)) if text]
     return said + list(_plan(found))
 
 
 def subject_sentences(found: AnatomyResult) -> list[str]:
-    """The model, the text and the loss at w."""
+    """Name the model, the text and the loss at w."""
     subject = found.subject
     windows = "; ".join(
         f"{split}: {windows_text(count, found.articles[split])}" for split, count in subject.windows.items()
@@ -87,13 +87,13 @@ def subject_sentences(found: AnatomyResult) -> list[str]:
 
 
 def radius_text(radius: Crossing, found: AnatomyResult) -> str:
-    """R along the directions of a step, or of some of the tensors."""
+    """Write R along the directions of a step, or of some of the tensors."""
     split = found.split
     return crossing_text(radius, _MANY, found.subject.windows[split], articles=found.articles[split])
 
 
 def rho_text(step: WaterfallStep, found: AnatomyResult) -> str:
-    """‖Δw‖ over it; an upper bound where R is censored."""
+    """Write ‖Δw‖/R of a step; an upper bound where R is censored."""
     if step.rho is None:
         bound = found.waterfall.distance / step.radius.low if step.radius.low > 0 else math.inf
         return f"less than {number(bound, 2)}" if math.isfinite(bound) else "not bounded"
@@ -101,19 +101,19 @@ def rho_text(step: WaterfallStep, found: AnatomyResult) -> str:
 
 
 def spent_text(radius: LayerRadius, found: AnatomyResult) -> str:
-    """‖Δw_l‖/R_l; an upper bound where R_l is censored."""
+    """Write ‖Δw_l‖/R_l; an upper bound where R_l is censored."""
     if radius.rho is None:
         return f"less than {number(radius.rho_bound, 2)}" if math.isfinite(radius.rho_bound) else "not bounded"
     return interval(radius.rho, number(radius.rho.value, 2), _unbounded(found))
 
 
 def within_text(rise: Estimate, limit: Limit) -> str:
-    """Whether a ΔL is within a limit, in a word or three."""
+    """Say whether a ΔL is within a limit: yes, no or inconclusive."""
     return _WITHIN[limit_word(rise, limit.nats)]
 
 
 def group_name(slots: str) -> str:
-    """A selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
+    """Write a selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
     if slots == ALL_TENSORS:
         return "all tensors"
     kind, equals, value = slots.partition("=")
@@ -125,17 +125,17 @@ def group_name(slots: str) -> str:
 
 
 def grouping_name(grouping: Grouping) -> str:
-    """What the groups are called."""
+    """Name one group of a grouping."""
     return {"block": "block", "type": "matrix type", "tensor": "tensor"}[grouping]
 
 
 def _unbounded(found: AnatomyResult) -> str:
-    """Why a ratio may have no interval."""
+    """Say why a ratio has no interval."""
     return why_unbounded(_MANY, found.subject.windows[found.split], found.articles[found.split])
 
 
 def _place(found: AnatomyResult) -> str:
-    """``inside, degraded: near but steep``."""
+    """Write ``inside, degraded: near but steep``."""
     return two_words(found.location, found.loss, found.point.startswith("rtn-"), found.steep)
 
 
@@ -146,7 +146,7 @@ def _where(found: AnatomyResult) -> str:
 
 
 def _judged_by(found: AnatomyResult) -> str:
-    """What the location was read from, which is neither ‖Δw‖/R nor the band."""
+    """Say what the location was judged by, which is neither ‖Δw‖/R nor the band."""
     u = found.typical_u
     rise = interval(u, f"u = {number(u.value, 2)}", _unbounded(found))
     return (
@@ -171,13 +171,13 @@ def _blame(found: AnatomyResult) -> str:
             return "No part of Δw can be blamed: the model's output overflowed at one of them."
         if windows < 2 or found.articles[found.split] == 1:
             few = "one window gives" if windows < 2 else f"{windows} windows of one article give"
-            return f"No part of Δw can be blamed: {few} no interval; take more --windows."
+            return f"No part of Δw can be blamed: {few} no interval; use more --windows."
         return (
             "No part of Δw is to blame: undoing none of its shrinkage, rounding and clipping lowers the loss by more "
             "than the choice of windows explains."
         )
     saved = found.anatomy.saved[culprit]
-    assert saved is not None  # or it were no culprit
+    assert saved is not None  # an overflow is no culprit
     what = PART_NAMES[culprit].capitalize()
     if culprit == "clip":
         what += f" of {number(found.clipped_per_million, 2)} weights in a million"
@@ -221,14 +221,14 @@ def _undone(found: AnatomyResult) -> int | None:
 
 
 def _layers(found: AnatomyResult) -> str:
-    """Which block and which type spend most of their own radius."""
+    """Say which block and which type spend most of their own radius."""
     most = [(by, rows[0]) for by, rows in found.layers.items() if rows and rows[0].rho is not None]
     said = [f"{group_name(row.slots)} ({spent_text(row, found)} of its R_l)" for _, row in most]
     return f"Δw spends most of the radius of {' and of '.join(said)}." if said else ""
 
 
 def _plan(found: AnatomyResult) -> Iterator[str]:
-    """The mixed-precision plan, and whether its prediction held."""
+    """Report the mixed-precision plan, and whether its prediction held."""
     plan = found.plan
     if plan is None:
         return

@@ -16,9 +16,9 @@ from landscape.report.survey.view import Frame, panels, units, view
 from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660
-"""Of the radial figure, in pixels."""
+"""Height of the radial figure, in pixels."""
 PLANE_HEIGHT = 560
-"""Of the picture of a plane."""
+"""Height of the picture of a plane."""
 _GAP = 0.035  # between the panels, as a share of the width
 
 
@@ -26,7 +26,7 @@ def radial_figure(landscape: SurveyResult) -> Figure:
     """Draw NLL against ℓ2 distance from w.
 
     Args:
-        landscape: What was measured. Values that are not finite are left out; ``omissions`` names them.
+        landscape: The survey. Values that are not finite are left out; ``omissions`` names them.
 
     Returns:
         A figure with one panel a split, buttons for the distance axis and for the bit width, and a legend that toggles
@@ -47,8 +47,8 @@ def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
     """Draw the loss on the plane through w and two points, to scale: distances on the picture are ℓ2 distances.
 
     Args:
-        plane: What was measured. Values that are not finite are gaps.
-        landscape: What it belongs to: chance.
+        plane: The losses. Values that are not finite are gaps.
+        landscape: The survey, for chance.
 
     Returns:
         A contour of u, the way from L(w) to chance, with its levels ½ and 1 as lines and the three points as markers.
@@ -76,12 +76,12 @@ def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
 
 
 def _axis(letter: str, panel: int) -> str:
-    """``x`` for the first panel, ``x2`` for the second."""
+    """Name the axis of a panel: ``x`` for the first, ``x2`` for the second."""
     return letter if panel == 1 else f"{letter}{panel}"
 
 
 def _axis_menu(figure: Figure, landscape: SurveyResult, frame: Frame) -> dict[str, Any]:
-    """Buttons that divide every abscissa by a length, and the view with it."""
+    """Return buttons that divide every abscissa by a length, and the view with it."""
     buttons = []
     for unit in units(landscape):
         x = [[None if v is None else v / unit.length for v in trace.x] for trace in figure.data]
@@ -94,7 +94,7 @@ def _axis_menu(figure: Figure, landscape: SurveyResult, frame: Frame) -> dict[st
 
 
 def _bits_menu(figure: Figure, landscape: SurveyResult) -> list[dict[str, Any]]:
-    """Buttons that show one bit width or all; nothing to choose from with fewer than two."""
+    """Return buttons that show one bit width or all; none with fewer than two bit widths."""
     widths = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
     if len(widths) < 2:
         return []
@@ -119,7 +119,7 @@ def _menu(buttons: list[dict[str, Any]], left: float, anchor: str) -> dict[str, 
 
 
 def _lay_out(figure: Figure, landscape: SurveyResult, frame: Frame) -> None:
-    """Axes, titles, legend."""
+    """Set axes, titles and legend."""
     splits, unit = panels(landscape), units(landscape)[0]
     width = (1 - _GAP * (len(splits) - 1)) / len(splits)
     for i, split in enumerate(splits):
@@ -134,7 +134,7 @@ def _lay_out(figure: Figure, landscape: SurveyResult, frame: Frame) -> None:
                 **({"matches": "y"} if i else {"title": {"text": "NLL (nats per token)"}}),
             },
         })  # fmt: skip
-        verdict = " (R, location and loss are judged here)" if split == landscape.verdict_split else ""
+        verdict = " (R, location and loss are judged here)" if split == landscape.split else ""
         figure.add_annotation(
             text=f"<b>{literal(split)}</b>{verdict}", x=left, y=1.0, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", showarrow=False, font={"size": 13},

@@ -35,6 +35,8 @@
                     largest excess over the higher of them
     planes          [{a, b, bits, split, windows, x, y, nll, points: [{name, x, y, nll}]}], empty without --plane;
                     nll[i][j] is at y[i], x[j], ℓ2 distances from w along e1, towards a, and e2, at right angles to it
+    misalignments   [{grid, control, net: {split: {value, low, high}}, raw: {split: …}}], one for each grid with GPTQ,
+                    QAFT and its control: net is M = [L(GPTQ) − L(w)] − [L(QAFT) − L(control)], raw is L(GPTQ) − L(QAFT)
     probes          {total, cached, evaluated}
     seconds, store, page
     health          [{name, passed, words}]      checks of the run itself; passed is null for a check that was not made
@@ -59,7 +61,7 @@ from landscape.report.values import (
     interval_json,
     space_json,
 )
-from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
+from landscape.survey.result import Misalignment, PlaneResult, PointResult, SegmentResult, SurveyResult
 
 
 def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
         "center": {split: finite_or_none(nll) for split, nll in landscape.center.items()},
         "chance": subject.chance,
         "basin": {
-            "split": landscape.verdict_split,
+            "split": landscape.split,
             "directions": basin.directions,
             "windows": basin.windows,
             "articles": basin.articles,
@@ -83,20 +85,21 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
             "monotone": basin.monotone,
             "non_finite": basin.non_finite,
             "direction_radii": list(basin.direction_radii),
-            "other_radii": _other_radii(landscape.radii[landscape.verdict_split]),
+            "other_radii": _other_radii(landscape.radii[landscape.split]),
         },
         "points": [_point(point) for point in landscape.points],
         "segments": [_segment(segment) for segment in landscape.segments],
         "planes": [_plane(plane) for plane in landscape.planes],
+        "misalignments": [_misalignment(each) for each in landscape.misalignments],
         "probes": {
-            "total": landscape.probes.total,
-            "cached": landscape.probes.cached,
-            "evaluated": landscape.probes.evaluated,
+            "total": landscape.run.probes.total,
+            "cached": landscape.run.probes.cached,
+            "evaluated": landscape.run.probes.evaluated,
         },
-        "seconds": round(landscape.seconds, 3),
-        "store": landscape.store,
+        "seconds": round(landscape.run.seconds, 3),
+        "store": landscape.run.store,
         "page": None if page is None else str(page),
-        "health": health_json(landscape.health),
+        "health": health_json(landscape.run.health),
     }
 
 
@@ -123,6 +126,15 @@ def _point(point: PointResult) -> dict[str, Any]:
         "location": point.location,
         "loss": point.loss,
         "experts": None if point.experts is None else asdict(point.experts),
+    }
+
+
+def _misalignment(found: Misalignment) -> dict[str, Any]:
+    return {
+        "grid": found.grid,
+        "control": found.control,
+        "net": {split: estimate_json(each) for split, each in found.net.items()},
+        "raw": {split: estimate_json(each) for split, each in found.raw.items()},
     }
 
 

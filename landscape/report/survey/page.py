@@ -54,7 +54,7 @@ def page(landscape: SurveyResult) -> str:
         segments=segment_sentences(landscape),
         reading=READING,
         caveats=CAVEATS,
-        health=health_summary(landscape.health),
+        health=health_summary(landscape.run.health),
         tables=tables(landscape),
     )
 
@@ -63,7 +63,7 @@ def write_page(landscape: SurveyResult, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        landscape: What was measured.
+        landscape: The survey.
         path: The file; an older one is replaced, missing folders are made.
 
     Raises:

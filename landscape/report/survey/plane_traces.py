@@ -1,4 +1,4 @@
-"""What is drawn in the picture of a plane, trace by trace: the loss as a contour, two levels, three points.
+"""Build the picture of a plane, trace by trace: the loss as a contour, two levels, three points.
 
 A trace is a plain mapping in the terms of plotly. The loss is coloured by u, its way from L(w) to chance, so that
 pictures can be compared; thin lines of equal NLL show what is too flat for colours.
@@ -24,7 +24,7 @@ _LINES = 8  # thin lines of equal NLL, about
 
 
 def plane_traces(plane: PlaneResult, landscape: SurveyResult) -> Iterator[PlotTrace]:
-    """The filled contour, the half-way level and chance as lines, and the three points."""
+    """Yield the filled contour, the half-way level and chance as lines, and the three points."""
     u = plane.saturation(landscape.subject.chance)
     yield _surface(plane, u)
     yield _lines(plane, landscape)
@@ -68,7 +68,7 @@ def _lines(plane: PlaneResult, landscape: SurveyResult) -> PlotTrace:
 
 
 def _round_step(step: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     if step <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(step))
@@ -76,7 +76,7 @@ def _round_step(step: float) -> float:
 
 
 def _level(plane: PlaneResult, u: Array, level: float, dash: str, width: float, name: str) -> PlotTrace:
-    """One contour line of u, in the legend."""
+    """Draw one contour line of u, with an entry in the legend."""
     return _contour(plane, u) | {
         "contours": {"coloring": "none", "showlines": True, "type": "constraint", "operation": "=", "value": level},
         "line": {"color": palette.INK, "width": width, "dash": dash}, "name": name, "showlegend": True,

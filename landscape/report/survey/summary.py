@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from landscape.formatting import equals, windows_text
+from landscape.formatting import equals, rise_text, windows_text
 from landscape.report.survey.verdicts import KEPT, near_but_steep
 from landscape.report.table import Table
+from landscape.session.subject import TEST_SPLIT
 from landscape.survey.result import PointResult, SurveyResult
 
 
@@ -17,7 +18,7 @@ def headline(landscape: SurveyResult) -> str:
 
 def summary_lines(landscape: SurveyResult) -> list[str]:
     """Report the model, the loss at w and the basin."""
-    subject, basin, split = landscape.subject, landscape.basin, landscape.verdict_split
+    subject, basin, split = landscape.subject, landscape.basin, landscape.split
     windows = windows_text(basin.windows, basin.articles)
     center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
     return [
@@ -50,6 +51,16 @@ def summary_table(landscape: SurveyResult) -> Table:
     header = ("point", "‖Δw‖", "/‖w‖", "ρ", *(f"NLL\n{split}" for split in splits), "location", "loss")
     words = frozenset({0, len(header) - 2, len(header) - 1})
     return Table("The quantized points", header, tuple(map(row, landscape.points)), words)
+
+
+def misalignment_lines(landscape: SurveyResult) -> Iterator[str]:
+    """Report M of every grid, net of plain fine-tuning, on the test split."""
+    for found in landscape.misalignments:
+        net, raw = (side[TEST_SPLIT] for side in (found.net, found.raw))
+        yield (
+            f"misalignment at {found.grid}: M = {rise_text(net)} nats per token on {TEST_SPLIT}, net of plain "
+            f"fine-tuning ({found.control}); L(GPTQ) − L(QAFT) = {rise_text(raw)}"
+        )
 
 
 def loss_lines(landscape: SurveyResult) -> Iterator[str]:

@@ -19,9 +19,11 @@ def tables(landscape: SurveyResult) -> list[Table]:
 
     Wall time, the share of the cache and its folder are left out: the same measurement gives the same page.
     """
-    found = [basin_table(landscape), point_table(landscape), segment_table(landscape), provenance_table(landscape)]
-    found += [plane_table(landscape), ray_values(landscape), segment_values(landscape), plane_values(landscape)]
-    return [table for table in found if table.rows]
+    makers = (
+        basin_table, point_table, misalignment_table, segment_table, provenance_table, plane_table, ray_values,
+        segment_values, plane_values,
+    )  # fmt: skip
+    return [table for make in makers if (table := make(landscape)).rows]
 
 
 def basin_table(landscape: SurveyResult) -> Table:
@@ -45,7 +47,7 @@ def basin_table(landscape: SurveyResult) -> Table:
         each("R of each direction", _radii),
         each("directions", lambda b: str(b.directions)),
         each("windows", lambda b: str(b.windows)),
-        each("articles that they are of", lambda b: "not known" if b.articles is None else str(b.articles)),
+        each("articles of the windows", lambda b: "not known" if b.articles is None else str(b.articles)),
         each("L(w)", lambda b: nats(b.center_nll)),
         each("chance, ln|V|", lambda b: nats(b.chance)),
         each("evaluations that overflowed", lambda b: f"{b.non_finite:.1%}"),
@@ -93,13 +95,29 @@ def point_table(landscape: SurveyResult) -> Table:
         )  # fmt: skip
 
     caption = (
-        f"The quantized points. Location: ‖Δw‖ against the border of the basin on {landscape.verdict_split}. Loss: "
+        f"The quantized points. Location: ‖Δw‖ against the border of the basin on {landscape.split}. Loss: "
         "what is left of the model there; lost from half of the way to chance on, else kept if all of ΔL's interval "
         "is within a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across. NLL "
         "in nats per token; brackets are "
         f"{CONFIDENCE:.0%} intervals, of ΔL over paired windows."
     )
     return Table(caption, header, tuple(map(row, landscape.points)), frozenset({0, 1, 2, 4}), wide=True)
+
+
+def misalignment_table(landscape: SurveyResult) -> Table:
+    """Return one row a grid: how much of GPTQ's loss is undone by training alone."""
+    splits = list(landscape.center)
+    header = ("grid", "control", *(f"M {s}" for s in splits), *(f"L(GPTQ) − L(QAFT) {s}" for s in splits))
+    rows = (
+        (m.grid, m.control, *(rise_text(m.net[s]) for s in splits), *(rise_text(m.raw[s]) for s in splits))
+        for m in landscape.misalignments
+    )
+    caption = (
+        "Misalignment M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)]: the loss that GPTQ leaves and training undoes, less "
+        "what plain fine-tuning of w with the same data, steps and rates gains (the control w_FT). Nats per token; "
+        f"brackets are {CONFIDENCE:.0%} intervals over paired windows."
+    )
+    return Table(caption, header, tuple(rows), frozenset({0, 1}), wide=True)
 
 
 def segment_table(landscape: SurveyResult) -> Table:
@@ -140,8 +158,8 @@ def provenance_table(landscape: SurveyResult) -> Table:
         ("text", subject.data),
         ("tokens per window", str(subject.seq_len)),
         ("windows", ", ".join(f"{split} {count}" for split, count in subject.windows.items())),
-        ("evaluations (position × window)", f"{landscape.probes.total:,}"),
-        *((str(name), str(value)) for name, value in landscape.settings.items()),
+        ("evaluations (position × window)", f"{landscape.run.probes.total:,}"),
+        *((str(name), str(value)) for name, value in landscape.run.settings.items()),
     ]
     return provenance(rows)
 

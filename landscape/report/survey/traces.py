@@ -1,4 +1,4 @@
-"""What is drawn in the radial figure, trace by trace, from the bottom layer to the top.
+"""Build the radial figure, trace by trace, from the bottom layer to the top.
 
 Everything with a horizontal position is a trace, the radius and its band too, so that the switch of the distance axis
 rescales all of it alike. A trace is a plain mapping in the terms of plotly's ``scatter``.
@@ -28,7 +28,7 @@ _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always
 
 
 def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[PlotTrace]:
-    """All traces of one panel; those that belong to a bit width say so in ``meta``, with their labels."""
+    """Yield all traces of one panel; those of one bit width name it in ``meta``, with their labels."""
     basin, norm = landscape.basins[split], landscape.subject.norm
     yield from _band(basin, frame)
     yield from _radius(basin, norm, frame)
@@ -45,7 +45,7 @@ def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[
 
 
 def legend_entries(landscape: SurveyResult) -> Iterator[PlotTrace]:
-    """One entry a group, as traces without data: they stay when the traces of a bit width are switched off."""
+    """Yield one entry a group, a trace without data: it stays when the traces of a bit width are switched off."""
     by_name = {point.name: point for point in landscape.points}
 
     def entry(label: str, group: str, **look: Any) -> PlotTrace:
@@ -70,7 +70,7 @@ def legend_entries(landscape: SurveyResult) -> Iterator[PlotTrace]:
 
 
 def crowded(landscape: SurveyResult, split: str, frame: Frame) -> set[str]:
-    """Names of the points whose label would cover another one, or the marker of another point.
+    """Return the names of the points whose label would cover another one, or the marker of another point.
 
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
     """
@@ -95,7 +95,7 @@ def crowded(landscape: SurveyResult, split: str, frame: Frame) -> set[str]:
 
 
 def _band(basin: Basin, frame: Frame) -> Iterator[PlotTrace]:
-    """The border from r10 to r90; where the loss never gets to r90, as far as the border surely reaches."""
+    """Draw the border from r10 to r90; where the loss never gets to r90, up to the lower bound of r90."""
     if basin.r10.value is None:
         return
     inner, known = basin.r10.value, basin.r90.value is not None
@@ -103,7 +103,7 @@ def _band(basin: Basin, frame: Frame) -> Iterator[PlotTrace]:
     yield _shade(inner, outer, "band", palette.BAND, frame)
     labels = [" r10", "r90 " if known else " r90 is farther out"]
     if not known and basin.radius.value is None:
-        labels[1] = ""  # said at R
+        labels[1] = ""  # R's label says it
     yield _scatter(
         "band", "band", [inner, outer], [_label_height(frame)] * 2, None, mode="text", text=labels,
         textposition=["middle right", "middle left" if known else "middle right"],
@@ -112,7 +112,7 @@ def _band(basin: Basin, frame: Frame) -> Iterator[PlotTrace]:
 
 
 def _radius(basin: Basin, norm: float, frame: Frame) -> Iterator[PlotTrace]:
-    """R and its interval; a dotted line at its lower bound if it is censored."""
+    """Draw R and its interval; a dotted line at its lower bound if it is censored."""
     radius = basin.radius
     if radius.value is not None and math.isfinite(radius.high):
         yield _shade(radius.low, radius.high, "R", palette.RADIUS, frame)
@@ -150,7 +150,7 @@ def _shade(left: float, right: float, name: str, color: str, frame: Frame) -> Pl
 
 
 def _label_height(frame: Frame) -> float:
-    """Ordinate of the labels at the top of a panel."""
+    """Return the ordinate of the labels at the top of a panel."""
     return frame.y[1] - 0.03 * (frame.y[1] - frame.y[0])
 
 
@@ -166,7 +166,7 @@ def _ray(ray: RayProfile, split: str, landscape: SurveyResult) -> PlotTrace:
 
 
 def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float) -> PlotTrace:
-    """A segment against the true distance. From w on: its far side would be folded back onto the way to the point."""
+    """Draw a segment against the true distance, from w on: α < 0 would be folded back onto the way to the point."""
     keep = segment.alphas >= 0 if segment.a == "w" else np.full(segment.alphas.shape, True)
     alphas, x, y = (_plain(values[keep]) for values in (segment.alphas, segment.distances, segment.nll))
     look, name = _stroke(segment, points), f"{segment.a} – {segment.b}"
@@ -191,7 +191,7 @@ def _point(point: PointResult, split: str, landscape: SurveyResult, labelled: bo
 
 
 def _label(point: PointResult) -> str:
-    """What stands beside a marker: the bit width, or the name where that is not known."""
+    """Return the label of a marker: the bit width, or the name where that is not known."""
     return point.name if point.bits is None else f"int{point.bits}"
 
 
@@ -216,7 +216,7 @@ def _place(lam: float | None, norm: float) -> str:
 
 
 def _scatter(name: str, group: str, x: list[Any], y: list[Any], hover: list[str] | None, **look: Any) -> PlotTrace:
-    """A trace; plotly reads markup in names, so they are escaped here."""
+    """Return a trace; Plotly reads markup in names, so they are escaped here."""
     seen = {"hoverinfo": "skip"} if hover is None else {"customdata": hover, "hovertemplate": _HOVER}
     label = {"name": literal(name), "legendgroup": literal(group), "showlegend": False}
     return {"type": "scatter", "x": x, "y": y, **label, **seen, **look}
@@ -227,7 +227,7 @@ def _grids(landscape: SurveyResult) -> list[str]:
 
 
 def _group(point: PointResult, landscape: SurveyResult) -> str:
-    """The legend entry of a point: ``RTN``, or ``RTN absmax`` where there are several kinds of grid."""
+    """Name the legend entry of a point: ``RTN``, or ``RTN absmax`` where there are several kinds of grid."""
     label = palette.mark(point.method).label
     return label if point.grid is None or len(_grids(landscape)) == 1 else f"{label} {point.grid}"
 
@@ -242,7 +242,7 @@ def _marker(point: PointResult, landscape: SurveyResult) -> dict[str, Any]:
 
 
 def _kind(segment: SegmentResult, points: dict[str, PointResult]) -> str:
-    """The legend entry of a segment: ``w – RTN``."""
+    """Name the legend entry of a segment: ``w – RTN``."""
     ends = ("w" if end == "w" else palette.mark(points[end].method).label for end in (segment.a, segment.b))
     return " – ".join(ends)
 
@@ -253,7 +253,7 @@ def _stroke(segment: SegmentResult, points: dict[str, PointResult]) -> palette.S
 
 
 def _plain(values: Array) -> list[float | None]:
-    """A list that JSON can hold: None, a gap in the line, where a value is not finite."""
+    """Return a list that JSON can hold: None, a gap in the line, where a value is not finite."""
     return [float(v) if math.isfinite(v) else None for v in values]
 
 

@@ -30,7 +30,7 @@ class PointNote:
 
 def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     """Return the two words for a point, and the numbers behind them."""
-    split, typical = landscape.verdict_split, typical_rise(landscape, point.distance)
+    split, typical = landscape.split, typical_rise(landscape, point.distance)
     share = point.distance / landscape.subject.norm
     detail = f"‖Δw‖ = {number(point.distance)}"
     detail += f", ρ = {ratio_text(point, landscape.basin)}" if point.rho else f", {number(share, 3)} ‖w‖"
@@ -60,7 +60,7 @@ def verdict_hint(location: Location, loss: Loss, rounded: bool, steep: bool) -> 
 
     Args:
         location: Where the point lies.
-        loss: What is left of the model there.
+        loss: The word for what is left of the model there.
         rounded: Whether RTN made the point.
         steep: Whether its loss is shown to be more than that of random directions at its distance.
     """
@@ -92,7 +92,7 @@ def is_steep(point: PointResult, landscape: SurveyResult) -> bool:
     All of ΔL's interval must lie above their mean; nothing is shown where they were not probed or overflowed.
     """
     typical = typical_rise(landscape, point.distance)
-    return typical is not None and steeper(point.rise[landscape.verdict_split], typical)
+    return typical is not None and steeper(point.rise[landscape.split], typical)
 
 
 def typical_rise(landscape: SurveyResult, distance: float) -> float | None:
@@ -101,7 +101,7 @@ def typical_rise(landscape: SurveyResult, distance: float) -> float | None:
     Returns:
         ΔL in nats per token; None where the directions were not probed or overflowed.
     """
-    split = landscape.verdict_split
+    split = landscape.split
     base, found = landscape.center[split], []
     for ray in landscape.rays:
         lambdas, nll = np.concatenate([[0.0], ray.lambdas]), np.concatenate([[base], ray.nll[split]])

@@ -1,4 +1,4 @@
-"""What part of a landscape is on view, in which units, and what of it cannot be seen."""
+"""Choose what part of a landscape the radial figure shows, in which units, and name what cannot be seen."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ABOVE_CHANCE = 1.5
 
 @dataclass(frozen=True)
 class Frame:
-    """What part of the plane is shown, in absolute distances."""
+    """The visible part of the plane, in absolute distances."""
 
     x: tuple[float, float]
     y: tuple[float, float]
     drawn: tuple[float, float]
     """Lowest and highest ordinate of anything drawn: the band reaches that far when the view is widened."""
     hidden: int
-    """How many values of rays and segments lie above the view."""
+    """Number of values of rays and segments above the view."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class Unit:
     """A position of the switch of the distance axis."""
 
     label: str
-    """On the button."""
+    """Text of the button."""
     title: str
-    """Of the axis."""
+    """Title of the axis."""
     length: float
-    """What distances are divided by."""
+    """Divisor of distances."""
 
 
 def panels(landscape: SurveyResult) -> list[str]:
-    """The splits with a radial profile, the training split first."""
+    """Return the splits with a radial profile, the training split first."""
     return sorted(landscape.basins, key=lambda split: (split != "train", split))
 
 
 def omissions(landscape: SurveyResult) -> list[str]:
-    """Sentences on what was measured but cannot be seen in the figure as it opens; empty if all of it can."""
+    """Say what was measured but cannot be seen in the figure as it opens; nothing if all of it can."""
     said = []
     if hidden := view(landscape).hidden:
         some = "1 value lies" if hidden == 1 else f"{hidden} values lie"
@@ -62,7 +62,7 @@ def omissions(landscape: SurveyResult) -> list[str]:
 
 
 def units(landscape: SurveyResult) -> list[Unit]:
-    """The positions of the axis switch; that of RTN, at the lowest bit width there is, only if there is one."""
+    """Return the positions of the axis switch; one divides by ‖Δw‖ of RTN's lowest bit width, if it was made."""
     norm = landscape.subject.norm
     found = [
         Unit("distance", "ℓ2 distance from w", 1.0),
@@ -78,7 +78,7 @@ def units(landscape: SurveyResult) -> list[Unit]:
 
 
 def view(landscape: SurveyResult) -> Frame:
-    """Ranges that show every point, chance, and the rays' plateau."""
+    """Return ranges that show every point, chance, and the rays' plateau."""
     splits = panels(landscape)
     distances = [p.distance for p in landscape.points]
     lines = [s.distances for s in landscape.segments] + [ray.lambdas for ray in landscape.rays]
@@ -100,7 +100,7 @@ def view(landscape: SurveyResult) -> Frame:
 
 
 def _line_values(landscape: SurveyResult) -> Iterator[Array]:
-    """The ordinates of all rays and segments that are drawn."""
+    """Yield the ordinates of all rays and segments that are drawn."""
     for split in panels(landscape):
         yield from (ray.nll[split] for ray in landscape.rays)
         yield from (s.nll for s in landscape.segments if s.split == split)

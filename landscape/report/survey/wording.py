@@ -47,14 +47,14 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
     basin, norm = landscape.basin, landscape.subject.norm
     many = "1 random direction" if basin.directions == 1 else f"{basin.directions} random directions"
     said = [
-        f"Basin on the {landscape.verdict_split} split ({many}, {windows_text(basin.windows, basin.articles)}): "
+        f"Basin on the {landscape.split} split ({many}, {windows_text(basin.windows, basin.articles)}): "
         f"{equals('R', basin.radius, basin)}; relative to ‖w‖: {distance_text(basin.radius, basin, norm)}.",
         f"Its border begins where the mean loss has risen by a tenth, {equals('r10', basin.r10, basin)}, and ends at "
         f"nine tenths, {equals('r90', basin.r90, basin)}.",
     ]
     spread = basin.direction_spread
     if spread is not None and basin.directions > 1:
-        said.append(f"The radii of single directions go from {number(spread.low, 3)} to {number(spread.high, 3)}.")
+        said.append(f"The radii of single directions range from {number(spread.low, 3)} to {number(spread.high, 3)}.")
     said += [
         f"Farther out the mean loss falls below the level of {name} again."
         for name, crossing in (("r10", basin.r10), ("R", basin.radius), ("r90", basin.r90))
@@ -67,12 +67,15 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
 
 def segment_sentences(landscape: SurveyResult) -> list[str]:
     """Say which points are simply connected with w."""
-    own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.verdict_split]
+    own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.split]
     ridged = [s for s in own if s.connectivity.monotonic is False]
     groups = (
-        ("No ridge beyond the noise on the straight way from w to", [s for s in own if s.connectivity.monotonic]),
-        ("A ridge on the way from w to", ridged),
-        ("Open, for want of windows or of finite losses, for", [s for s in own if s.connectivity.monotonic is None]),
+        ("No ridge beyond the noise on the straight line from w to", [s for s in own if s.connectivity.monotonic]),
+        ("A ridge on the straight line from w to", ridged),
+        (
+            "Undecided, for lack of windows or of finite losses, for",
+            [s for s in own if s.connectivity.monotonic is None],
+        ),
     )
     said = [f"{words} {_listed(found)}." for words, found in groups if found]
     return [*said, *map(ridge_sentence, ridged)]

@@ -282,5 +282,5 @@ def test_articles_are_counted(dissected: AnatomyResult, by_hand: ByHand) -> None
     }
     assert dissected.articles == anatomy_json(dissected)["articles"] == counts
     rows = {row["setting"]: row["value"] for row in Page(anatomy_page(dissected)).table("How it was measured")}
-    assert rows["articles that they are of"] == f"validation {counts['validation']}, test {counts['test']}"
+    assert rows["articles of the windows"] == f"validation {counts['validation']}, test {counts['test']}"
     assert f"validation: 4 windows in {counts['validation']} article" in Page(anatomy_page(dissected)).text

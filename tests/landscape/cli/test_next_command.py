@@ -58,7 +58,7 @@ def test_a_search_that_its_time_ended_goes_on(asked: Callable[..., Request]) -> 
 def test_after_lambdas_that_end_before_r_they_are_left_to_the_sweep() -> None:
     found = synthetic.landscape()
     basin = replace(found.basin, radius=replace(found.basin.radius, value=None, high=math.inf))
-    short = replace(found, basins={**found.basins, found.verdict_split: basin})
+    short = replace(found, basins={**found.basins, found.split: basin})
     told = after_probe(SurveyRequest(lambdas=(1.0, 2.0)), short, False, OUT)
     assert told == "landscape probe --model opt-nano --data tales --bits 8,4,2    # --lambdas ends before R"
 

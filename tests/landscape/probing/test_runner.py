@@ -1,5 +1,4 @@
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import NotEvaluated, ProbePlan, ProbeResult, identified, point_plan, ray_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.session.point_specs import ExternalSpec, wanted_points
-from landscape.survey.plans import segment_alphas, segment_ends, segment_plan
+from landscape.survey.plans import segment_plan
 from quant.center import Center
 from quant.hashing import tensor_bytes
 from quant.methods.rtn import rtn
@@ -161,23 +159,6 @@ def test_an_engine_evaluates_the_weights_of_the_position(tmp_path):
         assert found["p"].total / found["p"].tokens == pytest.approx(
             float(setting.model(input_ids=ids, labels=ids).loss), abs=1e-5
         )
-
-
-def test_segments_join_w_with_each_point_and_the_points_of_a_scheme():
-    points = wanted_points(("rtn", "gptq", "qaft"), (4, 2), ("exact",))
-    pairs = [(a.name if a else "w", b.name) for a, b in segment_ends(points)]
-    assert len(pairs) == len(set(pairs)) == 2 * 6
-    assert ("rtn-int4-exact", "gptq-int2-exact") not in pairs
-    assert {("w", "qaft-int2-exact"), ("gptq-int4-exact", "qaft-int4-exact")} <= set(pairs)
-    more = [*wanted_points(("gptq", "awq", "signround", "qaft", "qaft-lsq", "qaft-from-gptq"), (4,), ("exact",))]
-    more += [ExternalSpec("a", Path("a")), ExternalSpec("b", Path("b"))]
-    pairs = [(a.method if a else "w", b.method) for a, b in segment_ends(more)]
-    assert [b for a, b in pairs if a == "w"] == [point.method for point in more]
-    between = {frozenset(pair) for pair in pairs if pair[0] != "w"}
-    assert between == {frozenset(pair) for pair in (
-        ("gptq", "qaft"), ("gptq", "qaft-from-gptq"), ("qaft", "qaft-from-gptq")
-    )}  # fmt: skip
-    assert segment_alphas(3) == (-0.1, 0.0, 0.5, 1.0, 1.1)
 
 
 def test_results_of_a_plan_may_be_not_a_number(tmp_path):

@@ -20,18 +20,18 @@ def found() -> SurveyResult:
 
 
 def test_a_failed_check_stands_above_the_plot_in_plain_words(found: SurveyResult) -> None:
-    text = page(replace(found, health=(WRONG, *UNJUDGED, SOUND)))
+    text = page(replace(found, run=replace(found.run, health=(WRONG, *UNJUDGED, SOUND))))
     top = text[text.index("<h1>") : text.index("<figure")]
     assert "This run is not sound" in top
     assert "It draws &lt;random&gt; numbers." in top
     assert "All 9 losses" not in top
     section = text[text.index("Is this run sound?") :]
-    assert "No: 1 of 2 checks failed, as is said at the top of the page: deterministic evaluation." in section
+    assert "No: 1 of 2 checks failed, see the top of the page: deterministic evaluation." in section
     assert "Not judged: <strong>L(w) reproduced, float resolution.</strong> Nothing was evaluated." in section
 
 
 def test_passed_checks_are_folded_to_one_line(found: SurveyResult) -> None:
-    text = page(replace(found, health=(SOUND, *UNJUDGED)))
+    text = page(replace(found, run=replace(found.run, health=(SOUND, *UNJUDGED))))
     assert "not sound" not in text
     section = text[text.index("Is this run sound?") : text.index('id="numbers-title"')]
     assert "Nothing speaks against it: 1 check passed, none failed." in section

@@ -23,7 +23,7 @@ from quant.checkpoints.context import context_of
         (GPT2Config(n_positions=32), 32),
         (OPTConfig(max_position_embeddings=48), 48),
         (CodeGenConfig(n_positions=2048, n_ctx=16), 16),
-        (MptConfig(max_seq_len=40), 40),  # its ALiBi is a table of so many positions
+        (MptConfig(max_seq_len=40), 40),  # its ALiBi is a table of 40 positions
         (RwkvConfig(context_length=24), 24),
         (Gemma3Config(text_config={"max_position_embeddings": 96, "num_hidden_layers": 2}), 96),
         (BloomConfig(), None),

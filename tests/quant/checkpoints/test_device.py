@@ -29,7 +29,7 @@ def test_apples_gpu_is_refused_with_the_reason(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_auto_is_the_dtype_that_a_checkpoint_is_stored_in(saved: Save, dtype: str) -> None:
+def test_auto_is_the_dtype_of_the_stored_weights(saved: Save, dtype: str) -> None:
     checkpoint = load_checkpoint(str(saved(tiny.llama().to(getattr(torch, dtype)))), dtype="auto", device="auto")
     assert checkpoint.dtype == dtype
     assert {str(p.dtype) for p in checkpoint.model.parameters()} == {f"torch.{dtype}"}

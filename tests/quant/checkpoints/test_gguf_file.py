@@ -202,7 +202,7 @@ def test_an_adapter_beside_a_file_is_refused(tmp_path: Path) -> None:
         load_checkpoint(str(path))
 
 
-def test_what_is_saved_again_is_the_same_model(tmp_path: Path, saved: Callable[..., Path]) -> None:
+def test_saving_again_keeps_the_model(tmp_path: Path, saved: Callable[..., Path]) -> None:
     factors = converter_factors(500000.0, 8.0, 8192)
     path = write(tmp_path / "m.gguf", tensors={"rope_freqs.weight": factors}, theta=500000.0)
     found = load_checkpoint(str(path)).model

@@ -55,7 +55,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         {"fusion_config": {"patch_embeddings": True}, "compile_config": {"mode": "max-autotune"}},
     ],
 )
-def test_what_a_configuration_asks_of_the_loader_is_not_obeyed(
+def test_requests_of_a_configuration_to_the_loader_are_ignored(
     saved: Save, no_network: list[str], make: Callable[[], nn.Module], asked: dict[str, object]
 ) -> None:
     folder = saved(make())
@@ -76,7 +76,7 @@ def test_a_class_without_sdpa_has_its_own_attention(saved: Save, monkeypatch: py
     assert model.config._attn_implementation == "eager"
 
 
-def test_nothing_is_asked_of_the_hub_inside() -> None:
+def test_no_request_to_the_hub_inside() -> None:
     before = constants.HF_HUB_OFFLINE
     with offline(), pytest.raises(OfflineModeIsEnabled):
         HfApi().model_info("some/one")
@@ -96,7 +96,7 @@ def test_a_model_that_rewrites_its_weights_is_refused(saved: Save, every: int, l
 
 
 @pytest.mark.parametrize(("every", "layers"), [(0, 4), (6, 6)])
-def test_one_that_does_not_is_read(saved: Save, every: int, layers: int) -> None:
+def test_a_model_that_keeps_its_weights_is_read(saved: Save, every: int, layers: int) -> None:
     model, _ = read_folder(saved(rwkv(every, layers)), "float32")
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with torch.no_grad():

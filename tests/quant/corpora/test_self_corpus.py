@@ -111,7 +111,7 @@ def test_windows_begin_with_the_beginning_of_text(tmp_path: Path) -> None:
         sample(none, tmp_path)
 
 
-def test_more_windows_sample_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_windows_sample_only_the_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = checkpoint_of(tiny.opt())
     few = sample(checkpoint, tmp_path, 11)
     calls: list[int] = []
@@ -274,7 +274,7 @@ def test_inverse_cdf_at_its_ends_avoids_impossible_ids() -> None:
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_logits_that_are_not_finite(wrong: float) -> None:
+def test_logits_without_finite_values_are_an_error(wrong: float) -> None:
     with pytest.raises(CorpusError, match="finite logits"):
         inverse_cdf(torch.tensor([[0.0, wrong]]), torch.zeros(1, dtype=torch.float64))
 

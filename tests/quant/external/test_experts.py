@@ -51,7 +51,7 @@ def test_a_folder_in_the_models_own_layout_is_read(tmp_path: Path, name: str) ->
     assert all(torch.equal(point.tensor(slot), weight) for slot, weight in checkpoint.space.weights(model))
 
 
-def test_mxfp4_of_gpt_oss_is_what_transformers_makes_of_it(tmp_path: Path) -> None:
+def test_mxfp4_of_gpt_oss_equals_that_of_transformers(tmp_path: Path) -> None:
     """Blocks and scales drawn at random; the reference is transformers' own dequantization, in float32."""
     config = FAMILIES["gpt_oss"].build().config
     config.intermediate_size = 64  # divided by blocks of 32

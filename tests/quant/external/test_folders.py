@@ -61,7 +61,7 @@ def test_gptq_of_other_architectures(saved: Save, tmp_path: Path, architecture: 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_plain_folder_is_what_transformers_loads(saved: Save, architecture: str, dtype: torch.dtype) -> None:
+def test_plain_folder_equals_the_model_of_transformers(saved: Save, architecture: str, dtype: torch.dtype) -> None:
     make = tiny.ARCHITECTURES[architecture]
     checkpoint = load_checkpoint(str(saved(make())))
     other = make()
@@ -149,7 +149,7 @@ def test_gptq_layers_may_differ_in_bits_and_lack_g_idx(checkpoint: Checkpoint, t
     assert_is(tmp_path / "theirs", checkpoint, expected)
 
 
-def test_only_the_layer_that_is_asked_for_is_read(
+def test_only_the_requested_layer_is_read(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = write(tmp_path / "theirs", checkpoint, GPTQ, gptq_layer)
@@ -157,14 +157,14 @@ def test_only_the_layer_that_is_asked_for_is_read(
     original = TensorFiles.read
     monkeypatch.setattr(TensorFiles, "read", lambda self, name: read.append(name) or original(self, name))
     point = load_external(tmp_path / "theirs", checkpoint, "x")
-    assert not any("proj" in name for name in read)  # only what lies outside the space has been compared
+    assert not any("proj" in name for name in read)  # only tensors outside the space were compared
     read.clear()
     slot = checkpoint.space.slots[3]
     assert torch.equal(point.tensor(slot), expected[slot.name])
     assert {name.rpartition(".")[0] for name in read} == {slot.name.removesuffix(".weight")}
 
 
-def test_roundings_of_what_lies_outside_are_no_change(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_roundings_outside_the_space_are_no_change(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     expected = write(folder, checkpoint, AWQ, awq_layer)
     edit(folder, lambda t: t.update({"model.norm.weight": t["model.norm.weight"].half()}))

@@ -119,7 +119,7 @@ def test_quanto_is_known_by_its_map(saved: Save, checkpoint: Checkpoint) -> None
 
 @pytest.mark.parametrize("bits", [3, 5, 6, 7])
 def test_fields_that_straddle_words(saved: Save, tmp_path: Path, bits: int) -> None:
-    """compressed-tensors packs odd widths as one stream; older releases did not, which whole words tell apart."""
+    """compressed-tensors packs odd widths as one stream; older releases did not, as whole words show."""
     model = tiny.llama()
     model.config.hidden_size, model.config.intermediate_size, model.config.head_dim = 32, 64, 8
     checkpoint = load_checkpoint(str(saved(type(model)(model.config))))

@@ -97,7 +97,7 @@ def checkpoint(saved: Callable[..., Path]) -> Checkpoint:
 
 
 @pytest.mark.parametrize("kind", [Types.F32, Types.F16, Types.BF16, Types.Q8_0, Types.Q4_0, Types.Q4_1])
-def test_weights_are_what_the_gguf_library_dequantizes(checkpoint: Checkpoint, tmp_path: Path, kind: Types) -> None:
+def test_weights_equal_those_of_the_gguf_library(checkpoint: Checkpoint, tmp_path: Path, kind: Types) -> None:
     path = tmp_path / "theirs.gguf"
     embedding = Types.Q8_0 if kind.name.startswith("Q") else kind
     expected = write(path, kind, embedding, as_it_is)

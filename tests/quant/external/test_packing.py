@@ -35,18 +35,18 @@ def by_hand(codes: packers.Ints, zeros: packers.Ints, scales: Tensor, groups: pa
 
 
 @pytest.mark.parametrize("bits", GPTQ_WORDS)
-def test_packers_of_the_tests_write_what_autogptq_writes(bits: int) -> None:
+def test_packers_of_the_tests_write_the_bytes_of_autogptq(bits: int) -> None:
     words = packers.gptq(*packers.pattern(32, 64, 4, bits), bits)
     assert packers.digest(words["qweight"], words["qzeros"]) == GPTQ_WORDS[bits]
 
 
-def test_packers_of_the_tests_write_what_autoawq_writes() -> None:
+def test_packers_of_the_tests_write_the_bytes_of_autoawq() -> None:
     words = packers.awq(*packers.pattern(32, 64, 4, 4))
     assert packers.digest(words["qweight"], words["qzeros"]) == AWQ_WORDS
 
 
 @pytest.mark.parametrize("bits", COMPRESSED_WORDS)
-def test_packers_of_the_tests_write_what_compressed_tensors_writes(bits: int) -> None:
+def test_packers_of_the_tests_write_the_bytes_of_compressed_tensors(bits: int) -> None:
     codes, zeros = (part - 2 ** (bits - 1) for part in packers.pattern(12, 42, 6, bits))
     words = packers.compressed(codes, bits, zeros)
     assert packers.digest(words["weight_packed"], words["weight_zero_point"]) == COMPRESSED_WORDS[bits]
@@ -81,7 +81,7 @@ def test_gptq_weights_are_code_less_zero_times_scale(bits: int, less_one: bool, 
     assert torch.equal(got, by_hand(codes, zeros, scales, groups))
 
 
-def test_gptq_zero_point_that_readers_disagree_on_is_refused() -> None:
+def test_ambiguous_gptq_zero_point_is_refused() -> None:
     zeros = np.ones((32, 1), np.int64)
     words = packers.gptq(drawn((32, 32), 0, 16), zeros, 4)
     arguments = words["qweight"], words["qzeros"], half_scales((1, 32)), torch.zeros(32, dtype=torch.int32), 4
@@ -154,7 +154,7 @@ words = torch.zeros(32, 4, dtype=torch.int32)
         (lambda: neighbours(4, 0), "0 groups"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_one_line(call: object, message: str) -> None:
+def test_tensors_that_do_not_fit_are_one_line(call: object, message: str) -> None:
     with pytest.raises(PointError, match=message) as caught:
         call()  # type: ignore[operator]
     assert "\n" not in str(caught.value)

@@ -85,7 +85,7 @@ def phi() -> nn.Module:
 
 
 def opened(saved: Save, made: Callable[[], nn.Module], half: bool = False) -> Checkpoint:
-    """A checkpoint; its values are those of half precision, if asked for, so that all but folds is stored exactly."""
+    """A checkpoint; its values may be those of half precision, so that all but folds is stored exactly."""
     model = folding.lively(made())
     return load_checkpoint(str(saved(model.half() if half else model)))
 
@@ -171,7 +171,7 @@ def test_pairs_that_were_not_folded_stay_as_they_are_stored(saved: Save, tmp_pat
     assert nearest.fingerprint(checkpoint.space) == stored.fingerprint(checkpoint.space)
 
 
-def test_all_that_reads_a_norm_of_a_parallel_block_is_unfolded(saved: Save, tmp_path: Path) -> None:
+def test_all_readers_of_a_norm_in_a_parallel_block_are_unfolded(saved: Save, tmp_path: Path) -> None:
     checkpoint = opened(saved, phi)
     readers = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.fc1")
     exact = folding.write(
@@ -244,7 +244,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], object],
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_undone_is_said(saved: Save, tmp_path: Path, case: str) -> None:
+def test_folds_that_cannot_be_undone_are_errors_with_reasons(saved: Save, tmp_path: Path, case: str) -> None:
     made, change, message = REFUSED[case]
     checkpoint = opened(saved, made)
     folding.write(tmp_path / "t", checkpoint, "plain", change)

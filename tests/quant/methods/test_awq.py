@@ -161,7 +161,7 @@ def test_channels_without_input() -> None:
 
 @ALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+def test_the_model_is_restored(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
     model = salient(make).to(dtype)
     space = WeightSpace.of(model)
     center = Center.of(model, space)

@@ -125,7 +125,7 @@ def test_query_key_value_share_one_hessian() -> None:
 
 
 @pytest.mark.parametrize("advance", [True, False])
-def test_states_move_on_only_when_told(advance: bool) -> None:
+def test_states_advance_only_on_request(advance: bool) -> None:
     model = tiny.opt()
     stream = BlockStream(model, tiny.windows(2))
     after = [call.output for call in stream.calls(0)]
@@ -157,7 +157,7 @@ def test_dropout_is_off_and_modes_come_back() -> None:
 
 
 @ALL
-def test_inputs_come_in_the_order_in_which_a_block_reads_them(make: Callable[[], nn.Module]) -> None:
+def test_inputs_come_in_the_order_of_reading(make: Callable[[], nn.Module]) -> None:
     model = make()
     space = WeightSpace.of(model)
     turned = BlockStream(model, tiny.windows(2)).hessians(0, [s for s in space if s.block == 0][::-1], advance=False)

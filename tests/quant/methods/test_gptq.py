@@ -113,7 +113,7 @@ def test_act_order_and_dampings_reach_the_solver() -> None:
 
 @ALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+def test_the_model_is_restored(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
     model, space, start = prepared(lambda: make().to(dtype))
     model.train()
     next(model.modules()).training = False
@@ -201,7 +201,7 @@ def test_collected_hessians_give_the_same_point() -> None:
 
 
 @ALL
-def test_true_sequential_calibrates_on_what_is_quantized_already(make: Callable[[], nn.Module]) -> None:
+def test_true_sequential_calibrates_on_already_quantized_matrices(make: Callable[[], nn.Module]) -> None:
     """The recorded errors are those of the inputs with every earlier matrix quantized, and no later one."""
     model, space, start = prepared(make)
     center = Center.of(model, space)

@@ -56,7 +56,7 @@ def candidate(shape: tuple[int, int]) -> int:
 
 
 @pytest.mark.parametrize("shape", [FACTORS, SWEEP], ids=["factors", "sweep"])
-def test_memory_is_that_of_the_formula(shape: tuple[int, int]) -> None:
+def test_memory_follows_the_formula(shape: tuple[int, int]) -> None:
     """A candidate more costs the formula; without any there are the Hessian and the matrix in the sweep's layout."""
     two, five = peak(shape, DAMPINGS[:2]), peak(shape, DAMPINGS[:5])
     assert (five - two) / 3 == pytest.approx(candidate(shape), rel=0.01)

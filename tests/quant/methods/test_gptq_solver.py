@@ -28,7 +28,7 @@ def correlated_hessian(columns: int, tokens: int, seed: int = 0) -> Tensor:
 
 
 def naive(weight: Tensor, scale: Tensor, hessian: Tensor, qmax: int, damping: float, order: list[int]) -> Tensor:
-    """OBQ in a fixed order (Frantar and Alistarh 2022): every step inverts what is left of the Hessian anew."""
+    """OBQ in a fixed order (Frantar and Alistarh 2022): every step inverts the rest of the Hessian again."""
     w, codes = weight.clone(), torch.zeros_like(weight)
     damped = hessian + damping * hessian.diagonal().mean() * torch.eye(len(hessian), dtype=torch.float64)
     for step, column in enumerate(order):

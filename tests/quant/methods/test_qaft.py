@@ -124,7 +124,7 @@ def test_the_chosen_estimator_is_the_one_used() -> None:
     assert identity.provenance["curve"][2] != masked.provenance["curve"][2]
 
 
-def test_provenance_is_strict_json_and_tells_the_data() -> None:
+def test_provenance_is_strict_json_with_hashes_of_the_data() -> None:
     at = make()
     options = TrainingOptions(rates=(1e-3,), epochs=1, seed=3)
     point = run(at, options, OTHER)

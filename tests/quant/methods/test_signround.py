@@ -185,7 +185,7 @@ def test_a_matrix_that_no_token_reaches_stays_rtn() -> None:
     assert torch.equal(point.parts["blocks.0.idle.weight"].codes, start.parts["blocks.0.idle.weight"].codes)
 
 
-def test_what_a_run_costs() -> None:
+def test_a_run_has_the_expected_number_of_passes() -> None:
     """Block 0 is run for the targets, for every loss on all windows, to go on, and twice to try its replay."""
     model, space, start = prepared(tiny.opt)
     calls: list[bool] = []
@@ -215,7 +215,7 @@ def test_every_window_is_seen_in_time() -> None:
 
 @ALL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_model_is_given_back(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+def test_the_model_is_restored(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
     model, space, start = prepared(lambda: make().to(dtype))
     model.train()
     next(model.modules()).training = False

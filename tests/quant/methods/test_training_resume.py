@@ -80,7 +80,7 @@ def test_learned_scales_survive_an_interruption(tmp_path: Path) -> None:
 
 
 def test_the_state_of_another_run_is_not_taken(tmp_path: Path) -> None:
-    """Whatever changes the outcome changes the state's name: each run below but the last starts at step 1."""
+    """Every input that changes the outcome changes the state's name: each run but the last starts at step 1."""
     at = make()
     with pytest.raises(Killed):
         run(at, TWO_RATES, OTHER, progress=Killer(9), folder=tmp_path)

@@ -89,9 +89,9 @@ def test_windows_of_one_article_blame_nothing_and_are_told_as_such(dissected: An
         waterfall=replace(dissected.waterfall, steps=(unbounded, *dissected.waterfall.steps[1:])),
     )  # fmt: skip
     assert blamed(alone, **noise) == (
-        "No part of Δw can be blamed: 4 windows of one article give no interval; take more --windows."
+        "No part of Δw can be blamed: 4 windows of one article give no interval; use more --windows."
     )
-    assert "0.300 (not bounded by windows of one article: take more of the text) R" in finding(alone)[0]
+    assert "0.300 (not bounded by windows of one article: use more of the text) R" in finding(alone)[0]
     assert "(validation: 4 windows in 1 article; test: 2 windows in 1 article)" in subject_sentences(alone)[1]
     unknown = replace(dissected, articles={"validation": None, "test": None})
     assert blamed(unknown, **noise).startswith("No part of Δw is to blame")
