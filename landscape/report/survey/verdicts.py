@@ -37,7 +37,9 @@ def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     detail += f"; {split} NLL {nats(point.nll[split])}, ΔL = {rise_text(point.rise[split])}."
     if point.loss == "inconclusive":
         detail += f" Its interval reaches across {nats(KEPT.nats)}, a perplexity 5 % higher."
-    if typical is not None:
+    if point.distance == 0:
+        detail += " It is w itself: no epoch had a lower validation loss."
+    elif typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
     if point.experts is not None:
         detail += f" {point.experts.sentence}"
