@@ -11,6 +11,7 @@ from landscape.estimators.basin import Basin
 from landscape.estimators.location import KEPT_LIMIT, Location, Loss, steeper
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import interval, nats, number, rise_text, why_unbounded
+from landscape.session.point_methods import METHODS
 from landscape.survey.result import PointResult, SurveyResult
 
 KEPT = Limit("ppl+5%", KEPT_LIMIT)
@@ -38,7 +39,8 @@ def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     if point.loss == "inconclusive":
         detail += f" Its interval reaches across {nats(KEPT.nats)}, a perplexity 5 % higher."
     if point.distance == 0:
-        detail += " It is w itself: no epoch had a lower validation loss."
+        trained = point.method in METHODS and METHODS[point.method].trains
+        detail += " It is w itself" + (": no epoch of its training had a lower validation loss." if trained else ".")
     elif typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
     if point.experts is not None:
