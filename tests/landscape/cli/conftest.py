@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
-import landscape
 from landscape.cli import main
 from landscape.cli.commands import COMMANDS
 from landscape.session.request import Request
@@ -56,7 +56,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Callable[..., Request]:
         raise UsageError("stopped")
 
     for command in COMMANDS:
-        monkeypatch.setitem(vars(landscape), command.verb, stop)
+        module, _, name = command.verb.partition(":")
+        monkeypatch.setattr(import_module(module), name, stop)
     monkeypatch.chdir(tmp_path)  # where the folder of pages is made
 
     def parse(*words: str) -> Request:

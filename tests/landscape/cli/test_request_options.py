@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import typer
 
-import landscape
 from landscape.cli import app
 from landscape.cli.commands import COMMANDS, Command
 from landscape.cli.field_help import field_help
@@ -39,12 +38,16 @@ class LongerRequest(RadiusRequest):
     """Share of the windows."""
 
 
+def meet(request: LongerRequest, progress: object) -> LongerRequest:
+    return request
+
+
 @pytest.fixture
 def longer() -> tuple[typer.Typer, list[LongerRequest]]:
     """A command with that request, and the requests that its verb got."""
     got: list[LongerRequest] = []
     shown = lambda request, result, output: got.append(result)  # noqa: E731
-    command = Command("longer", LongerRequest, "longer", shown, "Look longer.", ())
+    command = Command("longer", LongerRequest, f"{__name__}:meet", shown, "Look longer.", ())
     longer = typer.Typer(rich_markup_mode="markdown")
     longer.command()(command_function(command))
     return longer, got
@@ -54,7 +57,6 @@ def test_one_more_field_is_one_more_option_with_its_help_and_its_value(
     longer: tuple[typer.Typer, list[LongerRequest]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     app, got = longer
-    monkeypatch.setitem(vars(landscape), "longer", lambda request, progress: request)
     monkeypatch.setenv("COLUMNS", "200")
     app(["--help"], standalone_mode=False)
     text = capsys.readouterr().out
