@@ -42,7 +42,8 @@ class Option:
     metavar: str | None = None
     """Pattern of its value, such as NAME=PATH."""
     unset: str | None = None
-    """Default that ``--help`` shows for a field that is None or empty by default. A list takes this word too."""
+    """Default that ``--help`` shows for a field that is None or empty by default. A list that is None by default
+    takes this word too."""
     choices: str | None = None
     """The values it takes, shown after the docstring."""
     numbers: tuple[str, ...] = ()

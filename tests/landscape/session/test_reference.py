@@ -1,4 +1,4 @@
-"""Levels other than chance."""
+"""Check levels other than chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is probed: its windows where a model has no limit, and a loss at w that is no number."""
+"""Check windows where a model has no limit of length, and a loss at w that is no number."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
-from landscape.radius import RadiusRequest, _corpus, measure_radius
+from landscape.radius import RadiusRequest, measure_radius
 from landscape.session.presets import PRESETS
-from landscape.session.progress import Silent
-from landscape.session.subject import check_center, prepare
+from landscape.session.subject import check_center, prepare, prepare_split
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
@@ -58,15 +57,14 @@ def text(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("make", "length", "shorter"), [(bloom, 2048, 512), (neox, 32, 32)])
-def test_all_that_a_model_takes(
+def test_windows_are_as_long_as_a_model_takes(
     saved: Save, text: Path, tmp_path: Path, make: Callable[[], nn.Module], length: int, shorter: int
 ) -> None:
     checkpoint = load_checkpoint(str(saved(make())))
     few = {"train_windows": 1, "validation_windows": 2, "test_windows": 1}
     subject = prepare(checkpoint, str(text), replace(PRESETS["paper"], **few), (), 0, tmp_path)  # type: ignore[arg-type]
     assert subject.seq_len == length
-    request = RadiusRequest(model="x", data=str(text), store=tmp_path)
-    assert _corpus(request, checkpoint, Silent()).seq_len == shorter
+    assert prepare_split(checkpoint, str(text), "validation", None, 0, tmp_path).seq_len == shorter
 
 
 def test_a_length_beyond_a_limit_is_refused_and_beyond_none_is_not(saved: Save, text: Path, tmp_path: Path) -> None:
@@ -100,7 +98,7 @@ def test_a_model_that_overflows_in_half_precision(saved: Save, text: Path, tmp_p
         measure_radius(request)
 
 
-def test_the_dtype_that_auto_stands_for_is_what_the_store_is_named_by(saved: Save, text: Path, tmp_path: Path) -> None:
+def test_the_store_is_named_by_the_dtype_that_auto_stands_for(saved: Save, text: Path, tmp_path: Path) -> None:
     folder = saved(tiny.llama().bfloat16())
     request = RadiusRequest(model=str(folder), data=str(text), seq_len=16, dtype="auto", store=tmp_path / "store")
     with pytest.raises(CheckpointError, match="beats chance"):
