@@ -1,4 +1,4 @@
-"""Levels other than chance."""
+"""The entropy of unigrams: a level other than chance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from landscape.session.reference import unigram_entropy
+from landscape.session.subject import unigram_entropy
 
 
 def test_a_text_of_equally_frequent_tokens_has_the_entropy_of_a_uniform_guess():
