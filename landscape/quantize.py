@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landscape.session.point_methods import METHODS, listed
+from landscape.session.point_methods import GRID_METHODS, listed
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PointRequest, option
 
@@ -24,7 +24,7 @@ class QuantizeRequest(PointRequest):
     """New folder for the quantized model."""
     bits: int = option("--bits", "-b", default=4)
     """Bit width, 2 to 8."""
-    method: str = option(default="gptq", choices=listed(METHODS.values(), "or"))
+    method: str = option(default="gptq", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],

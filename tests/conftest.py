@@ -16,7 +16,7 @@ from tests import tiny
 from tests.tiny_tokenizer import tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = ("test_smollm2.py", "test_notebooks.py", "test_cli.py")
+LONGEST = ("test_smollm2.py", "test_notebooks.py", "test_probe_command.py")
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # Processes that share the tests share the cores: here, where torch is loaded already, and in what they start.

@@ -45,7 +45,8 @@ def within(module: str, names: Iterable[str]) -> bool:
 def upward_imports(root: Path, package: str, rooms: Sequence[str]) -> list[str]:
     """List the imports of a package that point from a room to one below it, or to no room.
 
-    The package's own ``__init__.py`` is its shop window: it names the public API of all rooms, and no room imports it.
+    The package's own ``__init__.py`` is its shop window: it names the public API of all rooms, and no room imports it
+    but the last one, which is its user.
 
     Args:
         root: Folder that holds the package.
@@ -65,6 +66,8 @@ def upward_imports(root: Path, package: str, rooms: Sequence[str]) -> list[str]:
             if within(module, [package]):
                 parts = module.split(".")
                 other = _room(root, package, rooms, parts[1]) if len(parts) > 1 else None
+                if module == package and room == rooms[-1]:
+                    continue
                 if other is None or rooms.index(other) > rooms.index(room):
                     found.append(f"{path.relative_to(root)}:{line}: {room or package} imports {module}")
     return found

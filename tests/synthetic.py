@@ -15,14 +15,13 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.other_radii import other_radii
 from landscape.estimators.radial_losses import RadialProbes, saturation
+from landscape.session.run_record import ProbeCount, RunRecord, SubjectInfo
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.result import (
     PlaneResult,
     PointResult,
-    ProbeCount,
     RayProfile,
     SegmentResult,
-    SubjectInfo,
     SurveyResult,
 )
 from quant.coverage import Coverage, Omission
@@ -162,17 +161,18 @@ def landscape(
         center={split: float(center[split].sum() / tokens.sum()) for split in SPLITS},
         basins=basins,
         radii={split: other_radii(losses[split], unigram=0.7 * well.chance) for split in SPLITS},
-        verdict_split="validation",
+        split="validation",
         rays=tuple(
             RayProfile(i, grid, {split: radial[split][i].sum(1) / tokens.sum() for split in SPLITS})
             for i in range(directions)
         ),
         points=tuple(point(name) for name in names),
         segments=tuple(segment(a, b, split) for a, b in pairs for split in SPLITS),
-        probes=ProbeCount(total=1234, cached=1000, evaluated=234),
-        seconds=61.25,
-        store="/cache/of/this/machine",
-        settings={"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed},
+        run=RunRecord(
+            probes=ProbeCount(total=1234, cached=1000, evaluated=234), seconds=61.25, store="/cache/of/this/machine",
+            settings={"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed},
+            health=(),
+        ),
         planes=tuple(drawn(a, a.replace("gptq", "qaft")) for a in names if plane and names[a][0] == "gptq"),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from landscape.session.point_specs import PointSpec, point_specs
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PresetRequest, option
 from quant.errors import UsageError
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,9 @@ class AdviceRequest(PresetRequest):
         least=2,  # windows without which no interval is known, and tokens without which no loss is
     )
     """quick, standard or paper: sets every number below, and what GPTQ and QAFT would be run with."""
+
+    gptq: GPTQOptions = option(default=PAPER_GPTQ, hidden=True)
+    """Options of GPTQ, which advice does not run: its cost does not depend on them."""
 
     def __post_init__(self) -> None:
         windows = self.preset.validation_windows

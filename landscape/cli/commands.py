@@ -48,7 +48,7 @@ class Command:
     name: str
     request: type[Request]
     verb: str
-    """Name in ``landscape`` of the function that meets the request."""
+    """The function that meets the request, ``module:name``; it is imported when it is called."""
     show: Callable[[Any, Any, Output], None]
     """Prints a result and writes its page, from the request and the result."""
     text: str
@@ -112,7 +112,7 @@ COMMANDS = (
     Command(
         "advise",
         AdviceRequest,
-        "advise",
+        "landscape.advice.advise:advise",
         _show_advice,
         """Say for each bit width whether RTN is enough, GPTQ should do, QAFT is needed, or another grid is better.
 
@@ -126,7 +126,7 @@ trained.""",
     Command(
         "probe",
         SurveyRequest,
-        "probe",
+        "landscape.survey.probe:probe",
         _show_survey,
         """Probe the loss landscape around a model's weights and their quantized versions.
 
@@ -146,7 +146,7 @@ cached: a second run evaluates only what is new.""",
     Command(
         "radius",
         RadiusRequest,
-        "measure_radius",
+        "landscape.radius:measure_radius",
         _show_radius,
         """Measure the radius R of the basin around a model's weights, and nothing else.
 
@@ -161,7 +161,7 @@ for `landscape curvature`, `advise` and `anatomy`.""",
     Command(
         "curvature",
         CurvatureRequest,
-        "measure_curvature",
+        "landscape.curvature.anharmonicity:measure_curvature",
         _show_curvature,
         """Measure the curvature at a model's weights: Tr H, the top eigenvalue, and how anharmonic the basin is.
 
@@ -181,7 +181,7 @@ smollm2-135m 4.1 GB in all at 128 tokens and 5.1 GB at 256, and 6.4 GB more for 
     Command(
         "anatomy",
         AnatomyRequest,
-        "dissect",
+        "landscape.anatomy.dissect:dissect",
         _show_anatomy,
         """Take one quantized point apart: what its Δw is made of, and which part of it costs the loss.
 
@@ -198,7 +198,7 @@ tensors is undone. With `--plan-bits` it makes and measures a mixed-precision pl
     Command(
         "quantize",
         QuantizeRequest,
-        "quantize",
+        "landscape.quantize:quantize",
         _show_point,
         """Quantize a model and write it as a folder that transformers loads.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 from landscape.cli.command_option import CommandOption, flag_of
 from landscape.cli.compound_options import ExternalOptions, PartOptions, PresetOptions
 from landscape.cli.field_help import field_help
-from landscape.cli.words import ValueType, value_type
+from landscape.cli.words import ValueType, join_words, value_type
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import Preset
 from landscape.session.request import GPTQ, NUMBERS, RUN, Option, Request
@@ -51,7 +51,7 @@ class PlainOption:
     default: Any
     """Default of the field."""
     unset: str | None
-    """The word that asks for it, beside no word at all."""
+    """The word that asks for it too, if there is one."""
 
     @property
     def options(self) -> tuple[CommandOption, ...]:
@@ -118,7 +118,8 @@ def _field_options(field: Field, hint: Any, text: str) -> FieldOptions:
         least=asked.least,
         metavar=asked.metavar,
     )
-    return PlainOption(option, type_, default, asked.unset)
+    is_list = type_.write is join_words
+    return PlainOption(option, type_, default, asked.unset if is_list and default is None else None)
 
 
 def _default(field: Field) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from inspect import Signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from landscape.cli.command_option import CommandOption
@@ -26,6 +27,7 @@ def command_function(command: Command) -> Callable[..., None]:
         with exit_on_error(values["debug"]):
             _run(command, values)
 
+    run.__name__ = command.name
     run.__signature__ = Signature([option.parameter for option in command_options(command)])  # type: ignore[attr-defined]
     return run
 
@@ -43,10 +45,9 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
         from quant.cache import check_writable
 
         check_writable(output.folder, "a folder to write to as --output")
-    import landscape
     from landscape.cli.console import ConsoleProgress
 
-    verb = getattr(landscape, command.verb)
+    verb = resolve_name(command.verb)
     with ConsoleProgress() as progress:
         result = verb(request, progress)
     command.show(request, result, output)

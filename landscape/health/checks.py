@@ -162,9 +162,8 @@ def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
     passed = abs(length - 1) <= RESOLVED and lost <= math.sqrt(2 * RESOLVED)
     words = f"Weights in {dtype} hold the smallest step along the directions: {measured}."
     if not passed:
-        remedy = (
-            "larger --lambdas" if dtype == "float32" else "--dtype float32"
-        )
+        # A coarser dtype also loses the step of the slope at w, which --lambdas does not set.
+        remedy = "larger --lambdas" if dtype == "float32" else "--dtype float32"
         words = (
             f"Weights in {dtype} are too coarse for the smallest step along the directions: {measured}. The losses "
             f"nearest to w, and the slope there, belong to other weights than stated; use {remedy}."

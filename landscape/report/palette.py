@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landscape.session.point_methods import METHODS
+
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
 INK, RAY, BAND, RADIUS = "#222222", "#a6a6a6", "rgba(0, 0, 0, 0.06)", "rgba(0, 0, 0, 0.16)"
@@ -35,15 +37,17 @@ class Stroke:
     """Plotly's name for the dash pattern."""
 
 
-_MARKS = {
-    "rtn": Mark("RTN", BLUE, "circle", "top left"),
-    "gptq": Mark("GPTQ", VERMILLION, "diamond", "bottom right"),
-    "qaft": Mark("QAFT", GREEN, "square", "bottom left"),
-    "qaft-lsq": Mark("QAFT with LSQ", GREEN, "triangle-up", "bottom left"),
-    "qaft-from-gptq": Mark("QAFT from GPTQ", GREEN, "triangle-down", "bottom right"),
-    "awq": Mark("AWQ", ORANGE, "pentagon", "top right"),
-    "signround": Mark("SignRound", PURPLE, "hexagon", "top left"),
+_LOOKS = {
+    "rtn": (BLUE, "circle", "top left"),
+    "gptq": (VERMILLION, "diamond", "bottom right"),
+    "qaft": (GREEN, "square", "bottom left"),
+    "qaft-lsq": (GREEN, "triangle-up", "bottom left"),
+    "qaft-from-gptq": (GREEN, "triangle-down", "bottom right"),
+    "awq": (ORANGE, "pentagon", "top right"),
+    "signround": (PURPLE, "hexagon", "top left"),
+    "w_ft": (SKY, "cross", "top right"),
 }
+"""Color, symbol and text position of each method's mark."""
 _STROKES = {
     frozenset({"rtn", "gptq"}): Stroke(PURPLE, "dash"),
     frozenset({"rtn", "qaft"}): Stroke(SKY, "dot"),
@@ -56,7 +60,8 @@ _FILLS = ("", "-open", "-dot", "-open-dot")
 
 def mark(method: str) -> Mark:
     """Return the look of a method's points; a point that another tool made is a dark star."""
-    return _MARKS.get(method, Mark(method, INK, "star", "top right"))
+    row, look = METHODS.get(method), _LOOKS.get(method, (INK, "star", "top right"))
+    return Mark(row.label if row else method, *look)
 
 
 def symbol(method: str, variant: int) -> str:

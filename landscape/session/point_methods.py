@@ -164,6 +164,21 @@ def _trained(options: Callable[[Settings], TrainingOptions]) -> Callable[[Workbe
     return make
 
 
+def _finetuned(bench: Workbench) -> WeightPoint:
+    from quant.methods.qaft import finetune
+
+    subject, data = bench.subject, bench.subject.calibration
+    return finetune(
+        subject.model, subject.space, data.qaft, data.validation, _training(bench.settings), center=subject.center,
+        folder=bench.folder, progress=bench.progress,
+    )  # fmt: skip
+
+
+def _finetuning(settings: Settings) -> dict[str, object]:
+    options = asdict(_training(settings))
+    return {name: value for name, value in options.items() if name not in ("ste", "learn_scale")}  # these are of grids
+
+
 def _training_work(preset: Preset, bits: int) -> float:
     return preset.qaft_epochs * len(preset.rates_for(bits)) * QAFT_PER_EXAMPLE * preset.qaft_examples
 
@@ -206,6 +221,7 @@ _ROWS = (
         work=_training_work,
         start="rtn",
         trains=True,
+        control="w_ft",
         joined=("rtn", "gptq"),
     ),
     PointMethod(
@@ -216,6 +232,7 @@ _ROWS = (
         work=_training_work,
         start="rtn",
         trains=True,
+        control="w_ft",
         note="scales learn too",
     ),
     PointMethod(
@@ -226,12 +243,26 @@ _ROWS = (
         work=_training_work,
         start="gptq",
         trains=True,
+        control="w_ft",
         joined=("gptq", "qaft"),
+    ),
+    PointMethod(
+        "w_ft",
+        "w_FT",
+        _finetuned,
+        options=_finetuning,
+        work=_training_work,
+        trains=True,
+        on_grid=False,
+        needs_grid=False,
+        note="plain fine-tuning, made with every QAFT as its control",
     ),
 )
 
 METHODS: dict[str, PointMethod] = {row.name: row for row in _ROWS}
 """All methods by name, the cheap ones first."""
+GRID_METHODS = tuple(row for row in _ROWS if row.needs_grid)
+"""Methods that make a point on each grid."""
 PAPER_METHODS: tuple[str, ...] = ("rtn", "gptq", "qaft")
 """The three methods of Xu et al. 2024."""
 

@@ -23,7 +23,8 @@ class PointSpec:
     scheme: QuantScheme
 
     def __post_init__(self) -> None:
-        find_method(self.method)
+        if not find_method(self.method).needs_grid:
+            raise UsageError(f"expected a method that makes a point on each grid, got {self.method}, which needs none")
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from landscape.session.point_methods import METHODS, listed
+from landscape.session.point_methods import GRID_METHODS, listed
 from landscape.session.point_specs import PointSpec, scheme_of
 from landscape.session.presets import PRESETS, Preset
 from quant.cache import cache_folder
@@ -42,7 +42,8 @@ class Option:
     metavar: str | None = None
     """Pattern of the value, such as NAME=PATH."""
     unset: str | None = None
-    """Default that ``--help`` shows for a field that is None or empty by default; a list also accepts this word."""
+    """Default that ``--help`` shows for a field that is None or empty by default; a list that is None by default also
+    accepts this word."""
     choices: str | None = None
     """Values that it accepts, shown after the docstring."""
     numbers: tuple[str, ...] = ()
@@ -176,7 +177,7 @@ class PointRequest(PresetRequest):
 
     bits: int = option("--bits", "-b", default=4)
     """Bit width, 2 to 8."""
-    method: str = option(default="rtn", choices=listed(METHODS.values(), "or"))
+    method: str = option(default="rtn", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     scale: str = "exact"
     """Rule that finds the grid's scale: exact, histogram, histogram-torch or absmax."""

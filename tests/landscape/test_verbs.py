@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -15,7 +16,9 @@ VERBS = ("advise", "dissect", "measure_curvature", "measure_radius", "probe", "q
 
 
 def test_every_command_has_its_verb() -> None:
-    assert sorted(command.verb for command in COMMANDS) == list(VERBS)
+    verbs = [resolve_name(command.verb) for command in COMMANDS]
+    assert sorted(verb.__name__ for verb in verbs) == list(VERBS)
+    assert all(verb is getattr(landscape, verb.__name__) for verb in verbs)
     assert set(VERBS) < set(landscape.__all__)
 
 
@@ -23,7 +26,7 @@ def test_every_command_has_its_verb() -> None:
 def test_a_verb_takes_a_request_and_a_progress_and_returns_a_result(name: str) -> None:
     request, progress = inspect.signature(getattr(landscape, name)).parameters.values()
     assert (request.name, progress.name, progress.default) == ("request", "progress", None)
-    (asked,) = (command.request for command in COMMANDS if command.verb == name)
+    (asked,) = (command.request for command in COMMANDS if command.verb.endswith(f":{name}"))
     assert request.annotation == asked.__name__
     assert getattr(landscape, asked.__name__) is asked
 

@@ -192,7 +192,7 @@ def test_costs_are_told_in_time_also_where_every_loss_is_cached(
     advised: AdviceResult, store: Path, capsys: pytest.CaptureFixture
 ) -> None:
     again = advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
-    print_advice(replace(again, pace=3600.0), as_json=False)
+    print_advice(AdviceRequest(), replace(again, pace=3600.0), as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "would cost" in line]
     hours = (f"{again.work[0][way]:.1f} h" for way in ("gptq", "qaft"))
     assert lines[0].strip() == "would cost: GPTQ about {}, QAFT about {}".format(*hours)

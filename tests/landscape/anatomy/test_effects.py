@@ -200,7 +200,7 @@ def test_clipping_is_undone_in_the_costliest_tensors_first(landscape, found):
     assert not restoration_positions("p", [])
 
 
-def test_what_was_probed_of_an_anatomy_is_not_probed_again(tmp_path):
+def test_probes_of_an_anatomy_are_evaluated_once(tmp_path):
     model = tiny.llama()
     space = WeightSpace.of(model)
     center = Center.of(model, space)

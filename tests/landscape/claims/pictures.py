@@ -9,7 +9,7 @@ from landscape.estimators.intervals import paired_difference
 from landscape.estimators.location import location, ratio
 from landscape.estimators.other_radii import other_radii
 from landscape.estimators.radial_losses import RadialProbes
-from landscape.session.run_record import ProbeCount, SubjectInfo
+from landscape.session.run_record import ProbeCount, RunRecord, SubjectInfo
 from landscape.survey.result import PointResult, SegmentResult, SurveyResult
 from quant.coverage import Coverage
 
@@ -21,12 +21,12 @@ TOKENS = np.full(WINDOWS, 100)
 
 
 def well(x):
-    """u of a Gaussian well of radius 1."""
+    """Return u of a Gaussian well of radius 1."""
     return 1 - np.exp2(-(np.asarray(x, float) ** 2))
 
 
 def sums(u, rng, noise=0.0, tilt=0.0):
-    """NLL sums, (…, n_w): windows have levels of their own, and rise 1 % more or less steeply.
+    """Draw NLL sums, (…, n_w): windows have levels of their own, and rise 1 % more or less steeply.
 
     ``noise`` is each position's own, ``tilt`` a slope of each window, both as a share of the way to chance.
     """
@@ -39,7 +39,7 @@ def sums(u, rng, noise=0.0, tilt=0.0):
 
 
 def observed(profiles=(well,) * 4, points=(), noise=0.0, tilt=0.0, test=None, seed=0):
-    """A landscape of these profiles; points are (method, bits, ‖Δw‖/R, u along Δw as a function of the distance)."""
+    """Make a landscape of these profiles; points are (method, bits, ‖Δw‖/R, u along Δw by distance)."""
     rng = np.random.default_rng(seed)
     center = sums(0.0, rng)
     radial = RadialProbes(GRID, np.array([sums(f(GRID), rng, noise) for f in profiles]), TOKENS, center, CHANCE)
@@ -64,7 +64,8 @@ def observed(profiles=(well,) * 4, points=(), noise=0.0, tilt=0.0, test=None, se
     landscape = SurveyResult(
         SubjectInfo("m", "f", "float32", 10, Coverage(10, 10, ()), 5.0, CHANCE, "d", 101, {"validation": WINDOWS}),
         {"validation": BASE},
-        {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},
+        {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments),
+        RunRecord(ProbeCount(0, 0, 0), 0.0, "", {}, ()),
     )  # fmt: skip
     at_end = {name: probes.totals[0, -1] for name, probes in along.items()}
     return Observations(landscape, radial, along, {**at_end, **(test or {})}, TOKENS)
@@ -75,5 +76,5 @@ def verdicts(found):
 
 
 def stretched(factor):
-    """u of a Gaussian well of radius ``factor``."""
+    """Return u of a Gaussian well of radius ``factor``, as a function of the distance."""
     return lambda x: well(np.asarray(x) / factor)

@@ -1,4 +1,4 @@
-"""Verdicts on intervals."""
+"""Test the verdicts on intervals."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Claims 3, 5 and 6 on landscapes where each holds, or fails, by a known number; and all six together."""
+"""Test claims 3, 5 and 6 on landscapes where each holds, or fails, by a known number; and all six together."""
 
 import dataclasses
 import math
@@ -113,7 +113,7 @@ def test_within_r_the_converse_stands_aside():
     assert (connected(0.5, ridged(0.2, 0.5)).verdict, connected(0.5, ridged(0.2, 0.5)).aside) == ("fails", True)
 
 
-def test_it_is_open_at_r_itself_and_where_noise_could_hide_a_ridge():
+def test_connectivity_is_open_at_r_itself_and_where_noise_could_hide_a_ridge():
     assert connected(1.0, ridged(0.8, 1.0)).verdict == "open"
     flat = connected(2.0, lambda x: np.minimum(1, np.asarray(x)), noise=0.05)
     assert flat.verdict == "open"

@@ -1,4 +1,4 @@
-"""Claims 1, 2 and 4 on landscapes where each holds, or fails, by a known number."""
+"""Test claims 1, 2 and 4 on landscapes where each holds, or fails, by a known number."""
 
 import math
 
@@ -82,12 +82,12 @@ def test_directions_on_both_sides_of_gptq_leave_it_open():
     assert way.verdict == "open"
 
 
-def test_what_windows_share_cancels():
+def test_effects_that_windows_share_cancel():
     """Levels of ±0.5 nats and slopes of ±1 % are common to all: the interval is of the 1 % of the difference."""
     way, *_ = less_steep(observed(points=[("gptq", 4, 0.9, stretched(1.5))]))
     assert 0 < way.estimate.high - way.estimate.low < 0.02 * way.estimate.value
 
 
-def test_a_point_whose_first_step_is_beyond_the_basin_tells_nothing():
+def test_a_point_whose_first_step_is_beyond_the_basin_leaves_it_open():
     way, *_ = less_steep(observed(points=[("gptq", 2, 5.2, well)]))
     assert (way.estimate, way.verdict) == (None, "open")

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
-from landscape.cli import main
 from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.wording import finding
+from tests.landscape.cli.asking import Run
 from tests.landscape.trap import LIMIT
-
-
-def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["landscape", "anatomy", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    out = capsys.readouterr()
-    return int(end.value.code or 0), out.out, out.err
 
 
 def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
     dissection: AnatomyRequest,
     dissected: AnatomyResult,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
 ) -> None:
     words = [
         "--model", dissection.model, "--data", "tales", "--bits", 4, "--windows", 4, "--test-windows", 2, "--seq-len",
         32, "--directions", 2, "--groups", "block", "--no-layer-radii", "--limit", LIMIT.text,
         "--store", dissection.store, "--output", tmp_path / "report",
     ]  # fmt: skip
-    code, text, err = run(capsys, monkeypatch, *words)
+    code, text, err = run("anatomy", *words)
     assert code == 0, err
     assert "nothing to evaluate" in err
     assert text.startswith(finding(dissected)[0])
@@ -49,7 +39,7 @@ def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
     (page,) = (tmp_path / "report").iterdir()
     assert page.name == "trap-rtn-int4-exact-anatomy.html"
     assert "near but steep" in page.read_text()
-    code, out, err = run(capsys, monkeypatch, *words, "--json")
+    code, out, err = run("anatomy", *words, "--json")
     told = json.loads(out)
     ours = json.loads(json.dumps(anatomy_json(dissected)))
     same = set(told) - {"probes", "seconds", "page", "health"}
@@ -67,12 +57,10 @@ def test_the_command_prints_the_finding_first_and_the_json_of_the_job(
     ]
 
 
-def test_a_page_that_cannot_be_written_is_not_worked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_that_cannot_be_written_is_not_worked_for(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
-    code, out, err = run(capsys, monkeypatch, "--model", "no/such/model", "--output", file)
+    code, out, err = run("anatomy", "--model", "no/such/model", "--output", file)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()  # nothing was begun
     assert line.endswith(f"expected a folder to write to as --output, got '{file}', which is a file; choose another")
@@ -89,10 +77,8 @@ def test_a_page_that_cannot_be_written_is_not_worked_for(
         (["--plan-bits", "4,9"], "expected bits from 2 to 8 in --plan-bits, got 9"),
     ],
 )
-def test_bad_requests_are_one_line(
-    words: list[str], message: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, out, err = run(capsys, monkeypatch, *words)
+def test_bad_requests_are_one_line(run: Run, words: list[str], message: str) -> None:
+    code, out, err = run("anatomy", *words)
     assert (code, out) == (2, "")
     (line,) = [line for line in err.splitlines() if "error" in line]
     assert message in line

@@ -1,10 +1,10 @@
-"""What is suggested is the request that was met, changed in one thing: the command line reads its own words back."""
+"""The suggested command is the request that was met, changed in one thing."""
 
 from __future__ import annotations
 
 import math
 import shlex
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,98 +12,29 @@ from typing import Any
 
 import pytest
 
+from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
-from landscape.cli import main
-from landscape.cli.command_line import anatomy_command, probe_command
-from landscape.cli.next_command import after_anatomy, after_probe, after_radius
+from landscape.cli.next_command import after_advice, after_anatomy, after_probe, after_quantize, after_radius
+from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
-from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
-from quant.errors import UsageError
 from quant.scheme import QuantScheme
 from tests import synthetic
 
 OUT = Path("landscape-report")
-NUMBERS = [
-    "--preset", "standard", "--windows", "3", "--test-windows", "5", "--seq-len", "64", "--calibration-windows", "9",
-    "--qaft-examples", "6", "--qaft-epochs", "2", "--qaft-rates", "1e-4,2e-5",
-]  # fmt: skip
-RUN = ["--revision", "v2", "--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store",
-       "--data-revision", "v 1", "--bos"]  # fmt: skip
-GPTQ = ["--gptq-inputs", "fp", "--act-order", "--rtn-candidate"]
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the command line makes of words; nothing is run."""
-    requests: list[Request] = []
-
-    def stop(request: Request, progress: object) -> None:
-        requests.append(request)
-        raise UsageError("stopped")
-
-    monkeypatch.setattr("landscape.survey.probe.probe", stop)
-    monkeypatch.setattr("landscape.anatomy.dissect.dissect", stop)
-    monkeypatch.setattr("landscape.radius.measure_radius", stop)
-
-    def parse(*words: str) -> Request:
-        monkeypatch.setattr(sys, "argv", ["landscape", *words])
-        with pytest.raises(SystemExit):
-            main()
-        return requests.pop()
-
-    return parse
-
-
-PROBES = [
-    [],
-    ["--bits", "3,2", "--methods", "rtn,gptq,qaft-lsq", "--scale", "exact,absmax", "--true-sequential", "--pairs"],
-    ["--scale", "absmax", "--granularity", "tensor,group:32", "--no-symmetric", "--plane", *GPTQ],
-    ["--model", "a model", "--data", "self", "--directions", "5", "--family", "layer:block=1", *NUMBERS, *RUN],
-    ["--point", "a=x", "--point", "c=d", "--unfold-gauge", "stored"],
-    ["--point", "a b=x y/q.gguf", "--point", "c=d", "--lambdas", "1.5,2", "--lambda-count", "7"],
-    ["--alphas", "4", "--refinements", "0", "--windows", "128", "--preset", "paper"],
-]
-ANATOMIES = [
-    [],
-    ["--bits", "3", "--method", "gptq", "--scale", "absmax", "--granularity", "channel", "--no-symmetric", *GPTQ],
-    ["--groups", "block,tensor", "--no-layer-radii", "--directions", "2", *NUMBERS, *RUN],
-    ["--layer-radii", "--plan-bits", "8,4", "--limit", "nll+0.05", "--model", "a model", "--true-sequential"],
-]
-
-
-@pytest.mark.parametrize("words", PROBES, ids=" ".join)
-def test_a_survey_is_read_back_from_its_command_line(asked: Any, words: list[str]) -> None:
-    request = asked("probe", *words)
-    written = shlex.split(probe_command(request, Path("my pages")))
-    assert asked(*written[1:]) == replace(request, data=request.corpus)
-    assert written[-2:] == ["--output", "my pages"]
-
-
-@pytest.mark.parametrize("words", ANATOMIES, ids=" ".join)
-def test_an_anatomy_is_read_back_from_its_command_line(asked: Any, words: list[str]) -> None:
-    request = asked("anatomy", *words)
-    written = shlex.split(anatomy_command(request))
-    assert asked(*written[1:]) == replace(request, data=request.corpus)
-
-
-def test_defaults_are_not_written() -> None:
-    assert probe_command(SurveyRequest()) == "landscape probe --model opt-nano --data tales --bits 8,4,2"
-    assert anatomy_command(AnatomyRequest()) == "landscape anatomy --model opt-nano --data tales --bits 8"
 
 
 def test_after_a_survey_the_same_experiment_is_suggested_with_more() -> None:
     found = synthetic.landscape()
     request = SurveyRequest(bits=(4,), methods=("rtn", "awq"), preset=PRESETS["standard"], store=Path("my store"))
     same = "landscape probe --model opt-nano --data tales --bits 4"
-    rest = "--methods rtn,awq {}--preset standard --store 'my store'"
-    assert after_probe(request, found, False, OUT).partition("    #")[0] == (
-        f"{same} {rest.format('--directions 16 ')}"
-    )
+    rest = "--preset standard --store 'my store'    #"
+    more = after_probe(request, found, False, OUT)
+    assert more.startswith(f"{same} --directions 16 --methods rtn,awq {rest}")
     steep = after_probe(request, found, True, OUT)
-    assert steep.startswith(f"{same} --scale exact,absmax {rest.format('')}    #")
+    assert steep.startswith(f"{same} --methods rtn,awq --scale exact,absmax {rest}")
 
 
 def test_a_survey_by_the_quick_preset_goes_on_to_more_windows_unless_these_were_set() -> None:
@@ -116,7 +47,7 @@ def test_a_survey_by_the_quick_preset_goes_on_to_more_windows_unless_these_were_
     assert "--directions 16 --windows 2 --seq-len 64    #" in set_here
 
 
-def test_a_search_that_its_time_ended_goes_on(asked: Any) -> None:
+def test_a_search_that_its_time_ended_goes_on(asked: Callable[..., Request]) -> None:
     words = ["--model", "some model", "--precision", "0.02", "--max-minutes", "1.5", "--pairs", "--store", "my store"]
     request = asked("radius", *words, "--seq-len", "64", "--split", "test", "--family", "profile", "--seed", "2")
     late: Any = SimpleNamespace(found=SimpleNamespace(ended="out of time"))
@@ -162,5 +93,60 @@ def test_after_a_search_for_r_the_points_are_looked_for_on_windows_of_its_length
 )  # fmt: skip
 def test_after_an_anatomy_its_grid_and_method_stay(scheme: QuantScheme, culprit: str, expected: str) -> None:
     found: Any = SimpleNamespace(anatomy=SimpleNamespace(culprit=culprit), plan=None)
-    request = AnatomyRequest(wanted=wanted_point("gptq", scheme))
+    request = AnatomyRequest(
+        method="gptq", bits=scheme.bits, scale=scheme.scale, granularity=scheme.granularity, symmetric=scheme.symmetric
+    )
     assert after_anatomy(request, found, OUT).startswith(f"landscape {expected}")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ({8: "rtn", 4: "rtn", 3: "gptq", 2: "qaft"}, (4, "rtn")),
+        ({8: "grid", 4: "gptq", 3: "qaft"}, (4, "gptq")),
+        ({3: "grid", 2: "qaft"}, None),
+    ],
+    ids=str,
+)
+def test_after_advice_the_smallest_point_that_needs_no_training_is_suggested(
+    verdicts: dict[int, str], expected: tuple[int, str] | None, asked: Callable[..., Request]
+) -> None:
+    advice = [
+        SimpleNamespace(verdict=verdict, evidence=SimpleNamespace(scheme=QuantScheme(bits, "absmax", "channel")))
+        for bits, verdict in verdicts.items()
+    ]
+    request = AdviceRequest("a/model", data="tales", exclude=("lm_head",), seed=3)
+    line = after_advice(request, SimpleNamespace(advice=advice))
+    if expected is None:
+        assert line is None
+        return
+    assert line is not None
+    point = asked(*shlex.split(line.partition("    #")[0])[1:])
+    assert isinstance(point, QuantizeRequest)
+    assert (point.bits, point.method) == expected
+    assert point.export == Path("model-{1}-int{0}".format(*expected))
+    assert (point.scale, point.granularity, point.exclude, point.seed) == ("absmax", "channel", ("lm_head",), 3)
+    assert point.preset.name == "standard"
+
+
+@pytest.mark.parametrize(("method", "methods"), [("rtn", "rtn"), ("awq", "rtn,awq")])
+def test_after_a_point_a_survey_of_it_beside_rtn_is_suggested(method: str, methods: str) -> None:
+    request = QuantizeRequest(method=method, bits=3, granularity="channel", export=Path("out"), exclude=("a*",))
+    line = after_quantize(request)
+    assert line.startswith(
+        f"landscape probe --model opt-nano --data tales --bits 3 --exclude 'a*' --methods {methods} "
+        "--granularity channel    #"
+    )
+
+
+def test_the_numbers_of_an_anatomy_go_on_to_the_survey(asked: Callable[..., Request]) -> None:
+    """Its windows are of the validation split alone; a survey's are of the training split too."""
+    request = asked("anatomy", "--windows", "2", "--bits", "3", "--true-sequential", "--exclude", "a*", "--bos")
+    assert isinstance(request, AnatomyRequest)
+    found: Any = SimpleNamespace(anatomy=SimpleNamespace(culprit="clip"))
+    survey = asked(*shlex.split(after_anatomy(request, found, OUT).partition("    #")[0])[1:])
+    numbers = replace(PRESETS["quick"], train_windows=2, validation_windows=2)
+    assert survey == SurveyRequest(
+        "opt-nano", "tales", bits=(3,), scales=("exact", "absmax"), preset=numbers, gptq=request.gptq, exclude=("a*",),
+        bos=True,
+    )  # fmt: skip

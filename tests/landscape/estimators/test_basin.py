@@ -148,7 +148,7 @@ def test_location_where_an_edge_is_unknown():
         (Estimate(math.inf, -math.inf, math.inf), math.inf, False),
     ],
 )
-def test_steeper_than_random_is_what_the_whole_interval_shows(delta: Estimate, typical: float, shown: bool):
+def test_steeper_than_random_needs_the_whole_interval(delta: Estimate, typical: float, shown: bool):
     assert steeper(delta, typical) is shown
 
 

@@ -193,7 +193,7 @@ def test_the_barriers_have_positions_of_their_own():
     assert (plain.prominence_interval.low, plain.prominence_interval.high) == (0, 0)
 
 
-def test_a_fall_within_the_noise_has_an_interval_from_zero_and_what_falls_at_all_may_fall_so_much():
+def test_a_fall_within_the_noise_has_an_interval_that_begins_at_zero():
     rng = np.random.default_rng(2)
     tokens = np.full(8, 50)
     losses = np.array([0.0, 0.5, 0.49, 1.0])[:, None] + 0.1 * rng.standard_normal((4, 8)) + 3
@@ -289,15 +289,15 @@ def test_an_article_of_equal_windows_counts_once():
     totals, tokens = wavy(rng, 6)
     once = connectivity(alphas, totals, tokens)
     thrice, blocks = np.repeat(totals, 3, axis=1), np.repeat(np.arange(6), 3)
-    told, blind = (connectivity(alphas, thrice, np.repeat(tokens, 3), labels) for labels in (blocks, None))
-    assert told.noise == pytest.approx(once.noise)
-    for got, expected in zip(intervals(told), intervals(once), strict=True):
+    grouped, blind = (connectivity(alphas, thrice, np.repeat(tokens, 3), labels) for labels in (blocks, None))
+    assert grouped.noise == pytest.approx(once.noise)
+    for got, expected in zip(intervals(grouped), intervals(once), strict=True):
         assert (got.value, got.low, got.high) == pytest.approx((expected.value, expected.low, expected.high))
-    got, narrow = told.prominence_interval, blind.prominence_interval
+    got, narrow = grouped.prominence_interval, blind.prominence_interval
     assert narrow.high - narrow.value < 0.7 * (got.high - got.value)
 
 
-def test_one_article_tells_no_noise():
+def test_one_article_shows_no_noise():
     totals, tokens = wavy(np.random.default_rng(2), 4)
     found = connectivity(np.linspace(0, 1, 5), totals, tokens, np.zeros(4, int))
     assert (found.noise, found.monotonic) == (None, None)
@@ -305,7 +305,7 @@ def test_one_article_tells_no_noise():
 
 
 def test_the_error_of_a_difference_with_articles_of_unequal_size_is_unbiased():
-    """Σ over articles of c²σ² / n², against the mean of what single samples tell: c windows in each, one effect."""
+    """Compare Σ c²σ²/n² over articles, c windows in each, one effect, with the mean of single estimates."""
     rng, sizes = np.random.default_rng(3), np.array([1, 2, 3, 6, 2, 4])
     blocks = np.repeat(np.arange(6), sizes)
     tokens, squares = np.full(18, 40), []
@@ -324,8 +324,8 @@ def test_intervals_of_a_fall_cover_where_windows_of_an_article_are_alike():
     for _ in range(repetitions):
         shift = 0.05 * rng.standard_normal((5, 10))[:, blocks] + 0.02 * rng.standard_normal((5, 36))
         totals = (np.array([2.0, 2.4, 2.2, 2.5, 2.6])[:, None] + shift) * tokens
-        for told in hits:
-            found = connectivity(alphas, totals, tokens, blocks if told else None).prominence_interval
-            hits[told] += found.low <= 0.2 <= found.high
+        for grouped in hits:
+            found = connectivity(alphas, totals, tokens, blocks if grouped else None).prominence_interval
+            hits[grouped] += found.low <= 0.2 <= found.high
     assert hits[True] >= 0.94 * repetitions  # simultaneous: of a fall that is the deepest by far it is wider than 95 %
     assert hits[False] < 0.9 * repetitions

@@ -184,10 +184,10 @@ def test_intervals_cover_with_blocks_where_windows_are_taken_from_few_articles(s
     for _ in range(repetitions):
         lambdas, nll, base, blocks = blocked_losses(rng, n_d, sizes, (0.03, 0.1, 0.05))
         tokens = np.full(len(blocks), 40)
-        told = crossing(RadialProbes(lambdas, nll * tokens, tokens, base * tokens, CHANCE, blocks))
+        grouped = crossing(RadialProbes(lambdas, nll * tokens, tokens, base * tokens, CHANCE, blocks))
         plain = crossing(RadialProbes(lambdas, nll * tokens, tokens, base * tokens, CHANCE))
-        assert told.value == plain.value
-        covered += told.low <= 1.0 <= told.high
+        assert grouped.value == plain.value
+        covered += grouped.low <= 1.0 <= grouped.high
         ignored += plain.low <= 1.0 <= plain.high
     low, high = stats.binom.interval(0.999, repetitions, 0.95)
     assert ignored < 0.85 * repetitions

@@ -22,7 +22,7 @@ def test_intervals_hold_as_often_as_they_say(directions, windows):
     assert covered <= stats.binom.ppf(0.999, 1000, 0.975)
 
 
-def test_what_windows_add_is_taken_out():
+def test_the_part_that_windows_add_is_taken_out():
     """Row means scatter by √(σ²_d + σ²_ε/4) = 0.18; the component is 0.1."""
     found = [direction_spread(x).value ** 2 for x in tables(np.random.default_rng(0), 8, 4, 0.1, 0.3, 4000)]
     assert np.mean(found) == pytest.approx(0.1**2 + _clipped_bias(), rel=0.1)
@@ -46,5 +46,5 @@ def test_without_noise_it_is_the_standard_deviation():
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1)])
-def test_a_single_row_or_column_tells_nothing(shape):
+def test_a_single_row_or_column_has_no_spread(shape):
     assert direction_spread(np.ones(shape)) is None

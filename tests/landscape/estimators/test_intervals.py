@@ -30,7 +30,7 @@ def test_degrees_of_freedom_when_one_factor_is_all_the_noise():
         assert (error.value, error.df) == pytest.approx((values.std(ddof=1) / 2, 3.0))
 
 
-def test_directions_that_are_meant_leave_the_windows_uncertain_alone() -> None:
+def test_with_given_directions_windows_alone_are_uncertain() -> None:
     rng = np.random.default_rng(5)
     cells = rng.normal(size=(3, 7)) + rng.normal(size=(3, 1)) * 10
     error = crossed_error(cells, fixed=True)

@@ -17,7 +17,7 @@ def test_the_pilot_finds_the_crossing_of_a_gaussian_well(ratio, norm):
     assert found == pytest.approx(truth, rel=0.1)
 
 
-def test_the_pilot_takes_overflow_for_a_rise_and_knows_when_there_is_none():
+def test_the_pilot_counts_overflow_as_a_rise_and_finds_none_in_a_flat_loss():
     assert pilot_radius(lambda lam: math.nan if lam > 0.3 else 0.0, 1.0) == pytest.approx(0.3, rel=0.1)
     assert pilot_radius(lambda lam: 0.4, 1.0) is None
 

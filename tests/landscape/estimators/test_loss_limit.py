@@ -26,7 +26,7 @@ def test_a_limit_is_a_rise_in_nats(text, nats):
 @pytest.mark.parametrize(
     "text", ["", "5%", "ppl+5", "nll+5%", "ppl-5%", "nll+0", "ppl+0%", "nll+nan", "nll+1e9x", "ppl+5%%"]
 )
-def test_what_is_no_limit_is_refused(text):
+def test_other_text_is_refused_as_a_limit(text):
     with pytest.raises(UsageError, match="expected a limit like ppl"):
         Limit.parse(text)
 

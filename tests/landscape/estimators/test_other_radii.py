@@ -79,7 +79,7 @@ def test_radii_of_a_gaussian_well():
     assert crossing(data).value / quadratic_radius(data).value == pytest.approx(math.sqrt(2 * math.log(2)), rel=6e-3)
 
 
-def test_the_inflection_is_that_of_the_wall_and_not_of_what_lies_behind():
+def test_the_inflection_is_that_of_the_wall_and_not_of_a_rise_behind_it():
     """The well goes a tenth past chance, at 2.2 s; then comes a second, steeper rise."""
     behind = 40 * np.maximum(0, GRID - 2.5 * S)
     assert inflection(probes(1.1 * well() + behind)).value == pytest.approx(S, rel=2e-3)
@@ -100,7 +100,7 @@ def test_the_reference_level_moves_the_radius_as_the_well_says():
         reference_radius(probes(well()), CENTER)
 
 
-def test_all_of_them_are_those_of_the_well():
+def test_all_radii_are_those_of_the_well():
     found = other_radii(probes(well()), unigram=6.2)
     assert found.kept == threshold_radius(probes(well()), math.log(1.05))
     assert found.inflection.value == pytest.approx(S, rel=2e-3)
@@ -165,7 +165,7 @@ def test_the_interval_of_the_inflection_covers():
 # --- where there is nothing to measure ----------------------------------------------------------------------------
 
 
-def test_what_cannot_be_measured_is_none_or_censored():
+def test_radii_without_data_are_none_or_censored():
     steep = probes(well([0.9, 1.5, 3.0, 4.0]), [0.9, 1.5, 3.0, 4.0])
     assert curvature(steep) is None  # one probe below u = 0.2 fits no two terms
     assert quadratic_radius(steep) is None

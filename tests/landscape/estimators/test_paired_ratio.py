@@ -51,7 +51,7 @@ def test_windows_of_one_block_count_as_one() -> None:
     assert twice.high - twice.low == pytest.approx(once.high - once.low)
 
 
-def test_nothing_to_divide_by() -> None:
+def test_a_reference_without_a_rise_gives_no_ratio() -> None:
     ones = np.ones(40)
     assert paired_ratio(2 * ones, ones, ones, TOKENS) is None
     assert paired_ratio(2 * ones, math.inf * ones, ones, TOKENS) is None

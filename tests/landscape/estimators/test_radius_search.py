@@ -38,9 +38,9 @@ class Synthetic:
     shape: Callable[[Array], Array] = gaussian
     seed: int = 0
     articles: Array | None = None
-    """Of each window; those of one have the same effect on R, and are told apart by the cells' noise."""
-    told: bool = True
-    """Whether the search is told of the articles."""
+    """The article of each window; windows of one have the same effect on R and differ by the noise of the cells."""
+    grouped: bool = True
+    """Whether the search knows the articles."""
     calls: set[tuple[int, float, int]] = field(default_factory=set)
     """How many directions at which λ on how many windows were asked for."""
 
@@ -57,7 +57,7 @@ class Synthetic:
         return self.base[:windows] * TOKENS, np.full(windows, TOKENS)
 
     def blocks(self, windows: int) -> Array | None:
-        return self.articles[:windows] if self.told and self.articles is not None else None
+        return self.articles[:windows] if self.grouped and self.articles is not None else None
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         base, cells = self.base[:windows], self.cells[:directions, None, :windows]
@@ -119,7 +119,7 @@ def run_asked(losses: Synthetic, **limits: object) -> set[tuple[int, float, int]
     return losses.asked
 
 
-def test_what_makes_r_uncertain_is_what_is_added() -> None:
+def test_the_search_adds_whichever_of_directions_and_windows_makes_r_uncertain() -> None:
     by_direction = run(Synthetic(direction_cv=0.1, window_sd=0.1), precision=0.03).rounds[-1]
     by_window = run(Synthetic(direction_cv=0.01, window_cv=0.1), precision=0.03).rounds[-1]
     assert by_direction.directions > 4 * by_direction.windows
@@ -161,12 +161,12 @@ def test_the_search_covers_where_windows_of_one_article_are_alike() -> None:
     repetitions, hits = 150, {True: 0, False: 0}
     for seed in range(repetitions):
         articles = np.unique(repetitive(seed, 8), return_inverse=True)[1]
-        for told in hits:
+        for grouped in hits:
             losses = Synthetic(
-                direction_cv=0.02, window_cv=0.08, window_sd=0.1, seed=seed, articles=articles, told=told
+                direction_cv=0.02, window_cv=0.08, window_sd=0.1, seed=seed, articles=articles, grouped=grouped
             )
             found = run(losses, precision=0.04, directions=64, windows=256)
-            hits[told] += found.radius.low <= 430.0 <= found.radius.high
+            hits[grouped] += found.radius.low <= 430.0 <= found.radius.high
     assert hits[True] >= stats.binom.ppf(0.001, repetitions, 0.95)
     assert hits[False] < stats.binom.ppf(0.001, repetitions, 0.95)
 
@@ -184,8 +184,8 @@ def test_windows_that_are_all_of_different_articles_are_searched_as_windows() ->
     plain = run(Synthetic(**options), precision=0.02)
     losses = Synthetic(**options)
     losses.articles = order  # the losses are those of windows that share nothing
-    told = run(losses, precision=0.02)
-    assert [(r.directions, r.windows, r.crossing) for r in told.rounds] == [
+    grouped = run(losses, precision=0.02)
+    assert [(r.directions, r.windows, r.crossing) for r in grouped.rounds] == [
         (r.directions, r.windows, r.crossing) for r in plain.rounds
     ]
     assert len(plain.rounds) > 2
@@ -205,13 +205,13 @@ def test_a_text_of_one_article_is_refused() -> None:
         run(Synthetic(articles=np.zeros(256, int)), windows=8)
 
 
-def test_what_the_windows_of_articles_are_worth() -> None:
+def test_windows_of_one_article_are_worth_fewer_articles() -> None:
     """Two of one size are two; with three windows in one and one in the other, 16/10."""
     assert independent_articles(np.array([5, 5, 5, 2, 2, 2]), 6) == pytest.approx([1, 1, 1, 1.6, 25 / 13, 2])
     assert independent_articles(np.array([4, 2, 9]), 3).tolist() == independent_articles(None, 3).tolist() == [1, 2, 3]
 
 
-def test_a_profile_that_never_gets_there_is_censored() -> None:
+def test_a_profile_that_never_reaches_the_level_is_censored() -> None:
     found = run(Synthetic(shape=lambda x: 0.4 * gaussian(x)))
     assert not found.precise
     assert found.radius.value is None
@@ -233,7 +233,7 @@ def test_an_overflow_counts_as_risen() -> None:
     assert run(Synthetic(shape=overflow)).radius.value == pytest.approx(430.0, rel=0.06)
 
 
-def test_limits_end_a_search_and_say_so() -> None:
+def test_a_stopping_rule_ends_a_search_and_says_why() -> None:
     wild = Synthetic(direction_cv=0.2, window_sd=0.5)
     few = run(wild, precision=0.005, directions=8, windows=4)
     assert (few.precise, few.ended) == (False, "exhausted")
@@ -250,7 +250,7 @@ def test_limits_end_a_search_and_say_so() -> None:
 
 @dataclass
 class QuietBehind(Synthetic):
-    """Noise in front of R and none behind it, where the next design is foretold from."""
+    """Losses with noise in front of R and none behind it, where the next design is predicted from."""
 
     def totals(self, directions: int, lambdas: Sequence[float], windows: int) -> Array:
         cells = self.cells[:directions, None, :windows] * TOKENS
@@ -259,7 +259,7 @@ class QuietBehind(Synthetic):
 
 
 def test_a_design_that_should_have_done_is_not_tried_again() -> None:
-    """Foretold is no width at all, also of the design that was just found too wide."""
+    """Every predicted width is zero, even that of the design that was just found too wide."""
     left = [40]
 
     def out_of_time(directions: int, lambdas: Sequence[float], windows: int) -> bool:
@@ -274,7 +274,7 @@ def test_a_design_that_should_have_done_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"directions": 1}, {"windows": 1}, {"precision": 0.0}])
-def test_a_search_that_could_not_end_is_refused(limits: dict) -> None:
+def test_a_stopping_rule_without_an_end_is_refused(limits: dict) -> None:
     with pytest.raises(UsageError, match="expected a precision above 0 and at least 2 directions and windows"):
         run(Synthetic(), **limits)
 
@@ -284,7 +284,7 @@ def test_the_grid_in_units_of_the_norm() -> None:
     assert grid(-STEPS_PER_OCTAVE, 5.0) == 2.5
 
 
-def test_a_loss_that_never_comes_back_to_that_at_w_is_told_with_its_numbers() -> None:
+def test_a_loss_that_never_comes_back_to_that_at_w_is_refused_with_its_numbers() -> None:
     """Chance however near w: what is stored as L(w) is not the loss of these weights."""
     cliff = Synthetic(shape=np.ones_like, noise=0.0)
     with pytest.raises(UsageError, match=r"got 1 of the way from it to chance at 6e-13 ‖w‖.*--model.*new --store"):

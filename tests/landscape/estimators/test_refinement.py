@@ -12,7 +12,7 @@ from landscape.survey.segments import AdaptiveSegments
 from tests import tiny
 
 TOKENS = np.full(6, 50)
-LEVELS = np.linspace(2.5, 3.5, 6)  # windows differ by a nat: only what is paired tells anything
+LEVELS = np.linspace(2.5, 3.5, 6)  # windows differ by a nat: only paired differences are precise
 
 
 def refine(loss, most=12, coarse=5, noise=None, tokens=TOKENS, levels=LEVELS):
@@ -69,7 +69,7 @@ def test_a_straight_profile_and_a_bend_of_no_account_are_left_alone():
     assert refine(lambda x: 3 * x + 2e-3 * x**2) == []
 
 
-def test_what_is_within_the_noise_of_paired_windows_is_left_alone():
+def test_a_bend_within_the_noise_of_paired_windows_is_left_alone():
     """A zigzag of 0.03 nats: a bend if the windows agree on it, noise if they do not."""
 
     def zigzag(x):
@@ -128,7 +128,7 @@ class Known:
                 self.put(on_segment(*ends, alpha), self.losses[ends](alpha))
 
 
-def test_each_segment_is_refined_for_itself_and_a_second_run_knows_where():
+def test_each_segment_is_refined_alone_and_a_second_run_asks_for_the_same():
     bent, plain = (CENTER, "bent"), (CENTER, "plain")
     known = Known({bent: lambda x: 3 + ridge(0.4)(x), plain: lambda x: 3 + x})
     coarse = segment_alphas(5)
@@ -141,7 +141,7 @@ def test_each_segment_is_refined_for_itself_and_a_second_run_knows_where():
         if not segments.grow(known.probes):
             break
         rounds += 1
-        assert not segments.grow(known.probes)  # before the new position is evaluated it tells nothing
+        assert not segments.grow(known.probes)  # nothing more to ask for before the new position is evaluated
     assert rounds == 4
     assert segments.alphas[plain] == coarse
     assert set(coarse) < set(segments.alphas[bent])

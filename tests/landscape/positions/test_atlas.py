@@ -94,7 +94,7 @@ def test_an_atlas_draws_a_direction_once_for_all_its_distances(setting):
     assert drawn == [0, 1]
 
 
-def test_recipes_tell_positions_apart_to_the_last_bit():
+def test_recipes_of_positions_differ_to_the_last_bit():
     lam = 0.1
     assert str(OnRay("sphere/seed=0", 0, lam)) != str(OnRay("sphere/seed=0", 0, math.nextafter(lam, 1)))
     assert str(OnSegment("w", "p", 0.5)) == "segment/w/p/alpha=0x1.0000000000000p-1"

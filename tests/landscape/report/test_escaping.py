@@ -12,7 +12,7 @@ from landscape.anatomy.result import AnatomyResult
 from landscape.report.anatomy.page import anatomy_page
 from landscape.report.markup import render
 from landscape.report.survey.page import page
-from landscape.session.run_record import Check
+from landscape.session.run_record import Check, RunRecord
 from tests import synthetic
 from tests.landscape.reading import Page
 
@@ -37,7 +37,11 @@ def survey(name: str) -> str:
         model=name, bits=(4,), methods=("rtn",), external=(f"point {name}",), directions=2, windows=2
     )
     subject = replace(found.subject, data=f"data {name}", fingerprint=f"hash {name}")
-    return page(replace(found, subject=subject, settings={f"key {name}": f"value {name}"}, health=checks(name)))
+    return page(replace(found, subject=subject, run=run(found.run, name)))
+
+
+def run(record: RunRecord, name: str) -> RunRecord:
+    return replace(record, settings={f"key {name}": f"value {name}"}, health=checks(name))
 
 
 def anatomy(dissected: AnatomyResult, name: str) -> str:
@@ -53,8 +57,7 @@ def anatomy(dissected: AnatomyResult, name: str) -> str:
             anatomy=replace(dissected.anatomy, groups=groups, statistics=statistics),
             clipping=(replace(first, slots=name), *rest),
             layers={},
-            settings={f"key {name}": f"value {name}"},
-            health=checks(name),
+            run=run(dissected.run, name),
         )
     )
 

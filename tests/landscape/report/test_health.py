@@ -20,7 +20,7 @@ def found() -> SurveyResult:
 
 
 def test_a_failed_check_stands_above_the_plot_in_plain_words(found: SurveyResult) -> None:
-    text = page(replace(found, health=(WRONG, *UNJUDGED, SOUND)))
+    text = page(replace(found, run=replace(found.run, health=(WRONG, *UNJUDGED, SOUND))))
     top = text[text.index("<h1>") : text.index("<figure")]
     assert "This run is not sound" in top
     assert "It draws &lt;random&gt; numbers." in top
@@ -31,7 +31,7 @@ def test_a_failed_check_stands_above_the_plot_in_plain_words(found: SurveyResult
 
 
 def test_passed_checks_are_folded_to_one_line(found: SurveyResult) -> None:
-    text = page(replace(found, health=(SOUND, *UNJUDGED)))
+    text = page(replace(found, run=replace(found.run, health=(SOUND, *UNJUDGED))))
     assert "not sound" not in text
     section = text[text.index("Is this run sound?") : text.index('id="numbers-title"')]
     assert "Nothing speaks against it: 1 check passed, none failed." in section

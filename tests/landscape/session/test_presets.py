@@ -1,4 +1,4 @@
-"""What the command line tells of the presets is what they are."""
+"""What the command line says of the presets is what they are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from landscape.cli import app
-from landscape.cli.options import NUMBERS
-from landscape.session.presets import OPTIONS, Preset, told
+from landscape.session.presets import NUMBERS, Preset, in_presets
+from landscape.session.request import NUMBERS as PANEL
 
 
 @pytest.mark.parametrize(
@@ -22,16 +22,24 @@ from landscape.session.presets import OPTIONS, Preset, told
         (("rates",), "[quick 1, standard 2, paper 4]"),
     ],
 )
-def test_numbers_are_told_for_each_preset(numbers: tuple[str, ...], text: str) -> None:
-    assert told(*numbers) == text
+def test_numbers_are_given_for_each_preset(numbers: tuple[str, ...], text: str) -> None:
+    assert in_presets(*numbers) == text
 
 
-def test_every_number_has_an_option_and_its_help_tells_it() -> None:
-    set_by = {number for numbers in OPTIONS.values() for number in numbers} | {"rates"}
+def test_every_number_has_an_option_and_its_help_says_what_presets_have() -> None:
+    set_by = {field for number in NUMBERS.values() for field in number.fields} | {"rates"}
     assert set_by == {field.name for field in fields(Preset)} - {"name"}
     command = typer.main.get_command(app).commands["probe"]  # type: ignore[attr-defined]
-    help_of = {option.name: option.help for option in command.params if option.rich_help_panel == NUMBERS}
-    assert set(help_of) == {*OPTIONS, "qaft_rates", "lambdas"}
-    for option, numbers in OPTIONS.items():
-        assert help_of[option].endswith(told(*numbers))
-    assert help_of["qaft_rates"].endswith(told("rates"))
+    help_of = {option.opts[0]: option.help for option in command.params if option.rich_help_panel == PANEL}
+    numbers = {number.flag: number.fields for key, number in NUMBERS.items() if key != "validation_windows"}
+    assert set(help_of) == {*numbers, "--qaft-rates", "--lambdas"}
+    for flag, set_fields in numbers.items():
+        assert help_of[flag].endswith(in_presets(*set_fields))
+    assert help_of["--qaft-rates"].endswith(in_presets("rates"))
+
+
+def test_where_the_training_split_is_not_probed_windows_sets_the_validation_windows_alone() -> None:
+    for name in ("advise", "anatomy"):
+        command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+        (windows,) = (option for option in command.params if option.opts == ["--windows"])
+        assert windows.help.endswith(in_presets("validation_windows"))

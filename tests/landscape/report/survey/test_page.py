@@ -36,9 +36,9 @@ def parsed(text: str) -> Page:
 
 
 def test_the_same_measurement_gives_the_same_bytes(found: SurveyResult, text: str, tmp_path: Path) -> None:
-    again = replace(
-        synthetic.landscape(), seconds=0.2, store="/elsewhere", probes=ProbeCount(found.probes.total, 1234, 0)
-    )
+    probes = ProbeCount(found.run.probes.total, 1234, 0)
+    again = synthetic.landscape()
+    again = replace(again, run=replace(again.run, seconds=0.2, store="/elsewhere", probes=probes))
     write_page(again, tmp_path / "new" / "page.html")
     assert (tmp_path / "new" / "page.html").read_bytes() == text.encode()
     assert os.listdir(tmp_path / "new") == ["page.html"]

@@ -112,7 +112,7 @@ def test_how_it_was_measured_is_in_the_table(found: SurveyResult, parsed: Page) 
     rows = {row["setting"]: row["value"] for row in parsed.table("How it was measured")}
     assert rows["fingerprint of its weights and configuration"] == found.subject.fingerprint
     assert rows["windows"] == "train 8, validation 8"
-    assert {name: str(value) for name, value in found.settings.items()}.items() <= rows.items()
+    assert {name: str(value) for name, value in found.run.settings.items()}.items() <= rows.items()
 
 
 def test_a_point_of_another_tool_is_in_the_tables_and_the_json() -> None:

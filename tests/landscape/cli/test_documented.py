@@ -1,0 +1,41 @@
+"""Every command in README and in a help text is understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from landscape.cli import app
+from landscape.cli.commands import COMMANDS
+from tests.conftest import ROOT
+
+
+def documented_commands(text: str) -> list[str]:
+    joined = text.replace("\\\n", " ")
+    return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
+
+
+@pytest.mark.parametrize("source", ["README.md", *(command.name for command in COMMANDS)])
+def test_every_documented_command_is_understood(source: str) -> None:
+    """Parsed by the real command line up to the point where work would begin."""
+    if source == "README.md":
+        text = (ROOT / source).read_text()
+    else:
+        (text,) = (command.help for command in COMMANDS if command.name == source)
+    commands = documented_commands(text)
+    assert commands
+    command = typer.main.get_command(app)
+    for line in commands:
+        words = shlex.split(line)[1:]
+        context = command.make_context("landscape", list(words))
+        name, sub, rest = command.resolve_command(context, list(words))
+        sub.make_context(name, rest)
+
+
+def test_every_command_has_an_example_of_its_own() -> None:
+    for command in COMMANDS:
+        assert all(example.startswith(f"landscape {command.name}") for example in command.examples)
+        assert documented_commands(command.help) == list(command.examples)

@@ -1,0 +1,124 @@
+"""A request that cannot be met is one line on stderr and an exit code: 2 for usage, 1 for what fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from landscape.cli import main
+from quant.errors import UsageError
+from tests.conftest import ROOT
+from tests.landscape.cli.asking import probe_words
+
+USAGE = [
+    (["--bits", "9"], "bits from 2 to 8 in --bits, got 9"),
+    (["--bits", "1"], "bits from 2 to 8 in --bits, got 1"),
+    (["--bits", "four"], "whole numbers in --bits, got 'four'"),
+    (
+        ["--methods", "rtm"],
+        "expected methods from rtn, gptq, awq, signround, qaft, qaft-lsq, qaft-from-gptq, got 'rtm'",
+    ),
+    (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
+    (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
+    (["--gptq-inputs", "float"], "expected inputs to be one of quantized, fp, got 'float'"),
+    (["--gptq-inputs", "fp", "--true-sequential"], "expected inputs='quantized' with true_sequential"),
+    (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
+    (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
+    (["--point", "a=x", "--unfold-gauge", "flat"], "expected a gauge nearest or stored, got 'flat'"),
+    (["--point", "w=x"], "expected a name of its own for every point, got 'w' more than once"),
+    (
+        ["--plane", "--methods", "rtn,qaft"],
+        "expected gptq and qaft among --methods with --plane, which lies through both, got rtn, qaft",
+    ),
+    (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
+    (["--preset", "huge"], "expected one of quick, standard, paper"),
+    (["--lambdas", "0,1"], "distances above 0"),
+    (["--dtype", "int8"], "float32"),
+    (["--model", "opt-125"], "opt-125m"),
+    (["--data", "tale"], "tales"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), USAGE, ids=lambda x: "_".join(x) if isinstance(x, list) else "")
+def test_a_wrong_request_is_one_line_and_exit_code_2(run, tmp_path, words, expected):
+    code, out, err = run(*probe_words(tmp_path), *words)
+    assert code == 2
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert expected in line
+    assert "Traceback" not in err
+
+
+def test_a_page_that_cannot_be_written_is_not_worked_for(run, tmp_path):
+    (tmp_path / "report").write_text("a file where the folder should be")
+    code, out, err = run(*probe_words(tmp_path, "--model", "no/such/model"))
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()  # nothing was begun
+    assert line.endswith(
+        f"expected a folder to write to as --output, got '{tmp_path / 'report'}', which is a file; choose another"
+    )
+
+
+def test_no_word_at_all_is_answered_with_help_and_exit_code_2(run):
+    code, out, err = run()
+    assert (code, err) == (2, "")
+    assert "probe" in out
+    assert run("--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["--model", "./nowhere"], ["--data", "nowhere"], ["--point", "x=nowhere"]], ids=lambda x: x[0]
+)
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "nothing"])
+def test_a_path_with_nothing_of_the_kind_is_exit_code_2(run, tmp_path, words, there):
+    if there:
+        (tmp_path / "empty").mkdir()
+        words = [words[0], f"{'x=' * (words[0] == '--point')}{tmp_path / 'empty'}"]
+    code, out, err = run(*probe_words(tmp_path, "--methods", "rtn", "--data", "tales"), *words)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert line.startswith("landscape: error: ")
+    assert "expected" in line
+
+
+def test_a_corpus_shorter_than_a_window(failure, tmp_path):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for split in ("train", "validation", "test"):
+        (folder / f"{split}.txt").write_text("Once upon a time.")
+    line = failure(*probe_words(tmp_path, "--data", folder))
+    assert "--seq-len" in line
+
+
+def test_a_corrupt_checkpoint(failure, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    source = ROOT / "data/opt-nano"
+    for file in source.glob("*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes()[:1000])
+    line = failure(*probe_words(tmp_path, "--model", folder, "--data", "tales"))
+    assert str(folder) in line
+
+
+def test_a_store_that_cannot_be_written(failure, tmp_path):
+    blocked = tmp_path / "store"
+    blocked.write_text("a file where a folder should be")
+    line = failure(*probe_words(tmp_path, "--methods", "rtn"))
+    assert str(blocked) in line
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["landscape", *map(str, probe_words(tmp_path, "--bits", "9", "--debug"))])
+    with pytest.raises(UsageError):
+        main()
+
+
+def test_an_offline_hub_name_names_the_alternatives(failure, tmp_path, monkeypatch):
+    if os.environ.get("LANDSCAPE_TEST_ONLINE"):
+        pytest.skip("LANDSCAPE_TEST_ONLINE is set: the Hub may answer")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    line = failure(*probe_words(tmp_path, "--model", "opt-125m"))
+    assert all(word in line for word in ("smollm2-135m", "opt-nano", ".gguf"))
