@@ -48,13 +48,13 @@ class Settings:
     preset: str
     windows: int
     """Windows of the validation split, in place of the preset's."""
-    rounded: tuple[int, ...] = ()
+    rtn_bits: tuple[int, ...] = ()
     """Further bit widths for which only ‖Δw‖ of RTN is computed: claim 3 needs no more."""
 
 
 SETTINGS = {
-    "opt-nano": Settings("8,4,3,2", "exact,absmax", 8, "quick", 8, rounded=(6,)),
-    "smollm2-135m": Settings("8,4,2", "exact", 8, "quick", 8, rounded=(6, 3)),  # about two hours on one core
+    "opt-nano": Settings("8,4,3,2", "exact,absmax", 8, "quick", 8, rtn_bits=(6,)),
+    "smollm2-135m": Settings("8,4,2", "exact", 8, "quick", 8, rtn_bits=(6, 3)),  # about two hours on one core
 }
 OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
@@ -85,7 +85,7 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
 
 def rtn_distances(request: SurveyRequest, subject: Subject) -> tuple[RtnDistance, ...]:
     """Compute how far RTN moves w at the bit widths that are not probed."""
-    further = SETTINGS.get(request.model, OTHERS).rounded
+    further = SETTINGS.get(request.model, OTHERS).rtn_bits
     wanted = replace(request, bits=further, methods=("rtn",)).specs if further else ()
 
     def away(scheme: QuantScheme) -> float:

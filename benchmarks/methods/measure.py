@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.methods.bench import Bench, Budget, Cell
 from benchmarks.rows import append_row, read_rows
-from landscape.session.subject import default_corpus
+from landscape.session.request import default_corpus
 from quant import QuantScheme
 from quant.hashing import token_hash
 

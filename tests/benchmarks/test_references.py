@@ -51,7 +51,7 @@ def test_links_lead_to_files(document: str) -> None:
 
 def test_files_that_are_named_exist() -> None:
     """Paths in prose, docstrings and messages."""
-    code = [path for folder in ("benchmarks", "landscape", "quant", "tests") for path in (ROOT / folder).rglob("*.py")]
+    code = [path for folder in ("benchmarks", "landscape", "quant") for path in (ROOT / folder).rglob("*.py")]
     for document in (*map(ROOT.joinpath, MARKDOWN), *code):
         for path in re.findall(r"\b((?:benchmarks|landscape)/[\w/-]+\.(?:py|md|jsonl))\b", document.read_text()):
             assert (ROOT / path).exists(), f"{document}: {path}"

@@ -1,3 +1,5 @@
+"""Check that a point is made as a survey makes it, and that the exported folder holds it."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +13,6 @@ from transformers import AutoModelForCausalLM
 from landscape.cli import main
 from landscape.quantize import QuantizeRequest, quantize
 from landscape.session.forecast import Forecast
-from landscape.session.point_specs import wanted_point
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
 from landscape.session.subject import prepare
@@ -44,10 +45,10 @@ def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *words: 
 
 
 def test_a_point_is_made_once_and_is_the_one_that_a_survey_uses(tmp_path: Path) -> None:
-    request = QuantizeRequest(wanted=wanted_point("gptq", QuantScheme(3)), store=tmp_path)
+    request = QuantizeRequest(bits=3, method="gptq", store=tmp_path)
     first, second = Heard(), Heard()
-    checkpoint, point = quantize(request, first)
-    _, again = quantize(request, second)
+    result, again = quantize(request, first), quantize(request, second).point
+    checkpoint, point = result.checkpoint, result.point
     (forecast,) = first.forecasts
     assert forecast.points == ("gptq-int3-exact",)
     assert first.done == pytest.approx(forecast.work)
@@ -84,15 +85,18 @@ def test_the_folder_holds_the_point(
 
 def test_rtn_needs_no_text(tmp_path: Path) -> None:
     scheme = QuantScheme(4, "absmax", "group:64", symmetric=False)
-    checkpoint, point = quantize(
-        QuantizeRequest(wanted=wanted_point("rtn", scheme), data=str(tmp_path / "none"), store=tmp_path)
-    )
+    request = QuantizeRequest(
+        bits=4, method="rtn", scale="absmax", granularity="group:64", symmetric=False,
+        data=str(tmp_path / "none"), store=tmp_path,
+    )  # fmt: skip
+    result = quantize(request)
+    checkpoint, point = result.checkpoint, result.point
     expected = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), scheme)
     assert point.fingerprint(checkpoint.space) == expected.fingerprint(checkpoint.space)
     assert all(isinstance(part, GridTensor) and part.grid.zero is not None for part in point.parts.values())
 
 
-def test_what_is_there_is_not_overwritten_nor_worked_for(
+def test_a_full_folder_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = tmp_path / "mine"
@@ -111,7 +115,7 @@ def test_what_is_there_is_not_overwritten_nor_worked_for(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--method", "rtm"], "qaft-lsq, qaft-from-gptq, got 'rtm'"),
+        (["--method", "rtm"], "qaft-lsq, qaft-from-gptq, w_ft, got 'rtm'"),
         (["--bits", "9"], "expected bits from 2 to 8, got 9"),
         (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
         (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
@@ -128,11 +132,10 @@ def test_bad_requests_are_one_line(
 
 
 def test_a_point_that_was_stored_is_exported_from_disk(tmp_path: Path) -> None:
-    request = QuantizeRequest(
-        wanted=wanted_point("gptq", QuantScheme(3, granularity="group:32")), store=tmp_path / "store"
-    )
+    request = QuantizeRequest(bits=3, method="gptq", granularity="group:32", store=tmp_path / "store")
     quantize(request)
-    checkpoint, stored = quantize(request)
+    result = quantize(request)
+    checkpoint, stored = result.checkpoint, result.point
     export_point(checkpoint, stored, tmp_path / "out")
     back = load_external(tmp_path / "out", checkpoint, "back")
     assert back.fingerprint(checkpoint.space) == stored.fingerprint(checkpoint.space)

@@ -1,4 +1,4 @@
-"""A real model on real text: figures that were measured independently, with another implementation.
+"""Compare a real model on real text with figures that another implementation measured.
 
 SmolLM2-135M (Q4_1 GGUF, dequantized) on the first 4 × 512 tokens of WikiText-2's test split (the <unk> version),
 nothing prepended, float32. Skipped where the model or the text is absent.

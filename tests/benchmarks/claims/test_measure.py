@@ -9,8 +9,7 @@ import pytest
 from benchmarks.claims import measure, record
 from benchmarks.rows import read_rows, write_rows
 from landscape.session.progress import Silent
-from landscape.session.session import opened
-from landscape.session.subject import prepare
+from landscape.session.session import Session
 from landscape.survey.probe import probe
 
 
@@ -45,11 +44,10 @@ def test_the_losses_by_window_are_those_of_the_landscape(tmp_path: Path) -> None
 def test_roundings_that_are_not_probed_are_as_far_as_their_points_would_be(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(measure.SETTINGS, "opt-nano", measure.Settings("4", "absmax", 2, "quick", 4, rounded=(6, 3)))
+    monkeypatch.setitem(measure.SETTINGS, "opt-nano", measure.Settings("4", "absmax", 2, "quick", 4, rtn_bits=(6, 3)))
     request = measure.survey(measure.parsed(["--work", str(tmp_path)]))
-    with opened(request, Silent()) as (checkpoint, _):
-        subject = prepare(checkpoint, request.corpus, request.preset, ("rtn",), request.seed, request.root)
-        six, three = measure.rounded(request, subject)
+    with Session.open(request) as session:
+        six, three = measure.rtn_distances(request, session.subject)
     assert [(each.bits, each.grid) for each in (six, three)] == [(6, "absmax"), (3, "absmax")]
     # uniform rounding errors go with the step, 1/(2^(bits-1) - 1) of the largest weight
     assert three.distance / six.distance == pytest.approx(31 / 3, rel=0.15)

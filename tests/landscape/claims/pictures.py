@@ -9,7 +9,7 @@ from landscape.estimators.intervals import paired_difference
 from landscape.estimators.location import location, ratio
 from landscape.estimators.other_radii import other_radii
 from landscape.estimators.radial_losses import RadialProbes
-from landscape.session.run_record import ProbeCount, SubjectInfo
+from landscape.session.run_record import ProbeCount, RunRecord, SubjectInfo
 from landscape.survey.result import PointResult, SegmentResult, SurveyResult
 from quant.coverage import Coverage
 
@@ -64,7 +64,8 @@ def observed(profiles=(well,) * 4, points=(), noise=0.0, tilt=0.0, test=None, se
     landscape = SurveyResult(
         SubjectInfo("m", "f", "float32", 10, Coverage(10, 10, ()), 5.0, CHANCE, "d", 101, {"validation": WINDOWS}),
         {"validation": BASE},
-        {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments), ProbeCount(0, 0, 0), 0.0, "", {},
+        {"validation": basin}, radii, "validation", (), tuple(found), tuple(segments),
+        RunRecord(ProbeCount(0, 0, 0), 0.0, "", {}, ()),
     )  # fmt: skip
     at_end = {name: probes.totals[0, -1] for name, probes in along.items()}
     return Observations(landscape, radial, along, {**at_end, **(test or {})}, TOKENS)

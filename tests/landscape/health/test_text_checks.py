@@ -1,4 +1,4 @@
-"""Each check of a text passes on a sound one, and fails on the fault that it is for."""
+"""Check that each check of a text passes on a sound one and fails on the fault that it is for."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_self_begins_with_it_anyway(tmp_path: Path) -> None:
 # ---- a whole command ---------------------------------------------------------------------------------------------
 
 
-def test_a_command_says_what_was_cut_and_what_is_missed(tmp_path: Path, saved) -> None:
+def test_a_command_reports_cut_splits_and_a_missing_beginning(tmp_path: Path, saved) -> None:
     folder = saved(trained(begun=True))
     lines = [words([3 + i % 17] * 12) for i in range(400)]
     text = tmp_path / "one.txt"
@@ -227,14 +227,14 @@ def test_a_command_says_what_was_cut_and_what_is_missed(tmp_path: Path, saved) -
         str(folder), data=str(text), seq_len=12, precision=0.9, minutes=0.05, store=tmp_path / "store"
     )  # fmt: skip
     without = measure_radius(request, progress)
-    assert only(without.health, BEGINNING).passed is False
-    assert "cut from the end of train" in only(without.health, SPLITS).words
+    assert only(without.run.health, BEGINNING).passed is False
+    assert "cut from the end of train" in only(without.run.health, SPLITS).words
     assert any("--bos" in line for line in progress.warnings)
     assert any("cut from the end of train" in line for line in progress.warnings)
     begun = measure_radius(
         RadiusRequest(**{**vars(request), "bos": True}), progress
     )  # fmt: skip
-    assert not [check for check in begun.health if check.name == BEGINNING]
-    assert begun.seq_len == without.seq_len == 12
+    assert not [check for check in begun.run.health if check.name == BEGINNING]
+    assert begun.subject.seq_len == without.subject.seq_len == 12
     assert begun.found.probes.center_nll < without.found.probes.center_nll - 0.3
     assert begun.found.probes.tokens.tolist() == [12] * len(begun.found.probes.tokens)

@@ -1,4 +1,4 @@
-"""A mixture of experts as a user meets it: what its experts were calibrated on is said, and all of it is measured."""
+"""Check a mixture of experts as a user meets it: its report counts the calibration tokens, all of it is measured."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from landscape.cli import main
 from landscape.quantize import QuantizeRequest, quantize
 from landscape.report.survey.page import page
 from landscape.session.expert_tokens import ExpertTokens
-from landscape.session.point_specs import wanted_point
-from quant import Checkpoint, QuantScheme, WeightPoint, export_point, load_checkpoint, load_corpus
+from quant import Checkpoint, WeightPoint, export_point, load_checkpoint, load_corpus
 from quant.nll import window_nll
 from quant.point import PointTensor
 from tests import synthetic
@@ -89,10 +88,9 @@ class Mixture:
 
     def point(self, method: str, bits: int) -> WeightPoint:
         request = QuantizeRequest(
-            model=str(self.folder), data="tales", preset=PRESET, store=self.cache,
-            wanted=wanted_point(method, QuantScheme(bits)),
-        )  # fmt: skip
-        return quantize(request)[1]
+            model=str(self.folder), data="tales", bits=bits, method=method, preset=PRESET, store=self.cache
+        )
+        return quantize(request).point
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +113,7 @@ def test_l_of_w_is_that_of_plain_transformers_well_below_chance(mixture: Mixture
     losses = [_by_hand(model, window) for window in corpus.windows("validation", PRESET.validation_windows)]
     assert mixture.landscape.center["validation"] == pytest.approx(torch.cat(losses).mean().item(), abs=1e-6)
     assert mixture.landscape.center["validation"] < mixture.landscape.subject.chance - 1.5
-    assert all(check.passed is not False for check in mixture.landscape.health)
+    assert all(check.passed is not False for check in mixture.landscape.run.health)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""No split leaks into what it must not touch, and points are made once."""
+"""Check that no split leaks into points that must not depend on it, and that points are made once."""
 
 import json
 import lzma
@@ -9,7 +9,8 @@ import pytest
 
 from landscape.probing.store import Store
 from landscape.session.point_maker import PointMaker
-from landscape.session.point_specs import METHODS, ExternalSpec, wanted_points
+from landscape.session.point_methods import METHODS
+from landscape.session.point_specs import ExternalSpec, free_specs, point_specs
 from landscape.session.presets import PRESETS
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
@@ -23,7 +24,7 @@ from tests.quant.external import folding
 ROOT = Path(__file__).parents[3]
 PRESET = PRESETS["quick"].__class__("tiny", 2, 2, 2, 32, 4, 3, 3, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
 # int2 at absmax leaves so much to gain that QAFT does not stay at its epoch 0, which is RTN
-WANTED = wanted_points(("rtn", "gptq", "qaft"), (2,), ("absmax",))
+SPECS = point_specs(("rtn", "gptq", "qaft"), (2,), ("absmax",))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def fingerprints(checkpoint, tmp_path, scrambled=None):
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
     store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
-    made = {w.method: maker.make(w, lambda share: None).fingerprint(subject.space) for w in WANTED}
-    return made, {w.method: maker.recipe(w) for w in WANTED}
+    made = {spec.method: maker.make(spec, lambda share: None).fingerprint(subject.space) for spec in SPECS}
+    return made, {spec.method: maker.recipe(spec) for spec in SPECS}
 
 
 def test_no_split_leaks(checkpoint, tmp_path):
@@ -56,7 +57,7 @@ def test_no_split_leaks(checkpoint, tmp_path):
         fingerprints(checkpoint, tmp_path_for(tmp_path, name), name) for name in (None, "test", "validation", "train")
     )
     assert test == base
-    assert of_test == recipes  # the recipe names the data by its hash: what chose the epoch is not the test split
+    assert of_test == recipes  # the recipe names the data by its hash, and the test split chose no epoch
     assert of_validation["gptq"] == recipes["gptq"]
     assert of_validation["qaft"] != recipes["qaft"]
     assert (validation["rtn"], validation["gptq"]) == (base["rtn"], base["gptq"])
@@ -79,38 +80,41 @@ def test_a_test_window_that_makes_a_point_is_an_error(checkpoint, tmp_path, copi
 
 def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
-    wanted = wanted_points(METHODS, (2,), ("absmax",))
+    on_grids, free = point_specs(METHODS, (2,), ("absmax",)), free_specs(METHODS, (2,), PRESET)
+    specs = (*on_grids, *free)
+    assert [spec.method for spec in specs] == list(METHODS)
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
     store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
-    for point in wanted:  # as a survey does: what is there already is not made again
-        if maker.find(point) is None:
-            maker.make(point, lambda share: None)
-    found = {point.method: maker.find(point) for point in wanted}
-    assert [point.name for point in wanted] == [found[point.method].name for point in wanted]
-    assert len({maker.recipe(point) for point in wanted}) == len(METHODS)
+    for spec in specs:  # as a survey does: a stored point is not made again
+        if maker.find(spec) is None:
+            maker.make(spec, lambda share: None)
+    found = {spec.method: maker.find(spec) for spec in specs}
+    assert [spec.name for spec in on_grids] == [found[spec.method].name for spec in on_grids]
+    assert [(found[spec.method].name, found[spec.method].scheme) for spec in free] == [("w_ft", None)]
+    assert len({maker.recipe(spec) for spec in specs}) == len(METHODS)
     moved = [found[m].fingerprint(subject.space) for m in METHODS if m != "qaft-from-gptq"]  # that one may stay GPTQ
     assert len(set(moved)) == len(METHODS) - 1
     calibrated = {found[m].provenance["windows"]["sha256"] for m in ("gptq", "awq", "signround")}
     assert calibrated == {token_hash(subject.calibration.gptq)}
-    trained = {found[m].provenance["data"]["train"]["sha256"] for m in ("qaft", "qaft-lsq", "qaft-from-gptq")}
+    trained = {found[m].provenance["data"]["train"]["sha256"] for m in ("qaft", "qaft-lsq", "qaft-from-gptq", "w_ft")}
     assert trained == {token_hash(subject.calibration.qaft)}
     assert found["qaft-from-gptq"].provenance["start"] == found["gptq"].fingerprint(subject.space)
     for alone in METHODS:  # asked for alone, a method draws the same windows and has the same recipe
         by_itself = prepare(checkpoint, data, PRESET, (alone,), 0, tmp_path / "cache")
-        own = next(point for point in wanted if point.method == alone)
-        assert ("rates" in json.loads(maker.recipe(own)).get("options", {})) == alone.startswith("qaft")
+        own = next(spec for spec in specs if spec.method == alone)
+        assert ("rates" in json.loads(maker.recipe(own)).get("options", {})) == ("qaft" in alone or alone == "w_ft")
         assert PointMaker(by_itself, store, PRESET, 0).recipe(own) == maker.recipe(own)
 
 
-def test_options_of_gptq_are_part_of_what_a_point_is_found_by(checkpoint, tmp_path):
+def test_options_of_gptq_are_part_of_the_recipe_of_a_point(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
     store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     makers = [PointMaker(subject, store, PRESET, 0, options) for options in (GPTQOptions(), GPTQOptions(inputs="fp"))]
-    wanted = {point.method: point for point in wanted_points(METHODS, (2,), ("absmax",))}
+    specs = {spec.method: spec for spec in point_specs(METHODS, (2,), ("absmax",))}
     for method, differs in (("gptq", True), ("qaft-from-gptq", True), ("rtn", False), ("qaft", False), ("awq", False)):
-        assert (makers[0].recipe(wanted[method]) != makers[1].recipe(wanted[method])) == differs
+        assert (makers[0].recipe(specs[method]) != makers[1].recipe(specs[method])) == differs
 
 
 def tmp_path_for(tmp_path, name):
@@ -119,12 +123,12 @@ def tmp_path_for(tmp_path, name):
     return folder
 
 
-def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
+def test_a_point_is_found_by_its_recipe(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
     subject = prepare(checkpoint, data, PRESET, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
     store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
-    rtn, gptq, _ = WANTED
+    rtn, gptq, _ = SPECS
     assert maker.find(gptq) is None
     shares = []
     made = maker.make(gptq, shares.append)
@@ -132,8 +136,8 @@ def test_a_point_is_found_by_what_it_was_made_of(checkpoint, tmp_path):
     assert maker.find(rtn) is not None  # GPTQ needs its scales, so it was made on the way
     assert maker.find(gptq).fingerprint(subject.space) == made.fingerprint(subject.space)
     other = PointMaker(subject, store, PRESET, seed=1)
-    assert other.find(WANTED[2]) is None
-    scales = {m: {n: p.scale for n, p in maker.find(w).parts.items()} for m, w in (("rtn", rtn), ("gptq", gptq))}
+    assert other.find(SPECS[2]) is None
+    scales = {spec.method: {name: part.scale for name, part in maker.find(spec).parts.items()} for spec in (rtn, gptq)}
     assert all((scales["rtn"][name] == scale).all() for name, scale in scales["gptq"].items())
 
 

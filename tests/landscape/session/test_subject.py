@@ -1,4 +1,4 @@
-"""What is probed: its windows where a model has no limit, and a loss at w that is no number."""
+"""Check windows where a model has no limit of length, a loss at w that is no number, and a level other than chance."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 from transformers import (
     BloomConfig,
@@ -19,10 +21,9 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
-from landscape.radius import RadiusRequest, _corpus, measure_radius
+from landscape.radius import RadiusRequest, measure_radius
 from landscape.session.presets import PRESETS
-from landscape.session.progress import Silent
-from landscape.session.subject import check_center, prepare
+from landscape.session.subject import check_center, prepare, prepare_split, unigram_entropy
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
@@ -58,15 +59,14 @@ def text(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("make", "length", "shorter"), [(bloom, 2048, 512), (neox, 32, 32)])
-def test_all_that_a_model_takes(
+def test_windows_are_as_long_as_a_model_takes(
     saved: Save, text: Path, tmp_path: Path, make: Callable[[], nn.Module], length: int, shorter: int
 ) -> None:
     checkpoint = load_checkpoint(str(saved(make())))
     few = {"train_windows": 1, "validation_windows": 2, "test_windows": 1}
     subject = prepare(checkpoint, str(text), replace(PRESETS["paper"], **few), (), 0, tmp_path)  # type: ignore[arg-type]
     assert subject.seq_len == length
-    request = RadiusRequest(model="x", data=str(text), store=tmp_path)
-    assert _corpus(request, checkpoint, Silent()).seq_len == shorter
+    assert prepare_split(checkpoint, str(text), "validation", None, 0, tmp_path).seq_len == shorter
 
 
 def test_a_length_beyond_a_limit_is_refused_and_beyond_none_is_not(saved: Save, text: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_model_that_overflows_in_half_precision(saved: Save, text: Path, tmp_p
         measure_radius(request)
 
 
-def test_the_dtype_that_auto_stands_for_is_what_the_store_is_named_by(saved: Save, text: Path, tmp_path: Path) -> None:
+def test_the_store_is_named_by_the_dtype_that_auto_stands_for(saved: Save, text: Path, tmp_path: Path) -> None:
     folder = saved(tiny.llama().bfloat16())
     request = RadiusRequest(model=str(folder), data=str(text), seq_len=16, dtype="auto", store=tmp_path / "store")
     with pytest.raises(CheckpointError, match="beats chance"):
@@ -120,3 +120,26 @@ def test_a_model_with_matrices_that_no_logit_depends_on_is_refused_before_a_stor
             measure_radius(request)
     with pytest.raises(CheckpointError, match="beats chance"):
         measure_radius(replace(request, exclude=("*.crossattention.*",)))
+
+
+def test_a_text_of_equally_frequent_tokens_has_the_entropy_of_a_uniform_guess():
+    every = torch.arange(7).repeat(3000).reshape(-1, 100)
+    assert unigram_entropy(every) == pytest.approx(math.log(7), abs=6 / (2 * 21000) + 1e-12)
+
+
+def test_it_is_the_entropy_of_the_shares_but_for_the_correction():
+    counts = [50, 30, 15, 5]
+    ids = torch.repeat_interleave(torch.tensor([3, 900, 17, 4]), torch.tensor(counts))
+    assert unigram_entropy(ids) - stats.entropy(counts) == pytest.approx(3 / 200)
+
+
+def test_short_texts_are_right_on_average():
+    """400 tokens of 64 types of Zipf's law: the entropy of the shares alone is 0.06 nats low."""
+    shares = 1 / np.arange(1, 65)
+    shares /= shares.sum()
+    rng = np.random.default_rng(0)
+    drawn = [torch.from_numpy(rng.choice(64, 400, p=shares)) for _ in range(200)]
+    found = np.array([unigram_entropy(ids) for ids in drawn])
+    assert found.mean() == pytest.approx(stats.entropy(shares), abs=0.02)
+    plain = np.array([stats.entropy(np.bincount(ids.numpy())) for ids in drawn])
+    assert plain.mean() < stats.entropy(shares) - 0.04

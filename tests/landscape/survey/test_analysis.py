@@ -1,3 +1,5 @@
+"""Check the numbers of a survey on an analytic landscape."""
+
 import math
 
 import numpy as np
@@ -9,7 +11,7 @@ from landscape.estimators.intervals import paired_difference
 from landscape.positions.position import CENTER, OnRay, on_segment
 from landscape.probing.losses import Probes, radial_probes
 from landscape.probing.plan import Probe, ProbeResult, blocks_of, identified
-from landscape.session.point_specs import wanted_points
+from landscape.session.point_specs import point_specs
 from landscape.survey.analysis import geometry, point_results, radial_by_split, ray_profiles, segment_results
 from quant.center import Center
 from quant.methods.rtn import rtn
@@ -32,11 +34,11 @@ def setting():
     model = tiny.opt()
     space = WeightSpace.of(model)
     center = Center.of(model, space)
-    wanted = wanted_points(("rtn",), (4, 2), ("exact", "absmax"))
-    points = {w: rtn(space, center, w.scheme) for w in wanted}
+    specs = point_specs(("rtn",), (4, 2), ("exact", "absmax"))
+    points = {spec: rtn(space, center, spec.scheme) for spec in specs}
     shape = geometry(space, center, points)
     windows = {s: identified(tiny.windows(n, seed=n)) for s, n in (("train", 2), ("validation", 3), ("test", 1))}
-    labels = {w: w.name for w in wanted}
+    labels = {spec: spec.name for spec in specs}
     known = {}
 
     def put(position, distance):
@@ -49,10 +51,10 @@ def setting():
     for index in range(3):
         for lam in LAMBDAS:
             put(OnRay("f", index, lam), lam * (1 + 0.02 * (index - 1)))
-    for w in wanted:
-        put(labels[w], shape.distance(w))
+    for spec in specs:
+        put(labels[spec], shape.distance(spec))
         for alpha in (-0.1, 0.5, 1.1):
-            put(on_segment(CENTER, labels[w], alpha), abs(alpha) * shape.distance(w))
+            put(on_segment(CENTER, labels[spec], alpha), abs(alpha) * shape.distance(spec))
     return space, center, points, shape, labels, Probes(known, windows)
 
 
@@ -105,10 +107,10 @@ def test_segments_between_points_lie_where_flat_vectors_say():
     model = tiny.opt()
     space = WeightSpace.of(model)
     center = Center.of(model, space)
-    first, second = wanted_points(("rtn", "gptq"), (2,), ("exact",))
+    first, second = point_specs(("rtn", "gptq"), (2,), ("exact",))
     points = {
         first: rtn(space, center, first.scheme),
-        second: rtn(space, center, wanted_points(("rtn",), (3,), ("absmax",))[0].scheme),
+        second: rtn(space, center, point_specs(("rtn",), (3,), ("absmax",))[0].scheme),
     }
     shape = geometry(space, center, points)
 
@@ -125,8 +127,8 @@ def test_points_get_two_words_and_their_rise(setting):
     basins, _ = basins_and_rays(probes)
     found = point_results(probes, labels, shape, basins["validation"])
     assert [p.name for p in found] == list(labels.values())
-    for point, wanted in zip(found, labels, strict=True):
-        away = shape.distance(wanted)
+    for point, spec in zip(found, labels, strict=True):
+        away = shape.distance(spec)
         assert point.rise["validation"].value == pytest.approx(well(away) - BASE)
         assert point.nll["test"] == pytest.approx(well(away))
         assert point.rho.value == pytest.approx(away / basins["validation"].radius.value)
@@ -138,26 +140,29 @@ def test_intervals_take_the_articles_of_windows_for_independent(setting):
     rng = np.random.default_rng(0)
     known = {p: ProbeResult(p, r.total * (1 + 0.01 * rng.standard_normal()), r.tokens) for p, r in probes.known.items()}
     plain = Probes(known, probes.windows)
-    told = Probes(known, {split: identified(torch.stack([w.tokens for w in rows]), torch.tensor([4, 4, 7][: len(rows)]))
-                          for split, rows in probes.windows.items()})  # fmt: skip
-    assert [w.identity for w in told.windows["validation"]] == [w.identity for w in probes.windows["validation"]]
-    assert (told.blocks("validation").tolist(), plain.blocks("validation")) == ([4, 4, 7], None)
-    radial = radial_probes(told, "validation", "f", 3, LAMBDAS, CHANCE)
+    windows = {
+        split: identified(torch.stack([w.tokens for w in rows]), torch.tensor([4, 4, 7][: len(rows)]))
+        for split, rows in probes.windows.items()
+    }
+    labelled = Probes(known, windows)
+    assert [w.identity for w in labelled.windows["validation"]] == [w.identity for w in probes.windows["validation"]]
+    assert (labelled.blocks("validation").tolist(), plain.blocks("validation")) == ([4, 4, 7], None)
+    radial = radial_probes(labelled, "validation", "f", 3, LAMBDAS, CHANCE)
     assert radial.blocks.tolist() == [4, 4, 7]
-    basins, _ = basins_and_rays(told)
+    basins, _ = basins_and_rays(labelled)
     assert [(basins[s].windows, basins[s].articles) for s in ("train", "validation")] == [(2, 1), (3, 2)]
-    assert basins["train"].radius.high == math.inf  # one article bounds nothing
-    (point, *_), label = point_results(told, labels, shape, basins["validation"]), next(iter(labels.values()))
-    totals, center = (told.totals(at, "validation") for at in (label, CENTER))
-    tokens = told.tokens("validation")
+    assert basins["train"].radius.high == math.inf  # one article gives no interval
+    (point, *_), label = point_results(labelled, labels, shape, basins["validation"]), next(iter(labels.values()))
+    totals, center = (labelled.totals(at, "validation") for at in (label, CENTER))
+    tokens = labelled.tokens("validation")
     expected = paired_difference(totals, center, tokens, blocks=np.array([0, 0, 1]))
     assert point.rise["validation"] == expected != paired_difference(totals, center, tokens)
     first = next(iter(labels))
     alphas = {(CENTER, labels[first]): (-0.1, 0.0, 0.5, 1.0, 1.1)}
-    known.update({Probe(str(on_segment(CENTER, labels[first], a)), w.identity): known[Probe(at, w.identity)]
-                  for a, at in ((0.0, CENTER), (1.0, labels[first])) for rows in told.windows.values() for w in rows}
-    )  # fmt: skip
-    (_, own), (_, blind) = (segment_results(each, {first: labels[first]}, shape, alphas) for each in (told, plain))
+    ends = ((0.0, CENTER), (1.0, label))
+    known.update({Probe(str(on_segment(CENTER, label, a)), w.identity): known[Probe(at, w.identity)]
+                  for a, at in ends for rows in windows.values() for w in rows})  # fmt: skip
+    (_, own), (_, blind) = (segment_results(each, {first: labels[first]}, shape, alphas) for each in (labelled, plain))
     assert own.connectivity.barrier == blind.connectivity.barrier
     assert own.connectivity.barrier_interval != blind.connectivity.barrier_interval
 

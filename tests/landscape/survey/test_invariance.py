@@ -1,4 +1,4 @@
-"""ρ depends on how a function is parametrised, ρ_prof does not."""
+"""Check that ρ depends on how a function is parametrised and ρ_prof does not."""
 
 import copy
 

@@ -1,3 +1,5 @@
+"""Check the plane through w and two points: its positions, its losses, its picture and its words."""
+
 from __future__ import annotations
 
 import json
@@ -16,10 +18,10 @@ from landscape.report.survey.figures import plane_figure
 from landscape.report.survey.json import to_json
 from landscape.report.survey.page import page
 from landscape.report.survey.wording import plane_sentences
-from landscape.session.point_specs import ExternalSpec, wanted_points
+from landscape.session.point_specs import ExternalSpec, plane_pairs, point_specs
 from landscape.survey.analysis import geometry, plane_result
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneBasis, PlaneLattice
-from landscape.survey.plans import plane_plan, plane_points
+from landscape.survey.plans import plane_plan
 from quant.center import Center
 from quant.methods.rtn import rtn
 from quant.space import WeightSpace
@@ -32,8 +34,8 @@ def setting():
     """A real space with two points beside w; that they are RTN's at other grids does not matter here."""
     space = WeightSpace.of(model := tiny.llama())
     center = Center.of(model, space)
-    gptq, qaft = wanted_points(("gptq", "qaft"), (2,), ("exact",))
-    grids = wanted_points(("rtn",), (3, 2), ("absmax",))
+    gptq, qaft = point_specs(("gptq", "qaft"), (2,), ("exact",))
+    grids = point_specs(("rtn",), (3, 2), ("absmax",))
     points = {w: rtn(space, center, g.scheme) for w, g in zip((gptq, qaft), grids, strict=True)}
     return space, center, points, geometry(space, center, points)
 
@@ -111,15 +113,15 @@ def test_points_on_one_line_with_w_span_no_plane(gram):
 
 
 def test_planes_are_of_gptq_and_qaft_of_one_grid():
-    wanted = [
-        *wanted_points(("rtn", "gptq", "qaft", "qaft-lsq"), (4, 2), ("exact", "absmax")),
+    specs = [
+        *point_specs(("rtn", "gptq", "qaft", "qaft-lsq"), (4, 2), ("exact", "absmax")),
         ExternalSpec("qaft", "x"),
     ]
-    pairs = [(a.name, b.name) for a, b in plane_points(wanted)]
+    pairs = [(a.name, b.name) for a, b in plane_pairs(specs)]
     assert pairs == [
         (f"gptq-int{bits}-{s}", f"qaft-int{bits}-{s}") for s in ("exact", "absmax") for bits in (4, 2)
     ]  # fmt: skip
-    assert plane_points(wanted_points(("rtn", "gptq"), (4,), ("exact",))) == []
+    assert plane_pairs(point_specs(("rtn", "gptq"), (4,), ("exact",))) == []
 
 
 def test_the_result_is_the_loss_at_each_place_on_the_first_windows(setting):
@@ -184,7 +186,7 @@ def test_the_contour_is_the_measurement_with_the_border_chance_and_three_points(
         assert plane.y[0] < point.y[0] < plane.y[-1]
 
 
-def test_an_overflow_is_a_gap_and_is_told(found):
+def test_an_overflow_is_a_gap_and_is_reported(found):
     plane = synthetic.landscape(bits=(2,), plane=True).planes[0]
     plane.nll[0, 0], plane.nll[3, 4] = math.inf, math.nan
     figure = plane_figure(plane, found)

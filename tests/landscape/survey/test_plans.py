@@ -1,3 +1,5 @@
+"""Check which segments a survey draws."""
+
 from pathlib import Path
 
 from landscape.session.point_specs import ExternalSpec, point_specs
