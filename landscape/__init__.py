@@ -4,8 +4,8 @@
     result = probe(SurveyRequest("opt-nano", bits=(4, 2)))
     write_page(result, Path("page.html"))
 
-Six verbs, each a request → a result: ``probe``, ``measure_radius``, ``measure_curvature``, ``dissect``, ``advise`` and
-``quantize``. Names are imported when they are first used, so that ``landscape --help`` answers without torch.
+Six verbs take a request and return a result: ``probe``, ``measure_radius``, ``measure_curvature``, ``dissect``,
+``advise`` and ``quantize``. Names are imported on first use, so that ``landscape --help`` answers without torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from landscape.quantize import quantize as quantize  # now: its module has the same name, and would hide it
+from landscape.quantize import quantize as quantize  # not on first use: its module has the same name and would hide it
 
 if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.advice.advise import AdviceResult as AdviceResult

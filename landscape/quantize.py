@@ -1,4 +1,4 @@
-"""Make one quantized point without the landscape around it, or take it from the cache, and export it."""
+"""Make one quantized point without the landscape around it, or read it from the cache, and export it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeRequest(PointRequest):
-    """The point to make; GPTQ and QAFT learn from ``data``, and RTN needs none."""
+    """The point to make, and the folder for its export; RTN alone needs no ``data``."""
 
     export: Path | None = option("--export", "-o", default=None, required=True)
-    """New folder to write the quantized model to."""
+    """New folder for the quantized model."""
     bits: int = option("--bits", "-b", default=4)
     """Bit width, 2 to 8."""
     method: str = option(default="gptq", choices=listed(GRID_METHODS, "or"))
@@ -36,7 +36,7 @@ class QuantizeRequest(PointRequest):
 
 @dataclass(frozen=True, eq=False)
 class QuantizeResult:
-    """A point, and the model that it is a point of."""
+    """A point and its model."""
 
     checkpoint: Checkpoint
     """The model, which holds w."""
@@ -44,11 +44,11 @@ class QuantizeResult:
 
 
 def quantize(request: QuantizeRequest, progress: Progress | None = None) -> QuantizeResult:
-    """Make a point as a survey of the same numbers makes it, or take it from the cache, and export it if asked to.
+    """Make the point that a survey with the same numbers makes, or read it from the cache; export it if requested.
 
     Args:
         request: The point to make.
-        progress: Hears what is going on.
+        progress: Receives reports.
 
     Raises:
         UsageError: if the request cannot be met as it is.
@@ -77,7 +77,7 @@ def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Quan
 
 
 def _rounded(request: QuantizeRequest, progress: Progress) -> QuantizeResult:
-    """Round to nearest, which takes neither a text nor a store."""
+    """Round to nearest, which needs neither a text nor a store."""
     from landscape.session.forecast import search_forecast
     from landscape.session.session import load_model
     from quant.center import Center

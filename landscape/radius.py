@@ -1,4 +1,4 @@
-"""Measure R alone: from a model's name to the radius of its basin, as precise as asked for, by few evaluations."""
+"""Measure R alone, the radius of the basin, to a requested precision with few evaluations."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from landscape.session.run_record import Check, RunRecord, SubjectInfo
     from landscape.session.session import Session
 
-_CHECKED = 4  # windows on which w must beat chance before anything is searched
+_CHECKED = 4  # windows on which w must beat chance before the search
 
 
 @dataclass(frozen=True, kw_only=True)
 class RadiusRequest(RadialRequest):
-    """The precision, the time and the directions of a search for R."""
+    """Precision, time and directions of a search for R."""
 
     minutes: float | None = option("--max-minutes", default=None, unset="never")
     """Stop after this many minutes even if R is not precise enough."""
     family: str = "sphere"
     """Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3."""
     pairs: bool = False
-    """Follow each direction both ways, ±ê, and take their mean, in which what is odd in λ cancels: twice the probes."""
+    """Follow each direction both ways, ±ê, and take the mean, in which terms odd in λ cancel: twice the probes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,31 +40,31 @@ class RadiusRequest(RadialRequest):
 
 @dataclass(frozen=True)
 class RadiusResult:
-    """R of a model, and what the run took that found it, its checks included."""
+    """R of a model, and the record of the run that measured it."""
 
     subject: SubjectInfo
     split: str
-    """The split that was probed."""
+    """Split that was probed."""
     family: str
-    """Name of the directions, their seed in it."""
+    """Name of the family of directions, which contains the seed."""
     pairs: bool
-    """Whether each was followed both ways."""
+    """Whether each direction was followed both ways."""
     found: RadiusSearch
-    """R, the losses that it was read from, and the rounds that led there."""
+    """R, the losses that it was read from, and the rounds of the search."""
     run: RunRecord
 
     @property
     def tokens(self) -> int:
-        """All tokens whose loss was evaluated or came from the store."""
+        """Number of tokens whose loss was evaluated or came from the store."""
         return self.run.probes.total * self.subject.seq_len
 
 
 def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> RadiusResult:
-    """Find R of a model as precisely as asked for.
+    """Measure R of a model to the requested precision.
 
     Args:
         request: The model, the text and the precision of R.
-        progress: Hears what is going on.
+        progress: Receives reports.
 
     Raises:
         UsageError: if the request cannot be met as it is.
@@ -85,15 +85,15 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
         subject = session.subject
         family = family_of(request.family, subject.space, subject.center, request.seed)
         losses = session.radial(family, pairs=request.pairs)
-        found = search_radius(session, losses, request.precision, request.minutes)
-        health = radial_health(session, family, found, float(found.probes.lambdas[0]))
+        search = search_radius(session, losses, request.precision, request.minutes)
+        health = radial_health(session, family, search, float(search.probes.lambdas[0]))
         settings = {"precision": request.precision, "family": family.name, "both ways, ±ê": request.pairs}
         return RadiusResult(
             subject=session.info([request.split]),
             split=request.split,
             family=family.name,
             pairs=request.pairs,
-            found=found,
+            found=search,
             run=session.record(settings, health),
         )
 
@@ -101,13 +101,13 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
 def search_radius(
     session: Session, losses: RadialLosses, precision: float, minutes: float | None = None
 ) -> RadiusSearch:
-    """Find R along a family of directions, once it is certain that w beats chance.
+    """Search for R along a family of directions, after a check that w beats chance.
 
     Args:
-        session: A model at w; its time began when it was opened.
-        losses: Those along the directions.
-        precision: Half width of R's interval over R.
-        minutes: When to stop even so; None for never.
+        session: A model at w; ``minutes`` count from its opening.
+        losses: Losses along the directions.
+        precision: Half width of R's interval, relative to R, at which to stop.
+        minutes: Limit at which to stop even if R is not precise enough; None for no limit.
 
     Raises:
         CheckpointError: if w does not beat chance.
@@ -117,10 +117,10 @@ def search_radius(
     session.check_center(session.windows[:_CHECKED])
     session.stage("searching for R")
 
-    def out_of_time(directions: int, lambdas: Sequence[float], windows: int) -> bool:
+    def out_of_time(n_directions: int, lambdas: Sequence[float], n_windows: int) -> bool:
         if minutes is None:
             return False
-        work = losses.missing(directions, lambdas, windows)
+        work = losses.missing(n_directions, lambdas, n_windows)
         needed = work * session.pace() if work else 0.0
         return time.monotonic() - session.started + needed > 60 * minutes
 
@@ -128,18 +128,18 @@ def search_radius(
     return search(losses, session.subject.norm, session.subject.chance, rule)
 
 
-def radial_health(session: Session, family: Family, found: RadiusSearch, lam: float) -> tuple[Check, ...]:
-    """Check that a search was sound, once nothing more is done to the model.
+def radial_health(session: Session, family: Family, search: RadiusSearch, lam: float) -> tuple[Check, ...]:
+    """Check that a search is sound, after all work on the model.
 
     Args:
         session: The session of the search.
-        family: The directions.
-        found: The result of the search.
-        lam: The smallest λ at which the job asked for a loss.
+        family: The family of directions.
+        search: The result of the search.
+        lam: Smallest λ at which the job evaluated the loss.
     """
     from landscape.health.self_checks import FinishedRun, examine, measure_slope
 
-    last = found.rounds[-1]
+    last = search.rounds[-1]
     windows = session.windows[: last.windows]
     slope = measure_slope(session, family, windows)
     return examine(FinishedRun.of(session, family, last.directions, lam, slope, windows), session.progress)

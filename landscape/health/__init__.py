@@ -1,1 +1,1 @@
-"""Check that a run was sound."""
+"""Check that a run is sound."""

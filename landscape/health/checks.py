@@ -1,9 +1,8 @@
-"""Whether a run is sound: the checks made after every one, judged and put in plain words.
+"""Judge the checks that follow every run, and put them in plain words.
 
-A number that is wrong looks like any other. These are the ways in which a run goes wrong unseen: the model was not put
-back, it evaluates at random, its text is not what it is taken for, its directions are not independent, its steps are
-too small for the precision of the weights, its output overflows. ``landscape.health.self_checks`` takes the
-measurements.
+A wrong number looks like any other. The checks look for errors that would pass unseen: the model was not put back at w,
+its output is random or overflows, its text is not the one assumed, directions are not independent, or steps are too
+small for the precision of the weights. ``landscape.health.self_checks`` takes the measurements.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ L_AT_W, DETERMINISTIC, SLOPE = "L(w) reproduced", "deterministic evaluation", "�
 ORTHOGONAL, RESOLUTION, FINITE = "orthogonal directions", "float resolution", "finite losses"
 
 SIGMAS = 5.0
-"""Of a cosine of two directions; random signs exceed it 7 times in a million at most, 2·exp(−5²/2)."""
+"""Largest cosine of two directions in standard deviations; random signs exceed it with p ≤ 2·exp(−5²/2), 7e-6."""
 RESOLVED = 1e-4
-"""Relative deviation of ‖fl(w + λê) − w‖ from λ that is accepted."""
+"""Largest accepted deviation of ‖fl(w + λê) − w‖ from λ, relative to λ."""
 FALSE_ALARM = 0.01
-"""How often chance alone fails the check of the slope."""
+"""Probability that chance alone fails the check of the slope."""
 CACHED = "Nothing was evaluated in this run, so there was nothing to check: every loss came from the cache."
-"""Why a check that calls the model was not made."""
+"""Reason why a check that calls the model was not made."""
 _KINDS = {
     "w": "at w",
     "ray": "along random directions",
@@ -41,17 +40,17 @@ _KINDS = {
 
 
 def unchecked(name: str, why: str) -> Check:
-    """A check that was not made."""
+    """Return a check that was not made, with the reason."""
     return Check(name, None, why)
 
 
 def reproduced(first: float, again: float, others: Sequence[str] = ()) -> Check:
-    """L(w) at the end of a run against L(w) at its beginning, on one window.
+    """Compare L(w) at the end of a run with L(w) at its beginning, on one window.
 
     Args:
         first: The NLL sum that the run used.
-        again: The NLL sum of the model as it stands after all work.
-        others: If the first came from the cache, how else numbers in it were made: what differs from this run.
+        again: The NLL sum of the model after all work.
+        others: If the first came from the cache, the provenances in it that differ from that of this run.
     """
     measured = f"an NLL sum of {again!r} on one window, at first {first!r}"
     if again.hex() == first.hex():
@@ -70,13 +69,13 @@ def reproduced(first: float, again: float, others: Sequence[str] = ()) -> Check:
 
 
 def deterministic(one: float, two: float) -> Check:
-    """The NLL sums of the same window twice in a row."""
+    """Compare the NLL sums of one window, evaluated twice in a row."""
     measured = f"NLL sums of {one!r} and {two!r} on the same window"
     words = "The same window twice in a row gives the same loss to the bit."
     if one.hex() != two.hex():
         words = (
             f"The same window twice in a row gives {measured}: the model draws random numbers (a dropout that eval() "
-            "does not turn off?), or adds up in changing order. No difference as small as this one means anything; "
+            "does not turn off?), or sums in a varying order. No difference as small as this one means anything; "
             "make the model deterministic, or try --device cpu."
         )
     return Check(DETERMINISTIC, one.hex() == two.hex(), words)
@@ -90,19 +89,20 @@ def slope(
     own_text: bool,
     blocks: NDArray | None = None,
 ) -> Check:
-    """Whether w is a minimum along some directions: ``(L(λ) − L(−λ))/2λ`` is zero within its standard error.
+    """Check that w is a minimum along some directions: ``(L(λ) − L(−λ))/2λ`` is zero within its interval.
 
-    On text that the model wrote itself the expected slope is zero along *every* direction, so each is judged alone,
-    with the windows as all that is uncertain. The mean over random directions would say nothing: −ê is as likely as ê,
-    so that it is zero on any text.
+    On text that the model wrote itself the expected slope is zero along *every* direction, so each is judged alone, and
+    the windows are the only source of uncertainty. The mean over random directions would show nothing: it is zero on
+    any text, since −ê is as likely as ê.
 
     Args:
         plus: (n_d, n_w) NLL sums at w + λê.
         minus: (n_d, n_w) NLL sums at w − λê.
         tokens: (n_w,) scored tokens.
         lam: λ.
-        own_text: Whether the model wrote the windows; of another text the slope is told and not judged.
-        blocks: (n_w,) labels; windows with the same one, as those of one article, are not independent. None if all are.
+        own_text: Whether the model wrote the windows; on other text the slope is reported and not judged.
+        blocks: (n_w,) labels; windows that share one, such as those of one article, are not independent. None if all
+            are independent.
     """
     if not (np.isfinite(plus).all() and np.isfinite(minus).all()):
         words = f"The model's output overflowed at λ = {lam:.3g}, so there is no slope at w; use a wider --dtype."
@@ -111,7 +111,7 @@ def slope(
     errors = [paired_error(p, m, tokens, blocks) for p, m in zip(plus, minus, strict=True)]
     halves = np.array([error.half_width(1 - FALSE_ALARM / len(plus)) for error in errors]) / (2 * lam)
     if not np.isfinite(halves).all():
-        return Check(SLOPE, None, "A single window, or article, does not tell how uncertain the slope at w is.")
+        return Check(SLOPE, None, "A single window, or article, does not show how uncertain the slope at w is.")
     flat = bool((np.abs(values) <= halves).all())
     each = ", ".join(with_minus(f"{v:+.2g} ± {h:.2g}") for v, h in zip(values, halves, strict=True))
     measured = f"{each} nats per token and unit of λ, taken at ±{lam:.3g} along {len(plus)} of the directions"
@@ -133,7 +133,7 @@ def slope(
 
 
 def orthogonal(cosine: float, chance: float) -> Check:
-    """The cosine of two directions against its standard deviation if their noise is independent."""
+    """Compare the cosine of two directions with its standard deviation for independent noise."""
     measured, expected = f"|cos| up to {abs(cosine):.2g}", f"{SIGMAS:g} × {chance:.2g} at most"
     passed = abs(cosine) <= SIGMAS * chance
     words = f"The directions are as orthogonal as independent noise: {measured}, {expected}."
@@ -146,44 +146,45 @@ def orthogonal(cosine: float, chance: float) -> Check:
 
 
 def resolution(length: float, lost: float, lam: float, dtype: str) -> Check:
-    """Whether the weights hold the smallest step.
+    """Check that the dtype of the weights resolves the smallest step.
 
-    The length alone is right at some λ by chance: smaller steps are lost, larger ones rounded to whole spacings and
-    so too long. What is rounded off must therefore be small too; independent of the step, it makes the step longer by
-    half its square.
+    The length alone can be right by chance: at small λ steps are lost, at larger λ they are rounded to whole spacings
+    and so too long. The part rounded off must therefore be small too; if independent of the step, it makes the step
+    longer by half its square.
 
     Args:
         length: ‖fl(w + λê) − w‖/λ.
         lost: ‖fl(w + λê) − (w + λê)‖/λ.
         lam: λ.
-        dtype: Of the weights.
+        dtype: Dtype of the weights.
     """
     measured = f"a step of {length:.6g} λ, {lost:.1%} of λ rounded off, at λ = {lam:.3g}"
     passed = abs(length - 1) <= RESOLVED and lost <= math.sqrt(2 * RESOLVED)
     words = f"Weights in {dtype} hold the smallest step along the directions: {measured}."
     if not passed:
-        remedy = "larger --lambdas" if dtype == "float32" else "--dtype float32"  # the slope's step is always small
+        # A coarser dtype also loses the step of the slope at w, which --lambdas does not set.
+        remedy = "larger --lambdas" if dtype == "float32" else "--dtype float32"
         words = (
             f"Weights in {dtype} are too coarse for the smallest step along the directions: {measured}. The losses "
-            f"nearest to w, and the slope there, belong to other weights than they say; use {remedy}."
+            f"nearest to w, and the slope there, belong to other weights than stated; use {remedy}."
         )
     return Check(RESOLUTION, passed, words)
 
 
 def finite_losses(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
-    """The share of evaluations whose loss is finite.
+    """Check that the losses of all evaluations are finite.
 
     Args:
-        kinds: How many evaluations there are of each kind of position, ``ray``, ``point`` …
-        lost: How many of them are NaN or infinite.
+        kinds: Number of evaluations for each kind of position, ``ray``, ``point`` …
+        lost: Number of these that are NaN or infinite.
     """
-    every, bad = sum(kinds.values()), sum(lost.values())
-    words = f"All {every} losses are finite."
+    total, bad = sum(kinds.values()), sum(lost.values())
+    words = f"All {total} losses are finite."
     if bad:
-        share = Counter(lost).most_common()
-        where = ", ".join(f"{count} {_KINDS.get(kind, f'at {kind}')}" for kind, count in share if count)
+        counts = Counter(lost).most_common()
+        where = ", ".join(f"{count} {_KINDS.get(kind, f'at {kind}')}" for kind, count in counts if count)
         words = (
-            f"{bad} of {every} evaluations ({bad / every:.1%}) gave no finite loss: {where}. The model's output "
+            f"{bad} of {total} evaluations ({bad / total:.1%}) gave no finite loss: {where}. The model's output "
             "overflowed there. Along directions such a window counts as lost, a point or a segment has no loss at all; "
             "use --dtype float32, or another model if it is that already."
         )
@@ -191,5 +192,5 @@ def finite_losses(kinds: Mapping[str, int], lost: Mapping[str, int]) -> Check:
 
 
 def failed(checks: Sequence[Check]) -> list[Check]:
-    """Those that failed."""
+    """Return the checks that failed."""
     return [check for check in checks if check.passed is False]

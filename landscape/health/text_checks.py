@@ -1,4 +1,4 @@
-"""Check how a model reads the text of a run: from left to right, its own as its own, with the beginning it needs."""
+"""Check model and text of a run: a causal model, its own samples, and its beginning-of-text token."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ from quant.nll import token_nll
 OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"
 
 OWN_SIGMAS = 4.0
-"""Of Σ(nll − H)/√ΣVar; samples of the model exceed it 6 times in 100,000."""
+"""Largest accepted Σ(nll − H)/√ΣVar; samples of the model exceed it 6 times in 100,000."""
 OWN_WINDOWS = 8
+"""Largest number of windows for that sum."""
 GAIN = 0.3
-"""Nats per token that a model may gain from its beginning-of-text token and still be measured without it. Models that
-were always trained with it (Gemma) gain 1.8; GPT-2, OPT and SmolLM2 next to nothing."""
+"""Largest accepted gain from the beginning-of-text token, nats per token, for a model that is measured without it.
+Models that were always trained with it (Gemma) gain 1.8; GPT-2, OPT and SmolLM2 next to nothing."""
 GAIN_WINDOWS = 4
+"""Largest number of windows on which the gain is measured."""
 LOOKS_AHEAD = 256.0
-"""Largest change of a token's −ln p by a later token, in spacings of the dtype times the largest −ln p, that is taken
-for rounding: a mixture of experts multiplies other tokens together. Attention to a later token moves it by far more."""
-_ROWS = 128  # of logits at once: in float64 they take |V| × 8 bytes each
+"""Largest change of a token's −ln p by a later token that counts as rounding, in spacings of the dtype times the
+largest −ln p: a mixture of experts batches other tokens together. Attention to a later token changes it by far more."""
+_ROWS = 128  # rows of logits at once: in float64 each takes |V| × 8 bytes
 
 
 @dataclass(frozen=True, eq=False)
 class ProbedText:
-    """The text that a run was made on."""
+    """Text of a run."""
 
     windows: tuple[Window, ...]
-    """Some of those that were evaluated."""
+    """Windows that were evaluated, some or all."""
     own: bool
     """Whether the model wrote it."""
     beginning: int | None
-    """The tokenizer's beginning-of-text token where the windows lack it; None where they have it, or there is none."""
+    """Beginning-of-text token of the tokenizer if the windows lack it; None if they have it or there is none."""
     notes: tuple[str, ...] = ()
-    """How its splits came about: see ``quant.corpora.corpus.Corpus``."""
+    """Notes on how the splits were made: see ``quant.corpora.corpus.Corpus``."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, corpus: Corpus, windows: tuple[Window, ...]) -> ProbedText:
-        """The text of a corpus, of which these windows were evaluated."""
+        """Describe the text of a corpus, given the windows that were evaluated."""
         own = corpus.name == SELF
         beginning = None if own or corpus.bos is not None else beginning_of_text(checkpoint)
         return cls(windows, own, beginning, corpus.notes)
@@ -59,23 +61,23 @@ def text_checks(text: ProbedText, model: nn.Module, evaluated: bool) -> tuple[Ch
 
     Args:
         text: The text.
-        model: As the run leaves it.
-        evaluated: Whether the run evaluated anything; if not, no model is called.
+        model: The model as the run leaves it.
+        evaluated: Whether the run evaluated anything; if not, the model is not called.
     """
     checks = [causal(model, text.windows[0]) if evaluated else unchecked(CAUSAL, CACHED)]
     if text.own:
-        some = text.windows[:OWN_WINDOWS]
-        checks.append(own_samples(*surprise(model, some)) if evaluated else unchecked(OWN, CACHED))
+        windows = text.windows[:OWN_WINDOWS]
+        checks.append(own_samples(*surprise(model, windows)) if evaluated else unchecked(OWN, CACHED))
     if text.beginning is not None and len(text.windows[0].tokens) > 2:
-        some = text.windows[:GAIN_WINDOWS]
-        gain = beginning_gain(model, some, text.beginning) if evaluated else None
-        checks.append(unchecked(BEGINNING, CACHED) if gain is None else beginning(gain, len(some)))
+        windows = text.windows[:GAIN_WINDOWS]
+        gain = beginning_gain(model, windows, text.beginning) if evaluated else None
+        checks.append(unchecked(BEGINNING, CACHED) if gain is None else beginning(gain, len(windows)))
     return (*checks, *(Check(SPLITS, None, note) for note in text.notes))
 
 
 @torch.inference_mode()
 def causal(model: nn.Module, window: Window) -> Check:
-    """Check that no token's loss depends on the tokens after it: the last one is exchanged for another.
+    """Check that no token's loss depends on later tokens: exchange the last token and compare.
 
     A model whose attention sees both ways (BERT without ``is_decoder``) is scored on tokens that it has read.
     """
@@ -99,10 +101,10 @@ def causal(model: nn.Module, window: Window) -> Check:
 
 @torch.inference_mode()
 def surprise(model: nn.Module, windows: tuple[Window, ...]) -> tuple[float, float]:
-    """How much more the model is surprised by a text than by its own: Σ(nll − H), and its variance on its own text.
+    """Measure by how much a text surprises the model more than its own samples would: Σ(nll − H).
 
     H is the entropy of the model's distribution at each step, and Var the variance of −ln p under it. On samples of the
-    model the terms have mean zero and are uncorrelated, whatever came before.
+    model the terms have mean zero and are uncorrelated, whatever the tokens before them.
 
     Returns:
         Σ(nll − H) in nats, and ΣVar, over all scored tokens.
@@ -114,7 +116,7 @@ def surprise(model: nn.Module, windows: tuple[Window, ...]) -> tuple[float, floa
         logits: Tensor = model(input_ids=tokens[None], use_cache=False).logits[0, :-1]
         for rows, targets in zip(torch.split(logits, _ROWS), torch.split(tokens[1:], _ROWS), strict=True):
             log_p = torch.log_softmax(rows.double(), dim=-1)
-            surprisal = -torch.where(log_p.isneginf(), 0.0, log_p)  # p ln p is 0 where p is
+            surprisal = -torch.where(log_p.isneginf(), 0.0, log_p)  # p ln p is 0 where p is 0
             p = log_p.exp()
             entropy = (p * surprisal).sum(-1)
             excess += float((-log_p.gather(-1, targets[:, None])[:, 0] - entropy).sum())
@@ -123,10 +125,10 @@ def surprise(model: nn.Module, windows: tuple[Window, ...]) -> tuple[float, floa
 
 
 def own_samples(excess: float, variance: float) -> Check:
-    """Σ(nll − H) of what is called the model's own text against its standard deviation on such text.
+    """Compare Σ(nll − H) of the model's alleged own text with its standard deviation on such text.
 
-    The slope at w along a few random directions would not see text that was drawn from another distribution: its
-    gradient there has hardly a component along any one of them.
+    The slope at w would not reveal text from another distribution: the gradient there has hardly any component along a
+    few random directions.
     """
     if variance == 0:
         return unchecked(OWN, "The model is certain of every token, so there is nothing to compare its text with.")
@@ -145,29 +147,29 @@ def own_samples(excess: float, variance: float) -> Check:
 
 @torch.inference_mode()
 def beginning_gain(model: nn.Module, windows: tuple[Window, ...], beginning_token: int) -> float:
-    """The nats per token by which the loss of the same tokens falls when the token stands before the window.
+    """Measure how far the loss falls, in nats per token, with the beginning-of-text token before each window.
 
-    The last token of a window gives it its place, so that no window is longer than the model takes, and the first one,
-    which has nothing before it otherwise, is not counted.
+    The last token of a window makes room for it, so that no window is longer than the model accepts. The first token is
+    not counted, since without it no token comes before.
     """
     device, without, with_it, count = next(model.parameters()).device, 0.0, 0.0, 0
     for window in windows:
         tokens = window.tokens[:-1].to(device)
-        begun = torch.cat([tokens.new_tensor([beginning_token]), tokens])
+        extended = torch.cat([tokens.new_tensor([beginning_token]), tokens])
         without += float(token_nll(model, tokens[None]).double().sum())
-        with_it += float(token_nll(model, begun[None])[:, 1:].double().sum())
+        with_it += float(token_nll(model, extended[None])[:, 1:].double().sum())
         count += len(tokens) - 1
     return (without - with_it) / count
 
 
-def beginning(gain: float, windows: int) -> Check:
-    """What the beginning-of-text token is worth to a model that is measured without it."""
-    measured = f"{with_minus(f'{gain:+.2g}')} nats per token gained with it, on {windows} windows"
+def beginning(gain: float, n_windows: int) -> Check:
+    """Judge the gain from the beginning-of-text token for a model that is measured without it."""
+    measured = f"{with_minus(f'{gain:+.2g}')} nats per token gained with it, on {n_windows} windows"
     words = f"The model does not need its beginning-of-text token, which no window has: {measured}."
     passed = not gain > GAIN
     if not passed:
         words = (
-            f"The model needs its beginning-of-text token, which no window has: {measured}. All that is measured here "
-            "is of a model that is out of its element; use --bos, which prepends the token."
+            f"The model needs its beginning-of-text token, which no window has: {measured}. All losses here "
+            "are those of a model used as it was not trained; use --bos, which prepends the token."
         )
     return Check(BEGINNING, passed, words)

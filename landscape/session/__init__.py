@@ -1,1 +1,1 @@
-"""Hold what every command needs: model, text, store, runner, points."""
+"""Open the model, text and store of a command, and evaluate and make what it asks for."""

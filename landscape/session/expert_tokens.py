@@ -9,18 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ExpertTokens:
-    """The matrices of experts of a point, by the calibration tokens that were routed to them."""
+    """Matrices of the experts of a point, counted by the calibration tokens that were routed to them."""
 
     matrices: int
-    """Matrices of experts in the point."""
+    """All matrices of experts in the point."""
     few: int
-    """Those that saw fewer tokens than they have inputs, which do not determine their Hessian."""
+    """Those that saw fewer tokens than they have inputs: too few to determine their Hessian."""
     none: int
-    """Those that saw no token and keep RTN's codes."""
+    """Those that saw no token, and keep RTN's codes."""
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> ExpertTokens | None:
-        """Read them from a point's provenance; None if it was not calibrated so, or the model has no experts."""
+        """Read the counts from a point's provenance; None if GPTQ did not calibrate it or the model has no experts."""
         record = provenance.get("experts")
         if not isinstance(record, Mapping) or not record.get("matrices"):
             return None
@@ -28,7 +28,7 @@ class ExpertTokens:
 
     @property
     def sentence(self) -> str:
-        """The counts in words, and what raises them."""
+        """The counts in words, and how to raise them."""
         enough = self.matrices - self.few - self.none
         if enough == self.matrices:
             return f"All {enough} matrices of experts saw at least as many calibration tokens as they have inputs."

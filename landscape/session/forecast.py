@@ -1,4 +1,4 @@
-"""What a run will cost, from one measured forward pass and the sizes of what it makes."""
+"""Forecast the cost of a run, from one measured forward pass and the sizes of its points."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from quant.nll import window_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
-# Seconds of a search for scales on one thread, measured on opt-nano (2 to 8 bits; tensor, channel, groups of 7, 32 and
-# 128) and on the first block of SmolLM2-135M, within a factor of two; absmax takes none.
-SORT = 1.5e-7  # of a weight: sorted, and summed from the largest down
-EXACT_LEVEL = 1.1e-4  # of a scale and a positive code: the code's lower end is looked up for 2600 candidate scales
-HISTOGRAM_WALK = 3e-3  # of a scale: the observer's greedy search, in Python
+# Seconds that a search for scales takes on one thread, within a factor of two, measured on opt-nano (2 to 8 bits;
+# tensor, channel, groups of 7, 32 and 128) and on the first block of SmolLM2-135M; absmax takes none.
+SORT = 1.5e-7  # per weight: to sort the weights and sum them from the largest down
+EXACT_LEVEL = 1.1e-4  # per scale and positive code: the code's lower end is looked up for 2600 candidate scales
+HISTOGRAM_WALK = 3e-3  # per scale: the observer's greedy search, in Python
 _FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Cost of a run, before it starts."""
+    """Cost of a run, estimated before it starts."""
 
     probes: int
-    """Probes that are to be evaluated."""
+    """Probes to evaluate."""
     cached: int
-    """Of the probes that this run needs, as far as these can be told yet, how many the store already holds."""
+    """Probes that the store already holds, of those that the run is known to need so far."""
     points: tuple[str, ...]
-    """Names of the points that are to be made."""
+    """Names of the points to make."""
     work: float
-    """All of it, in forward passes of one window."""
+    """Total work, in forward passes of one window."""
     seconds: float
-    """Wall time; 0 if there is nothing to do."""
+    """Wall time; 0 if nothing is left to do."""
     searching: float
-    """Of these, what the search for scales takes, which is no part of the work."""
+    """Part of ``seconds`` that the search for scales takes; ``work`` does not count it."""
     memory: int
     """Peak resident memory of the process, in bytes."""
     disk: int
-    """What the store will grow by, in bytes."""
+    """Growth of the store, in bytes."""
 
 
 def forecast_of(
@@ -61,16 +61,16 @@ def forecast_of(
     needed: Collection[Probe] = (),
     known: Container[Probe] = (),
 ) -> Forecast:
-    """What a run will cost; one forward pass is measured if there is work to do.
+    """Forecast the cost of a run; one forward pass is measured if there is work to do.
 
     Args:
         subject: The model and its windows.
         preset: The numbers that points are made with.
-        new: The points that are to be made.
-        searched: The grids whose scales are to be found for them.
-        probes: How many probes are to be evaluated, about.
-        passes: How many whole forward passes these take, where they share blocks; None for one each.
-        needed: The different probes that the run needs, as far as these can be told yet.
+        new: The points to make.
+        searched: The grids of these points whose scales must be searched for.
+        probes: Approximate number of probes to evaluate.
+        passes: Number of whole forward passes that they take, where probes share blocks; None for one each.
+        needed: The distinct probes that the run is known to need so far.
         known: The probes that the store holds, whether the run needs them or not.
     """
     windows, dimension = subject.windows["validation"], subject.space.dimension
@@ -95,34 +95,34 @@ def forecast_of(
 
 
 def search_forecast(space: WeightSpace, made: PointSpec) -> Forecast:
-    """What RTN alone will cost, without a text and a store."""
+    """Forecast the cost of RTN alone, which needs neither a text nor a store."""
     seconds = search_seconds(space, [made.scheme])
     memory = peak_memory(space.dimension, logits=0, trains=False)
     return Forecast(0, 0, (made.name,), work=0.0, seconds=seconds, searching=seconds, memory=memory, disk=0)
 
 
 def search_seconds(space: WeightSpace, schemes: Collection[QuantScheme]) -> float:
-    """Wall time of finding the scales of grids; as many matrices as torch has threads are searched at once."""
+    """Return the wall time of the search for scales, with as many matrices at once as torch has threads."""
     return sum(_search(space, scheme) for scheme in schemes) / torch.get_num_threads()
 
 
 def _search(space: WeightSpace, scheme: QuantScheme) -> float:
-    """Seconds of one grid on one thread."""
+    """Return the seconds that the search for one grid takes on one thread."""
     if scheme.scale == "absmax":
         return 0.0
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
-    of_a_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
-    return SORT * space.dimension + of_a_scale * scales
+    per_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
+    return SORT * space.dimension + per_scale * scales
 
 
 def peak_memory(dimension: int, logits: int, trains: bool) -> int:
-    """Peak resident bytes: what the process holds now, with the model and the pristine copy, and what will come on top.
+    """Return peak resident bytes: those held now, model and pristine copy included, and those the run will add.
 
     Args:
         dimension: D.
-        logits: Values in one window's logits; their log-probabilities and the gradient come to as much again, each.
-        trains: Whether QAFT runs. In place of one float32 direction it holds masters, gradients of masters and weights,
-            and AdamW's two moments.
+        logits: Number of logits of one window; log-probabilities and gradient take as much again, each.
+        trains: Whether QAFT runs: in place of one float32 direction it holds master weights, gradients of these and of
+            the weights, and AdamW's two moments.
     """
     resident: int = psutil.Process().memory_info().rss
     return resident + _FLOAT * (dimension * (5 if trains else 1) + 3 * logits)
@@ -133,14 +133,14 @@ def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> i
 
     Args:
         dimension: D.
-        on_grid: Of each new point, whether it lies on a grid.
-        new_probes: How many.
+        on_grid: One value for each new point: whether it lies on a grid.
+        new_probes: Number of new probes.
     """
     return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_probes
 
 
 def forward_seconds(model: nn.Module, window: Tensor) -> float:
-    """Wall time of one window's forward pass."""
+    """Measure the wall time of one window's forward pass."""
     window_nll(model, window)  # the first pass also allocates
     started = time.monotonic()
     window_nll(model, window)

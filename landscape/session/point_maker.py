@@ -1,4 +1,4 @@
-"""Make the points of a run, each once: the store keeps them by the recipe they are made with."""
+"""Make each point of a run once: the store keeps it under the recipe that made it."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
 RECIPE_VERSION = 2
-"""Part of every recipe: raised when the code makes another point from the same options.
+"""Version in every recipe; raise it when the code makes another point from the same options.
 
-2   GPTQ's dampings are multiples of the mean over live inputs; 1 counted dead ones too.
+2   GPTQ's dampings are multiples of the mean over live inputs; version 1 counted dead ones too.
 """
 
 
 def point_label(point: WeightPoint, space: WeightSpace) -> str:
-    """Return what the probes of a point are stored under: it follows from the weights, however they were made."""
+    """Return the label that a point's probes are stored under: a hash of its weights, however they were made."""
     return f"point/{point.fingerprint(space)[:32]}"
 
 
 class PointMaker:
-    """Makes points, or finds them in the store."""
+    """Maker of points, which first looks for them in the store."""
 
     def __init__(
         self, subject: Subject, store: Store, preset: Preset, seed: int, gptq_options: GPTQOptions = PAPER_GPTQ
     ) -> None:
-        """Bind the maker to a model at its pretrained weights, the data for it, and the cache."""
+        """Bind the maker to a model at its pretrained weights, its data, and the store."""
         self.subject, self.store, self.preset, self.seed = subject, store, preset, seed
         self.gptq_options = gptq_options
 
     def find(self, spec: AnySpec) -> WeightPoint | None:
-        """Return the point if another tool made it or the store has it, else None.
+        """Return the point of another tool, or the stored point; None if it must be made.
 
         Raises:
-            PointError: if another tool's point is not one of this model.
+            PointError: if another tool's point does not belong to this model.
         """
         if isinstance(spec, ExternalSpec):
             return load_external(spec.path, self.subject.checkpoint, spec.name, spec.gauge)
         return self.store.load_point(self.recipe(spec), self.subject.space)
 
     def searched(self, new: Iterable[MadeSpec]) -> tuple[QuantScheme, ...]:
-        """Return the grids whose scales are found on the way to new points: RTN's, if the store lacks it."""
+        """Return the grids whose scales must be searched for to make new points: those without a stored RTN point."""
         schemes = dict.fromkeys(spec.scheme for spec in new if spec.scheme and searches_scales(spec.method))
         return tuple(scheme for scheme in schemes if self.find(PointSpec("rtn", scheme)) is None)
 
@@ -66,24 +66,24 @@ class PointMaker:
         """Make the point and store it.
 
         Args:
-            spec: What to make.
-            advance: Called with the share of the work just done.
+            spec: The point to make.
+            advance: Called with each share of the work, from 0 to 1, when it is done.
         """
         row = find_method(spec.method)
-        before = _start(spec)
-        start = None if before is None else self.find(before) or self.make(before)
+        start_spec = _start(spec)
+        start = None if start_spec is None else self.find(start_spec) or self.make(start_spec)
         bench = Workbench(
             self.subject, spec.scheme, self._settings(spec), start, self.work_folder, _increments(advance)
         )
         return self.store.save_point(self.recipe(spec), self.subject.space, row.make(bench))
 
     def recipe(self, spec: MadeSpec) -> str:
-        """Return all that determines a point besides the model: method, grid, options, hashes of the data."""
+        """Return the JSON that determines a point, given the model: method, grid, options, hashes of the data."""
         return json.dumps(dict(self._ingredients(spec)), sort_keys=True)
 
     @property
     def work_folder(self) -> Path:
-        """Where training keeps its epochs while it runs."""
+        """Folder in which training keeps its epochs while it runs."""
         return self.store.folder / "unfinished"
 
     def _ingredients(self, spec: MadeSpec) -> Iterator[tuple[str, object]]:
@@ -96,21 +96,21 @@ class PointMaker:
             yield "train", token_hash(data.gptq)
         if row.trains:
             yield from (("train", token_hash(data.qaft)), ("validation", token_hash(data.validation)))
-        if (before := _start(spec)) and before.method != "rtn":  # which follows from the grid
-            yield "start", self.recipe(before)
+        if (start := _start(spec)) and start.method != "rtn":  # RTN follows from the grid
+            yield "start", self.recipe(start)
 
     def _settings(self, spec: MadeSpec) -> Settings:
         return Settings(self.preset, spec.width, self.seed, self.gptq_options)
 
 
 def _start(spec: MadeSpec) -> PointSpec | None:
-    """Return the point of the same grid that a point starts from: RTN, whose scales all methods share, or GPTQ."""
+    """Return the point on the same grid that a method starts from: RTN, whose scales all methods share, or GPTQ."""
     start = find_method(spec.method).start
     return None if start is None or spec.scheme is None else PointSpec(start, spec.scheme)
 
 
 def _increments(advance: Callable[[float], None]) -> Callable[[int, int], None]:
-    """Turn reports of (done, total) into increments of a share."""
+    """Turn reports of (done, total) into increments of the share that is done."""
     reached = 0.0
 
     def progress(done: int, total: int) -> None:

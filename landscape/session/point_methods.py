@@ -1,7 +1,7 @@
-"""List the methods that make points: one row each, from which help, recipes, forecasts, marks and errors come.
+"""List the methods that make points, one row each; help, recipes, forecasts, marks and errors are built from it.
 
-To add a method, add its row to ``_ROWS`` and its mark to ``landscape.report.palette``. Rows import what they call when
-they call it, so that ``landscape --help`` answers without torch.
+To add a method, add its row to ``_ROWS`` and its mark to ``landscape.report.palette``. Rows import a method when they
+call it, so that ``landscape --help`` answers without torch.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 GPTQ_PER_WINDOW = 2.0  # one pass to collect a block's Hessians, one to feed the quantized block
 GPTQ_SOLVER = 40.0  # the damping sweep over all layers
 AWQ_SOLVER = 400.0  # twenty searches for the scale of every matrix
-BACKWARD = 3.0  # a forward and a backward pass
+BACKWARD = 3.0  # one forward and one backward pass
 QAFT_PER_EXAMPLE = 4.0  # forward, backward, fake quantization and the AdamW step
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The numbers that a method is run with."""
+    """Numbers and options that a method runs with."""
 
     preset: Preset
     bits: int
@@ -41,18 +41,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a method makes a point from."""
+    """Model, grid, settings and start from which a method makes a point."""
 
     subject: Subject
     scheme: QuantScheme | None
     """The grid; None for a method that needs none."""
     settings: Settings
     start: WeightPoint | None
-    """The point of the row's ``start``, on the same grid."""
+    """The point that the method starts from, on the same grid; None if it starts from w."""
     folder: Path
-    """Where training keeps its epochs while it runs."""
+    """Folder in which training keeps its epochs while it runs."""
     progress: Callable[[int, int], None]
-    """Called with how much is done, and of how much."""
+    """Called with (done, total)."""
 
     @property
     def grid(self) -> QuantScheme:
@@ -61,7 +61,7 @@ class Workbench:
         return self.scheme
 
     def run(self, method: Callable[..., WeightPoint], data: tuple[object, ...], options: object) -> WeightPoint:
-        """Call a method of ``quant.methods`` that moves the weights of the point it starts from."""
+        """Call a method of ``quant.methods`` that moves the weights of its start."""
         subject = self.subject
         return method(
             subject.model, subject.space, self.start, *data, options, center=subject.center, progress=self.progress
@@ -70,34 +70,34 @@ class Workbench:
 
 @dataclass(frozen=True)
 class PointMethod:
-    """How one method makes points, what it takes, and how it is called."""
+    """One method: its names, the function that makes its points, and the work and data that it takes."""
 
     name: str
-    """What the command line, recipes and files call it."""
+    """Name in the command line, recipes and files."""
     label: str
-    """Its name as the field writes it."""
+    """Name as the literature writes it."""
     make: Callable[[Workbench], WeightPoint]
     options: Callable[[Settings], Any] = lambda settings: None
-    """Its options, a dataclass or a dictionary: part of its recipe; None if it has none."""
+    """Options of the method, a dataclass or a dictionary, which enter its recipe; None if it has none."""
     work: Callable[[Preset, int], float] = lambda preset, bits: 0.0
-    """Forward passes of one window that it takes with a preset at a bit width, the validation windows of training and
-    the search for scales not counted."""
+    """Work with a preset at a bit width, in forward passes of one window; the validation windows of training and the
+    search for scales are not counted."""
     start: str | None = None
     """The method whose point on the same grid it starts from."""
     calibrates: bool = False
-    """Whether it runs through the calibration windows itself."""
+    """Whether it reads the calibration windows itself."""
     trains: bool = False
     """Whether it fine-tunes the whole model."""
     on_grid: bool = True
     """Whether its points lie on a grid of the weights."""
     needs_grid: bool = True
-    """Whether there is one point for each grid; else there is one for each set of options."""
+    """Whether it makes one point for each grid; else it makes one for each set of options."""
     control: str | None = None
-    """The method that trains alike without a grid: its gain is no merit of quantization, and M is net of it."""
+    """Method that trains in the same way without a grid: M subtracts its gain, which quantization does not explain."""
     joined: tuple[str, ...] = ()
-    """The earlier methods to whose points on the same grid a segment is drawn."""
+    """Earlier methods; a segment is drawn to their points on the same grid."""
     note: str = ""
-    """What a reader of ``--help`` needs to know beside the name."""
+    """Remark that ``--help`` shows beside the name."""
 
 
 def _rtn(bench: Workbench) -> WeightPoint:
@@ -137,7 +137,7 @@ def _signround_options(settings: Settings) -> SignRoundOptions:
 
 def _signround_work(preset: Preset, bits: int) -> float:
     options, calibration = SignRoundOptions(), preset.calibration_windows
-    checks = options.steps / options.check_every + 2  # before, after every few steps, and the outputs that stay
+    checks = options.steps / options.check_every + 2  # before, every few steps, and with the final codes
     return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
 
 
@@ -151,7 +151,7 @@ def _training_lsq(settings: Settings) -> TrainingOptions:
 
 
 def _trained(options: Callable[[Settings], TrainingOptions]) -> Callable[[Workbench], WeightPoint]:
-    """Return how QAFT is run with these options."""
+    """Return a function that runs QAFT with these options."""
 
     def make(bench: Workbench) -> WeightPoint:
         from functools import partial
@@ -202,7 +202,7 @@ _ROWS = (
         options=_awq_options,
         work=lambda preset, bits: GPTQ_PER_WINDOW * preset.calibration_windows + AWQ_SOLVER,
         calibrates=True,
-        on_grid=False,  # its channels are scaled before they are rounded
+        on_grid=False,  # channels are scaled before they are rounded
     ),
     PointMethod(
         "signround",
@@ -260,11 +260,11 @@ _ROWS = (
 )
 
 METHODS: dict[str, PointMethod] = {row.name: row for row in _ROWS}
-"""Every method by its name, the cheap ones first."""
+"""All methods by name, the cheap ones first."""
 GRID_METHODS = tuple(row for row in _ROWS if row.needs_grid)
-"""Those that make a point on each grid."""
+"""Methods that make a point on each grid."""
 PAPER_METHODS: tuple[str, ...] = ("rtn", "gptq", "qaft")
-"""The three of Xu et al. 2024."""
+"""The three methods of Xu et al. 2024."""
 
 
 def find_method(name: str) -> PointMethod:
@@ -279,7 +279,7 @@ def find_method(name: str) -> PointMethod:
 
 
 def calibrates(name: str) -> bool:
-    """Return whether a method needs the calibration windows, for itself or for the point that it starts from."""
+    """Return whether a method, or the one whose point it starts from, needs the calibration windows."""
     row = find_method(name)
     return row.calibrates or (row.start is not None and calibrates(row.start))
 
@@ -301,15 +301,15 @@ def with_controls(methods: Iterable[str]) -> tuple[PointMethod, ...]:
 
 
 def searches_scales(name: str) -> bool:
-    """Return whether a method takes the scales of RTN's grid; AWQ finds its own, and its work counts them."""
+    """Return whether a method uses the scales of RTN's grid; AWQ searches for its own, and its work counts that."""
     return name == "rtn" or find_method(name).start is not None
 
 
 def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
-    """Return the work of making one point, in forward passes of one window, without the search for scales."""
+    """Return the work of one point in forward passes of one window, without the search for scales."""
     row = find_method(method)
     work = row.work(preset, bits)
-    if row.trains:  # every epoch of every rate is judged on the validation windows, as the start is
+    if row.trains:  # the start, and each epoch of each rate, are judged on the validation windows
         work += (preset.qaft_epochs * len(preset.rates_for(bits)) + 1) * validation_windows
     return work
 
@@ -319,14 +319,14 @@ def listed(methods: Iterable[PointMethod], last: str = "") -> str:
 
     Args:
         methods: The rows.
-        last: The word before the last name, ``or``; nothing for a comma.
+        last: Word before the last name, such as ``or``; empty for a comma.
     """
     names = [f"{row.name} ({row.note})" if row.note else row.name for row in methods]
     return f"{', '.join(names[:-1])} {last} {names[-1]}" if last else ", ".join(names)
 
 
 def recipe_options(row: PointMethod, settings: Settings) -> Collection[tuple[str, object]]:
-    """Return the part of a recipe that says how a method is run; empty if it has no options."""
+    """Return the part of a recipe with a method's options; empty if it has none."""
     options = row.options(settings)
     if options is None:
         return ()

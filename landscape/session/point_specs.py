@@ -1,4 +1,4 @@
-"""Name the points that a run asks for: those it makes, methods × grids, and those that other tools made."""
+"""Specify the points of a run: those that it makes, methods × grids, and those that other tools made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quant.scheme import QuantScheme
 
 @dataclass(frozen=True)
 class PointSpec:
-    """A point that a run makes."""
+    """A point that a method makes on a grid."""
 
     method: str
     """One of ``landscape.session.point_methods.METHODS``."""
@@ -33,18 +33,18 @@ class PointSpec:
 
     @property
     def width(self) -> int:
-        """Its bit width, whose options it is made with."""
+        """Bit width, which selects the options of the method."""
         return self.scheme.bits
 
 
 @dataclass(frozen=True)
 class FreeSpec:
-    """A point that a run makes on no grid, with the options of some bit widths."""
+    """A point that a method makes on no grid, with the options of some bit widths."""
 
     method: str
     """One of ``landscape.session.point_methods.METHODS`` that needs no grid."""
     widths: tuple[int, ...]
-    """The bit widths whose options it is made with, which are the same for all of them."""
+    """Bit widths that share the options of the method."""
 
     @property
     def name(self) -> str:
@@ -53,12 +53,12 @@ class FreeSpec:
 
     @property
     def width(self) -> int:
-        """One of its bit widths."""
+        """One of the bit widths; all have the same options."""
         return self.widths[0]
 
     @property
     def scheme(self) -> None:
-        """None: it is on no grid."""
+        """None: the point is on no grid."""
         return None
 
 
@@ -67,30 +67,30 @@ class ExternalSpec:
     """A point that another tool made, read from a file or folder: see ``quant.external``."""
 
     name: str
-    """The user's own name for it."""
+    """Name that the user gave."""
     path: Path
     gauge: Gauge = "nearest"
-    """Where scales are folded from one matrix into the next, as in AWQ: take the coordinates nearest to w (nearest), or
-    those that are stored (stored)."""
+    """Coordinates where scales were folded from one matrix into the next, as by AWQ: those nearest to w (nearest), or
+    as stored (stored)."""
 
     def __post_init__(self) -> None:
         check_gauge(self.gauge)
 
     @property
     def method(self) -> str:
-        """The name of the point: the method is not known."""
+        """Name of the point; its method is not known."""
         return self.name
 
     @property
     def scheme(self) -> None:
-        """None: it is taken as a vector of floats, on no grid."""
+        """None: the point is read as floats, on no grid."""
         return None
 
 
 MadeSpec = PointSpec | FreeSpec
-"""A point that a run makes."""
+"""A point that this toolkit makes."""
 AnySpec = PointSpec | FreeSpec | ExternalSpec
-"""A point that a run asks for."""
+"""Any point of a run."""
 
 
 def point_specs(
@@ -100,7 +100,7 @@ def point_specs(
     granularities: Sequence[str] = ("tensor",),
     symmetric: bool = True,
 ) -> tuple[PointSpec, ...]:
-    """Return every method that needs a grid on every grid, the cheap methods first.
+    """Return a point for each grid and each method that needs one, the cheap methods first.
 
     Raises:
         UsageError: for an unknown method, scale or granularity, or bits out of range.
@@ -108,8 +108,8 @@ def point_specs(
     schemes = [
         scheme_of(b, scale, granularity, symmetric) for scale, granularity, b in product(scales, granularities, bits)
     ]
-    asked = {find_method(method).name for method in methods}
-    on_grids = [name for name, row in METHODS.items() if name in asked and row.needs_grid]
+    requested = {find_method(method).name for method in methods}
+    on_grids = [name for name, row in METHODS.items() if name in requested and row.needs_grid]
     return tuple(PointSpec(method, scheme) for scheme in dict.fromkeys(schemes) for method in on_grids)
 
 
@@ -117,21 +117,21 @@ def free_specs(methods: Sequence[str], bits: Sequence[int], preset: Preset) -> t
     """Return the points of methods that need no grid: one for all bit widths with the same options.
 
     Args:
-        methods: Names of methods, whose controls count too.
+        methods: Names of methods; their controls are added.
         bits: The bit widths of the run.
-        preset: Where the options come from.
+        preset: Sets the options.
     """
-    found = []
+    specs = []
     for row in with_controls(methods):
-        alike: dict[str, list[int]] = {}
+        widths_by_options: dict[str, list[int]] = {}
         for width in () if row.needs_grid else dict.fromkeys(bits):
-            alike.setdefault(repr(row.options(Settings(preset, width))), []).append(width)
-        found += [FreeSpec(row.name, tuple(widths)) for widths in alike.values()]
-    return tuple(found)
+            widths_by_options.setdefault(repr(row.options(Settings(preset, width))), []).append(width)
+        specs += [FreeSpec(row.name, tuple(widths)) for widths in widths_by_options.values()]
+    return tuple(specs)
 
 
 def plane_pairs(specs: Iterable[AnySpec]) -> list[tuple[PointSpec, PointSpec]]:
-    """Return GPTQ and QAFT of each grid that has both: with w they span a plane."""
+    """Return the pairs (GPTQ, QAFT) of one grid, each of which spans a plane with w."""
     made = {(spec.method, spec.scheme): spec for spec in specs if isinstance(spec, PointSpec)}
     return [
         (spec, made["qaft", scheme])
@@ -141,7 +141,7 @@ def plane_pairs(specs: Iterable[AnySpec]) -> list[tuple[PointSpec, PointSpec]]:
 
 
 def scheme_of(bits: int, scale: str, granularity: str, symmetric: bool) -> QuantScheme:
-    """Return the grid that a user's words name; ``QuantScheme`` checks them.
+    """Return the grid that a user's words name, checked by ``QuantScheme``.
 
     Raises:
         UsageError: for an unknown scale or granularity, or bits out of range.
@@ -150,10 +150,10 @@ def scheme_of(bits: int, scale: str, granularity: str, symmetric: bool) -> Quant
 
 
 def check_names(specs: Iterable[AnySpec]) -> None:
-    """Check that every point has a name of its own.
+    """Check that the names of points are unique.
 
     Raises:
-        UsageError: if two share one, or one is called ``w``, which the centre is.
+        UsageError: if two points share a name, or one is called ``w``, the name of the centre.
     """
     names = ["w", *(spec.name for spec in specs)]
     for name in names:

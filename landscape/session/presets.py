@@ -1,4 +1,4 @@
-"""Name sets of numbers that decide what a run costs; an option of the command line sets each of them."""
+"""Define the presets: sets of numbers that decide the cost of a run, each with an option of the command line."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from quant.errors import UsageError
 
 ALL_WINDOWS = None
-"""For a number of windows: all that the split holds."""
+"""All windows of the split, where a number of windows is expected."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The numbers of a run."""
+    """Numbers that decide the cost of a run."""
 
     name: str
-    """Its name."""
     train_windows: int | None
     """Windows of the training split on which the loss is probed; None for all."""
     validation_windows: int | None
@@ -23,17 +22,17 @@ class Preset:
     test_windows: int | None
     """Windows of the test split on which the points (not the rays) are evaluated; None for all."""
     seq_len: int | None
-    """Tokens per window; None for as many as the model takes."""
+    """Tokens per window; None for as many as the model accepts."""
     lambdas: int
-    """Distances per direction."""
+    """Distances from w along each direction."""
     alphas: int
     """Positions per segment at first, its two ends included."""
     calibration_windows: int
-    """Windows of the training split that calibrate GPTQ."""
+    """Windows of the training split that calibrate GPTQ, AWQ and SignRound."""
     qaft_examples: int
     """Windows of the training split that QAFT learns from."""
     qaft_epochs: int
-    """Passes of QAFT over them."""
+    """Passes of QAFT over these windows."""
     rates: dict[int, tuple[float, ...]] = field(default_factory=dict)
     """Learning rates of QAFT by bit width; the best on the validation split is kept."""
     refinements: int = 4
@@ -48,7 +47,7 @@ def _rates(*by_bits: tuple[range, tuple[float, ...]]) -> dict[int, tuple[float, 
     return {bits: rates for widths, rates in by_bits for bits in widths}
 
 
-# Appendix A of the paper: high precision wants low rates, int3 and int2 high ones; small models higher than large.
+# Appendix A of the paper: low learning rates for high precision, high ones for int3 and int2; higher for small models.
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -69,7 +68,7 @@ PRESETS = {
 
 
 def find_preset(name: str) -> Preset:
-    """Return the preset of that name.
+    """Return a preset by name.
 
     Raises:
         UsageError: if there is none.
@@ -86,16 +85,26 @@ class Number:
     flag: str
     help: str
     fields: tuple[str, ...]
-    """The fields of ``Preset`` that it sets."""
+    """Fields of ``Preset`` that the option sets."""
     least: int = 1
     """Its smallest value."""
+    shown: tuple[str, ...] = ()
+    """The fields whose values ``--help`` shows; all of them if empty."""
+
+    @property
+    def in_presets(self) -> str:
+        """Its values in the presets, for ``--help``."""
+        return in_presets(*(self.shown or self.fields))
 
 
 NUMBERS = {
     "windows": Number(
         "--windows", "Training and validation windows to probe.", ("train_windows", "validation_windows")
     ),
-    "validation_windows": Number("--windows", "Validation windows.", ("validation_windows",)),
+    # The training windows are set too, though not probed: the corpus is read, and self sampled, for as many.
+    "validation_windows": Number(
+        "--windows", "Validation windows.", ("train_windows", "validation_windows"), shown=("validation_windows",)
+    ),
     "test_windows": Number(
         "--test-windows", "Test windows, for the points, or for the check of a plan of bits.", ("test_windows",)
     ),
@@ -111,15 +120,15 @@ NUMBERS = {
     "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",)),
     "qaft_epochs": Number("--qaft-epochs", "Passes of QAFT over them.", ("qaft_epochs",)),
 }
-"""The numbers that options set, each at all its fields; ``--qaft-rates`` beside them sets ``rates`` at all widths."""
+"""Numbers that options set, in all their fields; beside these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
 RATES_HELP = "Learning rates of QAFT, comma-separated; a preset has so many for each bit width."
 
 
 def in_presets(*fields: str) -> str:
-    """Return what each preset has, for ``--help``: ``[quick 4, standard 16, paper 128/all]``.
+    """Return the values of all presets, for ``--help``: ``[quick 4, standard 16, paper 128/all]``.
 
     Args:
-        fields: Fields of a preset; their values, if they differ, are all shown.
+        fields: Fields of a preset; if their values differ, all are shown.
     """
     shares = (
         f"{preset.name} {'/'.join(dict.fromkeys(_as_text(preset, field) for field in fields))}"

@@ -1,4 +1,4 @@
-"""What a run tells while it works; the command line draws it, a library call stays silent."""
+"""Report the progress of a run: the command line draws it, a library call stays silent."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from landscape.session.forecast import Forecast
 
 
 class Progress(Protocol):
-    """Hears of a run's progress."""
+    """Receiver of reports on a run's progress."""
 
     def forecast(self, forecast: Forecast) -> None:
-        """What is about to be done and what it will cost, told before the expensive work starts."""
+        """Show the work ahead and its cost, before the expensive part starts."""
         ...
 
     def stage(self, name: str) -> None:
-        """A new stage begins."""
+        """Name the stage that begins."""
         ...
 
     def advance(self, work: float) -> None:
-        """So much of the forecast's ``work`` is done."""
+        """Add to the part of the forecast's ``work`` that is done."""
         ...
 
     def note(self, message: str) -> None:
-        """Say something about the run that is good to know."""
+        """Show a fact about the run."""
         ...
 
     def warn(self, message: str) -> None:
-        """Something went wrong that the run survives."""
+        """Show a problem that does not stop the run."""
         ...
 
 
 class Silent:
-    """Says nothing, but keeps warnings."""
+    """Progress that shows nothing and keeps warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
     def forecast(self, forecast: Forecast) -> None:
-        """Ignored."""
+        """Ignore the report."""
 
     def stage(self, name: str) -> None:
-        """Ignored."""
+        """Ignore the report."""
 
     def advance(self, work: float) -> None:
-        """Ignored."""
+        """Ignore the report."""
 
     def note(self, message: str) -> None:
-        """Ignored."""
+        """Ignore the report."""
 
     def warn(self, message: str) -> None:
-        """Kept in ``warnings``."""
+        """Keep the message in ``warnings``."""
         self.warnings.append(message)

@@ -1,6 +1,6 @@
-"""Ask for a job: the fields that all requests share, and how a field becomes an option of the command line.
+"""Define the fields that all requests share, and how a field becomes an option of the command line.
 
-A field and its docstring are an option and its help text; ``option`` says what does not follow from these. Requests
+A field is an option and its docstring the help text; ``option`` adds settings that do not follow from these. Requests
 import neither torch nor numpy, so that ``landscape COMMAND --help`` answers at once.
 """
 
@@ -24,34 +24,34 @@ RUN = "The run"
 GPTQ = "GPTQ"
 NUMBERS = "Numbers of the preset"
 FIRST, LAST = -1, 1
-"""Ranks of the options that stand before and after those that one job has alone."""
+"""Ranks of options that stand before and after those of a single command."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """The settings of an option that do not follow from the name, the type and the docstring of its field."""
+    """Settings of an option that do not follow from the name, type and docstring of its field."""
 
     flags: tuple[str, ...] = ()
-    """In place of the field's name: ``--directions``, ``-d``."""
+    """Flags in place of the field's name: ``--directions``, ``-d``."""
     panel: str | None = None
-    """The heading of ``--help`` that it stands under; None for the first."""
+    """Heading of ``--help`` above the option; None for the first."""
     rank: int = 0
-    """Rank under that heading: the lowest first, fields of the same rank in their order."""
+    """Rank under that heading, the lowest first; fields of one rank keep their order."""
     least: int | None = None
-    """Its smallest value; for a preset, the smallest value of each of its numbers."""
+    """Smallest value; for a preset, the smallest value of each of its numbers."""
     metavar: str | None = None
-    """Pattern of its value, such as NAME=PATH."""
+    """Pattern of the value, such as NAME=PATH."""
     unset: str | None = None
-    """Default that ``--help`` shows for a field that is None or empty by default. A list that is None by default
-    takes this word too."""
+    """Default that ``--help`` shows for a field that is None or empty by default; a list that is None by default also
+    accepts this word."""
     choices: str | None = None
-    """The values it takes, shown after the docstring."""
+    """Values that it accepts, shown after the docstring."""
     numbers: tuple[str, ...] = ()
-    """For a preset: the keys of ``landscape.session.presets.NUMBERS`` that can be set beside it."""
+    """For a preset, the keys of ``landscape.session.presets.NUMBERS`` that options can set."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """For a dataclass, or a list of them: those of its fields that are options themselves, and their flags."""
+    """For a dataclass, or a list of dataclasses, the flags of those fields that are options too."""
     required: bool = False
-    """Whether the command line insists on it."""
+    """Whether the command line requires it."""
     hidden: bool = False
     """Whether the command line leaves it out."""
 
@@ -71,19 +71,19 @@ def option(
     required: bool = False,
     hidden: bool = False,
 ) -> Any:
-    """Return a dataclass field with the ``Option`` that these arguments make."""
-    made = Option(flags, panel, rank, least, metavar, unset, choices, numbers, parts or {}, required, hidden)
-    return field(default=default, default_factory=factory, metadata={"option": made})
+    """Return a dataclass field that carries an ``Option`` with these arguments."""
+    settings = Option(flags, panel, rank, least, metavar, unset, choices, numbers, parts or {}, required, hidden)
+    return field(default=default, default_factory=factory, metadata={"option": settings})
 
 
 def default_corpus(model: str) -> str:
-    """Return the corpus of a model that no other was named for."""
+    """Return the corpus that a model is probed with by default."""
     return "tales" if model == EMBEDDED else "wikitext2"
 
 
 @dataclass(frozen=True)
 class Request:
-    """The fields that every job has; each adds its own."""
+    """Fields that every request has."""
 
     model: str = option("--model", "-m", default=EMBEDDED, rank=FIRST)
     """Hugging Face id, one of the paper's models (opt-125m, gpt2-xl, llama-2-7b …), a local folder, a .gguf file,
@@ -93,14 +93,14 @@ class Request:
     validation and test in such files, or hf:org/name[:config]."""
     _: KW_ONLY
     exclude: tuple[str, ...] = option(default=(), rank=FIRST)
-    """Matrices of the blocks that stay as they are: names with wildcards, such as '*.experts.0.*', comma-separated.
-    Routers always do."""
+    """Matrices of the blocks to leave as they are, beside routers: names with wildcards, such as '*.experts.0.*',
+    comma-separated."""
     revision: str | None = option(default=None, rank=FIRST, unset="its main branch")
     """Branch, tag or commit of a model on the Hub."""
     seed: int = option(default=0, least=0, panel=RUN)
-    """Seed of all that is drawn: directions, windows, training order."""
+    """Seed of directions, windows and training order."""
     device: str = option(default="auto", panel=RUN)
-    """auto (cuda where there is one, else cpu), cpu, cuda or cuda:N."""
+    """auto (cuda if available, else cpu), cpu, cuda or cuda:N."""
     dtype: str = option(default="float32", panel=RUN)
     """float32, float16, bfloat16, or auto (the checkpoint's own)."""
     store: Path | None = option(default=None, panel=RUN, unset="$LANDSCAPE_CACHE, else the user's")
@@ -124,21 +124,21 @@ class Request:
 
     @property
     def text_settings(self) -> dict[str, object]:
-        """Settings of the text that are not the default, for the record of a run."""
+        """Settings of the text that differ from the default, for the record of a run."""
         bos = {"beginning-of-text token": "before every window"} if self.bos else {}
         return {**bos, **({"data revision": self.data_revision} if self.data_revision else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RadialRequest(Request):
-    """A request that finds R, on as many windows of one split as its precision takes."""
+    """A request for R, on as many windows of one split as its precision takes."""
 
     split: str = option(default="validation", rank=LAST)
     """Split of the text: train, validation or test."""
-    seq_len: int | None = option(default=None, rank=LAST, least=2, unset="512, or all the model takes")
+    seq_len: int | None = option(default=None, rank=LAST, least=2, unset="512, or all the model accepts")
     """Tokens per window."""
     precision: float = option("--precision", "-p", default=0.05)
-    """Half width of R's 95 % interval over R, at which to stop."""
+    """Stop when the half width of R's 95 % interval is this share of R."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -149,7 +149,7 @@ class RadialRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class PresetRequest(Request):
-    """A request whose text and points are made with the numbers of a preset."""
+    """A request whose text and points follow the numbers of a preset."""
 
     preset: Preset = option(factory=lambda: PRESETS["quick"], rank=LAST)
     """quick, standard or paper: sets every number below."""
@@ -163,35 +163,35 @@ class PresetRequest(Request):
             "rtn_candidate": "--rtn-candidate",
         },
     )
-    """How GPTQ is run."""
+    """Options of GPTQ."""
 
     @property
     def data_for(self) -> tuple[str, ...]:
-        """Methods of the points that will be made, whose calibration and training windows are drawn."""
+        """Methods whose calibration and training windows are drawn."""
         return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointRequest(PresetRequest):
-    """A request about one point, which a method makes on a grid."""
+    """A request for one point, which a method makes on a grid."""
 
     bits: int = option("--bits", "-b", default=4)
     """Bit width, 2 to 8."""
     method: str = option(default="rtn", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     scale: str = "exact"
-    """How the grid's scale is found: exact, histogram, histogram-torch or absmax."""
+    """Rule that finds the grid's scale: exact, histogram, histogram-torch or absmax."""
     granularity: str = "tensor"
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs)."""
     symmetric: bool = True
-    """Zero in the middle of the grid; if not, from least to greatest weight (absmax)."""
+    """Put zero in the middle of the grid; if not, it spans least to greatest weight (absmax only)."""
 
     def __post_init__(self) -> None:
-        _ = self.spec  # refuses now a method or grid that does not exist
+        _ = self.spec  # refuse an unknown method or grid now
 
     @property
     def spec(self) -> PointSpec:
-        """The point: method and grid."""
+        """Method and grid of the point."""
         return PointSpec(self.method, scheme_of(self.bits, self.scale, self.granularity, self.symmetric))
 
     @property

@@ -1,4 +1,4 @@
-"""Record what was measured and what it took: the parts that all results have."""
+"""Record subject, cost and checks of a run: the parts that all results share."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from quant.coverage import Coverage
 
 @dataclass(frozen=True)
 class SubjectInfo:
-    """What was probed."""
+    """Model and text that were probed."""
 
     model: str
-    """As the user named it."""
+    """Name that the user gave."""
     fingerprint: str
-    """Hash of its weights and configuration."""
+    """Hash of the weights and the configuration."""
     dtype: str
     dimension: int
     """D of the weight space."""
     coverage: Coverage
-    """How much of the blocks' weights it holds."""
+    """Share of the blocks' weights that w holds."""
     norm: float
     """‖w‖."""
     chance: float
@@ -30,39 +30,38 @@ class SubjectInfo:
     seq_len: int
     """Tokens per window."""
     windows: Mapping[str, int]
-    """How many windows of each split were probed."""
+    """Number of probed windows by split."""
     articles: Mapping[str, int | None] = field(default_factory=dict)
-    """How many articles the windows of each split lie in; None if not known, each window is then taken for
-    independent."""
+    """Number of articles in which the windows of a split lie; None if not known: then windows count as independent."""
 
 
 @dataclass(frozen=True)
 class ProbeCount:
-    """The work of a run."""
+    """Number of probes of a run."""
 
     total: int
-    """Probes the run needed."""
+    """Probes that the run needed."""
     cached: int
-    """Of these, how many the store already held."""
+    """Probes that the store already held."""
     evaluated: int
-    """Of these, how many were evaluated now."""
+    """Probes that the run evaluated."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing about a run that was checked, or could not be: see ``landscape.health``."""
+    """One check of a run, made or not: see ``landscape.health``."""
 
     name: str
-    """What it is about, the same in every run."""
+    """Name of the check, the same in every run."""
     passed: bool | None
-    """None: not judged, for the reason that ``words`` give."""
+    """Whether it passed; None if it was not judged, for the reason that ``words`` give."""
     words: str
-    """What it means, in a sentence or two; of a failed check also what to do."""
+    """Meaning in a sentence or two; for a failed check also the remedy."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run took, and whether it was sound."""
+    """Cost, settings and checks of one run."""
 
     probes: ProbeCount
     seconds: float
@@ -70,6 +69,6 @@ class RunRecord:
     store: str
     """Folder of the cache."""
     settings: Mapping[str, object]
-    """How it was made: directions, seed, preset, methods, versions."""
+    """Settings of the run: directions, seed, preset, methods, versions."""
     health: tuple[Check, ...]
     """The checks of the run."""

@@ -1,6 +1,6 @@
-"""Open the model and its probe store, pin the thread count, and evaluate and make what a job asks for.
+"""Open the model and its probe store, pin the thread count, evaluate probes and make points.
 
-The thread count affects the last bits of sums, so that a store keeps the one it was begun with.
+The thread count affects the last bits of sums, so a store keeps the one that it was begun with.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from landscape.session.request import PresetRequest, RadialRequest, Request
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from quant.errors import StoreError
+from quant.errors import StoreError, UsageError
 from quant.nll import EVALUATION
 from quant.point import WeightPoint
 from quant.reach import check_reach
@@ -39,11 +39,22 @@ from quant.space import Vector, WeightSpace
 from quant.versions import library_versions
 
 ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas], Engine]] = {"inline": InlineEngine}
-"""What can evaluate probes, by the name that a request gives."""
+"""Engines that evaluate probes, by the name that a request gives."""
+
+
+def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas], Engine]:
+    """Return the engine of that name.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"expected one of {', '.join(ENGINES)} as engine, got {name!r}")
+    return ENGINES[name]
 
 
 class Session:
-    """A model at w, its text and its store, and all that was evaluated or made so far."""
+    """A model at w, its text and its store, with the probes and points known so far."""
 
     def __init__(
         self, request: Request, subject: Subject, store: Store, progress: Progress, started: float | None = None
@@ -51,20 +62,24 @@ class Session:
         """Bind a subject to its store.
 
         Args:
-            request: What was asked for.
-            subject: The model, lent at w, and its windows.
-            store: Holds what is known, and keeps what is new.
-            progress: Hears what is going on.
-            started: When the job began, by ``time.monotonic``; None for now.
+            request: The request of the run.
+            subject: The model at w, and its windows.
+            store: Holds known probes and points, and receives new ones.
+            progress: Receives reports.
+            started: Start of the run by ``time.monotonic``; None for now.
+
+        Raises:
+            UsageError: if there is no engine of the request's name.
         """
+        self._make_engine = find_engine(request.engine)
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.started = time.monotonic() if started is None else started
         self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
         self.probes = Probes(self.runner.known, subject.windows)
         self.points: dict[AnySpec, WeightPoint] = {}
-        """The points found or made so far."""
+        """Points found or made so far."""
         self.labels: dict[AnySpec, str] = {}
-        """What their probes are stored under."""
+        """Labels that the probes of these points are stored under."""
 
     @classmethod
     @contextmanager
@@ -78,6 +93,7 @@ class Session:
             StoreError: if the store cannot be read or made.
         """
         started, progress = time.monotonic(), progress or Silent()
+        find_engine(request.engine)  # refuses it before the model is loaded
         checkpoint = load_model(request, progress)
         store = open_store(request, checkpoint, progress)
         with frozen_threads(store):
@@ -88,46 +104,46 @@ class Session:
 
     @property
     def split(self) -> str:
-        """The split that losses are judged on."""
+        """Split that losses are judged on."""
         return self.request.split if isinstance(self.request, RadialRequest) else JUDGED_SPLIT
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """The windows of that split."""
+        """Windows of the judged split."""
         return self.subject.windows[self.split]
 
     def evaluate(
         self, plan: ProbePlan, points: Mapping[str, Vector] | None = None, families: Iterable[Family] = ()
     ) -> Probes:
-        """Evaluate the missing probes of a plan; in a rehearsal they are only noted.
+        """Evaluate the missing probes of a plan; a rehearsal only notes them.
 
         Args:
-            plan: What to evaluate.
-            points: By label, the points that it names beside those of the session.
-            families: The directions that it names.
+            plan: The probes.
+            points: Points of the plan that the session does not hold, by label.
+            families: Families of directions in the plan.
 
         Returns:
-            All that is known afterwards.
+            All known probes.
         """
         self.runner.run(plan, self._engine(points or {}, families))
         return self.probes
 
     def radial(self, family: Family, windows: tuple[Window, ...] | None = None, pairs: bool = False) -> RadialLosses:
-        """Return the losses along a family of directions, evaluated where the store does not hold them.
+        """Return the losses along a family of directions; those that the store lacks are evaluated on demand.
 
         Args:
             family: The directions.
-            windows: Those to evaluate on; None for all of the judged split.
+            windows: Windows to evaluate on; None for all of the judged split.
             pairs: Whether every direction is followed both ways.
         """
         some = self.windows if windows is None else windows
         return RadialLosses(self.runner, self._engine({}, [family]), family, some, pairs)
 
     def check_center(self, windows: tuple[Window, ...]) -> float:
-        """Evaluate w on some windows of the judged split, and check that it beats chance.
+        """Evaluate w on windows of the judged split, and check that it beats chance.
 
         Returns:
-            L(w) there, nats per token.
+            L(w) on these windows, nats per token.
 
         Raises:
             CheckpointError: if it does not.
@@ -138,7 +154,7 @@ class Session:
         return nll
 
     def pace(self) -> float:
-        """Return the wall seconds of one window: of those evaluated so far, or of one more if there are none."""
+        """Return the wall seconds per window, from those evaluated so far, else from one that is timed now."""
         if self.runner.evaluated:
             return self.runner.seconds / self.runner.evaluated
         return forward_seconds(self.subject.model, self.windows[0].tokens)
@@ -147,46 +163,46 @@ class Session:
         subject = self.subject
         own = {label: self.points[spec] for spec, label in self.labels.items()}
         atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families})
-        return ENGINES[self.request.engine](subject.model, subject.space, atlas)
+        return self._make_engine(subject.model, subject.space, atlas)
 
     # ---- points -------------------------------------------------------------------------------------------------
 
     @property
     def maker(self) -> PointMaker:
-        """What makes points with the numbers of the request."""
-        assert isinstance(self.request, PresetRequest)  # other requests have no text to make points with
+        """Maker of points with the numbers of the request."""
+        assert isinstance(self.request, PresetRequest)  # other requests draw no windows to make points with
         return PointMaker(self.subject, self.store, self.request.preset, self.request.seed, self.request.gptq)
 
     def find(self, spec: AnySpec) -> WeightPoint | None:
-        """Return a point if another tool made it, the store has it, or it was made before; else None.
+        """Return a point if another tool made it, the store has it, or this session made it; else None.
 
         Raises:
-            PointError: if another tool's point is not one of this model.
+            PointError: if another tool's point does not belong to this model.
         """
-        if spec not in self.points and (found := self.maker.find(spec)) is not None:
-            self._place(spec, found)
+        if spec not in self.points and (point := self.maker.find(spec)) is not None:
+            self._keep(spec, point)
         return self.points.get(spec)
 
     def point(self, spec: AnySpec) -> WeightPoint:
-        """Return a point; if it is nowhere yet, make and store it.
+        """Return a point; make and store it if it does not exist yet.
 
         Raises:
-            NotEvaluated: if it would have to be made, in a rehearsal.
+            NotEvaluated: in a rehearsal, if the point must be made.
         """
-        found = self.find(spec)
-        if found is not None:
-            return found
+        known = self.find(spec)
+        if known is not None:
+            return known
         if self.runner.rehearsing:
             raise NotEvaluated(spec.name)
-        assert not isinstance(spec, ExternalSpec)  # these are always found
+        assert not isinstance(spec, ExternalSpec)  # find returns these, or raises
         self.stage(f"making {spec.name}")
         work = self.point_work(spec)
-        made = self.maker.make(spec, lambda share: self.progress.advance(share * work))
-        self._place(spec, made)
-        return made
+        point = self.maker.make(spec, lambda share: self.progress.advance(share * work))
+        self._keep(spec, point)
+        return point
 
     def label(self, spec: AnySpec) -> str:
-        """Return what the probes of a point are stored under; the point is made if need be.
+        """Return the label that a point's probes are stored under; make the point if necessary.
 
         Raises:
             NotEvaluated: see ``point``.
@@ -199,19 +215,19 @@ class Session:
         assert isinstance(self.request, PresetRequest)
         return point_work(spec.method, spec.width, self.request.preset, len(self.subject.windows[JUDGED_SPLIT]))
 
-    def _place(self, spec: AnySpec, point: WeightPoint) -> None:
+    def _keep(self, spec: AnySpec, point: WeightPoint) -> None:
         self.points[spec] = point
         self.labels[spec] = point_label(point, self.subject.space)
 
     # ---- the run ------------------------------------------------------------------------------------------------
 
     def stage(self, name: str) -> None:
-        """Name what is going on; not in a rehearsal."""
+        """Report the stage that begins, except in a rehearsal."""
         if not self.runner.rehearsing:
             self.progress.stage(name)
 
     def info(self, splits: Iterable[str]) -> SubjectInfo:
-        """Return what results say of the model and the text, of which these splits were probed."""
+        """Return the description of model and text for results, given the splits that were probed."""
         subject, splits = self.subject, tuple(splits)
         return SubjectInfo(
             model=self.request.model,
@@ -227,10 +243,10 @@ class Session:
         )
 
     def record(self, settings: Mapping[str, object], health: tuple[Check, ...]) -> RunRecord:
-        """Merge the shards of the store, and return what the run took.
+        """Merge the shards of the store, and return the record of the run.
 
         Args:
-            settings: What is particular to this kind of job.
+            settings: Settings of this kind of job alone.
             health: The checks of the run.
         """
         self.store.compact()
@@ -246,7 +262,7 @@ class Session:
 
 
 def load_model(request: Request, progress: Progress) -> Checkpoint:
-    """Load the model of a request, and report how much of it w holds.
+    """Load the model of a request, and report the share of its weights in w.
 
     Raises:
         UsageError: if the request names no model, or one that is not available as asked for.
@@ -266,10 +282,10 @@ def load_model(request: Request, progress: Progress) -> Checkpoint:
 
 
 def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> Store:
-    """Open the store of a model; before a new one is begun, check that every matrix of w has a part in the logits.
+    """Open the store of a model; before a new one is begun, check that every matrix of w affects the logits.
 
     Raises:
-        CheckpointError: if one has none.
+        CheckpointError: if a matrix does not.
     """
     store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     if not store.begun:
@@ -281,7 +297,7 @@ def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> S
     """Read the windows that a request needs: those of its preset, or all of one split.
 
     Raises:
-        UsageError: if windows are longer than the model takes.
+        UsageError: if windows are longer than the model accepts.
         CorpusError: if the text is not available, or too short.
     """
     data, seed, cache = request.corpus, request.seed, request.root
@@ -297,17 +313,17 @@ def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> S
 
 @contextmanager
 def frozen_threads(store: Store) -> Iterator[None]:
-    """Use the number of threads that the store was begun with.
+    """Use the number of threads that the store was begun with, and restore the present one afterwards.
 
     Raises:
-        StoreError: if its losses were summed in another way, or its settings cannot be read.
+        StoreError: if another version of the evaluation summed its losses, or its settings cannot be read.
     """
     before = torch.get_num_threads()
     settings = store.settings({"threads": before, "evaluation": EVALUATION})
-    if (found := settings.get("evaluation", 1)) != EVALUATION:
+    if (stored := settings.get("evaluation", 1)) != EVALUATION:
         raise StoreError(
             f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
-            f"found version {found}, whose last digits differ; use another --store"
+            f"found version {stored}, whose last digits differ; use another --store"
         )
     torch.set_num_threads(int(settings["threads"]))
     try:
@@ -317,6 +333,6 @@ def frozen_threads(store: Store) -> Iterator[None]:
 
 
 def provenance(device: str) -> dict[str, object]:
-    """Return what is recorded with new results: library versions, device and threads."""
+    """Return the provenance of new results: library versions, device and threads."""
     versions = library_versions() | {"h5py": version("h5py")}
     return {**versions, "device": device, "threads": torch.get_num_threads()}

@@ -1,4 +1,4 @@
-"""Prepare what is probed: a model at its pretrained weights, and the windows of text that it is probed with."""
+"""Prepare the subject of a run: a model at its pretrained weights, and its windows of text."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from quant.errors import CheckpointError, CorpusError
 from quant.space import WeightSpace, norm
 
 RADIAL_SPLITS = ("train", "validation")
-"""Splits on which rays and segments are probed; the test split sees the points alone."""
+"""Splits on which rays and segments are probed; on the test split, only points are."""
 JUDGED_SPLIT, TEST_SPLIT = "validation", "test"
-"""The split that losses, R and locations are judged on, and the one that checks what was chosen by these."""
+"""Split on which losses, R and locations are judged, and the one that checks choices made by these."""
 SEQ_LEN = 512
-"""Tokens per window of a search for R: R depends on it, for a longer context makes a lower loss at w."""
-SAMPLED = 64
-"""Windows to be sampled for a search for R where the corpus is ``self``; of a text all are at hand."""
+"""Tokens per window of a search for R. R depends on it: a longer context lowers the loss at w."""
+SAMPLED_WINDOWS = 64
+"""Windows to sample for a search for R on the corpus ``self``; a text supplies all of its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The data that points are made with. GPTQ and QAFT use the same training examples (§3.4)."""
+    """Data for making points; GPTQ and QAFT use the same training examples (§3.4)."""
 
     gptq: Tensor
-    """(n, L) training windows."""
+    """(n, L) training windows for GPTQ, AWQ and SignRound."""
     qaft: Tensor
-    """(n, L) training windows."""
+    """(n, L) training windows for QAFT."""
     validation: Tensor
-    """(m, L) windows that choose QAFT's epoch and rate."""
+    """(m, L) windows that choose QAFT's epoch and learning rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +52,24 @@ class Subject:
 
     checkpoint: Checkpoint
     center: Center
-    """The pristine copy of w."""
+    """Pristine copy of w."""
     norm: float
     """‖w‖."""
     corpus: Corpus
     windows: Mapping[str, tuple[Window, ...]]
-    """The windows to probe, by split."""
+    """Windows to probe, by split."""
     calibration: Calibration
-    """The windows that points are made with."""
+    """Windows for making points."""
 
     @property
     def model(self) -> nn.Module:
-        """The model, which holds w except while it is lent out."""
+        """The model, which holds w except while an engine or a method uses it."""
         model: nn.Module = self.checkpoint.model
         return model
 
     @property
     def space(self) -> WeightSpace:
-        """Its weight space."""
+        """Weight space of the model."""
         return self.checkpoint.space
 
     @property
@@ -79,12 +79,12 @@ class Subject:
 
     @property
     def vocabulary(self) -> int:
-        """|V|."""
+        """|V|, the number of tokens that the model predicts."""
         return vocabulary_size(self.model)
 
     @property
     def seq_len(self) -> int:
-        """Tokens of the text per window."""
+        """Tokens of text per window."""
         return self.corpus.seq_len
 
     @property
@@ -98,17 +98,35 @@ class Subject:
         return tuple(window for split in SPLITS for window in self.windows[split])
 
 
+def unigram_entropy(tokens: Tensor) -> float:
+    """Estimate the loss of a guess that knows how frequent each token is, and nothing else.
+
+    A basin can be measured against this level instead of chance. The entropy of a sample is too low, since the sample
+    lacks rare types: (K − 1)/2N is added for N tokens of K types (Miller 1955).
+
+    Args:
+        tokens: Ids of a text, of any shape.
+
+    Returns:
+        Nats per token.
+    """
+    counts = torch.bincount(tokens.flatten()).double()
+    counts = counts[counts > 0]
+    total = float(counts.sum())
+    return math.log(total) - float((counts * counts.log()).sum()) / total + (len(counts) - 1) / (2 * total)
+
+
 def check_center(nll: float, chance: float, data: str, dtype: str) -> None:
-    """See that there is a basin at all.
+    """Check that w lies in a basin: its loss is finite and beats chance.
 
     Args:
         nll: L(w).
         chance: ln|V|.
         data: Name of the corpus.
-        dtype: What the model is computed in.
+        dtype: Dtype of the computation.
 
     Raises:
-        CheckpointError: if the model's output overflows, or it is no better than a uniform guess.
+        CheckpointError: if the model's output overflows, or is no better than a uniform guess.
     """
     if not math.isfinite(nll):
         remedy = {"float16": "try --dtype bfloat16 or --dtype float32", "bfloat16": "try --dtype float32"}
@@ -137,29 +155,29 @@ def prepare(
 ) -> Subject:
     """Load the corpus, draw the windows and copy the weights.
 
-    The windows of a smaller number are always among those of a larger one, and GPTQ and QAFT draw from the same
-    sequence of training windows (§3.4: the exact same examples).
+    A smaller number of windows is always a subset of a larger one, and GPTQ and QAFT draw from the same sequence of
+    training windows (§3.4: the exact same examples).
 
     Args:
         checkpoint: The model.
         data: Name of the corpus.
-        preset: How many windows, and their length.
-        methods: Of the points that will be made, which take training windows.
-        seed: Of the windows.
+        preset: Numbers of windows, and their length.
+        methods: Methods of the points that will be made; they need training windows.
+        seed: Seed of the windows.
         cache: The cache folder.
-        revision: Of a data set ``hf:…``.
-        bos: Whether the beginning-of-text token is prepended to every window.
-        warn: Takes a line about splits that had to be cut, and what ``load_corpus`` warns of.
+        revision: Branch, tag or commit of a data set ``hf:…``.
+        bos: Whether to prepend the beginning-of-text token to every window.
+        warn: Receives a line about each split that had to be cut, and the warnings of ``load_corpus``.
 
     Raises:
-        UsageError: if windows are longer than the model takes.
-        CorpusError: if the text cannot be had, or is too short.
+        UsageError: if windows are longer than the model accepts.
+        CorpusError: if the text is not available, or too short.
     """
     gptq = preset.calibration_windows if any(map(calibrates, methods)) else 0
-    examples = preset.qaft_examples if any(map(trains, methods)) else 0
+    qaft = preset.qaft_examples if any(map(trains, methods)) else 0
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
-    sizes = {**counts, "train": None if train is None else max(train, gptq, examples)}
+    sizes = {**counts, "train": None if train is None else max(train, gptq, qaft)}
     length = preset.seq_len or longest_window(checkpoint, data, bos) or UNLIMITED
     corpus = load_corpus(
         data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
@@ -167,8 +185,8 @@ def prepare(
     for note in corpus.notes:
         warn(note)
     drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
-    chosen = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, examples)}
-    calibration = Calibration(chosen[gptq], chosen[examples], drawn["validation"])
+    training = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, qaft)}
+    calibration = Calibration(training[gptq], training[qaft], drawn["validation"])
     center = Center.of(checkpoint.model, checkpoint.space)
     windows = {
         split: identified(rows, corpus.window_articles(split, counts[split], seed)) for split, rows in drawn.items()
@@ -189,26 +207,26 @@ def prepare_split(
     bos: bool = False,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Subject:
-    """Load all windows of one split and copy the weights; no point can be made with such a subject.
+    """Load all windows of one split and copy the weights; such a subject has no data for making points.
 
     Args:
         checkpoint: The model.
         data: Name of the corpus.
-        split: Which split.
-        seq_len: Tokens per window; None for ``SEQ_LEN``, or fewer if the model takes fewer.
-        seed: Of the order of the windows.
+        split: Name of the split.
+        seq_len: Tokens per window; None for ``SEQ_LEN``, or fewer if the model accepts fewer.
+        seed: Seed of the order of the windows.
         cache: The cache folder.
-        revision: Of a data set ``hf:…``.
-        bos: Whether the beginning-of-text token is prepended to every window.
-        warn: Takes a line about splits that had to be cut, and what ``load_corpus`` warns of.
+        revision: Branch, tag or commit of a data set ``hf:…``.
+        bos: Whether to prepend the beginning-of-text token to every window.
+        warn: Receives a line about each split that had to be cut, and the warnings of ``load_corpus``.
 
     Raises:
-        UsageError: if windows are longer than the model takes.
+        UsageError: if windows are longer than the model accepts.
         CorpusError: if the text is not available, or too short.
     """
-    room = longest_window(checkpoint, data, bos)
-    length = seq_len or (SEQ_LEN if room is None else min(SEQ_LEN, room))
-    sizes = {split: SAMPLED} if data == SELF else None
+    longest = longest_window(checkpoint, data, bos)
+    length = seq_len or (SEQ_LEN if longest is None else min(SEQ_LEN, longest))
+    sizes = {split: SAMPLED_WINDOWS} if data == SELF else None
     corpus = load_corpus(
         data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
     )
@@ -218,24 +236,23 @@ def prepare_split(
     rows = corpus.windows(split, count, seed)
     windows = {split: identified(rows, corpus.window_articles(split, count, seed))}
     center = Center.of(checkpoint.model, checkpoint.space)
-    nothing = rows[:0]
-    return Subject(
-        checkpoint, center, norm(checkpoint.space, center), corpus, windows, Calibration(nothing, nothing, nothing)
-    )
+    empty = rows[:0]
+    calibration = Calibration(empty, empty, empty)
+    return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
 
 
 def _check_leakage(test: Sequence[Window], calibration: Calibration) -> None:
-    """No test window may have calibrated a point, trained it or chosen its epoch.
+    """Check that no test window calibrates a point, trains it or chooses its epoch.
 
     Raises:
-        CorpusError: if one has.
+        CorpusError: if one does.
     """
-    tested = {window.identity for window in test}
-    used = torch.cat([calibration.gptq, calibration.qaft])
-    for rows, what in ((used, "training"), (calibration.validation, "validation")):
-        both = sum(window.identity in tested for window in identified(rows))
-        if both:
+    test_windows = {window.identity for window in test}
+    training = torch.cat([calibration.gptq, calibration.qaft])
+    for rows, split in ((training, "training"), (calibration.validation, "validation")):
+        shared = sum(window.identity in test_windows for window in identified(rows))
+        if shared:
             raise CorpusError(
-                f"expected test windows that make no point, {both} of the {what} windows are test windows as well; "
+                f"expected test windows that make no point, {shared} of the {split} windows are test windows as well; "
                 "use splits that do not overlap"
             )

@@ -1,1 +1,1 @@
-"""Answer "how does the landscape look around w and its quantized points?"."""
+"""Measure the landscape around w and its quantized points: request, plans, analysis, result."""

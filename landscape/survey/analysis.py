@@ -1,4 +1,4 @@
-"""Turn the stored sums of a survey into the numbers of its result."""
+"""Compute the numbers of a survey's result from the stored sums of losses."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Geometry:
     """⟨Δa, Δb⟩ for every pair that shares a segment, and for every point with itself."""
 
     def distance(self, point: AnySpec) -> float:
-        """‖Δw‖."""
+        """Return ‖Δw‖."""
         return math.sqrt(self.gram[point, point])
 
     def along(self, a: AnySpec | None, b: AnySpec, alphas: Array) -> Array:
-        """‖(1 − α)a + αb − w‖ at each α; None is w itself."""
+        """Return ‖(1 − α)a + αb − w‖ at each α; a is w if None."""
         bb = self.gram[b, b]
         if a is None:
             return np.abs(alphas) * math.sqrt(bb)
@@ -51,8 +51,8 @@ class Geometry:
 
 
 def geometry(space: WeightSpace, center: Vector, points: Mapping[AnySpec, Vector]) -> Geometry:
-    """Measure the points, in float64, one tensor at a time."""
-    delta = {wanted: Difference(center, point) for wanted, point in points.items()}
+    """Measure distances and angles of points in float64, one tensor at a time."""
+    delta = {spec: Difference(center, point) for spec, point in points.items()}
     gram = {(p, p): dot(space, d, d) for p, d in delta.items()}
     for a, b in segment_ends(list(points)):
         if a is not None:
@@ -64,14 +64,16 @@ def geometry(space: WeightSpace, center: Vector, points: Mapping[AnySpec, Vector
 
 
 def radial_by_split(
-    probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
+    probes: Probes, family: str, n_directions: int, lambdas: Sequence[float], chance: float, pairs: bool = False
 ) -> dict[str, RadialProbes]:
-    """The losses along all rays on each radial split."""
-    return {split: radial_probes(probes, split, family, directions, lambdas, chance, pairs) for split in RADIAL_SPLITS}
+    """Return the losses along all rays on each radial split."""
+    return {
+        split: radial_probes(probes, split, family, n_directions, lambdas, chance, pairs) for split in RADIAL_SPLITS
+    }
 
 
 def ray_profiles(radial: Mapping[str, RadialProbes]) -> tuple[RayProfile, ...]:
-    """The profile of each direction, from the same directions and distances on every split."""
+    """Return the profile of each direction, at the same distances on every split."""
     profiles = {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}  # (n_d, n_λ)
     first = next(iter(radial.values()))
     return tuple(
@@ -87,34 +89,41 @@ def point_results(
     basin: Basin,
     experts: Mapping[AnySpec, ExpertTokens | None] | None = None,
 ) -> tuple[PointResult, ...]:
-    """Every point: how far, how lossy, the two words for it, and what its experts were calibrated on."""
+    """Return distance, losses, location, word for the loss, and calibration tokens of the experts for every point."""
 
-    def result(wanted: AnySpec, label: str) -> PointResult:
+    def result(spec: AnySpec, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
         nll = {split: probes.nll(label, split) for split in probes.windows}
         u = saturation(nll[JUDGED_SPLIT], basin.center_nll, basin.chance)
-        away = shape.distance(wanted)
+        distance = shape.distance(spec)
         return PointResult(
-            name=wanted.name,
-            method=wanted.method,
-            bits=wanted.scheme.bits if wanted.scheme else None,
-            grid=wanted.scheme.grid if wanted.scheme else None,
-            distance=away,
-            rho=ratio(away, basin.radius),
+            name=spec.name,
+            method=spec.method,
+            bits=spec.scheme.bits if spec.scheme else None,
+            grid=spec.scheme.grid if spec.scheme else None,
+            distance=distance,
+            rho=ratio(distance, basin.radius),
             nll=nll,
             rise=rise,
-            location=location(away, basin),
+            location=location(distance, basin),
             loss=loss_word(rise[JUDGED_SPLIT], u),
-            experts=(experts or {}).get(wanted),
+            experts=(experts or {}).get(spec),
         )
 
-    return tuple(result(wanted, label) for wanted, label in labels.items())
+    return tuple(result(spec, label) for spec, label in labels.items())
 
 
 def segment_results(
     probes: Probes, labels: Mapping[AnySpec, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
 ) -> tuple[SegmentResult, ...]:
-    """Every segment on every radial split, at its own α, by the labels of its ends; both splits have the same."""
+    """Return every segment on every radial split.
+
+    Args:
+        probes: The losses.
+        labels: Labels of the points.
+        shape: Distances and angles of the points.
+        alphas: Positions of each segment, the same on all splits, by the labels of its ends.
+    """
 
     def result(a: AnySpec | None, b: AnySpec, split: str) -> SegmentResult:
         start = CENTER if a is None else labels[a]
@@ -141,16 +150,16 @@ def misalignments(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[Misali
 
     Args:
         probes: The losses.
-        labels: Of the points.
+        labels: Labels of the points.
     """
     free = [spec for spec in labels if isinstance(spec, FreeSpec)]
-    found = []
+    estimates = []
     for gptq, qaft in plane_pairs(labels):
         control = METHODS[qaft.method].control
-        own = next((spec for spec in free if spec.method == control and qaft.width in spec.widths), None)
-        if own is not None:
-            found.append(_misalignment(probes, labels, gptq, qaft, own))
-    return tuple(found)
+        control_spec = next((spec for spec in free if spec.method == control and qaft.width in spec.widths), None)
+        if control_spec is not None:
+            estimates.append(_misalignment(probes, labels, gptq, qaft, control_spec))
+    return tuple(estimates)
 
 
 def _misalignment(
@@ -173,12 +182,12 @@ def _misalignment(
 def plane_result(
     probes: Probes, labels: Mapping[AnySpec, str], a: PointSpec, b: PointSpec, lattice: PlaneLattice
 ) -> PlaneResult:
-    """The loss on the plane through w, a and b, on the first windows of the verdict split."""
+    """Return the loss on the plane through w, a and b, on the first windows of the judged split."""
     first = {JUDGED_SPLIT: probes.windows[JUDGED_SPLIT][:PLANE_WINDOWS]}
-    few = Probes(probes.known, first)
+    some_probes = Probes(probes.known, first)
 
     def nll(s: float, t: float) -> float:
-        return few.nll(on_plane(labels[a], labels[b], s, t), JUDGED_SPLIT)
+        return some_probes.nll(on_plane(labels[a], labels[b], s, t), JUDGED_SPLIT)
 
     basis = lattice.basis
     return PlaneResult(

@@ -1,8 +1,8 @@
-"""The plane through w and two points, as a lattice in an orthonormal basis: distances on its picture are ℓ2 distances.
+"""Lay a lattice on the plane through w and two points, in an orthonormal basis: its distances are ℓ2 distances.
 
-With ``e₁ = (a − w)/‖a − w‖`` and ``e₂`` the unit vector of what ``b − w`` has beside it (Garipov et al. 2018), the
-position (x, y) is ``w + x e₁ + y e₂``. It is probed by its affine coordinates, ``w + s (a − w) + t (b − w)``, so that
-no basis vector is ever stored.
+With ``e₁ = (a − w)/‖a − w‖`` and ``e₂`` the unit vector of the part of ``b − w`` orthogonal to ``e₁`` (Garipov et al.
+2018), the position (x, y) is ``w + x e₁ + y e₂``. Positions are probed by their affine coordinates,
+``w + s (a − w) + t (b − w)``, so that no basis vector is ever stored.
 """
 
 from __future__ import annotations
@@ -14,47 +14,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 13
-"""Positions along each side of the picture."""
+"""Positions along each side of the lattice."""
 PLANE_WINDOWS = 4
-"""Validation windows that a plane is probed on at most: it takes the square of SIDE times as many evaluations."""
-_MARGIN = 0.35  # what is shown beyond the three points, as a share of the longer side of their rectangle
-_NARROWEST = 0.5  # of the shorter side of the picture over the longer: three points nearly on a line are no strip
-_COLLINEAR = 1e-3  # sine of the angle at w below which two points span no plane worth a picture
-_STEP = 2.0**-20  # s and t are multiples: sums in another order, with more threads, ask for the same positions
+"""Largest number of validation windows that a plane is probed on; each takes SIDE² evaluations."""
+_MARGIN = 0.35  # margin around the three points, as a share of the longer side of their rectangle
+_NARROWEST = 0.5  # least ratio of the two sides, so that points nearly on a line do not make a strip
+_COLLINEAR = 1e-3  # sine of the angle at w below which w and two points are taken for collinear
+_STEP = 2.0**-20  # s and t are multiples of it: sums in another order, as with more threads, lead to the same positions
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PlaneBasis:
-    """Where the two points lie in the plane; w is the origin."""
+    """Coordinates of the two points in the plane, with w as the origin."""
 
     a: float
     """‖a − w‖: a is at (a, 0)."""
     b: tuple[float, float]
-    """Coordinates of b, the second above 0."""
+    """Coordinates of b; the second is above 0."""
 
     @classmethod
     def of(cls, aa: float, ab: float, bb: float) -> PlaneBasis | None:
-        """From the inner products of ``a − w`` and ``b − w``; None if w, a and b lie on one line."""
+        """Build the basis from the inner products of ``a − w`` and ``b − w``; None if w, a and b lie on one line."""
         if not (aa > 0 and bb > 0 and 1 - ab**2 / (aa * bb) > _COLLINEAR**2):
             return None
         along = ab / math.sqrt(aa)
         return cls(math.sqrt(aa), (along, math.sqrt(bb - along**2)))
 
     def affine(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """The coordinates s and t of (x, y): ``x e₁ + y e₂ = s (a − w) + t (b − w)``."""
+        """Return the coordinates s and t of (x, y): ``x e₁ + y e₂ = s (a − w) + t (b − w)``."""
         t = y / self.b[1]
         return (x - t * self.b[0]) / self.a, t
 
     def orthonormal(self, s: Array, t: Array) -> tuple[Array, Array]:
-        """The coordinates x and y of ``w + s (a − w) + t (b − w)``."""
+        """Return the coordinates x and y of ``w + s (a − w) + t (b − w)``."""
         return s * self.a + t * self.b[0], t * self.b[1]
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneLattice:
-    """The positions of a picture: a rectangle around the three points."""
+    """Positions in a rectangle around the three points."""
 
     basis: PlaneBasis
     x: Array
@@ -64,7 +64,7 @@ class PlaneLattice:
 
     @classmethod
     def around(cls, basis: PlaneBasis, side: int = SIDE) -> PlaneLattice:
-        """A lattice of ``side × side`` positions."""
+        """Lay ``side × side`` positions around the three points."""
         corners = np.array([(0.0, 0.0), (basis.a, 0.0), basis.b])
         low, high = corners.min(0), corners.max(0)
         span = (high - low) + 2 * _MARGIN * (high - low).max()

@@ -14,34 +14,34 @@ from landscape.session.point_specs import AnySpec, ExternalSpec
 from landscape.survey.plane import PlaneLattice
 
 BEYOND = 0.1
-"""How far segments are followed beyond their ends, in α."""
+"""Distance in α by which segments are followed beyond their ends."""
 
 
 def segment_plan(alphas: Mapping[tuple[str, str], Sequence[float]], windows: tuple[Window, ...]) -> ProbePlan:
-    """Plan every segment, by the labels of its ends, at each of its own α."""
-    return ProbePlan.of((on_segment(*ends, alpha) for ends, own in alphas.items() for alpha in own), windows)
+    """Plan every segment at its own α, given by the labels of its ends."""
+    return ProbePlan.of((on_segment(*ends, alpha) for ends, each in alphas.items() for alpha in each), windows)
 
 
 def plane_plan(a: str, b: str, lattice: PlaneLattice, windows: tuple[Window, ...]) -> ProbePlan:
-    """Plan the plane through w and two points, by their labels, row by row."""
+    """Plan the plane through w and two points, given by their labels, row by row."""
     return ProbePlan.of((on_plane(a, b, s, t) for s, t in lattice.affine.reshape(-1, 2).tolist()), windows)
 
 
 def segment_alphas(count: int) -> tuple[float, ...]:
-    """Return ``count`` positions from end to end, and one beyond each: where every segment is probed first."""
+    """Return the first α of every segment: ``count`` from end to end, and one beyond each end."""
     return (-BEYOND, *(float(a) for a in np.linspace(0, 1, count)), 1 + BEYOND)
 
 
 def segment_ends(points: Sequence[AnySpec]) -> Iterator[tuple[AnySpec | None, AnySpec]]:
-    """Yield w (None) with each point, then the pairs of points of each scheme whose methods are joined."""
+    """Yield (None, point) for each point, where None is w, then the pairs whose methods are joined, grid by grid."""
     for scheme in dict.fromkeys(point.scheme for point in points):
-        family = [point for point in points if point.scheme == scheme]
-        yield from ((None, point) for point in family)
-        yield from ((a, b) for a, b in combinations(family, 2) if _joined(a, b))
+        on_grid = [point for point in points if point.scheme == scheme]
+        yield from ((None, point) for point in on_grid)
+        yield from ((a, b) for a, b in combinations(on_grid, 2) if _joined(a, b))
 
 
 def _joined(a: AnySpec, b: AnySpec) -> bool:
-    """Return whether a segment between two points of one grid is worth drawing: their methods' rows say so."""
+    """Return whether the table of methods joins the methods of two points by a segment."""
     if isinstance(a, ExternalSpec) or isinstance(b, ExternalSpec):
         return False
     return a.method in METHODS[b.method].joined or b.method in METHODS[a.method].joined
@@ -53,22 +53,27 @@ def segment_labels(points: Sequence[AnySpec], labels: dict[AnySpec, str]) -> tup
 
 
 def nominal_probes(
-    points: Sequence[AnySpec], new: Sequence[AnySpec], rays: int, alphas: int, refinements: int, radial: int, every: int
+    points: Sequence[AnySpec],
+    new: Sequence[AnySpec],
+    n_rays: int,
+    n_alphas: int,
+    n_refinements: int,
+    n_radial_windows: int,
+    n_windows: int,
 ) -> int:
-    """Count the probes that new points and the rays will ask for, for the forecast.
+    """Count the probes that new points and rays will need, for the forecast.
 
-    The count is an upper bound: points that turn out to be the same share theirs, and segments without a bend take
-    fewer.
+    The count is an upper bound: points with equal weights share their probes, and segments without a bend take fewer.
 
     Args:
         points: All points of the run.
-        new: Those that are still to be made.
-        rays: Positions on rays that are not known to be cached.
-        alphas: Positions per segment at first, its two ends included.
-        refinements: Positions that may be added to each.
-        radial: Windows of the radial splits.
-        every: Windows of all splits.
+        new: Points still to be made.
+        n_rays: Number of positions on rays that are not known to be cached.
+        n_alphas: Number of positions per segment at first, its two ends included.
+        n_refinements: Number of positions that may be added to each segment.
+        n_radial_windows: Number of windows of the radial splits.
+        n_windows: Number of windows of all splits.
     """
     segments = sum(1 for a, b in segment_ends(points) if a in new or b in new)
-    own = len(segment_alphas(alphas)) - 2 + refinements  # the two ends are points
-    return rays * radial + len(new) * every + segments * own * radial
+    between = len(segment_alphas(n_alphas)) - 2 + n_refinements  # the two ends are points
+    return n_rays * n_radial_windows + len(new) * n_windows + segments * between * n_radial_windows

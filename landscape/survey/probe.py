@@ -2,7 +2,7 @@
 
     checkpoint → weight space → points → plan → engine → store → analysis → result
 
-Everything that was made or evaluated is in the store when this returns, and nearly all of it when it does not.
+All points and losses are in the store when ``probe`` returns, and nearly all of them when it is interrupted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan, 
 from landscape.session.forecast import Forecast, forecast_of
 from landscape.session.point_specs import PointSpec, plane_pairs
 from landscape.session.progress import Progress
-from landscape.session.reference import unigram_entropy
 from landscape.session.run_record import Check
 from landscape.session.session import Session
+from landscape.session.subject import unigram_entropy
 from landscape.survey import analysis
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneLattice
 from landscape.survey.plans import nominal_probes, plane_plan, segment_alphas, segment_plan
@@ -35,15 +35,15 @@ from quant.corpora.texts import SELF
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 PILOT_WINDOWS = 4
-"""Validation windows of the pilot at most: few enough to be cheap, and the same when more windows are asked for."""
+"""Largest number of validation windows of the pilot: few, hence cheap, and the same however many are requested."""
 
 
 def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyResult:
     """Probe the landscape around a model.
 
     Args:
-        request: What to probe.
-        progress: Hears what is going on.
+        request: Model, points, directions and numbers.
+        progress: Receives reports.
 
     Raises:
         UsageError: if the request cannot be met as it is.
@@ -74,7 +74,7 @@ class _Survey:
         self.points = SurveyPoints(request.specs, session)
 
     def work(self) -> SurveyResult:
-        """Do all the work, in the order the data flows."""
+        """Find and make the points, probe everything, and return the result."""
         for spec in self.points.specs:
             self.session.find(spec)
         self.progress.forecast(self._forecast())
@@ -96,7 +96,7 @@ class _Survey:
 
     @property
     def probes(self) -> Probes:
-        """What is known so far."""
+        """Probes known so far."""
         return self.session.probes
 
     def _pilot(self) -> float | None:
@@ -104,10 +104,10 @@ class _Survey:
         return pilot_radius(self._pilot_u, self.subject.norm)
 
     def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
-        """Plan everything there is to probe, given the points and the positions on segments known so far."""
+        """Plan all probes, given the points made and the positions on segments chosen so far."""
         subject, labels = self.subject, self.session.labels
         plan = (
-            point_plan([CENTER, *(labels[spec] for spec in self.points.there)], subject.all_windows)
+            point_plan([CENTER, *(labels[spec] for spec in self.points.made)], subject.all_windows)
             + slope_plan(self.family, self.request.directions, subject.norm, self.session.windows)
             + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
             + segment_plan(segments.alphas, subject.radial_windows)
@@ -117,7 +117,7 @@ class _Survey:
         return plan
 
     def _segments(self) -> AdaptiveSegments:
-        """Return the segments between the points made so far, refined as far as the known losses allow."""
+        """Return the segments between the points made so far, refined as far as known losses allow."""
         preset = self.request.preset
         segments = AdaptiveSegments(self.points.segments, segment_alphas(preset.alphas), preset.refinements)
         while segments.grow(self.probes):
@@ -129,7 +129,7 @@ class _Survey:
         return self.session.windows[:PLANE_WINDOWS]
 
     def _lattices(self) -> dict[tuple[PointSpec, PointSpec], PlaneLattice]:
-        """Return the planes to probe."""
+        """Return the planes to probe, by their two points."""
         return self.points.lattices if self.request.plane else {}
 
     # ---- the range of λ -----------------------------------------------------------------------------------------
@@ -137,9 +137,9 @@ class _Survey:
     def _pilot_u(self, lam: float) -> float:
         windows = self.session.windows[:PILOT_WINDOWS]
         self._run(ray_plan(self.family, 1, [lam], windows))
-        base = self.runner.nll(CENTER, windows)
-        here = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
-        return (here - base) / (self.subject.chance - base)
+        center_nll = self.runner.nll(CENTER, windows)
+        nll = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
+        return (nll - center_nll) / (self.subject.chance - center_nll)
 
     def _lambdas(self, radius: float | None) -> tuple[float, ...]:
         if self.request.lambdas:
@@ -152,27 +152,30 @@ class _Survey:
     # ---- forecast -----------------------------------------------------------------------------------------------
 
     def _forecast(self) -> Forecast:
-        """Forecast the work and its cost; one forward pass is measured if there is work to do.
+        """Forecast the cost of the work; one forward pass is measured if there is work to do.
 
-        Not in it: distances that are added to the grid when a point to be made turns out to lie beyond it.
+        Distances added to the grid because a new point lies beyond it are not counted.
         """
         subject, preset = self.subject, self.request.preset
         new = self.points.missing
-        radial, every = len(subject.radial_windows), len(subject.all_windows)
+        n_radial_windows, n_windows = len(subject.radial_windows), len(subject.all_windows)
         segments = self._segments()
-        try:  # with a cached pilot the grid is known, so that what is missing can be counted exactly
+        try:  # with a cached pilot the grid is known, and missing probes are counted exactly
             with self.runner.rehearsal():
                 radius = None if self.request.lambdas else pilot_radius(self._pilot_u, subject.norm)
-            plan, rays = self._plan(self._lambdas(radius), segments), 0
+            plan, n_rays = self._plan(self._lambdas(radius), segments), 0
         except NotEvaluated:
-            plan, rays = self._plan([], segments), self.request.directions * (1 + self.request.pairs) * preset.lambdas
-        probes = len(plan.missing(self.runner.known)) + segments.left * radial
-        probes += nominal_probes(self.points.specs, new, rays, preset.alphas, preset.refinements, radial, every)
-        probes += PILOT_PROBES * min(PILOT_WINDOWS, len(self.session.windows)) if rays else 0
+            plan = self._plan([], segments)
+            n_rays = self.request.directions * (1 + self.request.pairs) * preset.lambdas
+        probes = len(plan.missing(self.runner.known)) + segments.left * n_radial_windows
+        probes += nominal_probes(
+            self.points.specs, new, n_rays, preset.alphas, preset.refinements, n_radial_windows, n_windows
+        )
+        probes += PILOT_PROBES * min(PILOT_WINDOWS, len(self.session.windows)) if n_rays else 0
         if self.request.plane:
             planes = sum(1 for a, b in plane_pairs(self.points.specs) if a in new or b in new)
             probes += planes * SIDE**2 * len(self._plane_windows)
-        needed = self.runner.asked | set(plan.probes())  # the pilot's, and the plan's
+        needed = self.runner.asked | set(plan.probes())  # those of the pilot, and of the plan
         searched = self.session.maker.searched(new)
         return forecast_of(subject, preset, new, searched, probes=probes, needed=needed, known=self.runner.known)
 
@@ -214,7 +217,7 @@ class _Survey:
         )
 
     def _health(self, lam: float) -> tuple[Check, ...]:
-        """Check that the run was sound."""
+        """Make the checks of the run."""
         session, family, count = self.session, self.family, self.request.directions
         own_text = self.request.corpus == SELF
         slope = slope_at_w(self.runner, family, count, self.subject.norm, session.windows, own_text)
@@ -236,6 +239,6 @@ class _Survey:
 
 
 def _differences(options: GPTQOptions) -> dict[str, object]:
-    """Return the options that are not the paper's."""
+    """Return the options that differ from the paper's."""
     paper = asdict(PAPER_GPTQ)
     return {name: value for name, value in asdict(options).items() if value != paper[name]}

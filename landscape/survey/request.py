@@ -1,4 +1,4 @@
-"""Ask for a survey: which points, along how many directions, with which numbers."""
+"""Define the request of a survey: points, directions and numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quant.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyRequest(PresetRequest):
-    """The points, directions and numbers of a survey."""
+    """Points, directions and numbers of a survey."""
 
     bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 2))
     """Bit widths, 2 to 8, comma-separated."""
@@ -22,15 +22,15 @@ class SurveyRequest(PresetRequest):
     family: str = "sphere"
     """Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3."""
     pairs: bool = False
-    """Follow each direction both ways, ±ê, and take their mean, in which what is odd in λ cancels: twice the probes."""
+    """Follow each direction both ways, ±ê, and take the mean, in which terms odd in λ cancel: twice the probes."""
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
     """Methods whose points are made, comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """How a grid's scale is found: exact, histogram, histogram-torch, absmax; may be a list."""
+    """Rules that find a grid's scale, comma-separated: exact, histogram, histogram-torch, absmax."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
-    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs); may be a list."""
+    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
     symmetric: bool = True
-    """Zero in the middle of the grid; if not, from least to greatest weight (absmax)."""
+    """Put zero in the middle of the grid; if not, it spans least to greatest weight (absmax only)."""
     external: tuple[ExternalSpec, ...] = option(
         "--point", default=(), metavar="NAME=PATH", parts={"gauge": "--unfold-gauge"}
     )
@@ -72,7 +72,7 @@ class SurveyRequest(PresetRequest):
 
     @property
     def specs(self) -> tuple[AnySpec, ...]:
-        """All points: those to be made, controls among them, then those of other tools."""
+        """All points: those to make, controls included, then those of other tools."""
         made = point_specs(self.methods, self.bits, self.scales, self.granularities, self.symmetric)
         return (*made, *free_specs(self.methods, self.bits, self.preset), *self.external)
 

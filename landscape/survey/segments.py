@@ -1,4 +1,4 @@
-"""The positions of each segment: the same coarse ones for all, then more where its own profile bends."""
+"""Choose the positions of each segment: the same coarse ones for all, then more where its own profile bends."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ Ends = tuple[str, str]
 
 
 class AdaptiveSegments:
-    """The α of every segment of a run, grown one position at a time as the probes come in.
+    """The α of every segment of a run, extended by one position at a time as probes become known.
 
-    Where to add is judged on the verdict split alone, and both radial splits are probed there. What is added follows
-    from stored numbers only, so that a second run asks for the same.
+    New positions follow from the judged split alone, and both radial splits are probed there. They depend on stored
+    numbers only, so that a second run chooses the same.
     """
 
     def __init__(self, ends: Iterable[Ends], coarse: Sequence[float], refinements: int) -> None:
         """Begin with the coarse positions.
 
         Args:
-            ends: The segments.
+            ends: Labels of the ends of each segment.
             coarse: Positions of every segment, increasing.
-            refinements: How many positions may be added to each.
+            refinements: Number of positions that may be added to each.
         """
         self._alphas: dict[Ends, tuple[float, ...]] = {pair: tuple(coarse) for pair in ends}
         self._left = dict.fromkeys(self._alphas, refinements)
 
     @property
     def alphas(self) -> Mapping[Ends, tuple[float, ...]]:
-        """The positions of each segment so far, increasing."""
+        """Positions of each segment so far, increasing."""
         return self._alphas
 
     @property
     def left(self) -> int:
-        """How many positions may still be added, to all segments together."""
+        """Number of positions that may still be added, over all segments."""
         return sum(self._left.values())
 
     def grow(self, probes: Probes) -> bool:
         """Add a position to each segment whose probes so far are all known and leave a bend unresolved.
 
         Returns:
-            Whether any was added: then there may be something new to evaluate.
+            Whether a position was added; if so, new probes may be necessary.
         """
         grown = [self._grow(ends, probes) for ends, left in self._left.items() if left]
         return any(grown)
