@@ -128,8 +128,8 @@ class Session:
             windows: Windows to evaluate on; None for all of the judged split.
             pairs: Whether every direction is followed both ways.
         """
-        some = self.windows if windows is None else windows
-        return RadialLosses(self.runner, self._engine({}, [family]), family, some, pairs)
+        windows = self.windows if windows is None else windows
+        return RadialLosses(self.runner, self._engine({}, [family]), family, windows, pairs)
 
     def check_center(self, windows: tuple[Window, ...]) -> float:
         """Evaluate w on windows of the judged split, and check that it beats chance.
