@@ -11,10 +11,10 @@ from landscape.report.survey.page import page
 from landscape.report.survey.summary import loss_lines
 from landscape.report.survey.verdicts import (
     is_steep,
+    joint_meaning,
     near_but_steep,
     point_note,
     typical_rise,
-    joint_meaning,
 )
 from landscape.survey.result import PointResult, SurveyResult
 from tests import synthetic
