@@ -89,7 +89,7 @@ class Grid:
         return Grid(self.scale.T, self.low, self.high, zero, self.group, 1)
 
     def _spread(self, values: Tensor, matrix: Tensor) -> Tensor:
-        """Spread one value per group so that it broadcasts against the matrix."""
+        """Repeat the value of each group along its inputs, so that it broadcasts against the matrix."""
         if self.group is None:
             return values
         spread = values.repeat_interleave(self.group, self.input_dim)

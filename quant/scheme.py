@@ -59,7 +59,7 @@ class QuantScheme:
 
     @property
     def group(self) -> int | None:
-        """How many inputs share a scale; None if all do."""
+        """Number of inputs that share a scale; None if all do."""
         _, _, size = self.granularity.partition(":")
         return int(size) if size else None
 

@@ -55,12 +55,12 @@ class Slot:
 
     @property
     def size(self) -> int:
-        """How many coordinates it has."""
+        """Number of coordinates."""
         return self.shape[0] * self.shape[1]
 
     @property
     def inputs(self) -> int:
-        """How many inputs the matrix has."""
+        """Number of inputs of the matrix."""
         return self.shape[self.input_dim]
 
     @property

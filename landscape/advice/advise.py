@@ -1,8 +1,8 @@
-"""Advise on every grid: from a model's name to a verdict, and what the ways that use data would cost.
+"""Advise on every grid: from a model's name to a verdict, and the cost of the methods that use data.
 
     checkpoint → weight space → R → RTN on each grid → evidence → rules → result
 
-What is measured is in ``landscape.advice.evidence``, the rules are in ``landscape.advice.rules``.
+The measurements are in ``landscape.advice.evidence``, the rules in ``landscape.advice.rules``.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from landscape.session.session import Session
 
 @dataclass(frozen=True)
 class AdviceResult:
-    """The advice for every grid, and what it cost to give."""
+    """The advice for every grid, and the numbers behind it."""
 
     subject: SubjectInfo
     articles: int | None
-    """How many articles the windows of ΔL lie in; None if not known, each is then taken for independent."""
+    """How many articles the windows of ΔL lie in; None if unknown, and each window then counts as independent."""
     center_nll: float
     """L(w), nats per token, on the validation windows."""
     found: RadiusSearch
-    """R, the losses that it was read from, and the rounds that led there."""
+    """R, its losses, and the rounds of the search."""
     limit: Limit
     advice: tuple[Advice, ...]
     """One for each grid."""
     work: tuple[Mapping[Recommendation, float], ...]
-    """For each grid: what GPTQ and QAFT would cost with this preset, in forward passes of a window."""
+    """For each grid: the cost of GPTQ and of QAFT with this preset, in forward passes of a window."""
     pace: float
-    """Wall seconds of one forward pass of a window, timed also where every loss is cached: what a way would cost in
-    time is part of the advice."""
+    """Wall seconds of one forward pass of a window, timed even if every loss is cached, because the advice gives costs
+    in time."""
     run: RunRecord
 
 
 def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceResult:
-    """Measure what the rules of ``landscape.advice.rules`` ask for, and apply them.
+    """Measure the evidence for each grid, and apply the rules of ``landscape.advice.rules``.
 
     Args:
-        request: What to advise on.
-        progress: Hears what is going on.
+        request: The grids and the limit.
+        progress: Receives the forecast, stages and warnings.
 
     Raises:
         UsageError: if the request cannot be met as it is.
@@ -89,13 +89,13 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
 
 
 def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Recommendation, float]:
-    """Return what the methods that use data would cost, in forward passes of a window."""
+    """Return the cost of the methods that use data, in forward passes of a window."""
     ways: tuple[Recommendation, ...] = ("gptq", "qaft")
     return {way: point_work(way, bits, preset, validation_windows) for way in ways}
 
 
 def _pace(forecast: Forecast, session: Session) -> float:
-    """Return the seconds of one forward pass: the forecast's, if there was work to do, or timed now."""
+    """Return the seconds of one forward pass: the forecast's if there was work to do, else timed now."""
     if forecast.work:
         return (forecast.seconds - forecast.searching) / forecast.work
     return forward_seconds(session.subject.model, session.windows[0].tokens)

@@ -1,11 +1,11 @@
-"""Collect the evidence that advice rests on, for each grid: radial probes, RTN, and the lines along its Δw.
+"""Collect the evidence for advice on each grid: radial probes, RTN, and the lines along its Δw.
 
 R           along uniform directions, once for all grids (``landscape.estimators.radius_search``)
 ρ_prof      along directions with the per-tensor norms of this grid's Δw
 ρ_Δ         along Δw itself
 ΔL          at RTN, at RTN with its clipping undone, and at RTN on other grids, on all validation windows
 
-Nothing is calibrated or trained. The test split stays for what comes of the advice.
+Nothing is calibrated or trained. The test split is left for the point that comes of the advice.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from landscape.session.session import Session
 from quant.scheme import QuantScheme
 
 PRECISION = 0.1
-"""Of R: half width over R. Rules compare ρ with a rim that is no sharper."""
+"""Half width of R's interval over R; the rules compare ρ with a rim that is no sharper."""
 DIRECTIONS = 4
 """Random directions for each ρ_prof."""
 RATIO_WINDOWS = 8
-"""Windows on which ρ_prof and ρ_Δ are measured at most."""
-# What a search costs, for the forecast: the pilot's distances, and those around R, of which one moves now and then.
+"""Largest number of windows for ρ_prof and ρ_Δ."""
+# Probes of a search, for the forecast: the pilot's distances, and those around R, of which one moves now and then.
 PILOT_STEPS, BRACKET, RADIUS_WORK = 4, 3, 100
 
 
 class EvidenceCollector:
-    """Collects the evidence of one model, grid by grid; whatever was evaluated is in the store."""
+    """Collector of the evidence of one model, grid by grid; every loss goes to the store."""
 
     def __init__(self, request: AdviceRequest, session: Session) -> None:
         """Bind to a session of the request."""
@@ -52,9 +52,9 @@ class EvidenceCollector:
         self._sphere = Sphere(session.subject.space, request.seed)
 
     def forecast(self, specs: Sequence[PointSpec]) -> Forecast:
-        """Forecast what collecting will cost; one forward pass is measured if there is work to do.
+        """Forecast the cost of the evidence; one forward pass is measured if there is work to do.
 
-        Everything is rehearsed on what is known: where that is enough, nothing is left to do.
+        Everything is rehearsed on the known results: evidence for which they are enough costs nothing.
         """
         session, runner, windows = self.session, self.session.runner, self.session.windows
         slope = slope_plan(self._sphere, SLOPE_DIRECTIONS, self.subject.norm, windows)
@@ -76,30 +76,30 @@ class EvidenceCollector:
         )
 
     def _cost(self, spec: PointSpec) -> int:
-        """Return how many probes the evidence of a grid takes, about: at points, and along lines."""
+        """Count the probes that the evidence of a grid takes, about: at points, and along lines."""
         windows = min(RATIO_WINDOWS, len(self.session.windows))
         lines = sum(PILOT_STEPS * windows + BRACKET * directions * windows for directions in (1, DIRECTIONS))
         return (2 + len(_others(spec))) * len(self.session.windows) + lines
 
     @cached_property
     def found(self) -> RadiusSearch:
-        """R along uniform directions, and how it was found."""
+        """R along uniform directions, and the search for it."""
         self.session.stage("searching for R")
         rule = StoppingRule(PRECISION, windows=len(self.session.windows))
         return search(self.session.radial(self._sphere), self.subject.norm, self.subject.chance, rule)
 
     def health(self) -> tuple[Check, ...]:
-        """Check that the run was sound, all evidence being there; what was not is reported at once."""
+        """Check that the run was sound, once all evidence is collected, and warn of each check that failed."""
         slope = measure_slope(self.session, self._sphere)
         directions, lam = self.found.rounds[-1].directions, float(self.found.probes.lambdas[0])
         done = FinishedRun.of(self.session, self._sphere, directions, lam, slope)
         return examine(done, self.session.progress)
 
     def evidence(self, spec: PointSpec) -> Evidence:
-        """Collect all that the rules ask of one grid.
+        """Collect the evidence on one grid.
 
         Raises:
-            NotEvaluated: if some of it is not known, in a rehearsal.
+            NotEvaluated: in a rehearsal, if some of it is not known.
         """
         if spec not in self._collected:
             self._collected[spec] = self._collect(spec)
@@ -136,7 +136,7 @@ class EvidenceCollector:
         return self.session.probes.rise(position, self.session.split)
 
     def ratio(self, perturbation: Perturbation, kind: Kind) -> Estimate | None:
-        """Estimate ‖Δw‖ over R along a family of directions that belongs to the point; None if R is censored."""
+        """Estimate ‖Δw‖ over R along one of the point's families of directions; None if R is censored."""
         subject, fixed = self.subject, kind == "along"
         family = families(perturbation, self.request.seed)[kind]
         windows = self.session.windows[:RATIO_WINDOWS]
@@ -163,7 +163,7 @@ def _others(spec: PointSpec) -> tuple[PointSpec, ...]:
 
 
 def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:
-    """Return what RTN is also tried on: up to the largest weight, at the least squared error, and with more scales."""
+    """Return further grids for RTN: up to the largest weight, at the least squared error, and with more scales."""
     finer = "channel" if scheme.granularity == "tensor" else "group:32"
     grids = (
         replace(scheme, scale="absmax"),

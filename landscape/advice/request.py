@@ -1,4 +1,4 @@
-"""Ask for advice: on which grids, and what loss is acceptable."""
+"""Request advice: the grids, and the acceptable loss."""
 
 from __future__ import annotations
 

@@ -1,24 +1,24 @@
-"""What to do at a bit width, decided by rules that are data: each a verdict and the numbers that must be within bounds.
+"""Decide how to quantize to a bit width, by rules that are data: each a verdict, and bounds on measured numbers.
 
-The rules are tried in the order of what the ways cost, and the first one whose bounds all hold is the advice:
+The rules are tried in the order of the cost of their methods, and the first one whose bounds all hold is the advice:
 
     rtn     rounding to nearest is enough: nothing to calibrate, nothing to train
-    grid    change the scale or granularity first: RTN on another grid of as many bits was seen to keep the limit, or
-            to lose at most half, and little enough for that grid to do without training
+    grid    change the scale or granularity first: RTN on another grid of as many bits was measured to keep the limit,
+            or to lose at most half, and little enough for that grid to do without training
     gptq    a layer-wise method should do
     qaft    fine-tune with quantization in the loop
 
-``rtn`` fires only where the whole interval of the measured ΔL is within the limit, and ``grid`` likewise if that is its
-ground. The others fire on the value, and where an interval reaches across a bound the advice says which other verdicts
-stay possible.
+``rtn`` fires only where the whole interval of the measured ΔL is within the limit, and so does ``grid`` where another
+grid keeps the limit. The other rules fire on the value, and where an interval reaches across a bound the advice names
+the other verdicts that stay possible.
 
-Nothing is predicted where a measurement is at hand: ΔL of RTN is measured, also with its clipping undone and on other
-grids. That GPTQ rescues a point is a prediction, made of two numbers: the threshold of one was fitted on the built-in
-model alone, that of the other is the paper's, with which this model agrees. How often the prediction comes true
-elsewhere is in ``benchmarks/advice/README.md``.
+ΔL of RTN is measured, not predicted, also with its clipping undone and on other grids. The rescue of a point by GPTQ is
+a prediction from two numbers: the threshold of one was fitted on the built-in model alone, that of the other is the
+paper's, with which this model agrees. ``benchmarks/advice/README.md`` shows how often the prediction comes true
+elsewhere.
 
-The advice names the way to go, not a way that surely keeps the limit: where no way does, it still names the one to
-take. ``Advice.keeps`` says which of the two it is, as far as that is known.
+The advice names the best method, not one that surely keeps the limit: where no method does, it still names the one to
+take. ``Advice.keeps`` says whether it keeps the limit, as far as that is known.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from quant.scheme import QuantScheme
 
 Recommendation = Literal["rtn", "grid", "gptq", "qaft"]
 RECOMMENDATIONS: tuple[Recommendation, ...] = get_args(Recommendation)
-"""In the order of what they cost."""
+"""The verdicts in the order of their cost."""
 WORDS: dict[Recommendation, str] = {
     "rtn": "rounding to nearest (RTN) is enough",
     "grid": "change the scale or granularity first",
@@ -44,14 +44,14 @@ WORDS: dict[Recommendation, str] = {
 
 
 WORTH_CHANGING = 0.5
-"""The largest share of ΔL that RTN on another grid may leave for that grid to be worth changing to. Our choice."""
+"""Largest share of ΔL that RTN on another grid may leave for a change of grid to be worth it. Our choice."""
 CLIPPING_DOMINATES = 0.5
 """Clipping dominates where surely less than this share of ΔL is left with the clipping undone. Our choice."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one grid before anything is calibrated or trained."""
+    """The measurements on one grid before anything is calibrated or trained."""
 
     scheme: QuantScheme
     """The grid."""
@@ -62,19 +62,19 @@ class Evidence:
     unclipped: Estimate
     """ΔL at RTN with its clipping undone."""
     remaining: Estimate | None
-    """That over ΔL at RTN, the share of the loss that is not clipping's; None where ΔL is not above 0."""
+    """The share of ΔL left with the clipping undone; None where ΔL is not above 0."""
     clipped: float
     """Share of the weights that are clipped."""
     others: Mapping[QuantScheme, Estimate]
     """ΔL at RTN on other grids of as many bits."""
     over_here: Estimate | None
-    """The least of these over ΔL here; None where that is not above 0."""
+    """The least ΔL on another grid over ΔL on this one; None where the latter is not above 0."""
     rho: Estimate | None
     """ρ = ‖Δw‖/R, R along uniform directions; None if R is censored."""
     rho_prof: Estimate | None
-    """The same along directions with the per-tensor norms of Δw."""
+    """The same with R along directions that have the per-tensor norms of Δw."""
     rho_along: Estimate | None
-    """ρ_Δ, along Δw itself: a description of the loss at RTN, used by no rule."""
+    """ρ_Δ, the same with R along Δw itself: it describes the loss at RTN, and no rule uses it."""
 
     @property
     def best_other(self) -> QuantScheme:
@@ -83,7 +83,7 @@ class Evidence:
 
     @property
     def clipping_dominates(self) -> bool:
-        """Whether most of ΔL surely goes when the clipping is undone."""
+        """Whether undoing the clipping surely removes most of ΔL."""
         return self.remaining is not None and self.remaining.high < CLIPPING_DOMINATES
 
 
@@ -92,12 +92,12 @@ Measure = Callable[[Evidence, Limit], Estimate | None]
 
 @dataclass(frozen=True)
 class Bound:
-    """A condition: some number of the evidence is at most a threshold."""
+    """A condition: a number of the evidence is at most a threshold."""
 
     name: str
-    """The number, as a reader sees it."""
+    """Name of the number, for readers."""
     measure: Measure
-    """Takes it from the evidence; None where it is not known."""
+    """Takes the number from the evidence; None where it is not known."""
     most: float
     """The threshold."""
     source: str
@@ -106,24 +106,25 @@ class Bound:
 
 @dataclass(frozen=True)
 class Rule:
-    """A verdict and what must hold for it."""
+    """A verdict and the bounds that must hold for it."""
 
     verdict: Recommendation
     bounds: tuple[Bound, ...]
-    """All of them; none for the last resort."""
+    """Bounds that must all hold; none for the last resort."""
     surely: bool = False
     """Whether whole intervals must be within the bounds, not their values alone."""
 
 
 RESCUE = 2**6.75
-"""Largest ΔL over the limit that is left to do without training: 107.6. Fitted on opt-nano, where training through the
-rounding was never the right way, so that it is known from below alone: it may be too high, and hardly too low."""
+"""Largest ΔL/limit at which methods without training are advised: 107.6. Fitted on opt-nano, where training
+through the rounding was never the right method, so that it has a lower bound alone: it may be too high, hardly too
+low."""
 RIM = 1.0
-"""Largest ρ_prof at which GPTQ is trusted at all: where the paper puts the rim of the basin (Xu et al. 2024, §4.3).
-Not fitted; opt-nano agrees with every value from 0.55 on."""
+"""Largest ρ_prof at which GPTQ is trusted at all: the rim of the basin in the paper (Xu et al. 2024, §4.3). Not fitted;
+opt-nano agrees with every value from 0.55 on."""
 
 GPTQ_LEAVES = 0.47
-"""Least share of RTN's ΔL that GPTQ left on opt-nano, of the 12 grids on which that ΔL is above 0.03 nats."""
+"""Least share of RTN's ΔL that GPTQ left on opt-nano, among the 12 grids on which that ΔL is above 0.03 nats."""
 
 _CHOICE = "our choice, not fitted"
 _RESCUE = "fitted on opt-nano, may be too high: benchmarks/advice/README.md"
@@ -131,12 +132,12 @@ _RIM = "the paper's rim: benchmarks/advice/README.md"
 
 
 def rules(rescue: float = RESCUE, rim: float = RIM, worth: float = WORTH_CHANGING) -> tuple[Rule, ...]:
-    """The rules, in the order in which they are tried.
+    """Build the rules, in the order in which they are tried.
 
     Args:
-        rescue: ``RESCUE``, or a value of it that is being tried.
-        rim: ``RIM``, likewise.
-        worth: ``WORTH_CHANGING``, likewise.
+        rescue: ``RESCUE``, or another value to test.
+        rim: ``RIM``, or another value to test.
+        worth: ``WORTH_CHANGING``, or another value to test.
     """
     return (
         Rule("rtn", (Bound("ΔL of RTN / your limit", _rise, 1.0, "your limit"),), surely=True),
@@ -180,31 +181,31 @@ RULES = rules()
 
 @dataclass(frozen=True)
 class Finding:
-    """One bound and the number that met it or did not."""
+    """One bound, and the number that was held against it."""
 
     verdict: Recommendation
-    """The verdict that asked."""
+    """Verdict of the rule."""
     name: str
-    """The number, as a reader sees it."""
+    """Name of the number, for readers."""
     estimate: Estimate | None
-    """It; None where it is not known."""
+    """The number; None where it is not known."""
     surely: bool
-    """Whether all of its interval must be within the threshold."""
+    """Whether its whole interval must be within the threshold."""
     most: float
     """The threshold."""
     source: str
-    """Where that comes from."""
+    """Where the threshold comes from."""
 
     @property
     def judged(self) -> float:
-        """What is held against the threshold: the value, or the upper end; NaN where it is not known."""
+        """The number held against the threshold: the value, or the interval's upper end; NaN where it is not known."""
         if self.estimate is None:
             return math.nan
         return self.estimate.high if self.surely else self.estimate.value
 
     @property
     def judged_name(self) -> str:
-        """What that is, as a reader sees it."""
+        """Name of the number held against the threshold, for readers."""
         return f"the upper end of {self.name}" if self.surely else self.name
 
     @property
@@ -220,19 +221,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Margin:
-    """How far the advice is from another one."""
+    """The distance of the advice from another one."""
 
     verdict: Recommendation
     """The nearest other verdict."""
     name: str
     """The number that would have to change."""
     factor: float
-    """By how many times: above 1 it would have to grow, below 1 to shrink."""
+    """The factor of that change: the number would have to grow if above 1, and to shrink if below."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The verdict for one grid, and what decided it."""
+    """The verdict for one grid, and its reasons."""
 
     evidence: Evidence
     limit: Limit
@@ -240,21 +241,21 @@ class Advice:
     findings: tuple[Finding, ...]
     """Every bound of the rule that fired and of those tried before it, in order."""
     possible: tuple[Recommendation, ...]
-    """Other verdicts that the intervals leave open, in the order of what they cost."""
+    """Other verdicts that the intervals allow, in the order of their cost."""
     margin: Margin | None
-    """None if no single number would turn it."""
+    """The nearest other verdict; None if no change of a single number leads to one."""
     keeps: bool | None
-    """Whether the way that is advised keeps the limit; None where that is not known. RTN, here and on another grid, was
-    measured: it does or does not if its whole interval is on one side. GPTQ surely does not where even the least share
-    of RTN's ΔL that it left elsewhere is beyond the limit; of GPTQ otherwise, and of QAFT, nothing is foretold."""
+    """Whether the advised method keeps the limit; None where that is not known. RTN, here and on another grid, was
+    measured: the answer is known if its whole interval is on one side. GPTQ surely does not keep it where even the
+    least share of RTN's ΔL that GPTQ left elsewhere is beyond the limit; in all other cases GPTQ and QAFT are open."""
 
 
 def decide(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> Advice:
-    """The first rule whose bounds hold.
+    """Apply the first rule whose bounds all hold.
 
     Args:
-        evidence: What was measured on one grid.
-        limit: The ΔL that the user allows.
+        evidence: The measurements on one grid.
+        limit: The ΔL that the user accepts.
         tried: The rules, in this order; the last one has no bounds.
     """
     judged = [(rule, [_finding(rule, bound, evidence, limit) for bound in rule.bounds]) for rule in tried]
@@ -286,12 +287,12 @@ def _finding(rule: Rule, bound: Bound, evidence: Evidence, limit: Limit) -> Find
 
 
 def _first(judged: _Judged) -> int:
-    """The first rule whose bounds all hold."""
+    """Find the first rule whose bounds all hold."""
     return next(i for i, (_, findings) in enumerate(judged) if all(finding.holds for finding in findings))
 
 
 def _possible(before: _Judged, after: _Judged) -> tuple[Recommendation, ...]:
-    """What the advice could be if numbers whose interval reaches across a bound lay on its other side."""
+    """List the verdicts if numbers whose interval reaches across a bound lay on its other side."""
     *tried, (fired, findings) = before
     found = [rule.verdict for rule, of_rule in tried if all(finding.holds or finding.open for finding in of_rule)]
     if any(finding.open for finding in findings):
@@ -300,7 +301,7 @@ def _possible(before: _Judged, after: _Judged) -> tuple[Recommendation, ...]:
 
 
 def _margin(before: _Judged, after: _Judged) -> Margin | None:
-    """The single number whose change, by the least factor, turns the advice."""
+    """Find the single number whose change, by the least factor, changes the advice."""
     *tried, (fired, findings) = before
     candidates = [(after[_first(after)][0].verdict, finding) for finding in findings]
     for rule, of_rule in tried:

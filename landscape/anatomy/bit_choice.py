@@ -1,14 +1,14 @@
-"""Mixed precision: the bits of each tensor that keep the predicted loss under a limit for the fewest bytes.
+"""Choose the bits of each tensor so that the predicted loss stays under a limit with the fewest bytes.
 
-The prediction is that costs add: ΔL of the whole is the sum of the ΔL that each tensor's Δw makes alone
-(``landscape.anatomy.effects.Additivity`` says how nearly). Then the choice is a multiple-choice knapsack: of each
-tensor take one option, so that bytes are fewest and the sum of ΔL is within the limit. It is solved exactly, over the
-front of choices that none betters (Nemhauser and Ullmann 1969): a choice for the first i tensors that another one
-matches in bytes and in loss is dropped, for no choice for the remaining ones makes up for it. The front holds at most
-one choice for each total of bytes, and these are few, for the sizes of weight matrices have large common divisors: some
-thousands for the 210 tensors of a 135M model.
+The prediction assumes that costs add: ΔL of the whole is the sum of the ΔL of each tensor's Δw alone
+(``landscape.anatomy.effects.Additivity`` says how nearly). The choice is then a multiple-choice knapsack: take one
+option for each tensor, so that the sum of ΔL is within the limit and the bytes are fewest. It is solved exactly, over
+the Pareto front of bytes and loss (Nemhauser and Ullmann 1969): a choice for the first i tensors is dropped where
+another takes no more bytes and loses no more, because no choice for the remaining tensors makes up for that. The front
+holds at most one choice for each total of bytes, and the totals are few, because the sizes of weight matrices have
+large common divisors: some thousands for the 210 tensors of a 135M model.
 
-The plan is a point like any other, each of its matrices another point's, so it is measured as any point is.
+The plan is a point whose matrices come from other points, and it is measured like any point.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
 
 FLOAT_BYTES = 2
-"""Bytes of a weight that is not quantized: models are shipped in 16 bits."""
+"""Bytes of a weight that is not quantized: models are released in 16 bits."""
 SCALE_BYTES = 4
 """Bytes of a scale, and of a zero: they are float32."""
 MARGIN = 1.0
 """Standard errors that are added to each measured ΔL.
 
-A choice among hundreds of noisy numbers takes those that came out too low. On opt-nano, for four limits, two scales and
-costs from four and from eight windows, 2 of 16 plans made of the bare values kept their limit on other windows, and
+A choice among hundreds of noisy numbers prefers those that came out too low. On opt-nano, for four limits, two scales
+and costs from four and from eight windows, 2 of 16 plans from the bare values kept their limit on other windows, and
 some lost more than int4 throughout with no fewer bytes; with one standard error added 14 of 16 kept it. The number was
-chosen after these were seen, so they do not validate it.
+chosen after these results were seen, so they do not validate it.
 """
 
 
@@ -50,11 +50,11 @@ class Option:
     """One way to store one tensor."""
 
     label: str
-    """Of the point that it is taken from; ``w`` to leave it as it is."""
+    """Label of the point that the tensor is taken from; ``w`` to leave it as it is."""
     bytes: int
-    """What it takes."""
+    """Size of the tensor in this form."""
     rise: float
-    """ΔL that it counts for, in nats per token."""
+    """ΔL that the choice counts for it, in nats per token."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,21 @@ class Choice:
     """One option for each tensor."""
 
     labels: Mapping[str, str]
-    """Where each tensor is taken from, by the slot's name."""
+    """Label of the point that each tensor is taken from, by the slot's name."""
     bytes: int
-    """What all take together."""
+    """Size of all tensors."""
     rise: float
-    """Predicted ΔL: the sum of the options' that are above 0."""
+    """Predicted ΔL: the sum of the options' ΔL that are above 0."""
 
 
 def choose(options: Mapping[str, Sequence[Option]], limit: float) -> Choice:
-    """The choice of fewest bytes whose predicted ΔL is within a limit; of those with as few, the one of least ΔL.
+    """Choose an option for each tensor: the fewest bytes with a predicted ΔL within a limit; on a tie, the least ΔL.
 
-    A ΔL below 0 counts as 0: that rounding a tensor alone happened to help on a few windows does not pay for the harm
-    that another does.
+    A ΔL below 0 counts as 0: a tensor whose rounding happened to help on a few windows does not make up for the harm of
+    another.
 
     Args:
-        options: Of each tensor, at least one.
+        options: The options of each tensor, at least one.
         limit: Largest ΔL, in nats per token.
 
     Raises:
@@ -84,7 +84,7 @@ def choose(options: Mapping[str, Sequence[Option]], limit: float) -> Choice:
     """
     least = math.fsum(min(max(option.rise, 0.0) for option in of_one) for of_one in options.values())
     size, loss = np.zeros(1, np.int64), np.zeros(1)
-    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []  # of each tensor: the choice extended, the option
+    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []  # by tensor: the choice extended, the option
     for of_one in options.values():
         sizes = (size[:, None] + np.array([option.bytes for option in of_one])).ravel()
         losses = (loss[:, None] + np.array([max(option.rise, 0.0) for option in of_one])).ravel()
@@ -104,7 +104,7 @@ def choose(options: Mapping[str, Sequence[Option]], limit: float) -> Choice:
 def _chosen(
     options: Mapping[str, Sequence[Option]], steps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> Choice:
-    """Walk back from the choice of fewest bytes, which comes first in the last front."""
+    """Walk back from the choice with the fewest bytes, the first in the last front."""
     place, taken = 0, {}
     for (name, of_one), (extended, option) in zip(reversed([*options.items()]), reversed(steps), strict=True):
         taken[name] = of_one[int(option[place])]
@@ -117,11 +117,11 @@ def _chosen(
     )
 
 
-# ---- from what was measured -----------------------------------------------------------------------------------------
+# ---- from measured losses -------------------------------------------------------------------------------------------
 
 
 def options_plan(space: WeightSpace, labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
-    """Plan every tensor of every point alone on w: the ``tensor`` grouping of ``effects``, for several points."""
+    """Plan each tensor of each point alone on w: the ``tensor`` grouping of ``effects``, for several points."""
     positions = [with_parts(label, slots=tensor_selection(slot)) for label in labels for slot in space]
     return in_block_order(space, [At(CENTER), *positions], windows)
 
@@ -129,14 +129,14 @@ def options_plan(space: WeightSpace, labels: Iterable[str], windows: tuple[Windo
 def tensor_options(
     probes: Probes, split: str, space: WeightSpace, points: Mapping[str, WeightPoint], margin: float = MARGIN
 ) -> dict[str, tuple[Option, ...]]:
-    """The options of every tensor: each point's, and ``w``'s own 16 bits.
+    """List the options of every tensor: one from each point, and 16 bits as in ``w``.
 
     Args:
         probes: The results of ``options_plan``.
-        split: Of which windows.
+        split: Split of the windows.
         space: The weight space.
         points: Points on grids, by label.
-        margin: How many of its standard errors are added to each ΔL.
+        margin: Number of standard errors that are added to each ΔL.
 
     Raises:
         NotEvaluated: if a probe of the plan is missing.
@@ -161,7 +161,7 @@ def tensor_options(
 
 
 def stored_bytes(point: WeightPoint, slot: Slot) -> int:
-    """What a matrix of a point takes: its codes, packed, its scales and its zeros.
+    """Count the bytes of a matrix of a point: packed codes, scales and zeros.
 
     Raises:
         PointError: if it is on no grid.
@@ -174,10 +174,10 @@ def stored_bytes(point: WeightPoint, slot: Slot) -> int:
 
 
 def mixed_point(choice: Choice, points: Mapping[str, WeightPoint], center: Center) -> WeightPoint:
-    """The point that a choice describes. It is on several grids, hence of no one scheme; nothing is copied.
+    """Build the point that a choice describes, without a copy. It lies on several grids, so that it has no one scheme.
 
     Args:
-        choice: Where each tensor is taken from.
+        choice: The point that each tensor is taken from.
         points: The points, by label.
         center: The pretrained weights, for tensors that are left as they are.
     """
@@ -193,17 +193,17 @@ def mixed_point(choice: Choice, points: Mapping[str, WeightPoint], center: Cente
 
 
 def checked(probes: Probes, split: str, space: WeightSpace, choice: Choice, mixed: str) -> Additivity:
-    """The prediction of a plan beside its measurement, on windows that need not be those it was chosen on.
+    """Compare the prediction of a plan with its measurement, on the windows that chose it or on others.
 
     Args:
         probes: Results of ``options_plan`` and of the plan's own point.
-        split: Of which windows.
+        split: Split of the windows.
         space: The weight space.
         choice: The plan.
         mixed: Label of the plan's point.
 
     Raises:
-        NotEvaluated: if one of them is missing.
+        NotEvaluated: if one of these results is missing.
     """
     quantized = [slot for slot in space if choice.labels[slot.name] != CENTER]
     singles: list[Position | str] = [

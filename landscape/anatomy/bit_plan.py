@@ -1,7 +1,7 @@
-"""Mixed precision, measured: bits are chosen on validation windows, and the plan is checked there and on test windows.
+"""Plan mixed precision: choose bits on validation windows, and check the plan there and on test windows.
 
-``landscape.anatomy.bit_choice`` chooses; here are the points measured that it chooses from, and the point that it
-makes.
+``landscape.anatomy.bit_choice`` makes the choice; this module measures the points that it chooses from, and the point
+that comes out.
 """
 
 from __future__ import annotations
@@ -41,61 +41,61 @@ class Uniform:
     """One bit width in every tensor."""
 
     name: str
-    """Of its point."""
+    """Name of its point."""
     bits: int
     bytes: int
-    """What the tensors take."""
+    """Size of all tensors."""
     rise: Mapping[str, Estimate]
     """ΔL by split."""
 
 
 @dataclass(frozen=True)
 class BitPlan:
-    """Bits of each tensor, and what they cost: predicted and measured."""
+    """Bits of each tensor, and their cost: predicted and measured."""
 
     limit: Limit
-    """What the prediction was kept under."""
+    """The limit of the predicted ΔL."""
     bits: Mapping[str, int]
-    """By the tensor's name; 16 where it is left as it is."""
+    """Bits by the tensor's name; 16 where it is left as it is."""
     bytes: int
-    """What all tensors take."""
+    """Size of all tensors."""
     predicted: float
-    """ΔL that the choice counted with: the sum of the tensors' own, each with its margin for noise."""
+    """ΔL that the choice counted on: the sum of the tensors' own ΔL, each with its margin for noise."""
     checks: Mapping[str, Additivity]
-    """By split: the sum of the tensors' own ΔL, without margin, against the measured ΔL of the plan."""
+    """By split: the sum of the tensors' own ΔL, without margin, beside the measured ΔL of the plan."""
     uniform: tuple[Uniform, ...]
-    """Beside it: one bit width throughout."""
+    """For comparison: one bit width throughout."""
     weights: int
-    """How many weights the tensors hold."""
+    """Number of weights in the tensors."""
 
     @property
     def float_bytes(self) -> int:
-        """What the tensors take in 16 bits."""
+        """Size of all tensors in 16 bits."""
         return self.weights * FLOAT_BYTES
 
     @property
     def mean_bits(self) -> float:
-        """Bits of a weight, scales and zeros included."""
+        """Mean bits of a weight, scales and zeros included."""
         return 8 * self.bytes / self.weights
 
     def kept(self, split: str) -> bool:
-        """Whether the measured ΔL is within the limit, its interval too."""
+        """Check whether the whole interval of the measured ΔL is within the limit."""
         return self.limit.keeps(self.checks[split].whole)
 
 
 def check_windows(windows: Sequence[Window]) -> None:
-    """See that the windows a plan is chosen on tell how noisy a tensor's cost is, which counts with a margin for that.
+    """Check that the windows of a plan show how noisy a tensor's cost is, because each cost counts with that margin.
 
-    Without it every cost would be infinite, and the plan leave all tensors as they are.
+    With a single window or article the margin is infinite, and the plan would leave all tensors as they are.
 
     Raises:
-        UsageError: if there is a single window, or all are of one article.
+        UsageError: if there is a single window, or all windows lie in one article.
     """
     articles = article_count(blocks_of(windows))
     if (len(windows) if articles is None else articles) < 2:
         got = "1 window" if len(windows) == 1 else f"{len(windows)} windows of one"
         raise UsageError(
-            f"expected validation windows of at least two articles for a plan of bits, got {got}, which do not tell "
+            f"expected validation windows of at least two articles for a plan of bits, got {got}, which do not show "
             "how noisy a tensor's cost is; use more --windows"
         )
 
@@ -111,15 +111,15 @@ def plan_bits(
     """Choose the bits of each tensor on validation windows, make the point, and measure it there and on test windows.
 
     Args:
-        run: Evaluates a plan, in which points of its own may be named, and hands back all that is known.
+        run: Evaluates a plan and the points that it names, and returns all results so far.
         space: The weight space.
         center: The pretrained weights.
         points: The points to choose from, by label; each on one grid.
-        windows: Of both splits.
-        limit: What the predicted ΔL is kept under.
+        windows: Windows of both splits.
+        limit: The limit of the predicted ΔL.
 
     Raises:
-        UsageError: see ``check_windows``; nothing has been evaluated then. Or if no choice keeps the limit.
+        UsageError: before anything is evaluated, see ``check_windows``; later, if no choice keeps the limit.
         PointError: if a point is on no grid.
     """
     check_windows(windows[JUDGED_SPLIT])
@@ -152,7 +152,7 @@ def plan_bits(
 
 
 def _singles(space: WeightSpace, choice: Choice) -> list[Position]:
-    """Each tensor of a plan alone on w."""
+    """Return the positions of each quantized tensor of a plan alone on w."""
     quantized = (slot for slot in space if choice.labels[slot.name] != CENTER)
     return [with_parts(choice.labels[slot.name], slots=tensor_selection(slot)) for slot in quantized]
 

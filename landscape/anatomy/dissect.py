@@ -1,8 +1,8 @@
-"""Take one point apart: from a model's name to what its Δw is made of, and what each piece of it costs.
+"""Dissect one point: from a model's name to the parts of its Δw, and the cost of each.
 
     checkpoint → weight space → point → waterfall → parts, groups → clipping of each tensor → R_l → bits → result
 
-The forecast rehearses each stage on what is known: where that is enough, nothing of it is to be done.
+The forecast rehearses each stage on the known results: a stage for which they are enough costs nothing.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from landscape.session.run_record import Check
 from landscape.session.session import Session
 from landscape.session.subject import JUDGED_SPLIT, TEST_SPLIT
 
-_AT_ONCE = 5.0  # seconds that a point may take before there is a forecast
+_AT_ONCE = 5.0  # seconds that making a point may take before the forecast
 
 
 def dissect(request: AnatomyRequest, progress: Progress | None = None) -> AnatomyResult:
-    """Take a point apart.
+    """Dissect a point: measure which part of its Δw, in which tensors, costs the loss.
 
     Args:
         request: Which point, and how closely to look.
-        progress: Hears what is going on.
+        progress: Receives the forecast, stages and warnings.
 
     Raises:
         UsageError: if the request cannot be met as it is.
@@ -72,11 +72,11 @@ class _Anatomy:
 
     @property
     def _specs(self) -> tuple[PointSpec, ...]:
-        """The point, then those that a plan may choose from; each once."""
+        """The point, then the points that a plan may choose from; each once."""
         return tuple(dict.fromkeys((self.request.spec, *self.request.offered)))
 
     def _find(self, spec: PointSpec) -> None:
-        """Find a point, or make it now if that takes no forward pass, for a better forecast."""
+        """Find a point; if making it is quick and takes no forward pass, make it now, for a better forecast."""
         if self.session.find(spec) is not None or self.session.point_work(spec):
             return
         if search_seconds(self.session.subject.space, [spec.scheme]) < _AT_ONCE:
@@ -94,7 +94,7 @@ class _Anatomy:
             self.session.maker.searched(missing),
             probes=cost.probes,
             passes=cost.passes,
-            needed=runner.asked,  # by the stages as they were rehearsed
+            needed=runner.asked,  # by the rehearsed stages
             known=runner.known,
         )
 
@@ -124,7 +124,7 @@ class _Anatomy:
         )
 
     def _health(self, falls: Waterfall) -> tuple[Check, ...]:
-        """Check that the run was sound; what was not is reported at once."""
+        """Check that the run was sound, and warn of each check that failed."""
         family = Sphere(self.session.subject.space, self.request.seed)
         lam, slope = min(falls.distance, falls.steps[0].radius.bracket[0]), self.stages.slope()
         done = FinishedRun.of(self.session, family, self.request.directions, lam, slope)

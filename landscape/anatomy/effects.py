@@ -91,7 +91,7 @@ class Anatomy:
     def culprit(self) -> Part | None:
         """The part whose undoing lowers the loss most; None if none lowers it by more than the choice of windows may.
 
-        A part is guilty only if the whole interval of the saving lies above 0. One window gives no interval, hence no
+        A part is to blame only if the whole interval of the saving lies above 0. One window gives no interval, hence no
         culprit; neither does an overflow.
         """
         surely = {part: saved.value for part, saved in self.saved.items() if saved is not None and saved.low > 0}
@@ -111,8 +111,8 @@ def anatomy_plan(
     Args:
         space: The weight space.
         label: Label of the point in the atlas.
-        windows: Where to evaluate.
-        groupings: How tensors are grouped; ``tensor`` is dear on a large model.
+        windows: The windows to evaluate on.
+        groupings: How tensors are grouped; ``tensor`` is expensive on a large model.
     """
     positions: list[Position] = [At(CENTER), At(label)]
     positions += [position for part in PARTS for position in (with_parts(label, [part]), without_parts(label, [part]))]
@@ -128,7 +128,7 @@ def in_block_order(space: WeightSpace, positions: Iterable[Position], windows: t
 def anatomy(
     probes: Probes, split: str, perturbation: Perturbation, groupings: Iterable[Grouping] = GROUPINGS
 ) -> Anatomy:
-    """Assemble what the plan measured.
+    """Assemble the anatomy from the results of its plan.
 
     Args:
         probes: The results of the plan.

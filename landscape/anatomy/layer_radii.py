@@ -1,8 +1,8 @@
 """Measure R_l, the radius of the basin when only some of the tensors move, and how much of it Δw spends there.
 
-R_l is R along directions that are zero outside one block, or outside the matrices of one type: ``w`` in all other
-tensors. ‖Δw_l‖/R_l is then to those tensors what ρ is to all. A few tensors often cannot bring the loss halfway to
-chance at any distance: their R_l is censored, a lower bound.
+R_l is R along directions that are zero outside one block, or outside the matrices of one type: all other tensors stay
+at ``w``. ‖Δw_l‖/R_l is the ρ of these tensors alone. A few tensors often cannot bring the loss halfway to chance at any
+distance: their R_l is censored, a lower bound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask for an anatomy: which point, and how closely to look."""
+"""Request an anatomy: which point, and how closely to look."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from quant.errors import UsageError
 
 Grouping = Literal["block", "type", "tensor"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
-"""How tensors are grouped for what each group's Δw costs alone."""
+"""Groups of tensors whose Δw is put on w alone."""
 ON_GRID = tuple(row for row in METHODS.values() if row.on_grid)
-"""Methods whose points have a clipping: they lie on a grid of the weights."""
+"""Methods whose points lie on a grid of the weights, so that their clipping is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Measure an anatomy in stages, each from a plan to its numbers.
 
-Every stage is written as if all that it asks for were evaluated; what the store does not hold is evaluated on the way.
-In a rehearsal a stage evaluates nothing: it returns its numbers if they are all known, and raises ``NotEvaluated`` if
-not. All losses are those of the validation windows; what was chosen by them, the tensors whose clipping is undone and a
-plan of bits, is checked on test windows as well.
+A stage reads its losses as if all were known; those that the store lacks are evaluated on the way. In a rehearsal a
+stage evaluates nothing: it returns its numbers if all losses are known, and raises ``NotEvaluated`` if not. All losses
+are those of the validation windows; choices that these make, of the tensors whose clipping is undone and of a plan of
+bits, are checked on test windows as well.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from landscape.session.session import Session
 from landscape.session.subject import JUDGED_SPLIT, TEST_SPLIT
 
 SMALL = 10_000_000
-"""D up to which every tensor and every R_l are measured unasked: a few minutes on one core at most."""
-_SEARCH = 6  # distances that a search for R takes before the two around it, about
-_ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # of a point that is not made yet every tensor may clip
+"""Largest D at which every tensor and every R_l is measured by default: a few minutes on one core at most."""
+_SEARCH = 6  # distances that a search for R takes, about, before the two around it
+_ONE_CLIPPED = PartStatistics(1, 1, 0, 0, 0, 0, 0)  # every tensor may clip in a point that is not made yet
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage takes, about."""
+    """Approximate cost of a stage."""
 
     probes: int
     passes: float
-    """How many whole forward passes these are, where they share their first blocks."""
+    """The same in whole forward passes, fewer where probes share their first blocks."""
 
     @classmethod
     def whole(cls, probes: int) -> Cost:
-        """Count probes at which every block runs."""
+        """Count probes that each run every block."""
         return cls(probes, float(probes))
 
     def __add__(self, other: Cost) -> Cost:
@@ -65,7 +65,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, and what it costs while not all of it is known."""
+    """One stage, and its cost while not all of its losses are known."""
 
     measure: Callable[[], object]
     cost: Callable[[], Cost]
@@ -132,7 +132,7 @@ class Stages:
         return anatomy(self.probes, JUDGED_SPLIT, self.perturbation, self.groupings)
 
     def clipping(self) -> tuple[tuple[Effect, ...], dict[int, Effect], dict[int, Estimate]]:
-        """Measure each tensor's clipping alone, and what is left with that of the costliest undone, on test too."""
+        """Measure each tensor's clipping alone, then ΔL with that of the costliest undone, also on test windows."""
         self.session.stage("probing the clipping of each tensor")
         self.session.evaluate(clipping_plan(self.space, self.statistics, self._label, self.windows))
         ranking = clipping(self.probes, JUDGED_SPLIT, self.perturbation)
@@ -145,7 +145,7 @@ class Stages:
         return ranking, restorations(self.probes, JUDGED_SPLIT, self._label, ranking), held_out
 
     def layers(self) -> dict[Grouping, tuple[LayerRadius, ...]]:
-        """Measure R_l of each block and each type, and of each tensor where that was asked for."""
+        """Measure R_l of each block and each type, and of each tensor on request."""
         found: dict[Grouping, tuple[LayerRadius, ...]] = {}
         for grouping in self.layer_groupings:
             self.session.stage(f"measuring R of each {grouping}")
@@ -173,10 +173,10 @@ class Stages:
         return measure_slope(self.session, Sphere(self.space, self.request.seed))
 
     def _layer_groupings(self, small: bool) -> tuple[Grouping, ...]:
-        """Return those whose R_l is measured.
+        """Return the groupings whose R_l is measured.
 
-        Of single tensors only on a small model, and only if asked for: there are many, and a single matrix hardly ever
-        brings the loss halfway to chance, so that most searches go the whole way and end with a lower bound.
+        Single tensors are measured only on a small model, and only on request: there are many, and a single matrix
+        hardly ever brings the loss halfway to chance, so that most searches end with a lower bound, at full cost.
         """
         asked = self.request.layer_radii
         if not (small if asked is None else asked):
@@ -187,11 +187,11 @@ class Stages:
     def _label(self) -> str:
         return self.session.label(self.request.spec)
 
-    # ---- what the stages cost -----------------------------------------------------------------------------------
+    # ---- cost of the stages -------------------------------------------------------------------------------------
 
     @property
     def _a_radius(self) -> int:
-        """How many probes a search for R takes on one window, about."""
+        """Approximate number of probes that a search for R takes on one window."""
         return _SEARCH + 2 * self.request.directions
 
     def _waterfall_cost(self) -> Cost:
@@ -223,11 +223,11 @@ class Stages:
 
     @property
     def _some_label(self) -> str:
-        """The label of the point, or one that no probe has while it is not made."""
+        """Label of the point; before it is made, a label that no probe has."""
         return self.session.labels.get(self.request.spec, "new")
 
     def _shared(self, plan: ProbePlan) -> Cost:
-        """Count what is missing of a plan in block order, in which first blocks run once."""
+        """Count the missing probes of a plan in block order, in which shared first blocks run once."""
         blocks = 1 + max(slot.block for slot in self.space)
         missing = plan.missing(self.session.runner.known)
         shares = (len(s.windows) * (1 - common_blocks(self.space, s.position)[1] / blocks) for s in missing.steps)

@@ -66,7 +66,7 @@ class PresetOptions:
             text = f"{RATES_HELP} {in_presets('rates')}"
             return CommandOption(self._name(key), (flag_of(key),), str, None, text, NUMBERS_PANEL)
         number = NUMBERS[key]
-        text, least = f"{number.help} {in_presets(*number.fields)}", max(number.least, self.asked.least or 0)
+        text, least = f"{number.help} {number.in_presets}", max(number.least, self.asked.least or 0)
         return CommandOption(self._name(key), (number.flag,), int, None, text, NUMBERS_PANEL, least)
 
 

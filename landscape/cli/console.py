@@ -55,13 +55,13 @@ class ConsoleProgress:
         self._task = self._bar.add_task("starting", total=None)
 
     def __enter__(self) -> ConsoleProgress:
-        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:  # else it would print an empty line before the error of a refused request
+            self._bar.stop()
 
     def forecast(self, forecast: Forecast) -> None:
         """Print what will be done, and what it will cost."""
@@ -70,7 +70,8 @@ class ConsoleProgress:
         self._bar.update(self._task, total=forecast.work or None)
 
     def stage(self, name: str) -> None:
-        """Name the work that begins."""
+        """Name the work that begins; the bar appears with the first."""
+        self._bar.start()
         self._bar.update(self._task, description=printable(name))
         if not self.console.is_terminal:
             self.console.print(name, highlight=False)

@@ -1,8 +1,8 @@
-"""Measure how far the quadratic at w reaches: Tr H, its top eigenvalue, and R against the radius that they foretell.
+"""Measure how far the quadratic at w reaches: Tr H, the top eigenvalue, and R against the radius that Tr H predicts.
 
-R is found first, as by ``landscape radius`` and from the same cache; then Tr H in both ways of
-``landscape.curvature.trace`` along the first of its directions, on the first of its windows; then the top eigenvalue.
-Losses are cached, products with the Hessian are not.
+Find R first, as ``landscape radius`` does and from the same cache; then Tr H by both methods of
+``landscape.curvature.trace``, along the first of R's directions and on the first of its windows; then the top
+eigenvalue. Losses are cached, products with the Hessian are not.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from landscape.session.session import Session
 from quant.errors import UsageError
 
 NEAR = (-27, -19)
-"""Where losses at ±λ are taken, in steps of the search's grid from R: R/10 and R/5. Nearer, ReLU scatters the second
-differences (``landscape.curvature.trace``); farther out the well is no longer λ² and λ⁴ alone."""
+"""The λ of the losses at ±λ, in steps of the search's grid from R: R/10 and R/5. Nearer, ReLU scatters the second
+differences (``landscape.curvature.trace``); farther out the loss is no longer λ² and λ⁴ alone."""
 _FLOAT = 4  # bytes of a float32
 _PRODUCT = 4  # vectors of D: v, the gradient, one window's product and their sum
 _LANCZOS = 15  # vectors of D beside these: see ``landscape.curvature.trace.top_eigenvalue``
@@ -35,42 +35,42 @@ _LANCZOS = 15  # vectors of D beside these: see ``landscape.curvature.trace.top_
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Tr H as one way shows it, and what a quadratic of that trace would make of the basin."""
+    """Tr H by one method, and the radius of a quadratic with that trace."""
 
     trace: TraceEstimate
     radius: Estimate | None
-    """R_quadratic: where that quadratic is halfway to chance; None if the trace is not positive."""
+    """R_quadratic, at which that quadratic is halfway to chance; None if the trace is not positive."""
     index: Estimate | None
-    """R/R_quadratic; None if one of the two is not known."""
+    """R/R_quadratic; None if either is not known."""
 
 
 @dataclass(frozen=True, eq=False)
 class CurvatureResult:
-    """The curvature of a basin's floor, and what it took."""
+    """The curvature of a basin's floor, and the work it took."""
 
     measured: RadiusResult
-    """R, and the run: it counts all of the work, and its checks were made when the products were done, which change
-    how the model computes."""
+    """R, and the run: it counts all of the work, and its checks were made after the products, which change how the
+    model computes."""
     products: Quadratic
-    """By products with the Hessian."""
+    """Tr H by products with the Hessian."""
     pairs: Quadratic
-    """By losses at ±λ."""
+    """Tr H by losses at ±λ."""
     lambdas: tuple[float, ...]
-    """These λ."""
+    """The λ of ``pairs``."""
     center_nll: float
     """L(w) on the windows of Tr H."""
     top: TopEigenvalue | None
-    """The top eigenvalue on the same windows; None if it was not wanted."""
+    """The top eigenvalue on the same windows; None if not requested."""
     products_taken: int
-    """Products of one window's Hessian with a vector."""
+    """Number of products of one window's Hessian with a vector."""
 
 
 def measure_curvature(request: CurvatureRequest, progress: Progress | None = None) -> CurvatureResult:
     """Measure R, Tr H and the top eigenvalue of a model.
 
     Args:
-        request: What to measure.
-        progress: Hears what is going on.
+        request: The model, the text, and the numbers of directions and windows.
+        progress: Receives stages and warnings.
 
     Raises:
         UsageError: the request cannot be met as it is, R is not known, or Lanczos does not converge.
@@ -125,7 +125,7 @@ def product_memory(dimension: int, top: bool) -> int:
 
 
 def _pairs(request: CurvatureRequest, session: Session, losses: RadialLosses, near_radius: float) -> RadialProbes:
-    """Return losses at ±λ along the directions of R, each row the mean of a pair."""
+    """Evaluate losses at ±λ along the directions of R; each row is the mean of a pair."""
     if request.windows > len(session.windows):
         raise UsageError(f"expected at most the split's {len(session.windows)} windows, got {request.windows}")
     norm = session.subject.norm

@@ -1,10 +1,10 @@
-"""Products with the Hessian of the loss: exact, never a matrix, one window at a time.
+"""Multiply vectors with the Hessian of the loss: exactly, without the matrix, one window at a time.
 
 H is the matrix of second derivatives of the token-mean NLL on given windows, in the D coordinates of the weight space
 alone: embeddings, head, norms and biases are constants. ``Hv`` is the gradient of ``⟨∇L, v⟩`` (Pearlmutter 1994, "Fast
-Exact Multiplication by the Hessian"), so a second backward pass through the first gives it to rounding. Forward over
-reverse differentiation, which libraries of curvature operators use (curvlinops 3.0), would need less memory, but
-torch has no such rule for the derivative of SiLU, and so for no Llama.
+Exact Multiplication by the Hessian"), so that a second backward pass through the first gives it up to rounding.
+Forward-over-reverse differentiation, as in curvlinops 3.0, would need less memory, but torch has no such rule for the
+derivative of SiLU, and so for no Llama.
 
 Memory, in vectors of D numbers: the model, its pristine copy (unless the caller has one), v, the gradient with its
 graph, one window's product and the sum over windows; and the activations of one window with the graph of their
@@ -32,8 +32,8 @@ from quant.numerics import full_float32
 from quant.space import Slot, Vector, WeightSpace
 
 AGREEMENT = 1e-5
-"""Largest relative difference of a window's loss between the kernels: float32 differs by a few 1e-7, other masks by far
-more."""
+"""Largest relative difference of a window's loss between the kernels: float32 rounding makes a few 1e-7, another
+mask far more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +45,14 @@ class FlatVector:
 
     @classmethod
     def of(cls, space: WeightSpace, vector: Vector, dtype: torch.dtype = torch.float32) -> FlatVector:
-        """A copy of any vector."""
+        """Copy any vector."""
         flat = cls(torch.empty(space.dimension, dtype=dtype))
         for slot in space:
             flat.tensor(slot).copy_(vector.tensor(slot))
         return flat
 
     def tensor(self, slot: Slot) -> Tensor:
-        """Its part in ``slot``: a view."""
+        """Return the part in ``slot``, as a view."""
         return self.values[slot.offset : slot.offset + slot.size].view(slot.shape)
 
 
@@ -77,11 +77,11 @@ class Hessian:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights and the products."""
+        """Dtype of the weights and the products."""
         return next(self.space.weights(self.model))[1].dtype
 
     def product(self, vector: Vector) -> FlatVector:
-        """``H v``, (D,)."""
+        """Compute ``H v``, (D,)."""
         weight = next(self.space.weights(self.model))[1]
         total = FlatVector(torch.zeros(self.space.dimension, dtype=weight.dtype, device=weight.device))
         parts = self._parts(vector)
@@ -92,7 +92,10 @@ class Hessian:
         return total
 
     def forms(self, vector: Vector) -> NDArray[np.float64]:
-        """``vᵀ ∇²T_w v`` for the NLL sum T of each window, (n_w,), in nats: ``vᵀ H v`` is their sum over all tokens."""
+        """Compute ``vᵀ ∇²T_w v`` for the NLL sum T_w of each window, (n_w,), in nats.
+
+        ``vᵀ H v`` is their sum divided by the number of scored tokens.
+        """
         parts = self._parts(vector)
         return np.array([_dot(parts, self._window_product(window, parts)) for window in self.windows])
 
@@ -100,7 +103,7 @@ class Hessian:
         return tuple(vector.tensor(s).to(p.device, p.dtype) for s, p in self.space.weights(self.model))
 
     def _window_product(self, window: Window, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """``∇²T v`` of one window's NLL sum T, by slot; zero for a matrix that no token reaches."""
+        """Compute ``∇²T v`` for the NLL sum T of one window, by slot; zero for a matrix that no token reaches."""
         parameters = self.space.parameters(self.model)
         with _differentiable(), torch.enable_grad():
             total = _nll_sum(self.model, window)
@@ -110,7 +113,7 @@ class Hessian:
             return self._slices(torch.autograd.grad(along, parameters, materialize_grads=True))
 
     def _slices(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Each slot's part of tensors that belong to the parameters."""
+        """Slice tensors, one per parameter, into the parts of the slots."""
         by_parameter = dict(zip(self.space.parameters(self.model), tensors, strict=True))
         return tuple(part for _, part in self.space.slices(self.model, by_parameter.__getitem__))
 
@@ -119,16 +122,16 @@ class Hessian:
 def lent_hessian(
     model: nn.Module, space: WeightSpace, windows: Sequence[Window], center: Center | None = None
 ) -> Iterator[Hessian]:
-    """The Hessian at the model's present weights, for as long as the block lasts.
+    """Lend the Hessian at the model's present weights for the duration of the block.
 
-    Inside, dropout is off and only the space's matrices want gradients. Afterwards weights, gradients' flags and modes
-    are as they were, however the block ends.
+    Inside, dropout is off and only the space's matrices require gradients. Afterwards weights, gradient flags and modes
+    are as before, however the block ends.
 
     Args:
         model: A causal language model in float32 or float64.
         space: Its weight space.
         windows: The text, at least one window.
-        center: The pristine copy of its present weights, if one has been made.
+        center: The pristine copy of its present weights, if there is one.
 
     Raises:
         UsageError: no window, a window without a scored token, or a model in half precision.
@@ -150,13 +153,13 @@ def lent_hessian(
 
 @contextmanager
 def _differentiable() -> Iterator[None]:
-    """Kernels with a second derivative, in full precision: torch's fused attention has none."""
+    """Use kernels with a second derivative, in full precision: torch's fused attention has none."""
     with full_float32(), sdpa_kernel(SDPBackend.MATH):
         yield
 
 
 def _nll_sum(model: nn.Module, window: Window) -> Tensor:
-    """The NLL sum of one window, differentiable."""
+    """Compute the NLL sum of one window, differentiably."""
     device = next(model.parameters()).device
     return token_nll(model, window.tokens.to(device)[None]).double().sum()
 

@@ -1,4 +1,4 @@
-"""Ask for the curvature of the basin's floor."""
+"""Request the curvature of the basin's floor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CurvatureRequest(RadialRequest):
                 f"expected at least 2 directions and 2 windows, got {self.directions} and {self.windows}: fewer show "
                 "no standard error"
             )
-        if self.dtype not in ("float32", "auto"):  # what auto is, is seen once the model is there
+        if self.dtype not in ("float32", "auto"):  # the meaning of auto is known once the model is loaded
             raise UsageError(
                 f"expected float32 for second derivatives, got {self.dtype}, which rounds them away; leave --dtype out"
             )

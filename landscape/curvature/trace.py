@@ -1,18 +1,18 @@
-"""The curvature of the basin's floor: trace and top eigenvalue of the Hessian.
+"""Estimate the curvature of the basin's floor: trace and top eigenvalue of the Hessian.
 
 Along a unit vector ê the loss starts as ``L(w) + ½ λ² êᵀHê`` (and a slope that ±ê pairs cancel). On the uniform
 sphere ``D·êᵀHê`` has the mean Tr H, so the trace says how far the basin would reach if it were quadratic to the rim:
 the quadratic radius of ``landscape.estimators.other_radii``.
 
-Two ways to Tr H, with nothing in common but the directions: exact second derivatives (``hutchinson_trace``; Girard
+Tr H has two methods, with nothing in common but the directions: exact second derivatives (``hutchinson_trace``; Girard
 1989, Hutchinson 1990), and losses at ±λ (``trace_from_pairs``), which cost forward passes only. Both are means over
 directions × windows and have the interval of that crossed design.
 
-With ReLU they differ. Its derivative jumps, and what the jumps add to the loss's curvature is in the differences but
-in no product: it scatters the differences, the more the smaller λ is, and on average shifts them. On opt-nano (OPT, R
-about 57; 8 directions × 4 windows of 512 tokens) the second difference at one λ is off from the product's by 28 % of
-the trace (standard deviation over cells) at λ = 1.4, 12 % at 5.6 and 9 % at 11, and their mean by −14 ± 5 % at each of
-these, as in the limit that the fit takes. So λ of about R/10 and R/5 are better than the smallest that rounding allows.
+With ReLU they differ. Its derivative jumps, and the curvature of these jumps is in the differences but in no product:
+it scatters the differences, the more the smaller λ is, and on average shifts them. On opt-nano (OPT, R about 57;
+8 directions × 4 windows of 512 tokens) the second difference at one λ differs from the product by 28 % of the trace
+(standard deviation over cells) at λ = 1.4, 12 % at 5.6 and 9 % at 11, and on average by −14 ± 5 % at each of these, as
+in the limit that the fit takes. So λ of about R/10 and R/5 are better than the smallest that rounding allows.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from quant.space import dot, norm
 
 @dataclass(frozen=True)
 class TraceEstimate:
-    """Tr H of the token-mean NLL, as a sample of directions and windows shows it."""
+    """Tr H of the token-mean NLL, estimated from a sample of directions and windows."""
 
     estimate: Estimate
     """The trace and its t interval."""
     error: StandardError
     """Its standard error over directions and windows."""
     directions: int
-    """How many directions were averaged; a pair ±ê is one."""
+    """Number of directions in the mean; a pair ±ê is one."""
     windows: int
-    """How many windows were averaged."""
+    """Number of windows in the mean."""
     articles: int | None
-    """How many articles they lie in; None if not known, each is then taken for independent."""
+    """How many articles the windows lie in; None if unknown, and each window then counts as independent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +56,13 @@ class TopEigenvalue:
     value: float
     """``vᵀHv``."""
     residual: float
-    """``‖Hv − value·v‖``: an eigenvalue of H is at most this far from ``value``. No sampling error of the windows is in
-    it."""
+    """``‖Hv − value·v‖``: some eigenvalue of H is at most this far from ``value``. It holds no sampling error of the
+    windows."""
     vector: FlatVector
-    """v, of norm 1; its largest coordinate is positive. A direction like any other:
+    """v, with norm 1 and a positive largest coordinate. It is a direction like any other:
     ``Ray(center, top.vector, lam)``."""
     products: int
-    """Products with H that it took."""
+    """Number of products with H."""
 
     @property
     def estimate(self) -> Estimate:
@@ -71,14 +71,14 @@ class TopEigenvalue:
 
 
 def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: float = CONFIDENCE) -> TraceEstimate:
-    """Tr H from exact products along random directions: the mean of ``D·êᵀHê``.
+    """Estimate Tr H from exact products along random directions: the mean of ``D·êᵀHê``.
 
     Args:
         hessian: From ``lent_hessian``.
-        family: ``Sphere``. Of a family that is not isotropic the result is D times the mean curvature along it: no
-            trace, but what ``radius_of_trace`` along that family takes.
-        count: How many directions, the first of the family.
-        confidence: Of the interval, which is infinite with one direction or one window.
+        family: ``Sphere``. For a family that is not isotropic the result is D times the mean curvature along it: no
+            trace, but the number that ``radius_of_trace`` takes for that family.
+        count: Number of directions, the first of the family.
+        confidence: Level of the interval, which is infinite with one direction or one window.
 
     Raises:
         UsageError: no direction, or a product that is not finite.
@@ -97,12 +97,12 @@ def trace_from_pairs(
     """Estimate Tr H from losses at ±λ alone: D times the curvature fitted near w (``estimators.other_radii``).
 
     Args:
-        probes: On the sphere, at two distances or more that ``landscape.estimators.other_radii.fit_range`` takes;
-            each row is the mean of a pair ±ê. (Rows of single directions are no error but make the slope at w
+        probes: Losses on the sphere, at two or more distances that ``landscape.estimators.other_radii.fit_range``
+            takes; each row is the mean of a pair ±ê. (Rows of single directions are allowed, but make the slope at w
             part of the noise.)
         dimension: D.
-        confidence: Of the interval.
-        precision: Relative spacing of the numbers that the losses were computed in.
+        confidence: Level of the interval.
+        precision: Relative spacing of the floats that the losses were computed in.
 
     Raises:
         UsageError: fewer than two such distances, or losses that are not finite there.
@@ -120,20 +120,20 @@ def trace_from_pairs(
 def top_eigenvalue(
     hessian: Hessian, seed: int = 0, tolerance: float = 1e-3, basis: int = 10, restarts: int = 30
 ) -> TopEigenvalue:
-    """The largest (algebraic) eigenvalue by Lanczos with implicit restarts (ARPACK, Lehoucq et al. 1998).
+    """Find the largest (algebraic) eigenvalue by Lanczos with implicit restarts (ARPACK, Lehoucq et al. 1998).
 
     Memory: about ``basis`` + 5 vectors of D numbers (measured with a basis of 10) beside those of a product.
 
     Args:
         hessian: From ``lent_hessian``.
-        seed: Of the start, a direction of the sphere.
+        seed: Seed of the start vector, a direction of the sphere.
         tolerance: The residual over the eigenvalue at which to stop; the eigenvalue itself is then far closer, since
             its error goes as the residual's square over the gap.
-        basis: How many Lanczos vectors are kept. Fewer need more products.
-        restarts: How often to start again from the best vector; at most ``basis`` products each.
+        basis: Number of Lanczos vectors kept. Fewer need more products.
+        restarts: Largest number of restarts from the best vector, of at most ``basis`` products each.
 
     Raises:
-        UsageError: it did not converge, or a product is not finite.
+        UsageError: Lanczos did not converge, or a product is not finite.
     """
     space, products = hessian.space, 0
 
@@ -152,8 +152,8 @@ def top_eigenvalue(
         )
     except ArpackNoConvergence as error:
         raise UsageError(
-            f"expected Lanczos to converge to {tolerance:g}, it did not in {products} products; allow more restarts, a "
-            "larger basis or tolerance"
+            f"expected Lanczos to converge to {tolerance:g}, got no convergence in {products} products; allow more "
+            "restarts, a larger basis or tolerance"
         ) from error
     vector = _unit(torch.from_numpy(vectors[:, 0]))
     image = FlatVector(torch.from_numpy(multiply(vector.values.numpy())))
@@ -169,7 +169,7 @@ def _trace(
     blocks: NDArray | None = None,
     fixed: bool = False,
 ) -> TraceEstimate:
-    """From what each direction and window contributes to Tr H, (n_d, n_w), as ``crossed_error`` takes it."""
+    """Average the contributions of directions and windows to Tr H, (n_d, n_w), with their ``crossed_error``."""
     error = crossed_error(cells, tokens, blocks, fixed)
     value, half = float(cells.mean()), error.half_width(confidence)
     return TraceEstimate(
@@ -183,7 +183,7 @@ def _check_finite(derivatives: NDArray) -> None:
 
 
 def _unit(values: torch.Tensor) -> FlatVector:
-    """Norm 1, and of v and −v the one whose largest coordinate is positive."""
+    """Scale v to norm 1, with the sign that makes its largest coordinate positive."""
     length = float(torch.linalg.vector_norm(values, dtype=torch.float64))
     sign = 1.0 if values[values.abs().argmax()] > 0 else -1.0
     return FlatVector(values * (sign / length))

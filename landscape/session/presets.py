@@ -88,13 +88,23 @@ class Number:
     """Fields of ``Preset`` that the option sets."""
     least: int = 1
     """Its smallest value."""
+    shown: tuple[str, ...] = ()
+    """The fields whose values ``--help`` shows; all of them if empty."""
+
+    @property
+    def in_presets(self) -> str:
+        """Its values in the presets, for ``--help``."""
+        return in_presets(*(self.shown or self.fields))
 
 
 NUMBERS = {
     "windows": Number(
         "--windows", "Training and validation windows to probe.", ("train_windows", "validation_windows")
     ),
-    "validation_windows": Number("--windows", "Validation windows.", ("validation_windows",)),
+    # The training windows are set too, though not probed: the corpus is read, and self sampled, for as many.
+    "validation_windows": Number(
+        "--windows", "Validation windows.", ("train_windows", "validation_windows"), shown=("validation_windows",)
+    ),
     "test_windows": Number(
         "--test-windows", "Test windows, for the points, or for the check of a plan of bits.", ("test_windows",)
     ),

@@ -70,7 +70,7 @@ class Checkpoint:
 
     @property
     def coverage(self) -> Coverage:
-        """How much of the model's blocks the weight space holds."""
+        """The share of the blocks' weights that the weight space holds."""
         return coverage(self.model, self.space)
 
     @property

@@ -37,7 +37,7 @@ class CompressedTensors:
     marks: tuple[str, ...] = ("weight_scale", "weight_packed")
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """See ``Codec``."""
+        """Decode the weights of one layer; see ``Codec``."""
         stored = layer["weight_packed" if "weight_packed" in layer.names else "weight"]
         if stored.dtype == torch.uint8 or stored.dtype in FLOAT8:
             return self._floats(stored, layer, slot)
@@ -98,7 +98,7 @@ class Floats:
     marks: tuple[str, ...] = ("weight_scale", "weight_scale_inv")
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """See ``Codec``."""
+        """Decode the weights of one layer; see ``Codec``."""
         stored, shared = layer["weight"], layer.get("weight_scale_2")
         names = [name for name in self.marks if name in layer.names]
         if len(names) != 1:
@@ -116,7 +116,7 @@ class StackedMxfp4:
     marks: tuple[str, ...] = ("blocks",)
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """See ``Codec``; blocks are (out, groups, 16) bytes and scales (out, groups), of one expert."""
+        """Decode one expert from blocks, (out, groups, 16) bytes, and scales, (out, groups) bytes; see ``Codec``."""
         outputs, inputs = slot.shape[1 - slot.input_dim], slot.inputs
         blocks, scales = layer["blocks"], layer["scales"]
         if tuple(blocks.shape) != (outputs, *scales.shape[1:], 16) or scales.dtype != torch.uint8:

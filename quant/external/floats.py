@@ -66,7 +66,7 @@ def scaled_floats(
     """Return weights ``value · scale``.
 
     Args:
-        values: Of ``shape``; floats of any width.
+        values: Floats of any width, of shape ``shape``.
         scale: One number; (out, groups) with neighbouring inputs in a group, one group per channel; or, with ``block``,
             one for each block. Bytes are exponents of two.
         shape: The shape that the weights must have.

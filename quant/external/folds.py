@@ -29,7 +29,7 @@ class Folded:
         stored: Mapping[str, Callable[[], Tensor]],
         weight: Callable[[Slot], Tensor],
     ) -> None:
-        """See ``quant.external.unfolding.find_unfolding``."""
+        """Bind the folder to its checkpoint; for the arguments see ``quant.external.unfolding.find_unfolding``."""
         self.model, self.source, self.weight = checkpoint.model, source, weight
         self.state = checkpoint.model.state_dict()
         self.slots = {slot.name.removesuffix(".weight"): slot for slot in checkpoint.space}

@@ -105,7 +105,7 @@ class Gptq:
     marks: tuple[str, ...] = ("qweight",)
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """See ``Codec``."""
+        """Decode the weights of one layer; see ``Codec``."""
         outputs, inputs = sides(slot)
         qweight, qzeros, scales = layer["qweight"], layer["qzeros"], layer["scales"]
         bits = qweight.shape[0] * WORD // inputs
@@ -132,7 +132,7 @@ class Awq:
     marks: tuple[str, ...] = ("qweight",)
 
     def weight(self, layer: StoredLayer, slot: Slot) -> Tensor:
-        """See ``Codec``."""
+        """Decode the weights of one layer; see ``Codec``."""
         weight = awq_weight(layer["qweight"], layer["qzeros"], layer["scales"], sides(slot)[1])
         return weight.T.contiguous() if slot.transposed else weight
 

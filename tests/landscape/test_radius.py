@@ -7,7 +7,6 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from landscape.probing.plan import ProbePlan, ProbeResult
 from landscape.probing.store import Store
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.report.radius import radius_lines
+from landscape.session import session
 from landscape.session.progress import Progress
-from landscape.session.session import opened
+from landscape.session.request import Request
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import CheckpointError, UsageError
@@ -71,45 +71,46 @@ def test_the_losses_are_those_of_the_model_and_r_lies_halfway(tmp_path: Path, pa
     straight = probes.lambdas[0] + (0.5 - low) / (high - low) * np.diff(probes.lambdas)[0]
     assert found.radius.value == pytest.approx(straight, rel=0.01)
     assert found.precise
-    assert measured.evaluated > 0
-    assert [check.passed for check in measured.health] == [True, True, None, True, True, True, True, True]
+    assert measured.run.probes.evaluated > 0
+    assert [check.passed for check in measured.run.health] == [True, True, None, True, True, True, True, True]
 
 
 def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
     first = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
     again = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
-    assert (again.evaluated, again.cached) == (0, first.evaluated)
+    evaluated = first.run.probes.evaluated
+    assert (again.run.probes.evaluated, again.run.probes.cached) == (0, evaluated)
     assert again.found.radius == first.found.radius
     finer = measure_radius(RadiusRequest(seq_len=32, precision=0.08, store=tmp_path))
-    assert finer.cached == first.evaluated
-    assert finer.evaluated > 0
+    assert finer.run.probes.cached == evaluated
+    assert finer.run.probes.evaluated > 0
     assert len(finer.found.rounds) > len(first.found.rounds)
 
 
 def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
     request = RadiusRequest(**SMALL, data="self", store=tmp_path)
     first, again = measure_radius(request), measure_radius(request)
-    assert [check.passed for check in first.health] == [True] * 8
-    assert [check.passed for check in again.health] == [None, None, True, None, None, True, None, None]
-    assert (again.evaluated, again.found.radius) == (0, first.found.radius)
+    assert [check.passed for check in first.run.health] == [True] * 8
+    assert [check.passed for check in again.run.health] == [None, None, True, None, None, True, None, None]
+    assert (again.run.probes.evaluated, again.found.radius) == (0, first.found.radius)
 
 
 def test_the_slope_at_w_is_told_and_takes_no_window_that_r_did_not(tmp_path: Path) -> None:
     measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
-    windows, check = measured.found.rounds[-1].windows, measured.health[2]
+    windows, check = measured.found.rounds[-1].windows, measured.run.health[2]
     assert windows < SLOPE_WINDOWS
     known = Store(tmp_path, load_checkpoint("opt-nano").identity, "float32").probes()
     assert len({probe.window for probe in known}) == windows
-    lam = 2.0**-6 * measured.norm
+    lam = 2.0**-6 * measured.subject.norm
     _, *rays = by_hand(np.array([lam, -lam]), 2, windows, pairs=False)
-    told = re.findall(r"(\S+) ± (\S+?)[, ]", check.measured.replace("−", "-"))
+    told = re.findall(r"(\S+) ± (\S+?)[, ]", check.words.replace("−", "-"))
     for (value, half), (plus, minus) in zip(told, rays, strict=True):
         assert float(value) == pytest.approx((plus - minus) / (2 * lam), rel=0.06, abs=1e-6)
         assert math.isfinite(float(half))
     assert (check.passed, check.words.startswith("The slope of the loss at w is ")) == (None, True)
     near = {p.position for p in known if p.position.startswith("ray/") and abs(at(p.position)) <= 1.01 * lam}
     assert sorted(map(at, near)) == [-lam, -lam, lam, lam]
-    assert measured.evaluated == len(known)
+    assert measured.run.probes.evaluated == len(known)
     assert measured.tokens == 32 * len(known)
 
 
@@ -120,7 +121,7 @@ def at(position: str) -> float:
 
 def test_the_smallest_step_is_that_of_the_slope(tmp_path: Path) -> None:
     measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
-    assert f"at λ = {measured.norm / 64:.3g}" in measured.health[4].measured
+    assert f"at λ = {measured.subject.norm / 64:.3g}" in measured.run.health[4].words
 
 
 def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> None:
@@ -154,15 +155,14 @@ def test_a_search_that_goes_on_has_time_for_what_its_time_allows(
                 clock[0] += 1.0
                 yield result
 
-    @contextmanager
-    def late(request: RadiusRequest, progress: Progress) -> Iterator[tuple[Checkpoint, Store]]:
+    def late(request: Request, progress: Progress) -> Checkpoint:
         clock[0] += 60.0
-        with opened(request, progress) as lent:
-            yield lent
+        return load_model(request, progress)
 
-    monkeypatch.setattr(radius, "InlineEngine", Slow)
-    monkeypatch.setattr(radius, "opened", late)
-    monkeypatch.setattr(radius, "forward_seconds", lambda model, window: 1.0)
+    load_model = session.load_model
+    monkeypatch.setitem(session.ENGINES, "inline", Slow)
+    monkeypatch.setattr(session, "load_model", late)
+    monkeypatch.setattr(session, "forward_seconds", lambda model, window: 1.0)
     asked = RadiusRequest(**SMALL, pairs=pairs, store=tmp_path)
     measure_radius(asked)
     spent: list[float] = []
@@ -171,7 +171,7 @@ def test_a_search_that_goes_on_has_time_for_what_its_time_allows(
         more = measure_radius(replace(asked, precision=0.02, minutes=minutes))
         assert not more.found.precise
         spent.append(clock[0])
-        assert (more.evaluated > 0) == (minutes > 1.5)
+        assert (more.run.probes.evaluated > 0) == (minutes > 1.5)
     assert 60 <= spent[0] < 90 < spent[1] < 600 + 32  # a few windows more, for the checks at the end
 
 

@@ -11,6 +11,7 @@ from landscape.estimators.basin import Basin
 from landscape.estimators.location import KEPT_LIMIT, Location, Loss, steeper
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import interval, nats, number, rise_text, why_unbounded
+from landscape.session.point_methods import METHODS
 from landscape.survey.result import PointResult, SurveyResult
 
 KEPT = Limit("ppl+5%", KEPT_LIMIT)
@@ -37,7 +38,10 @@ def point_note(point: PointResult, landscape: SurveyResult) -> PointNote:
     detail += f"; {split} NLL {nats(point.nll[split])}, ΔL = {rise_text(point.rise[split])}."
     if point.loss == "inconclusive":
         detail += f" Its interval reaches across {nats(KEPT.nats)}, a perplexity 5 % higher."
-    if typical is not None:
+    if point.distance == 0:
+        trained = point.method in METHODS and METHODS[point.method].trains
+        detail += " It is w itself" + (": no epoch of its training had a lower validation loss." if trained else ".")
+    elif typical is not None:
         detail += f" Random directions at that distance: ΔL about {nats(typical, True)}."
     if point.experts is not None:
         detail += f" {point.experts.sentence}"

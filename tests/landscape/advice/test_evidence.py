@@ -23,12 +23,12 @@ from landscape.formatting import nats, number
 from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
 from landscape.positions.atlas import Ray
 from landscape.positions.directions import Sphere
+from landscape.positions.perturbation import Perturbation
 from landscape.report.advice import advice_json, reason_lines, subject_lines
 from landscape.session.forecast import Forecast
 from landscape.session.presets import Preset
 from landscape.session.progress import Silent
-from landscape.session.session import opened
-from landscape.session.subject import prepare
+from landscape.session.session import Session
 from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
 from quant.errors import UsageError
 
@@ -118,13 +118,13 @@ def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
     center = Center.of(model, space)
     sizes = {"train": 1, "validation": 4, "test": 1}
     windows = load_corpus("tales", checkpoint, 32, sizes=sizes).windows("validation", 4, 0)
-    family = families(space, center, rtn(space, center, QuantScheme(2)), "")[kind]
+    family = families(Perturbation(space, center, rtn(space, center, QuantScheme(2)), ""))[kind]
     losses = []
     for index in range(directions):
         space.write(model, Ray(center, family.draw(index), evidence.distance / rho.value))
         with torch.no_grad():
             losses += [model(input_ids=t[None], labels=t[None]).loss.item() for t in windows]
-    u = (np.mean(losses) - advised.center_nll) / (advised.chance - advised.center_nll)
+    u = (np.mean(losses) - advised.center_nll) / (advised.subject.chance - advised.center_nll)
     assert u == pytest.approx(0.5, abs=0.01)  # R is read off between two distances 9 % apart: 0.2 % of it at most
 
 
@@ -141,20 +141,21 @@ def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: AdviceResul
 def test_a_second_run_evaluates_nothing_and_says_the_same(advised: AdviceResult, store: Path) -> None:
     heard = Heard()
     again = advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store), heard)
-    assert (again.evaluated, again.cached) == (0, advised.evaluated + advised.cached)
+    probes = again.run.probes
+    assert (probes.evaluated, probes.cached) == (0, advised.run.probes.total)
     (told,) = heard.forecasts
-    assert (told.work, told.points, told.cached) == (0, (), again.cached)
+    assert (told.work, told.points, told.cached) == (0, (), probes.cached)
     assert again.pace > 0
-    assert [check.passed for check in again.health] == [None, None, None, None, None, True, None, None]
+    assert [check.passed for check in again.run.health] == [None, None, None, None, None, True, None, None]
     assert again.advice == advised.advice
 
 
 def test_the_forecast_counts_what_this_run_needs(advised: AdviceResult, store: Path) -> None:
     """The store holds more: the probes of int2. Of int3 no point is made, and of int8 nothing is missing."""
     heard = Heard()
-    eight = advise(AdviceRequest(bits=(8,), preset=TINY, store=store), heard)
-    assert eight.cached < advised.evaluated
-    more = advise(AdviceRequest(bits=(8, 3), preset=TINY, store=store), heard)
+    eight = advise(AdviceRequest(bits=(8,), preset=TINY, store=store), heard).run.probes
+    assert eight.cached < advised.run.probes.evaluated
+    more = advise(AdviceRequest(bits=(8, 3), preset=TINY, store=store), heard).run.probes
     known, new = heard.forecasts
     assert (known.work, known.cached) == (0, eight.cached)
     assert new.cached == eight.cached == more.cached
@@ -165,14 +166,13 @@ def test_the_forecast_counts_what_this_run_needs(advised: AdviceResult, store: P
 def test_the_forecast_counts_the_slope_at_w(advised: AdviceResult, store: Path) -> None:
     """Where nothing else is missing."""
     request = AdviceRequest(bits=(8,), preset=TINY, store=store)
-    with opened(request, Silent()) as (checkpoint, cache):
-        subject = prepare(checkpoint, request.corpus, TINY, ("rtn",), request.seed, request.root)
-        gatherer = EvidenceCollector(subject, cache, TINY, request.seed, request.device, Silent())
+    with Session.open(request) as session:
+        subject, collector = session.subject, EvidenceCollector(request, session)
         directions = Sphere(subject.space, request.seed)
         near = slope_plan(directions, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
         for probe in near.probes():
-            del gatherer.runner.known[probe]
-        assert gatherer.forecast(request.wanted).probes == len(near) > 0
+            del session.runner.known[probe]
+        assert collector.forecast(request.specs).probes == len(near) > 0
 
 
 def test_what_decided_is_told_with_its_interval(advised: AdviceResult) -> None:
@@ -199,14 +199,15 @@ def test_costs_are_told_in_time_also_where_every_loss_is_cached(
 
 
 def test_the_run_is_checked(advised: AdviceResult) -> None:
-    assert [check.passed for check in advised.health] == [True, True, None, True, True, True, True, True]
-    assert advised.health[2].words.startswith("The slope of the loss at w is ")
-    assert f"at λ = {advised.norm / 64:.3g}" in advised.health[4].measured
+    health = advised.run.health
+    assert [check.passed for check in health] == [True, True, None, True, True, True, True, True]
+    assert health[2].words.startswith("The slope of the loss at w is ")
+    assert f"at λ = {advised.subject.norm / 64:.3g}" in health[4].words
 
 
 def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:
     advised = advise(AdviceRequest(data="self", bits=(8,), preset=TINY, store=tmp_path))
-    assert [check.passed for check in advised.health] == [True] * 8
+    assert [check.passed for check in advised.run.health] == [True] * 8
 
 
 def test_other_grids_do_not_repeat_the_one_at_hand() -> None:

@@ -13,24 +13,18 @@ from transformers import PreTrainedModel
 
 from landscape.anatomy import stages
 from landscape.anatomy.dissect import dissect
-from landscape.anatomy.request import AnatomyRequest, groupings_of
+from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.directions import Layers, Sphere
-from landscape.probing.runner import Runner
-from landscape.probing.store import Store
-from landscape.report.anatomy.figures import (
-    plan_figure,
-)
+from landscape.report.anatomy.figures import plan_figure
 from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
 from landscape.report.anatomy.wording import finding, spent_text
 from landscape.session.forecast import Forecast
-from landscape.session.point_specs import wanted_point
-from landscape.session.progress import Silent
 from landscape.session.run_record import Check
-from landscape.session.subject import prepare
+from landscape.session.session import Session
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
@@ -57,13 +51,14 @@ def test_the_trap_is_near_but_steep_and_clipping_and_its_tensors_are_named(disse
 
 
 def test_the_run_is_checked_and_the_page_says_so(dissected: AnatomyResult) -> None:
-    assert [check.passed for check in dissected.health] == [True, True, None, True, True, True, True, True]
-    assert dissected.health[2].words.startswith("The slope of the loss at w is ")
-    assert f"at λ = {dissected.subject.norm / 64:.3g}" in dissected.health[4].measured
+    health = dissected.run.health
+    assert [check.passed for check in health] == [True, True, None, True, True, True, True, True]
+    assert health[2].words.startswith("The slope of the loss at w is ")
+    assert f"at λ = {dissected.subject.norm / 64:.3g}" in health[4].words
     page = anatomy_page(dissected)
     assert "Nothing speaks against it: 7 checks passed, none failed." in page
-    wrong = Check("finite losses", False, "1 of 9", "none", "One of 9 is not finite.")
-    page = anatomy_page(replace(dissected, health=(wrong, *dissected.health[:5])))
+    wrong = Check("finite losses", False, "One of 9 is not finite.")
+    page = anatomy_page(replace(dissected, run=replace(dissected.run, health=(wrong, *health[:5]))))
     assert "One of 9 is not finite." in page[page.index("<h1>") : page.index('id="summary"')]
 
 
@@ -125,8 +120,8 @@ def test_the_second_run_evaluates_nothing_and_says_the_same(
     assert not calls
     (told,) = heard.forecasts
     assert (told.work, told.seconds, told.points) == (0, 0.0, ())
-    assert told.cached == again.probes.total
-    assert again.probes.evaluated == 0 < dissected.probes.evaluated == again.probes.total
+    assert told.cached == again.run.probes.total
+    assert again.run.probes.evaluated == 0 < dissected.run.probes.evaluated == again.run.probes.total
     assert anatomy_json(again)["parts"] == anatomy_json(dissected)["parts"]
     assert anatomy_json(again)["waterfall"] == anatomy_json(dissected)["waterfall"]
 
@@ -139,7 +134,7 @@ def test_a_point_that_takes_long_is_made_after_the_forecast(
     again = dissect(replace(dissection, store=tmp_path), heard)
     (told,) = heard.forecasts
     assert told.points == ("rtn-int4-exact",)
-    assert told.probes == pytest.approx(again.probes.evaluated, rel=0.5)
+    assert told.probes == pytest.approx(again.run.probes.evaluated, rel=0.5)
     assert anatomy_json(again)["parts"] == anatomy_json(dissected)["parts"]
 
 
@@ -150,7 +145,7 @@ def test_r_of_a_block_is_where_moving_it_alone_loses_half(
     more = dissect(replace(dissection, layer_radii=True), heard)
     (told,) = heard.forecasts  # all but the blocks' radii is known
     assert told.probes == 5 * (6 + 2 * 2) * 4  # blocks × distances × windows
-    assert 0.4 * told.probes < more.probes.evaluated < 1.6 * told.probes
+    assert 0.4 * told.probes < more.run.probes.evaluated < 1.6 * told.probes
     assert told.seconds > 0
     ranked = more.layers["block"]
     assert [r.rho.value for r in ranked if r.rho] == sorted((r.rho.value for r in ranked if r.rho), reverse=True)
@@ -160,34 +155,28 @@ def test_r_of_a_block_is_where_moving_it_alone_loses_half(
 
 
 def test_r_of_single_tensors_is_measured_on_small_models_that_ask_for_it(
-    dissection: AnatomyRequest, trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dissection: AnatomyRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = load_checkpoint(str(trap))
-    subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, tmp_path)
-    runner = Runner(Store(tmp_path, checkpoint.identity, "float32"), {})
+    with Session.open(replace(dissection, store=tmp_path)) as session:
 
-    def measured(asked: bool | None) -> tuple[str, ...]:
-        every = replace(dissection, groupings=("block", "type", "tensor"), layer_radii=asked)
-        return stages.Stages(every, subject, runner, Silent()).layer_groupings
+        def measured(asked: bool | None) -> tuple[str, ...]:
+            every = replace(dissection, groups=("block", "type", "tensor"), layer_radii=asked)
+            return stages.Stages(every, session).layer_groupings
 
-    assert [measured(asked) for asked in (None, False)] == [("block", "type"), ()]
-    assert measured(True) == ("block", "type", "tensor")
-    monkeypatch.setattr(stages, "SMALL", subject.space.dimension - 1)
-    assert [measured(asked) for asked in (None, False, True)] == [(), (), ("block", "type")]
+        assert [measured(asked) for asked in (None, False)] == [("block", "type"), ()]
+        assert measured(True) == ("block", "type", "tensor")
+        monkeypatch.setattr(stages, "SMALL", session.subject.space.dimension - 1)
+        assert [measured(asked) for asked in (None, False, True)] == [(), (), ("block", "type")]
 
 
 def test_r_of_a_tensor_is_where_moving_it_alone_loses_half(
-    dissection: AnatomyRequest, trap: Path, by_hand: ByHand, dissected: AnatomyResult, monkeypatch: pytest.MonkeyPatch
+    dissection: AnatomyRequest, by_hand: ByHand, dissected: AnatomyResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [slot.name for slot in by_hand.space][:2]
     monkeypatch.setattr(stages, "groups", lambda space, grouping: tuple(few))
-    checkpoint = load_checkpoint(str(trap))
-    subject = prepare(checkpoint, "tales", SMALL, ("rtn",), 0, dissection.root)
-    runner = Runner(Store(dissection.root, checkpoint.identity, "float32"), {})
-    asked = replace(dissection, groupings=("tensor",), layer_radii=True)
-    work = stages.Stages(asked, subject, runner, Silent())
-    work.place(dissection.wanted, rtn(subject.space, subject.center, dissection.wanted.scheme))
-    tensors = work.layers()["tensor"]
+    asked = replace(dissection, groups=("tensor",), layer_radii=True)
+    with Session.open(asked) as session:
+        tensors = stages.Stages(asked, session).layers()["tensor"]
     assert {radius.slots for radius in tensors} == set(few)
     for radius in tensors:
         directions = [Layers(by_hand.space, radius.slots, 0).draw(index) for index in (0, 1)]
@@ -258,7 +247,7 @@ def test_a_plan_of_bits_from_one_window_is_refused_before_anything_is_measured(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"wanted": wanted_point("awq", QuantScheme(4))}, "expected a method that leaves the weights on a grid"),
+        ({"method": "awq"}, "expected a method that leaves the weights on a grid"),
         ({"directions": 1}, "expected at least 2 directions"),
     ],
 )
@@ -267,11 +256,21 @@ def test_requests_are_checked(options: dict, message: str) -> None:
         AnatomyRequest(**options)
 
 
-def test_groupings_are_named_in_their_own_order() -> None:
-    assert groupings_of(["tensor", "block"]) == ("block", "tensor")
-    for names in (["layer"], []):
-        with pytest.raises(UsageError, match="expected groups from block, type, tensor"):
-            groupings_of(names)
+def test_groupings_are_measured_in_their_own_order(
+    dissection: AnatomyRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Session.open(replace(dissection, store=tmp_path)) as session:
+
+        def measured(*groups: str) -> tuple[str, ...]:
+            return stages.Stages(replace(dissection, groups=groups), session).groupings
+
+        assert measured("tensor", "block") == ("block", "tensor")
+        assert measured() == ("block", "type", "tensor")
+        monkeypatch.setattr(stages, "SMALL", session.subject.space.dimension - 1)
+        assert measured() == ("block", "type")
+        assert measured("tensor") == ("tensor",)
+    with pytest.raises(UsageError, match="expected groups from block, type, tensor, got 'layer'"):
+        AnatomyRequest(groups=("layer",))
 
 
 def test_articles_are_counted(dissected: AnatomyResult, by_hand: ByHand) -> None:

@@ -140,7 +140,6 @@ def test_after_a_point_a_survey_of_it_beside_rtn_is_suggested(method: str, metho
 
 
 def test_the_numbers_of_an_anatomy_go_on_to_the_survey(asked: Callable[..., Request]) -> None:
-    """Its windows are of the validation split alone; a survey's are of the training split too."""
     request = asked("anatomy", "--windows", "2", "--bits", "3", "--true-sequential", "--exclude", "a*", "--bos")
     assert isinstance(request, AnatomyRequest)
     found: Any = SimpleNamespace(anatomy=SimpleNamespace(culprit="clip"))

@@ -118,6 +118,13 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     assert sorted(name.lstrip("-") for name in found) == sorted(names)
 
 
+@pytest.mark.parametrize("name", ["probe", "anatomy", "advise"])
+def test_windows_sets_those_of_training_and_validation(name: str, asked: Callable[..., Request]) -> None:
+    """As it always did: the training windows of a run are part of what ``self`` samples, also where none is probed."""
+    preset = asked(name, "--windows", "3").preset  # type: ignore[attr-defined]
+    assert (preset.train_windows, preset.validation_windows) == (3, 3)
+
+
 def test_a_docstring_is_taken_from_the_class_that_says_it_last() -> None:
     text = field_help(LongerRequest)
     assert text["seed"] == field_help(Request)["seed"]

@@ -21,7 +21,6 @@ from landscape.curvature.anharmonicity import CurvatureResult, measure_curvature
 from landscape.curvature.hessian import FlatVector, lent_hessian
 from landscape.curvature.request import CurvatureRequest
 from landscape.positions.directions import Sphere
-from landscape.radius import RadiusRequest
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.errors import UsageError
@@ -59,8 +58,8 @@ class ByHand:
 
 
 def request(tmp_path: Path, **options: object) -> CurvatureRequest:
-    radius = RadiusRequest(seq_len=LENGTH, precision=0.15, store=tmp_path)
-    return CurvatureRequest(radius, **{"directions": DIRECTIONS, "windows": WINDOWS, **options})  # type: ignore[arg-type]
+    some = {"seq_len": LENGTH, "precision": 0.15, "directions": DIRECTIONS, "windows": WINDOWS, "store": tmp_path}
+    return CurvatureRequest(**{**some, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +75,7 @@ def by_hand() -> ByHand:
 def test_the_trace_by_products_is_that_of_gradients(curved: CurvatureResult, by_hand: ByHand) -> None:
     mean = sum(by_hand.bend(by_hand.direction(index)) for index in range(DIRECTIONS)) / DIRECTIONS
     assert curved.products.trace.estimate.value == pytest.approx(983040 * mean, rel=1e-3)
+    assert curved.measured.family == Sphere(by_hand.space, 0).name
     assert (curved.products.trace.directions, curved.products.trace.windows) == (DIRECTIONS, WINDOWS)
 
 
@@ -134,20 +134,20 @@ def test_a_model_that_the_products_leave_changed_is_found(
         with torch.no_grad():
             model.get_parameter("model.decoder.final_layer_norm.weight")[0] += 1e-3
 
-    assert [check.passed for check in curved.health] == [True, True, None, True, True, True, True, True]
-    assert curved.health[2].words.startswith("The slope of the loss at w is ")
+    health = curved.measured.run.health
+    assert [check.passed for check in health] == [True, True, None, True, True, True, True, True]
+    assert health[2].words.startswith("The slope of the loss at w is ")
     monkeypatch.setattr(anharmonic, "lent_hessian", damaging)
-    damaged = measure_curvature(request(tmp_path, directions=2, top=False))
-    assert [check.passed for check in damaged.health] == [False, True, None, True, True, True, True, True]
-    assert "the model was changed on the way" in damaged.health[0].words
+    damaged = measure_curvature(request(tmp_path, directions=2, top=False)).measured.run.health
+    assert [check.passed for check in damaged] == [False, True, None, True, True, True, True, True]
+    assert "the model was changed on the way" in damaged[0].words
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"directions": 1}, "at least 2 directions and 2 windows, got 1 and 2"),
-        ({"radius": RadiusRequest(dtype="float16")}, "expected float32 for second derivatives, got float16"),
-        ({"radius": RadiusRequest(family="filter")}, "directions of the sphere, got filter"),
+        ({"dtype": "float16"}, "expected float32 for second derivatives, got float16"),
     ],
 )
 def test_requests_are_checked(options: dict, message: str) -> None:

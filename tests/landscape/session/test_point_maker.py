@@ -10,7 +10,7 @@ import pytest
 from landscape.probing.store import Store
 from landscape.session.point_maker import PointMaker
 from landscape.session.point_methods import METHODS
-from landscape.session.point_specs import ExternalSpec, point_specs
+from landscape.session.point_specs import ExternalSpec, free_specs, point_specs
 from landscape.session.presets import PRESETS
 from landscape.session.subject import prepare
 from quant.checkpoints.checkpoint import load_checkpoint
@@ -80,7 +80,9 @@ def test_a_test_window_that_makes_a_point_is_an_error(checkpoint, tmp_path, copi
 
 def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path):
     data = write_corpus(tmp_path / "text")
-    specs = point_specs(METHODS, (2,), ("absmax",))
+    on_grids, free = point_specs(METHODS, (2,), ("absmax",)), free_specs(METHODS, (2,), PRESET)
+    specs = (*on_grids, *free)
+    assert [spec.method for spec in specs] == list(METHODS)
     subject = prepare(checkpoint, data, PRESET, METHODS, 0, tmp_path / "cache")
     store = Store(tmp_path / "cache", checkpoint.identity, "float32")
     maker = PointMaker(subject, store, PRESET, 0)
@@ -88,19 +90,20 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
         if maker.find(spec) is None:
             maker.make(spec, lambda share: None)
     found = {spec.method: maker.find(spec) for spec in specs}
-    assert [spec.name for spec in specs] == [found[spec.method].name for spec in specs]
+    assert [spec.name for spec in on_grids] == [found[spec.method].name for spec in on_grids]
+    assert [(found[spec.method].name, found[spec.method].scheme) for spec in free] == [("w_ft", None)]
     assert len({maker.recipe(spec) for spec in specs}) == len(METHODS)
     moved = [found[m].fingerprint(subject.space) for m in METHODS if m != "qaft-from-gptq"]  # that one may stay GPTQ
     assert len(set(moved)) == len(METHODS) - 1
     calibrated = {found[m].provenance["windows"]["sha256"] for m in ("gptq", "awq", "signround")}
     assert calibrated == {token_hash(subject.calibration.gptq)}
-    trained = {found[m].provenance["data"]["train"]["sha256"] for m in ("qaft", "qaft-lsq", "qaft-from-gptq")}
+    trained = {found[m].provenance["data"]["train"]["sha256"] for m in ("qaft", "qaft-lsq", "qaft-from-gptq", "w_ft")}
     assert trained == {token_hash(subject.calibration.qaft)}
     assert found["qaft-from-gptq"].provenance["start"] == found["gptq"].fingerprint(subject.space)
     for alone in METHODS:  # asked for alone, a method draws the same windows and has the same recipe
         by_itself = prepare(checkpoint, data, PRESET, (alone,), 0, tmp_path / "cache")
         own = next(spec for spec in specs if spec.method == alone)
-        assert ("rates" in json.loads(maker.recipe(own)).get("options", {})) == alone.startswith("qaft")
+        assert ("rates" in json.loads(maker.recipe(own)).get("options", {})) == ("qaft" in alone or alone == "w_ft")
         assert PointMaker(by_itself, store, PRESET, 0).recipe(own) == maker.recipe(own)
 
 

@@ -38,7 +38,7 @@ def test_every_number_has_an_option_and_its_help_says_what_presets_have() -> Non
     assert help_of["--qaft-rates"].endswith(in_presets("rates"))
 
 
-def test_where_the_training_split_is_not_probed_windows_sets_the_validation_windows_alone() -> None:
+def test_where_the_training_split_is_not_probed_the_help_of_windows_is_about_validation_windows_alone() -> None:
     for name in ("advise", "anatomy"):
         command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
         (windows,) = (option for option in command.params if option.opts == ["--windows"])
