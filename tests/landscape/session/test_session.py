@@ -100,7 +100,7 @@ def test_an_unknown_engine_is_refused_in_one_line_before_the_model_is_loaded(
     request_: SurveyRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(home.ENGINES, "second", InlineEngine)
-    monkeypatch.setattr(home, "load_checkpoint", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(opening, "load_checkpoint", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(UsageError) as refused, Session.open(replace(request_, engine="inlin")):
         pass
     assert str(refused.value) == "expected one of inline, second as engine, got 'inlin'"
