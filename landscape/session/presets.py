@@ -93,7 +93,7 @@ class Number:
 
     @property
     def in_presets(self) -> str:
-        """Values of the fields in the presets, for ``--help``."""
+        """Values that the presets have, for ``--help``."""
         return in_presets(*(self.shown or self.fields))
 
 

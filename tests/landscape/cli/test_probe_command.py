@@ -18,16 +18,25 @@ def test_the_whole_job_and_its_json(run, tmp_path, forwards):
     found = json.loads(out)
     assert set(found) == {
         "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
-        "probes", "seconds", "store", "page", "health",
+        "misalignments", "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
     assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True, True, True]
     assert "warning" not in err
     assert found["space"]["dimension"] == 983040
     assert [p["name"] for p in found["points"]] == [
-        f"{method}-int{bits}-exact" for bits in (4, 2) for method in ("rtn", "gptq", "qaft")
+        *(f"{method}-int{bits}-exact" for bits in (4, 2) for method in ("rtn", "gptq", "qaft")),
+        "w_ft-int4-int2",  # the control of both QAFT, whose rates are the same here
     ]
+    assert [(m["grid"], m["control"]) for m in found["misalignments"]] == [
+        ("int4-exact", "w_ft-int4-int2"), ("int2-exact", "w_ft-int4-int2"),
+    ]  # fmt: skip
+    nll = {p["name"]: p["nll"]["test"] for p in found["points"]}
+    raw = nll["gptq-int2-exact"] - nll["qaft-int2-exact"]
+    net = raw + nll["w_ft-int4-int2"] - found["center"]["test"]
+    assert found["misalignments"][1]["raw"]["test"]["value"] == pytest.approx(raw)
+    assert found["misalignments"][1]["net"]["test"]["value"] == pytest.approx(net)
     assert set(found["points"][0]["nll"]) == {"train", "validation", "test"}
-    assert len(found["segments"]) == 2 * 6 * 2
+    assert len(found["segments"]) == 2 * 6 * 2 + 2  # the last two from w to its control, on both splits
     assert set(found["basin"]) == {
         "split", "directions", "windows", "articles", "radius", "band", "reentry", "monotone", "non_finite",
         "direction_radii", "other_radii",

@@ -18,7 +18,7 @@ USAGE = [
     (["--bits", "four"], "whole numbers in --bits, got 'four'"),
     (
         ["--methods", "rtm"],
-        "expected methods from rtn, gptq, awq, signround, qaft, qaft-lsq, qaft-from-gptq, got 'rtm'",
+        "expected methods from rtn, gptq, awq, signround, qaft, qaft-lsq, qaft-from-gptq, w_ft, got 'rtm'",
     ),
     (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
     (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
