@@ -1,6 +1,6 @@
-"""Open what a session stands on: the model, its store with the thread count pinned, and the text.
+"""Open the model, the text and the store of a session, and pin the thread count.
 
-The thread count affects the last bits of sums, so that a store keeps the one it was begun with.
+The thread count affects the last bits of sums, so a store keeps the one that it was begun with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answer a job from one place: its model, text and store, the probes that it evaluates, the points that it makes."""
+"""Run a job on one model, text and store: evaluate probes, make points, record the run."""
 
 from __future__ import annotations
 
