@@ -79,7 +79,7 @@ def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Quan
 def _rounded(request: QuantizeRequest, progress: Progress) -> QuantizeResult:
     """Round to nearest, which needs neither a text nor a store."""
     from landscape.session.forecast import search_forecast
-    from landscape.session.session import load_model
+    from landscape.session.opening import load_model
     from quant.center import Center
     from quant.methods.rtn import rtn
 

@@ -1,16 +1,11 @@
-"""Open the model and its probe store, pin the thread count, evaluate probes and make points.
-
-The thread count affects the last bits of sums, so a store keeps the one that it was begun with.
-"""
+"""Answer a job from one place: its model, text and store, the probes that it evaluates, the points that it makes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 
-import torch
 from torch import nn
 
 from landscape.positions.atlas import Atlas
@@ -23,20 +18,17 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
+from landscape.session.opening import frozen_threads, load_model, open_store, provenance, read_text
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
 from landscape.session.progress import Progress, Silent
 from landscape.session.request import PresetRequest, RadialRequest, Request
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
-from landscape.session.subject import JUDGED_SPLIT, Subject, check_center, prepare, prepare_split
-from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from quant.errors import StoreError, UsageError
-from quant.nll import EVALUATION
+from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
+from quant.errors import UsageError
 from quant.point import WeightPoint
-from quant.reach import check_reach
 from quant.space import Vector, WeightSpace
-from quant.versions import library_versions
 
 ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas], Engine]] = {"inline": InlineEngine}
 """Engines that evaluate probes, by the name that a request gives."""
@@ -136,8 +128,8 @@ class Session:
             windows: Windows to evaluate on; None for all of the judged split.
             pairs: Whether every direction is followed both ways.
         """
-        some = self.windows if windows is None else windows
-        return RadialLosses(self.runner, self._engine({}, [family]), family, some, pairs)
+        windows = self.windows if windows is None else windows
+        return RadialLosses(self.runner, self._engine({}, [family]), family, windows, pairs)
 
     def check_center(self, windows: tuple[Window, ...]) -> float:
         """Evaluate w on windows of the judged split, and check that it beats chance.
@@ -259,80 +251,3 @@ class Session:
             settings={**settings, **common, **self.request.text_settings, **runner.provenance},
             health=health,
         )
-
-
-def load_model(request: Request, progress: Progress) -> Checkpoint:
-    """Load the model of a request, and report the share of its weights in w.
-
-    Raises:
-        UsageError: if the request names no model, or one that is not available as asked for.
-        CheckpointError: if the model cannot be fetched or read.
-    """
-    progress.stage("loading the model")
-    checkpoint = load_checkpoint(
-        request.model,
-        dtype=request.dtype,
-        device=request.device,
-        exclude=request.exclude,
-        cache=request.root,
-        revision=request.revision,
-    )
-    progress.note(f"{checkpoint.coverage.sentence}.")
-    return checkpoint
-
-
-def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> Store:
-    """Open the store of a model; before a new one is begun, check that every matrix of w affects the logits.
-
-    Raises:
-        CheckpointError: if a matrix does not.
-    """
-    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
-    if not store.begun:
-        check_reach(checkpoint.model, checkpoint.space)
-    return store
-
-
-def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> Subject:
-    """Read the windows that a request needs: those of its preset, or all of one split.
-
-    Raises:
-        UsageError: if windows are longer than the model accepts.
-        CorpusError: if the text is not available, or too short.
-    """
-    data, seed, cache = request.corpus, request.seed, request.root
-    revision, bos, warn = request.data_revision, request.bos, progress.warn
-    if isinstance(request, RadialRequest):
-        return prepare_split(
-            checkpoint, data, request.split, request.seq_len, seed, cache, revision=revision, bos=bos, warn=warn
-        )
-    assert isinstance(request, PresetRequest)
-    methods = request.data_for
-    return prepare(checkpoint, data, request.preset, methods, seed, cache, revision=revision, bos=bos, warn=warn)
-
-
-@contextmanager
-def frozen_threads(store: Store) -> Iterator[None]:
-    """Use the number of threads that the store was begun with, and restore the present one afterwards.
-
-    Raises:
-        StoreError: if another version of the evaluation summed its losses, or its settings cannot be read.
-    """
-    before = torch.get_num_threads()
-    settings = store.settings({"threads": before, "evaluation": EVALUATION})
-    if (stored := settings.get("evaluation", 1)) != EVALUATION:
-        raise StoreError(
-            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
-            f"found version {stored}, whose last digits differ; use another --store"
-        )
-    torch.set_num_threads(int(settings["threads"]))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def provenance(device: str) -> dict[str, object]:
-    """Return the provenance of new results: library versions, device and threads."""
-    versions = library_versions() | {"h5py": version("h5py")}
-    return {**versions, "device": device, "threads": torch.get_num_threads()}

@@ -12,19 +12,19 @@ PAGE = Path(__file__).with_name("README.md")
 _HEAD = """# Model families
 
 "Supported" means "in this table". Each row is a tiny model made from transformers' own configuration and trained for a
-moment, and each was held against numbers that were made another way, by plain transformers or by hand:
+moment. Each was checked against numbers computed in another way, by plain transformers or by hand:
 
 - L(w) against the logits of a plain forward, in float64, to 1e-6 nats;
 - the matrices in w, and D, counted from the shapes of the parameters;
 - RTN (int4, absmax) rounded by hand, in float64: the same loss to 1e-6 nats;
 - GPTQ's Hessians against the inputs that hooks see in one whole forward, each to 1e-6 of its norm; those of an expert
-  over the tokens that are routed to it, as many as there are;
-- first blocks that are replayed change no bit of a loss. Where blocks leave more than their output for later ones, they
-  are run again ("replay" says what they leave);
-- windows of the corpus `self`: each token is the one that its uniform draws from what a plain forward predicts;
+  over all tokens that are routed to it;
+- replaying the first blocks changes no bit of a loss. Blocks that leave more than their output for later ones are run
+  again ("replay" says what they leave);
+- windows of the corpus `self`: each token is the one that its uniform number draws from the prediction of a plain forward;
 - a saved folder loads to the same loss to 1e-7 nats, and an export of the RTN point, codes of every matrix and expert
   included, loads in transformers to the same loss to 1e-6 nats;
-- or a refusal that names the reason.
+- or, for a refused family, the error names the reason.
 
 *In w* is the share of w among the parameters of two and more axes in the decoder blocks; *outside* is the rest of them.
 Routers stay in full precision, as everybody ships them; nothing else there is a matrix of a linear layer.
@@ -36,7 +36,7 @@ _COLUMNS = ("family", "what it brings", "in w", "outside", "replay", "checked")
 
 
 def page() -> str:
-    """Return the page, as it should be."""
+    """Return the current page."""
     kinds = Counter(family.kind for family in FAMILIES.values())
     parts = [_HEAD]
     for kind, title in (("dense", "Dense"), ("mixture", "Mixtures of experts"), ("recurrent", "Recurrent, or in part")):
@@ -62,7 +62,7 @@ def _row(family: Family) -> list[str]:
 
 
 def _outside(family: Family) -> str:
-    """The parameters that are not in w, those of one reason together."""
+    """Return the parameters outside w, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     for glob, reason in family.outside.items():
         reasons.setdefault(reason, []).append(f"`{glob}`")

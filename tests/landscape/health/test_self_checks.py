@@ -192,7 +192,7 @@ def test_the_scale_of_a_cosine_is_that_of_the_family(small: Run) -> None:
 
 
 def test_one_direction_is_orthogonal_to_nothing(small: Run) -> None:
-    assert judged(replace(small.work(), directions=1))[health.ORTHOGONAL].passed is None
+    assert judged(replace(small.work(), n_directions=1))[health.ORTHOGONAL].passed is None
 
 
 # ---- float resolution ---------------------------------------------------------------------------------------------

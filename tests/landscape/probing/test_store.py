@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from landscape.probing.plan import Probe, ProbeResult
 from landscape.probing.store import Store
-from landscape.session.session import frozen_threads
+from landscape.session.opening import frozen_threads
 from quant.errors import StoreError
 from quant.nll import EVALUATION
 from tests.landscape.stores import MODEL, SPACE, exit_codes, float_point, forked, quiet, result, shard_files, store

@@ -13,6 +13,7 @@ from landscape.positions.position import CENTER
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import NotEvaluated, Probe, Window, point_plan
 from landscape.radius import RadiusRequest
+from landscape.session import opening
 from landscape.session import session as home
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_specs import PointSpec
@@ -86,9 +87,9 @@ def test_a_store_of_another_evaluation_is_refused(
 ) -> None:
     with Session.open(request_):
         pass
-    monkeypatch.setattr(home, "EVALUATION", home.EVALUATION + 1)
+    monkeypatch.setattr(opening, "EVALUATION", opening.EVALUATION + 1)
     with (
-        pytest.raises(StoreError, match=f"version {home.EVALUATION} .* found version {home.EVALUATION - 1}"),
+        pytest.raises(StoreError, match=f"version {opening.EVALUATION} .* found version {opening.EVALUATION - 1}"),
         Session.open(request_),
     ):
         pass
@@ -99,7 +100,7 @@ def test_an_unknown_engine_is_refused_in_one_line_before_the_model_is_loaded(
     request_: SurveyRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(home.ENGINES, "second", InlineEngine)
-    monkeypatch.setattr(home, "load_checkpoint", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(opening, "load_checkpoint", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(UsageError) as refused, Session.open(replace(request_, engine="inlin")):
         pass
     assert str(refused.value) == "expected one of inline, second as engine, got 'inlin'"

@@ -1,0 +1,99 @@
+"""Open what a session stands on: the model, its store with the thread count pinned, and the text.
+
+The thread count affects the last bits of sums, so that a store keeps the one it was begun with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import torch
+
+from landscape.probing.store import Store
+from landscape.session.progress import Progress
+from landscape.session.request import PresetRequest, RadialRequest, Request
+from landscape.session.subject import Subject, prepare, prepare_split
+from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.errors import StoreError
+from quant.nll import EVALUATION
+from quant.reach import check_reach
+from quant.versions import library_versions
+
+
+def load_model(request: Request, progress: Progress) -> Checkpoint:
+    """Load the model of a request, and report the share of its weights in w.
+
+    Raises:
+        UsageError: if the request names no model, or one that is not available as asked for.
+        CheckpointError: if the model cannot be fetched or read.
+    """
+    progress.stage("loading the model")
+    checkpoint = load_checkpoint(
+        request.model,
+        dtype=request.dtype,
+        device=request.device,
+        exclude=request.exclude,
+        cache=request.root,
+        revision=request.revision,
+    )
+    progress.note(f"{checkpoint.coverage.sentence}.")
+    return checkpoint
+
+
+def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> Store:
+    """Open the store of a model; before a new one is begun, check that every matrix of w affects the logits.
+
+    Raises:
+        CheckpointError: if a matrix does not.
+    """
+    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
+    if not store.begun:
+        check_reach(checkpoint.model, checkpoint.space)
+    return store
+
+
+def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> Subject:
+    """Read the windows that a request needs: those of its preset, or all of one split.
+
+    Raises:
+        UsageError: if windows are longer than the model accepts.
+        CorpusError: if the text is not available, or too short.
+    """
+    data, seed, cache = request.corpus, request.seed, request.root
+    revision, bos, warn = request.data_revision, request.bos, progress.warn
+    if isinstance(request, RadialRequest):
+        return prepare_split(
+            checkpoint, data, request.split, request.seq_len, seed, cache, revision=revision, bos=bos, warn=warn
+        )
+    assert isinstance(request, PresetRequest)
+    methods = request.data_for
+    return prepare(checkpoint, data, request.preset, methods, seed, cache, revision=revision, bos=bos, warn=warn)
+
+
+@contextmanager
+def frozen_threads(store: Store) -> Iterator[None]:
+    """Use the number of threads that the store was begun with, and restore the present one afterwards.
+
+    Raises:
+        StoreError: if another version of the evaluation summed its losses, or its settings cannot be read.
+    """
+    before = torch.get_num_threads()
+    settings = store.settings({"threads": before, "evaluation": EVALUATION})
+    if (stored := settings.get("evaluation", 1)) != EVALUATION:
+        raise StoreError(
+            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
+            f"found version {stored}, whose last digits differ; use another --store"
+        )
+    torch.set_num_threads(int(settings["threads"]))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def provenance(device: str) -> dict[str, object]:
+    """Return the provenance of new results: library versions, device and threads."""
+    versions = library_versions() | {"h5py": version("h5py")}
+    return {**versions, "device": device, "threads": torch.get_num_threads()}
