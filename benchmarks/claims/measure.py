@@ -75,6 +75,7 @@ def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> O
         along={
             point.name: _along(probes, subject, labels[point.name], point.distance, _alphas(found, point.name))
             for point in found.points
+            if point.name in labels  # not the control of a method that trains, which is on no grid
         },
         test={name: probes.totals(label, "test") for name, label in labels.items()},
         test_tokens=probes.tokens("test"),

@@ -1,4 +1,4 @@
-"""Synthesize landscapes whose radius is known: the ground truth for the intervals in ``simulate.py``.
+"""Make landscapes whose radius is known: the ground truth for the intervals in ``simulate.py``.
 
 A direction d and a window w see the loss ``L_dw(λ) = L_w + (P − L_w)·g(λ/s_dw)``, which starts as a quadratic at the
 window's own ``L_w`` and saturates at the plateau P. ``ln s_dw = δ_d + ω_w + ε_dw`` is the crossed design: directions,

@@ -47,10 +47,6 @@ class PlaneBasis:
         t = y / self.b[1]
         return (x - t * self.b[0]) / self.a, t
 
-    def orthonormal(self, s: Array, t: Array) -> tuple[Array, Array]:
-        """Return the coordinates x and y of ``w + s (a − w) + t (b − w)``."""
-        return s * self.a + t * self.b[0], t * self.b[1]
-
 
 @dataclass(frozen=True, eq=False)
 class PlaneLattice:

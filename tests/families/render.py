@@ -21,7 +21,7 @@ moment. Each was checked against numbers computed in another way, by plain trans
   over all tokens that are routed to it;
 - replaying the first blocks changes no bit of a loss. Blocks that leave more than their output for later ones are run
   again ("replay" says what they leave);
-- windows of the corpus `self`: each token is the one that its uniform number draws from the prediction of a plain forward;
+- windows of the corpus `self`: each token is the one its uniform number draws from a plain forward pass;
 - a saved folder loads to the same loss to 1e-7 nats, and an export of the RTN point, codes of every matrix and expert
   included, loads in transformers to the same loss to 1e-6 nats;
 - or, for a refused family, the error names the reason.

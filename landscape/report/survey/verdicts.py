@@ -54,12 +54,12 @@ def verdict_text(point: PointResult, landscape: SurveyResult) -> str:
 
 
 def two_words(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
-    """Write location and loss, and what they mean together: see ``verdict_hint``."""
-    hint = verdict_hint(location, loss, rounded, steep)
+    """Write location and loss, and what they mean together: see ``joint_meaning``."""
+    hint = joint_meaning(location, loss, rounded, steep)
     return f"{location}, {loss}" + (f": {hint}" if hint else "")
 
 
-def verdict_hint(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
+def joint_meaning(location: Location, loss: Loss, rounded: bool, steep: bool) -> str:
     """Say what location and loss mean together; empty where that adds nothing.
 
     Args:

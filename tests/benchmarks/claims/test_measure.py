@@ -41,6 +41,21 @@ def test_the_losses_by_window_are_those_of_the_landscape(tmp_path: Path) -> None
     assert written["claims"][0]["number"] == 1
 
 
+def test_the_control_of_a_method_that_trains_has_a_row_and_is_the_subject_of_no_claim(tmp_path: Path) -> None:
+    words = ["--work", str(tmp_path), "--bits", "2", "--scale", "absmax", "--directions", "2"]
+    request = measure.survey(measure.parsed(words))
+    windows = {"train_windows": 1, "validation_windows": 2, "test_windows": 2, "seq_len": 32}
+    preset = dataclasses.replace(request.preset, **windows, qaft_examples=8, qaft_epochs=1)
+    request = dataclasses.replace(request, preset=preset, methods=("qaft",))
+    found = probe(request)
+    observed = measure.gather(request, found, Silent())
+    assert [point.name for point in found.points] == ["qaft-int2-absmax", "w_ft-int2"]
+    assert set(observed.along) == set(observed.test) == {"qaft-int2-absmax"}
+    rows = record.model(record.rows(found, measure.claims(observed)))
+    assert [point["name"] for point in rows["points"]] == ["qaft-int2-absmax", "w_ft-int2"]
+    assert not [claim for claim in rows["claims"] if "w_ft" in claim["case"]]
+
+
 def test_roundings_that_are_not_probed_are_as_far_as_their_points_would_be(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

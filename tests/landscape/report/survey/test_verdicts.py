@@ -14,7 +14,7 @@ from landscape.report.survey.verdicts import (
     near_but_steep,
     point_note,
     typical_rise,
-    verdict_hint,
+    joint_meaning,
 )
 from landscape.survey.result import PointResult, SurveyResult
 from tests import synthetic
@@ -57,7 +57,7 @@ def test_the_typical_rise_is_that_of_the_rays(found: SurveyResult) -> None:
     ],
 )
 def test_what_two_words_mean_together(method: str, place: Location, loss: Loss, hint: str) -> None:
-    assert verdict_hint(place, loss, rounded=method == "rtn", steep=True) == hint
+    assert joint_meaning(place, loss, rounded=method == "rtn", steep=True) == hint
 
 
 def names(points: list[PointResult]) -> list[str]:
