@@ -1,6 +1,6 @@
 """Write the README's table of methods from the rows of ``landscape.session.point_methods``.
 
-    python -m tests.method_table
+python -m tests.method_table
 """
 
 from __future__ import annotations

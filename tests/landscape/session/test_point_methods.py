@@ -130,7 +130,6 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     line = f"expected methods from {', '.join([*WORK, 'w_ft'])}, got 'rtm'"
     for refuse in (
         lambda: find_method("rtm"),
-        lambda: PointSpec("rtm", INT4),
         lambda: point_specs(("rtn", "rtm"), (4,), ("exact",)),
         lambda: free_specs(("rtm",), (4,), PRESET),
         lambda: SurveyRequest(methods=("rtm",)),
@@ -140,9 +139,11 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
         assert str(refused.value) == line
 
 
-def test_a_method_that_needs_no_grid_is_refused_on_one() -> None:
-    with pytest.raises(UsageError, match="expected a method that makes a point on each grid, got w_ft"):
-        PointSpec("w_ft", INT4)
+@pytest.mark.parametrize("name", ["rtm", "w_ft"])
+def test_a_method_that_makes_no_point_on_a_grid_is_refused_with_those_that_do(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        PointSpec(name, INT4)
+    assert str(refused.value) == f"expected methods from {', '.join(WORK)} on a grid, got {name!r}"
 
 
 # ---- a further row --------------------------------------------------------------------------------------------------
