@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from landscape.session.point_methods import GRID_METHODS, METHODS, Settings, find_method, with_controls
+from landscape.session.point_methods import METHODS, Settings, find_method, with_controls
 from landscape.session.presets import Preset
 from quant.errors import UsageError
 from quant.external.gauge import Gauge, check_gauge
@@ -23,7 +23,7 @@ class PointSpec:
     scheme: QuantScheme
 
     def __post_init__(self) -> None:
-        names = [row.name for row in GRID_METHODS]
+        names = [name for name, row in METHODS.items() if row.needs_grid]
         if self.method not in names:
             raise UsageError(f"expected methods from {', '.join(names)} on a grid, got {self.method!r}")
 
