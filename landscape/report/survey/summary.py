@@ -54,13 +54,15 @@ def summary_table(landscape: SurveyResult) -> Table:
 
 
 def misalignment_lines(landscape: SurveyResult) -> Iterator[str]:
-    """Report M of every grid, net of plain fine-tuning, on the test split."""
-    for found in landscape.misalignments:
-        net, raw = (side[TEST_SPLIT] for side in (found.net, found.raw))
+    """Report M of every grid on the test split, net of plain fine-tuning, and what it would be without that."""
+    if landscape.misalignments:
         yield (
-            f"misalignment at {found.grid}: M = {rise_text(net)} nats per token on {TEST_SPLIT}, net of plain "
-            f"fine-tuning ({found.control}); L(GPTQ) − L(QAFT) = {rise_text(raw)}"
+            f"misalignment M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on {TEST_SPLIT}, nats per token; "
+            "raw: L(GPTQ) − L(QAFT)"
         )
+    for found in landscape.misalignments:
+        net, raw = (rise_text(side[TEST_SPLIT]) for side in (found.net, found.raw))
+        yield f"  {found.grid}: M = {net}, raw {raw}"
 
 
 def loss_lines(landscape: SurveyResult) -> Iterator[str]:
