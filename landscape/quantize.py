@@ -25,13 +25,13 @@ class QuantizeRequest(PointRequest):
     bits: int = option("--bits", "-b", default=4)
     """Bit width, 2 to 8."""
     method: str = option(default="gptq", choices=listed(GRID_METHODS, "or"))
-    """Method that makes the point."""
+    """Quantization method."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],
         rank=LAST,
         numbers=("seq_len", "calibration_windows", "qaft_examples", "qaft_epochs", "qaft_rates"),
     )
-    """quick, standard or paper: sets every number below."""
+    """quick, standard or paper: sets the numbers below that show a value for each."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ def reproduced(first: float, again: float, others: Sequence[str] = ()) -> Check:
     """
     measured = f"an NLL sum of {again!r} on one window, at first {first!r}"
     if again.hex() == first.hex():
-        words = "After all work the model gives the same L(w) to the bit: it was put back whole."
+        words = "After all work the model gives the same L(w) to the bit: the weights were restored exactly."
     elif others:
         words = (
             f"L(w) is not what it was ({measured}). The first number came from the cache, where some were made with "
@@ -125,9 +125,9 @@ def slope(
     words = f"On its own text the loss is flat at w: its slope is {measured}."
     if not flat:
         words = (
-            f"On the model's own text the loss must be flat at w, and its slope is {measured}. Chance does that once "
-            f"in {1 / FALSE_ALARM:.0f} runs; else the text was written by other weights, or in another --dtype. "
-            "Use another --store, in which it is written anew."
+            f"On the model's own text the loss must be flat at w, and its slope is {measured}. This happens by "
+            f"chance in 1 of {1 / FALSE_ALARM:.0f} runs; otherwise the text was written by other weights, or in "
+            "another --dtype. Use another --store, in which it is written again."
         )
     return Check(SLOPE, flat, words)
 
@@ -140,7 +140,7 @@ def orthogonal(cosine: float, chance: float) -> Check:
     if not passed:
         words = (
             f"The directions are not independent of each other: {measured}, where independent noise gives {expected}. "
-            "Means and intervals over directions take them for independent and are wrong: do not use R."
+            "Means and intervals over directions treat them as independent and are wrong: do not use R."
         )
     return Check(ORTHOGONAL, passed, words)
 

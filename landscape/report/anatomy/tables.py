@@ -36,7 +36,7 @@ def terminal_tables(found: AnatomyResult) -> list[Table]:
 
 
 def waterfall_table(found: AnatomyResult) -> Table:
-    """Return R, ρ, what each step adds, and random steps of the length of Δw, one row a step."""
+    """Return R, ρ, what each step adds, and random steps of the length of Δw, one row per step."""
     rows, before = [], 0.0
     for step in found.waterfall.steps:
         added = "–" if step.rho is None else number(step.rho.value - before, 2)
@@ -152,7 +152,7 @@ def plan_table(found: AnatomyResult) -> Table:
         )
         for u in plan.uniform
     ]  # fmt: skip
-    header = ("point", "bytes", "bits a weight", "ΔL predicted", *(f"ΔL measured, {split}" for split in splits))
+    header = ("point", "bytes", "bits per weight", "ΔL predicted", *(f"ΔL measured, {split}" for split in splits))
     caption = (
         f"Mixed precision under {plan.limit.text} ({nats(plan.limit.nats)} nats), beside one bit width throughout. It "
         f"is chosen on {splits[0]} windows, where each tensor's ΔL counts with one standard error added; 16 bits take "

@@ -16,6 +16,7 @@ from landscape.survey.result import PointResult, SurveyResult
 
 KEPT = Limit("ppl+5%", KEPT_LIMIT)
 """The limit under which a loss counts as kept."""
+_NOT_STEEPER = "not steeper than a random step of that length, as far as the data show"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def joint_meaning(location: Location, loss: Loss, rounded: bool, steep: bool) ->
         case "inside", "kept":
             return "rounding is cheap here" if rounded else "near and flat"
         case "inside", _:
-            return "near but steep" if steep else "near, and not shown to be steeper than a random step of that length"
+            return "near but steep" if steep else f"near; {_NOT_STEEPER}"
         case "border", "kept":
             return "flat up to the border"
         case "outside", "kept" | "inconclusive" | "degraded":
