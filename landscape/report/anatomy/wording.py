@@ -39,7 +39,8 @@ READING = (
     "The page of landscape probe judges by the intervals of r10 and r90 instead, which are wider on few windows.",
     "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
     "A part or a group alone is added to w; a part undone is taken out of the point. Where parts act on one another "
-    "the two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
+    "the two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows "
+    "explains.",
     "Clipping: the cost of each tensor's clipping alone, and ΔL left when the clipping of the costliest is undone. "
     "On the windows that ranked the tensors, the best look better than they are; the test windows ranked nothing.",
 )
