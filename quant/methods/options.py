@@ -40,8 +40,8 @@ class GPTQOptions:
             raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
         if self.true_sequential and self.inputs == "fp":
             raise UsageError(
-                "expected inputs quantized (--gptq-inputs) with --true-sequential, got fp: full-precision inputs have "
-                "no order; use quantized, or leave --true-sequential out"
+                "expected inputs quantized (--gptq-inputs) with true_sequential (--true-sequential), got fp: "
+                "full-precision inputs have no order; use quantized, or leave true_sequential out"
             )
 
 

@@ -23,7 +23,7 @@ USAGE = [
     (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
     (["--no-symmetric"], "expected scale absmax (--scale) for an asymmetric grid"),
     (["--gptq-inputs", "float"], "expected inputs to be one of quantized, fp, got 'float'"),
-    (["--gptq-inputs", "fp", "--true-sequential"], "expected inputs quantized (--gptq-inputs) with --true-sequential"),
+    (["--gptq-inputs", "fp", "--true-sequential"], "expected inputs quantized (--gptq-inputs) with true_sequential"),
     (["--point", "q4.gguf"], "expected NAME=PATH in --point, got 'q4.gguf'"),
     (["--point", "a=x", "--point", "a=y"], "expected a name of its own for every point, got 'a' more than once"),
     (["--point", "a=x", "--unfold-gauge", "flat"], "expected nearest or stored as --unfold-gauge, got 'flat'"),

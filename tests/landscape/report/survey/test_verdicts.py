@@ -71,9 +71,7 @@ def test_a_degraded_point_no_steeper_than_random_directions_is_not_called_steep(
     (point,) = found.points
     assert (point.location, point.loss) == ("inside", "degraded")
     assert point.rise["validation"].value < typical_rise(found, point.distance)
-    assert point_note(point, found).verdict.endswith(
-        "not steeper than a random step of that length, as far as the data show"
-    )
+    assert point_note(point, found).verdict.endswith(_NOT_STEEPER)
     assert near_but_steep(found) == []
     steep = synthetic.landscape(synthetic.Well(steep=1.5), bits=(6,), methods=("rtn",))
     assert names(near_but_steep(steep)) == ["rtn-int6-exact"]
