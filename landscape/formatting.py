@@ -72,7 +72,7 @@ def interval(estimate: Estimate, text: str, unbounded: str, signed_nats: bool = 
 def windows_text(windows: int, articles: int | None) -> str:
     """Write ``8 windows in 7 articles``; where the articles are not known, say what the intervals take instead."""
     if articles is None:
-        return plural(windows, "window") + (", each taken for independent" if windows > 1 else "")
+        return plural(windows, "window") + (", each treated as independent" if windows > 1 else "")
     return f"{plural(windows, 'window')} in {plural(articles, 'article')}"
 
 

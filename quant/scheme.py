@@ -45,7 +45,9 @@ class QuantScheme:
         if not re.fullmatch(r"tensor|channel|group:[1-9]\d*", self.granularity):
             raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
         if not self.symmetric and self.scale != "absmax":
-            raise UsageError(f"expected scale='absmax' for an asymmetric grid, which clips nothing, got {self.scale!r}")
+            raise UsageError(
+                f"expected the scale absmax (--scale) for an asymmetric grid, which clips nothing, got {self.scale!r}"
+            )
 
     @property
     def low(self) -> int:

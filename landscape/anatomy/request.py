@@ -14,7 +14,7 @@ from quant.errors import UsageError
 
 Grouping = Literal["block", "type", "tensor"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
-"""Groups of tensors whose Δw is put on w alone."""
+"""Groups of tensors whose Δw is applied alone."""
 ON_GRID = tuple(row for row in METHODS.values() if row.on_grid)
 """Methods whose points lie on a grid of the weights, so that their clipping is known."""
 
@@ -30,9 +30,9 @@ class AnatomyRequest(PointRequest):
     directions: int = option("--directions", "-d", default=4, least=2)
     """Random directions of each family."""
     groups: tuple[Grouping, ...] = option(default=(), unset="block,type; all on small models")
-    """Some of block, type, tensor: whose Δw is put on w alone."""
+    """Apply Δw to one group of tensors at a time: some of block, type, tensor, comma-separated."""
     layer_radii: bool | None = option(default=None, unset="of blocks and types of small models")
-    """Measure the radius R_l of each block and type; of each tensor of a small model if given."""
+    """Measure R within each block and matrix type; if given explicitly, on a small model also within each tensor."""
     plan_bits: tuple[int, ...] = option(default=(), unset="no plan")
     """Bit widths of a mixed-precision plan under --limit, such as 8,6,4,3."""
     limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))

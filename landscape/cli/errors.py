@@ -25,8 +25,8 @@ def exit_on_error(debug: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _exit(
-            "interrupted; evaluated probes and finished points are kept, and the same command goes on from there; a "
-            "point that was half made begins anew, QAFT after its last epoch",
+            "interrupted; evaluated probes and finished points are kept, and the same command goes on from there; "
+            "an unfinished point restarts, QAFT from its last completed epoch",
             FAILED,
         )
     except ToolkitError as error:
@@ -54,7 +54,7 @@ def print_error(message: str) -> None:
 
 
 def refusal(error: typer.TyperException) -> str:
-    """Describe in one line what typer refuses: what was expected, what came, what to do.
+    """Describe in one line what typer refuses: what was expected, what was given, what to do.
 
     Args:
         error: As typer raises it. Only its base class is public: its kind shows in the attributes that it has.

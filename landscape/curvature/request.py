@@ -15,7 +15,7 @@ class CurvatureRequest(RadialRequest):
     directions: int = option("--directions", "-d", default=8)
     """Random directions that Tr H is averaged over."""
     windows: int = 4
-    """Windows of text that it is averaged over."""
+    """Windows of text that Tr H is averaged over."""
     top: bool = True
     """Find the top eigenvalue too, by Lanczos: some 20 products."""
 

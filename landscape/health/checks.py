@@ -54,7 +54,7 @@ def reproduced(first: float, again: float, others: Sequence[str] = ()) -> Check:
     """
     measured = f"an NLL sum of {again!r} on one window, at first {first!r}"
     if again.hex() == first.hex():
-        words = "After all work the model gives the same L(w) to the bit: it was put back whole."
+        words = "After all work the model gives the same L(w) to the bit: the weights were restored exactly."
     elif others:
         words = (
             f"L(w) is not what it was ({measured}). The first number came from the cache, where some were made with "
@@ -125,9 +125,9 @@ def slope(
     words = f"On its own text the loss is flat at w: its slope is {measured}."
     if not flat:
         words = (
-            f"On the model's own text the loss must be flat at w, and its slope is {measured}. Chance does that once "
-            f"in {1 / FALSE_ALARM:.0f} runs; else the text was written by other weights, or in another --dtype. "
-            "Use another --store, in which it is written anew."
+            f"On the model's own text the loss must be flat at w, and its slope is {measured}. This "
+            f"happens by chance in 1 of {1 / FALSE_ALARM:.0f} runs; else the text was written by other weights, or in "
+            "another --dtype. Use another --store, in which it is written again."
         )
     return Check(SLOPE, flat, words)
 

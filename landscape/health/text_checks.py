@@ -89,7 +89,7 @@ def causal(model: nn.Module, window: Window) -> Check:
     moved = float((after - before).abs().max()) if len(before) else 0.0
     dtype = next(model.parameters()).dtype
     passed = not moved > LOOKS_AHEAD * torch.finfo(dtype).eps * largest
-    measured = f"a change of {moved:.2g} nats at most in earlier tokens when the last one is another"
+    measured = f"a change of {moved:.2g} nats at most in earlier tokens when the last token is changed"
     words = f"The model reads from left to right: {measured}."
     if not passed:
         words = (
@@ -170,6 +170,6 @@ def beginning(gain: float, n_windows: int) -> Check:
     if not passed:
         words = (
             f"The model needs its beginning-of-text token, which no window has: {measured}. All losses here "
-            "are those of a model used as it was not trained; use --bos, which prepends the token."
+            "are those of a model used in a way it was not trained for; use --bos, which prepends the token."
         )
     return Check(BEGINNING, passed, words)

@@ -75,7 +75,7 @@ def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
         reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}"
     lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
     if found.ended in ("exhausted", "out of time"):
-        lines.append(f"not ± {request.precision:.2g}, as asked for: {_WHY_NOT_PRECISE[found.ended]}")
+        lines.append(f"the requested ± {request.precision:.2g} R is not reached: {_WHY_NOT_PRECISE[found.ended]}")
     lines.append(f"{evaluations(measured.run.probes)}: {measured.tokens:,} tokens, in {duration(measured.run.seconds)}")
     lines.append(f"cache  {measured.run.store}")
     return lines

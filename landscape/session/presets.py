@@ -105,23 +105,21 @@ NUMBERS = {
     "validation_windows": Number(
         "--windows", "Validation windows.", ("train_windows", "validation_windows"), shown=("validation_windows",)
     ),
-    "test_windows": Number(
-        "--test-windows", "Test windows, for the points, or for the check of a plan of bits.", ("test_windows",)
-    ),
+    "test_windows": Number("--test-windows", "Test windows, which check points and plans of bits.", ("test_windows",)),
     "seq_len": Number("--seq-len", "Tokens per window.", ("seq_len",), least=2),
-    "lambda_count": Number("--lambda-count", "Distances per direction, if auto.", ("lambdas",), least=4),
+    "lambda_count": Number("--lambda-count", "Distances per direction, when --lambdas is auto.", ("lambdas",), least=4),
     "alphas": Number("--alphas", "Positions per segment at first.", ("alphas",), least=2),
     "refinements": Number(
-        "--refinements", "Positions added to each where its loss bends, at most.", ("refinements",), least=0
+        "--refinements", "Extra positions per segment where its loss bends, at most.", ("refinements",), least=0
     ),
     "calibration_windows": Number(
         "--calibration-windows", "Training windows for GPTQ, AWQ and SignRound.", ("calibration_windows",)
     ),
     "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",)),
-    "qaft_epochs": Number("--qaft-epochs", "Passes of QAFT over them.", ("qaft_epochs",)),
+    "qaft_epochs": Number("--qaft-epochs", "QAFT epochs.", ("qaft_epochs",)),
 }
 """Numbers that options set, in all their fields; beside these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
-RATES_HELP = "Learning rates of QAFT, comma-separated; a preset has so many for each bit width."
+RATES_HELP = "Learning rates that QAFT tries, comma-separated; shown is how many each preset tries."
 
 
 def in_presets(*fields: str) -> str:

@@ -25,11 +25,11 @@ class GPTQOptions:
     """Calibrate each block on the outputs of quantized blocks (quantized; Frantar et al.) or of full-precision ones
     (fp)."""
     true_sequential: bool = False
-    """Calibrate the matrices of a block one input after the other, those before already quantized."""
+    """Within a block, calibrate each matrix on the outputs of those already quantized."""
     act_order: bool = False
     """Round columns by decreasing diag(H), the size of their inputs, rather than in stored order."""
     rtn_candidate: bool = False
-    """Keep RTN where its layer error is least; no layer's error can then rise, by construction."""
+    """Keep RTN's codes wherever their layer error is lowest; no layer's error can then rise."""
 
     def __post_init__(self) -> None:
         if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):
@@ -37,10 +37,10 @@ class GPTQOptions:
         if self.block_size < 1:
             raise UsageError(f"expected a block size of at least 1, got {self.block_size}")
         if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+            raise UsageError(f"expected inputs (--gptq-inputs) from {', '.join(get_args(Inputs))}, got {self.inputs!r}")
         if self.true_sequential and self.inputs == "fp":
             raise UsageError(
-                "expected inputs='quantized' with true_sequential, for full-precision inputs have no order"
+                "expected quantized inputs with true_sequential (--gptq-inputs quantized), got fp, which have no order"
             )
 
 

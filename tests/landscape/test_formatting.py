@@ -26,7 +26,7 @@ def test_half_an_interval_keeps_its_known_end() -> None:
         (8, 7, "8 windows in 7 articles"),
         (8, 1, "8 windows in 1 article"),
         (1, 1, "1 window in 1 article"),
-        (8, None, "8 windows, each taken for independent"),
+        (8, None, "8 windows, each treated as independent"),
         (1, None, "1 window"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_full_folder_is_refused_before_any_work(
     [
         (["--method", "rtm"], "qaft-lsq, qaft-from-gptq on a grid, got 'rtm'"),
         (["--bits", "9"], "expected bits from 2 to 8, got 9"),
-        (["--no-symmetric"], "expected scale='absmax' for an asymmetric grid"),
+        (["--no-symmetric"], "expected the scale absmax (--scale) for an asymmetric grid"),
         (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
     ],
 )

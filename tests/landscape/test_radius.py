@@ -138,7 +138,9 @@ def test_time_ends_a_search(tmp_path: Path) -> None:
     assert (measured.found.precise, measured.found.ended) == (False, "out of time")
     assert len(measured.found.rounds) == 1
     request = RadiusRequest(precision=0.001, minutes=1e-6)
-    assert "not ± 0.001, as asked for: --max-minutes ended the search" in "\n".join(radius_lines(request, measured))
+    assert "the requested ± 0.001 R is not reached: --max-minutes ended the search" in "\n".join(
+        radius_lines(request, measured)
+    )
 
 
 @pytest.mark.parametrize("pairs", [False, True])

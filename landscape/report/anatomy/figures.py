@@ -175,7 +175,7 @@ def restoration_figure(found: AnatomyResult) -> Figure:
 
 
 def plan_figure(found: AnatomyResult) -> Figure | None:
-    """Draw bits a weight against ΔL, mixed precision beside one width throughout, by split; None without a plan."""
+    """Draw bits per weight against ΔL, mixed precision beside one width throughout, by split; None without a plan."""
     plan = found.plan
     if plan is None:
         return None
@@ -202,7 +202,7 @@ def plan_figure(found: AnatomyResult) -> Figure | None:
     _lay_out(figure, "Mixed precision beside one bit width throughout", HEIGHT)
     return figure.update_layout(
         showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}},
-        xaxis={"title": {"text": "bits a weight, scales included"}}, legend={"y": BELOW_THE_AXIS},
+        xaxis={"title": {"text": "bits per weight, scales included"}}, legend={"y": BELOW_THE_AXIS},
     )  # fmt: skip
 
 

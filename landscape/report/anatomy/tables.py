@@ -132,7 +132,7 @@ def restoration_table(found: AnatomyResult) -> Table:
     caption = (
         f"The point with the clipping of the costliest tensors undone. Undisturbed, its ΔL is {rise_text(found.rise)}, "
         f"{rise_text(found.held_out[0])} on test; the limit is {nats(found.limit.nats)}. The {found.split} windows "
-        "ranked the tensors and flatter the choice; the test windows ranked nothing."
+        "ranked the tensors, so that losses there are optimistic; the test windows ranked nothing."
     )
     return Table(caption, header, rows, frozenset({2}))
 
@@ -152,7 +152,7 @@ def plan_table(found: AnatomyResult) -> Table:
         )
         for u in plan.uniform
     ]  # fmt: skip
-    header = ("point", "bytes", "bits a weight", "ΔL predicted", *(f"ΔL measured, {split}" for split in splits))
+    header = ("point", "bytes", "bits per weight", "ΔL predicted", *(f"ΔL measured, {split}" for split in splits))
     caption = (
         f"Mixed precision under {plan.limit.text} ({nats(plan.limit.nats)} nats), beside one bit width throughout. It "
         f"is chosen on {splits[0]} windows, where each tensor's ΔL counts with one standard error added; 16 bits take "

@@ -50,7 +50,7 @@ def test_another_error_of_torch_is_not_taken_for_it(capsys: pytest.CaptureFixtur
 def test_an_interrupt_promises_what_is_kept_and_no_more(capsys: pytest.CaptureFixture) -> None:
     line = said(raised(KeyboardInterrupt()), capsys)
     assert "goes on from there" in line
-    assert "a point that was half made begins anew, QAFT after its last epoch" in line
+    assert "an unfinished point restarts, QAFT from its last completed epoch" in line
 
 
 REFUSED = [

@@ -34,7 +34,7 @@ def test_a_point_is_steep_only_where_its_interval_is_above_that_of_random_direct
     overlapping = of_equal_numbers(dissected, Estimate(0.5, below, 1.0), dissected.rise)
     assert dissected.steep
     assert not overlapping.steep
-    assert title(overlapping).endswith("near, and not shown to be steeper than a random step of that length")
+    assert title(overlapping).endswith("near; not steeper than a random step of that length, as far as the data show")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_windows_of_one_article_blame_nothing_and_are_told_as_such(dissected: An
     assert "(validation: 4 windows in 1 article; test: 2 windows in 1 article)" in subject_sentences(alone)[1]
     unknown = replace(dissected, articles={"validation": None, "test": None})
     assert blamed(unknown, **noise).startswith("No part of Δw is to blame")
-    assert "validation: 4 windows, each taken for independent;" in subject_sentences(unknown)[1]
+    assert "validation: 4 windows, each treated as independent;" in subject_sentences(unknown)[1]
     assert anatomy_json(unknown)["articles"] == {"validation": None, "test": None}
 
 

@@ -98,6 +98,6 @@ def test_the_page_tells_the_articles_of_the_basin() -> None:
     basins = {split: replace(basin, articles=3) for split, basin in found.basins.items()}
     told = " ".join(basin_sentences(replace(found, basins=basins)))
     assert "(2 random directions, 4 windows in 3 articles)" in told
-    assert "4 windows, each taken for independent" in " ".join(basin_sentences(found))
+    assert "4 windows, each treated as independent" in " ".join(basin_sentences(found))
     rows = {row[0]: row[1:] for row in basin_table(replace(found, basins=basins)).rows}
     assert set(rows["articles of the windows"]) == {"3"}
