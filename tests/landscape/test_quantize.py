@@ -56,7 +56,7 @@ def test_a_point_is_made_once_and_is_the_one_that_a_survey_uses(tmp_path: Path) 
     assert again.fingerprint(checkpoint.space) == point.fingerprint(checkpoint.space)
     subject = prepare(checkpoint, "tales", PRESETS["quick"], ("rtn", "gptq", "qaft"), 0, tmp_path)
     start = rtn(checkpoint.space, subject.center, QuantScheme(3))
-    by_hand = gptq(checkpoint.model, checkpoint.space, start, subject.calibration.gptq, GPTQOptions())
+    by_hand = gptq(checkpoint.model, checkpoint.space, start, subject.calibration.windows, GPTQOptions())
     assert by_hand.fingerprint(checkpoint.space) == point.fingerprint(checkpoint.space)
 
 
