@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from landscape.session.request import RadialRequest, option
+from landscape.session.request import SplitRequest, option
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _CHECKED = 4  # windows on which w must beat chance before the search
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadiusRequest(RadialRequest):
+class RadiusRequest(SplitRequest):
     """Precision, time and directions of a search for R."""
 
     minutes: float | None = option("--max-minutes", default=None, unset="never")

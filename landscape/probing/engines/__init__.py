@@ -1,8 +1,8 @@
 """Evaluate plans with an engine, which knows positions, windows and a model, and nothing of files.
 
-A session makes an engine for every plan, as ``Engine(model, space, atlas)``. All engines share one store, which keeps no
-name of an engine beside a loss: an engine must give the losses of ``InlineEngine`` to the bit, or the settings of the
-store must keep the two apart (see ``landscape.session.opening``).
+A session makes an engine for every plan, as ``Engine(model, space, atlas)``. All engines share one store, which keeps
+no name of an engine beside a loss: an engine must give the losses of ``InlineEngine`` to the bit, or the settings of
+the store must keep the two apart (see ``landscape.session.opening``).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.position import common_blocks
-from landscape.probing.prefix import Prefixes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
+from landscape.probing.prefix import Prefixes
 from quant.center import preserved
 from quant.nll import window_nll
 from quant.space import WeightSpace
