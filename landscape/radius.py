@@ -49,7 +49,7 @@ class RadiusResult:
     """Name of the family of directions, which contains the seed."""
     pairs: bool
     """Whether each direction was followed both ways."""
-    found: RadiusSearch
+    search: RadiusSearch
     """R, the losses that it was read from, and the rounds of the search."""
     run: RunRecord
 
@@ -75,7 +75,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     Example:
         >>> from landscape import RadiusRequest, measure_radius
         >>> result = measure_radius(RadiusRequest("opt-nano", seq_len=64, precision=0.2))
-        >>> 40 < result.found.radius.value < 90
+        >>> 40 < result.search.radius.value < 90
         True
     """
     from landscape.positions.directions import family_of
@@ -93,7 +93,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
             split=request.split,
             family=family.name,
             pairs=request.pairs,
-            found=search,
+            search=search,
             run=session.record(settings, health),
         )
 
