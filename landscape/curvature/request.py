@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landscape.session.request import RadialRequest, option
+from landscape.session.request import SplitRequest, option
 from quant.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvatureRequest(RadialRequest):
+class CurvatureRequest(SplitRequest):
     """The precision of R, and the numbers of the second derivatives at w."""
 
     directions: int = option("--directions", "-d", default=8)

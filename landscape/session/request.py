@@ -130,7 +130,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadialRequest(Request):
+class SplitRequest(Request):
     """A request for R, on as many windows of one split as its precision takes."""
 
     split: str = option(default="validation", rank=LAST)
