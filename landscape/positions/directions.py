@@ -35,7 +35,6 @@ from quant.errors import UsageError
 from quant.philox import philox
 from quant.space import Slot, Vector, WeightSpace
 
-
 FAMILIES = "sphere, filter or layer:TENSORS"
 """Families that a user can name."""
 
