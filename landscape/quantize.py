@@ -22,8 +22,6 @@ class QuantizeRequest(PointRequest):
 
     export: Path | None = option("--export", "-o", default=None, required=True)
     """New folder for the quantized model."""
-    bits: int = option("--bits", "-b", default=4)
-    """Bit width, 2 to 8."""
     method: str = option(default="gptq", choices=listed(GRID_METHODS, "or"))
     """Quantization method."""
     preset: Preset = option(

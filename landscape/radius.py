@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from landscape.session.request import RadialRequest, option
+from landscape.session.request import SplitRequest, option
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _CHECKED = 4  # windows on which w must beat chance before the search
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadiusRequest(RadialRequest):
+class RadiusRequest(SplitRequest):
     """Precision, time and directions of a search for R."""
 
     minutes: float | None = option("--max-minutes", default=None, unset="never")
@@ -49,7 +49,7 @@ class RadiusResult:
     """Name of the family of directions, which contains the seed."""
     pairs: bool
     """Whether each direction was followed both ways."""
-    found: RadiusSearch
+    search: RadiusSearch
     """R, the losses that it was read from, and the rounds of the search."""
     run: RunRecord
 
@@ -75,7 +75,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
     Example:
         >>> from landscape import RadiusRequest, measure_radius
         >>> result = measure_radius(RadiusRequest("opt-nano", seq_len=64, precision=0.2))
-        >>> 40 < result.found.radius.value < 90
+        >>> 40 < result.search.radius.value < 90
         True
     """
     from landscape.positions.directions import family_of
@@ -93,7 +93,7 @@ def measure_radius(request: RadiusRequest, progress: Progress | None = None) -> 
             split=request.split,
             family=family.name,
             pairs=request.pairs,
-            found=search,
+            search=search,
             run=session.record(settings, health),
         )
 

@@ -46,7 +46,7 @@ class QuantScheme:
             raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
         if not self.symmetric and self.scale != "absmax":
             raise UsageError(
-                f"expected scale absmax (--scale) for an asymmetric grid, which clips nothing, got {self.scale!r}"
+                f"expected the scale absmax (--scale) for an asymmetric grid, which clips nothing, got {self.scale!r}"
             )
 
     @property

@@ -91,10 +91,10 @@ def radius_of(found: Crossing) -> Row:
 
 def search_row(measured: RadiusResult) -> Row:
     """Return the row of one search."""
-    last, probes = measured.found.rounds[-1], measured.found.probes
+    last, probes = measured.search.rounds[-1], measured.search.probes
     return {
-        "kind": "search", "precise": measured.found.precise, "directions": last.directions, "windows": last.windows,
-        **radius_of(measured.found.radius), "half_width": relative(measured.found.radius),
+        "kind": "search", "precise": measured.search.precise, "directions": last.directions, "windows": last.windows,
+        **radius_of(measured.search.radius), "half_width": relative(measured.search.radius),
         "norm": measured.subject.norm, "center": probes.center_nll,
         "evaluations": measured.run.probes.total, "tokens": measured.tokens,
     }  # fmt: skip

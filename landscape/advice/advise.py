@@ -34,7 +34,7 @@ class AdviceResult:
     """How many articles the windows of ΔL lie in; None if unknown, and each window then counts as independent."""
     center_nll: float
     """L(w), nats per token, on the validation windows."""
-    found: RadiusSearch
+    search: RadiusSearch
     """R, its losses, and the rounds of the search."""
     limit: Limit
     advice: tuple[Advice, ...]
@@ -79,7 +79,7 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
             subject=session.info([session.split]),
             articles=article_count(blocks_of(session.windows)),
             center_nll=center_nll,
-            found=collector.found,
+            search=collector.found,
             limit=request.limit,
             advice=tuple(decide(each, request.limit) for each in evidence),
             work=tuple(work_of_ways(bits, request.preset, len(session.windows)) for bits in widths),

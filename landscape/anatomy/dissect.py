@@ -51,7 +51,7 @@ def dissect(request: AnatomyRequest, progress: Progress | None = None) -> Anatom
     with Session.open(request, progress) as session:
         if request.offered:
             check_windows(session.windows)
-        return _Anatomy(request, session).work()
+        return _Anatomy(request, session).run()
 
 
 class _Anatomy:
@@ -60,7 +60,7 @@ class _Anatomy:
     def __init__(self, request: AnatomyRequest, session: Session) -> None:
         self.request, self.session, self.stages = request, session, Stages(request, session)
 
-    def work(self) -> AnatomyResult:
+    def run(self) -> AnatomyResult:
         """Do all the work, in the order the data flows."""
         for spec in self._specs:
             self._find(spec)

@@ -14,7 +14,7 @@ from quant.errors import UsageError
 
 Grouping = Literal["block", "type", "tensor"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
-"""Groups of tensors whose Δw is added to w alone."""
+"""Groups of tensors whose Δw is applied alone."""
 ON_GRID = tuple(row for row in METHODS.values() if row.on_grid)
 """Methods whose points lie on a grid of the weights, so that their clipping is known."""
 

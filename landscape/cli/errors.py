@@ -25,8 +25,8 @@ def exit_on_error(debug: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _exit(
-            "interrupted; evaluated probes and finished points are kept, and the same command goes on from there; an "
-            "unfinished point restarts, QAFT from its last completed epoch",
+            "interrupted; evaluated probes and finished points are kept, and the same command goes on from there; "
+            "an unfinished point restarts, QAFT from its last completed epoch",
             FAILED,
         )
     except ToolkitError as error:

@@ -48,18 +48,18 @@ def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output
     return _suggest(more, "a narrower interval for R", output)
 
 
-def after_radius(request: RadiusRequest, found: RadiusResult) -> str:
+def after_radius(request: RadiusRequest, result: RadiusResult) -> str:
     """Suggest what follows a search for R: the points around w, on windows of the same length, on which R depends.
 
     A search that its time ended goes on first.
     """
-    if found.found.ended == "out of time" and request.minutes is not None:
+    if result.search.ended == "out of time" and request.minutes is not None:
         return _suggest(replace(request, minutes=4 * request.minutes), "goes on from here")
     survey = SurveyRequest(
         **_shared(request, SurveyRequest),
         family=request.family,
         pairs=request.pairs,
-        preset=replace(PRESETS["quick"], seq_len=found.subject.seq_len),
+        preset=replace(PRESETS["quick"], seq_len=result.subject.seq_len),
     )
     return _suggest(survey, "where are the points?")
 

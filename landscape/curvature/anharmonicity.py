@@ -48,7 +48,7 @@ class Quadratic:
 class CurvatureResult:
     """The curvature of a basin's floor, and the work it took."""
 
-    measured: RadiusResult
+    radius: RadiusResult
     """R, and the run: it counts all of the work, and its checks were made after the products, which change how the
     model computes."""
     products: Quadratic
@@ -102,12 +102,12 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
         settings = {"precision": request.precision, "directions": request.directions, "windows": request.windows}
         by_trace = request.directions * request.windows
         return CurvatureResult(
-            measured=RadiusResult(
+            radius=RadiusResult(
                 subject=session.info([request.split]),
                 split=request.split,
                 family=sphere.name,
                 pairs=False,
-                found=found,
+                search=found,
                 run=session.record(settings, health),
             ),
             products=products,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landscape.session.request import RadialRequest, option
+from landscape.session.request import SplitRequest, option
 from quant.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvatureRequest(RadialRequest):
+class CurvatureRequest(SplitRequest):
     """The precision of R, and the numbers of the second derivatives at w."""
 
     directions: int = option("--directions", "-d", default=8)
     """Random directions that Tr H is averaged over."""
     windows: int = 4
-    """Windows that Tr H is averaged over."""
+    """Windows of text that Tr H is averaged over."""
     top: bool = True
     """Find the top eigenvalue too, by Lanczos: some 20 products."""
 

@@ -125,8 +125,8 @@ def slope(
     words = f"On its own text the loss is flat at w: its slope is {measured}."
     if not flat:
         words = (
-            f"On the model's own text the loss must be flat at w, and its slope is {measured}. This happens by "
-            f"chance in 1 of {1 / FALSE_ALARM:.0f} runs; otherwise the text was written by other weights, or in "
+            f"On the model's own text the loss must be flat at w, and its slope is {measured}. This "
+            f"happens by chance in 1 of {1 / FALSE_ALARM:.0f} runs; else the text was written by other weights, or in "
             "another --dtype. Use another --store, in which it is written again."
         )
     return Check(SLOPE, flat, words)

@@ -10,6 +10,10 @@ Every family of directions maps i.i.d. Gaussian noise over all D coordinates to 
 
 and ``along`` is one given vector, Δw itself or an eigenvector.
 
+``family_of`` makes the families that users name; ``FAMILIES`` lists them for its error, and the help of ``--family``
+repeats it (``landscape.survey.request``, ``landscape.radius``). A family that moves only some of the tensors must be
+known to ``moved_tensors``, which reads the selection from the family's name.
+
 Noise comes from numpy's counter-based Philox keyed by (seed, index, tensor name): the same on every machine, in any
 order and in parallel, while ``torch.randn`` differs between CPU types. (numpy reserves the right to change its normal
 generator between versions; a test holds known values.)
@@ -30,6 +34,9 @@ from landscape.positions.selection import selected, selects
 from quant.errors import UsageError
 from quant.philox import philox
 from quant.space import Slot, Vector, WeightSpace
+
+FAMILIES = "sphere, filter or layer:TENSORS"
+"""Families that a user can name."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,8 @@ class Family(ABC):
 class RandomFamily(Family):
     """A family whose directions are noise in all tensors, each shaped by itself."""
 
-    @property
-    @abstractmethod
-    def seed(self) -> int:
-        """Return the seed of the noise."""
+    seed: int
+    """Seed of the noise, a field of each subclass, which chooses its place and its default."""
 
     @abstractmethod
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
@@ -260,4 +265,4 @@ def family_of(text: str, space: WeightSpace, center: Vector, seed: int) -> Famil
         return Filter(space, center, seed)
     if kind == "layer" and slots:
         return Layers(space, slots, seed)
-    raise UsageError(f"expected sphere, filter or layer:TENSORS as family of directions, got {text!r}")
+    raise UsageError(f"expected {FAMILIES} as family of directions, got {text!r}")

@@ -21,7 +21,7 @@ NAMES: dict[Recommendation, str] = {"rtn": "RTN", "grid": "another grid", "gptq"
 def subject_lines(advised: AdviceResult) -> list[str]:
     """Name the model, its basin and the limit."""
     subject = advised.subject
-    found, last = advised.found.radius, advised.found.rounds[-1]
+    found, last = advised.search.radius, advised.search.rounds[-1]
     radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
     windows = windows_text(subject.windows[JUDGED_SPLIT], advised.articles)
     share = "" if found.value is None else f" = {number(found.value / subject.norm, 3)} ‖w‖"
@@ -134,7 +134,7 @@ def advice_json(advised: AdviceResult) -> dict[str, Any]:
         "space": space_json(advised.subject),
         "center": advised.center_nll,
         "chance": advised.subject.chance,
-        "radius": crossing_json(advised.found.radius),
+        "radius": crossing_json(advised.search.radius),
         "limit": {"text": advised.limit.text, "nats": advised.limit.nats},
         "advice": [
             _advice(advice) | {"cost": dict(work)} for advice, work in zip(advised.advice, advised.work, strict=True)

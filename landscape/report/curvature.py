@@ -23,13 +23,13 @@ def curvature_json(curved: CurvatureResult) -> dict[str, Any]:
     top = curved.top
     return {
         "schema_version": JSON_VERSION,
-        "radius": radius_json(curved.measured),
+        "radius": radius_json(curved.radius),
         "products": _quadratic(curved.products),
         "pairs": _quadratic(curved.pairs),
         "lambdas": list(curved.lambdas),
         "center": curved.center_nll,
         "top": None if top is None else {"value": top.value, "residual": top.residual, "products": top.products},
-        "seconds": round(curved.measured.run.seconds, 3),
+        "seconds": round(curved.radius.run.seconds, 3),
     }
 
 
@@ -46,12 +46,12 @@ def _quadratic(way: Quadratic) -> dict[str, Any]:
 
 def curvature_lines(curved: CurvatureResult) -> list[str]:
     """Report Tr H by both methods, the quadratic radius, the index and the top eigenvalue."""
-    measured, lambdas = curved.measured, " and ".join(f"{lam:.3g}" for lam in curved.lambdas)
-    last = measured.found.rounds[-1]
+    measured, lambdas = curved.radius, " and ".join(f"{lam:.3g}" for lam in curved.lambdas)
+    last = measured.search.rounds[-1]
     trace = curved.products.trace
     lines = [
         search_line(measured),
-        f"R = {crossing_text(measured.found.radius, last.directions, last.windows, articles=last.articles)}",
+        f"R = {crossing_text(measured.search.radius, last.directions, last.windows, articles=last.articles)}",
         f"curvature on {trace.directions} directions × {windows_text(trace.windows, trace.articles)}, "
         f"L(w) = {curved.center_nll:.4f} there",
         *_quadratic_lines("by Hessian products", curved.products),

@@ -48,7 +48,7 @@ _LOOKS = {
     "w_ft": (SKY, "cross", "top right"),
 }
 """Color, symbol and text position of each method's mark."""
-_STROKES = {
+_STROKES: dict[frozenset[str | None], Stroke] = {
     frozenset({"rtn", "gptq"}): Stroke(PURPLE, "dash"),
     frozenset({"rtn", "qaft"}): Stroke(SKY, "dot"),
     frozenset({"gptq", "qaft"}): Stroke(ORANGE, "dashdot"),
@@ -70,10 +70,13 @@ def symbol(method: str, variant: int) -> str:
 
 
 def stroke(a: str | None, b: str) -> Stroke:
-    """Return the look of the segment between two methods; segments from w (None) are solid, in the method's colour."""
-    if a is None:
-        return Stroke(mark(b).color, "solid")
-    return _STROKES[frozenset({a, b})]
+    """Return the look of the segment between two methods.
+
+    Segments from w (None) are solid, in the method's colour; so are those of a pair without a look of its own, but
+    dashed.
+    """
+    default = Stroke(mark(b).color, "solid" if a is None else "dash")
+    return _STROKES.get(frozenset({a, b}), default)
 
 
 def size(bits: int | None) -> float:

@@ -25,7 +25,7 @@ def radius_json(measured: RadiusResult) -> dict[str, Any]:
     seconds, store, health: [{name, passed, words}]}``; ended is "precise", "not reached", "exhausted" (no directions or
     windows are left) or "out of time"; articles as in ``landscape probe``.
     """
-    found = measured.found
+    found = measured.search
     return {
         "schema_version": JSON_VERSION,
         "model": measured.subject.model,
@@ -60,7 +60,7 @@ def radius_json(measured: RadiusResult) -> dict[str, Any]:
 
 def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
     """Report R, and the rounds of the search for it."""
-    found, length = measured.found, measured.subject.norm
+    found, length = measured.search, measured.subject.norm
     lines = [search_line(measured)]
     for index, each in enumerate(found.rounds, start=1):
         value = crossing_text(each.crossing, each.directions, each.windows, articles=each.articles)
@@ -75,7 +75,7 @@ def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
         reached = f" ± {(found.radius.high - found.radius.value) / found.radius.value:.1%}"
     lines.append(f"R = {radius} = {ratio} ‖w‖{reached}")
     if found.ended in ("exhausted", "out of time"):
-        lines.append(f"the requested ± {100 * request.precision:.2g} % is not reached: {_WHY_NOT_PRECISE[found.ended]}")
+        lines.append(f"the requested ± {request.precision:.2g} R is not reached: {_WHY_NOT_PRECISE[found.ended]}")
     lines.append(f"{evaluations(measured.run.probes)}: {measured.tokens:,} tokens, in {duration(measured.run.seconds)}")
     lines.append(f"cache  {measured.run.store}")
     return lines
@@ -83,7 +83,7 @@ def radius_lines(request: RadiusRequest, measured: RadiusResult) -> list[str]:
 
 def search_line(measured: RadiusResult) -> str:
     """Name the model and the text that R was searched on."""
-    subject, probes = measured.subject, measured.found.probes
+    subject, probes = measured.subject, measured.search.probes
     return (
         f"{subject.model} on {subject.data} ({measured.split}, windows of {subject.seq_len} tokens): "
         f"D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, L(w) = {probes.center_nll:.4f}, "

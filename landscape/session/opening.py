@@ -5,15 +5,16 @@ The thread count affects the last bits of sums, so a store keeps the one that it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 import torch
 
 from landscape.probing.store import Store
 from landscape.session.progress import Progress
-from landscape.session.request import PresetRequest, RadialRequest, Request
+from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.subject import Subject, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import StoreError
@@ -47,15 +48,30 @@ def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> 
 
     Raises:
         CheckpointError: if a matrix does not.
+        StoreError: see ``check_evaluation``.
     """
     store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
     if not store.begun:
         check_reach(checkpoint.model, checkpoint.space)
+    check_evaluation(store)
     return store
 
 
-def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> Subject:
-    """Read the windows that a request needs: those of its preset, or all of one split.
+def check_evaluation(store: Store) -> None:
+    """Check that the losses of a store were summed as this version sums them; a new store records the version.
+
+    Raises:
+        StoreError: if another version of the evaluation summed its losses, or its settings cannot be read.
+    """
+    if (stored := _settings(store).get("evaluation", 1)) != EVALUATION:
+        raise StoreError(
+            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
+            f"found version {stored}, whose last digits differ; use another --store"
+        )
+
+
+def prepare_subject(request: Request, checkpoint: Checkpoint, progress: Progress) -> Subject:
+    """Prepare the model and the windows that a request needs: those of its preset, or all of one split.
 
     Raises:
         UsageError: if windows are longer than the model accepts.
@@ -63,7 +79,7 @@ def read_text(request: Request, checkpoint: Checkpoint, progress: Progress) -> S
     """
     data, seed, cache = request.corpus, request.seed, request.root
     revision, bos, warn = request.data_revision, request.bos, progress.warn
-    if isinstance(request, RadialRequest):
+    if isinstance(request, SplitRequest):
         return prepare_split(
             checkpoint, data, request.split, request.seq_len, seed, cache, revision=revision, bos=bos, warn=warn
         )
@@ -77,20 +93,19 @@ def frozen_threads(store: Store) -> Iterator[None]:
     """Use the number of threads that the store was begun with, and restore the present one afterwards.
 
     Raises:
-        StoreError: if another version of the evaluation summed its losses, or its settings cannot be read.
+        StoreError: if its settings cannot be read.
     """
     before = torch.get_num_threads()
-    settings = store.settings({"threads": before, "evaluation": EVALUATION})
-    if (stored := settings.get("evaluation", 1)) != EVALUATION:
-        raise StoreError(
-            f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
-            f"found version {stored}, whose last digits differ; use another --store"
-        )
-    torch.set_num_threads(int(settings["threads"]))
+    torch.set_num_threads(int(_settings(store)["threads"]))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _settings(store: Store) -> Mapping[str, Any]:
+    """Return the settings that a store was begun with; those of this process begin a new one."""
+    return store.settings({"threads": torch.get_num_threads(), "evaluation": EVALUATION})
 
 
 def provenance(device: str) -> dict[str, object]:

@@ -93,9 +93,9 @@ class PointMaker:
             yield "scheme", asdict(spec.scheme)
         yield from recipe_options(row, self._settings(spec))
         if row.calibrates:
-            yield "train", token_hash(data.gptq)
+            yield "train", token_hash(data.windows)
         if row.trains:
-            yield from (("train", token_hash(data.qaft)), ("validation", token_hash(data.validation)))
+            yield from (("train", token_hash(data.training)), ("validation", token_hash(data.validation)))
         if (start := _start(spec)) and start.method != "rtn":  # RTN follows from the grid
             yield "start", self.recipe(start)
 

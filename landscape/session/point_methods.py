@@ -100,24 +100,28 @@ class PointMethod:
     """Remark that ``--help`` shows beside the name."""
 
 
-def _rtn(bench: Workbench) -> WeightPoint:
+def _make_rtn(bench: Workbench) -> WeightPoint:
     from quant.methods.rtn import rtn
 
     return rtn(bench.subject.space, bench.subject.center, bench.grid)
 
 
-def _gptq(bench: Workbench) -> WeightPoint:
+def _make_gptq(bench: Workbench) -> WeightPoint:
     from quant.methods.gptq import gptq
 
-    return bench.run(gptq, (bench.subject.calibration.gptq,), bench.settings.gptq)
+    return bench.run(gptq, (bench.subject.calibration.windows,), _gptq_options(bench.settings))
 
 
-def _awq(bench: Workbench) -> WeightPoint:
+def _gptq_options(settings: Settings) -> GPTQOptions:
+    return settings.gptq
+
+
+def _make_awq(bench: Workbench) -> WeightPoint:
     from quant.methods.awq import awq
 
     subject = bench.subject
     return awq(
-        subject.model, subject.space, subject.center, bench.grid, subject.calibration.gptq, progress=bench.progress
+        subject.model, subject.space, subject.center, bench.grid, subject.calibration.windows, progress=bench.progress
     )
 
 
@@ -125,10 +129,10 @@ def _awq_options(settings: Settings) -> object:
     return AWQOptions()
 
 
-def _signround(bench: Workbench) -> WeightPoint:
+def _make_signround(bench: Workbench) -> WeightPoint:
     from quant.methods.signround import signround
 
-    return bench.run(signround, (bench.subject.calibration.gptq,), _signround_options(bench.settings))
+    return bench.run(signround, (bench.subject.calibration.windows,), _signround_options(bench.settings))
 
 
 def _signround_options(settings: Settings) -> SignRoundOptions:
@@ -141,16 +145,16 @@ def _signround_work(preset: Preset, bits: int) -> float:
     return BACKWARD * options.steps * min(options.batch, calibration) + (1 + checks) * calibration
 
 
-def _training(settings: Settings) -> TrainingOptions:
+def _qaft_options(settings: Settings) -> TrainingOptions:
     preset = settings.preset
     return TrainingOptions(rates=preset.rates_for(settings.bits), epochs=preset.qaft_epochs, seed=settings.seed)
 
 
-def _training_lsq(settings: Settings) -> TrainingOptions:
-    return replace(_training(settings), learn_scale=True)
+def _lsq_options(settings: Settings) -> TrainingOptions:
+    return replace(_qaft_options(settings), learn_scale=True)
 
 
-def _trained(options: Callable[[Settings], TrainingOptions]) -> Callable[[Workbench], WeightPoint]:
+def _make_qaft(options: Callable[[Settings], TrainingOptions]) -> Callable[[Workbench], WeightPoint]:
     """Return a function that runs QAFT with these options."""
 
     def make(bench: Workbench) -> WeightPoint:
@@ -159,37 +163,37 @@ def _trained(options: Callable[[Settings], TrainingOptions]) -> Callable[[Workbe
         from quant.methods.qaft import qaft
 
         data = bench.subject.calibration
-        return bench.run(partial(qaft, folder=bench.folder), (data.qaft, data.validation), options(bench.settings))
+        return bench.run(partial(qaft, folder=bench.folder), (data.training, data.validation), options(bench.settings))
 
     return make
 
 
-def _finetuned(bench: Workbench) -> WeightPoint:
+def _make_w_ft(bench: Workbench) -> WeightPoint:
     from quant.methods.qaft import finetune
 
     subject, data = bench.subject, bench.subject.calibration
     return finetune(
-        subject.model, subject.space, data.qaft, data.validation, _training(bench.settings), center=subject.center,
-        folder=bench.folder, progress=bench.progress,
+        subject.model, subject.space, data.training, data.validation, _qaft_options(bench.settings),
+        center=subject.center, folder=bench.folder, progress=bench.progress,
     )  # fmt: skip
 
 
-def _finetuning(settings: Settings) -> dict[str, object]:
-    options = asdict(_training(settings))
+def _w_ft_options(settings: Settings) -> dict[str, object]:
+    options = asdict(_qaft_options(settings))
     return {name: value for name, value in options.items() if name not in ("ste", "learn_scale")}  # these are of grids
 
 
-def _training_work(preset: Preset, bits: int) -> float:
+def _qaft_work(preset: Preset, bits: int) -> float:
     return preset.qaft_epochs * len(preset.rates_for(bits)) * QAFT_PER_EXAMPLE * preset.qaft_examples
 
 
 _ROWS = (
-    PointMethod("rtn", "RTN", _rtn),
+    PointMethod("rtn", "RTN", _make_rtn),
     PointMethod(
         "gptq",
         "GPTQ",
-        _gptq,
-        options=lambda settings: settings.gptq,
+        _make_gptq,
+        options=_gptq_options,
         work=lambda preset, bits: GPTQ_PER_WINDOW * preset.calibration_windows + GPTQ_SOLVER,
         start="rtn",
         calibrates=True,
@@ -198,7 +202,7 @@ _ROWS = (
     PointMethod(
         "awq",
         "AWQ",
-        _awq,
+        _make_awq,
         options=_awq_options,
         work=lambda preset, bits: GPTQ_PER_WINDOW * preset.calibration_windows + AWQ_SOLVER,
         calibrates=True,
@@ -207,7 +211,7 @@ _ROWS = (
     PointMethod(
         "signround",
         "SignRound",
-        _signround,
+        _make_signround,
         options=_signround_options,
         work=_signround_work,
         start="rtn",
@@ -216,9 +220,9 @@ _ROWS = (
     PointMethod(
         "qaft",
         "QAFT",
-        _trained(_training),
-        options=_training,
-        work=_training_work,
+        _make_qaft(_qaft_options),
+        options=_qaft_options,
+        work=_qaft_work,
         start="rtn",
         trains=True,
         control="w_ft",
@@ -227,9 +231,9 @@ _ROWS = (
     PointMethod(
         "qaft-lsq",
         "QAFT with LSQ",
-        _trained(_training_lsq),
-        options=_training_lsq,
-        work=_training_work,
+        _make_qaft(_lsq_options),
+        options=_lsq_options,
+        work=_qaft_work,
         start="rtn",
         trains=True,
         control="w_ft",
@@ -238,9 +242,9 @@ _ROWS = (
     PointMethod(
         "qaft-from-gptq",
         "QAFT from GPTQ",
-        _trained(_training),
-        options=_training,
-        work=_training_work,
+        _make_qaft(_qaft_options),
+        options=_qaft_options,
+        work=_qaft_work,
         start="gptq",
         trains=True,
         control="w_ft",
@@ -249,9 +253,9 @@ _ROWS = (
     PointMethod(
         "w_ft",
         "w_FT",
-        _finetuned,
-        options=_finetuning,
-        work=_training_work,
+        _make_w_ft,
+        options=_w_ft_options,
+        work=_qaft_work,
         trains=True,
         on_grid=False,
         needs_grid=False,

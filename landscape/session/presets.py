@@ -105,9 +105,7 @@ NUMBERS = {
     "validation_windows": Number(
         "--windows", "Validation windows.", ("train_windows", "validation_windows"), shown=("validation_windows",)
     ),
-    "test_windows": Number(
-        "--test-windows", "Test windows, for the points, or for the check of a plan of bits.", ("test_windows",)
-    ),
+    "test_windows": Number("--test-windows", "Test windows, which check points and plans of bits.", ("test_windows",)),
     "seq_len": Number("--seq-len", "Tokens per window.", ("seq_len",), least=2),
     "lambda_count": Number("--lambda-count", "Distances per direction, when --lambdas is auto.", ("lambdas",), least=4),
     "alphas": Number("--alphas", "Positions per segment at first.", ("alphas",), least=2),
@@ -120,8 +118,8 @@ NUMBERS = {
     "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",)),
     "qaft_epochs": Number("--qaft-epochs", "QAFT epochs.", ("qaft_epochs",)),
 }
-"""Numbers that options set, in all their fields; besides these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
-RATES_HELP = "Learning rates of QAFT, comma-separated; number tried per bit width:"
+"""Numbers that options set, in all their fields; beside these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
+RATES_HELP = "Learning rates that QAFT tries, comma-separated; shown is how many each preset tries."
 
 
 def in_presets(*fields: str) -> str:

@@ -20,9 +20,9 @@ from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 SPLITS = ("train", "validation", "test")
-PANEL_RUN = "The run"
-PANEL_GPTQ = "GPTQ"
-PANEL_NUMBERS = "Set by --preset"
+RUN = "General"
+GPTQ = "GPTQ"
+NUMBERS = "Set by --preset"
 FIRST, LAST = -1, 1
 """Ranks of options that stand before and after those of a single command."""
 
@@ -130,7 +130,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadialRequest(Request):
+class SplitRequest(Request):
     """A request for R, on as many windows of one split as its precision takes."""
 
     split: str = option(default="validation", rank=LAST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from quant.coverage import Coverage
 
@@ -31,8 +31,6 @@ class SubjectInfo:
     """Tokens per window."""
     windows: Mapping[str, int]
     """Number of probed windows by split."""
-    articles: Mapping[str, int | None] = field(default_factory=dict)
-    """Number of articles in which the windows of a split lie; None if not known: then windows count as independent."""
 
 
 @dataclass(frozen=True)

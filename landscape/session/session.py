@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 
 from torch import nn
 
@@ -18,12 +19,12 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
-from landscape.session.opening import frozen_threads, load_model, open_store, provenance, read_text
+from landscape.session.opening import frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
 from landscape.session.progress import Progress, Silent
-from landscape.session.request import PresetRequest, RadialRequest, Request
+from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
 from quant.errors import UsageError
@@ -90,14 +91,14 @@ class Session:
         store = open_store(request, checkpoint, progress)
         with frozen_threads(store):
             progress.stage("reading the text")
-            yield cls(request, read_text(request, checkpoint, progress), store, progress, started)
+            yield cls(request, prepare_subject(request, checkpoint, progress), store, progress, started)
 
     # ---- losses -------------------------------------------------------------------------------------------------
 
     @property
     def split(self) -> str:
         """Split that losses are judged on."""
-        return self.request.split if isinstance(self.request, RadialRequest) else JUDGED_SPLIT
+        return self.request.split if isinstance(self.request, SplitRequest) else JUDGED_SPLIT
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -159,7 +160,7 @@ class Session:
 
     # ---- points -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def maker(self) -> PointMaker:
         """Maker of points with the numbers of the request."""
         assert isinstance(self.request, PresetRequest)  # other requests draw no windows to make points with

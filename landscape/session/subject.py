@@ -38,9 +38,9 @@ SAMPLED_WINDOWS = 64
 class Calibration:
     """Data for making points; GPTQ and QAFT use the same training examples (§3.4)."""
 
-    gptq: Tensor
+    windows: Tensor
     """(n, L) training windows for GPTQ, AWQ and SignRound."""
-    qaft: Tensor
+    training: Tensor
     """(n, L) training windows for QAFT."""
     validation: Tensor
     """(m, L) windows that choose QAFT's epoch and learning rate."""
@@ -248,7 +248,7 @@ def _check_leakage(test: Sequence[Window], calibration: Calibration) -> None:
         CorpusError: if one does.
     """
     test_windows = {window.identity for window in test}
-    training = torch.cat([calibration.gptq, calibration.qaft])
+    training = torch.cat([calibration.windows, calibration.training])
     for rows, split in ((training, "training"), (calibration.validation, "validation")):
         shared = len(test_windows & {window.identity for window in identified(rows)})
         if shared:

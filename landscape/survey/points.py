@@ -38,8 +38,8 @@ class SurveyPoints:
         return {spec: ExpertTokens.of(self._session.points[spec].provenance) for spec in self.made}
 
     @property
-    def shape(self) -> Geometry:
-        """Distances and angles of the points made so far, measured again only when points were added."""
+    def geometry(self) -> Geometry:
+        """Distances and angles of the points made so far, measured anew only when points were added."""
         made = self.made
         if self._measured is None or self._measured[0] != len(made):
             subject = self._session.subject
@@ -62,7 +62,7 @@ class SurveyPoints:
     def lattices(self) -> dict[tuple[PointSpec, PointSpec], PlaneLattice]:
         """Planes through w and two points made so far, except where the three lie on one line."""
         bases = {
-            (a, b): PlaneBasis.of(*(self.shape.gram[p] for p in ((a, a), (a, b), (b, b))))
+            (a, b): PlaneBasis.of(*(self.geometry.gram[p] for p in ((a, a), (a, b), (b, b))))
             for a, b in plane_pairs(self.made)
         }
         return {pair: PlaneLattice.around(basis) for pair, basis in bases.items() if basis}

@@ -61,7 +61,7 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
         ['rtn-int8-exact', 'rtn-int2-exact']
     """
     with Session.open(request, progress) as session:
-        return _Survey(request, session).work()
+        return _Survey(request, session).run()
 
 
 class _Survey:
@@ -73,7 +73,7 @@ class _Survey:
         self.family = family_of(request.family, self.subject.space, self.subject.center, request.seed)
         self.points = SurveyPoints(request.specs, session)
 
-    def work(self) -> SurveyResult:
+    def run(self) -> SurveyResult:
         """Find and make the points, probe everything, and return the result."""
         for spec in self.points.specs:
             self.session.find(spec)
@@ -182,7 +182,7 @@ class _Survey:
     # ---- the result ---------------------------------------------------------------------------------------------
 
     def _result(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> SurveyResult:
-        session, request, probes, shape = self.session, self.request, self.probes, self.points.shape
+        session, request, probes, geometry = self.session, self.request, self.probes, self.points.geometry
         subject = self.subject
         radial = analysis.radial_by_split(
             probes, self.family.name, request.directions, lambdas, subject.chance, request.pairs
@@ -199,8 +199,8 @@ class _Survey:
             split=session.split,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
             rays=analysis.ray_profiles(radial),
-            points=analysis.point_results(probes, labels, shape, basins[session.split], self.points.experts),
-            segments=analysis.segment_results(probes, labels, shape, segments.alphas),
+            points=analysis.point_results(probes, labels, geometry, basins[session.split], self.points.experts),
+            segments=analysis.segment_results(probes, labels, geometry, segments.alphas),
             run=record,
             planes=planes,
             misalignments=analysis.misalignments(probes, labels),

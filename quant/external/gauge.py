@@ -19,4 +19,4 @@ def check_gauge(gauge: str) -> None:
         UsageError: if it is not.
     """
     if gauge not in GAUGES:
-        raise UsageError(f"expected {' or '.join(GAUGES)} as --unfold-gauge, got {gauge!r}")
+        raise UsageError(f"expected {' or '.join(GAUGES)} as gauge (--unfold-gauge), got {gauge!r}")

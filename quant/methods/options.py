@@ -29,7 +29,7 @@ class GPTQOptions:
     act_order: bool = False
     """Round columns by decreasing diag(H), the size of their inputs, rather than in stored order."""
     rtn_candidate: bool = False
-    """Keep RTN's codes wherever their layer error is lowest."""
+    """Keep RTN's codes wherever their layer error is lowest; no layer's error can then rise."""
 
     def __post_init__(self) -> None:
         if not self.dampings or not all(math.isfinite(d) and d >= 0 for d in self.dampings):
@@ -37,11 +37,10 @@ class GPTQOptions:
         if self.block_size < 1:
             raise UsageError(f"expected a block size of at least 1, got {self.block_size}")
         if self.inputs not in get_args(Inputs):
-            raise UsageError(f"expected inputs to be one of {', '.join(get_args(Inputs))}, got {self.inputs!r}")
+            raise UsageError(f"expected inputs (--gptq-inputs) from {', '.join(get_args(Inputs))}, got {self.inputs!r}")
         if self.true_sequential and self.inputs == "fp":
             raise UsageError(
-                "expected inputs quantized (--gptq-inputs) with true_sequential (--true-sequential), got fp: "
-                "full-precision inputs have no order; use quantized, or leave true_sequential out"
+                "expected quantized inputs with true_sequential (--gptq-inputs quantized), got fp, which have no order"
             )
 
 

@@ -56,7 +56,7 @@ def test_a_point_is_made_once_and_is_the_one_that_a_survey_uses(tmp_path: Path) 
     assert again.fingerprint(checkpoint.space) == point.fingerprint(checkpoint.space)
     subject = prepare(checkpoint, "tales", PRESETS["quick"], ("rtn", "gptq", "qaft"), 0, tmp_path)
     start = rtn(checkpoint.space, subject.center, QuantScheme(3))
-    by_hand = gptq(checkpoint.model, checkpoint.space, start, subject.calibration.gptq, GPTQOptions())
+    by_hand = gptq(checkpoint.model, checkpoint.space, start, subject.calibration.windows, GPTQOptions())
     assert by_hand.fingerprint(checkpoint.space) == point.fingerprint(checkpoint.space)
 
 
@@ -117,7 +117,7 @@ def test_a_full_folder_is_refused_before_any_work(
     [
         (["--method", "rtm"], "qaft-lsq, qaft-from-gptq on a grid, got 'rtm'"),
         (["--bits", "9"], "expected bits from 2 to 8, got 9"),
-        (["--no-symmetric"], "expected scale absmax (--scale) for an asymmetric grid"),
+        (["--no-symmetric"], "expected the scale absmax (--scale) for an asymmetric grid"),
         (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
     ],
 )

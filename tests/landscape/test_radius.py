@@ -61,7 +61,7 @@ def by_hand(lambdas: np.ndarray, directions: int, windows: int, pairs: bool) -> 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_the_losses_are_those_of_the_model_and_r_lies_halfway(tmp_path: Path, pairs: bool) -> None:
     measured = measure_radius(RadiusRequest(**SMALL, pairs=pairs, store=tmp_path))
-    probes, found = measured.found.probes, measured.found
+    probes, found = measured.search.probes, measured.search
     n_d, _, n_w = probes.totals.shape
     center, *rays = by_hand(probes.lambdas, n_d, n_w, pairs)
     assert probes.center_nll == pytest.approx(center[0], abs=1e-5)
@@ -80,11 +80,11 @@ def test_a_second_search_evaluates_only_what_is_new(tmp_path: Path) -> None:
     again = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
     evaluated = first.run.probes.evaluated
     assert (again.run.probes.evaluated, again.run.probes.cached) == (0, evaluated)
-    assert again.found.radius == first.found.radius
+    assert again.search.radius == first.search.radius
     finer = measure_radius(RadiusRequest(seq_len=32, precision=0.08, store=tmp_path))
     assert finer.run.probes.cached == evaluated
     assert finer.run.probes.evaluated > 0
-    assert len(finer.found.rounds) > len(first.found.rounds)
+    assert len(finer.search.rounds) > len(first.search.rounds)
 
 
 def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ def test_on_its_own_text_the_loss_is_flat_at_w(tmp_path: Path) -> None:
     first, again = measure_radius(request), measure_radius(request)
     assert [check.passed for check in first.run.health] == [True] * 8
     assert [check.passed for check in again.run.health] == [None, None, True, None, None, True, None, None]
-    assert (again.run.probes.evaluated, again.found.radius) == (0, first.found.radius)
+    assert (again.run.probes.evaluated, again.search.radius) == (0, first.search.radius)
 
 
 def test_the_slope_at_w_is_told_and_takes_no_window_that_r_did_not(tmp_path: Path) -> None:
     measured = measure_radius(RadiusRequest(**SMALL, store=tmp_path))
-    windows, check = measured.found.rounds[-1].windows, measured.run.health[2]
+    windows, check = measured.search.rounds[-1].windows, measured.run.health[2]
     assert windows < SLOPE_WINDOWS
     known = Store(tmp_path, load_checkpoint("opt-nano").identity, "float32").probes()
     assert len({probe.window for probe in known}) == windows
@@ -125,7 +125,7 @@ def test_the_smallest_step_is_that_of_the_slope(tmp_path: Path) -> None:
 
 
 def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> None:
-    found = [measure_radius(RadiusRequest(seq_len=64, precision=0.06, seed=s, store=tmp_path)).found for s in (0, 1)]
+    found = [measure_radius(RadiusRequest(seq_len=64, precision=0.06, seed=s, store=tmp_path)).search for s in (0, 1)]
     assert found[0].probes.center_nll != found[1].probes.center_nll
     a, b = (each.radius for each in found)
     assert a.value != b.value
@@ -135,10 +135,10 @@ def test_seeds_draw_other_directions_and_windows_and_agree(tmp_path: Path) -> No
 
 def test_time_ends_a_search(tmp_path: Path) -> None:
     measured = measure_radius(RadiusRequest(seq_len=32, precision=0.001, minutes=1e-6, store=tmp_path))
-    assert (measured.found.precise, measured.found.ended) == (False, "out of time")
-    assert len(measured.found.rounds) == 1
+    assert (measured.search.precise, measured.search.ended) == (False, "out of time")
+    assert len(measured.search.rounds) == 1
     request = RadiusRequest(precision=0.001, minutes=1e-6)
-    assert "the requested ± 0.1 % is not reached: --max-minutes ended the search" in "\n".join(
+    assert "the requested ± 0.001 R is not reached: --max-minutes ended the search" in "\n".join(
         radius_lines(request, measured)
     )
 
@@ -171,7 +171,7 @@ def test_a_search_that_goes_on_has_time_for_what_its_time_allows(
     for minutes in (1.5, 10.0):
         clock[0] = 0.0
         more = measure_radius(replace(asked, precision=0.02, minutes=minutes))
-        assert not more.found.precise
+        assert not more.search.precise
         spent.append(clock[0])
         assert (more.run.probes.evaluated > 0) == (minutes > 1.5)
     assert 60 <= spent[0] < 90 < spent[1] < 600 + 32  # a few windows more, for the checks at the end

@@ -9,8 +9,8 @@ from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.position import common_blocks
-from landscape.probing.engines.prefix import Prefixes
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
+from landscape.probing.prefix import Prefixes
 from quant.center import preserved
 from quant.nll import window_nll
 from quant.space import WeightSpace
@@ -20,7 +20,7 @@ from quant.space import WeightSpace
 class InlineEngine:
     """Engine that writes the weights of each position into the model, and restores the pristine weights at the end.
 
-    First blocks that several positions leave unchanged run once: see ``landscape.probing.engines.prefix``.
+    First blocks that several positions leave unchanged run once: see ``landscape.probing.prefix``.
     """
 
     model: nn.Module

@@ -132,7 +132,7 @@ def restoration_table(found: AnatomyResult) -> Table:
     caption = (
         f"The point with the clipping of the costliest tensors undone. Undisturbed, its ΔL is {rise_text(found.rise)}, "
         f"{rise_text(found.held_out[0])} on test; the limit is {nats(found.limit.nats)}. The {found.split} windows "
-        "ranked the tensors and flatter the choice; the test windows ranked nothing."
+        "ranked the tensors, so that losses there are optimistic; the test windows ranked nothing."
     )
     return Table(caption, header, rows, frozenset({2}))
 

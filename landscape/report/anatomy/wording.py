@@ -36,13 +36,12 @@ READING = (
     "The last bar restates the loss at the point on a monotone line; it describes, and predicts nothing.",
     "The location is judged by random directions probed at the very length of Δw: inside where all of the interval of "
     "their mean u, the share of the way from L(w) to chance, is below a tenth, outside where it is above nine tenths. "
-    "The page of landscape probe judges by the intervals of r10 and r90 instead, which are wider on few windows.",
+    "The page of landscape probe judges by the intervals of r10 and r90 instead, which few windows widen.",
     "Random steps of the same length: each dot is one direction of that family at the distance of the point.",
-    "A part or a group alone is added to w; a part undone is taken out of the point. Where parts act on one another "
-    "the two differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows "
-    "explains.",
+    "A part or a group alone is added to w; a part undone is taken out of the point. Where parts interact, the two "
+    "differ. A part is to blame only if undoing it lowers the loss by more than the choice of windows explains.",
     "Clipping: the cost of each tensor's clipping alone, and ΔL left when the clipping of the costliest is undone. "
-    "On the windows that ranked the tensors, the best look better than they are; the test windows ranked nothing.",
+    "Tensors were ranked on the validation windows, so that losses there are optimistic; test windows ranked nothing.",
 )
 _LEVELS: dict[Location, str] = {
     "inside": "below a tenth",
@@ -234,9 +233,8 @@ def _plan(found: AnatomyResult) -> Iterator[str]:
     if plan is None:
         return
     yield (
-        f"Mixed precision: {number(plan.mean_bits, 3)} bits per weight "
-        f"({number(100 * plan.bytes / plan.float_bytes, 3)} % of the 16-bit size) keep the predicted ΔL under "
-        f"{plan.limit.text} ({nats(plan.limit.nats)} nats)."
+        f"Mixed precision: {number(plan.mean_bits, 3)} bits per weight ({plan.bytes / plan.float_bytes:.0%} of "
+        f"the 16-bit size) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
     )
     for split, check in plan.checks.items():
         word = _PLAN_KEPT[limit_word(check.whole, plan.limit.nats)]

@@ -73,7 +73,8 @@ def joint_meaning(location: Location, loss: Loss, rounded: bool, steep: bool) ->
         case "inside", "kept":
             return "rounding is cheap here" if rounded else "near and flat"
         case "inside", _:
-            return "near but steep" if steep else f"near; {_NOT_STEEPER}"
+            flat = "near; not steeper than a random step of that length, as far as the data show"
+            return "near but steep" if steep else flat
         case "border", "kept":
             return "flat up to the border"
         case "outside", "kept" | "inconclusive" | "degraded":

@@ -99,8 +99,8 @@ def test_the_ratios_are_of_one_distance(advised: AdviceResult) -> None:
     """ρ and ρ_prof share ‖Δw‖; the paper's has R of the whole space."""
     evidence = advised.advice[1].evidence
     assert evidence.rho is not None
-    assert advised.found.radius.value is not None
-    assert evidence.rho.value == pytest.approx(evidence.distance / advised.found.radius.value)
+    assert advised.search.radius.value is not None
+    assert evidence.rho.value == pytest.approx(evidence.distance / advised.search.radius.value)
     assert evidence.rho_prof is not None
     assert evidence.rho_along is not None
     assert 0.3 < evidence.rho_prof.value / evidence.rho.value < 3
@@ -129,13 +129,13 @@ def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
 
 
 def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: AdviceResult) -> None:
-    found = advised.found
+    found = advised.search
     assert "R = " in subject_lines(advised)[0]
     assert "not bounded" not in subject_lines(advised)[0]
     unbounded = replace(found.radius, low=0.0, high=math.inf)
     for directions, windows, why in ((1, 4, "one direction"), (4, 1, "one window"), (4, 4, "the data")):
         last = replace(found, rounds=(*found.rounds, Round(directions, windows, unbounded)))
-        assert f"not bounded by {why}" in subject_lines(replace(advised, found=last))[0]
+        assert f"not bounded by {why}" in subject_lines(replace(advised, search=last))[0]
 
 
 def test_a_second_run_evaluates_nothing_and_says_the_same(advised: AdviceResult, store: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_survey_by_the_quick_preset_goes_on_to_more_windows_unless_these_were_
 def test_a_search_that_its_time_ended_goes_on(asked: Callable[..., Request]) -> None:
     words = ["--model", "some model", "--precision", "0.02", "--max-minutes", "1.5", "--pairs", "--store", "my store"]
     request = asked("radius", *words, "--seq-len", "64", "--split", "test", "--family", "profile", "--seed", "2")
-    late: Any = SimpleNamespace(found=SimpleNamespace(ended="out of time"))
+    late: Any = SimpleNamespace(search=SimpleNamespace(ended="out of time"))
     written = shlex.split(after_radius(request, late).partition("    #")[0])
     assert asked(*written[1:]) == replace(request, minutes=6.0, data=request.corpus)
 
@@ -65,7 +65,7 @@ def test_after_lambdas_that_end_before_r_they_are_left_to_the_sweep() -> None:
 
 def test_after_a_search_for_r_the_points_are_looked_for_on_windows_of_its_length() -> None:
     request = RadiusRequest("some model", data="tales", seed=1, pairs=True)
-    found: Any = SimpleNamespace(subject=SimpleNamespace(seq_len=512), found=SimpleNamespace(ended="precise"))
+    found: Any = SimpleNamespace(subject=SimpleNamespace(seq_len=512), search=SimpleNamespace(ended="precise"))
     assert after_radius(request, found).startswith(
         "landscape probe --model 'some model' --data tales --bits 8,4,2 --pairs --seq-len 512 --seed 1    #"
     )

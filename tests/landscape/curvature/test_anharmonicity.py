@@ -75,7 +75,7 @@ def by_hand() -> ByHand:
 def test_the_trace_by_products_is_that_of_gradients(curved: CurvatureResult, by_hand: ByHand) -> None:
     mean = sum(by_hand.bend(by_hand.direction(index)) for index in range(DIRECTIONS)) / DIRECTIONS
     assert curved.products.trace.estimate.value == pytest.approx(983040 * mean, rel=1e-3)
-    assert curved.measured.family == Sphere(by_hand.space, 0).name
+    assert curved.radius.family == Sphere(by_hand.space, 0).name
     assert (curved.products.trace.directions, curved.products.trace.windows) == (DIRECTIONS, WINDOWS)
 
 
@@ -95,14 +95,14 @@ def test_the_trace_by_pairs_is_that_of_losses_without_their_quartic_part(
         )
     ratio = (curved.lambdas[1] / curved.lambdas[0]) ** 2
     assert curved.pairs.trace.estimate.value == pytest.approx(983040 * (ratio * near - far) / (ratio - 1), rel=1e-3)
-    radius = curved.measured.found.radius.value
+    radius = curved.radius.search.radius.value
     assert radius is not None
     assert [lam / radius for lam in curved.lambdas] == pytest.approx([0.1, 0.2], rel=0.1)
 
 
 def test_the_index_is_r_over_where_the_parabola_is_halfway(curved: CurvatureResult) -> None:
     rise = (math.log(1024) - curved.center_nll) / 2
-    radius = curved.measured.found.radius.value
+    radius = curved.radius.search.radius.value
     assert radius is not None
     for way in (curved.products, curved.pairs):
         assert way.radius is not None
@@ -134,11 +134,11 @@ def test_a_model_that_the_products_leave_changed_is_found(
         with torch.no_grad():
             model.get_parameter("model.decoder.final_layer_norm.weight")[0] += 1e-3
 
-    health = curved.measured.run.health
+    health = curved.radius.run.health
     assert [check.passed for check in health] == [True, True, None, True, True, True, True, True]
     assert health[2].words.startswith("The slope of the loss at w is ")
     monkeypatch.setattr(anharmonic, "lent_hessian", damaging)
-    damaged = measure_curvature(request(tmp_path, directions=2, top=False)).measured.run.health
+    damaged = measure_curvature(request(tmp_path, directions=2, top=False)).radius.run.health
     assert [check.passed for check in damaged] == [False, True, None, True, True, True, True, True]
     assert "the model was changed on the way" in damaged[0].words
 

@@ -236,5 +236,5 @@ def test_a_command_reports_cut_splits_and_a_missing_beginning(tmp_path: Path, sa
     )  # fmt: skip
     assert not [check for check in begun.run.health if check.name == BEGINNING]
     assert begun.subject.seq_len == without.subject.seq_len == 12
-    assert begun.found.probes.center_nll < without.found.probes.center_nll - 0.3
-    assert begun.found.probes.tokens.tolist() == [12] * len(begun.found.probes.tokens)
+    assert begun.search.probes.center_nll < without.search.probes.center_nll - 0.3
+    assert begun.search.probes.tokens.tolist() == [12] * len(begun.search.probes.tokens)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -177,3 +178,21 @@ def test_a_family_needs_to_say_only_how_it_shapes_the_noise(space_and_center):
     cubed, sphere = (flat(space, family.draw(1)) for family in (Cubed(space), Sphere(space, 2)))
     assert np.linalg.norm(cubed) == pytest.approx(1, abs=1e-6)
     assert cosine(cubed, sphere**3) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_seed_without_a_default_must_be_given(space_and_center):
+    @dataclass(frozen=True)
+    class Seeded(RandomFamily):
+        seed: int
+
+        @property
+        def name(self):
+            return f"seeded/seed={self.seed}"
+
+        def shaped(self, slot, normals):
+            return normals
+
+    space, _ = space_and_center
+    with pytest.raises(TypeError, match="seed"):
+        Seeded(space)
+    np.testing.assert_array_equal(flat(space, Seeded(space, 2).draw(1)), flat(space, Sphere(space, 2).draw(1)))

@@ -96,9 +96,9 @@ def test_every_method_makes_its_own_point_on_the_same_data(checkpoint, tmp_path)
     moved = [found[m].fingerprint(subject.space) for m in METHODS if m != "qaft-from-gptq"]  # that one may stay GPTQ
     assert len(set(moved)) == len(METHODS) - 1
     calibrated = {found[m].provenance["windows"]["sha256"] for m in ("gptq", "awq", "signround")}
-    assert calibrated == {token_hash(subject.calibration.gptq)}
+    assert calibrated == {token_hash(subject.calibration.windows)}
     trained = {found[m].provenance["data"]["train"]["sha256"] for m in ("qaft", "qaft-lsq", "qaft-from-gptq", "w_ft")}
-    assert trained == {token_hash(subject.calibration.qaft)}
+    assert trained == {token_hash(subject.calibration.training)}
     assert found["qaft-from-gptq"].provenance["start"] == found["gptq"].fingerprint(subject.space)
     for alone in METHODS:  # asked for alone, a method draws the same windows and has the same recipe
         by_itself = prepare(checkpoint, data, PRESET, (alone,), 0, tmp_path / "cache")

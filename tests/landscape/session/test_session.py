@@ -112,7 +112,7 @@ def test_a_session_made_by_hand_refuses_an_unknown_engine_too(session: Session) 
         Session(request, session.subject, session.store, Silent())
 
 
-def test_losses_are_judged_on_the_split_of_a_radial_request_and_on_validation_else(
+def test_losses_are_judged_on_the_split_of_a_split_request_and_on_validation_else(
     session: Session, tmp_path: Path
 ) -> None:
     assert (session.split, len(session.windows)) == ("validation", 2)

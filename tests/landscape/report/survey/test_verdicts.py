@@ -71,7 +71,9 @@ def test_a_degraded_point_no_steeper_than_random_directions_is_not_called_steep(
     (point,) = found.points
     assert (point.location, point.loss) == ("inside", "degraded")
     assert point.rise["validation"].value < typical_rise(found, point.distance)
-    assert point_note(point, found).verdict.endswith(_NOT_STEEPER)
+    assert point_note(point, found).verdict.endswith(
+        "not steeper than a random step of that length, as far as the data show"
+    )
     assert near_but_steep(found) == []
     steep = synthetic.landscape(synthetic.Well(steep=1.5), bits=(6,), methods=("rtn",))
     assert names(near_but_steep(steep)) == ["rtn-int6-exact"]
@@ -105,7 +107,9 @@ def test_a_loss_is_steep_or_beyond_the_limit_only_where_that_is_shown(
     found, point = with_rise(rise)
     assert point.loss == loss
     assert is_steep(point, found) == steep
-    assert point_note(point, found).verdict.endswith("near but steep" if steep else _NOT_STEEPER)
+    assert point_note(point, found).verdict.endswith(
+        "near but steep" if steep else "not steeper than a random step of that length, as far as the data show"
+    )
     told = list(loss_lines(found))
     assert len(told) == len(starts)
     assert all(line.startswith(start) for line, start in zip(told, starts, strict=True))
