@@ -21,7 +21,7 @@ class AdviceRequest(PresetRequest):
     limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))
     """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """Rules that find a grid's scale, comma-separated: exact, histogram, histogram-torch, absmax."""
+    """How the grid's scale is found: exact, histogram, histogram-torch or absmax, comma-separated."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
     preset: Preset = option(
@@ -30,8 +30,8 @@ class AdviceRequest(PresetRequest):
         numbers=("validation_windows", "seq_len"),
         least=2,  # windows without which no interval is known, and tokens without which no loss is
     )
-    """quick, standard or paper: sets the numbers below that show a value for each, and what GPTQ
-    and QAFT would be run with."""
+    """quick, standard or paper: sets the numbers below that show a value for each, and what GPTQ and QAFT
+    would be run with."""
 
     gptq: GPTQOptions = option(default=PAPER_GPTQ, hidden=True)
     """Options of GPTQ, which advice does not run: its cost does not depend on them."""

@@ -118,7 +118,7 @@ NUMBERS = {
     "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",)),
     "qaft_epochs": Number("--qaft-epochs", "QAFT epochs.", ("qaft_epochs",)),
 }
-"""Numbers that options set, in all their fields; beside these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
+"""Numbers that options set, in all their fields; besides these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
 RATES_HELP = "Learning rates that QAFT tries, comma-separated; shown is how many each preset tries."
 
 

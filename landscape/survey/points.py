@@ -39,7 +39,7 @@ class SurveyPoints:
 
     @property
     def geometry(self) -> Geometry:
-        """Distances and angles of the points made so far, measured anew only when points were added."""
+        """Distances and angles of the points made so far, measured again only when points were added."""
         made = self.made
         if self._measured is None or self._measured[0] != len(made):
             subject = self._session.subject

@@ -1,7 +1,7 @@
 """Write an anatomy as one JSON object: documented, versioned with the landscape's, and strict (no NaN, no infinity).
 
     schema_version, model, data, split, seq_len, windows: {split: count}, space
-    articles                     {split: count}: how many articles the windows come from, which intervals take for
+    articles                     {split: count}: how many articles the windows come from, which intervals treat as
                                  independent; null if that is not known, and each window is treated as independent
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is shown to be beyond that of random directions of that

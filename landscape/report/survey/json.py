@@ -10,7 +10,7 @@
     basin           {split, directions, windows, articles, radius, band: {r10, r90}, reentry: {r10, radius, r90},
                     monotone, non_finite, direction_radii, other_radii: {kept, inflection, quadratic, unigram:
                     {reference, radius}}}
-                    articles: how many articles of the text the windows come from, which intervals take for
+                    articles: how many articles of the text the windows come from, which intervals treat as
                     independent; null if that is not known, and each window is treated as independent
                     each radius: {value, low, high}, 95 % interval; value is null if the profile never gets there (then
                     low is a lower bound), high is null if unbounded
