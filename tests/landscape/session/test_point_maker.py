@@ -74,7 +74,7 @@ def test_a_test_window_that_makes_a_point_is_an_error(checkpoint, tmp_path, copi
     (data / "test.txt").write_text((data / f"{copied}.txt").read_text())
     whole = replace(PRESET, train_windows=None, validation_windows=None, test_windows=None)
     preset = replace(whole, calibration_windows=30, qaft_examples=30)
-    with pytest.raises(CorpusError, match=f"[0-9]+ of the {what} windows are test windows as well"):
+    with pytest.raises(CorpusError, match=f"expected test windows that are not {what} windows, [0-9]+ are"):
         prepare(checkpoint, str(data), preset, ("rtn", "gptq", "qaft"), 0, tmp_path / "cache")
 
 
