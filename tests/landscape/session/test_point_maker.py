@@ -150,5 +150,5 @@ def test_gauge_reaches_a_point_of_another_tool(checkpoint, tmp_path):
         theirs = load_external(tmp_path / "t", checkpoint, "t", gauge)
         assert point.provenance["unfolded"]["gauge"] == gauge
         assert point.fingerprint(subject.space) == theirs.fingerprint(subject.space)
-    with pytest.raises(UsageError, match="a gauge nearest or stored"):
+    with pytest.raises(UsageError, match="nearest or stored as gauge"):
         ExternalSpec("t", tmp_path / "t", "flat")
