@@ -1,1 +1,1 @@
-"""Measure what this project claims: one folder a page, with the scripts, the rows and the page that is made of them."""
+"""Measure what this project claims: one folder per page, with the scripts, the rows and the page made of them."""

@@ -26,7 +26,7 @@ from quant.checkpoints.checkpoint import load_checkpoint
 from quant.corpora.corpus import load_corpus
 from quant.nll import mean_nll, window_nll
 
-LENGTH, BATCH = 256, 8  # 2,048 tokens a step
+LENGTH, BATCH = 256, 8  # 2,048 tokens per step
 STEPS, WARMUP, RATE, FLOOR = 1000, 50, 4e-3, 0.05
 DECAY, CLIP = 0.1, 1.0
 BALANCE = 0.02  # weight of the auxiliary loss
@@ -61,7 +61,7 @@ def build_model(vocabulary: int, **changes: object) -> Qwen3MoeForCausalLM:
 
 
 def batches(windows: Tensor, steps: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Yield batches (size, L) out of consecutive windows (n, L) of a text, cut anew from a random offset each epoch."""
+    """Yield batches (size, L) out of consecutive windows (n, L) of a text, cut from a new random offset each epoch."""
     generator = torch.Generator().manual_seed(seed)
     stream, length = windows.flatten(), windows.shape[1]
     taken = 0

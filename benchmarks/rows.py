@@ -25,7 +25,7 @@ def append_row(file: Path, row: Row) -> None:
 
 
 def write_rows(file: Path, rows: Iterable[Row]) -> None:
-    """Write a file anew; an error leaves it as it was.
+    """Rewrite a file; an error leaves it as it was.
 
     Raises:
         ValueError: a number is not finite, which JSON cannot express.

@@ -1,6 +1,6 @@
 """The corpus `tales`: three text files of stories, split story by story.
 
-One format for all three: every story is the end-of-text token `</s>`, its paragraphs one a line, and a newline. So a
+One format for all three: every story is the end-of-text token `</s>`, its paragraphs one per line, and a newline. So a
 story begins on a line that starts with `</s>`, and a file is one string that can be tokenized as it stands.
 """
 
@@ -45,7 +45,7 @@ def parse(text: str) -> list[str]:
 
 
 def write(stories: list[str], folder: Path) -> dict[str, list[str]]:
-    """Split the stories, write one xz file a split into `folder`, and return the splits."""
+    """Split the stories, write one xz file per split into `folder`, and return the splits."""
     folder.mkdir(parents=True, exist_ok=True)
     splits: dict[str, list[str]] = {name: [] for name in SPLITS}
     for story in stories:

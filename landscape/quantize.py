@@ -23,13 +23,13 @@ class QuantizeRequest(PointRequest):
     export: Path | None = option("--export", "-o", default=None, required=True)
     """New folder for the quantized model."""
     method: str = option(default="gptq", choices=listed(GRID_METHODS, "or"))
-    """Method that makes the point."""
+    """Quantization method."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],
         rank=LAST,
         numbers=("seq_len", "calibration_windows", "qaft_examples", "qaft_epochs", "qaft_rates"),
     )
-    """quick, standard or paper: sets every number below."""
+    """quick, standard or paper: sets the numbers below that show a value for each."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,7 +79,7 @@ def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     if len(outermost) != 1:
         raise CheckpointError(
             f"expected one stack of {depth} decoder blocks in {type(model).__name__}, found {len(outermost)}; "
-            "the model families that are supported are listed in the README"
+            "the model families that are supported are listed in tests/families/README.md"
         )
     return outermost[0]
 

@@ -59,7 +59,7 @@ def fingerprint(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -
 
 
 def function_record(model: nn.Module) -> str:
-    """Return all that determines a model's function beside its tensors, as one line of JSON.
+    """Return all that determines a model's function besides its tensors, as one line of JSON.
 
     The record has the class, the configuration without ``INERT``, and the implementations of attention and experts.
     """

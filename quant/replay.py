@@ -1,6 +1,6 @@
 """Run the model's own forward with its first blocks replayed: they return what they returned before.
 
-The model supplies everything else itself: masks, positions, and other inputs of a block beside the hidden state. The
+The model supplies everything else itself: masks, positions, and other inputs of a block besides the hidden state. The
 replay is exact where blocks pass on only their output. Where they share more (keys and values, as in Gemma 3n), it is
 not exact, and ``replays_exactly`` finds out by trying.
 """

@@ -15,7 +15,7 @@ README = Page(Path(__file__).resolve().parents[1] / "README.md")
 
 
 def table() -> Iterator[str]:
-    """Yield the lines of the table, one a method."""
+    """Yield the lines of the table, one per method."""
     yield "| `--methods` | method | starts from | data that it takes | remark |"
     yield "|---|---|---|---|---|"
     for row in METHODS.values():

@@ -69,7 +69,7 @@ LANDSCAPE = ROOMS["landscape"]
 
 
 def none(found):
-    """Fail with all that was found, each on a line."""
+    """Fail with all that was found, one per line."""
     assert not found, "\n".join(found)
 
 

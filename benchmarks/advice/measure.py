@@ -5,7 +5,7 @@
 
 One command makes the points and measures the outcomes (the rows of ``benchmarks.methods``). Then it gathers for each
 grid the evidence of ``landscape advise`` on the same validation windows, ρ_shrink for the contest, and the loss of RTN
-on the other grids on the test windows: one row a grid in ``benchmarks/advice/<model>.jsonl``. At the end it rewrites
+on the other grids on the test windows: one row per grid in ``benchmarks/advice/<model>.jsonl``. At the end it rewrites
 the tables of `README.md`. Every row is kept as soon as it is measured, and is not measured again.
 
 Declared before anything was measured:

@@ -1,4 +1,4 @@
-"""Compare the methods on a model: measure one row a point, each kept as soon as it is measured.
+"""Compare the methods on a model: measure one row per point, each kept as soon as it is measured.
 
     python -m benchmarks.methods.measure --model smollm2-135m --data path/to/wikitext-2 --work WORK
     python -m benchmarks.methods.table

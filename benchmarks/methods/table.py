@@ -40,7 +40,7 @@ def grids(rows: list[Row]) -> list[Grid]:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Yield the lines of the first table: one a point."""
+    """Yield the lines of the first table: one per point."""
     yield "| grid | method | NLL validation | NLL test | ‖Δw‖/‖w‖ | layer MSE/RTN, train | test | damping | CPU s |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:

@@ -55,7 +55,7 @@ def note(repetitions: int) -> str:
     """Say which coverage is called ok."""
     low, high = stats.binom.interval(0.95, repetitions, 0.95)
     return (
-        f"{repetitions} repetitions a row, intervals of 95 %; *ok* is coverage from {low / repetitions:.2%} to "
+        f"{repetitions} repetitions per row, intervals of 95 %; *ok* is coverage from {low / repetitions:.2%} to "
         f"{high / repetitions:.2%}, where 95 % of rows with exact intervals fall."
     )
 

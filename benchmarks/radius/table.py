@@ -60,7 +60,7 @@ def of_two(measured: Sequence[Row]) -> Iterator[str]:
 
 def seeds(measured: Sequence[Row]) -> Iterator[str]:
     """Yield the lines of the table of seeds, with a test of their agreement after those of each model."""
-    yield "| model | tokens a window | seed | directions × windows | R | 95 % interval | R/‖w‖ |"
+    yield "| model | tokens per window | seed | directions × windows | R | 95 % interval | R/‖w‖ |"
     yield "|---|---|---|---|---|---|---|"
     searches = [row for row in measured if row["kind"] == "search"]
     for _, group in groupby(searches, key=lambda row: (row["model"], row["precision"], row["seq_len"])):

@@ -50,14 +50,14 @@ class AnatomyRequest(PointRequest):
             "qaft_rates",
         ),
     )
-    """quick, standard or paper: sets every number below."""
+    """quick, standard or paper: sets the numbers below that show a value for each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not find_method(self.method).on_grid:
             raise UsageError(
                 f"expected a method that leaves the weights on a grid, whose clipping is known, got {self.method}; "
-                f"use {listed(ON_GRID, 'or')}"
+                f"use {', '.join(row.name for row in ON_GRID)}"
             )
         if self.directions < 2:
             raise UsageError(f"expected at least 2 directions, whose spread is the yardstick, got {self.directions}")

@@ -1,4 +1,4 @@
-"""Answer the command ``landscape``; everything heavy is imported inside the commands, so that it is quick to help."""
+"""Answer the command ``landscape``; heavy modules are imported inside the commands, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ for _command in COMMANDS:
 
 
 def main() -> None:
-    """Run the console script. Without a word it prints its help, and still exits as for a wrong request."""
+    """Run the console script. Without arguments, print the help and exit with the code of a usage error."""
     words = sys.argv[1:]
     try:
         code = app(words or ["--help"], prog_name="landscape", standalone_mode=False)

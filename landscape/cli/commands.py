@@ -1,4 +1,4 @@
-"""List the commands: a row each, with its request, the verb that meets it, and how the result is shown.
+"""List the commands, one row each: its request, the function that answers it, and how the result is shown.
 
 The options of a command are the fields of its request: see ``landscape.cli.request_options``. Rows import what they
 call when they call it, so that ``landscape --help`` answers without torch.
@@ -48,7 +48,7 @@ class Command:
     name: str
     request: type[Request]
     verb: str
-    """The function that meets the request, ``module:name``; it is imported when it is called."""
+    """The function that answers the request, ``module:name``; it is imported when it is called."""
     show: Callable[[Any, Any, Output], None]
     """Prints a result and writes its page, from the request and the result."""
     text: str
@@ -165,14 +165,14 @@ for `landscape curvature`, `advise` and `anatomy`.""",
         _show_curvature,
         """Measure the curvature at a model's weights: Tr H, the top eigenvalue, and how anharmonic the basin is.
 
-Tr H comes from products with the Hessian (Hutchinson) and, beside it, from losses at ±λ. With ReLU, as in OPT, the two
+Tr H comes from products with the Hessian (Hutchinson) and, separately, from losses at ±λ. With ReLU, as in OPT, the two
 differ: its kinks bend the loss, and no product sees them. If the loss were quadratic up to the rim, the basin would
 reach to R_quadratic; R/R_quadratic above 1 means that the loss rises more slowly than that farther out, below 1 faster.
 
-A product costs about ten forward passes of a window. Memory beside the model: 4 float32 vectors of D numbers, 15 more
-for the top eigenvalue (`--no-top`), and a window's activations, twice derived (`--seq-len` sets how many): for
-smollm2-135m 4.1 GB in all at 128 tokens and 5.1 GB at 256, and 6.4 GB more for the top eigenvalue. R is measured as by
-`landscape radius`, and cached with it; products are not cached. Needs float32.""",
+A Hessian-vector product costs about ten forward passes of a window. Memory besides the model: 4 float32 vectors of D
+numbers, 15 more for the top eigenvalue (`--no-top`), and the activations of one window for double backward (grows with
+`--seq-len`): for smollm2-135m 4.1 GB in all at 128 tokens and 5.1 GB at 256, and 6.4 GB more for the top eigenvalue. R
+is measured as by `landscape radius`, and cached with it; products are not cached. Needs float32.""",
         (
             "landscape curvature",
             "landscape curvature --model smollm2-135m --data path/to/wikitext-2 --seq-len 128 --windows 2 --no-top",

@@ -12,8 +12,7 @@ from landscape.cli.field_help import field_help
 from landscape.cli.words import floats, join_words, value_type
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import NUMBERS, PRESETS, RATES_HELP, Preset, find_preset, in_presets
-from landscape.session.request import NUMBERS as NUMBERS_PANEL
-from landscape.session.request import Option
+from landscape.session.request import PANEL_NUMBERS, Option
 from quant.errors import UsageError
 from quant.external.gauge import check_gauge
 
@@ -22,7 +21,7 @@ _RATES = "qaft_rates"
 
 @dataclass(frozen=True)
 class PresetOptions:
-    """The preset, and the numbers that the user sets beside it."""
+    """The preset, and the numbers that the user sets besides it."""
 
     field: str
     """Name of the field."""
@@ -64,10 +63,10 @@ class PresetOptions:
     def _number(self, key: str) -> CommandOption:
         if key == _RATES:
             text = f"{RATES_HELP} {in_presets('rates')}"
-            return CommandOption(self._name(key), (flag_of(key),), str, None, text, NUMBERS_PANEL)
+            return CommandOption(self._name(key), (flag_of(key),), str, None, text, PANEL_NUMBERS)
         number = NUMBERS[key]
         text, least = f"{number.help} {number.in_presets}", max(number.least, self.asked.least or 0)
-        return CommandOption(self._name(key), (number.flag,), int, None, text, NUMBERS_PANEL, least)
+        return CommandOption(self._name(key), (number.flag,), int, None, text, PANEL_NUMBERS, least)
 
 
 def _own_values(key: str, preset: Preset, plain: Preset) -> list[object]:

@@ -34,7 +34,7 @@ from landscape.survey.result import SurveyResult
 from quant.printable import printable
 
 PIPED_WIDTH = 120
-"""Columns of a table where stdout is no terminal, which has no width of its own."""
+"""Columns of a table where stdout is not a terminal, which has no width of its own."""
 
 
 class ConsoleProgress:

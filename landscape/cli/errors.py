@@ -77,7 +77,7 @@ def refusal(error: typer.TyperException) -> str:
 
 
 def _refused_value(error: typer.TyperException) -> tuple[str, str] | None:
-    """Return what a value should have been, and the value as it came; None if typer refuses something else.
+    """Return what a value should have been, and the value that was given; None if typer refuses something else.
 
     typer checks values by pydantic, whose error it chains to its own. It holds the value and the bound.
     """

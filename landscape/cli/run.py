@@ -12,11 +12,11 @@ from landscape.cli.command_option import CommandOption
 from landscape.cli.commands import REPORT, Command, Output
 from landscape.cli.errors import exit_on_error
 from landscape.cli.request_options import read_request, request_options
-from landscape.session.request import RUN
+from landscape.session.request import PANEL_RUN
 
-OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", RUN)
-JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", RUN)
-DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", RUN)
+OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", PANEL_RUN)
+JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
+DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
 """The options that belong to the command line alone."""
 
 

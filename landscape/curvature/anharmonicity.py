@@ -30,7 +30,7 @@ NEAR = (-27, -19)
 differences (``landscape.curvature.trace``); farther out the loss is no longer λ² and λ⁴ alone."""
 _FLOAT = 4  # bytes of a float32
 _PRODUCT = 4  # vectors of D: v, the gradient, one window's product and their sum
-_LANCZOS = 15  # vectors of D beside these: see ``landscape.curvature.trace.top_eigenvalue``
+_LANCZOS = 15  # vectors of D besides these: see ``landscape.curvature.trace.top_eigenvalue``
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
 
 
 def product_memory(dimension: int, top: bool) -> int:
-    """Return the bytes that products with the Hessian take beside the model and one window's activations."""
+    """Return the bytes that products with the Hessian take besides the model and one window's activations."""
     return _FLOAT * dimension * (_PRODUCT + (_LANCZOS if top else 0))
 
 

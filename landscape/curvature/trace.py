@@ -122,7 +122,7 @@ def top_eigenvalue(
 ) -> TopEigenvalue:
     """Find the largest (algebraic) eigenvalue by Lanczos with implicit restarts (ARPACK, Lehoucq et al. 1998).
 
-    Memory: about ``basis`` + 5 vectors of D numbers (measured with a basis of 10) beside those of a product.
+    Memory: about ``basis`` + 5 vectors of D numbers (measured with a basis of 10) besides those of a product.
 
     Args:
         hessian: From ``lent_hessian``.

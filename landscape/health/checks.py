@@ -140,7 +140,7 @@ def orthogonal(cosine: float, chance: float) -> Check:
     if not passed:
         words = (
             f"The directions are not independent of each other: {measured}, where independent noise gives {expected}. "
-            "Means and intervals over directions take them for independent and are wrong: do not use R."
+            "Means and intervals over directions treat them as independent and are wrong: do not use R."
         )
     return Check(ORTHOGONAL, passed, words)
 

@@ -140,7 +140,7 @@ def own_samples(excess: float, variance: float) -> Check:
         words = (
             f"This is not the model's own text: {measured}, where samples of the model stay within ±{OWN_SIGMAS:g}. It "
             "was drawn wrongly, by other weights, or in another --dtype, and w is no minimum of it; use another "
-            "--store, in which it is drawn anew, or another --data."
+            "--store, in which it is drawn again, or another --data."
         )
     return Check(OWN, passed, words)
 

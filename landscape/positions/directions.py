@@ -85,7 +85,10 @@ class Family(ABC):
             parts = dict(zip((s.name for s in self.space), drawn, strict=True))
         square = math.fsum(float(np.einsum("ij,ij->", p.numpy(), p.numpy(), dtype=np.float64)) for p in parts.values())
         if square == 0:
-            raise UsageError("expected a vector that is not zero as a direction; the point lies at w itself")
+            raise UsageError(
+                "expected a vector that is not zero as a direction, got zero: the point lies at w itself; "
+                "use another point"
+            )
         return Direction(parts, 1 / math.sqrt(square))
 
 

@@ -45,7 +45,7 @@ class Probes:
         return np.array([result.tokens for result in self._results(CENTER, split)])
 
     def blocks(self, split: str) -> NDArray[np.int64] | None:
-        """Return the articles of the split's windows, (n_w,), which intervals take for independent; None if unknown."""
+        """Return the articles of the split's windows, (n_w,), which intervals treat as independent; None if unknown."""
         return blocks_of(self.windows[split])
 
     def rise(self, position: Position | str, split: str) -> Estimate:

@@ -1,4 +1,4 @@
-"""Open the model, the text and the store of a session, and pin the thread count.
+"""Load the model, store and text of a session, with the store's thread count.
 
 The thread count affects the last bits of sums, so a store keeps the one that it was begun with.
 """

@@ -71,8 +71,8 @@ class ExternalSpec:
     """Name that the user gave."""
     path: Path
     gauge: Gauge = "nearest"
-    """Coordinates where scales were folded from one matrix into the next, as by AWQ: those nearest to w (nearest), or
-    as stored (stored)."""
+    """For points like AWQ's, whose scales were folded between matrices (v→o, up→down): undo the folds so that Δw is
+    smallest (nearest), or leave them (stored)."""
 
     def __post_init__(self) -> None:
         check_gauge(self.gauge)

@@ -93,21 +93,21 @@ class Request:
     validation and test in such files, or hf:org/name[:config]."""
     _: KW_ONLY
     exclude: tuple[str, ...] = option(default=(), rank=FIRST)
-    """Matrices of the blocks to leave as they are, beside routers: names with wildcards, such as '*.experts.0.*',
+    """Matrices of the blocks to leave as they are, besides routers: names with wildcards, such as '*.experts.0.*',
     comma-separated."""
     revision: str | None = option(default=None, rank=FIRST, unset="its main branch")
     """Branch, tag or commit of a model on the Hub."""
-    seed: int = option(default=0, least=0, panel=RUN)
+    seed: int = option(default=0, least=0, panel=PANEL_RUN)
     """Seed of directions, windows and training order."""
-    device: str = option(default="auto", panel=RUN)
+    device: str = option(default="auto", panel=PANEL_RUN)
     """auto (cuda if available, else cpu), cpu, cuda or cuda:N."""
-    dtype: str = option(default="float32", panel=RUN)
+    dtype: str = option(default="float32", panel=PANEL_RUN)
     """float32, float16, bfloat16, or auto (the checkpoint's own)."""
-    store: Path | None = option(default=None, panel=RUN, unset="$LANDSCAPE_CACHE, else the user's")
+    store: Path | None = option(default=None, panel=PANEL_RUN, unset="$LANDSCAPE_CACHE, else the user's")
     """Cache folder."""
-    data_revision: str | None = option(default=None, panel=RUN)
+    data_revision: str | None = option(default=None, panel=PANEL_RUN)
     """Branch, tag or commit of --data hf:…."""
-    bos: bool = option(default=False, panel=RUN)
+    bos: bool = option(default=False, panel=PANEL_RUN)
     """Prepend the beginning-of-text token to every window; it is not scored."""
     engine: str = option(default="inline", hidden=True)
     """Engine that evaluates the probes: one of ``landscape.session.session.ENGINES``."""
@@ -152,10 +152,10 @@ class PresetRequest(Request):
     """A request whose text and points follow the numbers of a preset."""
 
     preset: Preset = option(factory=lambda: PRESETS["quick"], rank=LAST)
-    """quick, standard or paper: sets every number below."""
+    """quick, standard or paper: sets the numbers below that show a value for each."""
     gptq: GPTQOptions = option(
         default=PAPER_GPTQ,
-        panel=GPTQ,
+        panel=PANEL_GPTQ,
         parts={
             "inputs": "--gptq-inputs",
             "true_sequential": "--true-sequential",
@@ -180,11 +180,11 @@ class PointRequest(PresetRequest):
     method: str = option(default="rtn", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     scale: str = "exact"
-    """Rule that finds the grid's scale: exact, histogram, histogram-torch or absmax."""
+    """How the grid's scale is found: exact, histogram, histogram-torch or absmax."""
     granularity: str = "tensor"
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs)."""
     symmetric: bool = True
-    """Put zero in the middle of the grid; if not, it spans least to greatest weight (absmax only)."""
+    """Symmetric grid around zero; --no-symmetric: min–max grid with a zero point (needs --scale absmax)."""
 
     def __post_init__(self) -> None:
         _ = self.spec  # refuse an unknown method or grid now

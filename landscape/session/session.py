@@ -1,4 +1,4 @@
-"""Run a job on one model, text and store: evaluate probes, make points, record the run."""
+"""Hold the model, text, store, probes and points of one run."""
 
 from __future__ import annotations
 

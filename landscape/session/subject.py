@@ -250,9 +250,8 @@ def _check_leakage(test: Sequence[Window], calibration: Calibration) -> None:
     test_windows = {window.identity for window in test}
     training = torch.cat([calibration.windows, calibration.training])
     for rows, split in ((training, "training"), (calibration.validation, "validation")):
-        shared = sum(window.identity in test_windows for window in identified(rows))
+        shared = len(test_windows & {window.identity for window in identified(rows)})
         if shared:
             raise CorpusError(
-                f"expected test windows that make no point, {shared} of the {split} windows are test windows as well; "
-                "use splits that do not overlap"
+                f"expected test windows that are not {split} windows, {shared} are; use splits that do not overlap"
             )

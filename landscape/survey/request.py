@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
 from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import LAST, NUMBERS, PresetRequest, option
+from landscape.session.request import LAST, PresetRequest, option
 from quant.errors import UsageError
 
 
@@ -26,11 +26,11 @@ class SurveyRequest(PresetRequest):
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
     """Methods whose points are made, comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """Rules that find a grid's scale, comma-separated: exact, histogram, histogram-torch, absmax."""
+    """How the grid's scale is found: exact, histogram, histogram-torch or absmax, comma-separated."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
     symmetric: bool = True
-    """Put zero in the middle of the grid; if not, it spans least to greatest weight (absmax only)."""
+    """Symmetric grid around zero; --no-symmetric: min–max grid with a zero point (needs --scale absmax)."""
     external: tuple[ExternalSpec, ...] = option(
         "--point", default=(), metavar="NAME=PATH", parts={"gauge": "--unfold-gauge"}
     )
@@ -54,8 +54,8 @@ class SurveyRequest(PresetRequest):
             "qaft_rates",
         ),
     )
-    """quick, standard or paper: sets every number below."""
-    lambdas: tuple[float, ...] | None = option(default=None, panel=NUMBERS, unset="auto")
+    """quick, standard or paper: sets the numbers below that show a value for each."""
+    lambdas: tuple[float, ...] | None = option(default=None, rank=LAST, unset="auto")
     """ℓ2 distances from w to probe, comma-separated; auto finds them."""
 
     def __post_init__(self) -> None:

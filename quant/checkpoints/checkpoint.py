@@ -105,7 +105,7 @@ def load_checkpoint(
         dtype: Dtype of the weights and the computation: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
-        exclude: Globs over names of matrices that stay outside the weight space, beside routers.
+        exclude: Globs over names of matrices that stay outside the weight space, besides routers.
         cache: Folder for the model from PyPI; the toolkit's cache folder if None. The Hub's client has its own.
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
 

@@ -13,7 +13,7 @@ from quant.errors import CorpusError, UsageError, first_line
 PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
 _FORMATS = ("Parquet", "Json", "Csv", "Arrow")
-"""Loaders of plain data, one document a row."""
+"""Loaders of plain data, one document per row."""
 LARGEST = 4 * 2**30
 """Largest data set, in bytes, that is read whole."""
 _ALTERNATIVES = "use a local file or folder, or tales (built in)"

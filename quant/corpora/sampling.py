@@ -98,7 +98,7 @@ def _by_full_passes(checkpoint: Checkpoint, length: int) -> NextLogits:
 
 
 def _full(checkpoint: Checkpoint, windows: Tensor) -> Iterator[Tensor]:
-    """Yield the logits (L, V) of each window as every loss is computed: one pass a window, no memory."""
+    """Yield the logits (L, V) of each window as every loss is computed: one pass per window, no memory."""
     for window in windows:
         output = checkpoint.model(input_ids=window[None].to(checkpoint.model.device), use_cache=False)
         yield output.logits[0].cpu()

@@ -48,7 +48,7 @@ def sample_windows(
         seq_len: Length L of a window, its first token included.
         sizes: Number of windows of each split.
         seed: Seed of the samples.
-        cache: Folder; the samples are kept in its ``self``, one file a batch.
+        cache: Folder; the samples are kept in its ``self``, one file per batch.
         warn: Function for one line about a damaged file, or about a model that must be sampled slowly.
 
     Returns:
@@ -60,7 +60,10 @@ def sample_windows(
         StoreError: if the cache cannot be written.
     """
     if not sizes or None in sizes.values():
-        raise UsageError("expected a number of windows for each split of the corpus self, which has no end; set them")
+        raise UsageError(
+            "expected a number of windows for each split, got none; self is sampled without end: "
+            "set the number of windows"
+        )
     first = first_sampled_token(checkpoint)
     folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
     splits, say = {}, _once(warn)

@@ -164,7 +164,7 @@ class PairFolds:
         return scales
 
     def _scale(self, pair: Pair, fixed: bool) -> Tensor | None:
-        """Return one number a row that undoes the fold; None if there is none."""
+        """Return one number per row that undoes the fold; None if there is none."""
         a, b = self.folded.slots[pair.first], self.folded.slots[pair.second]
         stored, own = self._rows(a, pair), _by_output(a, self.folded.state[a.name])[pair.rows]
         scale = (stored * own).sum(1) / stored.square().sum(1)

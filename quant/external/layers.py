@@ -49,7 +49,7 @@ class Codec(Protocol):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The tensors of a packed layer beside ``weight``."""
+        """The tensors of a packed layer besides ``weight``."""
         ...
 
     @property

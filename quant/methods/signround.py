@@ -167,7 +167,7 @@ class _Task:
     prefix: str
     """Prefix of a parameter's name before its name within the block."""
     arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
-    """Arguments of each window's call beside the hidden state: masks, positions, inputs of its own."""
+    """Arguments of each window's call besides the hidden state: masks, positions, inputs of its own."""
     states: list[Tensor]
     """Input hidden states, (1, L, d) per window."""
     targets: list[Tensor]

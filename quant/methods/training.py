@@ -2,7 +2,7 @@
 
     float32 master ──weight()──▶ the model's parameter ──forward, backward──▶ gradient ──through weight()──▶ master
 
-Only the matrices of the weight space train. AdamW without weight decay, one window a step, a learning rate that falls
+Only the matrices of the weight space train. AdamW without weight decay, one window per step, a learning rate that falls
 linearly to a tenth. After every epoch the validation NLL is computed, and the best of all rates and epochs is kept, the
 untrained start (epoch 0) included.
 """
@@ -72,7 +72,7 @@ class Parametrization(Protocol):
 
     @property
     def extra(self) -> Mapping[str, Tensor]:
-        """Tensors that train beside the masters, by names of their own: leaves that start each rate at 0."""
+        """Tensors that train besides the masters, by names of their own: leaves that start each rate at 0."""
         ...
 
     def weight(self, slot: Slot, master: Tensor) -> Tensor:

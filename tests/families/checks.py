@@ -61,7 +61,7 @@ class Subject:
         return WeightSpace.of(self.model)
 
     def copy(self, state: dict[str, Tensor] | None = None) -> nn.Module:
-        """Make the trained model anew."""
+        """Make the trained model again."""
         model = self.family.build()
         model.load_state_dict(self.model.state_dict() if state is None else state)
         return model.requires_grad_(False)

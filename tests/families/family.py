@@ -16,8 +16,8 @@ ROUTER = "router"
 KERNEL = "kernel of a short convolution"
 DECAY = "decay rates of a recurrence"
 MIXING = "shares of this and the last token"
-EXPERT_BIAS = "biases, one row an expert"
-HEAD_BIAS = "biases, one row a head"
+EXPERT_BIAS = "biases, one row per expert"
+HEAD_BIAS = "biases, one row per head"
 
 
 @dataclass(frozen=True)

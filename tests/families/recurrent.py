@@ -121,7 +121,7 @@ RECURRENT = (
             "temporal_block.conv_1d.weight": KERNEL,
             "temporal_block.rg_lru.*_gate_bias": HEAD_BIAS,
         },
-        "gated recurrences, their gates one matrix a head, and local attention",
+        "gated recurrences, their gates one matrix per head, and local attention",
     ),
     _row(
         "zamba",
@@ -140,7 +140,7 @@ RECURRENT = (
             "*mamba.D": DECAY,
             "*mamba.dt_proj_bias": HEAD_BIAS,
         },
-        "one attention block shared by layers, projections of one matrix a head",
+        "one attention block shared by layers, projections of one matrix per head",
     ),
     _row(
         "zamba2",
@@ -191,7 +191,7 @@ RECURRENT = (
         "nemotron_h",
         {**_NEMOTRON, "layers_block_type": ["mamba", "attention", "mlp"]},
         _MIXER_CONV,
-        "one mixer a block",
+        "one mixer per block",
     ),
     _row(
         "nemotron_h-moe",

@@ -27,7 +27,7 @@ moment. Each was checked against numbers computed in another way, by plain trans
 - or, for a refused family, the error names the reason.
 
 *In w* is the share of w among the parameters of two and more axes in the decoder blocks; *outside* is the rest of them.
-Routers stay in full precision, as everybody ships them; nothing else there is a matrix of a linear layer.
+Routers stay in full precision, as is usual; nothing else there is a matrix of a linear layer.
 
 The tests are `FamilyChecks` in `checks.py`; `pytest tests/families -m "not slow"` runs the rows in bold. This page is
 written by `python -m tests.families.render`.

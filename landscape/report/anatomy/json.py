@@ -2,7 +2,7 @@
 
     schema_version, model, data, split, seq_len, windows: {split: count}, space
     articles                     {split: count}: how many articles the windows come from, which intervals take for
-                                 independent; null if that is not known, and each window is taken for independent
+                                 independent; null if that is not known, and each window is treated as independent
     point, center, chance, distance, limit: {text, nats}
     location, loss, steep        the two words, and whether ΔL is shown to be beyond that of random directions of that
                                  length: their intervals are apart. loss is as for ``probe``, against this limit.

@@ -36,7 +36,7 @@ def terminal_tables(found: AnatomyResult) -> list[Table]:
 
 
 def waterfall_table(found: AnatomyResult) -> Table:
-    """Return R, ρ, what each step adds, and random steps of the length of Δw, one row a step."""
+    """Return R, ρ, what each step adds, and random steps of the length of Δw, one row per step."""
     rows, before = [], 0.0
     for step in found.waterfall.steps:
         added = "–" if step.rho is None else number(step.rho.value - before, 2)

@@ -113,7 +113,7 @@ def within_text(rise: Estimate, limit: Limit) -> str:
 
 
 def group_name(slots: str) -> str:
-    """Write a selection as people say it: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
+    """Write a selection in short: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
     if slots == ALL_TENSORS:
         return "all tensors"
     kind, equals, value = slots.partition("=")

@@ -1,7 +1,7 @@
 """Draw the landscape as interactive figures.
 
 The radial one is Figure 3 of Xu et al. 2024 with the basin's radius and its border: NLL against ℓ2 distance from w, one
-panel a split. The other shows the plane through w and two points.
+panel per split. The other shows the plane through w and two points.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def radial_figure(landscape: SurveyResult) -> Figure:
         landscape: The survey. Values that are not finite are left out; ``omissions`` names them.
 
     Returns:
-        A figure with one panel a split, buttons for the distance axis and for the bit width, and a legend that toggles
-        rays, methods, kinds of segments, R, its band and chance.
+        A figure with one panel per split, buttons for the distance axis and for the bit width, and a legend that
+        toggles rays, methods, kinds of segments, R, its band and chance.
     """
     splits, frame = panels(landscape), view(landscape)
     traces = list(legend_entries(landscape))

@@ -11,7 +11,7 @@
                     monotone, non_finite, direction_radii, other_radii: {kept, inflection, quadratic, unigram:
                     {reference, radius}}}
                     articles: how many articles of the text the windows come from, which intervals take for
-                    independent; null if that is not known, and each window is taken for independent
+                    independent; null if that is not known, and each window is treated as independent
                     each radius: {value, low, high}, 95 % interval; value is null if the profile never gets there (then
                     low is a lower bound), high is null if unbounded
                     reentry: whether the mean profile comes back below a level farther out

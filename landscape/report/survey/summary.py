@@ -34,7 +34,7 @@ def summary_lines(landscape: SurveyResult) -> list[str]:
 
 
 def summary_table(landscape: SurveyResult) -> Table:
-    """Return one row a point, narrow enough for a terminal."""
+    """Return one row per point, narrow enough for a terminal."""
     splits = list(landscape.center)
 
     def row(point: PointResult) -> tuple[str, ...]:

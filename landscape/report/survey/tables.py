@@ -27,7 +27,7 @@ def tables(landscape: SurveyResult) -> list[Table]:
 
 
 def basin_table(landscape: SurveyResult) -> Table:
-    """Return R, the band and the single directions, one column a split."""
+    """Return R, the band and the single directions, one column per split."""
     norm, splits = landscape.subject.norm, list(landscape.basins)
 
     def each(name: str, of: Callable[[Basin], str]) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def point_table(landscape: SurveyResult) -> Table:
 
 
 def misalignment_table(landscape: SurveyResult) -> Table:
-    """Return one row a grid: how much of GPTQ's loss is undone by training alone."""
+    """Return one row per grid: how much of GPTQ's loss is undone by training alone."""
     splits = list(landscape.center)
     header = ("grid", "control", *(f"M {s}" for s in splits), *(f"L(GPTQ) − L(QAFT) {s}" for s in splits))
     rows = (
@@ -121,7 +121,7 @@ def misalignment_table(landscape: SurveyResult) -> Table:
 
 
 def segment_table(landscape: SurveyResult) -> Table:
-    """Return one row a segment and split."""
+    """Return one row per segment and split."""
     header = (
         "from a", "to b", "bits", "split", "monotonic", "deepest fall P", "noise", "from α", "to α", "low end α", "dip",
         "barrier over the line", "its α", "barrier over the ends", "at α",
@@ -190,7 +190,7 @@ def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
 
 
 def plane_table(landscape: SurveyResult) -> Table:
-    """Return one row a point of a plane."""
+    """Return one row per point of a plane."""
     header = ("plane through w and", "point", "x", "y", "ℓ2 distance from w", "NLL", "u")
     rows = tuple(
         (f"{plane.a}, {plane.b}", name, *_plane_place(plane, landscape, *plane.places[name], nll))

@@ -45,7 +45,7 @@ def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[
 
 
 def legend_entries(landscape: SurveyResult) -> Iterator[PlotTrace]:
-    """Yield one entry a group, a trace without data: it stays when the traces of a bit width are switched off."""
+    """Yield one entry per group, a trace without data: it stays when the traces of a bit width are switched off."""
     by_name = {point.name: point for point in landscape.points}
 
     def entry(label: str, group: str, **look: Any) -> PlotTrace:

@@ -1,4 +1,4 @@
-"""The rows of the claims: losses read back from the store, points that are only rounded, and one row a line."""
+"""The rows of the claims: losses read back from the store, points that are only rounded, and one row per line."""
 
 import dataclasses
 import json

@@ -47,7 +47,7 @@ def test_a_table_has_a_line_a_row_and_a_note_for_its_repetitions(
         file, [cell.key | {name: level(covered) for name, covered in (("R", 1870), ("r10", 1900), ("r90", 1930))}]
     )
     note, blank, heads, _, line = simulation_table.tables()["coverage"]
-    assert note.startswith("2000 repetitions a row, intervals of 95 %; *ok* is coverage from 94.0")
+    assert note.startswith("2000 repetitions per row, intervals of 95 %; *ok* is coverage from 94.0")
     assert (blank, heads.count("|"), line.count("|")) == ("", 8, 8)
     assert line.startswith(simulation_table.head(cell.key))
     assert line.endswith("| +0.00% | ±10.0% | 93.5% **low** | 95.0% ok | 96.5% **high** |")

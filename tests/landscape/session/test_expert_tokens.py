@@ -201,7 +201,7 @@ def test_quantize_says_how_many_experts_saw_too_few_tokens(
         main()
     assert not end.value.code
     record = json.loads((tmp_path / "out" / "codes" / "quantization.json").read_text())["provenance"]["experts"]
-    assert record["fewer tokens than inputs"] > 0  # a window of 8 tokens reaches 2 experts a token
+    assert record["fewer tokens than inputs"] > 0  # a window of 8 tokens reaches 2 experts per token
     said = " ".join(capsys.readouterr().out.split())
     assert f"{record['fewer tokens than inputs']} saw fewer" in said
     assert (f"{record['no tokens']} saw none and keep RTN's codes" in said) == bool(record["no tokens"])

@@ -9,7 +9,7 @@ import typer
 
 from landscape.cli import app
 from landscape.session.presets import NUMBERS, Preset, in_presets
-from landscape.session.request import NUMBERS as PANEL
+from landscape.session.request import PANEL_NUMBERS
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ def test_every_number_has_an_option_and_its_help_says_what_presets_have() -> Non
     set_by = {field for number in NUMBERS.values() for field in number.fields} | {"rates"}
     assert set_by == {field.name for field in fields(Preset)} - {"name"}
     command = typer.main.get_command(app).commands["probe"]  # type: ignore[attr-defined]
-    help_of = {option.opts[0]: option.help for option in command.params if option.rich_help_panel == PANEL}
+    help_of = {option.opts[0]: option.help for option in command.params if option.rich_help_panel == PANEL_NUMBERS}
     numbers = {number.flag: number.fields for key, number in NUMBERS.items() if key != "validation_windows"}
-    assert set(help_of) == {*numbers, "--qaft-rates", "--lambdas"}
+    assert set(help_of) == {*numbers, "--qaft-rates"}
     for flag, set_fields in numbers.items():
         assert help_of[flag].endswith(in_presets(*set_fields))
     assert help_of["--qaft-rates"].endswith(in_presets("rates"))

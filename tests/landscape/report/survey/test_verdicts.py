@@ -20,6 +20,8 @@ from landscape.survey.result import PointResult, SurveyResult
 from tests import synthetic
 from tests.landscape.reading import Page
 
+_NOT_STEEPER = "not steeper than a random step of that length, as far as the data show"
+
 
 @pytest.fixture(scope="module")
 def found() -> SurveyResult:
