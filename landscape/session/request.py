@@ -20,9 +20,10 @@ from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 SPLITS = ("train", "validation", "test")
-RUN = "General"
-GPTQ = "GPTQ"
-NUMBERS = "Set by --preset"
+PANEL_RUN = "General"
+PANEL_GPTQ = "GPTQ"
+PANEL_NUMBERS = "Set by --preset"
+"""Headings of ``--help``."""
 FIRST, LAST = -1, 1
 """Ranks of options that stand before and after those of a single command."""
 

@@ -16,7 +16,6 @@ from landscape.survey.result import PointResult, SurveyResult
 
 KEPT = Limit("ppl+5%", KEPT_LIMIT)
 """The limit under which a loss counts as kept."""
-_NOT_STEEPER = "not steeper than a random step of that length, as far as the data show"
 
 
 @dataclass(frozen=True)
