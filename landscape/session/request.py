@@ -23,6 +23,7 @@ SPLITS = ("train", "validation", "test")
 PANEL_RUN = "General"
 PANEL_GPTQ = "GPTQ"
 PANEL_NUMBERS = "Set by --preset"
+"""Headings of ``--help``."""
 FIRST, LAST = -1, 1
 """Ranks of options that stand before and after those of a single command."""
 

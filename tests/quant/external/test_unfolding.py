@@ -254,5 +254,5 @@ def test_folds_that_cannot_be_undone_are_errors_with_reasons(saved: Save, tmp_pa
 
 
 def test_gauge_is_known(saved: Save) -> None:
-    with pytest.raises(UsageError, match="nearest or stored as gauge .*, got 'flat'"):
+    with pytest.raises(UsageError, match=r"nearest or stored as gauge .*, got 'flat'"):
         load_external(saved(), load_checkpoint(str(saved(name="again"))), "t", "flat")  # type: ignore[arg-type]
