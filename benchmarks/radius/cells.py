@@ -26,7 +26,7 @@ class SurveyCell:
     directions: int
     windows: int
     blocked: bool = False
-    """Whether the estimator knows which article each window is from."""
+    """True if the estimator knows the article of each window."""
 
     @property
     def name(self) -> str:

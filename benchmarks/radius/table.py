@@ -96,7 +96,7 @@ class Homogeneity:
     f: float
     """The statistic of Welch's test (1951), which allows for errors that are themselves estimated from few numbers."""
     df: float
-    """Its denominator degrees of freedom; the numerator has one less than there are radii."""
+    """Denominator degrees of freedom; the numerator has one less than there are radii."""
     p: float
     """Probability that radii of a single R differ as much."""
     p_known: float

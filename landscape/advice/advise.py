@@ -31,7 +31,7 @@ class AdviceResult:
 
     subject: SubjectInfo
     articles: int | None
-    """How many articles the windows of ΔL lie in; None if unknown, and each window then counts as independent."""
+    """Number of articles in the windows of ΔL; None if unknown, and each window then counts as independent."""
     center_nll: float
     """L(w), nats per token, on the validation windows."""
     search: RadiusSearch

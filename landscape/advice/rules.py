@@ -83,7 +83,7 @@ class Evidence:
 
     @property
     def clipping_dominates(self) -> bool:
-        """Whether undoing the clipping surely removes most of ΔL."""
+        """True if undoing the clipping surely removes most of ΔL."""
         return self.remaining is not None and self.remaining.high < CLIPPING_DOMINATES
 
 
@@ -190,7 +190,7 @@ class Finding:
     estimate: Estimate | None
     """The number; None where it is not known."""
     surely: bool
-    """Whether its whole interval must be within the threshold."""
+    """True if all of the interval must be within the threshold; else the value alone."""
     most: float
     """The threshold."""
     source: str
@@ -245,9 +245,10 @@ class Advice:
     margin: Margin | None
     """The nearest other verdict; None if no change of a single number leads to one."""
     keeps: bool | None
-    """Whether the advised method keeps the limit; None where that is not known. RTN, here and on another grid, was
-    measured: the answer is known if its whole interval is on one side. GPTQ surely does not keep it where even the
-    least share of RTN's ΔL that GPTQ left elsewhere is beyond the limit; in all other cases GPTQ and QAFT are open."""
+    """True if the advised method keeps the limit, False if not; None where that is not known. RTN, here and on another
+    grid, was measured: the answer is known if its whole interval is on one side. GPTQ surely does not keep it where
+    even the least share of RTN's ΔL that GPTQ left elsewhere is beyond the limit; in all other cases GPTQ and QAFT are
+    open."""
 
 
 def decide(evidence: Evidence, limit: Limit, tried: Sequence[Rule] = RULES) -> Advice:

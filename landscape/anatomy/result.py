@@ -24,11 +24,11 @@ class AnatomyResult:
 
     subject: SubjectInfo
     point: str
-    """Its name: ``rtn-int8-exact``."""
+    """Name of the point: ``rtn-int8-exact``."""
     split: str
     """Split of the windows of all losses, except those on test windows."""
     articles: Mapping[str, int | None]
-    """How many articles the windows of each split lie in; None if unknown, and each window then counts as
+    """Number of articles in the windows of each split; None if unknown, and each window then counts as
     independent."""
     center_nll: float
     """L(w) on that split, nats per token."""

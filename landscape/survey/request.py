@@ -26,7 +26,7 @@ class SurveyRequest(PresetRequest):
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
     """Methods whose points are made, comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """How the grid's scale is found: exact, histogram, histogram-torch or absmax, comma-separated."""
+    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
     symmetric: bool = True
