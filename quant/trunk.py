@@ -127,7 +127,7 @@ def split(model: nn.Module, ids: Tensor) -> Split:
     """
     if model not in _trunks:
         with torch.no_grad():
-            _trunks[model] = _find_trunk(model, ids[:_TRIED])
+            _trunks[model] = _find_trunk(model, ids.repeat(_TRIED)[:_TRIED])
     trunk = _trunks[model]
     return Whole(model) if trunk is None else AtTrunk(model, trunk)
 

@@ -20,6 +20,7 @@ from landscape.positions.atlas import Ray
 from landscape.positions.direction import Direction
 from landscape.positions.directions import Family
 from landscape.positions.position import CENTER, OnRay
+from landscape.probing.batches import Batch
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of, ray_plan, require
 from landscape.probing.runner import Runner
 from landscape.session.progress import Progress, Silent
@@ -27,7 +28,7 @@ from landscape.session.run_record import Check
 from landscape.session.session import Session
 from quant.center import Center
 from quant.corpora.texts import SELF
-from quant.nll import window_nll
+from quant.nll import batch_nll
 from quant.space import WeightSpace
 
 SLOPE_RATIO = 2.0**-6
@@ -60,6 +61,8 @@ class FinishedRun:
     """Check of the slope at w: see ``slope_at_w``."""
     text: ProbedText | None = None
     """The text; None to leave it unchecked."""
+    batch: int = 1
+    """Number of windows in a forward pass."""
 
     @classmethod
     def of(
@@ -86,7 +89,7 @@ class FinishedRun:
         text = ProbedText.of(subject.checkpoint, subject.corpus, probed)
         return cls(
             session.runner, subject.model, subject.space, subject.center, family, n_directions,
-            nearest(lam, subject.norm), probed[0], slope, text,
+            nearest(lam, subject.norm), probed[0], slope, text, session.batch,
         )  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def examine(run: FinishedRun, progress: Progress | None = None) -> tuple[Check, 
     """
     if run.runner.evaluated:
         first = run.family.draw(0, run.center)
-        model = _repeated(run.runner, run.model, run.window)
+        model = _repeated(run.runner, run.model, Batch((run.window,), run.batch))
         others = range(1, min(run.n_directions, _COMPARED))
         drawn = (_orthogonal(run.space, first, run.family, others), _resolution(run.space, run.center, first, run.lam))
     else:
@@ -160,10 +163,10 @@ def measure_slope(session: Session, family: Family, windows: tuple[Window, ...] 
     return slope_at_w(session.runner, family, SLOPE_DIRECTIONS, norm, probed, session.request.corpus == SELF)
 
 
-def _repeated(runner: Runner, model: nn.Module, window: Window) -> tuple[Check, Check]:
-    """Evaluate one window twice more with the model as the run leaves it."""
-    probe = Probe(CENTER, window.identity)
-    again, once_more = (window_nll(model, window.tokens).total for _ in range(2))
+def _repeated(runner: Runner, model: nn.Module, batch: Batch) -> tuple[Check, Check]:
+    """Evaluate one window twice more with the model as the run leaves it, in a batch of its own."""
+    probe = Probe(CENTER, batch.windows[0].identity)
+    again, once_more = (batch_nll(model, batch.tokens)[0].total for _ in range(2))
     others = [] if probe in runner.fresh else _other_provenances(runner)
     return health.reproduced(runner.known[probe].total, again, others), health.deterministic(again, once_more)
 

@@ -20,7 +20,7 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
-from landscape.session.opening import frozen_threads, load_model, open_store, prepare_subject, provenance
+from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
@@ -32,11 +32,11 @@ from quant.errors import UsageError
 from quant.point import WeightPoint
 from quant.space import Vector, WeightSpace
 
-ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas], Engine]] = {"inline": InlineEngine}
+ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas, int], Engine]] = {"inline": InlineEngine}
 """Engines that evaluate probes, by the name that a request gives."""
 
 
-def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas], Engine]:
+def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas, int], Engine]:
     """Return the engine of that name.
 
     Raises:
@@ -153,13 +153,18 @@ class Session:
         """Return the wall seconds per window, from those evaluated so far, else from one that is timed now."""
         if self.runner.evaluated:
             return self.runner.seconds / self.runner.evaluated
-        return forward_seconds(self.subject.model, self.windows[0].tokens)
+        return forward_seconds(self.subject.model, self.windows[0].tokens, self.batch)
+
+    @cached_property
+    def batch(self) -> int:
+        """Number of windows in a forward pass."""
+        return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, self.request.batch)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
         own = {label: self.points[spec] for spec, label in self.labels.items()}
         atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families}, self.directions)
-        return self._make_engine(subject.model, subject.space, atlas)
+        return self._make_engine(subject.model, subject.space, atlas, self.batch)
 
     # ---- points -------------------------------------------------------------------------------------------------
 
