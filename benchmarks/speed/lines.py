@@ -87,7 +87,10 @@ LINES = (
     Line("dampings/gptq", "GPTQ, 8 dampings / 1, 2 blocks, 128 × 128 tokens", most(1.5)),
     *(Line(f"solver/{shape}", f"GPTQ solver / the plain loop, {shape}", most(0.7)) for shape in _SHAPES),
     *(
-        Line(f"scales/{rows}/{bits}", f"exact scales of 10⁶ weights in {rows:,} row{"s" * (rows > 1)}, int{bits} / sorting them")
+        Line(
+            f"scales/{rows}/{bits}",
+            f"exact scales of 10⁶ weights in {rows:,} row{'s' * (rows > 1)}, int{bits} / sorting them",
+        )
         for rows in (1, 1000)
         for bits in (8, 4, 2)
     ),

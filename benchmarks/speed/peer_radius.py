@@ -33,7 +33,7 @@ QUANTILE = 1.96
 Row = dict[str, Any]
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """The time limit has passed."""
 
 
@@ -69,14 +69,14 @@ class Problem:
         """Return the mean NLL over the scored tokens, in nats."""
         if time.perf_counter() > self.deadline:
             self.late = True
-            raise OutOfTime
+            raise OutOfTimeError
         windows = self.windows if windows is None else windows
         self.tokens += windows.numel()
         logits = model(input_ids=windows, use_cache=False).logits[:, :-1]
         return cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
 
     def crossing(self, lambdas: Sequence[float], losses: Sequence[float]) -> float:
-        """Return the first λ at which the loss has risen by half of the way to chance, on straight lines; inf if none."""
+        """Return the first λ at which the loss is half of the way to chance, on straight lines; inf if none is."""
         below, before = 0.0, self.center
         for lam, loss in zip(lambdas, losses, strict=True):
             if loss >= self.center + self.rise:
@@ -87,13 +87,13 @@ class Problem:
     def averaged(self, radii: Iterator[float]) -> Row:
         """Take directions until the naive interval of their mean is narrow enough, or the time is up."""
         found: list[float] = []
-        with contextlib.suppress(OutOfTime):
+        with contextlib.suppress(OutOfTimeError):
             for radius in radii:
                 found.append(radius)
-                if math.isinf(radius) or len(found) >= FEWEST and self._half_width(found) <= self.precision:
+                if math.isinf(radius) or (len(found) >= FEWEST and self._half_width(found) <= self.precision):
                     break
         if not found:
-            raise OutOfTime
+            raise OutOfTimeError
         if math.isinf(max(found)):  # the level was not reached along some direction
             return {"radius": None, "half_width": None, "directions": len(found)}
         return {"radius": statistics.fmean(found), "half_width": self._half_width(found), "directions": len(found)}
@@ -264,7 +264,7 @@ def main() -> None:
     attention = "eager" if "trace" in options.way else "sdpa"  # sdpa has no second derivative
     problem = Problem(options.folder, options.precision, 60 * options.minutes, attention)
     begin, found = time.perf_counter(), {"radius": None, "half_width": None}
-    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(OutOfTime):
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(OutOfTimeError):
         found = measure(problem)
     versions = {name: version(name) for name in (package, "torch", "transformers", "numpy")}
     found |= {"center": problem.center, "tokens": problem.tokens, "seconds": time.perf_counter() - begin}

@@ -52,7 +52,7 @@ def our_radius(model: str, precision: float, work: Path) -> Row:
 
 def export(model: str, windows: int, folder: Path) -> None:
     """Write the model, its first windows and the names of the matrices that move."""
-    with Session.open(RadiusRequest(model)) as session:
+    with Session.open(RadiusRequest(model, store=folder / "store")) as session:
         subject = session.subject
         subject.model.save_pretrained(folder / "model")
         np.save(folder / "windows.npy", np.stack([w.tokens.numpy() for w in session.windows[:windows]]))

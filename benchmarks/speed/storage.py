@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row
-from benchmarks.speed.models import Options, smollm
+from benchmarks.speed.models import Options, random_llama
 from benchmarks.speed.turns import in_turns, ratio
 from landscape.positions.directions import Sphere
 from landscape.probing.plan import ProbePlan, ProbeResult, identified, ray_plan
@@ -34,7 +34,7 @@ def as_json(rows: list[ProbeResult]) -> str:
 
 def bench_store(options: Options) -> Iterator[Row]:
     """Read 100,000 probes, then plan as many of which half are known."""
-    family = Sphere(WeightSpace.of(smollm(1)))
+    family = Sphere(WeightSpace.of(random_llama(vocabulary=8, blocks=1, width=8, inner=8, heads=1, groups=1)))
     windows = identified(torch.arange(WINDOWS * 8).view(WINDOWS, 8))
     lambdas = [0.1 * (k + 1) for k in range(LAMBDAS)]
     rows = results(ray_plan(family, DIRECTIONS, lambdas, windows))
