@@ -80,6 +80,11 @@ class Hessian:
         """Dtype of the weights and the products."""
         return next(self.space.weights(self.model))[1].dtype
 
+    @property
+    def weights(self) -> Vector:
+        """Live weights of the model."""
+        return Center({slot.name: weight for slot, weight in self.space.weights(self.model)})
+
     def product(self, vector: Vector) -> FlatVector:
         """Compute ``H v``, (D,)."""
         weight = next(self.space.weights(self.model))[1]

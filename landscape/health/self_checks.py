@@ -17,7 +17,8 @@ from landscape.health import checks as health
 from landscape.health.checks import CACHED, failed
 from landscape.health.text_checks import ProbedText, text_checks
 from landscape.positions.atlas import Ray
-from landscape.positions.directions import Direction, Family
+from landscape.positions.direction import Direction
+from landscape.positions.directions import Family
 from landscape.positions.position import CENTER, OnRay
 from landscape.probing.batches import Batch
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of, ray_plan, require
@@ -37,7 +38,7 @@ SLOPE_DIRECTIONS = 2
 """Largest number of directions for the slope at w."""
 SLOPE_WINDOWS = 8
 """Largest number of windows for the slope at w, the first of the split."""
-_COMPARED = 3  # directions: one held whole, the others one tensor at a time; drawing one takes 2.4 s at 1e8 weights
+_COMPARED = 3  # directions: one held whole, the others one tensor at a time; drawing one takes a second at 1e8 weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ class FinishedRun:
             windows: Evaluated windows of the judged split; None for all.
         """
         subject, probed = session.subject, session.windows if windows is None else windows
+        session.directions.release()  # the checks hold one of their own
         text = ProbedText.of(subject.checkpoint, subject.corpus, probed)
         return cls(
             session.runner, subject.model, subject.space, subject.center, family, n_directions,
@@ -99,7 +101,7 @@ def examine(run: FinishedRun, progress: Progress | None = None) -> tuple[Check, 
         progress: Receives a warning for each check that failed.
     """
     if run.runner.evaluated:
-        first = run.family.draw(0)
+        first = run.family.draw(0, run.center)
         model = _repeated(run.runner, run.model, Batch((run.window,), run.batch))
         others = range(1, min(run.n_directions, _COMPARED))
         drawn = (_orthogonal(run.space, first, run.family, others), _resolution(run.space, run.center, first, run.lam))
@@ -192,7 +194,8 @@ def _orthogonal(space: WeightSpace, first: Direction, family: Family, others: Se
     lengths = dict.fromkeys(indices, 0.0)
     sums = dict.fromkeys(combinations(indices, 2), (0.0, 0.0))  # Σx and Σx²
     for slot in space:
-        parts = {0: first.parts[slot.name], **{index: family.part(slot, index) for index in others}}
+        parts = {0: first.raw(slot)}
+        parts |= {index: family.part(slot, index, parts[0].device) for index in others}
         lengths = {i: length + _sum(parts[i] * parts[i]) for i, length in lengths.items()}
         for (i, j), (total, square) in sums.items():
             product = parts[i] * parts[j]

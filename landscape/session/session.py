@@ -11,6 +11,7 @@ from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family
+from landscape.positions.drawing import HeldDirection
 from landscape.positions.position import CENTER
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
@@ -69,6 +70,8 @@ class Session:
         self.started = time.monotonic() if started is None else started
         self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
         self.probes = Probes(self.runner.known, subject.windows)
+        self.directions = HeldDirection()
+        """The one direction in memory, which all plans share."""
         self.points: dict[AnySpec, WeightPoint] = {}
         """Points found or made so far."""
         self.labels: dict[AnySpec, str] = {}
@@ -160,7 +163,7 @@ class Session:
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
         own = {label: self.points[spec] for spec, label in self.labels.items()}
-        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families})
+        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families}, self.directions)
         return self._make_engine(subject.model, subject.space, atlas, self.batch)
 
     # ---- points -------------------------------------------------------------------------------------------------
@@ -194,6 +197,7 @@ class Session:
             raise NotEvaluated(spec.name)
         assert not isinstance(spec, ExternalSpec)  # find returns these, or raises
         self.stage(f"making {spec.name}")
+        self.directions.release()  # making a point takes memory of its own
         work = self.point_work(spec)
         point = self.maker.make(spec, lambda share: self.progress.advance(share * work))
         self._keep(spec, point)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from torch import nn
 
@@ -21,6 +22,7 @@ from quant.space import WeightSpace
 class InlineEngine:
     """Engine that writes the weights of each position into the model, and restores the pristine weights at the end.
 
+    Where cores are idle, the next direction is drawn while the model evaluates (see ``landscape.positions.drawing``).
     First blocks that several positions leave unchanged run once: see ``landscape.probing.prefix``.
     """
 
@@ -33,10 +35,11 @@ class InlineEngine:
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
         """Evaluate the probes in the plan's order, and restore the model bit for bit, however this ends."""
         prefixes = Prefixes(self.model)
-        with preserved(self.model, self.space, self.atlas.center):
-            for step in plan.steps:
+        with preserved(self.model, self.space, self.atlas.center), self.atlas.drawing_ahead():
+            for step, following in zip_longest(plan.steps, plan.steps[1:]):
                 label, blocks = common_blocks(self.space, step.position)
                 self.space.write(self.model, self.atlas.vector(step.position))
+                self.atlas.expect(following.position if following else None)
                 recipe = str(step.position)
                 for batch in batches(step.windows, self.batch):
                     with prefixes.reused(label, blocks, batch):
