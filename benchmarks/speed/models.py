@@ -16,7 +16,7 @@ WIDE_VOCABULARY = 151_936
 
 @dataclass(frozen=True)
 class Options:
-    """What a benchmark is run with."""
+    """Settings of a benchmark."""
 
     rounds: int = 9
     """Pairs of neighbours that a ratio is the median of."""

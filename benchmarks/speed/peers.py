@@ -96,13 +96,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
 
+    shared = environment(HERE.parents[1])
     ours = our_radius(options.model, options.precision, options.work)
     export(options.model, ours["windows"], options.work)
     rows = [ours]
     for way in options.ways.split(";"):
         rows.append(peer_radius(options.python, way, options.work, options))
         print(json.dumps(rows[-1]), flush=True)
-    shared = environment(HERE.parents[1])
     write_rows(ROWS, [row | {"environment": shared} for row in rows])
 
 
