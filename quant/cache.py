@@ -58,7 +58,8 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # where a file is in the place of a folder above it, nothing was written
+                temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
