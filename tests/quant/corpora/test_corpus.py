@@ -196,9 +196,7 @@ def test_wikitext_rows_are_joined_by_two_newlines(
     asked = []
     monkeypatch.setattr(hub, "fetch", lambda *arguments: asked.append(arguments[:2]) or tmp_path)
     texts = []
-    monkeypatch.setattr(
-        tokenized, "encode", lambda text, _: (texts.append(text.content) or torch.tensor([3, 4]), None)
-    )
+    monkeypatch.setattr(tokenized, "encode", lambda text, _: (texts.append(text.content) or torch.tensor([3, 4]), None))
     load_corpus("wikitext2", checkpoint, 2, cache=tmp_path)
     assert asked == [("Salesforce/wikitext", "dataset")]
     assert texts == ["w3 w4\n\n\n\nw5", "w6\n\nw7", "w8\n\n\nw9"]
