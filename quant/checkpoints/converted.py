@@ -6,9 +6,9 @@ A GGUF file takes a minute to read, nearly all of it the text of its vocabulary,
         conversion.json                  the file's name, and all that the sha256 is over: its hash, dtype, versions
         SHA256SUMS                       the hash of every file
 
-Its name has all that determines the conversion, so that another file, dtype or version is another folder. A folder is
-read back before it is kept, and compared with the file's own model and tokenizer: a file that is not the same afterwards
-is read anew every time. A file that is refused leaves nothing, and is refused again.
+Its name has all that determines the conversion, so that another file, dtype or version is another folder. Before it is
+kept, it is read back and compared with the file's own model and tokenizer: a file that is not the same afterwards is
+read anew every time. A file that is refused leaves nothing, and is refused again.
 """
 
 from __future__ import annotations
