@@ -50,13 +50,25 @@ class Center:
         return kept.to(self.dtypes.get(slot.name, kept.dtype))
 
 
+def copy_bytes(model: nn.Module, space: WeightSpace) -> int:
+    """Estimate the bytes of ``Center.of``, from the first weights of each matrix, and copy nothing."""
+    return sum(slot.size * next(iter([*_candidates(w), w.dtype])).itemsize for slot, w in space.weights(model))
+
+
 def _copied(weight: Tensor) -> Tensor:
     """Copy a matrix in the narrowest dtype that gives it back to the bit, else in its own."""
-    few = weight.reshape(-1)[:_TRIED] if weight.is_contiguous() else weight[:1]
-    for dtype in _NARROWER.get(weight.dtype, ()):
-        if _same_bits(few, few.to(dtype)) and _same_bits(weight, narrow := weight.to(dtype)):
+    for dtype in _candidates(weight):
+        if _same_bits(weight, narrow := weight.to(dtype)):
             return narrow
     return weight.clone()
+
+
+def _candidates(weight: Tensor) -> Iterator[torch.dtype]:
+    """Yield the narrower dtypes that give the first weights of a matrix back."""
+    few = weight.reshape(-1)[:_TRIED] if weight.is_contiguous() else weight[:1]
+    for dtype in _NARROWER.get(weight.dtype, ()):
+        if _same_bits(few, few.to(dtype)):
+            yield dtype
 
 
 def _same_bits(weight: Tensor, narrow: Tensor) -> bool:

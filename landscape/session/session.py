@@ -19,6 +19,7 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
+from landscape.session.memory import check_copy, check_run, evaluation_need
 from landscape.session.opening import frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
@@ -67,7 +68,7 @@ class Session:
         self._make_engine = find_engine(request.engine)
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.started = time.monotonic() if started is None else started
-        self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
+        self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance, self._check_room)
         self.probes = Probes(self.runner.known, subject.windows)
         self.points: dict[AnySpec, WeightPoint] = {}
         """Points found or made so far."""
@@ -88,6 +89,7 @@ class Session:
         started, progress = time.monotonic(), progress or Silent()
         find_engine(request.engine)  # refuses it before the model is loaded
         checkpoint = load_model(request, progress)
+        check_copy(checkpoint)
         store = open_store(request, checkpoint, progress)
         with frozen_threads(store):
             progress.stage("reading the text")
@@ -151,6 +153,10 @@ class Session:
         if self.runner.evaluated:
             return self.runner.seconds / self.runner.evaluated
         return forward_seconds(self.subject.model, self.windows[0].tokens)
+
+    def _check_room(self) -> None:
+        """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""
+        check_run(evaluation_need(self.subject), self.subject.checkpoint)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
