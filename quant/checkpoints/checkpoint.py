@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from quant.cache import atomic_path, cache_folder
@@ -28,6 +29,7 @@ from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
 from quant.hashed_files import is_sealed, seal
 from quant.identity import fingerprint
+from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.space import WeightSpace
 
 WHEEL = "smollm2-135m"
@@ -110,8 +112,8 @@ def load_checkpoint(
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
 
     Raises:
-        UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, or a
-            revision is given for a model that is not on the Hub.
+        UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, a revision is
+            given for a model that is not on the Hub, or the model cannot fit in memory.
         CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
             of its files.
         StoreError: if the cache cannot be written.
@@ -122,8 +124,16 @@ def load_checkpoint(
     model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
     mark = fingerprint(model)
     space = WeightSpace.of(model, exclude)
+    _check_device(model, place)
     model = model.requires_grad_(False).eval().to(place)
     return Checkpoint(name, model, tokenizer, mark, space)
+
+
+def _check_device(model: PreTrainedModel, device: torch.device) -> None:
+    """Check that a model fits on a card before it is moved there."""
+    tensors = {id(t): t.nbytes for t in (*model.parameters(), *model.buffers())}
+    if device.type != "cpu":
+        check_room(MemoryNeed({}, {"the model": sum(tensors.values())}), device, "the model", SMALLER)
 
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path:

@@ -49,6 +49,11 @@ class GGUFFile:
         if kind != "model":
             raise CheckpointError(f"expected a model in {path}, got {printable(str(kind))!r}; give the model itself")
 
+    @property
+    def weights(self) -> int:
+        """Number of values of its tensors."""
+        return sum(int(tensor.n_elements) for tensor in self._tensors.values())
+
     def complete(self, config: PreTrainedConfig) -> None:
         """Add the rotary scaling of Llama 3.1, which the file keeps in a tensor, to a configuration.
 
