@@ -19,6 +19,7 @@ from landscape.session.subject import Subject, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import StoreError
 from quant.nll import EVALUATION
+from quant.numerics import HIGHEST
 from quant.reach import check_reach
 from quant.versions import library_versions
 
@@ -35,6 +36,7 @@ def load_model(request: Request, progress: Progress) -> Checkpoint:
         request.model,
         dtype=request.dtype,
         device=request.device,
+        matmul_precision=request.matmul_precision,
         exclude=request.exclude,
         cache=request.root,
         revision=request.revision,
@@ -50,7 +52,7 @@ def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> 
         CheckpointError: if a matrix does not.
         StoreError: see ``check_evaluation``.
     """
-    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.identity, checkpoint.computation, warn=progress.warn)
     if not store.begun:
         check_reach(checkpoint.model, checkpoint.space)
     check_evaluation(store)
@@ -108,7 +110,8 @@ def _settings(store: Store) -> Mapping[str, Any]:
     return store.settings({"threads": torch.get_num_threads(), "evaluation": EVALUATION})
 
 
-def provenance(device: str) -> dict[str, object]:
-    """Return the provenance of new results: library versions, device and threads."""
+def provenance(device: str, precision: str = HIGHEST) -> dict[str, object]:
+    """Return the provenance of new results: library versions, device, threads, and a precision below the highest."""
     versions = library_versions() | {"h5py": version("h5py")}
-    return {**versions, "device": device, "threads": torch.get_num_threads()}
+    lower = {} if precision == HIGHEST else {"matmul precision": precision}
+    return {**versions, "device": device, "threads": torch.get_num_threads(), **lower}

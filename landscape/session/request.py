@@ -104,6 +104,8 @@ class Request:
     """auto (cuda if available, else cpu), cpu, cuda or cuda:N."""
     dtype: str = option(default="float32", panel=PANEL_RUN)
     """float32, float16, bfloat16, or auto (the checkpoint's own)."""
+    matmul_precision: str = option(default="highest", panel=PANEL_RUN)
+    """Products of float32: highest (float32), or high (TF32, on a CUDA card); their losses are cached apart."""
     store: Path | None = option(default=None, panel=PANEL_RUN, unset="$LANDSCAPE_CACHE, else the user's")
     """Cache folder."""
     data_revision: str | None = option(default=None, panel=PANEL_RUN)

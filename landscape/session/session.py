@@ -29,6 +29,7 @@ from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
 from quant.errors import UsageError
+from quant.numerics import matmul_precision
 from quant.point import WeightPoint
 from quant.space import Vector, WeightSpace
 
@@ -68,7 +69,8 @@ class Session:
         self._make_engine = find_engine(request.engine)
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.started = time.monotonic() if started is None else started
-        self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance, self._check_room)
+        record = provenance(subject.checkpoint.device, subject.checkpoint.matmul_precision)
+        self.runner = Runner(store, record, progress.advance, self._check_room)
         self.probes = Probes(self.runner.known, subject.windows)
         self.points: dict[AnySpec, WeightPoint] = {}
         """Points found or made so far."""
@@ -91,7 +93,7 @@ class Session:
         checkpoint = load_model(request, progress)
         check_copy(checkpoint)
         store = open_store(request, checkpoint, progress)
-        with frozen_threads(store):
+        with frozen_threads(store), matmul_precision(checkpoint.matmul_precision):
             progress.stage("reading the text")
             yield cls(request, prepare_subject(request, checkpoint, progress), store, progress, started)
 
@@ -231,7 +233,7 @@ class Session:
         return SubjectInfo(
             model=self.request.model,
             fingerprint=subject.checkpoint.fingerprint,
-            dtype=subject.checkpoint.dtype,
+            dtype=subject.checkpoint.computation,
             dimension=subject.space.dimension,
             coverage=subject.checkpoint.coverage,
             norm=subject.norm,

