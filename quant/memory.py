@@ -7,7 +7,7 @@ every forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +59,12 @@ def available_device_memory(device: torch.device) -> int | None:
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
-def check_room(need: MemoryNeed, device: torch.device, task: str, advice: str) -> None:
+def check_room(need: MemoryNeed, devices: Sequence[torch.device], task: str, advice: str) -> None:
     """Check that a task fits in the memory that is left.
 
     Args:
         need: Bytes that the task will take.
-        device: Device of the model.
+        devices: Devices of the model; on several cards their memory counts together.
         task: Words for the task, "this run".
         advice: Remedy, the end of the sentence.
 
@@ -72,9 +72,9 @@ def check_room(need: MemoryNeed, device: torch.device, task: str, advice: str) -
         UsageError: if it does not fit; the message has the numbers.
     """
     _check(need.host, available_host_memory(), "host memory", task, advice)
-    on_device = available_device_memory(device)
-    if on_device is not None:
-        _check(need.device, on_device, f"memory of {device}", task, advice)
+    cards = {device: left for device in devices if (left := available_device_memory(device)) is not None}
+    if cards:
+        _check(need.device, sum(cards.values()), f"memory of {' and '.join(map(str, cards))}", task, advice)
 
 
 def _check(need: Mapping[str, int], available: int, place: str, task: str, advice: str) -> None:

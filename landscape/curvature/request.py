@@ -32,6 +32,6 @@ class CurvatureRequest(SplitRequest):
             )
         if self.matmul_precision != "highest":
             raise UsageError(
-                f"expected --matmul-precision highest for second derivatives, got {self.matmul_precision}, which rounds "
-                "them away; leave --matmul-precision out"
+                f"expected --matmul-precision highest for second derivatives, got {self.matmul_precision}, which "
+                "rounds them away; leave --matmul-precision out"
             )

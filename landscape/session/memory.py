@@ -119,8 +119,7 @@ def largest(needs: Collection[MemoryNeed]) -> MemoryNeed:
 def peak(need: MemoryNeed, checkpoint: Checkpoint) -> tuple[int, int]:
     """Return the peak bytes on the host and on the device: those held now, and those that a task adds."""
     resident: int = psutil.Process().memory_info().rss
-    device = _device(checkpoint)
-    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    held = sum(torch.cuda.memory_allocated(device) for device in checkpoint.devices if device.type == "cuda")
     return resident + need.host_bytes, held + need.device_bytes
 
 
@@ -130,7 +129,7 @@ def check_copy(checkpoint: Checkpoint) -> None:
     Raises:
         UsageError: if it does not.
     """
-    check_room(copy_need(checkpoint), _device(checkpoint), "the copy of the model", SMALLER)
+    check_room(copy_need(checkpoint), checkpoint.devices, "the copy of the model", SMALLER)
 
 
 def check_run(need: MemoryNeed, checkpoint: Checkpoint) -> None:
@@ -139,7 +138,7 @@ def check_run(need: MemoryNeed, checkpoint: Checkpoint) -> None:
     Raises:
         UsageError: if it does not; the message has the numbers.
     """
-    check_room(need, _device(checkpoint), "this run", _SHORTER)
+    check_room(need, checkpoint.devices, "this run", _SHORTER)
 
 
 def logit_bytes(vocabulary: int, length: int) -> int:
@@ -199,8 +198,8 @@ def _largest(space: WeightSpace) -> int:
 
 
 def _device(checkpoint: Checkpoint) -> torch.device:
-    device: torch.device = checkpoint.model.device
-    return device
+    """Return the device of the model; the first card if it lies on several devices."""
+    return next((device for device in checkpoint.devices if device.type == "cuda"), checkpoint.devices[0])
 
 
 def _placed(device: torch.device, parts: Parts, host: Parts) -> MemoryNeed:

@@ -17,6 +17,7 @@ from landscape.session.progress import Progress
 from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.subject import Subject, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.device import check_device_map
 from quant.errors import StoreError
 from quant.nll import EVALUATION
 from quant.numerics import HIGHEST
@@ -31,11 +32,13 @@ def load_model(request: Request, progress: Progress) -> Checkpoint:
         UsageError: if the request names no model, or one that is not available as asked for.
         CheckpointError: if the model cannot be fetched or read.
     """
+    check_device_map(request.device_map, request.device)
     progress.stage("loading the model")
     checkpoint = load_checkpoint(
         request.model,
         dtype=request.dtype,
         device=request.device,
+        device_map=request.device_map,
         matmul_precision=request.matmul_precision,
         exclude=request.exclude,
         cache=request.root,

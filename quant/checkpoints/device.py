@@ -6,6 +6,7 @@ import os
 import re
 
 import torch
+from torch import nn
 from transformers import PreTrainedConfig
 
 from quant.errors import UsageError
@@ -36,6 +37,43 @@ def find_device(name: str = AUTO) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         raise UsageError(f"expected a CUDA device for {name!r}, this PyTorch sees {count}; use --device cpu")
     return device
+
+
+def check_device_map(device_map: object, device: str) -> None:
+    """Check that a device map is one that is known, and that no single device is asked for besides.
+
+    Raises:
+        UsageError: if not.
+    """
+    if device_map is None:
+        return
+    if isinstance(device_map, str) and device_map != AUTO:
+        raise UsageError(f"expected {AUTO} as --device-map, got {device_map!r}")
+    if device != AUTO:
+        raise UsageError(f"expected one of --device and --device-map, got {device!r} and a map; leave one of them out")
+
+
+def check_placement(model: nn.Module) -> None:
+    """Check that every weight of a model lies on a device that computes, where it can be moved and copied.
+
+    Raises:
+        UsageError: if some are offloaded: accelerate brings these in for each forward pass, from files or the host, and
+            what is written into them is lost.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    placed = getattr(model, "hf_device_map", None) or {}
+    away = [name for name, tensor in tensors if tensor.is_meta]
+    away += [name for name, place in placed.items() if str(place) in ("disk", "meta")]
+    if away:
+        raise UsageError(
+            f"expected a model that fits on its devices, {len(away)} of its parts are offloaded ({away[0]}, …), "
+            "where weights cannot be perturbed; use more or larger cards, --dtype bfloat16, or --device cpu"
+        )
+
+
+def devices_of(model: nn.Module) -> tuple[torch.device, ...]:
+    """Return the distinct devices of a model's parameters, in the model's order."""
+    return tuple(dict.fromkeys(parameter.device for parameter in model.parameters()))
 
 
 def check_dtype(name: str) -> None:

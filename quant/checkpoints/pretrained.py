@@ -38,11 +38,17 @@ _UNREADABLE = (
     struct.error, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 _FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
+DeviceMap = str | Mapping[str, Any] | None
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
+def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple[PreTrainedModel, Tokenizer]:
     """Read a folder of safetensors.
+
+    Args:
+        folder: The folder.
+        dtype: Dtype of the weights, or ``auto``.
+        device_map: Map of modules to devices as accelerate takes it; None for the host.
 
     Raises:
         UsageError: if there is no model in it, or it cannot fit in memory.
@@ -57,8 +63,9 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
         raise CheckpointError(f"expected a causal language model in {folder}, got {found}")
     choose_implementations(config, folder)
     own = find_dtype(dtype, config)
-    _check_room(sum(tensor.count for tensor in stored.values()), own, folder)
-    model, tokenizer, dropped = _load(folder, config, own, use_safetensors=True)
+    if device_map is None:
+        _check_room(sum(tensor.count for tensor in stored.values()), own, folder)
+    model, tokenizer, dropped = _load(folder, config, own, device_map=device_map, use_safetensors=True)
     places = {name: _raw(model, name, stored) for name in dropped}
     if names := unused(model, dropped, lambda name: _values(stored[places[name]].file, places[name])):
         raise CheckpointError(refusal(model, names, folder))
@@ -67,8 +74,13 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
     return model, tokenizer
 
 
-def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
+def read_gguf(file: Path, dtype: str, device_map: DeviceMap = None) -> tuple[PreTrainedModel, Tokenizer]:
     """Read a GGUF file, dequantized, as a plain model that can be trained and saved.
+
+    Args:
+        file: The file.
+        dtype: Dtype of the weights, or ``auto``.
+        device_map: Map of modules to devices as accelerate takes it; None for the host.
 
     Raises:
         UsageError: if it cannot fit in memory.
@@ -86,7 +98,7 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
         where["quantization_config"] = packs(dequantize=True)
     own = find_dtype(dtype, config)
     _check_room(content.weights, own, file)
-    model, tokenizer, dropped = _load(file.parent, config, own, file.name, **where)
+    model, tokenizer, dropped = _load(file.parent, config, own, file.name, device_map=device_map, **where)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
@@ -99,7 +111,7 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
 def _check_room(count: int, dtype: torch.dtype, source: Path) -> None:
     """Check that the weights of a model fit in host memory, before they are read."""
     weights = {f"weights in {str(dtype).removeprefix('torch.')}": count * dtype.itemsize}
-    check_room(MemoryNeed(weights, {}), torch.device("cpu"), f"the model in {source}", SMALLER)
+    check_room(MemoryNeed(weights, {}), [], f"the model in {source}", SMALLER)
 
 
 @dataclass(frozen=True)

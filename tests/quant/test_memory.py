@@ -77,13 +77,13 @@ def test_a_task_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(memory, "available_host_memory", lambda: 2 * GB)
     need = MemoryNeed({"one direction": 1_500_000_000, "logits": 600_000_000, "codes": 0}, {})
     with pytest.raises(UsageError) as refused:
-        check_room(need, CPU, "this run", "use less")
+        check_room(need, [CPU], "this run", "use less")
     assert str(refused.value) == (
         "expected this run to fit in the 2.0 GB of host memory that are left, it takes about 2.1 GB more "
         "(one direction 1.5 GB, logits 600 MB); use less"
     )
     monkeypatch.setattr(memory, "available_host_memory", lambda: 2_100_000_000)
-    check_room(need, CPU, "this run", "use less")
+    check_room(need, [CPU], "this run", "use less")
 
 
 def test_a_card_is_judged_by_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +100,8 @@ def test_a_card_is_judged_by_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert available_device_memory(CARD) == 4 * GB  # the reserve that no tensor uses is the process's own
     assert asked == [CARD]
     monkeypatch.setattr(memory, "available_host_memory", lambda: GB)
-    check_room(MemoryNeed({"points": GB}, {"logits": 4 * GB}), CARD, "this run", "use less")
+    check_room(MemoryNeed({"points": GB}, {"logits": 4 * GB}), [CARD], "this run", "use less")
     with pytest.raises(UsageError, match=r"in the 4\.0 GB of memory of cuda:0 that are left, it takes about 5\.0 GB"):
-        check_room(MemoryNeed({"points": GB}, {"logits": 5 * GB}), CARD, "this run", "use less")
+        check_room(MemoryNeed({"points": GB}, {"logits": 5 * GB}), [CARD], "this run", "use less")
     with pytest.raises(UsageError, match="host memory"):
-        check_room(MemoryNeed({"points": 2 * GB}, {"logits": GB}), CARD, "this run", "use less")
+        check_room(MemoryNeed({"points": 2 * GB}, {"logits": GB}), [CARD], "this run", "use less")

@@ -23,8 +23,8 @@ NUMBERS = [
     "--preset", "standard", "--windows", "3", "--test-windows", "5", "--seq-len", "64", "--calibration-windows", "9",
     "--qaft-examples", "6", "--qaft-epochs", "2", "--qaft-rates", "1e-4,2e-5",
 ]  # fmt: skip
-RUN = ["--revision", "v2", "--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store", "--matmul-precision", "high",
-       "--data-revision", "v 1", "--bos"]  # fmt: skip
+RUN = ["--revision", "v2", "--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store",
+       "--matmul-precision", "high", "--device-map", "auto", "--data-revision", "v 1", "--bos"]  # fmt: skip
 GPTQ = ["--gptq-inputs", "fp", "--act-order", "--rtn-candidate"]
 
 PROBES = [

@@ -118,9 +118,7 @@ class Subject:
     def __post_init__(self) -> None:
         self.model = tiny.llama()
         self.space = WeightSpace.of(self.model)
-        self.checkpoint = SimpleNamespace(
-            model=SimpleNamespace(device=torch.device(self.device)), space=self.space, dtype="float32"
-        )
+        self.checkpoint = SimpleNamespace(devices=(torch.device(self.device),), space=self.space, dtype="float32")
 
 
 def test_on_a_cpu_all_is_host_memory_and_one_direction_is_held() -> None:
