@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from quant.architecture import input_device
-from transformers.pytorch_utils import Conv1D
 
 _TOKENS = 8
 _POWERS = (1.0, 2.0)
