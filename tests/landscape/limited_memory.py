@@ -1,9 +1,9 @@
 """Work on a model several times larger than the memory left:  python -m tests.landscape.limited_memory  (Linux).
 
 The model and its pristine copy are made first. Then the address space is limited to its present size and a head room
-of less than a quarter of the model, in which norms, cosines and distances must be computed. A point may add its codes, one byte per
-weight, and probes along a ray one direction, which a CPU may hold. In each of these rooms a flat vector of all weights
-must fail, or the limit would prove nothing.
+of less than a quarter of the model, in which norms, cosines and distances must be computed. A point may add its codes,
+one byte per weight, and probes along a ray one direction, which a CPU may hold. In each of these rooms a flat vector of
+all weights must fail, or the limit would prove nothing.
 """
 
 from __future__ import annotations
