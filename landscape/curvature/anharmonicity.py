@@ -141,6 +141,7 @@ def _second_derivatives(
     subject, windows = session.subject, session.windows[: request.windows]
     space, dimension = subject.space, subject.space.dimension
     session.stage("products with the Hessian")
+    session.directions.release()  # these draw their own
     with lent_hessian(subject.model, space, windows, subject.center) as hessian:
         trace = hutchinson_trace(hessian, Sphere(space, request.seed), request.directions)
         if request.top:

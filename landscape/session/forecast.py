@@ -17,7 +17,7 @@ from landscape.session.point_specs import MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.nll import window_nll
+from quant.nll import batch_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
@@ -140,9 +140,10 @@ def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> i
     return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_probes
 
 
-def forward_seconds(model: nn.Module, window: Tensor) -> float:
-    """Measure the wall time of one window's forward pass."""
-    window_nll(model, window)  # the first pass also allocates
+def forward_seconds(model: nn.Module, window: Tensor, batch: int = 1) -> float:
+    """Measure the wall time of one window, (L,), in a forward pass over a batch of so many."""
+    rows = window.expand(batch, -1)
+    batch_nll(model, rows)  # the first pass also allocates
     started = time.monotonic()
-    window_nll(model, window)
-    return time.monotonic() - started
+    batch_nll(model, rows)
+    return (time.monotonic() - started) / batch

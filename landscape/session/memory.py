@@ -1,8 +1,8 @@
 """Estimate the memory that a run takes besides what it holds: on the host, and on the device of the model.
 
 On a CPU all of it is host memory. On CUDA the model, its pristine copy, activations, logits and the state of training
-lie on the card; the host holds the tokenizer, the text, and one matrix of a point that is read. Directions are held on
-a CPU alone, one at a time; on a card they are drawn matrix by matrix. The estimates are sums of the large tensors, and
+lie on the card; the host holds the tokenizer, the text, and one matrix of a point that is read. One direction is held
+at a time, and none on a card that makes normals itself. The estimates are sums of the large tensors, and
 good to a factor of two: they refuse what cannot fit, and promise nothing of what just fits.
 """
 
@@ -20,10 +20,10 @@ from landscape.session.subject import Subject
 from quant.center import copy_bytes
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.memory import SMALLER, MemoryNeed, check_room
+from quant.nll import HEAD_ROWS
+from quant.normals import made_on
 from quant.space import WeightSpace
 
-HEAD_ROWS = 256
-"""Rows of logits that the loss holds at once."""
 _FLOAT, _CODE = 4, 1  # bytes of a float32, of an int8 code
 _LOGITS = 3  # the rows, their log-probabilities or gradient, and one temporary
 _TRAINING = 6  # masters, their gradient, the weights' gradient, AdamW's two moments, the best epoch
@@ -36,15 +36,18 @@ _SHORTER = "use a shorter --seq-len, --dtype bfloat16, or a machine with more me
 Parts = Mapping[str, int]
 
 
-def evaluation_need(subject: Subject) -> MemoryNeed:
-    """Return what evaluating probes takes: one direction on a CPU, one matrix of any position, and one window."""
+def evaluation_need(subject: Subject, batch: int = 1) -> MemoryNeed:
+    """Return what evaluating probes takes: one direction, one matrix of any position, and a batch of windows.
+
+    A card that makes normals itself holds no direction.
+    """
     space, model = subject.space, subject.model
     device = _device(subject.checkpoint)
     parts = {
-        "one direction": 0 if device.type == "cuda" else _FLOAT * space.dimension,
+        "one direction": 0 if made_on(device) else _FLOAT * space.dimension,
         "one matrix of w + λê": _matrix(space),
-        "activations of a window": activation_bytes(model, space, _ids(subject)),
-        "logits": logit_bytes(subject.vocabulary, _ids(subject)),
+        "activations": batch * activation_bytes(model, space, _ids(subject)),
+        "logits": logit_bytes(subject.vocabulary, batch * _ids(subject)),
     }
     return _placed(device, parts, {"one matrix of a point": _FLOAT * _largest(space)})
 
@@ -142,7 +145,7 @@ def check_run(need: MemoryNeed, checkpoint: Checkpoint) -> None:
 
 
 def logit_bytes(vocabulary: int, length: int) -> int:
-    """Return the bytes of the logits that are held at once, of a window of ``length`` ids."""
+    """Return the bytes of the logits that exist at once, of ``length`` ids."""
     return _LOGITS * _FLOAT * min(length, HEAD_ROWS) * vocabulary
 
 

@@ -114,6 +114,8 @@ class Request:
     """Branch, tag or commit of --data hf:…."""
     bos: bool = option(default=False, panel=PANEL_RUN)
     """Prepend the beginning-of-text token to every window; it is not scored."""
+    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU, else measured")
+    """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
     engine: str = option(default="inline", hidden=True)
     """Engine that evaluates the probes: one of ``landscape.session.session.ENGINES``."""
 

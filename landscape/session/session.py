@@ -11,6 +11,7 @@ from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family
+from landscape.positions.drawing import HeldDirection
 from landscape.positions.position import CENTER
 from landscape.probing.engines import Engine
 from landscape.probing.engines.inline import InlineEngine
@@ -20,7 +21,7 @@ from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
 from landscape.session.memory import check_copy, check_run, evaluation_need
-from landscape.session.opening import frozen_threads, load_model, open_store, prepare_subject, provenance
+from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
@@ -33,11 +34,11 @@ from quant.numerics import matmul_precision
 from quant.point import WeightPoint
 from quant.space import Vector, WeightSpace
 
-ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas], Engine]] = {"inline": InlineEngine}
+ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas, int], Engine]] = {"inline": InlineEngine}
 """Engines that evaluate probes, by the name that a request gives."""
 
 
-def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas], Engine]:
+def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas, int], Engine]:
     """Return the engine of that name.
 
     Raises:
@@ -72,6 +73,8 @@ class Session:
         record = provenance(subject.checkpoint.device, subject.checkpoint.matmul_precision)
         self.runner = Runner(store, record, progress.advance, self._check_room)
         self.probes = Probes(self.runner.known, subject.windows)
+        self.directions = HeldDirection()
+        """The one direction in memory, which all plans share."""
         self.points: dict[AnySpec, WeightPoint] = {}
         """Points found or made so far."""
         self.labels: dict[AnySpec, str] = {}
@@ -154,17 +157,22 @@ class Session:
         """Return the wall seconds per window, from those evaluated so far, else from one that is timed now."""
         if self.runner.evaluated:
             return self.runner.seconds / self.runner.evaluated
-        return forward_seconds(self.subject.model, self.windows[0].tokens)
+        return forward_seconds(self.subject.model, self.windows[0].tokens, self.batch)
+
+    @cached_property
+    def batch(self) -> int:
+        """Number of windows in a forward pass."""
+        return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, self.request.batch)
 
     def _check_room(self) -> None:
         """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""
-        check_run(evaluation_need(self.subject), self.subject.checkpoint)
+        check_run(evaluation_need(self.subject, self.batch), self.subject.checkpoint)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
         own = {label: self.points[spec] for spec, label in self.labels.items()}
-        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families})
-        return self._make_engine(subject.model, subject.space, atlas)
+        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families}, self.directions)
+        return self._make_engine(subject.model, subject.space, atlas, self.batch)
 
     # ---- points -------------------------------------------------------------------------------------------------
 
@@ -197,6 +205,7 @@ class Session:
             raise NotEvaluated(spec.name)
         assert not isinstance(spec, ExternalSpec)  # find returns these, or raises
         self.stage(f"making {spec.name}")
+        self.directions.release()  # making a point takes memory of its own
         work = self.point_work(spec)
         point = self.maker.make(spec, lambda share: self.progress.advance(share * work))
         self._keep(spec, point)

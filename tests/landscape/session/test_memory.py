@@ -23,7 +23,7 @@ from landscape.quantize import QuantizeRequest, quantize
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.report.work import forecast_lines
 from landscape.session.forecast import Forecast
-from landscape.session.memory import HEAD_ROWS, activation_bytes, evaluation_need, largest, logit_bytes, making_need
+from landscape.session.memory import activation_bytes, evaluation_need, largest, logit_bytes, making_need
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
@@ -34,6 +34,7 @@ from quant import memory
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
 from quant.memory import MemoryNeed
+from quant.nll import HEAD_ROWS
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
@@ -126,15 +127,19 @@ def test_on_a_cpu_all_is_host_memory_and_one_direction_is_held() -> None:
     need = evaluation_need(subject)  # type: ignore[arg-type]
     assert need.device == {}
     assert need.host["one direction"] == 4 * subject.space.dimension
+    assert evaluation_need(subject, batch=3).host["activations"] == 3 * need.host["activations"]  # type: ignore[arg-type]
     assert need.host["logits"] == 3 * 4 * HEAD_ROWS * tiny.VOCABULARY  # of 2048 ids, HEAD_ROWS at once
 
 
-def test_on_a_card_the_host_holds_one_matrix_and_no_direction_is_held() -> None:
+def test_on_a_card_the_host_holds_one_matrix_and_no_direction_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject("cuda:0")
+    monkeypatch.setattr("landscape.session.memory.made_on", lambda device: device.type == "cuda")
     need = evaluation_need(subject)  # type: ignore[arg-type]
     assert need.host == {"one matrix of a point": 4 * 16 * 24}  # the greatest of the tiny Llama
     assert need.device["one direction"] == 0
     assert need.device["logits"] > 0
+    monkeypatch.setattr("landscape.session.memory.made_on", lambda device: False)  # a card without Triton
+    assert evaluation_need(subject).device["one direction"] == 4 * subject.space.dimension  # type: ignore[arg-type]
 
 
 def test_training_holds_six_vectors_and_rounding_the_codes() -> None:
