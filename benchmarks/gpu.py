@@ -197,8 +197,8 @@ def evaluation(bench: Bench, shape: dict[str, int], dtype: torch.dtype, level: s
         return f"{NOT_MEASURED} (does not fit in memory)"
     tokens, operations = batch * bench.length, flops(model, batch, bench.length)
     return (
-        f"{tokens / taken:,.0f} tokens/s, {least / taken:.0%} of the roofline, {operations / taken / 1e12:.2f} TFLOP/s, "
-        f"{operations / 1e9:.2f} GFLOP in batches of {batch}"
+        f"{tokens / taken:,.0f} tokens/s, {least / taken:.0%} of the roofline, {operations / taken / 1e12:.2f} "
+        f"TFLOP/s, {operations / 1e9:.2f} GFLOP in batches of {batch}"
     )
 
 
