@@ -69,12 +69,12 @@ class AtTrunk:
     trunk: Trunk
 
     def hidden(self, windows: Tensor) -> Tensor:
-        """See ``Split``."""
+        """Return the last hidden states."""
         state: Tensor = _state(_run_trunk(self.model, self.trunk.name, windows))
         return state
 
     def logits(self, rows: Tensor, ids: Tensor) -> Tensor:
-        """See ``Split``."""
+        """Return the logits that follow from some of them."""
         module = self.model.get_submodule(self.trunk.name)
         with replaced_forward([module], lambda: self.trunk.wrapped(rows[None])):
             logits: Tensor = self.model(input_ids=ids[None], use_cache=False).logits[0]
@@ -82,7 +82,7 @@ class AtTrunk:
 
     @property
     def trains(self) -> bool:
-        """See ``Split``; a head that is tied to the embeddings belongs to both parts."""
+        """Whether the head requires a gradient; one that is tied to the embeddings belongs to both parts."""
         first = set(self.model.get_submodule(self.trunk.name).parameters())
         second = [parameter for parameter in self.model.parameters() if parameter not in first]
         head = self.model.get_output_embeddings()  # type: ignore[operator]
@@ -96,7 +96,7 @@ class Whole:
     model: nn.Module
 
     def hidden(self, windows: Tensor) -> Tensor:
-        """See ``Split``; here d is |V|."""
+        """Return all logits: here d is |V|."""
         logits: Tensor = self.model(input_ids=windows, use_cache=False).logits
         return logits
 
@@ -106,7 +106,7 @@ class Whole:
 
     @property
     def trains(self) -> bool:
-        """See ``Split``: nothing follows the logits."""
+        """False: nothing follows the logits."""
         return False
 
 

@@ -80,7 +80,7 @@ def same_at_every_place(model: nn.Module, window: Tensor, size: int) -> bool:
 
 
 def _search(seconds: Callable[[int], float], sound: Callable[[int], bool]) -> int:
-    """Double the size as long as a window gets faster and its loss does not depend on its place."""
+    """Return the last of the sizes 1, 2, 4 … that makes a window faster and its loss independent of its place."""
     best, least = 1, seconds(1)
     size = 2
     while size <= LARGEST:

@@ -73,7 +73,7 @@ def check_evaluation(store: Store) -> None:
     if (stored := _settings(store).get("evaluation", 1)) != EVALUATION:
         raise StoreError(
             f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
-            f"found version {stored}, whose last digits differ; use another --store"
+            f"found version {stored}, whose last digits differ; remove that folder, or use another --store"
         )
 
 
