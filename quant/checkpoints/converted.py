@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from quant.cache import atomic_path
-from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
+from quant.checkpoints.pretrained import DeviceMap, quiet, read_folder, read_gguf
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.checkpoints.weight_files import check_companions
 from quant.errors import CheckpointError, StoreError
@@ -81,7 +81,12 @@ class GGUFSource:
 
 
 def read_once(
-    source: GGUFSource, dtype: str, cache: Path, warn: Callable[[str], None], stage: Callable[[str], None]
+    source: GGUFSource,
+    dtype: str,
+    cache: Path,
+    warn: Callable[[str], None],
+    stage: Callable[[str], None],
+    device_map: DeviceMap = None,
 ) -> tuple[PreTrainedModel, Tokenizer]:
     """Read a GGUF file from its kept conversion; convert it first if there is none, or it is damaged.
 
@@ -91,6 +96,7 @@ def read_once(
         cache: Folder whose ``models`` keeps conversions.
         warn: Function for one line about a cache that cannot be written; the file is then read directly.
         stage: Function for the name of the conversion, before it begins.
+        device_map: Map of modules to devices as accelerate takes it; None for the host, where files are converted.
 
     Raises:
         CheckpointError: if the file cannot be fetched or read, or transformers leaves a part of it out of the model.
@@ -106,10 +112,10 @@ def read_once(
             _convert(source, file, dtype, folder, recipe)
         except StoreError as error:
             warn(f"{source.name} is read anew at every run, since its conversion cannot be kept: {error}")
-            return read_gguf(file, dtype)
+            return read_gguf(file, dtype, device_map)
     if (folder / _UNLIKE).exists():
-        return read_gguf(source.fetch(), dtype)
-    return read_folder(folder, dtype)
+        return read_gguf(source.fetch(), dtype, device_map)
+    return read_folder(folder, dtype, device_map)
 
 
 def _convert(source: GGUFSource, file: Path, dtype: str, folder: Path, recipe: str) -> None:

@@ -54,6 +54,11 @@ class GGUFFile:
         """The type in which each tensor is stored, by its name: ``Q4_K``, ``F32``."""
         return {name: tensor.tensor_type.name for name, tensor in self._tensors.items()}
 
+    @property
+    def weights(self) -> int:
+        """Number of values of its tensors."""
+        return sum(int(tensor.n_elements) for tensor in self._tensors.values())
+
     def complete(self, config: PreTrainedConfig) -> None:
         """Add the rotary scaling of Llama 3.1, which the file keeps in a tensor, to a configuration.
 

@@ -75,6 +75,8 @@ VALUES: dict[str, st.SearchStrategy] = {
     "revision": st.none() | TEXT,
     "seed": st.integers(0, 2**40),
     "device": TEXT,
+    "matmul_precision": st.sampled_from(["highest", "high"]),
+    "device_map": st.none() | st.just("auto"),
     "dtype": st.sampled_from(["float32", "float16", "auto"]),
     "store": st.none() | PATHS,
     "data_revision": st.none() | TEXT,

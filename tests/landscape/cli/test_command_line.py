@@ -24,7 +24,7 @@ NUMBERS = [
     "--qaft-examples", "6", "--qaft-epochs", "2", "--qaft-rates", "1e-4,2e-5",
 ]  # fmt: skip
 RUN = ["--revision", "v2", "--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store",
-       "--data-revision", "v 1", "--bos"]  # fmt: skip
+       "--matmul-precision", "high", "--device-map", "auto", "--data-revision", "v 1", "--bos"]  # fmt: skip
 GPTQ = ["--gptq-inputs", "fp", "--act-order", "--rtn-candidate"]
 
 PROBES = [
