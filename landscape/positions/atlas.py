@@ -99,6 +99,16 @@ class Atlas:
         self._families = dict(families)
         self._drawn: tuple[str, int, Direction] | None = None
 
+    @property
+    def points(self) -> Mapping[str, Vector]:
+        """Points by label, the centre included."""
+        return self._points
+
+    @property
+    def families(self) -> Mapping[str, Family]:
+        """Direction families by name."""
+        return self._families
+
     def vector(self, position: Position) -> Vector:
         """Return the weights at a position, to be read tensor by tensor."""
         match position:

@@ -23,6 +23,7 @@ SPLITS = ("train", "validation", "test")
 PANEL_RUN = "General"
 PANEL_GPTQ = "GPTQ"
 PANEL_NUMBERS = "Set by --preset"
+PANEL_RAY = "With --engine ray"
 """Headings of ``--help``."""
 FIRST, LAST = -1, 1
 """Ranks of options that stand before and after those of a single command."""
@@ -110,8 +111,14 @@ class Request:
     """Branch, tag or commit of --data hf:…."""
     bos: bool = option(default=False, panel=PANEL_RUN)
     """Prepend the beginning-of-text token to every window; it is not scored."""
-    engine: str = option(default="inline", hidden=True)
-    """Engine that evaluates the probes: one of ``landscape.session.session.ENGINES``."""
+    engine: str = option(default="inline", panel=PANEL_RUN)
+    """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""
+    ray_address: str | None = option(default=None, panel=PANEL_RAY, metavar="HOST:PORT", unset="start one here")
+    """Ray cluster to join, or auto."""
+    ray_workers: int | None = option(default=None, panel=PANEL_RAY, least=1, unset="all that there is room for")
+    """Actors, each with a model, on as many cores as the store has threads."""
+    ray_gpus: float | None = option(default=None, panel=PANEL_RAY, unset="1 where --device is a GPU, else 0")
+    """GPUs per actor, such as 1 or 0.5."""
 
     @property
     def corpus(self) -> str:

@@ -139,7 +139,8 @@ class _ShardRun(SurveyRun):
     def _own_segments(self) -> AdaptiveSegments:
         """The shard's segments between points made so far, refined as far as known losses allow."""
         preset = self.request.preset
-        labels: dict[AnySpec | None, str] = {None: CENTER, **self.session.labels}
+        labels: dict[AnySpec | None, str] = {None: CENTER}
+        labels.update(self.session.labels)
         ends = [(labels[a], labels[b]) for a, b in self._own_ends if a in labels and b in labels]
         segments = AdaptiveSegments(ends, segment_alphas(preset.alphas), preset.refinements)
         while segments.grow(self.probes):
