@@ -94,7 +94,7 @@ def _from_environment(environment: Mapping[str, str], count: int | None) -> Work
 
 
 def _from_slurm(environment: Mapping[str, str], count: int | None) -> WorkShard:
-    """Number the tasks of an array from 1, whatever its first index and its step are."""
+    """Find the shard of a task of an array, whatever its first index and its step are."""
     missing = [f"{_SLURM}{key}" for key in ("COUNT", "MIN") if f"{_SLURM}{key}" not in environment]
     if missing:
         raise UsageError(

@@ -131,7 +131,7 @@ class Misalignment:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What one shard of a survey added to the store."""
+    """Outcome of one shard of a survey; its losses are in the store."""
 
     shard: WorkShard
     subject: SubjectInfo

@@ -22,11 +22,12 @@ from landscape.health.self_checks import FinishedRun, examine, slope_plan
 from landscape.positions.position import CENTER, OnPlane, OnRay, OnSegment
 from landscape.probing.plan import NotEvaluated, PlanStep, ProbePlan, Window, point_plan, ray_plan
 from landscape.session.forecast import Forecast, forecast_of
-from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
+from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec, plane_pairs
 from landscape.session.progress import Progress
 from landscape.session.run_record import Check
 from landscape.session.session import Session
 from landscape.session.work_shard import WorkShard
+from landscape.survey.plane import SIDE
 from landscape.survey.plans import plane_plan, segment_alphas, segment_ends, segment_plan
 from landscape.survey.probe import SurveyRun
 from landscape.survey.request import SurveyRequest
@@ -138,10 +139,9 @@ class _ShardRun(SurveyRun):
     @property
     def _own_segments(self) -> AdaptiveSegments:
         """The shard's segments between points made so far, refined as far as known losses allow."""
-        preset = self.request.preset
-        labels: dict[AnySpec | None, str] = {None: CENTER}
-        labels.update(self.session.labels)
-        ends = [(labels[a], labels[b]) for a, b in self._own_ends if a in labels and b in labels]
+        preset, labels = self.request.preset, self.session.labels
+        pairs = ((CENTER if a is None else labels.get(a), labels.get(b)) for a, b in self._own_ends)
+        ends = [(a, b) for a, b in pairs if a is not None and b is not None]
         segments = AdaptiveSegments(ends, segment_alphas(preset.alphas), preset.refinements)
         while segments.grow(self.probes):
             pass
@@ -164,6 +164,9 @@ class _ShardRun(SurveyRun):
         positions = unknown_rays + unmade * along + self._own_segments.left
         probes = len(plan.missing(self.runner.known)) + positions * len(subject.radial_windows)
         probes += pilot + len(new) * len(subject.all_windows)
+        if self.request.plane:
+            planes = sum(1 for pair in plane_pairs(self.points.specs) if any(p in self.points.missing for p in pair))
+            probes += planes * SIDE**2 * len(self._plane_windows) // self.shard.count
         needed, searched = self.runner.asked | set(plan.probes()), self.session.maker.searched(new)
         return forecast_of(subject, preset, new, searched, probes=probes, needed=needed, known=self.runner.known)
 

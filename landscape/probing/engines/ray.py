@@ -149,7 +149,7 @@ class RayActors:
         """Take an actor that has started; return False if the reference is not that of one that was starting.
 
         Args:
-            reference: What ``wait`` returned.
+            reference: The value of ``wait``.
             busy: Number of actors that have tasks.
 
         Raises:

@@ -25,7 +25,7 @@ _REPORT_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What the last bits of a loss depend on, besides the model and its tokens."""
+    """Settings of torch that the last bits of a loss depend on."""
 
     threads: int
     """Number of threads of torch."""
@@ -67,7 +67,7 @@ class RayWorker:
             model: The model, at w.
             space: Its weight space.
             device: ``cpu`` or ``cuda``.
-            arithmetic: That of the driver.
+            arithmetic: The settings of the driver.
             fetch: Function that gets an object of the cluster from its reference.
         """
         arithmetic.adopt()
