@@ -174,7 +174,7 @@ class RayActors:
         self.idle.append(actor)
         return True
 
-    def receive(self, stream: Any, task: _Task) -> list[ProbeResult] | None:
+    def receive(self, stream: Any) -> list[ProbeResult] | None:
         """Take the results that a task reports; None at its end.
 
         Raises:
@@ -185,7 +185,6 @@ class RayActors:
         try:
             results: list[ProbeResult] = self._ray.get(next(stream))
         except StopIteration:
-            self.idle.append(task.actor)
             return None
         except errors.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
@@ -243,26 +242,33 @@ class RayEngine:
         actors, queue = self.actors, TaskQueue(plan)
         actors.start(self.model, self.space)
         running: dict[Any, _Task] = {}
-        while queue or running:
-            while queue and actors.idle:
-                stream, task = actors.submit(queue.take(actors.count + len(running)), self.atlas, self.space)
-                running[stream] = task
-            report = actors.wait(running)
-            if actors.greet(report, len(running)):
-                continue
-            task = running[report]
-            try:
-                results = actors.receive(report, task)
-            except ActorDied as death:
-                del running[report]
-                queue.give_back(task.plan.missing(task.done))
-                actors.lose(death, len(running))
-                continue
-            if results is None:
-                del running[report]
-            else:
-                task.done.update(result.probe for result in results)
-                yield from results
+        try:
+            while queue or running:
+                while queue and actors.idle:
+                    stream, task = actors.submit(queue.take(actors.count + len(running)), self.atlas, self.space)
+                    running[stream] = task
+                report = actors.wait(running)
+                if not actors.greet(report, len(running)):
+                    yield from self._report(report, running, queue)
+        finally:  # after an error, an actor ends its task before it begins the next one
+            actors.idle.extend(task.actor for task in running.values())
+
+    def _report(self, stream: Any, running: dict[Any, _Task], queue: TaskQueue) -> list[ProbeResult]:
+        """Take what an actor reports: results, the end of its task, or its death."""
+        task = running[stream]
+        try:
+            results = self.actors.receive(stream)
+        except ActorDied as death:
+            del running[stream]
+            queue.give_back(task.plan.missing(task.done))
+            self.actors.lose(death, len(running))
+            return []
+        if results is None:
+            del running[stream]
+            self.actors.idle.append(task.actor)
+            return []
+        task.done.update(result.probe for result in results)
+        return results
 
 
 def _needs(positions: Iterable[Position]) -> tuple[set[str], set[str]]:

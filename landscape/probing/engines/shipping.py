@@ -45,6 +45,8 @@ class PackedTensor:
 
     def shared(self) -> Tensor:
         """Return the tensor without a copy, contiguous; nobody may write to it."""
+        if not self.data.size:
+            return torch.empty(self.shape, dtype=self.dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch warns of arrays that it cannot write to
             return torch.from_numpy(self.data).view(self.dtype).reshape(self.shape)
