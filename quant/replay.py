@@ -7,8 +7,8 @@ not exact, and ``replays_exactly`` finds out by trying.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,23 +46,28 @@ def hidden_state(output: Any) -> Tensor:
 
 
 @contextmanager
-def replayed(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
-    """Let these blocks return a known output, whatever their input."""
+def replaced_forward(modules: Sequence[nn.Module], output: Callable[[], Any]) -> Iterator[None]:
+    """Let these modules return a new value of ``output()`` at every call, whatever their input."""
 
-    def replay(*args: object, **kwargs: object) -> Any:
-        return copied(output)
+    def replace(*args: object, **kwargs: object) -> Any:
+        return output()
 
-    own = [vars(block).get("forward") for block in blocks]  # accelerate's hooks stand there too
+    own = [vars(module).get("forward") for module in modules]  # accelerate's hooks stand there too
     try:
-        for block in blocks:
-            vars(block)["forward"] = replay
+        for module in modules:
+            vars(module)["forward"] = replace
         yield
     finally:
-        for block, forward in zip(blocks, own, strict=True):
+        for module, forward in zip(modules, own, strict=True):
             if forward is None:
-                vars(block).pop("forward", None)
+                vars(module).pop("forward", None)
             else:
-                vars(block)["forward"] = forward
+                vars(module)["forward"] = forward
+
+
+def replayed(blocks: Sequence[nn.Module], output: Any) -> AbstractContextManager[None]:
+    """Let these blocks return a known output, whatever their input."""
+    return replaced_forward(blocks, lambda: copied(output))
 
 
 def run_through(

@@ -98,4 +98,4 @@ def _pace(forecast: Forecast, session: Session) -> float:
     """Return the seconds of one forward pass: the forecast's if there was work to do, else timed now."""
     if forecast.work:
         return (forecast.seconds - forecast.searching) / forecast.work
-    return forward_seconds(session.subject.model, session.windows[0].tokens)
+    return forward_seconds(session.subject.model, session.windows[0].tokens, session.batch)

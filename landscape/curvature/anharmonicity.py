@@ -141,6 +141,7 @@ def _second_derivatives(
     space, dimension = subject.space, subject.space.dimension
     memory = product_memory(dimension, request.top) / 1e9
     session.stage(f"products with the Hessian ({memory:.1f} GB, and the activations of a window)")
+    session.directions.release()  # these draw their own
     with lent_hessian(subject.model, space, windows, subject.center) as hessian:
         trace = hutchinson_trace(hessian, Sphere(space, request.seed), request.directions)
         if request.top:

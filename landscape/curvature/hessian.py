@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from landscape.probing.plan import Window, blocks_of
 from quant.center import Center, preserved
 from quant.errors import CheckpointError, UsageError
-from quant.nll import token_nll, window_nll
+from quant.nll import whole_nll, window_nll
 from quant.numerics import full_float32
 from quant.space import Slot, Vector, WeightSpace
 
@@ -79,6 +79,11 @@ class Hessian:
     def dtype(self) -> torch.dtype:
         """Dtype of the weights and the products."""
         return next(self.space.weights(self.model))[1].dtype
+
+    @property
+    def weights(self) -> Vector:
+        """Live weights of the model."""
+        return Center({slot.name: weight for slot, weight in self.space.weights(self.model)})
 
     def product(self, vector: Vector) -> FlatVector:
         """Compute ``H v``, (D,)."""
@@ -161,7 +166,7 @@ def _differentiable() -> Iterator[None]:
 def _nll_sum(model: nn.Module, window: Window) -> Tensor:
     """Compute the NLL sum of one window, differentiably."""
     device = next(model.parameters()).device
-    return token_nll(model, window.tokens.to(device)[None]).double().sum()
+    return whole_nll(model, window.tokens.to(device)[None]).double().sum()
 
 
 def _check_agreement(model: nn.Module, window: Window) -> None:

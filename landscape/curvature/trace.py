@@ -85,7 +85,7 @@ def hutchinson_trace(hessian: Hessian, family: Family, count: int, confidence: f
     """
     if count < 1:
         raise UsageError(f"expected at least one direction, got {count}")
-    forms = np.stack([hessian.forms(family.draw(index)) for index in range(count)])
+    forms = np.stack([hessian.forms(family.draw(index, hessian.weights)) for index in range(count)])
     _check_finite(forms)
     cells = hessian.space.dimension * forms / hessian.tokens.mean()
     return _trace(cells, hessian.tokens, confidence, hessian.blocks)

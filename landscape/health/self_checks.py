@@ -17,8 +17,10 @@ from landscape.health import checks as health
 from landscape.health.checks import CACHED, failed
 from landscape.health.text_checks import ProbedText, text_checks
 from landscape.positions.atlas import Ray
-from landscape.positions.directions import Direction, Family
+from landscape.positions.direction import Direction
+from landscape.positions.directions import Family
 from landscape.positions.position import CENTER, OnRay
+from landscape.probing.batches import Batch
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult, Window, blocks_of, ray_plan, require
 from landscape.probing.runner import Runner
 from landscape.session.progress import Progress, Silent
@@ -26,7 +28,7 @@ from landscape.session.run_record import Check
 from landscape.session.session import Session
 from quant.center import Center
 from quant.corpora.texts import SELF
-from quant.nll import window_nll
+from quant.nll import batch_nll
 from quant.space import WeightSpace
 
 SLOPE_RATIO = 2.0**-6
@@ -36,7 +38,7 @@ SLOPE_DIRECTIONS = 2
 """Largest number of directions for the slope at w."""
 SLOPE_WINDOWS = 8
 """Largest number of windows for the slope at w, the first of the split."""
-_COMPARED = 3  # directions: one held whole, the others one tensor at a time; drawing one takes 2.4 s at 1e8 weights
+_COMPARED = 3  # directions: one held whole, the others one tensor at a time; drawing one takes a second at 1e8 weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,8 @@ class FinishedRun:
     """Check of the slope at w: see ``slope_at_w``."""
     text: ProbedText | None = None
     """The text; None to leave it unchecked."""
+    batch: int = 1
+    """Number of windows in a forward pass."""
 
     @classmethod
     def of(
@@ -81,10 +85,11 @@ class FinishedRun:
             windows: Evaluated windows of the judged split; None for all.
         """
         subject, probed = session.subject, session.windows if windows is None else windows
+        session.directions.release()  # the checks hold one of their own
         text = ProbedText.of(subject.checkpoint, subject.corpus, probed)
         return cls(
             session.runner, subject.model, subject.space, subject.center, family, n_directions,
-            nearest(lam, subject.norm), probed[0], slope, text,
+            nearest(lam, subject.norm), probed[0], slope, text, session.batch,
         )  # fmt: skip
 
 
@@ -96,8 +101,8 @@ def examine(run: FinishedRun, progress: Progress | None = None) -> tuple[Check, 
         progress: Receives a warning for each check that failed.
     """
     if run.runner.evaluated:
-        first = run.family.draw(0)
-        model = _repeated(run.runner, run.model, run.window)
+        first = run.family.draw(0, run.center)
+        model = _repeated(run.runner, run.model, Batch((run.window,), run.batch))
         others = range(1, min(run.n_directions, _COMPARED))
         drawn = (_orthogonal(run.space, first, run.family, others), _resolution(run.space, run.center, first, run.lam))
     else:
@@ -158,10 +163,10 @@ def measure_slope(session: Session, family: Family, windows: tuple[Window, ...] 
     return slope_at_w(session.runner, family, SLOPE_DIRECTIONS, norm, probed, session.request.corpus == SELF)
 
 
-def _repeated(runner: Runner, model: nn.Module, window: Window) -> tuple[Check, Check]:
-    """Evaluate one window twice more with the model as the run leaves it."""
-    probe = Probe(CENTER, window.identity)
-    again, once_more = (window_nll(model, window.tokens).total for _ in range(2))
+def _repeated(runner: Runner, model: nn.Module, batch: Batch) -> tuple[Check, Check]:
+    """Evaluate one window twice more with the model as the run leaves it, in a batch of its own."""
+    probe = Probe(CENTER, batch.windows[0].identity)
+    again, once_more = (batch_nll(model, batch.tokens)[0].total for _ in range(2))
     others = [] if probe in runner.fresh else _other_provenances(runner)
     return health.reproduced(runner.known[probe].total, again, others), health.deterministic(again, once_more)
 
@@ -189,7 +194,8 @@ def _orthogonal(space: WeightSpace, first: Direction, family: Family, others: Se
     lengths = dict.fromkeys(indices, 0.0)
     sums = dict.fromkeys(combinations(indices, 2), (0.0, 0.0))  # Σx and Σx²
     for slot in space:
-        parts = {0: first.parts[slot.name], **{index: family.part(slot, index) for index in others}}
+        parts = {0: first.raw(slot)}
+        parts |= {index: family.part(slot, index, parts[0].device) for index in others}
         lengths = {i: length + _sum(parts[i] * parts[i]) for i, length in lengths.items()}
         for (i, j), (total, square) in sums.items():
             product = parts[i] * parts[j]

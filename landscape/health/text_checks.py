@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.corpus import Corpus
 from quant.corpora.texts import SELF
 from quant.corpora.tokens import beginning_of_text
-from quant.nll import token_nll
+from quant.nll import Rows, measure, token_nll
 
 OWN, BEGINNING, SPLITS, CAUSAL = "own samples", "beginning of text", "splits of the text", "causal model"
 
@@ -32,7 +33,7 @@ GAIN_WINDOWS = 4
 LOOKS_AHEAD = 256.0
 """Largest change of a token's −ln p by a later token that counts as rounding, in spacings of the dtype times the
 largest −ln p: a mixture of experts batches other tokens together. Attention to a later token changes it by far more."""
-_ROWS = 128  # rows of logits at once: in float64 each takes |V| × 8 bytes
+_ROWS = 32  # rows of logits at once: in float64 each takes |V| × 8 bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +113,29 @@ def surprise(model: nn.Module, windows: tuple[Window, ...]) -> tuple[float, floa
     excess, variance = 0.0, 0.0
     device = next(model.parameters()).device
     for window in windows:
-        tokens = window.tokens.to(device)
-        logits: Tensor = model(input_ids=tokens[None], use_cache=False).logits[0, :-1]
-        for rows, targets in zip(torch.split(logits, _ROWS), torch.split(tokens[1:], _ROWS), strict=True):
-            log_p = torch.log_softmax(rows.double(), dim=-1)
-            surprisal = -torch.where(log_p.isneginf(), 0.0, log_p)  # p ln p is 0 where p is 0
-            p = log_p.exp()
-            entropy = (p * surprisal).sum(-1)
-            excess += float((-log_p.gather(-1, targets[:, None])[:, 0] - entropy).sum())
-            variance += float(((p * surprisal.square()).sum(-1) - entropy.square()).sum())
+        terms, variances = measure(model, window.tokens.to(device)[None], _excess, _variance)
+        excess, variance = excess + float(terms.sum()), variance + float(variances.sum())
     return excess, variance
+
+
+def _excess(rows: Rows) -> Tensor:
+    """Return −ln p less the entropy, for each token."""
+    return _by_few(rows, lambda own, p, surprisal: own - (p * surprisal).sum(-1))
+
+
+def _variance(rows: Rows) -> Tensor:
+    """Return the variance of −ln p under the model's distribution, for each token."""
+    return _by_few(rows, lambda own, p, surprisal: (p * surprisal.square()).sum(-1) - (p * surprisal).sum(-1).square())
+
+
+def _by_few(rows: Rows, term: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    """Compute a term in float64, from the token's own −ln p and from p and −ln p of the whole vocabulary."""
+    found = []
+    for logits, targets in zip(torch.split(rows.logits, _ROWS), torch.split(rows.targets, _ROWS), strict=True):
+        log_p = torch.log_softmax(logits.double(), dim=-1)
+        surprisal = -torch.where(log_p.isneginf(), 0.0, log_p)  # p ln p is 0 where p is 0
+        found.append(term(-log_p.gather(-1, targets[:, None])[:, 0], log_p.exp(), surprisal))
+    return torch.cat(found)
 
 
 def own_samples(excess: float, variance: float) -> Check:

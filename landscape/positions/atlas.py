@@ -1,17 +1,21 @@
 """Turn positions into weights: the vectors at them, read one tensor at a time.
 
-The atlas knows the centre, the points and the direction families; besides the centre it holds at most one direction.
+The atlas knows the centre, the points and the direction families. Besides the centre at most one direction is in
+memory, which several atlases can share; the next one can be drawn while the model evaluates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from landscape.positions.directions import Direction, Family
+from landscape.positions.direction import Direction
+from landscape.positions.directions import Family
+from landscape.positions.drawing import HeldDirection
 from landscape.positions.parts import PARTS, Part, decompose
 from landscape.positions.position import CENTER, At, OnParts, OnPlane, OnRay, OnSegment, Position
 from landscape.positions.selection import selects
@@ -30,6 +34,8 @@ class Ray:
     def tensor(self, slot: Slot) -> Tensor:
         """Compute its part in ``slot``, in float32."""
         w = self.center.tensor(slot).float()
+        if isinstance(self.direction, Direction):  # its factor and λ in one pass over the tensor
+            return torch.add(w, self.direction.raw(slot).to(w.device), alpha=self.lam * self.direction.factor)
         return torch.add(w, self.direction.tensor(slot).to(w.device), alpha=self.lam)
 
 
@@ -86,18 +92,25 @@ class Patchwork:
 class Atlas:
     """The weights at every position of a landscape."""
 
-    def __init__(self, center: Center, points: Mapping[str, Vector], families: Mapping[str, Family]) -> None:
+    def __init__(
+        self,
+        center: Center,
+        points: Mapping[str, Vector],
+        families: Mapping[str, Family],
+        held: HeldDirection | None = None,
+    ) -> None:
         """Make an atlas.
 
         Args:
             center: The pretrained weights.
             points: Points by label.
             families: Direction families by name.
+            held: The direction in memory, to share it with other atlases of the same centre; None for one of its own.
         """
         self.center = center
         self._points = {CENTER: center, **points}
         self._families = dict(families)
-        self._drawn: tuple[str, int, Direction] | None = None
+        self._held = held or HeldDirection()
 
     @property
     def points(self) -> Mapping[str, Vector]:
@@ -121,11 +134,17 @@ class Atlas:
             case OnParts(point, parts, slots, rest):
                 return Patchwork(self.center, self._points[point], parts, slots, self._points[rest])
             case OnRay(family, index, lam):
-                return Ray(self.center, self._direction(family, index), lam)
+                return Ray(self.center, self._held.get(self._families[family], index, self.center), lam)
 
-    def _direction(self, family: str, index: int) -> Direction:
-        """Draw a direction, once for all λ in a row; the last one is released before the next is made."""
-        if self._drawn is None or self._drawn[:2] != (family, index):
-            self._drawn = None
-            self._drawn = (family, index, self._families[family].draw(index))
-        return self._drawn[2]
+    def expect(self, position: Position | None) -> None:
+        """Prepare for the position that comes next, once nothing is read at the last one any more.
+
+        If it lies along another direction, the one held is released and this one is drawn in the background where cores
+        are idle; only inside ``drawing_ahead``. The numbers do not depend on it.
+        """
+        if isinstance(position, OnRay) and position.family in self._families:
+            self._held.expect(self._families[position.family], position.index, self.center)
+
+    def drawing_ahead(self) -> AbstractContextManager[None]:
+        """Return the context in which ``expect`` may draw: no thread outlives it."""
+        return self._held.drawing_ahead()

@@ -14,49 +14,51 @@ and ``along`` is one given vector, Δw itself or an eigenvector.
 repeats it (``landscape.survey.request``, ``landscape.radius``). A family that moves only some of the tensors must be
 known to ``moved_tensors``, which reads the selection from the family's name.
 
-Noise comes from numpy's counter-based Philox keyed by (seed, index, tensor name): the same on every machine, in any
-order and in parallel, while ``torch.randn`` differs between CPU types. (numpy reserves the right to change its normal
-generator between versions; a test holds known values.)
+Noise comes from raw words of the counter-based Philox, keyed by (seed, index, tensor name), through Box and Muller's
+formula: equal up to rounding on every device, in any order and in parallel (see ``quant.normals``), while
+``torch.randn`` differs between CPU types and GPUs.
+
+On a CPU a direction is drawn once and held. A device that makes normals itself holds none: it draws each tensor afresh
+wherever it is read, and keeps only the factor of the norm.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.positions.direction import Direction, check_wanted
 from landscape.positions.selection import selected, selects
 from quant.errors import UsageError
-from quant.philox import philox
+from quant.normals import HOST, Key, made_on, many_normals, normals
 from quant.space import Slot, Vector, WeightSpace
 
 FAMILIES = "sphere, filter or layer:TENSORS"
 """Families that a user can name."""
 
 
-@dataclass(frozen=True)
-class Direction:
-    """A unit vector ``ê``, held as float32 tensors and one factor."""
+DRAW = 2
+"""Version of the noise, in the name of every family of noise; raise it when the same key gives other noise.
 
-    parts: dict[str, Tensor]
-    """Its tensors before normalisation, by the slot's name."""
-    factor: float
-    """Factor that brings their global norm to 1."""
+2   Box and Muller on raw words; version 1, without a version in its names, drew with ``numpy.random.Generator``.
+"""
 
-    def tensor(self, slot: Slot) -> Tensor:
-        """Return its part in ``slot``."""
-        return self.parts[slot.name] * self.factor
+_DRAWN = f"/draw={DRAW}"
+Devices = Mapping[str, torch.device]  # by the slot's name
 
 
-def noise(slot: Slot, seed: int, index: int) -> Tensor:
+def noise(slot: Slot, seed: int, index: int, device: torch.device = HOST) -> Tensor:
     """Draw standard normal noise in the shape of a slot, keyed by (seed, index, name)."""
-    generator = np.random.Generator(philox("direction", seed, index, slot.name))
-    return torch.from_numpy(generator.standard_normal(slot.shape, dtype=np.float32))
+    return normals(slot.size, noise_key(slot, seed, index), device).view(slot.shape)
+
+
+def noise_key(slot: Slot, seed: int, index: int) -> Key:
+    """Return the key of the noise in a slot."""
+    return ("direction", seed, index, slot.name)
 
 
 @dataclass(frozen=True)
@@ -71,40 +73,98 @@ class Family(ABC):
         """Name all that determines direction ``index``, except the index: part of the identity of every probe."""
 
     @abstractmethod
-    def part(self, slot: Slot, index: int) -> Tensor:
-        """Return direction ``index`` in one slot, in float32, before its global norm is brought to 1."""
+    def part(self, slot: Slot, index: int, device: torch.device = HOST) -> Tensor:
+        """Return direction ``index`` in one slot, in float32 on a device, before its global norm is brought to 1."""
 
-    def draw(self, index: int) -> Direction:
+    def redrawn_on(self, device: torch.device) -> bool:
+        """Say whether a direction on this device is drawn wherever it is read, not held."""
+        return False
+
+    def parts(
+        self, index: int, slots: Sequence[Slot], devices: Devices, threads: int, stopped: Callable[[], bool]
+    ) -> dict[str, Tensor]:
+        """Return ``part`` of several slots, by their names; the arguments are those of ``draw``."""
+        found = {}
+        for slot in slots:
+            check_wanted(stopped)
+            found[slot.name] = self.part(slot, index, devices[slot.name])
+        return found
+
+    def draw(
+        self,
+        index: int,
+        beside: Vector | None = None,
+        threads: int | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Direction:
         """Draw direction ``index``.
+
+        Args:
+            index: Number of the direction.
+            beside: Vector whose tensors lie on the devices on which the direction is needed; None for the host.
+            threads: Number of threads that draw, which changes no bit; torch's own number if None.
+            stopped: Asked from time to time; the draw ends where it answers True.
 
         Raises:
             UsageError: if the family has no such direction, or the vector is zero.
+            CancelledError: if ``stopped`` answered True.
         """
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy draws without holding the GIL
-            drawn = pool.map(lambda slot: self.part(slot, index), self.space)
-            parts = dict(zip((s.name for s in self.space), drawn, strict=True))
-        square = math.fsum(float(np.einsum("ij,ij->", p.numpy(), p.numpy(), dtype=np.float64)) for p in parts.values())
-        if square == 0:
-            raise UsageError(
-                "expected a vector that is not zero as a direction, got zero: the point lies at w itself; "
-                "use another point"
-            )
-        return Direction(parts, 1 / math.sqrt(square))
+        threads = torch.get_num_threads() if threads is None else threads
+        devices = {slot.name: HOST if beside is None else beside.tensor(slot).device for slot in self.space}
+        held = [slot for slot in self.space if not self.redrawn_on(devices[slot.name])]
+        parts = self.parts(index, held, devices, threads, stopped)
+
+        def redraw(slot: Slot) -> Tensor:
+            return self.part(slot, index, devices[slot.name])
+
+        return Direction.normalized(self.space, parts, redraw, threads, stopped)
 
 
 class RandomFamily(Family):
-    """A family whose directions are noise in all tensors, each shaped by itself."""
+    """A family whose directions are noise in all tensors, or in some, each shaped by itself."""
 
     seed: int
     """Seed of the noise, a field of each subclass, which chooses its place and its default."""
 
     @abstractmethod
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
-        """Shape standard normal noise in one slot."""
+        """Shape standard normal noise in one slot, on the device of the noise."""
 
-    def part(self, slot: Slot, index: int) -> Tensor:
+    def moves(self, slot: Slot) -> bool:
+        """Say whether the directions move a slot; they are zero in the others."""
+        return True
+
+    def key(self, slot: Slot, index: int) -> Key:
+        """Return the key of the noise in a slot."""
+        return noise_key(slot, self.seed, index)
+
+    def part(self, slot: Slot, index: int, device: torch.device = HOST) -> Tensor:
         """Draw the noise and shape it."""
-        return self.shaped(slot, noise(slot, self.seed, index))
+        if not self.moves(slot):
+            return _zeros(slot, device)
+        return self.shaped(slot, normals(slot.size, self.key(slot, index), device).view(slot.shape))
+
+    def redrawn_on(self, device: torch.device) -> bool:
+        """Say whether the device makes normals itself."""
+        return made_on(device)
+
+    def parts(
+        self, index: int, slots: Sequence[Slot], devices: Devices, threads: int, stopped: Callable[[], bool]
+    ) -> dict[str, Tensor]:
+        """Draw the noise of all slots on the host at once, so that no thread waits for a large one."""
+        moved = [slot for slot in slots if self.moves(slot)]
+        drawn = many_normals([(slot.size, self.key(slot, index)) for slot in moved], threads, stopped)
+        found = {slot.name: _zeros(slot, devices[slot.name]) for slot in slots if not self.moves(slot)}
+        while moved:  # each tensor of noise is released before the next one is shaped
+            slot, flat = moved.pop(), drawn.pop()
+            check_wanted(stopped)
+            found[slot.name] = self.shaped(slot, flat.view(slot.shape).to(devices[slot.name]))
+        return found
+
+
+def _zeros(slot: Slot, device: torch.device) -> Tensor:
+    """Return zeros in the shape of a slot that take the memory of one number."""
+    return torch.zeros(1, 1, device=device).expand(slot.shape)
 
 
 @dataclass(frozen=True)
@@ -115,8 +175,8 @@ class Sphere(RandomFamily):
 
     @property
     def name(self) -> str:
-        """``sphere/seed=0``."""
-        return f"sphere/seed={self.seed}"
+        """``sphere/seed=0/draw=2``."""
+        return f"sphere/seed={self.seed}{_DRAWN}"
 
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
         """Return the noise itself: a tensor's share of ‖ê‖² is its share of the coordinates, in expectation."""
@@ -139,8 +199,8 @@ class Profile(RandomFamily):
 
     @property
     def name(self) -> str:
-        """``profile/<label>/seed=0``."""
-        return f"profile/{self.label}/seed={self.seed}"
+        """``profile/<label>/seed=0/draw=2``."""
+        return f"profile/{self.label}/seed={self.seed}{_DRAWN}"
 
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
         """Scale the noise to the norm of Δw in the slot."""
@@ -165,12 +225,12 @@ class Shrink(RandomFamily):
 
     @property
     def name(self) -> str:
-        """``shrink/<label>/seed=0``."""
-        return f"shrink/{self.label}/seed={self.seed}"
+        """``shrink/<label>/seed=0/draw=2``."""
+        return f"shrink/{self.label}/seed={self.seed}{_DRAWN}"
 
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
         """Keep Δw's own part along w in the slot; the rest of its norm is noise orthogonal to w."""
-        w, delta = (vector.tensor(slot).cpu().double() for vector in (self.center, self.delta))
+        w, delta = (vector.tensor(slot).to(normals.device).double() for vector in (self.center, self.delta))
         g, square = normals.double(), w.square().sum()
         onto_w = w / square if square > 0 else w  # a tensor of zeros has no direction to shrink along
         along = (delta * w).sum() * onto_w
@@ -189,19 +249,19 @@ class Filter(RandomFamily):
 
     @property
     def name(self) -> str:
-        """``filter/seed=0``."""
-        return f"filter/seed={self.seed}"
+        """``filter/seed=0/draw=2``."""
+        return f"filter/seed={self.seed}{_DRAWN}"
 
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
         """Scale the noise in each output channel of the slot to the norm of w there."""
-        w = self.center.tensor(slot).float().cpu()
+        w = self.center.tensor(slot).to(normals.device, torch.float32)
         lengths = torch.linalg.vector_norm(w, dim=slot.input_dim, keepdim=True)
         scaled: Tensor = normals * (lengths / torch.linalg.vector_norm(normals, dim=slot.input_dim, keepdim=True))
         return scaled
 
 
 @dataclass(frozen=True)
-class Layers(Family):
+class Layers(RandomFamily):
     """Directions uniform on the unit sphere of some of the tensors."""
 
     slots: str
@@ -213,12 +273,16 @@ class Layers(Family):
 
     @property
     def name(self) -> str:
-        """``layer:<selection>/seed=0``."""
-        return f"layer:{self.slots}/seed={self.seed}"
+        """``layer:<selection>/seed=0/draw=2``."""
+        return f"layer:{self.slots}/seed={self.seed}{_DRAWN}"
 
-    def part(self, slot: Slot, index: int) -> Tensor:
-        """Draw the sphere's noise if the slot is selected, else zeros: with all tensors selected it is the sphere."""
-        return noise(slot, self.seed, index) if selects(self.slots, slot) else torch.zeros(slot.shape)
+    def moves(self, slot: Slot) -> bool:
+        """Say whether the slot is selected."""
+        return selects(self.slots, slot)
+
+    def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
+        """Return the noise itself: with all tensors selected it is the sphere's."""
+        return normals
 
 
 @dataclass(frozen=True)
@@ -234,7 +298,7 @@ class Along(Family):
         """``along/<label>``."""
         return f"along/{self.label}"
 
-    def part(self, slot: Slot, index: int) -> Tensor:
+    def part(self, slot: Slot, index: int, device: torch.device = HOST) -> Tensor:
         """Return the vector in the slot.
 
         Raises:
@@ -242,7 +306,7 @@ class Along(Family):
         """
         if index != 0:
             raise UsageError(f"expected direction 0 along {self.label}, which is the only one, got {index}")
-        return self.vector.tensor(slot).float().cpu()
+        return self.vector.tensor(slot).to(device, torch.float32)
 
 
 def moved_tensors(name: str) -> str | None:

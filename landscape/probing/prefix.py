@@ -3,8 +3,8 @@
 A position that moves only blocks b and later gives the blocks before them the weights of a label (``w``, or a point).
 The output of block b − 1 is kept for each window. The next such position is evaluated by the model's own forward, in
 which the first b blocks return the kept output instead of computing it: the same numbers, to the bit. The blocks of
-some models leave more than their output, so equality is tried before it is relied on. One output is kept per window,
-(1, L, d).
+some models leave more than their output, so equality is tried before it is relied on. One output is kept per batch of
+windows, (B, L, d).
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from typing import Any
 
 from torch import nn
 
-from landscape.probing.plan import Window
+from landscape.probing.batches import Batch
 from quant.architecture import decoder_blocks
 from quant.replay import copied, replayed, replays_exactly
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """The output of the first blocks on one window."""
+    """The output of the first blocks on one batch."""
 
     label: str
     """Label of their weights."""
     blocks: int
     """Number of blocks."""
     output: Any
-    """Output of the last of them: the hidden state, (1, L, d), or a tuple that begins with it."""
+    """Output of the last of them: the hidden state, (B, L, d), or a tuple that begins with it."""
 
 
 class Prefixes:
-    """The kept outputs of the first blocks, by window."""
+    """The kept outputs of the first blocks, by batch."""
 
     def __init__(self, model: nn.Module) -> None:
         """Bind to a model, with nothing computed yet."""
         self._model = model
         self._blocks = list(decoder_blocks(model)[1])
         self._exact: dict[int, bool] = {}
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[tuple[str, ...], _Kept] = {}
 
     @contextmanager
-    def reused(self, label: str, count: int, window: Window) -> Iterator[None]:
-        """Replay the known first blocks in one forward pass over a window, made inside.
+    def reused(self, label: str, count: int, batch: Batch) -> Iterator[None]:
+        """Replay the known first blocks in one forward pass over a batch, made inside.
 
         Args:
             label: Label of the weights in the first blocks, the same weights in every call with this label.
             count: Number of blocks with these weights; the output of the last one is kept for the next call.
-            window: The window.
+            batch: The windows.
         """
-        kept = self._kept.get(window.identity)
+        kept = self._kept.get(batch.identity)
         usable = kept is not None and kept.label == label and kept.blocks <= count
-        known = kept if kept is not None and usable and self._replays_exactly(kept.blocks, window) else None
+        known = kept if kept is not None and usable and self._replays_exactly(kept.blocks, batch) else None
         start = known.blocks if known else 0
         outputs: list[Any] = []
         with ExitStack() as stack:
@@ -66,11 +66,11 @@ class Prefixes:
                 stack.callback(handle.remove)
             yield
         if len(outputs) == 1:  # a block that runs several times in one pass has no single output to pass on
-            self._kept[window.identity] = _Kept(label, count, outputs[0])
+            self._kept[batch.identity] = _Kept(label, count, outputs[0])
 
-    def _replays_exactly(self, count: int, window: Window) -> bool:
+    def _replays_exactly(self, count: int, batch: Batch) -> bool:
         """Try once whether the model computes the same with this many blocks replayed; its structure decides."""
         if count not in self._exact:
             last = len(self._blocks) - 1
-            self._exact[count] = replays_exactly(self._model, window.tokens, self._blocks, count, last)
+            self._exact[count] = replays_exactly(self._model, batch.tokens[0], self._blocks, count, last)
         return self._exact[count]

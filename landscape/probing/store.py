@@ -154,18 +154,22 @@ class Store:
         """Whether the settings are frozen: results were committed, or are about to be."""
         return (self.folder / "settings.json").exists()
 
-    def settings(self, proposed: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the evaluation settings, frozen to the first proposal of any process.
+    def settings(
+        self, propose: Mapping[str, Any] | Callable[[], Mapping[str, Any]], name: str = "settings"
+    ) -> Mapping[str, Any]:
+        """Return evaluation settings, frozen to the first proposal of any process.
 
         Args:
-            proposed: JSON-able settings, stored if none are.
+            propose: JSON-able settings, stored if none are; a function is called only then.
+            name: Name of these settings; the default ones begin a store.
 
         Raises:
             StoreError: The settings cannot be written or read.
         """
-        path = self.folder / "settings.json"
+        path = self.folder / f"{name}.json"
         with storage_errors("read", path):
             if not path.exists():
+                proposed = propose() if callable(propose) else propose
                 content = {"schema_version": STORE_VERSION, "settings": dict(proposed)}
                 write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
             text = _settled(path)

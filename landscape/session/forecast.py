@@ -16,7 +16,7 @@ from landscape.session.point_methods import find_method, point_work, trains
 from landscape.session.point_specs import MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.nll import window_nll
+from quant.nll import HEAD_ROWS, batch_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
@@ -87,7 +87,7 @@ def forecast_of(
         searching=searching,
         memory=peak_memory(
             dimension,
-            logits=subject.seq_len * subject.vocabulary,
+            logits=min(subject.seq_len, HEAD_ROWS) * subject.vocabulary,
             trains=any(trains(made.method) for made in new),
         ),
         disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes),
@@ -120,7 +120,7 @@ def peak_memory(dimension: int, logits: int, trains: bool) -> int:
 
     Args:
         dimension: D.
-        logits: Number of logits of one window; log-probabilities and gradient take as much again, each.
+        logits: Number of logits at once; their exponentials and gradient take as much again, each.
         trains: Whether QAFT runs: in place of one float32 direction it holds master weights, gradients of these and of
             the weights, and AdamW's two moments.
     """
@@ -139,9 +139,10 @@ def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> i
     return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_probes
 
 
-def forward_seconds(model: nn.Module, window: Tensor) -> float:
-    """Measure the wall time of one window's forward pass."""
-    window_nll(model, window)  # the first pass also allocates
+def forward_seconds(model: nn.Module, window: Tensor, batch: int = 1) -> float:
+    """Measure the wall time of one window, (L,), in a forward pass over a batch of so many."""
+    rows = window.expand(batch, -1)
+    batch_nll(model, rows)  # the first pass also allocates
     started = time.monotonic()
-    window_nll(model, window)
-    return time.monotonic() - started
+    batch_nll(model, rows)
+    return (time.monotonic() - started) / batch

@@ -11,7 +11,9 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from landscape.probing.batches import fastest_size
 from landscape.probing.store import Store
 from landscape.session.progress import Progress
 from landscape.session.request import PresetRequest, Request, SplitRequest
@@ -66,7 +68,7 @@ def check_evaluation(store: Store) -> None:
     if (stored := _settings(store).get("evaluation", 1)) != EVALUATION:
         raise StoreError(
             f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
-            f"found version {stored}, whose last digits differ; use another --store"
+            f"found version {stored}, whose last digits differ; remove that folder, or use another --store"
         )
 
 
@@ -101,6 +103,28 @@ def frozen_threads(store: Store) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def frozen_batch(store: Store, model: nn.Module, window: Tensor, asked: int | None) -> int:
+    """Return the number of windows in a forward pass, which a store keeps for each kind of device and window length.
+
+    Args:
+        store: The store.
+        model: The model, on its device.
+        window: (L,) token ids of one of the windows.
+        asked: The number that a user asks for; None to measure it where the store has none yet.
+
+    Raises:
+        StoreError: if the store was begun with another number than the one asked for.
+    """
+    name = f"batch-{next(model.parameters()).device.type}-{len(window)}"
+    size = int(store.settings(lambda: {"windows": asked or fastest_size(model, window)}, name)["windows"])
+    if asked not in (None, size):
+        raise StoreError(
+            f"expected --batch {size}, with which {store.folder} was begun for windows of {len(window)} tokens, got "
+            f"{asked}; leave --batch out, or use another --store"
+        )
+    return size
 
 
 def _settings(store: Store) -> Mapping[str, Any]:

@@ -25,9 +25,12 @@ from quant.point import WeightPoint
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Version in every recipe; raise it when the code makes another point from the same options.
 
+3   Losses and gradients are summed in chunks of rows, which changes the last digits of trained points. Directions drawn
+    in another way came with it, but are in no point: their names have a version of their own (``DRAW`` in
+    ``landscape.positions.directions``).
 2   GPTQ's dampings are multiples of the mean over live inputs; version 1 counted dead ones too.
 """
 

@@ -111,6 +111,8 @@ class Request:
     """Branch, tag or commit of --data hf:…."""
     bos: bool = option(default=False, panel=PANEL_RUN)
     """Prepend the beginning-of-text token to every window; it is not scored."""
+    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU, else measured")
+    """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
     engine: str = option(default="inline", panel=PANEL_RUN)
     """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""
     ray_address: str | None = option(default=None, panel=PANEL_RAY, metavar="HOST:PORT", unset="start one here")

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family
+from landscape.positions.drawing import HeldDirection
 from landscape.positions.position import CENTER
 from landscape.probing.engines import Engine, EngineMaker
 from landscape.probing.engines.inline import InlineEngine
@@ -17,7 +18,7 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
-from landscape.session.opening import frozen_threads, load_model, open_store, prepare_subject, provenance
+from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
@@ -85,6 +86,8 @@ class Session:
         self.started = time.monotonic() if started is None else started
         self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
         self.probes = Probes(self.runner.known, subject.windows)
+        self.directions = HeldDirection()
+        """The one direction in memory, which all plans share."""
         self.points: dict[AnySpec, WeightPoint] = {}
         """Points found or made so far."""
         self.labels: dict[AnySpec, str] = {}
@@ -166,13 +169,18 @@ class Session:
         """Return the wall seconds per window, from those evaluated so far, else from one that is timed now."""
         if self.runner.evaluated:
             return self.runner.seconds / self.runner.evaluated
-        return forward_seconds(self.subject.model, self.windows[0].tokens)
+        return forward_seconds(self.subject.model, self.windows[0].tokens, self.batch)
+
+    @cached_property
+    def batch(self) -> int:
+        """Number of windows in a forward pass."""
+        return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, self.request.batch)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
         own = {label: self.points[spec] for spec, label in self.labels.items()}
-        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families})
-        return self._make_engine(subject.model, subject.space, atlas)
+        atlas = Atlas(subject.center, {**own, **points}, {family.name: family for family in families}, self.directions)
+        return self._make_engine(subject.model, subject.space, atlas, self.batch)
 
     # ---- points -------------------------------------------------------------------------------------------------
 
@@ -205,6 +213,7 @@ class Session:
             raise NotEvaluated(spec.name)
         assert not isinstance(spec, ExternalSpec)  # find returns these, or raises
         self.stage(f"making {spec.name}")
+        self.directions.release()  # making a point takes memory of its own
         work = self.point_work(spec)
         point = self.maker.make(spec, lambda share: self.progress.advance(share * work))
         self._keep(spec, point)

@@ -21,6 +21,7 @@ from landscape.positions.directions import Layers
 from landscape.positions.position import CENTER, At, OnRay
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import ProbePlan, identified
+from quant import nll
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
@@ -33,6 +34,7 @@ from quant.methods.rtn import rtn
 from quant.nll import mean_nll, window_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
+from quant.trunk import AtTrunk, split
 from tests.families import by_hand
 from tests.families.family import ROUTER, VOCABULARY, Family
 from tests.families.inputs import recorded_inputs
@@ -86,6 +88,27 @@ class FamilyChecks:
         assert [w.total for w in ours] == pytest.approx(theirs.sum(dim=1).tolist(), abs=1e-6 * theirs.shape[1])
         assert mean_nll(ours) == pytest.approx(theirs.mean().item(), abs=1e-6)
         assert mean_nll(ours) < CHANCE - LEARNT
+
+    def test_the_head_in_rows_gives_the_loss_and_the_gradient_of_all_logits(
+        self, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(nll, "HEAD_ROWS", 5)
+        text, model = windows(2, seed=98), subject.copy()
+        with torch.no_grad():
+            ours = nll.token_nll(model, text)
+            theirs = torch.stack([by_hand.token_nll(model, window) for window in text])
+        assert float((ours - theirs).mean().abs()) <= 1e-6
+        assert isinstance(split(model, text[0]), AtTrunk) == (not subject.family.refusal)
+        moved = [p for name, p in subject.family.block_parameters(model) if not subject.family.is_outside(name)]
+        for parameter in moved:
+            parameter.requires_grad_(True)
+        slopes = [
+            torch.autograd.grad(of(model, text).mean(), moved, materialize_grads=True)
+            for of in (nll.token_nll, nll.whole_nll)
+        ]
+        norm = math.sqrt(sum(float(slope.double().square().sum()) for slope in slopes[1]))
+        for by_rows, whole in zip(*slopes, strict=True):
+            assert float((by_rows - whole).double().norm()) <= 1e-5 * norm
 
     def test_w_holds_the_matrices_of_the_blocks_and_says_what_else_there_is(self, subject: Subject) -> None:
         family, model = subject.family, subject.model

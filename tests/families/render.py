@@ -14,7 +14,8 @@ _HEAD = """# Model families
 "Supported" means "in this table". Each row is a tiny model made from transformers' own configuration and trained for a
 moment. Each was checked against numbers computed in another way, by plain transformers or by hand:
 
-- L(w) against the logits of a plain forward, in float64, to 1e-6 nats;
+- L(w) against the logits of a plain forward, in float64, to 1e-6 nats, also with the head on five tokens at a time, and
+  the gradient of the loss against that of all logits at once;
 - the matrices in w, and D, counted from the shapes of the parameters;
 - RTN (int4, absmax) rounded by hand, in float64: the same loss to 1e-6 nats;
 - GPTQ's Hessians against the inputs that hooks see in one whole forward, each to 1e-6 of its norm; those of an expert

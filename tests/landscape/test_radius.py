@@ -165,7 +165,7 @@ def test_a_search_that_goes_on_has_time_for_what_its_time_allows(
     load_model = session.load_model
     monkeypatch.setitem(session.ENGINES, "inline", lambda request, warn: nullcontext(Slow))
     monkeypatch.setattr(session, "load_model", late)
-    monkeypatch.setattr(session, "forward_seconds", lambda model, window: 1.0)
+    monkeypatch.setattr(session, "forward_seconds", lambda model, window, batch: 1.0)
     asked = RadiusRequest(**SMALL, pairs=pairs, store=tmp_path)
     measure_radius(asked)
     spent: list[float] = []

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from quant import nll
 from quant.architecture import vocabulary_size
-from quant.nll import WindowNLL, mean_nll, token_nll, window_nll
+from quant.nll import Rows, WindowNLL, batch_nll, hidden_states, mean_nll, measure, token_nll, whole_nll, window_nll
 from tests.tiny import ARCHITECTURES, VOCABULARY, windows
 
 
@@ -115,3 +117,82 @@ def test_global_random_state_is_left_alone(model: nn.Module) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert np.random.get_state()[1].tobytes() == numpy_before
     assert window_nll(model, windows(1)[0]) == first
+
+
+@pytest.fixture
+def _few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nll, "HEAD_ROWS", 5)
+
+
+@pytest.mark.usefixtures("_few_rows")
+def test_no_more_logits_exist_at_once_than_rows_of_the_head(model: nn.Module) -> None:
+    shapes: list[int] = []
+    window_nll(model, windows(1)[0])  # the first call also tries the split
+    model.get_output_embeddings().register_forward_hook(lambda module, args, output: shapes.append(output.shape[-2]))
+    window_nll(model, windows(1)[0])
+    assert shapes == [5, 5, 1]
+
+
+@pytest.mark.usefixtures("_few_rows")
+def test_the_gradient_by_rows_is_that_of_all_logits(model: nn.Module) -> None:
+    weights = torch.rand(2, 11, generator=torch.Generator().manual_seed(0))
+    model.requires_grad_(False)
+    block = [p for name, p in model.named_parameters() if "layers.0" in name or ".h.0" in name]
+    for parameter in block:
+        parameter.requires_grad_(True)
+    by_rows, whole = ((weights * of(model, windows(2))).sum() for of in (token_nll, whole_nll))
+    torch.testing.assert_close(by_rows, whole)
+    for ours, theirs in zip(torch.autograd.grad(by_rows, block), torch.autograd.grad(whole, block), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.usefixtures("_few_rows")
+def test_a_gradient_of_the_gradient_by_rows_is_refused(model: nn.Module) -> None:
+    model.requires_grad_(False)
+    inner = next(p for name, p in model.named_parameters() if p.ndim == 2 and ".0." in name)
+    inner.requires_grad_(True)
+    with sdpa_kernel(SDPBackend.MATH), pytest.raises(RuntimeError, match="taken once"):
+        torch.autograd.grad(token_nll(model, windows(1)).sum(), inner, create_graph=True)
+
+
+@pytest.mark.usefixtures("_few_rows")
+def test_a_head_that_trains_has_its_gradient(model: nn.Module) -> None:
+    model.requires_grad_(True)
+    token_nll(model, windows(2)).mean().backward()
+    ours = model.get_output_embeddings().weight.grad.clone()
+    model.zero_grad()
+    whole_nll(model, windows(2)).mean().backward()
+    torch.testing.assert_close(ours, model.get_output_embeddings().weight.grad)
+
+
+@pytest.mark.usefixtures("_few_rows")
+def test_kl_and_the_agreement_of_the_first_choice_come_from_the_same_pass(model: nn.Module) -> None:
+    text = windows(3)
+    with torch.no_grad():
+        at_w = model(input_ids=text, use_cache=False).logits[:, :-1].double().log_softmax(-1)
+        hidden = hidden_states(model, text)
+        for name, p in model.named_parameters():
+            if p.ndim == 2 and ".0." in name:
+                p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(0)), alpha=3)
+        there = model(input_ids=text, use_cache=False).logits[:, :-1].double().log_softmax(-1)
+
+    def kl(rows: Rows) -> torch.Tensor:
+        w, here = (logits.log_softmax(-1) for logits in (rows.head(hidden[rows.place]), rows.logits))
+        return (w.exp() * (w - here)).sum(-1)
+
+    def agrees(rows: Rows) -> torch.Tensor:
+        return rows.head(hidden[rows.place]).argmax(-1) == rows.logits.argmax(-1)
+
+    losses, divergence, same = measure(model, text, nll.nll, kl, agrees)
+    torch.testing.assert_close(losses.double(), -there.gather(-1, text[:, 1:, None])[..., 0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(divergence.double(), (at_w.exp() * (at_w - there)).sum(-1), rtol=1e-3, atol=1e-6)
+    assert torch.equal(same, at_w.argmax(-1) == there.argmax(-1))
+    assert float(divergence.mean()) > 1e-6
+
+
+def test_windows_of_a_batch_have_their_own_sums(model: nn.Module) -> None:
+    text = windows(4)
+    together = batch_nll(model, text)
+    assert [w.tokens for w in together] == [11] * 4
+    alone = [window_nll(model, window).total for window in text]
+    assert [w.total for w in together] == pytest.approx(alone, rel=1e-6)

@@ -1,18 +1,20 @@
-"""Evaluate one probe after the other in this process."""
+"""Evaluate one position after the other in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.position import common_blocks
+from landscape.probing.batches import batches
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from landscape.probing.prefix import Prefixes
 from quant.center import preserved
-from quant.nll import window_nll
+from quant.nll import batch_nll
 from quant.space import WeightSpace
 
 
@@ -20,22 +22,27 @@ from quant.space import WeightSpace
 class InlineEngine:
     """Engine that writes the weights of each position into the model, and restores the pristine weights at the end.
 
+    Where cores are idle, the next direction is drawn while the model evaluates (see ``landscape.positions.drawing``).
     First blocks that several positions leave unchanged run once: see ``landscape.probing.prefix``.
     """
 
     model: nn.Module
     space: WeightSpace
     atlas: Atlas
+    batch: int = 1
+    """Number of windows in a forward pass."""
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
         """Evaluate the probes in the plan's order, and restore the model bit for bit, however this ends."""
         prefixes = Prefixes(self.model)
-        with preserved(self.model, self.space, self.atlas.center):
-            for step in plan.steps:
+        with preserved(self.model, self.space, self.atlas.center), self.atlas.drawing_ahead():
+            for step, following in zip_longest(plan.steps, plan.steps[1:]):
                 label, blocks = common_blocks(self.space, step.position)
                 self.space.write(self.model, self.atlas.vector(step.position))
+                self.atlas.expect(following.position if following else None)
                 recipe = str(step.position)
-                for window in step.windows:
-                    with prefixes.reused(label, blocks, window):
-                        nll = window_nll(self.model, window.tokens)
-                    yield ProbeResult(Probe(recipe, window.identity), nll.total, nll.tokens)
+                for batch in batches(step.windows, self.batch):
+                    with prefixes.reused(label, blocks, batch):
+                        losses = batch_nll(self.model, batch.tokens)
+                    for window, nll in zip(batch.windows, losses, strict=False):  # others fill the batch
+                        yield ProbeResult(Probe(recipe, window.identity), nll.total, nll.tokens)

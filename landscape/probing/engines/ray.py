@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -73,8 +74,8 @@ class RayActors:
         """Actors without a task."""
         self._starting: dict[Any, Any] = {}  # actors by the reference to their circumstances
 
-    def __enter__(self) -> Callable[[nn.Module, WeightSpace, Atlas], RayEngine]:
-        return lambda model, space, atlas: RayEngine(self, model, space, atlas)
+    def __enter__(self) -> Callable[[nn.Module, WeightSpace, Atlas, int], RayEngine]:
+        return partial(RayEngine, self)
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
@@ -117,7 +118,7 @@ class RayActors:
             actor = kind.remote(packed, space, device, arithmetic, ray.get)
             self._starting[actor.circumstances.remote()] = actor
 
-    def submit(self, plan: ProbePlan, atlas: Atlas, space: WeightSpace) -> tuple[Any, _Task]:
+    def submit(self, plan: ProbePlan, atlas: Atlas, space: WeightSpace, batch: int) -> tuple[Any, _Task]:
         """Give a task to an idle actor.
 
         Returns:
@@ -126,7 +127,7 @@ class RayActors:
         actor, (labels, families) = self.idle.pop(0), _needs(step.position for step in plan.steps)
         points = {label: self._ship(label, lambda v: pack_vector(v, space), atlas.points) for label in labels}
         rays = {name: self._ship(name, lambda f: pack_family(f, space), atlas.families) for name in families}
-        stream = actor.evaluate.options(num_returns="streaming").remote(PackedPlan.of(plan), points, rays)
+        stream = actor.evaluate.options(num_returns="streaming").remote(PackedPlan.of(plan), points, rays, batch)
         return stream, _Task(actor, plan)
 
     def wait(self, streams: Iterable[Any]) -> Any:
@@ -234,18 +235,21 @@ class RayEngine:
     model: nn.Module
     space: WeightSpace
     atlas: Atlas
+    batch: int = 1
+    """Number of windows in a forward pass."""
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
         """Evaluate the probes in the order in which actors report them; the model is not touched."""
         if not plan.steps:
             return
-        actors, queue = self.actors, TaskQueue(plan)
+        actors, queue = self.actors, TaskQueue(plan, self.batch)
         actors.start(self.model, self.space)
         running: dict[Any, _Task] = {}
         try:
             while queue or running:
                 while queue and actors.idle:
-                    stream, task = actors.submit(queue.take(actors.count + len(running)), self.atlas, self.space)
+                    part = queue.take(actors.count + len(running))
+                    stream, task = actors.submit(part, self.atlas, self.space, self.batch)
                     running[stream] = task
                 report = actors.wait(running)
                 if not actors.greet(report, len(running)):

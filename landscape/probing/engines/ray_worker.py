@@ -11,6 +11,7 @@ import torch
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family
+from landscape.positions.drawing import HeldDirection
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.engines.shipping import PackedModel, PackedPlan, unpack_family, unpack_vector
 from landscape.probing.plan import ProbeResult
@@ -76,13 +77,14 @@ class RayWorker:
         self.center = Center.of(self.model, space)
         self.points: dict[str, Vector] = {}
         self.families: dict[str, Family] = {}
+        self.held = HeldDirection()
 
     def circumstances(self) -> dict[str, object]:
         """Return what the driver compares with its own."""
         return circumstances(self.device)
 
     def evaluate(
-        self, plan: PackedPlan, points: Mapping[str, Any], families: Mapping[str, Any]
+        self, plan: PackedPlan, points: Mapping[str, Any], families: Mapping[str, Any], batch: int
     ) -> Iterator[list[ProbeResult]]:
         """Evaluate a task, and yield its results every half second.
 
@@ -90,12 +92,14 @@ class RayWorker:
             plan: The task.
             points: References to the points of the task, by label; each is fetched once.
             families: References to its families of directions, by name.
+            batch: Number of windows in a forward pass.
         """
         for label in points.keys() - self.points.keys():
             self.points[label] = unpack_vector(self.fetch(points[label]), self.center)
         for name in families.keys() - self.families.keys():
             self.families[name] = unpack_family(self.fetch(families[name]), self.center)
-        engine = InlineEngine(self.model, self.space, Atlas(self.center, self.points, self.families))
+        atlas = Atlas(self.center, self.points, self.families, self.held)
+        engine = InlineEngine(self.model, self.space, atlas, batch)
         ready: list[ProbeResult] = []
         reported = time.monotonic()
         for result in engine.evaluate(plan.restored()):

@@ -20,9 +20,14 @@ class TaskQueue:
     they leave unchanged. The windows of a step come apart only where the step alone is more than a task.
     """
 
-    def __init__(self, plan: ProbePlan) -> None:
-        """Begin with a whole plan."""
-        self._steps = deque(plan.steps)
+    def __init__(self, plan: ProbePlan, batch: int = 1) -> None:
+        """Begin with a whole plan.
+
+        Args:
+            plan: The plan.
+            batch: Number of windows in a forward pass: the windows of a step come apart between two.
+        """
+        self._steps, self._batch = deque(plan.steps), batch
 
     def __len__(self) -> int:
         """Count the windows that are left."""
@@ -43,8 +48,9 @@ class TaskQueue:
     def _take(self, size: int) -> Iterator[PlanStep]:
         while self._steps and size > 0:
             step = self._steps.popleft()
-            if len(step.windows) >= size + SMALLEST:
-                self._steps.appendleft(PlanStep(step.position, step.windows[size:]))
-                step = PlanStep(step.position, step.windows[:size])
+            cut = -(-size // self._batch) * self._batch
+            if len(step.windows) >= cut + SMALLEST:
+                self._steps.appendleft(PlanStep(step.position, step.windows[cut:]))
+                step = PlanStep(step.position, step.windows[:cut])
             size -= len(step.windows)
             yield step

@@ -80,6 +80,7 @@ VALUES: dict[str, st.SearchStrategy] = {
     "store": st.none() | PATHS,
     "data_revision": st.none() | TEXT,
     "bos": st.booleans(),
+    "batch": st.none() | st.integers(1, 99),
     "split": st.sampled_from(SPLITS),
     "seq_len": st.none() | st.integers(2, 4096),
     "precision": st.floats(0, 1, exclude_min=True, exclude_max=True),

@@ -38,7 +38,7 @@ class Axes:
     dimension: int
     name = "axes"
 
-    def draw(self, index: int) -> FlatVector:
+    def draw(self, index: int, beside: object) -> FlatVector:
         values = torch.zeros(self.dimension)
         values[index] = 1
         return FlatVector(values)
@@ -83,9 +83,9 @@ class Population:
         g = rng.normal(size=(directions, 20))
         self.directions = g / np.linalg.norm(g, axis=1, keepdims=True)
         self.blocks = None
-        self.space = SimpleNamespace(dimension=20)
+        self.space, self.weights = SimpleNamespace(dimension=20), None
 
-    def draw(self, index: int) -> np.ndarray:
+    def draw(self, index: int, beside: object) -> np.ndarray:
         return self.directions[index]
 
     def forms(self, e: np.ndarray) -> np.ndarray:

@@ -82,9 +82,9 @@ def test_an_atlas_draws_a_direction_once_for_all_its_distances(setting):
     drawn = []
 
     class Counting(Sphere):
-        def draw(self, index):
+        def draw(self, index, *rest):
             drawn.append(index)
-            return super().draw(index)
+            return super().draw(index, *rest)
 
     family = Counting(space)
     atlas = Atlas(center, {}, {family.name: family})

@@ -1,6 +1,7 @@
 """Running the first blocks once changes no bit of any result."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from landscape.anatomy.effects import anatomy_plan, groups, in_block_order
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Layers
 from landscape.positions.position import CENTER, At, OnRay, common_blocks, on_segment, with_parts, without_parts
+from landscape.probing.batches import batches
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import PlanStep, ProbePlan, identified
 from quant.architecture import decoder_blocks
@@ -16,7 +18,7 @@ from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
 from quant.methods.rtn import rtn
-from quant.nll import window_nll
+from quant.nll import batch_nll, window_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
@@ -74,6 +76,26 @@ def test_every_result_is_that_of_a_whole_forward_pass_to_the_bit(architecture, d
     found = [result.total for result in setting.engine.evaluate(plan)]
     assert found == setting.plainly(plan)
     assert len(set(found)) > len(plan.steps)  # the positions do differ
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_blocks_are_replayed_for_batches_too(size):
+    setting = Setting(tiny.opt())
+    setting.windows = identified(tiny.windows(5))
+    plan = in_block_order(setting.space, setting.positions(), setting.windows)
+    engine = replace(setting.engine, batch=size)
+    runs = block_runs(setting.model)
+    found = [result.total for result in engine.evaluate(plan)]
+    replayed_runs = len(runs)
+    plainly = []
+    with preserved(setting.model, setting.space, setting.center):
+        for step in plan.steps:
+            setting.space.write(setting.model, setting.atlas.vector(step.position))
+            for batch in batches(step.windows, size):
+                totals = [nll.total for nll in batch_nll(setting.model, batch.tokens)]
+                plainly += totals[: len(batch.windows)]
+    assert found == plainly
+    assert replayed_runs < len(runs) - replayed_runs
 
 
 def test_windows_that_are_known_already_may_be_missing_anywhere():

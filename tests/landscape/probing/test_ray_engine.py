@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape.positions.atlas import Atlas
+from landscape.positions.direction import Direction
 from landscape.positions.directions import Along, Family, Filter, Layers, Profile, Shrink, Sphere
 from landscape.positions.position import CENTER, At, OnPlane, OnSegment, with_parts, without_parts
 from landscape.probing.engines import ray_worker
@@ -24,11 +25,11 @@ from quant.errors import ToolkitError, UsageError
 from quant.hashing import tensor_bytes
 from quant.methods.rtn import rtn
 from quant.scheme import QuantScheme
-from quant.space import Difference, Slot, WeightSpace
+from quant.space import Difference, WeightSpace
 from tests import tiny
 
 RAY = pytest.importorskip("ray")
-Maker = Callable[[nn.Module, WeightSpace, Atlas], RayEngine]
+Maker = Callable[..., RayEngine]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Broken(Sphere):
     def name(self) -> str:
         return "broken"
 
-    def part(self, slot: Slot, index: int) -> Tensor:
+    def draw(self, index: int, *_: object, **__: object) -> Direction:
         raise ValueError(f"no direction {index}\nand a second line")
 
 
@@ -112,8 +113,9 @@ def test_losses_are_the_inline_engines_to_the_bit_and_the_model_stays(make: Make
     inline = as_set(InlineEngine(setting.model, setting.space, setting.atlas).evaluate(plan))
     assert len(inline) == len(plan)
     assert as_set(engine.evaluate(plan)) == inline
-    again = make(setting.model, setting.space, setting.atlas)  # the second plan of a session, on the same actors
-    assert as_set(again.evaluate(plan)) == inline
+    in_batches = as_set(InlineEngine(setting.model, setting.space, setting.atlas, 2).evaluate(plan))
+    again = make(setting.model, setting.space, setting.atlas, 2)  # the second plan of a session, on the same actors
+    assert as_set(again.evaluate(plan)) == in_batches
     assert [bytes(tensor_bytes(p)) for p in setting.model.parameters()] == before
 
 

@@ -27,8 +27,8 @@ class CountingEngine:
 
     counts: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, model: nn.Module, space: WeightSpace, atlas: Atlas) -> None:
-        self.inner = InlineEngine(model, space, atlas)
+    def __init__(self, model: nn.Module, space: WeightSpace, atlas: Atlas, batch: int) -> None:
+        self.inner = InlineEngine(model, space, atlas, batch)
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
         for result in self.inner.evaluate(plan):

@@ -42,6 +42,14 @@ def test_two_workers_end_at_about_one_time() -> None:
     assert max(ends) <= probes / 2 / 0.95  # three directions whole would be 2/3 of all on one
 
 
+def test_windows_come_apart_between_two_batches() -> None:
+    queue, tasks = TaskQueue(plan_of(150, 0, 1, 1), 16), []
+    while queue:
+        tasks.append(queue.take(3))
+    assert len(tasks) > 2
+    assert all(len(task) % 16 == 0 for task in tasks[:-1])
+
+
 def test_a_task_of_a_dead_worker_comes_next() -> None:
     plan = plan_of(20, 2, 3, 8)
     queue = TaskQueue(plan)

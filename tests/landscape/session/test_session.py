@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from landscape.positions.position import CENTER
+from landscape.positions import directions, drawing
+from landscape.positions.position import CENTER, OnRay
 from landscape.probing.engines import EngineMaker
 from landscape.probing.engines.inline import InlineEngine
-from landscape.probing.plan import NotEvaluated, Probe, Window, point_plan
-from landscape.radius import RadiusRequest
+from landscape.probing.plan import NotEvaluated, Probe, ProbePlan, ProbeResult, Window, point_plan
+from landscape.radius import RadiusRequest, measure_radius
 from landscape.session import opening
 from landscape.session import session as home
 from landscape.session.point_maker import PointMaker, point_label
@@ -25,6 +27,7 @@ from landscape.session.progress import Silent
 from landscape.session.request import Request
 from landscape.session.run_record import Check, ProbeCount
 from landscape.session.session import Session
+from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
 from quant.center import preserved
 from quant.errors import StoreError, UsageError
@@ -65,6 +68,54 @@ def losses_by_hand(session: Session, vector: Vector | None, windows: tuple[Windo
         if vector is not None:
             space.write(model, vector)
         return [window_nll(model, window.tokens).total for window in windows]
+
+
+# ---- directions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def draws(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Index of every direction that is drawn whole."""
+    found, many = [], directions.many_normals
+
+    def counting(streams: list[tuple[int, tuple[str | int, ...]]], *rest: object) -> list[torch.Tensor]:
+        found.append(int(streams[0][1][2]))
+        return many(streams, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(directions, "many_normals", counting)
+    return found
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_survey_draws_each_direction_once_per_use(
+    request_: SurveyRequest, draws: list[int], spare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "spare_cores", lambda: spare)
+    small = replace(request_, methods=("rtn",), directions=3, preset=replace(SMALL, lambdas=4, alphas=2))
+    probe(small)
+    assert draws == [0, 0, 1, 0, 1, 2, 0]  # pilot; points are made; slope; all λ; the checks
+    draws.clear()
+    probe(replace(small, directions=4))  # whose points are known
+    assert draws == [3, 0]
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_search_for_r_draws_each_direction_once_per_plan(
+    draws: list[int], spare: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "spare_cores", lambda: spare)
+    rounds = []
+
+    def noted(self: InlineEngine, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
+        on_rays = [step.position.index for step in plan.steps if isinstance(step.position, OnRay)]
+        rounds.extend(index for index, _ in groupby(on_rays))
+        return evaluate(self, plan)
+
+    evaluate = InlineEngine.evaluate
+    monkeypatch.setattr(InlineEngine, "evaluate", noted)
+    measure_radius(RadiusRequest(seq_len=32, precision=0.15, store=tmp_path))
+    assert draws == [index for index, _ in groupby(rounds)] + [0]  # one held from plan to plan; the checks
+    assert len(draws) < len(rounds)
 
 
 # ---- opening --------------------------------------------------------------------------------------------------------
