@@ -40,6 +40,8 @@ def load_model(request: Request, progress: Progress) -> Checkpoint:
         exclude=request.exclude,
         cache=request.root,
         revision=request.revision,
+        warn=progress.warn,
+        stage=progress.stage,
     )
     progress.note(f"{checkpoint.coverage.sentence}.")
     return checkpoint

