@@ -59,6 +59,10 @@ class Runner:
         finally:
             self.rehearsing = False
 
+    def refresh(self) -> None:
+        """Read the store again: other processes may have added to it."""
+        self.known.update(self.store.probes())
+
     def knows(self, gather: Callable[[], object]) -> bool:
         """Rehearse a computation, and say whether the known results and points are enough for it."""
         with self.rehearsal():

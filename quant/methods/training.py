@@ -156,7 +156,7 @@ def run_training(
             if state is not None:
                 run.save(state)
     if state is not None:
-        state.unlink()
+        state.unlink(missing_ok=True)  # another process that trained the same point may have ended first
     return Trained(run.best, run.best_extra, run.chosen, tuple(run.curve))
 
 

@@ -15,6 +15,7 @@ from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import NUMBERS, PRESETS, Preset
 from landscape.session.request import SPLITS, Request
+from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 from quant.external.gauge import GAUGES
 from quant.methods.options import GPTQOptions
@@ -109,6 +110,11 @@ VALUES: dict[str, st.SearchStrategy] = {
     "plane": st.booleans(),
     "lambdas": st.none() | several(ABOVE_ZERO, least=1),
     "export": PATHS,
+    "engine": st.sampled_from(["inline", "ray"]),
+    "ray_address": st.none() | TEXT,
+    "ray_workers": st.none() | st.integers(1, 99),
+    "ray_gpus": st.none() | ABOVE_ZERO,
+    "shard": st.none() | st.integers(1, 99).flatmap(lambda n: st.builds(WorkShard, st.integers(1, n), st.just(n))),
 }
 
 

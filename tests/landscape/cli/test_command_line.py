@@ -35,6 +35,7 @@ PROBES = [
     ["--point", "a=x", "--point", "c=d", "--unfold-gauge", "stored"],
     ["--point", "a b=x y/q.gguf", "--point", "c=d", "--lambdas", "1.5,2", "--lambda-count", "7"],
     ["--alphas", "4", "--refinements", "0", "--windows", "128", "--preset", "paper"],
+    ["--shard", "2/3", "--engine", "ray", "--ray-address", "head:6379", "--ray-workers", "4", "--ray-gpus", "0.5"],
 ]
 ANATOMIES = [
     [],
