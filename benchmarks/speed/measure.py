@@ -76,6 +76,9 @@ def run_apart(name: str, threads: int, code: Path, options: argparse.Namespace) 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=code, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
+            if not line.startswith("{"):  # a library speaks
+                print(line, end="", file=sys.stderr)
+                continue
             row = json.loads(line)
             rows.append({"benchmark": name, "threads": threads, "model": options.model, **row})
             print(shown(rows[-1]), flush=True)
