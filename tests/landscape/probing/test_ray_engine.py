@@ -181,7 +181,9 @@ def test_a_packed_model_is_the_same_model(architecture: str, dtype: torch.dtype)
 
 
 @pytest.mark.parametrize(
-    "tensor", [torch.randn(3, 4).T, torch.tensor(2.5), torch.zeros(0, 3), torch.arange(6)], ids=str
+    "tensor",
+    [torch.linspace(-1, 1, 12).view(3, 4).T, torch.tensor(2.5), torch.zeros(0, 3), torch.arange(6)],
+    ids=["transposed", "scalar", "empty", "integers"],
 )
 def test_a_packed_tensor_keeps_bits_and_layout(tensor: Tensor) -> None:
     restored = PackedTensor.of(tensor).restored("cpu")
