@@ -8,6 +8,7 @@
 # make advice     rewrite the tables: whether the advice of `landscape advise` comes true
 # make methods    rewrite the tables: RTN, GPTQ and QAFT on a real model
 # make radius     rewrite the tables: whether the intervals of R hold, and what R costs
+# make speed      rewrite the tables: speed and memory, as ratios
 #
 # Measuring anew, which takes minutes on opt-nano and hours on SmolLM2-135M:
 #
@@ -15,7 +16,8 @@
 #                 measure a page's rows on MODEL (opt-nano) and DATA (the model's default), then rewrite its tables;
 #                 WORK (bench-work) holds the cache, so that an interrupted run resumes; OPTIONS go to the script
 # make validate   simulate how often the intervals of R hold, and rewrite the tables of radius
-# make bench      measure speed and memory of quant, as ratios
+# make bench      measure speed and memory as ratios, in a quarter of an hour on two idle cores, then rewrite the
+#                 tables of speed; OPTIONS go to the script
 PYTHON ?= python3
 # Processes that share the tests: models so small are no faster on two threads than on one.
 WORKERS ?= 2
@@ -25,9 +27,10 @@ WORK ?= bench-work
 OPTIONS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PAGES := claims advice methods radius
+PAGES := claims advice methods radius speed
+MEASURED := $(filter-out speed,$(PAGES))
 
-.PHONY: demo test lint $(PAGES) $(PAGES:%=measure-%) validate bench clean
+.PHONY: demo test lint $(PAGES) $(MEASURED:%=measure-%) validate bench clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
@@ -43,7 +46,7 @@ lint: .venv/developed
 $(PAGES): .venv/installed
 	$(BIN)/python -m benchmarks.$@.table
 
-$(PAGES:%=measure-%): measure-%: .venv/installed
+$(MEASURED:%=measure-%): measure-%: .venv/installed
 	$(BIN)/python -m benchmarks.$*.measure --model $(MODEL) $(if $(DATA),--data $(DATA)) --work $(WORK)/$* $(OPTIONS)
 	$(BIN)/python -m benchmarks.$*.table
 
@@ -51,7 +54,8 @@ validate: .venv/installed
 	$(BIN)/python -m benchmarks.radius.simulate
 
 bench: .venv/installed
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed.measure $(OPTIONS)
+	$(BIN)/python -m benchmarks.speed.table
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

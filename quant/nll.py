@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from quant.architecture import input_device
 from quant.trunk import Split, Whole, split
 
 EVALUATION = 3
@@ -148,8 +149,7 @@ def whole_nll(model: nn.Module, windows: Tensor) -> Tensor:
 @torch.inference_mode()
 def batch_nll(model: nn.Module, windows: Tensor) -> list[WindowNLL]:
     """Return the NLL sums of windows of shape (B, L), which go through the model together, accumulated in float64."""
-    device = next(model.parameters()).device
-    totals = token_nll(model, windows.to(device)).double().sum(1)
+    totals = token_nll(model, windows.to(input_device(model))).double().sum(1)
     return [WindowNLL(total, windows.shape[1] - 1) for total in totals.tolist()]
 
 
@@ -192,7 +192,7 @@ class _ByRows(torch.autograd.Function):
         if torch.is_grad_enabled():  # the slopes have no graph: a second derivative would lack the head's part
             raise RuntimeError("expected a gradient that is taken once, got create_graph=True; use quant.nll.whole_nll")
         (slopes,) = ctx.saved_tensors
-        return (upstream[:, None] * slopes).to(slopes.dtype), None, None
+        return (upstream.to(slopes.device)[:, None] * slopes).to(slopes.dtype), None, None
 
 
 def _split(model: nn.Module, windows: Tensor) -> Split:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from quant.architecture import input_device
 from quant.errors import CheckpointError
 from quant.space import WeightSpace
 
@@ -46,7 +47,7 @@ def _used(model: nn.Module) -> set[int]:
     try:
         model.requires_grad_(True)
         with torch.enable_grad():
-            ids = torch.arange(_TOKENS, device=next(model.parameters()).device)[None]
+            ids = torch.arange(_TOKENS, device=input_device(model))[None]
             return _leaves(model(input_ids=ids, use_cache=False).logits.grad_fn)
     finally:
         for name, parameter in model.named_parameters():

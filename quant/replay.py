@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from quant.architecture import input_device
+
 _TRIED = 16  # tokens of the trial of a replay: their number does not change what blocks share
 
 
@@ -102,7 +104,7 @@ def run_through(
         stack.callback(blocks[index].register_forward_hook(leave).remove)
         stack.callback(blocks[last].register_forward_hook(stop).remove)
         with suppress(_BlockReached):
-            model(input_ids=ids.to(next(model.parameters()).device)[None], use_cache=False)
+            model(input_ids=ids.to(input_device(model))[None], use_cache=False)
     return Call(*given[0], outputs[0])
 
 

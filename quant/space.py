@@ -249,7 +249,7 @@ def _expert_name(parameter: str, index: int) -> str:
 
 def dot(space: WeightSpace, a: Vector, b: Vector) -> float:
     """Return ⟨a, b⟩ in float64."""
-    return math.fsum(float((a.tensor(s).double() * b.tensor(s).double()).sum()) for s in space)
+    return math.fsum(float((x := a.tensor(s).double()).mul(b.tensor(s).to(x.device).double()).sum()) for s in space)
 
 
 def norm(space: WeightSpace, a: Vector) -> float:
@@ -259,14 +259,15 @@ def norm(space: WeightSpace, a: Vector) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """The vector b − a, computed one tensor at a time in float32."""
+    """The vector b − a, computed one tensor at a time in float32, where a lies: stored points lie on the host."""
 
     a: Vector
     b: Vector
 
     def tensor(self, slot: Slot) -> Tensor:
         """Return its part in ``slot``."""
-        return self.b.tensor(slot).float() - self.a.tensor(slot).float()
+        a = self.a.tensor(slot)
+        return self.b.tensor(slot).to(a.device).float() - a.float()
 
 
 def distance(space: WeightSpace, a: Vector, b: Vector) -> float:

@@ -19,10 +19,11 @@ def library_versions() -> dict[str, str | None]:
 
 @cache  # a look-up reads files, 10 ms in all, and AWQ makes thousands of RTN points
 def _found() -> dict[str, str | None]:
-    return {name: _version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
+    return {name: distribution_version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
 
 
-def _version(name: str) -> str | None:
+def distribution_version(name: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -34,6 +34,7 @@ SINGLE_FILES = {"__init__", "formatting", "radius", "quantize"}  # of landscape:
 ONLY = {"landscape/estimators": {"numpy", "scipy", "quant.errors"}}  # and the standard library
 HOMES = {
     "h5py": "landscape/probing/shards.py",
+    "ray": "landscape/probing/ray_cluster.py",
     "plotly": "landscape/report",
     "jinja2": "landscape/report",
     "typer": "landscape/cli",
@@ -50,7 +51,7 @@ WITHOUT = {
     },
 }  # fmt: skip
 MOST_LINES = 350
-HEAVY = {"torch", "transformers", "h5py", "plotly", "scipy", "numpy", "datasets"}  # not needed by --help
+HEAVY = {"torch", "transformers", "h5py", "plotly", "scipy", "numpy", "datasets", "ray"}  # not needed by --help
 COMMANDS = ("advise", "probe", "radius", "curvature", "anatomy", "quantize")
 
 OLD_MODULES = {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from landscape.curvature.anharmonicity import CurvatureResult
     from landscape.quantize import QuantizeResult
     from landscape.radius import RadiusResult
-    from landscape.survey.result import SurveyResult
+    from landscape.survey.result import ShardResult, SurveyResult
 
 REPORT = Path("landscape-report")
 """Default folder of pages."""
@@ -56,6 +56,8 @@ class Command:
     examples: tuple[str, ...]
     """Commands that ``--help`` shows."""
     writes_page: bool = False
+    shard: tuple[str, Callable[[Any, Any, Output], None]] | None = None
+    """The function that answers a request for one shard of the work, and what prints its result; there is no page."""
 
     @property
     def help(self) -> str:
@@ -78,6 +80,12 @@ def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -
     page = page_path(output.folder, request.model)
     write_page(result, page)
     print_result(request, result, page, output.as_json, sys.stdout)
+
+
+def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> None:
+    from landscape.cli.console import print_shard
+
+    print_shard(request, result, output.folder, output.as_json)
 
 
 def _show_radius(request: RadiusRequest, result: RadiusResult, output: Output) -> None:
@@ -139,9 +147,11 @@ cached: a second run evaluates only what is new.""",
             "landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2",
             "landscape probe --scale exact,absmax --bits 2 --json",
             "landscape probe --bits 3,2 --directions 4 --plane",
+            "landscape probe --bits 2 --directions 9 --store shared --shard 1/3",
             "landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf",
         ),
         writes_page=True,
+        shard=("landscape.survey.shard:probe_shard", _show_shard),
     ),
     Command(
         "radius",

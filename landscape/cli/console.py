@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.request import AdviceRequest
-from landscape.cli.next_command import after_advice, after_probe, after_quantize, after_radius
+from landscape.cli.next_command import after_advice, after_probe, after_quantize, after_radius, after_shard
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.curvature.anharmonicity import CurvatureResult
 from landscape.formatting import duration
@@ -24,13 +24,13 @@ from landscape.report.advice import advice_json, cost_line, reason_lines, subjec
 from landscape.report.curvature import curvature_json, curvature_lines
 from landscape.report.point import point_json, point_lines
 from landscape.report.radius import radius_json, radius_lines
-from landscape.report.survey.json import to_json
-from landscape.report.survey.summary import loss_lines, misalignment_lines, summary_lines, summary_table
+from landscape.report.survey.json import shard_json, to_json
+from landscape.report.survey.summary import loss_lines, misalignment_lines, shard_line, summary_lines, summary_table
 from landscape.report.survey.verdicts import near_but_steep
 from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
 from landscape.survey.request import SurveyRequest
-from landscape.survey.result import SurveyResult
+from landscape.survey.result import ShardResult, SurveyResult
 from quant.printable import printable
 
 PIPED_WIDTH = 120
@@ -107,6 +107,15 @@ def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
     _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", f"next   {following}"])
+
+
+def print_shard(request: SurveyRequest, done: ShardResult, folder: Path, as_json: bool) -> None:
+    """Print what a shard did: one JSON object, or lines of text and the command that draws."""
+    if as_json:
+        print_json(shard_json(done))
+        return
+    work = [shard_line(done), work_line(done.run.probes, done.run.seconds)]
+    _print_lines(PlainConsole(), [*work, f"cache  {done.run.store}", f"next   {after_shard(request, folder)}"])
 
 
 def print_point(request: QuantizeRequest, made: QuantizeResult, as_json: bool) -> None:

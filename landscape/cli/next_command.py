@@ -48,6 +48,11 @@ def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output
     return _suggest(more, "a narrower interval for R", output)
 
 
+def after_shard(request: SurveyRequest, output: Path) -> str:
+    """Suggest what follows a shard: the run that evaluates what all shards left, and draws."""
+    return _suggest(replace(request, shard=None), "when all shards are done", output)
+
+
 def after_radius(request: RadiusRequest, result: RadiusResult) -> str:
     """Suggest what follows a search for R: the points around w, on windows of the same length, on which R depends.
 

@@ -16,11 +16,11 @@ from landscape.cli.field_help import field_help
 from landscape.cli.words import ValueType, join_words, value_type
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import Preset
-from landscape.session.request import PANEL_GPTQ, PANEL_NUMBERS, PANEL_RUN, Option, Request
+from landscape.session.request import PANEL_GPTQ, PANEL_NUMBERS, PANEL_RAY, PANEL_RUN, Option, Request
 from quant.methods.options import GPTQOptions
 
 R = TypeVar("R", bound=Request)
-PANELS = (None, PANEL_NUMBERS, PANEL_GPTQ, PANEL_RUN)
+PANELS = (None, PANEL_NUMBERS, PANEL_GPTQ, PANEL_RUN, PANEL_RAY)
 """The headings of ``--help``, in their order."""
 
 

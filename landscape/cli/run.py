@@ -41,13 +41,16 @@ def command_options(command: Command) -> list[CommandOption]:
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
     output = Output(values.get("output", REPORT), values["json"])
-    if command.writes_page:
+    verb, show, writes_page = command.verb, command.show, command.writes_page
+    if command.shard is not None and getattr(request, "shard", None) is not None:
+        (verb, show), writes_page = command.shard, False
+    if writes_page:
         from quant.cache import check_writable
 
         check_writable(output.folder, "a folder to write to as --output")
     from landscape.cli.console import ConsoleProgress
 
-    verb = resolve_name(command.verb)
+    answer = resolve_name(verb)
     with ConsoleProgress() as progress:
-        result = verb(request, progress)
-    command.show(request, result, output)
+        result = answer(request, progress)
+    show(request, result, output)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from landscape.estimators.loss_limit import Limit
+from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 from quant.scheme import MAX_BITS, MIN_BITS
 
@@ -30,12 +31,15 @@ def value_type(hint: Any) -> ValueType:
     """Return the way to read and write values of a type; None is an option that is left out.
 
     Args:
-        hint: bool, int, float, str, Path, Literal, Limit, or a tuple of strings, of bit widths (integers) or of floats.
+        hint: bool, int, float, str, Path, Literal, Limit, WorkShard, or a tuple of strings, of bit widths (integers) or
+            of floats.
     """
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
     if get_origin(hint) is tuple:
         return ValueType(str, {int: bit_widths, float: floats}.get(get_args(hint)[0], _words), join_words)
+    if hint is WorkShard:
+        return ValueType(str, lambda text, flag: WorkShard.parse(text), str)
     if hint is Limit:
         return ValueType(str, lambda text, flag: Limit.parse(text), lambda limit: limit.text)
     parsed = str if get_origin(hint) is Literal else hint  # the request or its part checks the word

@@ -21,6 +21,7 @@ from landscape.estimators.radius_search import STEPS_PER_OCTAVE, grid, table
 from landscape.positions.directions import Sphere
 from landscape.probing.losses import RadialLosses
 from landscape.radius import RadiusResult, radial_health, search_radius
+from landscape.session.memory import check_run, product_need
 from landscape.session.progress import Progress
 from landscape.session.session import Session
 from quant.errors import UsageError
@@ -28,7 +29,6 @@ from quant.errors import UsageError
 NEAR = (-27, -19)
 """The λ of the losses at ±λ, in steps of the search's grid from R: R/10 and R/5. Nearer, ReLU scatters the second
 differences (``landscape.curvature.trace``); farther out the loss is no longer λ² and λ⁴ alone."""
-_FLOAT = 4  # bytes of a float32
 _PRODUCT = 4  # vectors of D: v, the gradient, one window's product and their sum
 _LANCZOS = 15  # vectors of D besides these: see ``landscape.curvature.trace.top_eigenvalue``
 
@@ -86,6 +86,7 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
         2
     """
     with Session.open(request, progress) as session:
+        check_run(product_need(session.subject, held_vectors(request.top)), session.subject.checkpoint)
         sphere = Sphere(session.subject.space, request.seed)
         losses = session.radial(sphere)
         found = search_radius(session, losses, request.precision)
@@ -119,9 +120,9 @@ def measure_curvature(request: CurvatureRequest, progress: Progress | None = Non
         )
 
 
-def product_memory(dimension: int, top: bool) -> int:
-    """Return the bytes that products with the Hessian take besides the model and one window's activations."""
-    return _FLOAT * dimension * (_PRODUCT + (_LANCZOS if top else 0))
+def held_vectors(top: bool) -> int:
+    """Return the number of vectors of D coordinates that products with the Hessian hold besides the model."""
+    return _PRODUCT + (_LANCZOS if top else 0)
 
 
 def _pairs(request: CurvatureRequest, session: Session, losses: RadialLosses, near_radius: float) -> RadialProbes:
@@ -139,8 +140,7 @@ def _second_derivatives(
 ) -> tuple[Quadratic, TopEigenvalue | None]:
     subject, windows = session.subject, session.windows[: request.windows]
     space, dimension = subject.space, subject.space.dimension
-    memory = product_memory(dimension, request.top) / 1e9
-    session.stage(f"products with the Hessian ({memory:.1f} GB, and the activations of a window)")
+    session.stage("products with the Hessian")
     session.directions.release()  # these draw their own
     with lent_hessian(subject.model, space, windows, subject.center) as hessian:
         trace = hutchinson_trace(hessian, Sphere(space, request.seed), request.directions)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.probing.plan import Window, blocks_of
+from quant.architecture import input_device
 from quant.center import Center, preserved
 from quant.errors import CheckpointError, UsageError
 from quant.nll import whole_nll, window_nll
@@ -92,7 +93,7 @@ class Hessian:
         parts = self._parts(vector)
         for window in self.windows:
             for slot, part in zip(self.space, self._window_product(window, parts), strict=True):
-                total.tensor(slot).add_(part)
+                total.tensor(slot).add_(part.to(weight.device))
         total.values.div_(int(self.tokens.sum()))
         return total
 
@@ -113,7 +114,7 @@ class Hessian:
         with _differentiable(), torch.enable_grad():
             total = _nll_sum(self.model, window)
             slope = torch.autograd.grad(total, parameters, create_graph=True, materialize_grads=True)
-            products = (torch.sum(g * v) for g, v in zip(self._slices(slope), parts, strict=True))
+            products = (torch.sum(g * v).to(total.device) for g, v in zip(self._slices(slope), parts, strict=True))
             along = sum(products, torch.zeros_like(total))
             return self._slices(torch.autograd.grad(along, parameters, materialize_grads=True))
 
@@ -165,8 +166,7 @@ def _differentiable() -> Iterator[None]:
 
 def _nll_sum(model: nn.Module, window: Window) -> Tensor:
     """Compute the NLL sum of one window, differentiably."""
-    device = next(model.parameters()).device
-    return whole_nll(model, window.tokens.to(device)[None]).double().sum()
+    return whole_nll(model, window.tokens.to(input_device(model))[None]).double().sum()
 
 
 def _check_agreement(model: nn.Module, window: Window) -> None:

@@ -30,3 +30,8 @@ class CurvatureRequest(SplitRequest):
             raise UsageError(
                 f"expected float32 for second derivatives, got {self.dtype}, which rounds them away; leave --dtype out"
             )
+        if self.matmul_precision != "highest":
+            raise UsageError(
+                f"expected --matmul-precision highest for second derivatives, got {self.matmul_precision}, which "
+                "rounds them away; leave --matmul-precision out"
+            )

@@ -13,6 +13,7 @@ from landscape.formatting import with_minus
 from landscape.health.checks import CACHED, unchecked
 from landscape.probing.plan import Window
 from landscape.session.run_record import Check
+from quant.architecture import input_device
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.corpus import Corpus
 from quant.corpora.texts import SELF
@@ -82,7 +83,7 @@ def causal(model: nn.Module, window: Window) -> Check:
 
     A model whose attention sees both ways (BERT without ``is_decoder``) is scored on tokens that it has read.
     """
-    tokens = window.tokens.to(next(model.parameters()).device)
+    tokens = window.tokens.to(input_device(model))
     changed = tokens.clone()
     changed[-1] = tokens[0] if tokens[0] != tokens[-1] else (tokens[-1] + 1) % int(tokens.max() + 1)
     before, after = (token_nll(model, ids[None])[0, :-1].double() for ids in (tokens, changed))
@@ -111,7 +112,7 @@ def surprise(model: nn.Module, windows: tuple[Window, ...]) -> tuple[float, floa
         Σ(nll − H) in nats, and ΣVar, over all scored tokens.
     """
     excess, variance = 0.0, 0.0
-    device = next(model.parameters()).device
+    device = input_device(model)
     for window in windows:
         terms, variances = measure(model, window.tokens.to(device)[None], _excess, _variance)
         excess, variance = excess + float(terms.sum()), variance + float(variances.sum())
@@ -166,7 +167,7 @@ def beginning_gain(model: nn.Module, windows: tuple[Window, ...], beginning_toke
     The last token of a window makes room for it, so that no window is longer than the model accepts. The first token is
     not counted, since without it no token comes before.
     """
-    device, without, with_it, count = next(model.parameters()).device, 0.0, 0.0, 0
+    device, without, with_it, count = input_device(model), 0.0, 0.0, 0
     for window in windows:
         tokens = window.tokens[:-1].to(device)
         extended = torch.cat([tokens.new_tensor([beginning_token]), tokens])

@@ -112,6 +112,16 @@ class Atlas:
         self._families = dict(families)
         self._held = held or HeldDirection()
 
+    @property
+    def points(self) -> Mapping[str, Vector]:
+        """Points by label, the centre included."""
+        return self._points
+
+    @property
+    def families(self) -> Mapping[str, Family]:
+        """Direction families by name."""
+        return self._families
+
     def vector(self, position: Position) -> Vector:
         """Return the weights at a position, to be read tensor by tensor."""
         match position:

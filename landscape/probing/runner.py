@@ -19,7 +19,11 @@ class Runner:
     """Evaluator of plans against one store, each probe once."""
 
     def __init__(
-        self, store: Store, provenance: Mapping[str, Any], advance: Callable[[float], None] = lambda work: None
+        self,
+        store: Store,
+        provenance: Mapping[str, Any],
+        advance: Callable[[float], None] = lambda work: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Bind the runner to a store.
 
@@ -27,8 +31,9 @@ class Runner:
             store: The store to read results from, and to commit them to in batches.
             provenance: Record of how new results are made: versions, device, threads.
             advance: Called with 1 for each evaluated probe.
+            check: Called before the first evaluation, which it may refuse.
         """
-        self.store, self.provenance, self.advance = store, provenance, advance
+        self.store, self.provenance, self.advance, self._check = store, provenance, advance, check
         self.known: dict[Probe, ProbeResult] = store.probes()
         """Every result so far, from the store or new."""
         self.asked: set[Probe] = set()
@@ -54,6 +59,10 @@ class Runner:
         finally:
             self.rehearsing = False
 
+    def refresh(self) -> None:
+        """Read the store again: other processes may have added to it."""
+        self.known.update(self.store.probes())
+
     def knows(self, gather: Callable[[], object]) -> bool:
         """Rehearse a computation, and say whether the known results and points are enough for it."""
         with self.rehearsal():
@@ -70,7 +79,10 @@ class Runner:
         self.asked.update(plan.probes())
         if self.rehearsing:
             return
-        with closing(engine.evaluate(plan.missing(self.known))) as results:
+        missing = plan.missing(self.known)
+        if missing.steps and not self.fresh:
+            self._check()
+        with closing(engine.evaluate(missing)) as results:
             try:
                 for result in results:
                     pending.append(result)

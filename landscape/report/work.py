@@ -13,8 +13,9 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
     """Report what will be done, and what it will cost."""
     yield _plan(forecast)
     if forecast.seconds:
+        on_device = f"{data_size(forecast.device_memory)} on the device, " if forecast.device_memory else ""
         yield (
-            f"about {duration(forecast.seconds)}, {data_size(forecast.memory)} of memory, "
+            f"about {duration(forecast.seconds)}, {data_size(forecast.memory)} of memory, {on_device}"
             f"{data_size(forecast.disk)} of disk"
         )
 

@@ -7,16 +7,17 @@ import time
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from landscape.probing.plan import Probe
-from landscape.session.point_methods import find_method, point_work, trains
+from landscape.session.memory import check_run, evaluation_need, largest, making_need, peak, rounding_need
+from landscape.session.point_methods import find_method, point_work
 from landscape.session.point_specs import MadeSpec, PointSpec
 from landscape.session.presets import Preset
 from landscape.session.subject import Subject
-from quant.nll import HEAD_ROWS, batch_nll
+from quant.checkpoints.checkpoint import Checkpoint
+from quant.nll import batch_nll
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 
@@ -45,9 +46,11 @@ class Forecast:
     searching: float
     """Part of ``seconds`` that the search for scales takes; ``work`` does not count it."""
     memory: int
-    """Peak resident memory of the process, in bytes."""
+    """Peak memory of the process on the host, in bytes."""
     disk: int
     """Growth of the store, in bytes."""
+    device_memory: int = 0
+    """Peak memory on the model's device, in bytes; 0 if that is the host."""
 
 
 def forecast_of(
@@ -72,7 +75,16 @@ def forecast_of(
         passes: Number of whole forward passes that they take, where probes share blocks; None for one each.
         needed: The distinct probes that the run is known to need so far.
         known: The probes that the store holds, whether the run needs them or not.
+
+    Raises:
+        UsageError: if the run cannot fit in the memory that is left on the host or on the model's device.
     """
+    need = largest(
+        [evaluation_need(subject), *(making_need(subject, made, len(subject.calibration.windows)) for made in new)]
+    )
+    if new or probes:
+        check_run(need, subject.checkpoint)
+    memory, device_memory = peak(need, subject.checkpoint)
     windows, dimension = subject.windows["validation"], subject.space.dimension
     making = sum(point_work(made.method, made.width, preset, len(windows)) for made in new)
     forwards = making + (probes if passes is None else passes)
@@ -85,20 +97,22 @@ def forecast_of(
         work=making + probes,
         seconds=evaluating + searching,
         searching=searching,
-        memory=peak_memory(
-            dimension,
-            logits=min(subject.seq_len, HEAD_ROWS) * subject.vocabulary,
-            trains=any(trains(made.method) for made in new),
-        ),
+        memory=memory,
         disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes),
+        device_memory=device_memory,
     )
 
 
-def search_forecast(space: WeightSpace, made: PointSpec) -> Forecast:
-    """Forecast the cost of RTN alone, which needs neither a text nor a store."""
-    seconds = search_seconds(space, [made.scheme])
-    memory = peak_memory(space.dimension, logits=0, trains=False)
-    return Forecast(0, 0, (made.name,), work=0.0, seconds=seconds, searching=seconds, memory=memory, disk=0)
+def search_forecast(checkpoint: Checkpoint, made: PointSpec) -> Forecast:
+    """Forecast the cost of RTN alone, which needs neither a text nor a store.
+
+    Raises:
+        UsageError: if it cannot fit in the memory that is left on the host or on the model's device.
+    """
+    seconds, need = search_seconds(checkpoint.space, [made.scheme]), rounding_need(checkpoint)
+    check_run(need, checkpoint)
+    memory, on_device = peak(need, checkpoint)
+    return Forecast(0, 0, (made.name,), 0.0, seconds, searching=seconds, memory=memory, disk=0, device_memory=on_device)
 
 
 def search_seconds(space: WeightSpace, schemes: Collection[QuantScheme]) -> float:
@@ -113,19 +127,6 @@ def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
     per_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
     return SORT * space.dimension + per_scale * scales
-
-
-def peak_memory(dimension: int, logits: int, trains: bool) -> int:
-    """Return peak resident bytes: those held now, model and pristine copy included, and those the run will add.
-
-    Args:
-        dimension: D.
-        logits: Number of logits at once; their exponentials and gradient take as much again, each.
-        trains: Whether QAFT runs: in place of one float32 direction it holds master weights, gradients of these and of
-            the weights, and AdamW's two moments.
-    """
-    resident: int = psutil.Process().memory_info().rss
-    return resident + _FLOAT * (dimension * (5 if trains else 1) + 3 * logits)
 
 
 def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> int:

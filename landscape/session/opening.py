@@ -19,8 +19,10 @@ from landscape.session.progress import Progress
 from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.subject import Subject, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from quant.checkpoints.device import check_device_map
 from quant.errors import StoreError
 from quant.nll import EVALUATION
+from quant.numerics import HIGHEST
 from quant.reach import check_reach
 from quant.versions import library_versions
 
@@ -32,14 +34,19 @@ def load_model(request: Request, progress: Progress) -> Checkpoint:
         UsageError: if the request names no model, or one that is not available as asked for.
         CheckpointError: if the model cannot be fetched or read.
     """
+    check_device_map(request.device_map, request.device)
     progress.stage("loading the model")
     checkpoint = load_checkpoint(
         request.model,
         dtype=request.dtype,
         device=request.device,
+        device_map=request.device_map,
+        matmul_precision=request.matmul_precision,
         exclude=request.exclude,
         cache=request.root,
         revision=request.revision,
+        warn=progress.warn,
+        stage=progress.stage,
     )
     progress.note(f"{checkpoint.coverage.sentence}.")
     return checkpoint
@@ -52,7 +59,7 @@ def open_store(request: Request, checkpoint: Checkpoint, progress: Progress) -> 
         CheckpointError: if a matrix does not.
         StoreError: see ``check_evaluation``.
     """
-    store = Store(request.root, checkpoint.identity, checkpoint.dtype, warn=progress.warn)
+    store = Store(request.root, checkpoint.identity, checkpoint.computation, warn=progress.warn)
     if not store.begun:
         check_reach(checkpoint.model, checkpoint.space)
     check_evaluation(store)
@@ -132,7 +139,8 @@ def _settings(store: Store) -> Mapping[str, Any]:
     return store.settings({"threads": torch.get_num_threads(), "evaluation": EVALUATION})
 
 
-def provenance(device: str) -> dict[str, object]:
-    """Return the provenance of new results: library versions, device and threads."""
+def provenance(device: str, precision: str = HIGHEST) -> dict[str, object]:
+    """Return the provenance of new results: library versions, device, threads, and a precision below the highest."""
     versions = library_versions() | {"h5py": version("h5py")}
-    return {**versions, "device": device, "threads": torch.get_num_threads()}
+    lower = {} if precision == HIGHEST else {"matmul precision": precision}
+    return {**versions, "device": device, "threads": torch.get_num_threads(), **lower}

@@ -57,7 +57,9 @@ class PointMaker:
             PointError: if another tool's point does not belong to this model.
         """
         if isinstance(spec, ExternalSpec):
-            return load_external(spec.path, self.subject.checkpoint, spec.name, spec.gauge)
+            return load_external(
+                spec.path, self.subject.checkpoint, spec.name, spec.gauge, cache=self.store.folder.parent
+            )
         return self.store.load_point(self.recipe(spec), self.subject.space)
 
     def searched(self, new: Iterable[MadeSpec]) -> tuple[QuantScheme, ...]:

@@ -23,6 +23,7 @@ SPLITS = ("train", "validation", "test")
 PANEL_RUN = "General"
 PANEL_GPTQ = "GPTQ"
 PANEL_NUMBERS = "Set by --preset"
+PANEL_RAY = "With --engine ray"
 """Headings of ``--help``."""
 FIRST, LAST = -1, 1
 """Ranks of options that stand before and after those of a single command."""
@@ -102,8 +103,12 @@ class Request:
     """Seed of directions, windows and training order."""
     device: str = option(default="auto", panel=PANEL_RUN)
     """auto (cuda if available, else cpu), cpu, cuda or cuda:N."""
+    device_map: str | None = option(default=None, panel=PANEL_RUN, unset="one device")
+    """auto: spread a model that is too large for one CUDA device over all of them, with accelerate."""
     dtype: str = option(default="float32", panel=PANEL_RUN)
     """float32, float16, bfloat16, or auto (the checkpoint's own)."""
+    matmul_precision: str = option(default="highest", panel=PANEL_RUN)
+    """Products of float32: highest (float32), or high (TF32, on a CUDA card); their losses are cached apart."""
     store: Path | None = option(default=None, panel=PANEL_RUN, unset="$LANDSCAPE_CACHE, else the user's")
     """Cache folder."""
     data_revision: str | None = option(default=None, panel=PANEL_RUN)
@@ -112,8 +117,14 @@ class Request:
     """Prepend the beginning-of-text token to every window; it is not scored."""
     batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU, else measured")
     """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
-    engine: str = option(default="inline", hidden=True)
-    """Engine that evaluates the probes: one of ``landscape.session.session.ENGINES``."""
+    engine: str = option(default="inline", panel=PANEL_RUN)
+    """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""
+    ray_address: str | None = option(default=None, panel=PANEL_RAY, metavar="HOST:PORT", unset="start one here")
+    """Ray cluster to join, or auto."""
+    ray_workers: int | None = option(default=None, panel=PANEL_RAY, least=1, unset="all that there is room for")
+    """Actors, each with a model, on as many cores as the store has threads."""
+    ray_gpus: float | None = option(default=None, panel=PANEL_RAY, unset="1 where --device is a GPU, else 0")
+    """GPUs per actor, such as 1 or 0.5."""
 
     @property
     def corpus(self) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-
-from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family
 from landscape.positions.drawing import HeldDirection
 from landscape.positions.position import CENTER
-from landscape.probing.engines import Engine
+from landscape.probing.engines import Engine, EngineMaker
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.losses import Probes, RadialLosses
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import forward_seconds
+from landscape.session.memory import check_copy, check_run, evaluation_need
 from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
@@ -29,29 +28,50 @@ from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
 from quant.errors import UsageError
+from quant.numerics import matmul_precision
 from quant.point import WeightPoint
-from quant.space import Vector, WeightSpace
+from quant.space import Vector
 
-ENGINES: dict[str, Callable[[nn.Module, WeightSpace, Atlas, int], Engine]] = {"inline": InlineEngine}
-"""Engines that evaluate probes, by the name that a request gives."""
+EngineOpener = Callable[[Request, Callable[[str], None]], AbstractContextManager[EngineMaker]]
 
 
-def find_engine(name: str) -> Callable[[nn.Module, WeightSpace, Atlas, int], Engine]:
-    """Return the engine of that name.
+def _ray(request: Request, warn: Callable[[str], None]) -> AbstractContextManager[EngineMaker]:
+    from landscape.probing.engines.ray import RayActors, RayOptions
+
+    return RayActors(RayOptions(request.ray_address, request.ray_workers, request.ray_gpus), warn)
+
+
+ENGINES: dict[str, EngineOpener] = {"inline": lambda request, warn: nullcontext(InlineEngine), "ray": _ray}
+"""Openers of the engines that evaluate probes, by the name that a request gives: each takes the request and a receiver
+of warnings, and returns the context of a session's engines, which yields their maker."""
+
+
+def find_engine(request: Request, warn: Callable[[str], None]) -> AbstractContextManager[EngineMaker]:
+    """Return the engines that a request names, not entered yet.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there are none of that name, or they do not take the request.
     """
-    if name not in ENGINES:
-        raise UsageError(f"expected one of {', '.join(ENGINES)} as engine, got {name!r}")
-    return ENGINES[name]
+    if request.engine not in ENGINES:
+        raise UsageError(f"expected one of {', '.join(ENGINES)} as --engine, got {request.engine!r}")
+    given = [name for name in ("ray_address", "ray_workers", "ray_gpus") if getattr(request, name) is not None]
+    if given and request.engine != "ray":
+        flag = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"expected --engine ray with {flag}, got --engine {request.engine}; leave {flag} out")
+    return ENGINES[request.engine](request, warn)
 
 
 class Session:
     """A model at w, its text and its store, with the probes and points known so far."""
 
     def __init__(
-        self, request: Request, subject: Subject, store: Store, progress: Progress, started: float | None = None
+        self,
+        request: Request,
+        subject: Subject,
+        store: Store,
+        progress: Progress,
+        started: float | None = None,
+        make_engine: EngineMaker = InlineEngine,
     ) -> None:
         """Bind a subject to its store.
 
@@ -61,14 +81,13 @@ class Session:
             store: Holds known probes and points, and receives new ones.
             progress: Receives reports.
             started: Start of the run by ``time.monotonic``; None for now.
-
-        Raises:
-            UsageError: if there is no engine of the request's name.
+            make_engine: Makes the engine of each plan.
         """
-        self._make_engine = find_engine(request.engine)
+        self._make_engine = make_engine
         self.request, self.subject, self.store, self.progress = request, subject, store, progress
         self.started = time.monotonic() if started is None else started
-        self.runner = Runner(store, provenance(subject.checkpoint.device), progress.advance)
+        record = provenance(subject.checkpoint.device, subject.checkpoint.matmul_precision)
+        self.runner = Runner(store, record, progress.advance, self._check_room)
         self.probes = Probes(self.runner.known, subject.windows)
         self.directions = HeldDirection()
         """The one direction in memory, which all plans share."""
@@ -89,12 +108,13 @@ class Session:
             StoreError: if the store cannot be read or made.
         """
         started, progress = time.monotonic(), progress or Silent()
-        find_engine(request.engine)  # refuses it before the model is loaded
+        engines = find_engine(request, progress.warn)  # refused before the model is loaded
         checkpoint = load_model(request, progress)
+        check_copy(checkpoint)
         store = open_store(request, checkpoint, progress)
-        with frozen_threads(store):
+        with frozen_threads(store), matmul_precision(checkpoint.matmul_precision), engines as make_engine:
             progress.stage("reading the text")
-            yield cls(request, prepare_subject(request, checkpoint, progress), store, progress, started)
+            yield cls(request, prepare_subject(request, checkpoint, progress), store, progress, started, make_engine)
 
     # ---- losses -------------------------------------------------------------------------------------------------
 
@@ -159,6 +179,10 @@ class Session:
     def batch(self) -> int:
         """Number of windows in a forward pass."""
         return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, self.request.batch)
+
+    def _check_room(self) -> None:
+        """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""
+        check_run(evaluation_need(self.subject, self.batch), self.subject.checkpoint)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject
@@ -234,7 +258,7 @@ class Session:
         return SubjectInfo(
             model=self.request.model,
             fingerprint=subject.checkpoint.fingerprint,
-            dtype=subject.checkpoint.dtype,
+            dtype=subject.checkpoint.computation,
             dimension=subject.space.dimension,
             coverage=subject.checkpoint.coverage,
             norm=subject.norm,

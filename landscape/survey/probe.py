@@ -32,6 +32,7 @@ from landscape.survey.request import SurveyRequest
 from landscape.survey.result import PlaneResult, SurveyResult
 from landscape.survey.segments import AdaptiveSegments
 from quant.corpora.texts import SELF
+from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 PILOT_WINDOWS = 4
@@ -46,7 +47,7 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
         progress: Receives reports.
 
     Raises:
-        UsageError: if the request cannot be met as it is.
+        UsageError: if the request cannot be met as it is, or is for one shard, which ``probe_shard`` takes.
         CheckpointError: if the model is not available, or no better than chance on the data.
         CorpusError: if the text is not available, or too short.
         StoreError: if the cache cannot be written; what was committed stays.
@@ -60,11 +61,15 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
         >>> [point.name for point in probe(request).points]
         ['rtn-int8-exact', 'rtn-int2-exact']
     """
+    if request.shard is not None:
+        raise UsageError(
+            f"expected a whole survey in probe, got shard {request.shard}, which has no result; use probe_shard"
+        )
     with Session.open(request, progress) as session:
-        return _Survey(request, session).run()
+        return SurveyRun(request, session).run()
 
 
-class _Survey:
+class SurveyRun:
     """One survey under way."""
 
     def __init__(self, request: SurveyRequest, session: Session) -> None:
@@ -80,7 +85,7 @@ class _Survey:
         self.progress.forecast(self._forecast())
         self._run(point_plan([CENTER], self.subject.all_windows))
         self.session.check_center(self.session.windows)
-        radius = None if self.request.lambdas else self._pilot()
+        radius = self._pilot()
         for spec in self.points.missing:
             self.session.point(spec)
         lambdas = self._lambdas(radius)
@@ -99,9 +104,15 @@ class _Survey:
         """Probes known so far."""
         return self.session.probes
 
-    def _pilot(self) -> float | None:
+    def _pilot(self) -> float:
+        """Return the radius that the grid of λ follows from; 0 where the user gives the λ."""
+        if self.request.lambdas:
+            return 0.0
         self.progress.stage("finding the range of λ")
-        return pilot_radius(self._pilot_u, self.subject.norm)
+        radius = pilot_radius(self._pilot_u, self.subject.norm)
+        if radius is None:
+            self.progress.warn("the loss never rises halfway to chance along the first direction: R will be censored")
+        return radius or self.subject.norm
 
     def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
         """Plan all probes, given the points made and the positions on segments chosen so far."""
@@ -134,20 +145,32 @@ class _Survey:
 
     # ---- the range of λ -----------------------------------------------------------------------------------------
 
+    @property
+    def _pilot_windows(self) -> tuple[Window, ...]:
+        return self.session.windows[:PILOT_WINDOWS]
+
     def _pilot_u(self, lam: float) -> float:
-        windows = self.session.windows[:PILOT_WINDOWS]
+        windows = self._pilot_windows
         self._run(ray_plan(self.family, 1, [lam], windows))
         center_nll = self.runner.nll(CENTER, windows)
         nll = self.runner.nll(str(OnRay(self.family.name, 0, lam)), windows)
         return (nll - center_nll) / (self.subject.chance - center_nll)
 
-    def _lambdas(self, radius: float | None) -> tuple[float, ...]:
+    def _lambdas(self, radius: float) -> tuple[float, ...]:
         if self.request.lambdas:
             return tuple(sorted(set(self.request.lambdas)))
-        if radius is None:
-            self.progress.warn("the loss never rises halfway to chance along the first direction: R will be censored")
-            radius = self.subject.norm
         return sweep_grid(radius, self.request.preset.lambdas, reach=1.05 * self.points.farthest)
+
+    def _known_radius(self) -> float:
+        """Return what ``_pilot`` would, from known losses alone.
+
+        Raises:
+            NotEvaluated: if the pilot would have to evaluate some.
+        """
+        if self.request.lambdas:
+            return 0.0
+        with self.runner.rehearsal():
+            return pilot_radius(self._pilot_u, self.subject.norm) or self.subject.norm
 
     # ---- forecast -----------------------------------------------------------------------------------------------
 
@@ -161,9 +184,7 @@ class _Survey:
         n_radial_windows, n_windows = len(subject.radial_windows), len(subject.all_windows)
         segments = self._segments()
         try:  # with a cached pilot the grid is known, and missing probes are counted exactly
-            with self.runner.rehearsal():
-                radius = None if self.request.lambdas else pilot_radius(self._pilot_u, subject.norm)
-            plan, n_rays = self._plan(self._lambdas(radius), segments), 0
+            plan, n_rays = self._plan(self._lambdas(self._known_radius()), segments), 0
         except NotEvaluated:
             plan = self._plan([], segments)
             n_rays = self.request.directions * (1 + self.request.pairs) * preset.lambdas
@@ -171,7 +192,7 @@ class _Survey:
         probes += nominal_probes(
             self.points.specs, new, n_rays, preset.alphas, preset.refinements, n_radial_windows, n_windows
         )
-        probes += PILOT_PROBES * min(PILOT_WINDOWS, len(self.session.windows)) if n_rays else 0
+        probes += PILOT_PROBES * len(self._pilot_windows) if n_rays else 0
         if self.request.plane:
             planes = sum(1 for a, b in plane_pairs(self.points.specs) if a in new or b in new)
             probes += planes * SIDE**2 * len(self._plane_windows)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
 from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import LAST, PresetRequest, option
+from landscape.session.request import LAST, PANEL_RUN, PresetRequest, option
+from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 
 
@@ -55,6 +56,10 @@ class SurveyRequest(PresetRequest):
         ),
     )
     """quick, standard or paper: sets the numbers below that show a value for each."""
+    shard: WorkShard | None = option(default=None, panel=PANEL_RUN, metavar="I/N")
+    """Evaluate the I-th of N parts of the work, counted from 1 (1/8 to 8/8), into the --store that all parts share,
+    and draw nothing; the same command without --shard evaluates what is left and draws. auto: this task of a SLURM
+    array. auto/N: this pod of N in an indexed Kubernetes job."""
     lambdas: tuple[float, ...] | None = option(default=None, rank=LAST, unset="auto")
     """ℓ2 distances from w to probe, comma-separated; auto finds them."""
 

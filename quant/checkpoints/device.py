@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import torch
+from torch import nn
 from transformers import PreTrainedConfig
 
 from quant.errors import UsageError
+from quant.numerics import HIGH, HIGHEST, PRECISIONS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 AUTO = "auto"
+_TF32 = (8, 0)  # compute capability of the first cards with it, Ampere
 
 
 def find_device(name: str = AUTO) -> torch.device:
@@ -35,6 +39,43 @@ def find_device(name: str = AUTO) -> torch.device:
     return device
 
 
+def check_device_map(device_map: object, device: str) -> None:
+    """Check that a device map is one that is known, and that no single device is asked for besides.
+
+    Raises:
+        UsageError: if not.
+    """
+    if device_map is None:
+        return
+    if isinstance(device_map, str) and device_map != AUTO:
+        raise UsageError(f"expected {AUTO} as --device-map, got {device_map!r}")
+    if device != AUTO:
+        raise UsageError(f"expected one of --device and --device-map, got {device!r} and a map; leave one of them out")
+
+
+def check_placement(model: nn.Module) -> None:
+    """Check that every weight of a model lies on a device that computes, where it can be moved and copied.
+
+    Raises:
+        UsageError: if some are offloaded: accelerate brings these in for each forward pass, from files or the host, and
+            what is written into them is lost.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    placed = getattr(model, "hf_device_map", None) or {}
+    away = [name for name, tensor in tensors if tensor.is_meta]
+    away += [name for name, place in placed.items() if str(place) in ("disk", "meta")]
+    if away:
+        raise UsageError(
+            f"expected a model that fits on its devices, {len(away)} of its parts are offloaded ({away[0]}, …), "
+            "where weights cannot be perturbed; use more or larger cards, --dtype bfloat16, or --device cpu"
+        )
+
+
+def devices_of(model: nn.Module) -> tuple[torch.device, ...]:
+    """Return the distinct devices of a model's parameters, in the model's order."""
+    return tuple(dict.fromkeys(parameter.device for parameter in model.parameters()))
+
+
 def check_dtype(name: str) -> None:
     """Check that models can be computed in a dtype, or that it is ``auto``.
 
@@ -43,6 +84,40 @@ def check_dtype(name: str) -> None:
     """
     if name != AUTO and name not in DTYPES:
         raise UsageError(f"expected a dtype of {', '.join(DTYPES)} or {AUTO}, got {name!r}")
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Check that float32 products can be computed at a precision of ``quant.numerics`` on a device.
+
+    Raises:
+        UsageError: if it is unknown, or ``high`` would not be TF32 there, so that its name in a store would be wrong.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"expected {' or '.join(PRECISIONS)} as --matmul-precision, got {precision!r}")
+    if precision == HIGHEST:
+        return
+    needs = f"expected a CUDA card that has TF32 for --matmul-precision {HIGH}"
+    remedy = f"use --matmul-precision {HIGHEST}"
+    if device.type != "cuda":
+        raise UsageError(f"{needs}, got {device}, where products of float32 are float32; {remedy}")
+    if torch.cuda.get_device_capability(device) < _TF32:
+        raise UsageError(f"{needs}, got {torch.cuda.get_device_name(device)}, which has none; {remedy}")
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        raise UsageError(f"{needs}, got NVIDIA_TF32_OVERRIDE=0, which switches TF32 off; unset it, or {remedy}")
+
+
+def check_precision_of(precision: str, dtype: torch.dtype) -> None:
+    """Check that a precision applies to the dtype of a model.
+
+    Raises:
+        UsageError: if it is ``high`` and the model is not in float32.
+    """
+    if precision != HIGHEST and dtype != torch.float32:
+        name = str(dtype).removeprefix("torch.")
+        raise UsageError(
+            f"expected --dtype float32 with --matmul-precision {precision}, got {name}, whose products it does not "
+            f"change; use --matmul-precision {HIGHEST}"
+        )
 
 
 def find_dtype(name: str, config: PreTrainedConfig) -> torch.dtype:

@@ -49,6 +49,16 @@ class GGUFFile:
         if kind != "model":
             raise CheckpointError(f"expected a model in {path}, got {printable(str(kind))!r}; give the model itself")
 
+    @property
+    def tensor_types(self) -> dict[str, str]:
+        """The type in which each tensor is stored, by its name: ``Q4_K``, ``F32``."""
+        return {name: tensor.tensor_type.name for name, tensor in self._tensors.items()}
+
+    @property
+    def weights(self) -> int:
+        """Number of values of its tensors."""
+        return sum(int(tensor.n_elements) for tensor in self._tensors.values())
+
     def complete(self, config: PreTrainedConfig) -> None:
         """Add the rotary scaling of Llama 3.1, which the file keeps in a tensor, to a configuration.
 

@@ -6,6 +6,7 @@ Afterwards every weight of the model must have come from the files, and every te
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from quant.checkpoints.implementations import choose_implementations, offline
 from quant.checkpoints.stored_tensors import refusal, unused
 from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
+from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.printable import printable
 
 _UNREADABLE = (
@@ -36,14 +38,20 @@ _UNREADABLE = (
     struct.error, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 _FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
+DeviceMap = str | Mapping[str, Any] | None
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
+def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple[PreTrainedModel, Tokenizer]:
     """Read a folder of safetensors.
 
+    Args:
+        folder: The folder.
+        dtype: Dtype of the weights, or ``auto``.
+        device_map: Map of modules to devices as accelerate takes it; None for the host.
+
     Raises:
-        UsageError: if there is no model in it.
+        UsageError: if there is no model in it, or it cannot fit in memory.
         CheckpointError: if it cannot be read, is not a causal language model, or leaves out a part of the folder.
     """
     stored = _check_folder(folder)
@@ -54,7 +62,10 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
         found = printable(", ".join(sorted(map(str, named))))
         raise CheckpointError(f"expected a causal language model in {folder}, got {found}")
     choose_implementations(config, folder)
-    model, tokenizer, dropped = _load(folder, config, find_dtype(dtype, config), use_safetensors=True)
+    own = find_dtype(dtype, config)
+    if device_map is None:
+        _check_room(sum(tensor.count for tensor in stored.values()), own, folder)
+    model, tokenizer, dropped = _load(folder, config, own, device_map=device_map, use_safetensors=True)
     places = {name: _raw(model, name, stored) for name in dropped}
     if names := unused(model, dropped, lambda name: _values(stored[places[name]].file, places[name])):
         raise CheckpointError(refusal(model, names, folder))
@@ -63,10 +74,16 @@ def read_folder(folder: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
     return model, tokenizer
 
 
-def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
+def read_gguf(file: Path, dtype: str, device_map: DeviceMap = None) -> tuple[PreTrainedModel, Tokenizer]:
     """Read a GGUF file, dequantized, as a plain model that can be trained and saved.
 
+    Args:
+        file: The file.
+        dtype: Dtype of the weights, or ``auto``.
+        device_map: Map of modules to devices as accelerate takes it; None for the host.
+
     Raises:
+        UsageError: if it cannot fit in memory.
         CheckpointError: if it cannot be read, or transformers leaves a part of it out of the model.
     """
     check_companions(file.parent, [path.name for path in file.parent.iterdir()], CheckpointError)
@@ -79,7 +96,9 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
     packs = getattr(transformers, "GgufConfig", None)  # newer releases would keep the blocks packed where they can
     if packs:
         where["quantization_config"] = packs(dequantize=True)
-    model, tokenizer, dropped = _load(file.parent, config, find_dtype(dtype, config), file.name, **where)
+    own = find_dtype(dtype, config)
+    _check_room(content.weights, own, file)
+    model, tokenizer, dropped = _load(file.parent, config, own, file.name, device_map=device_map, **where)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
@@ -87,6 +106,12 @@ def read_gguf(file: Path, dtype: str) -> tuple[PreTrainedModel, Tokenizer]:
         raise CheckpointError(refusal(model, names, file))
     content.check(model.config)
     return model, tokenizer
+
+
+def _check_room(count: int, dtype: torch.dtype, source: Path) -> None:
+    """Check that the weights of a model fit in host memory, before they are read."""
+    weights = {f"weights in {str(dtype).removeprefix('torch.')}": count * dtype.itemsize}
+    check_room(MemoryNeed(weights, {}), [], f"the model in {source}", SMALLER)
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,8 @@ class _Stored:
     dtype: str
     """Dtype as the format writes it, ``F16``."""
     dimensions: int
+    count: int
+    """Number of its values."""
 
 
 def _check_floats(folder: Path, model: PreTrainedModel, taken: Mapping[str, _Stored]) -> None:
@@ -133,7 +160,10 @@ def _check_folder(folder: Path) -> dict[str, _Stored]:
     for name in weight_files(folder, CheckpointError):
         with _reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  the file is no mapping
-            found = {k: _Stored(folder / name, str(s.get_dtype()), len(s.get_shape())) for k, s in slices.items()}
+            found = {
+                k: _Stored(folder / name, str(s.get_dtype()), len(s.get_shape()), math.prod(s.get_shape()))
+                for k, s in slices.items()
+            }
         for tensor in found:
             if tensor in stored:
                 raise CheckpointError(
@@ -148,7 +178,7 @@ def _load(
 ) -> tuple[PreTrainedModel, Tokenizer, set[str]]:
     """Load model and tokenizer, and check that every weight came from the files; return also the dropped names."""
     gguf = {key: value for key, value in options.items() if key == "gguf_file"}
-    with _reading(folder / file), _unfiltered() as found:
+    with _reading(folder / file), _without_bars(), _unfiltered() as found:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, **_LOCAL, **options
         )
@@ -182,6 +212,22 @@ def _unfiltered() -> Iterator[set[str]]:
         yield found
     finally:
         setattr(PreTrainedModel, name, original)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the progress bar of transformers' older GGUF reader off the terminal; ``quiet`` does not reach it."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    original: Callable[..., Any] | None = getattr(reader, "tqdm", None)
+    if original is None:
+        yield
+        return
+    reader.tqdm = lambda tensors, **options: tensors
+    try:
+        yield
+    finally:
+        reader.tqdm = original
 
 
 def _raw(model: PreTrainedModel, name: str, stored: Container[str]) -> str:

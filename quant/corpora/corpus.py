@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,18 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from quant.architecture import vocabulary_size
 from quant.cache import cache_folder
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.articles import window_articles
 from quant.corpora.self_corpus import recipe_fingerprint, sample_windows
-from quant.corpora.texts import SELF, SPLITS, Text, read_texts
+from quant.corpora.texts import SELF, SPLITS, read_texts
+from quant.corpora.tokenized import tokenize
 from quant.corpora.tokens import check_token, prepended_token
 from quant.errors import CorpusError, UsageError
-from quant.hashed_files import read_hashed, write_hashed
 from quant.hashing import tensor_bytes
 from quant.philox import permutation
-
-_CACHE_VERSION = 2  # files headed by their hash; those of version 1 have other names and are left alone
-_CACHED_LENGTH = 1_000_000  # characters; a longer text takes seconds to tokenize
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +129,12 @@ def load_corpus(
         revision: Branch, tag or commit of a data set ``hf:…``.
         bos: Whether the tokenizer's beginning-of-text token is prepended to every window; windows of ``self`` begin
             with it anyway.
-        warn: Function for one line about a damaged file of the cache, or about slow sampling.
+        warn: Function for one line about a damaged file of the cache, one that cannot be written, or slow sampling.
 
     Raises:
         UsageError: if the name, the length or a size is impossible, or the tokenizer has no token to prepend.
         CorpusError: if the text cannot be found or read, or is too short; on ``self`` also if the model is not causal.
-        StoreError: if the cache cannot be written.
+        StoreError: if samples of ``self`` cannot be written into the cache.
     """
     sizes, cache = sizes or {}, cache or cache_folder()
     first = prepended_token(checkpoint) if bos else None
@@ -160,8 +155,7 @@ def load_corpus(
         return Corpus(name, splits, alone, recipe_fingerprint(checkpoint, seq_len, seed), shuffled=False)
     vocabulary = vocabulary_size(checkpoint.model)
     splits, articles, texts = {}, {}, read_texts(name, revision)
-    for split, text in texts.items():
-        ids, starts = _tokenize(text, checkpoint.tokenizer, cache, warn)
+    for split, (ids, starts) in tokenize(texts, checkpoint.tokenizer, cache, warn).items():
         windows = _cut(name, split, ids, seq_len, vocabulary)
         articles[split] = None if starts is None else _articles(starts, windows)
         splits[split] = windows if prepended is None else F.pad(windows, (1, 0), value=prepended)
@@ -187,50 +181,6 @@ def _cut(name: str, split: str, ids: Tensor, seq_len: int, vocabulary: int) -> T
 def _articles(starts: Tensor, windows: Tensor) -> Tensor:
     """Return the article of each window, (n,), of a text whose articles begin at these tokens."""
     return torch.from_numpy(window_articles(starts.numpy(), *windows.shape))
-
-
-def _tokenize(
-    text: Text, tokenizer: PreTrainedTokenizerBase, cache: Path, warn: Callable[[str], None]
-) -> tuple[Tensor, Tensor | None]:
-    """Return the token ids (N,) of a text, and the tokens at which its articles begin.
-
-    Both are kept in ``<cache>/tokens`` if the text is long. The starts are None if the text has none, or the tokenizer
-    does not give the characters of a token.
-    """
-    if len(text.content) < _CACHED_LENGTH or not tokenizer.is_fast:
-        return _encode(text, tokenizer)
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {tokenizer.backend_tokenizer.to_str()}".encode())
-    digest.update(hashlib.sha256(text.content.encode()).digest())
-    if text.starts is not None:  # a file without them, from earlier versions, has another name
-        digest.update(json.dumps(["articles", *text.starts]).encode())
-    path, recipe = cache / "tokens" / f"{digest.hexdigest()}.safetensors", {"recipe": digest.hexdigest()}
-    read = read_hashed(path, recipe)
-    if read is not None:
-        return read[0]["ids"].long(), read[0].get("articles")
-    if path.exists():
-        warn(f"{path} is damaged: its text is tokenized again")
-    ids, starts = _encode(text, tokenizer)
-    kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})
-    write_hashed(path, kept, recipe)
-    return ids, starts
-
-
-def _encode(text: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor | None]:
-    """Tokenize a text, without the warning that it is longer than the model's context, as it should be."""
-    encoding = tokenizer(text.content, add_special_tokens=False, verbose=False)
-    ids = torch.tensor(encoding["input_ids"], dtype=torch.int64)
-    if text.starts is None or not tokenizer.is_fast:
-        return ids, None
-    return ids, torch.tensor(_token_starts(encoding, text.starts, len(ids)), dtype=torch.int64)
-
-
-def _token_starts(encoding: BatchEncoding, starts: tuple[int, ...], count: int) -> list[int]:
-    """Return for each article the first token that ends after its start: a token across the border opens the article.
-
-    Bisection finds it: tokens are in the order of the text, and a list of all their characters would take 100 bytes a
-    token.
-    """
-    return [bisect_right(range(count), start, key=lambda i: encoding.token_to_chars(i).end) for start in starts]
 
 
 def _fingerprint(splits: Mapping[str, Tensor]) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from quant.architecture import input_device
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import CorpusError
 
@@ -77,7 +78,7 @@ def _with_memory(checkpoint: Checkpoint) -> NextLogits:
     memory = DynamicCache(config=model.config)
 
     def step(ids: Tensor) -> Tensor:
-        output = model(input_ids=ids[:, -1:].to(model.device), past_key_values=memory, use_cache=True)
+        output = model(input_ids=ids[:, -1:].to(input_device(model)), past_key_values=memory, use_cache=True)
         logits: Tensor = output.logits[:, -1]
         return logits.cpu()
 
@@ -100,7 +101,7 @@ def _by_full_passes(checkpoint: Checkpoint, length: int) -> NextLogits:
 def _full(checkpoint: Checkpoint, windows: Tensor) -> Iterator[Tensor]:
     """Yield the logits (L, V) of each window as every loss is computed: one pass per window, no memory."""
     for window in windows:
-        output = checkpoint.model(input_ids=window[None].to(checkpoint.model.device), use_cache=False)
+        output = checkpoint.model(input_ids=window[None].to(input_device(checkpoint.model)), use_cache=False)
         yield output.logits[0].cpu()
 
 

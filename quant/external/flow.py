@@ -20,6 +20,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from quant.architecture import input_device
+
 _TOKENS = 8
 _POWERS = (1.0, 2.0)
 """Factors for a trial; none is below one, so that nothing underflows."""
@@ -59,7 +61,7 @@ def trace(model: PreTrainedModel) -> Flow:
     """Run the model once on a few tokens, and record which matrices read which norm."""
     vocabulary = model.get_input_embeddings().weight.shape[0]
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, vocabulary, (1, _TOKENS), generator=generator).to(model.device)
+    tokens = torch.randint(0, vocabulary, (1, _TOKENS), generator=generator).to(input_device(model))
     readers: dict[str, list[str]] = {}
     calls: list[str] = []
     owners: dict[int, str] = {}

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import gguf
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -22,14 +21,15 @@ from quant.space import WeightSpace
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
+def from_gguf(path: Path, checkpoint: Checkpoint, name: str, cache: Path | None = None) -> WeightPoint:
     """Read the point of a ``.gguf`` file; see ``quant.external.load``."""
-    other = load_checkpoint(str(path)).model
+    other = load_checkpoint(str(path), cache=cache).model
     check_architecture(path, other.config.model_type, checkpoint)
     theirs = other.state_dict()
     parts = _parts(checkpoint.space, theirs, path)
-    _check_function(path, other.config, checkpoint.model.config)
-    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    content = GGUFFile(path)
+    _check_function(content, other.config, checkpoint.model.config)
+    kinds = content.tensor_types
     found = {
         "tensor_types": {kind: list(kinds.values()).count(kind) for kind in sorted(set(kinds.values()))},
         "rounded_outside": _check_outside(path, checkpoint.space, checkpoint.model, other, kinds),
@@ -37,10 +37,10 @@ def from_gguf(path: Path, checkpoint: Checkpoint, name: str) -> WeightPoint:
     return WeightPoint(name, None, parts, provenance(name, path, "gguf", {path.name: file_hash(path)}, found))
 
 
-def _check_function(path: Path, other: PreTrainedConfig, own: PreTrainedConfig) -> None:
+def _check_function(content: GGUFFile, other: PreTrainedConfig, own: PreTrainedConfig) -> None:
     """Check that the checkpoint computes what the file's metadata and rotary factors say."""
     ours, theirs = ((getattr(config, "rope_parameters", None) or {}) for config in (own, other))
-    found = GGUFFile(path).unfollowed(own)
+    found = content.unfollowed(own)
     kinds = ours.get("rope_type", "default"), theirs.get("rope_type", "default")
     if "llama3" in kinds and kinds[0] != kinds[1]:
         found = f"rotary scaling {kinds[1]!r}, where the checkpoint has {kinds[0]!r}"
@@ -49,8 +49,8 @@ def _check_function(path: Path, other: PreTrainedConfig, own: PreTrainedConfig) 
         found = f"a rotary base of {their_base:g}, where the checkpoint has {base:g}"
     if found:
         raise PointError(
-            f"expected {path} to be of the checkpoint's function, got {found}: the same weights are another function "
-            "with it; name the checkpoint that was quantized"
+            f"expected {content.path} to be of the checkpoint's function, got {found}: the same weights are another "
+            "function with it; name the checkpoint that was quantized"
         )
 
 

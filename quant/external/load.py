@@ -48,7 +48,9 @@ _RUN_TIME = (
 )  # fmt: skip
 
 
-def load_external(path: Path, checkpoint: Checkpoint, name: str, gauge: Gauge = "nearest") -> WeightPoint:
+def load_external(
+    path: Path, checkpoint: Checkpoint, name: str, gauge: Gauge = "nearest", cache: Path | None = None
+) -> WeightPoint:
     """Load the point that another tool made of the same model.
 
     Args:
@@ -57,6 +59,7 @@ def load_external(path: Path, checkpoint: Checkpoint, name: str, gauge: Gauge = 
         name: Name for the point: letters, digits and ``. _ + -``.
         gauge: The coordinates of matrices between which scales can move without changing the function, if the tool
             folded scales: ``nearest`` to the original, or as ``stored``. See ``quant.external.unfolding``.
+        cache: Folder in which the conversion of a GGUF file is kept; the toolkit's cache folder if None.
 
     Returns:
         Point ``name`` on no grid; its float32 parts are read from the folder on demand, those of a GGUF file are in
@@ -75,7 +78,7 @@ def load_external(path: Path, checkpoint: Checkpoint, name: str, gauge: Gauge = 
     if (path / "config.json").is_file():
         return _from_folder(path, checkpoint, name, gauge)
     if path.is_file() and path.suffix == ".gguf":
-        return from_gguf(path, checkpoint, name)
+        return from_gguf(path, checkpoint, name, cache)
     found = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing"
     raise UsageError(f"expected a folder with config.json and safetensors, or a .gguf file, at {path}, found {found}")
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.utils.checkpoint import checkpoint
 
-from quant.architecture import decoder_blocks
+from quant.architecture import decoder_blocks, input_device
 from quant.center import Center, preserved
 from quant.errors import CorpusError
 from quant.hashed_files import read_hashed, write_hashed
@@ -156,7 +156,7 @@ def run_training(
             if state is not None:
                 run.save(state)
     if state is not None:
-        state.unlink()
+        state.unlink(missing_ok=True)  # another process that trained the same point may have ended first
     return Trained(run.best, run.best_extra, run.chosen, tuple(run.curve))
 
 
@@ -194,13 +194,14 @@ class _Run:
     ) -> None:
         self.model, self.form, self.start, self.options = model, form, start, options
         self.space = space
-        device = next(space.weights(model))[1].device
+        device = input_device(model)
         self.train, self.validation = train.to(device), validation.to(device)
         self.curve: list[EpochResult] = []
         self.best: dict[str, Tensor] = {}
         self.best_extra: dict[str, Tensor] = {}
         self.masters = {
-            s.name: torch.empty(s.shape, dtype=torch.float32, device=device, requires_grad=True) for s in space
+            s.name: torch.empty(s.shape, dtype=torch.float32, device=w.device, requires_grad=True)
+            for s, w in space.weights(model)
         }
         self.rate_index = 0
         model.requires_grad_(False)
@@ -305,9 +306,9 @@ class _Run:
         for key, tensor in tensors.items():
             kind, name = key.split("/", 1)
             if kind == "best":
-                self.best[name] = tensor.to(self.train.device)
+                self.best[name] = tensor.to(self.masters[name].device)
             elif kind == "best-extra":
-                self.best_extra[name] = tensor.to(self.train.device)
+                self.best_extra[name] = tensor.to(self.form.extra[name].device)
             elif kind == "master":
                 self.masters[name].data.copy_(tensor)
             elif kind == "extra":

@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def test_a_search_that_goes_on_has_time_for_what_its_time_allows(
         return load_model(request, progress)
 
     load_model = session.load_model
-    monkeypatch.setitem(session.ENGINES, "inline", Slow)
+    monkeypatch.setitem(session.ENGINES, "inline", lambda request, warn: nullcontext(Slow))
     monkeypatch.setattr(session, "load_model", late)
     monkeypatch.setattr(session, "forward_seconds", lambda model, window, batch: 1.0)
     asked = RadiusRequest(**SMALL, pairs=pairs, store=tmp_path)

@@ -43,6 +43,9 @@
                                                  or is not judged, and words give the reason
 
 A number that is not finite (a model whose output overflowed) is null.
+
+A shard (``--shard i/n``) is an object with schema_version, model, space, data, shard: {index, count}, points: the names
+of those it made, probes, seconds, store and health.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ from landscape.report.values import (
     interval_json,
     space_json,
 )
-from landscape.survey.result import Misalignment, PlaneResult, PointResult, SegmentResult, SurveyResult
+from landscape.survey.result import Misalignment, PlaneResult, PointResult, SegmentResult, ShardResult, SurveyResult
 
 
 def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]:
@@ -91,15 +94,27 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
         "segments": [_segment(segment) for segment in landscape.segments],
         "planes": [_plane(plane) for plane in landscape.planes],
         "misalignments": [_misalignment(each) for each in landscape.misalignments],
-        "probes": {
-            "total": landscape.run.probes.total,
-            "cached": landscape.run.probes.cached,
-            "evaluated": landscape.run.probes.evaluated,
-        },
+        "probes": asdict(landscape.run.probes),
         "seconds": round(landscape.run.seconds, 3),
         "store": landscape.run.store,
         "page": None if page is None else str(page),
         "health": health_json(landscape.run.health),
+    }
+
+
+def shard_json(done: ShardResult) -> dict[str, Any]:
+    """Return the JSON object of one shard."""
+    return {
+        "schema_version": JSON_VERSION,
+        "model": done.subject.model,
+        "space": space_json(done.subject),
+        "data": done.subject.data,
+        "shard": asdict(done.shard),
+        "points": list(done.points),
+        "probes": asdict(done.run.probes),
+        "seconds": round(done.run.seconds, 3),
+        "store": done.run.store,
+        "health": health_json(done.run.health),
     }
 
 

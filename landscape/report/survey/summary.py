@@ -8,7 +8,7 @@ from landscape.formatting import equals, rise_text, windows_text
 from landscape.report.survey.verdicts import KEPT, near_but_steep
 from landscape.report.table import Table
 from landscape.session.subject import TEST_SPLIT
-from landscape.survey.result import PointResult, SurveyResult
+from landscape.survey.result import PointResult, ShardResult, SurveyResult
 
 
 def headline(landscape: SurveyResult) -> str:
@@ -31,6 +31,12 @@ def summary_lines(landscape: SurveyResult) -> list[str]:
             for name, crossing in (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))
         ),
     ]
+
+
+def shard_line(done: ShardResult) -> str:
+    """Say what a shard is of, and which points it made."""
+    subject, made = done.subject, ", ".join(done.points) or "none"
+    return f"{subject.model} on {subject.data}: shard {done.shard}; points made: {made}"
 
 
 def summary_table(landscape: SurveyResult) -> Table:

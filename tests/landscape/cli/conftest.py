@@ -56,8 +56,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Callable[..., Request]:
         raise UsageError("stopped")
 
     for command in COMMANDS:
-        module, _, name = command.verb.partition(":")
-        monkeypatch.setattr(import_module(module), name, stop)
+        for verb in (command.verb, *(command.shard or ())[:1]):
+            module, _, name = verb.partition(":")
+            monkeypatch.setattr(import_module(module), name, stop)
     monkeypatch.chdir(tmp_path)  # where the folder of pages is made
 
     def parse(*words: str) -> Request:

@@ -15,6 +15,7 @@ from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import NUMBERS, PRESETS, Preset
 from landscape.session.request import SPLITS, Request
+from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 from quant.external.gauge import GAUGES
 from quant.methods.options import GPTQOptions
@@ -75,6 +76,8 @@ VALUES: dict[str, st.SearchStrategy] = {
     "revision": st.none() | TEXT,
     "seed": st.integers(0, 2**40),
     "device": TEXT,
+    "matmul_precision": st.sampled_from(["highest", "high"]),
+    "device_map": st.none() | st.just("auto"),
     "dtype": st.sampled_from(["float32", "float16", "auto"]),
     "store": st.none() | PATHS,
     "data_revision": st.none() | TEXT,
@@ -107,6 +110,11 @@ VALUES: dict[str, st.SearchStrategy] = {
     "plane": st.booleans(),
     "lambdas": st.none() | several(ABOVE_ZERO, least=1),
     "export": PATHS,
+    "engine": st.sampled_from(["inline", "ray"]),
+    "ray_address": st.none() | TEXT,
+    "ray_workers": st.none() | st.integers(1, 99),
+    "ray_gpus": st.none() | ABOVE_ZERO,
+    "shard": st.none() | st.integers(1, 99).flatmap(lambda n: st.builds(WorkShard, st.integers(1, n), st.just(n))),
 }
 
 

@@ -24,7 +24,7 @@ NUMBERS = [
     "--qaft-examples", "6", "--qaft-epochs", "2", "--qaft-rates", "1e-4,2e-5",
 ]  # fmt: skip
 RUN = ["--revision", "v2", "--seed", "3", "--device", "cuda:0", "--dtype", "bfloat16", "--store", "my store",
-       "--data-revision", "v 1", "--bos"]  # fmt: skip
+       "--matmul-precision", "high", "--device-map", "auto", "--data-revision", "v 1", "--bos"]  # fmt: skip
 GPTQ = ["--gptq-inputs", "fp", "--act-order", "--rtn-candidate"]
 
 PROBES = [
@@ -35,6 +35,7 @@ PROBES = [
     ["--point", "a=x", "--point", "c=d", "--unfold-gauge", "stored"],
     ["--point", "a b=x y/q.gguf", "--point", "c=d", "--lambdas", "1.5,2", "--lambda-count", "7"],
     ["--alphas", "4", "--refinements", "0", "--windows", "128", "--preset", "paper"],
+    ["--shard", "2/3", "--engine", "ray", "--ray-address", "head:6379", "--ray-workers", "4", "--ray-gpus", "0.5"],
 ]
 ANATOMIES = [
     [],

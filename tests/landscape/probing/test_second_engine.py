@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -37,7 +38,7 @@ class CountingEngine:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    monkeypatch.setitem(session.ENGINES, "counting", CountingEngine)
+    monkeypatch.setitem(session.ENGINES, "counting", lambda request, warn: nullcontext(CountingEngine))
     CountingEngine.counts = Counter()
     return CountingEngine.counts
 

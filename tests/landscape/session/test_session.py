@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from landscape.positions import directions, drawing
 from landscape.positions.position import CENTER, OnRay
+from landscape.probing.engines import EngineMaker
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import NotEvaluated, Probe, ProbePlan, ProbeResult, Window, point_plan
 from landscape.radius import RadiusRequest, measure_radius
@@ -21,6 +24,7 @@ from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
+from landscape.session.request import Request
 from landscape.session.run_record import Check, ProbeCount
 from landscape.session.session import Session
 from landscape.survey.probe import probe
@@ -150,17 +154,38 @@ def test_a_store_of_another_evaluation_is_refused(
 def test_an_unknown_engine_is_refused_in_one_line_before_the_model_is_loaded(
     request_: SurveyRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(home.ENGINES, "second", InlineEngine)
+    monkeypatch.setitem(home.ENGINES, "second", lambda request, warn: nullcontext(InlineEngine))
     monkeypatch.setattr(opening, "load_checkpoint", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(UsageError) as refused, Session.open(replace(request_, engine="inlin")):
         pass
-    assert str(refused.value) == "expected one of inline, second as engine, got 'inlin'"
+    assert str(refused.value) == "expected one of inline, ray, second as --engine, got 'inlin'"
 
 
-def test_a_session_made_by_hand_refuses_an_unknown_engine_too(session: Session) -> None:
-    request = replace(session.request, engine="inlin")
-    with pytest.raises(UsageError, match="expected one of inline as engine, got 'inlin'"):
-        Session(request, session.subject, session.store, Silent())
+@pytest.mark.parametrize("option", [{"ray_workers": 2}, {"ray_gpus": 1.0}, {"ray_address": "auto"}], ids=str)
+def test_options_of_ray_without_ray_are_refused(request_: SurveyRequest, option: dict[str, Any]) -> None:
+    flag = f"--{next(iter(option)).replace('_', '-')}"
+    with pytest.raises(UsageError) as refused, Session.open(replace(request_, **option)):
+        pass
+    assert str(refused.value) == f"expected --engine ray with {flag}, got --engine inline; leave {flag} out"
+
+
+def test_the_engines_of_a_session_end_with_it_however_it_ends(
+    request_: SurveyRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    @contextmanager
+    def engines(request: Request, warn: Callable[[str], None]) -> Iterator[EngineMaker]:
+        try:
+            yield InlineEngine
+        finally:
+            ended.append(request.engine)
+
+    monkeypatch.setitem(home.ENGINES, "mortal", engines)
+    for ending in (KeyboardInterrupt, ZeroDivisionError):
+        with pytest.raises(ending), Session.open(replace(request_, engine="mortal")):
+            raise ending
+    assert ended == ["mortal", "mortal"]
 
 
 def test_losses_are_judged_on_the_split_of_a_split_request_and_on_validation_else(

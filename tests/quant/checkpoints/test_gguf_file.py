@@ -27,6 +27,12 @@ NAMES = {
 LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 500000.0}
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversions are not kept in the user's cache."""
+    monkeypatch.setenv("LANDSCAPE_CACHE", str(tmp_path / "cache"))
+
+
 def model(**config: Any) -> LlamaForCausalLM:
     with torch.random.fork_rng():
         torch.manual_seed(3)

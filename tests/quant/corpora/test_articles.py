@@ -134,7 +134,7 @@ def test_kept_tokens_come_back_with_their_articles(
     folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ):
     fresh = load_corpus(str(folder), checkpoint, 5, cache=folder)
-    monkeypatch.setattr("quant.corpora.corpus._CACHED_LENGTH", 10)
+    monkeypatch.setattr("quant.corpora.tokenized.SHORT", 10)
     for _ in range(2):
         again = load_corpus(str(folder), checkpoint, 5, cache=folder)
         assert again.fingerprint == fresh.fingerprint
@@ -147,7 +147,7 @@ def test_kept_tokens_come_back_with_their_articles(
 def test_damaged_cached_tokens_are_made_again(
     place: int, folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("quant.corpora.corpus._CACHED_LENGTH", 10)
+    monkeypatch.setattr("quant.corpora.tokenized.SHORT", 10)
     fresh = load_corpus(str(folder), checkpoint, 5, cache=folder)
     (file,) = (folder / "tokens").iterdir()
     content = bytearray(file.read_bytes())
@@ -164,13 +164,13 @@ def test_tokens_kept_without_articles_are_not_taken_for_them(
     folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ):
     """They have another name, which has the tokenizer and the text in it and nothing else."""
-    monkeypatch.setattr("quant.corpora.corpus._CACHED_LENGTH", 10)
+    monkeypatch.setattr("quant.corpora.tokenized.SHORT", 10)
     monkeypatch.setattr("quant.corpora.text_files.article_starts", lambda lines, gap: None)
     load_corpus(str(folder), checkpoint, 5, cache=folder)
     (old,) = (folder / "tokens").iterdir()
     assert list(load_file(old)) == ["ids"]
     monkeypatch.undo()
-    monkeypatch.setattr("quant.corpora.corpus._CACHED_LENGTH", 10)
+    monkeypatch.setattr("quant.corpora.tokenized.SHORT", 10)
     corpus = load_corpus(str(folder), checkpoint, 5, cache=folder)
     assert corpus.windows("train").max() == 10
     assert corpus.window_articles("train").max() == 3

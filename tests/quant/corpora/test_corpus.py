@@ -11,12 +11,11 @@ import pyarrow.parquet
 import pytest
 import torch
 
-import quant.corpora.corpus as corpus_module
 from quant.cache import cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.checkpoint import Checkpoint
+from quant.corpora import tokenized
 from quant.corpora.corpus import Corpus, load_corpus
-from quant.corpora.texts import Text
 from quant.errors import CorpusError, UsageError
 from quant.nll import mean_nll, window_nll
 from quant.philox import uniforms
@@ -181,24 +180,6 @@ def test_unknown_name_suggests_a_known_one(checkpoint: Checkpoint) -> None:
         load_corpus("wikitext", checkpoint, 8)
 
 
-def test_long_text_is_tokenized_once(folder: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "train.txt").write_text(words(IDS["train"]) * 8000)
-    first = load(folder, checkpoint)
-    assert len(list((folder / "cache" / "tokens").iterdir())) == 1
-
-    encode = corpus_module._encode
-
-    def refuse(text: Text, tokenizer: object) -> object:
-        assert len(text.content) < 1000
-        return encode(text, tokenizer)
-
-    monkeypatch.setattr(corpus_module, "_encode", refuse)
-    assert load(folder, checkpoint).fingerprint == first.fingerprint
-    other = Checkpoint("tiny", checkpoint.model, tokenizer(size=60), "f" * 64, checkpoint.space)
-    with pytest.raises(AssertionError):  # another tokenizer, other ids
-        load(folder, other)
-
-
 def test_tales_come_with_the_package(checkpoint: Checkpoint, tmp_path: Path) -> None:
     corpus = load_corpus("tales", checkpoint, 64, cache=tmp_path)
     assert all(len(windows) >= 32 for windows in corpus.splits.values())
@@ -215,9 +196,7 @@ def test_wikitext_rows_are_joined_by_two_newlines(
     asked = []
     monkeypatch.setattr(hub, "fetch", lambda *arguments: asked.append(arguments[:2]) or tmp_path)
     texts = []
-    monkeypatch.setattr(
-        corpus_module, "_encode", lambda text, _: (texts.append(text.content) or torch.tensor([3, 4]), None)
-    )
+    monkeypatch.setattr(tokenized, "encode", lambda text, _: (texts.append(text.content) or torch.tensor([3, 4]), None))
     load_corpus("wikitext2", checkpoint, 2, cache=tmp_path)
     assert asked == [("Salesforce/wikitext", "dataset")]
     assert texts == ["w3 w4\n\n\n\nw5", "w6\n\nw7", "w8\n\n\nw9"]

@@ -26,6 +26,12 @@ NAMES = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversions are not kept in the user's cache."""
+    monkeypatch.setenv("LANDSCAPE_CACHE", str(tmp_path / "cache"))
+
+
 def model() -> LlamaForCausalLM:
     """Wide enough for GGUF's blocks of 32."""
     config = LlamaConfig(

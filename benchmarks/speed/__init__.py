@@ -1,0 +1,1 @@
+"""Measure speed and memory as ratios: `make bench`, and README.md beside this file."""
