@@ -1,6 +1,8 @@
 """A store that an earlier version wrote is read: nothing is evaluated again, and every number is the same.
 
-``data/old-store`` is what two commands of the version before the rooms left behind, without its tokens:
+``data/old-store`` is what two commands of the version that first drew directions from raw words of Philox, and ran the
+head on some tokens at a time (``EVALUATION`` 3), left behind, without its tokens. Stores of earlier versions are refused
+by name, since they sum in another order:
 
     landscape probe --bits 2 --methods rtn,gptq --directions 2 --windows 2 --test-windows 2 --lambda-count 4 --alphas 2
         --refinements 1 --calibration-windows 2
@@ -57,7 +59,7 @@ def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 def assert_same(found: dict[str, Any], name: str) -> None:
     old, new = dict(numbers(json.loads((DATA / name).read_text()))), dict(numbers(found))
-    del old["/schema_version"]
+    old.pop("/schema_version", None)
     assert len(old) > 15
     assert old.keys() <= new.keys()
     assert not {path: (number, new[path]) for path, number in old.items() if not close(number, new[path])}
