@@ -98,7 +98,7 @@ class FamilyChecks:
             ours = nll.token_nll(model, text)
             theirs = torch.stack([by_hand.token_nll(model, window) for window in text])
         assert float((ours - theirs).mean().abs()) <= 1e-6
-        assert isinstance(split(model, text[0]), AtTrunk) == (not subject.family.refusal)
+        assert isinstance(split(model, text[0]), AtTrunk) or subject.family.refusal
         moved = [p for name, p in subject.family.block_parameters(model) if not subject.family.is_outside(name)]
         for parameter in moved:
             parameter.requires_grad_(True)

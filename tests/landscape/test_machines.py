@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 import yaml
 
+from landscape.cli import main
 from landscape.probing.plan import Probe, ProbeResult
 from landscape.probing.store import Store
 from quant.checkpoints.checkpoint import load_checkpoint
@@ -28,8 +30,8 @@ from tests.landscape.cli.asking import stable
 
 PAGE = (ROOT / "landscape" / "MACHINES.md").read_text()
 SMALL = [
-    "--windows", "2", "--test-windows", "1", "--seq-len", "64", "--lambda-count", "4", "--alphas", "3",
-    "--refinements", "2", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-epochs", "1",
+    "--windows", "2", "--test-windows", "1", "--seq-len", "64", "--lambda-count", "4", "--alphas", "2",
+    "--refinements", "1", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-epochs", "1",
     "--qaft-rates", "1e-4",
 ]  # fmt: skip
 MAIN = "from landscape.cli import main; main()"
@@ -57,11 +59,15 @@ class Place:
 
     folder: Path
 
+    @property
+    def own(self) -> list[str]:
+        """Words that make a command small and its folders those of this place."""
+        return ["--store", f"{self.folder}/store", "--output", f"{self.folder}/page", "--json", *SMALL]
+
     def start(self, words: Sequence[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command of the page, with smaller numbers, in a process of its own."""
-        own = ["--store", self.folder / "store", "--output", self.folder / "page", "--json", *SMALL]
         return subprocess.Popen(
-            [sys.executable, "-c", MAIN, *words, *map(str, own)],
+            [sys.executable, "-c", MAIN, *words, *self.own],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
         )  # fmt: skip
@@ -92,6 +98,17 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], di
     return found, place.losses
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As the processes of this file have it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
@@ -100,9 +117,8 @@ def place(tmp_path: Path) -> Place:
 Inline = tuple[dict[str, Any], dict[Probe, ProbeResult]]
 
 
-def check_shards(inline: Inline, place: Place, shards: Sequence[subprocess.Popen[str]]) -> None:
-    """Three shards that started at one moment in an empty store, then the run without --shard."""
-    done = [finished(process) for process in shards]
+def check_shards(inline: Inline, place: Place, done: Sequence[dict[str, Any]]) -> None:
+    """What three shards evaluated in an empty store, then the run without --shard."""
     assert [each["shard"] for each in done] == [{"index": index, "count": 3} for index in (1, 2, 3)]
     assert not (place.folder / "page").exists()
     evaluated = [each["probes"]["evaluated"] for each in done]
@@ -123,21 +139,30 @@ def test_shards_of_a_slurm_array_give_the_numbers_of_one_process(inline: Inline,
     first, last = map(int, re.findall(r"#SBATCH --array=(\d+)-(\d+)", script)[0])
     (words,) = commands(script)
     array = {"COUNT": last - first + 1, "MIN": first, "MAX": last, "STEP": 1}
-    check_shards(inline, place, [
+    shards = [  # all at one moment
         place.start(words, {f"SLURM_ARRAY_TASK_{key}": str(value) for key, value in {**array, "ID": task}.items()})
         for task in range(first, last + 1)
-    ])  # fmt: skip
+    ]
+    check_shards(inline, place, [finished(process) for process in shards])
 
 
-def test_pods_of_an_indexed_job_give_the_numbers_of_one_process(inline: Inline, place: Place) -> None:
+def test_pods_of_an_indexed_job_give_the_numbers_of_one_process(
+    inline: Inline, place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     job = yaml.safe_load(code_block("yaml"))
     assert job["spec"]["completionMode"] == "Indexed"
     (container,) = job["spec"]["template"]["spec"]["containers"]
     program, *words = container["command"]
     assert program == "landscape"
-    check_shards(inline, place, [
-        place.start(words, {"JOB_COMPLETION_INDEX": str(index)}) for index in range(job["spec"]["completions"])
-    ])  # fmt: skip
+    done = []
+    with one_thread():
+        for index in range(job["spec"]["completions"]):  # one after the other, in this process
+            monkeypatch.setenv("JOB_COMPLETION_INDEX", str(index))
+            monkeypatch.setattr(sys, "argv", ["landscape", *words, *place.own])
+            with pytest.raises(SystemExit):
+                main()
+            done.append(json.loads(capsys.readouterr().out))
+    check_shards(inline, place, done)
 
 
 def actors(process: subprocess.Popen[str], title: str = "ray::RayWorker") -> list[int]:

@@ -1,8 +1,8 @@
 """A store that an earlier version wrote is read: nothing is evaluated again, and every number is the same.
 
-``data/old-store`` is what two commands of the version that first drew directions from raw words of Philox, and ran the
-head on some tokens at a time (``EVALUATION`` 3), left behind, without its tokens. Stores of earlier versions are refused
-by name, since they sum in another order:
+``data/old-store`` is what two commands left behind, without its tokens. Their version was the first that drew
+directions from raw words of Philox and ran the head on some tokens at a time (``EVALUATION`` 3); stores of earlier
+versions sum in another order, and are refused by name:
 
     landscape probe --bits 2 --methods rtn,gptq --directions 2 --windows 2 --test-windows 2 --lambda-count 4 --alphas 2
         --refinements 1 --calibration-windows 2

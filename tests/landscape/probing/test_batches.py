@@ -95,14 +95,14 @@ def test_a_run_that_was_interrupted_in_a_batch_is_the_uninterrupted_one_to_the_b
     def stop_after(count: int, patch: pytest.MonkeyPatch) -> None:
         own = Runner.__init__
 
-        def begin(self, store, provenance, advance=lambda work: None) -> None:
+        def begin(self, store, provenance, advance=lambda work: None, *others) -> None:
             left = iter(range(count))
 
             def each(work: float) -> None:
                 if next(left, None) is None:
                     raise KeyboardInterrupt
 
-            own(self, store, provenance, each)
+            own(self, store, provenance, each, *others)
 
         patch.setattr(Runner, "__init__", begin)
 

@@ -31,9 +31,9 @@ class Reads:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
 
-        def counting(file: Path, dtype: str) -> Any:
+        def counting(file: Path, dtype: str, device_map: Any = None) -> Any:
             self.count += 1
-            return read_gguf(file, dtype)
+            return read_gguf(file, dtype, device_map)
 
         monkeypatch.setattr(converted, "read_gguf", counting)
 
