@@ -83,6 +83,7 @@ LINES = (
     Line("help/python", "`landscape --help` / `python -c pass`"),
     Line("page/size", "size of a survey's page"),
     Line("ray/workers", "Ray, one worker / twice two workers", least(0.9)),
+    Line("ray/processes", "… one process alone / two at once that know nothing of each other"),
     *(Line(f"dampings/{shape}", f"GPTQ solver, 8 dampings / 1, {shape}") for shape in _SHAPES),
     Line("dampings/gptq", "GPTQ, 8 dampings / 1, 2 blocks, 128 × 128 tokens", most(1.5)),
     *(Line(f"solver/{shape}", f"GPTQ solver / the plain loop, {shape}", most(0.7)) for shape in _SHAPES),

@@ -1,7 +1,14 @@
-"""Measure Ray with two workers of one thread each against one worker, on the same probes."""
+"""Measure Ray with two workers of one thread each against one worker, on the same probes.
+
+Two processes share the memory, the last cache and perhaps the core of this machine. So the same forward passes in two
+processes that know nothing of each other, over one alone, are measured beside it: no engine can do better.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +26,21 @@ from landscape.session.session import Session
 DIRECTIONS, LAMBDAS, WINDOWS = 8, 10, 4
 NEEDED = ("landscape.probing.engines.ray", "ray")
 START = 15  # seconds in which a worker loads its libraries
+PASSES = 80  # forward passes of a process on its own
+ALONE = f"""
+import time, torch
+from quant.checkpoints.checkpoint import load_checkpoint
+from quant.nll import window_nll
+model = load_checkpoint("opt-nano").model
+window = torch.arange(512) % 1000
+window_nll(model, window)
+print("ready", flush=True)
+input()
+begin = time.perf_counter()
+for _ in range({PASSES}):
+    window_nll(model, window)
+print(time.perf_counter() - begin, flush=True)
+"""
 
 
 def bench_ray(options: Options) -> Iterator[Row]:
@@ -32,6 +54,9 @@ def bench_ray(options: Options) -> Iterator[Row]:
         one.append(seconds(1, number))
         two.append(seconds(2, number))
     yield ratio("ray/workers", one, [2 * each for each in two])
+    rounds = range(max(2, options.rounds // 4))
+    alone, together = zip(*((processes(1), processes(2)) for _ in rounds), strict=True)
+    yield ratio("ray/processes", alone, together)
 
 
 def seconds(workers: int, number: int) -> float:
@@ -46,3 +71,17 @@ def seconds(workers: int, number: int) -> float:
             begin = time.perf_counter()
             session.evaluate(ray_plan(family, DIRECTIONS, lambdas, windows[:WINDOWS]), None, [family])
             return time.perf_counter() - begin
+
+
+def processes(count: int) -> float:
+    """Time the same forward passes in each of several processes of one thread, which begin at one moment."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ALONE]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen(command, env=environment, **pipes) for _ in range(count)]
+    for process in started:
+        process.stdout.readline()
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return max(float(process.communicate()[0]) for process in started)
