@@ -74,7 +74,7 @@ class Bench:
 
     @property
     def card(self) -> bool:
-        """Whether there is a card."""
+        """Return whether the device is a card."""
         return self.device.type == "cuda"
 
     @property
@@ -84,7 +84,7 @@ class Bench:
 
     @property
     def over(self) -> bool:
-        """Whether the time is used up."""
+        """Return whether the time for measuring is used up."""
         return time.monotonic() - self.started > LIMIT
 
     def seconds(self, work: Callable[[], object]) -> float:

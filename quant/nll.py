@@ -62,7 +62,7 @@ class Rows:
     targets: Tensor
     """(n,) the tokens themselves."""
     place: slice
-    """Their places among the scored tokens of the batch, window by window."""
+    """Places of these tokens among all scored tokens of the batch, window by window."""
     head: Callable[[Tensor], Tensor]
     """Gives the logits, (n, V), of these tokens from other hidden states at the same places, (n, d)."""
 

@@ -68,9 +68,7 @@ def made_on(device: torch.device) -> bool:
         from quant.normals_triton import device_normals
 
         found = device_normals(_TRIED, philox_key(("tried",)), device).cpu()
-    except (
-        Exception
-    ):  # no Triton, or none for this device, or no compiler: each has its own error, and the host can draw
+    except Exception:  # no Triton, no compiler, or none for this device, each with its own error: the host draws then
         return False
     return torch.allclose(found, many_normals([(_TRIED, ("tried",))])[0], rtol=1e-5, atol=1e-5)
 

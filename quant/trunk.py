@@ -24,8 +24,7 @@ from quant.replay import replaced_forward
 
 _TRIED = 16  # tokens of the trial
 _CUT = 5  # rows in its first part
-_AGREEMENT = 1e-3  # of the largest logit: rounding is far below it, mixed rows are far above
-_HALF_AGREEMENT = 16  # spacings of the dtype, where these are wider
+_AGREEMENT, _HALF_AGREEMENT = 256, 16  # spacings of the dtype times the largest logit: rounding of a matrix product
 
 
 class Split(Protocol):
@@ -41,7 +40,7 @@ class Split(Protocol):
 
     @property
     def trains(self) -> bool:
-        """Whether a parameter of the second part requires a gradient."""
+        """Return whether a parameter of the second part requires a gradient."""
         ...
 
 
@@ -50,7 +49,7 @@ class Trunk:
     """The module of a model that ends with the last hidden states."""
 
     name: str
-    """Its name in the model."""
+    """Name of the module in the model."""
     output: type | int
     """Class of its output, or the length of a tuple; the hidden state comes first."""
 
@@ -82,7 +81,7 @@ class AtTrunk:
 
     @property
     def trains(self) -> bool:
-        """Whether the head requires a gradient; one that is tied to the embeddings belongs to both parts."""
+        """Return whether a parameter after the trunk requires a gradient; a head tied to the embeddings is one."""
         first = set(self.model.get_submodule(self.trunk.name).parameters())
         second = [parameter for parameter in self.model.parameters() if parameter not in first]
         head = self.model.get_output_embeddings()  # type: ignore[operator]
@@ -106,7 +105,7 @@ class Whole:
 
     @property
     def trains(self) -> bool:
-        """False: nothing follows the logits."""
+        """Return False: nothing follows the logits."""
         return False
 
 
@@ -154,14 +153,15 @@ def _candidates(model: nn.Module) -> Iterator[str]:
 
 def _splits_exactly(found: AtTrunk, state: Tensor, ids: Tensor) -> bool:
     """Return whether the logits of tokens follow from their hidden states, (L, d), in two parts."""
-    whole = Whole(found.model).hidden(ids[None])[0].float()
+    whole = Whole(found.model).hidden(ids[None])[0].double()
     try:
-        parts = [found.logits(state[part], ids[part]).float() for part in (slice(_CUT), slice(_CUT, None))]
+        parts = [found.logits(state[part], ids[part]).double() for part in (slice(_CUT), slice(_CUT, None))]
     except Exception:  # the code after the trunk may need anything that a replaced trunk does not leave
         return False
     if sum(len(part) for part in parts) != len(whole):
         return False
-    tolerance = max(_AGREEMENT, _HALF_AGREEMENT * torch.finfo(state.dtype).eps) * float(whole.abs().max())
+    half = state.dtype in (torch.float16, torch.bfloat16)
+    tolerance = (_HALF_AGREEMENT if half else _AGREEMENT) * torch.finfo(state.dtype).eps * float(whole.abs().max())
     return torch.allclose(torch.cat(parts), whole, rtol=0, atol=tolerance, equal_nan=True)
 
 

@@ -20,7 +20,7 @@ class Goal:
     """Return what is judged, from the row and that of the commit before; None if it cannot be judged."""
     limit: float
     least: bool = False
-    """Whether the limit is the least that is good, rather than the most."""
+    """True where larger values are better, False where smaller ones are."""
 
     def verdict(self, row: Row, before: Row | None) -> str:
         """Format the limit, and whether the row keeps it."""

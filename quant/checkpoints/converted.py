@@ -56,7 +56,7 @@ class GGUFSource:
     """A GGUF file that may still have to be fetched."""
 
     name: str
-    """Its name, for messages and the note beside what is kept."""
+    """Name of the file, for messages and for the note beside its conversion."""
     sha256: str
     """The hash of its bytes."""
     companions: tuple[tuple[str, str], ...]

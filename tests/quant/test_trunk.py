@@ -9,17 +9,18 @@ from tests.tiny import ARCHITECTURES, VOCABULARY, windows
 
 
 class Smeared(nn.Module):
-    """A model that averages the logits over the tokens so far, which no row of them gives alone."""
+    """A model that mixes a share of the mean over the tokens so far into the logits, which no row gives alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
         super().__init__()
+        self.share = share
         self.inner = ARCHITECTURES["llama"]()
         self.config, self.get_output_embeddings = self.inner.config, self.inner.get_output_embeddings
 
     def forward(self, **inputs: object):
         output = self.inner(**inputs)
         counts = torch.arange(1, output.logits.shape[1] + 1)[:, None]
-        output.logits = output.logits.cumsum(1) / counts
+        output.logits = output.logits.lerp(output.logits.cumsum(1) / counts, self.share)
         return output
 
 
@@ -64,8 +65,9 @@ def test_scaled_and_capped_logits_are_the_models_own() -> None:
     assert float(uncapped.abs().max()) > 0.05 > float(logits.abs().max())
 
 
-def test_a_model_that_mixes_rows_after_its_trunk_is_not_split() -> None:
-    model, ids = Smeared().eval(), windows(1)
+@pytest.mark.parametrize("share", [1.0, 1e-3])
+def test_a_model_that_mixes_rows_after_its_trunk_is_not_split(share: float) -> None:
+    model, ids = Smeared(share).eval(), windows(1)
     parts = split(model, ids[0])
     assert isinstance(parts, Whole)
     with torch.no_grad():

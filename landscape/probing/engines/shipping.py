@@ -64,7 +64,7 @@ class PackedModel:
     skeleton: nn.Module
     """The model with empty tensors on torch's meta device."""
     tensors: tuple[PackedTensor, ...]
-    """Its parameters and buffers, each once, in the order of ``_tensors``."""
+    """Parameters and buffers of the model, each once, in the order of ``_tensors``."""
 
     @classmethod
     def of(cls, model: nn.Module) -> PackedModel:
