@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.rows import Row
+from quant.cores import usable_cores
 
 
 def processor() -> str:
@@ -39,7 +39,7 @@ def environment(code: Path) -> Row:
         "commit": commit(code),
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from landscape.estimators.loss_limit import Limit
 from landscape.session.point_specs import PointSpec, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import LAST, PresetRequest, option
+from landscape.session.request import LAST, PresetRequest, ProbingRequest, option
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdviceRequest(PresetRequest):
+class AdviceRequest(PresetRequest, ProbingRequest):
     """The grids to advise on, and the loss that is acceptable."""
 
     bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 3, 2))

@@ -9,7 +9,7 @@ from landscape.estimators.loss_limit import Limit
 from landscape.session.point_methods import METHODS, find_method, listed
 from landscape.session.point_specs import PointSpec, scheme_of
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import LAST, PointRequest, option
+from landscape.session.request import LAST, PointRequest, ProbingRequest, option
 from quant.errors import UsageError
 
 Grouping = Literal["block", "type", "tensor"]
@@ -20,7 +20,7 @@ ON_GRID = tuple(row for row in METHODS.values() if row.on_grid)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnatomyRequest(PointRequest):
+class AnatomyRequest(PointRequest, ProbingRequest):
     """The point of an anatomy, and how closely to look at it."""
 
     bits: int = option("--bits", "-b", default=8)

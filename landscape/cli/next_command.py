@@ -121,6 +121,6 @@ def _survey(request: PointRequest, methods: tuple[str, ...]) -> SurveyRequest:
 
 
 def _shared(request: Request, kind: type[Request]) -> dict[str, Any]:
-    """Return the fields that a request shares with another kind of request: those of the class that both extend."""
-    shared = next(base for base in type(request).__mro__ if issubclass(kind, base))
-    return {field.name: getattr(request, field.name) for field in fields(shared)}
+    """Return the fields that a request shares with another kind of request: those of the classes that both extend."""
+    shared = (base for base in type(request).__mro__ if issubclass(base, Request) and issubclass(kind, base))
+    return {field.name: getattr(request, field.name) for base in shared for field in fields(base)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import torch
 
 from landscape.positions.direction import Direction
 from landscape.positions.directions import Family
+from quant.cores import usable_cores
 from quant.space import Vector
 
 MOST_AHEAD = 2
@@ -22,8 +22,7 @@ Key = tuple[str, int]  # a family's name and an index: all that a direction depe
 
 def spare_cores() -> int:
     """Count the cores that this process may use, beyond those that torch computes on."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, usable - torch.get_num_threads())
+    return max(0, usable_cores() - torch.get_num_threads())
 
 
 class HeldDirection:

@@ -115,16 +115,6 @@ class Request:
     """Branch, tag or commit of --data hf:…."""
     bos: bool = option(default=False, panel=PANEL_RUN)
     """Prepend the beginning-of-text token to every window; it is not scored."""
-    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU, else measured")
-    """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
-    engine: str = option(default="inline", panel=PANEL_RUN)
-    """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""
-    ray_address: str | None = option(default=None, panel=PANEL_RAY, metavar="HOST:PORT", unset="start one here")
-    """Ray cluster to join, or auto."""
-    ray_workers: int | None = option(default=None, panel=PANEL_RAY, least=1, unset="all that there is room for")
-    """Actors, each with a model, on as many cores as the store has threads."""
-    ray_gpus: float | None = option(default=None, panel=PANEL_RAY, unset="1 where --device is a GPU, else 0")
-    """GPUs per actor, such as 1 or 0.5."""
 
     @property
     def corpus(self) -> str:
@@ -144,7 +134,23 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitRequest(Request):
+class ProbingRequest(Request):
+    """A request whose losses an engine evaluates."""
+
+    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU, else measured")
+    """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
+    engine: str = option(default="inline", panel=PANEL_RUN)
+    """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""
+    ray_address: str | None = option(default=None, panel=PANEL_RAY, metavar="HOST:PORT", unset="start one here")
+    """Ray cluster to join, or auto."""
+    ray_workers: int | None = option(default=None, panel=PANEL_RAY, least=1, unset="all that there is room for")
+    """Actors, each with a model, on as many cores as the store has threads."""
+    ray_gpus: float | None = option(default=None, panel=PANEL_RAY, unset="1 where --device is a GPU, else 0")
+    """GPUs per actor, such as 1 or 0.5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRequest(ProbingRequest):
     """A request for R, on as many windows of one split as its precision takes."""
 
     split: str = option(default="validation", rank=LAST)

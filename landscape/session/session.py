@@ -24,7 +24,7 @@ from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
 from landscape.session.progress import Progress, Silent
-from landscape.session.request import PresetRequest, Request, SplitRequest
+from landscape.session.request import PresetRequest, ProbingRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
 from quant.errors import UsageError
@@ -32,10 +32,10 @@ from quant.numerics import matmul_precision
 from quant.point import WeightPoint
 from quant.space import Vector
 
-EngineOpener = Callable[[Request, Callable[[str], None]], AbstractContextManager[EngineMaker]]
+EngineOpener = Callable[[ProbingRequest, Callable[[str], None]], AbstractContextManager[EngineMaker]]
 
 
-def _ray(request: Request, warn: Callable[[str], None]) -> AbstractContextManager[EngineMaker]:
+def _ray(request: ProbingRequest, warn: Callable[[str], None]) -> AbstractContextManager[EngineMaker]:
     from landscape.probing.engines.ray import RayActors, RayOptions
 
     return RayActors(RayOptions(request.ray_address, request.ray_workers, request.ray_gpus), warn)
@@ -47,11 +47,13 @@ of warnings, and returns the context of a session's engines, which yields their 
 
 
 def find_engine(request: Request, warn: Callable[[str], None]) -> AbstractContextManager[EngineMaker]:
-    """Return the engines that a request names, not entered yet.
+    """Return the engines that a request names, not entered yet: for one that names none, the inline engine.
 
     Raises:
         UsageError: if there are none of that name, or they do not take the request.
     """
+    if not isinstance(request, ProbingRequest):
+        return nullcontext(InlineEngine)
     if request.engine not in ENGINES:
         raise UsageError(f"expected one of {', '.join(ENGINES)} as --engine, got {request.engine!r}")
     given = [name for name in ("ray_address", "ray_workers", "ray_gpus") if getattr(request, name) is not None]
@@ -178,7 +180,8 @@ class Session:
     @cached_property
     def batch(self) -> int:
         """Number of windows in a forward pass."""
-        return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, self.request.batch)
+        asked = self.request.batch if isinstance(self.request, ProbingRequest) else None
+        return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, asked)
 
     def _check_room(self) -> None:
         """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""

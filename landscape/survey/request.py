@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
 from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
-from landscape.session.request import LAST, PANEL_RUN, PresetRequest, option
+from landscape.session.request import LAST, PANEL_RUN, PresetRequest, ProbingRequest, option
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurveyRequest(PresetRequest):
+class SurveyRequest(PresetRequest, ProbingRequest):
     """Points, directions and numbers of a survey."""
 
     bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 2))

@@ -19,6 +19,7 @@ from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.position import CENTER, At, OnParts, OnPlane, OnRay, OnSegment, Position
+from landscape.probing.engines.ray_room import actors_in, check_memory, cores_for
 from landscape.probing.engines.ray_worker import Arithmetic, RayWorker, circumstances
 from landscape.probing.engines.shipping import PackedModel, PackedPlan, pack_family, pack_vector
 from landscape.probing.engines.tasks import TaskQueue
@@ -102,19 +103,15 @@ class RayActors:
                 f"{gpus:g}; numbers of two kinds differ in their last digits"
             )
         arithmetic, workers = Arithmetic.present(), self._options.workers
-        cpus = None if workers is None else workers * arithmetic.threads
+        cpus = cores_for(workers, arithmetic.threads, self._warn) if self._options.address is None else None
         ray = self._stack.enter_context(ray_cluster(self._options.address, cpus))
-        room = _room(ray.cluster_resources(), {"CPU": float(arithmetic.threads), "GPU": gpus})
-        if not 0 < (workers or 1) <= room:
-            raise UsageError(
-                f"expected room in the cluster for {workers or 1} actors of {arithmetic.threads} threads and {gpus:g} "
-                f"GPUs each, there is room for {room}; ask for fewer --ray-workers, or begin a new --store with "
-                "OMP_NUM_THREADS=1"
-            )
+        count = actors_in(ray.cluster_resources(), workers, arithmetic.threads, gpus)
+        if self._options.address is None and device == "cpu":
+            check_memory(count, model, space)
         kind = ray.remote(RayWorker).options(num_cpus=arithmetic.threads, num_gpus=gpus)
         packed = ray.put(PackedModel.of(model))
         self._ray, self._circumstances = ray, circumstances(str(next(model.parameters()).device))
-        for _ in range(workers or room):
+        for _ in range(count):
             actor = kind.remote(packed, space, device, arithmetic, ray.get)
             self._starting[actor.circumstances.remote()] = actor
 
@@ -305,11 +302,6 @@ def _device_of(model: nn.Module) -> str:
             "use --engine inline"
         )
     return devices.pop().type
-
-
-def _room(resources: Mapping[str, float], each: Mapping[str, float]) -> int:
-    """Return for how many actors a cluster has room."""
-    return int(min(resources.get(kind, 0.0) // amount for kind, amount in each.items() if amount))
 
 
 def _last_line(error: BaseException) -> str:

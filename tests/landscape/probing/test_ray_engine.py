@@ -18,7 +18,7 @@ from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.engines.ray import RayActors, RayEngine, RayOptions
 from landscape.probing.engines.shipping import PackedModel, PackedTensor
 from landscape.probing.plan import ProbePlan, ProbeResult, Window, identified, ray_plan
-from landscape.session.request import Request
+from landscape.session.request import ProbingRequest
 from landscape.session.session import find_engine
 from quant.center import Center
 from quant.errors import ToolkitError, UsageError
@@ -194,7 +194,7 @@ def test_a_packed_tensor_keeps_bits_and_layout(tensor: Tensor) -> None:
 def test_ray_that_is_not_installed_is_refused_before_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError) as refused:
-        find_engine(Request(engine="ray"), print)
+        find_engine(ProbingRequest(engine="ray"), print)
     assert str(refused.value) == (
         "expected Ray with --engine ray, it is not installed; pip install 'quant-landscape[ray]'"
     )

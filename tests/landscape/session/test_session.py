@@ -24,7 +24,7 @@ from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
-from landscape.session.request import Request
+from landscape.session.request import ProbingRequest
 from landscape.session.run_record import Check, ProbeCount
 from landscape.session.session import Session
 from landscape.survey.probe import probe
@@ -175,7 +175,7 @@ def test_the_engines_of_a_session_end_with_it_however_it_ends(
     ended: list[str] = []
 
     @contextmanager
-    def engines(request: Request, warn: Callable[[str], None]) -> Iterator[EngineMaker]:
+    def engines(request: ProbingRequest, warn: Callable[[str], None]) -> Iterator[EngineMaker]:
         try:
             yield InlineEngine
         finally:
