@@ -185,7 +185,11 @@ def test_tensors_that_do_not_exist_are_an_error():
 def test_weights_that_give_no_numbers_decide_nothing_about_a_replay():
     model, ids, left = tiny.llama(), tiny.windows(1)[0], []
     blocks = list(decoder_blocks(model)[1])
-    blocks[0].mlp.register_forward_hook(lambda module, args, output: left.append(output))  # not where it is replayed
+
+    def leave(module, args, output):  # not called where the block is replayed
+        left[:] = [output]
+
+    blocks[0].mlp.register_forward_hook(leave)
     blocks[1].mlp.register_forward_hook(lambda module, args, output: output + (left.pop() if left else 0))
     weight = blocks[0].mlp.down_proj.weight
     kept = weight.detach().clone()
