@@ -132,7 +132,7 @@ def read_once(
 
 
 def _handle(folder: Path) -> tuple[int, ...] | None:
-    """Return what tells a folder from another that comes in its place under the same name; None if there is none."""
+    """Return a mark that no other folder under the same name has; None if there is no folder."""
     with suppress(OSError):
         status = folder.stat()
         if stat.S_ISDIR(status.st_mode):
