@@ -27,6 +27,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -204,8 +205,14 @@ class Profile(RandomFamily):
 
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
         """Scale the noise to the norm of Δw in the slot."""
-        length = float(self.delta.tensor(slot).double().norm())
-        return normals * (length / float(normals.double().norm()))
+        if slot.name not in self._lengths:
+            self._lengths[slot.name] = float(self.delta.tensor(slot).double().norm())
+        return normals * (self._lengths[slot.name] / float(normals.double().norm()))
+
+    @cached_property
+    def _lengths(self) -> dict[str, float]:
+        """The norms of Δw, by slot: where a direction is drawn anew for every λ, a stored point is read once."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -230,14 +237,23 @@ class Shrink(RandomFamily):
 
     def shaped(self, slot: Slot, normals: Tensor) -> Tensor:
         """Keep Δw's own part along w in the slot; the rest of its norm is noise orthogonal to w."""
-        w, delta = (vector.tensor(slot).to(normals.device).double() for vector in (self.center, self.delta))
-        g, square = normals.double(), w.square().sum()
+        w, g = self.center.tensor(slot).to(normals.device).double(), normals.double()
+        square = w.square().sum()
         onto_w = w / square if square > 0 else w  # a tensor of zeros has no direction to shrink along
-        along = (delta * w).sum() * onto_w
-        across = g - (g * w).sum() * onto_w
-        rest = (delta.square().sum() - along.square().sum()).clamp(min=0).sqrt()
-        shrunk: Tensor = along + rest * across / across.norm()
+        if slot.name not in self._parts:
+            delta = self.delta.tensor(slot).to(normals.device).double()
+            inner = (delta * w).sum()
+            across = delta.square().sum() - (inner * onto_w).square().sum()
+            self._parts[slot.name] = float(inner), float(across.clamp(min=0).sqrt())
+        inner_product, rest = self._parts[slot.name]
+        noise = g - (g * w).sum() * onto_w
+        shrunk: Tensor = inner_product * onto_w + rest * noise / noise.norm()
         return shrunk.float()
+
+    @cached_property
+    def _parts(self) -> dict[str, tuple[float, float]]:
+        """⟨Δw, w⟩ and the norm of the rest of Δw, by slot; see ``Profile``."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A position that moves only blocks b and later gives the blocks before them the w
 The output of block b − 1 is kept for each window. The next such position is evaluated by the model's own forward, in
 which the first b blocks return the kept output instead of computing it: the same numbers, to the bit. The blocks of
 some models leave more than their output, so equality is tried before it is relied on. One output is kept per batch of
-windows, (B, L, d).
+windows, (B, L, d), as long as they take a quarter of the memory that is left; further batches are evaluated as a whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from torch import nn
 
 from landscape.probing.batches import Batch
 from quant.architecture import decoder_blocks
-from quant.replay import copied, replayed, replays_exactly
+from quant.memory import available_device_memory, available_host_memory
+from quant.replay import copied, hidden_state, replayed, replays_exactly
+
+_SHARE = 0.25  # of the memory that is left, for outputs
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class _Kept:
     output: Any
     """Output of the last of them: the hidden state, (B, L, d), or a tuple that begins with it."""
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the hidden state."""
+        return hidden_state(self.output).nbytes
+
 
 class Prefixes:
     """The kept outputs of the first blocks, by batch."""
@@ -41,6 +49,7 @@ class Prefixes:
         self._model = model
         self._blocks = list(decoder_blocks(model)[1])
         self._exact: dict[int, bool] = {}
+        self._room: float | None = None  # bytes that outputs may still take; known when the first one is kept
         self._kept: dict[tuple[str, ...], _Kept] = {}
 
     @contextmanager
@@ -66,7 +75,18 @@ class Prefixes:
                 stack.callback(handle.remove)
             yield
         if len(outputs) == 1:  # a block that runs several times in one pass has no single output to pass on
-            self._kept[batch.identity] = _Kept(label, count, outputs[0])
+            self._keep(batch.identity, _Kept(label, count, outputs[0]))
+
+    def _keep(self, batch: tuple[str, ...], kept: _Kept) -> None:
+        """Keep an output where there is room for it: a batch without one is evaluated as a whole."""
+        if self._room is None:
+            device = hidden_state(kept.output).device
+            self._room = _SHARE * (available_device_memory(device) or available_host_memory())
+        if batch in self._kept:
+            self._room += self._kept.pop(batch).bytes
+        if kept.bytes <= self._room:
+            self._room -= kept.bytes
+            self._kept[batch] = kept
 
     def _replays_exactly(self, count: int, batch: Batch) -> bool:
         """Try whether the model computes the same with this many blocks replayed; its structure decides, once."""

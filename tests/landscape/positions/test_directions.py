@@ -245,3 +245,23 @@ def test_a_direction_lies_beside_the_weights(space_and_center):
 
 
 META = torch.device("meta")
+
+
+@pytest.mark.parametrize("kind", ["profile", "shrink"])
+def test_a_perturbation_is_read_once_though_its_directions_are_drawn_again(space_and_center, kind):
+    space, center = space_and_center
+    point, read = rtn(space, center, QuantScheme(3)), []
+
+    class Stored:
+        def tensor(self, slot):
+            read.append(slot.name)
+            return point.tensor(slot)
+
+    delta = Difference(center, Stored())
+    family = Profile(space, delta, "p") if kind == "profile" else Shrink(space, center, delta, "p")
+    slot = space.slots[0]
+    first, again, other = (family.part(slot, index) for index in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    family.draw(2)
+    assert sorted(read) == sorted(each.name for each in space)

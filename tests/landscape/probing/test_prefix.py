@@ -211,3 +211,20 @@ def test_a_replay_is_tried_again_until_it_is_decided(monkeypatch):
             batch_nll(setting.model, batch.tokens)
     assert runs.count(0) == 3  # the first, and two without a decision
     assert not answers
+
+
+@pytest.mark.parametrize(("outputs", "runs"), [(0.9, 10), (1.1, 8), (2.1, 4)])
+def test_outputs_are_kept_while_there_is_room_for_them(outputs, runs, monkeypatch):
+    setting = Setting(tiny.llama())
+    size = 12 * 16 * 4  # a window's hidden state, (1, L, d)
+    monkeypatch.setattr(prefix, "available_host_memory", lambda: 4 * outputs * size)
+    prefixes, seen = Prefixes(setting.model), block_runs(setting.model)
+    expected = [window_nll(setting.model, window.tokens).total for window in setting.windows]
+    seen.clear()
+    found = []
+    for _ in range(5):
+        for batch in batches(setting.windows, 1):
+            with prefixes.reused("w", 1, batch):
+                found += [loss.total for loss in batch_nll(setting.model, batch.tokens)]
+    assert found == 5 * expected
+    assert seen.count(0) == runs  # two of them to try whether a replay is exact, if there is one
