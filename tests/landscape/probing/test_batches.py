@@ -78,9 +78,9 @@ def test_a_model_whose_loss_depends_on_the_other_windows_is_found_out(size: int)
 
 
 @pytest.mark.parametrize("odd", range(5))
-def test_every_place_is_tried(odd: int) -> None:
+def test_every_place_is_tried_and_the_logits_that_a_loss_hides_are_compared(odd: int) -> None:
     class OddPlace(nn.Module):
-        """Shift the logits of one place, which no loss shows but for rounding."""
+        """Make a token that does not come even less probable at one place: exp of both logits is 0."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -88,10 +88,13 @@ def test_every_place_is_tried(odd: int) -> None:
 
         def forward(self, **inputs: object):
             output = self.inner(**inputs)
-            output.logits[odd] += 1.0
+            output.logits[:, :, 0] = -1e4
+            output.logits[odd, :, 0] = -2e4
             return output
 
-    assert not same_at_every_place(OddPlace(), tiny.windows(1)[0], 5)
+    window, model = tiny.windows(1)[0].clamp(min=1), OddPlace()
+    assert len({loss.total for loss in batch_nll(model, window.expand(5, -1))}) == 1
+    assert not same_at_every_place(model, window, 5)
 
 
 def test_on_a_cpu_one_window_is_a_batch() -> None:
