@@ -103,7 +103,7 @@ def same_at_every_place(model: nn.Module, window: Tensor, size: int) -> bool:
 
 
 def _sums(rows: Rows) -> Tensor:
-    """Return the sums of the logits, (n,): which show the last bits of all."""
+    """Return the sums of the logits, (n,), which change with the last bit of any."""
     return rows.logits.sum(-1, dtype=torch.float64)
 
 

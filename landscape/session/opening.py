@@ -162,7 +162,7 @@ def _tried(subject: Subject, window: Tensor, size: int) -> int:
         check_run(evaluation_need(subject, size), subject.checkpoint)
         if not same_at_every_place(subject.model, window, size):
             raise UsageError(
-                f"expected losses that do not depend on the other windows of a batch, got some that do with --batch "
+                "expected losses that do not depend on the other windows of a batch, got some that do with --batch "
                 f"{size}; use --batch 1, or leave --batch out"
             )
     return size
