@@ -29,7 +29,7 @@ class QuantizeRequest(PointRequest):
         rank=LAST,
         numbers=("seq_len", "calibration_windows", "qaft_examples", "qaft_epochs", "qaft_rates"),
     )
-    """quick, standard or paper: sets the numbers below that show a value for each."""
+    """quick, standard or paper: gives the numbers under "Set by --preset" that you do not."""
 
 
 @dataclass(frozen=True, eq=False)

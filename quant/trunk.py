@@ -24,7 +24,8 @@ from quant.replay import replaced_forward
 
 _TRIED = 16  # tokens of the trial
 _CUT = 5  # rows in its first part
-_AGREEMENT, _HALF_AGREEMENT = 256, 16  # spacings of the dtype times the largest logit: rounding of a matrix product
+_SPACINGS = 256  # of float32, times the largest logit: the rounding of a matrix product
+_HALF_SPACINGS = 4  # of float16 or bfloat16, times the root mean square: single logits are a spacing or two apart
 
 
 class Split(Protocol):
@@ -109,12 +110,17 @@ class Whole:
         return False
 
 
+class _UndecidedError(Exception):
+    """A trial whose logits are no numbers, such as those of weights far away, shows nothing."""
+
+
 class _TrunkReturned(Exception):  # noqa: N818 - a signal, not an error
     """The trunk has returned, and the rest of the forward pass is not needed."""
 
 
 _trunks: WeakKeyDictionary[nn.Module, Trunk | None] = WeakKeyDictionary()
-"""The trunk of each model, None if it cannot be split: tried once, since the code decides and not the weights."""
+"""The trunk of each model, None if it cannot be split: tried once, since the code decides and not the weights, unless
+these give logits that are not numbers."""
 
 
 def split(model: nn.Module, ids: Tensor) -> Split:
@@ -125,9 +131,9 @@ def split(model: nn.Module, ids: Tensor) -> Split:
         ids: Some token ids, (L,), for the trial that the first call with a model makes.
     """
     if model not in _trunks:
-        with torch.no_grad():
+        with torch.no_grad(), suppress(_UndecidedError):
             _trunks[model] = _find_trunk(model, ids.repeat(_TRIED)[:_TRIED])
-    trunk = _trunks[model]
+    trunk = _trunks.get(model)
     return Whole(model) if trunk is None else AtTrunk(model, trunk)
 
 
@@ -152,17 +158,35 @@ def _candidates(model: nn.Module) -> Iterator[str]:
 
 
 def _splits_exactly(found: AtTrunk, state: Tensor, ids: Tensor) -> bool:
-    """Return whether the logits of tokens follow from their hidden states, (L, d), in two parts."""
+    """Return whether the logits of tokens follow from their hidden states, (L, d), in two parts.
+
+    Raises:
+        _UndecidedError: if some are NaN or +∞; words that a model rules out may have −∞.
+    """
     whole = Whole(found.model).hidden(ids[None])[0].double()
+    if bool((whole.isnan() | whole.isposinf()).any()):
+        raise _UndecidedError
     try:
         parts = [found.logits(state[part], ids[part]).double() for part in (slice(_CUT), slice(_CUT, None))]
     except Exception:  # the code after the trunk may need anything that a replaced trunk does not leave
         return False
     if sum(len(part) for part in parts) != len(whole):
         return False
-    half = state.dtype in (torch.float16, torch.bfloat16)
-    tolerance = (_HALF_AGREEMENT if half else _AGREEMENT) * torch.finfo(state.dtype).eps * float(whole.abs().max())
-    return torch.allclose(torch.cat(parts), whole, rtol=0, atol=tolerance, equal_nan=True)
+    return _agree(torch.cat(parts), whole, state.dtype)
+
+
+def _agree(parts: Tensor, whole: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether logits of two computations in a dtype are rounded apart, and no further.
+
+    Only logits that differ count, so that the huge ones of words that a model rules out set no scale.
+    """
+    differ = parts != whole
+    if not bool(differ.any()):
+        return True
+    error, scale, spacing = (parts - whole)[differ].abs(), whole[differ].abs(), torch.finfo(dtype).eps
+    if dtype in (torch.float16, torch.bfloat16):
+        return bool(error.square().mean().sqrt() <= _HALF_SPACINGS * spacing * scale.square().mean().sqrt())
+    return bool(error.max() <= _SPACINGS * spacing * scale.max())
 
 
 def _run_trunk(model: nn.Module, name: str, windows: Tensor) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,14 +11,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.rows import Row
-from quant.cores import usable_cores
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    listing = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.*)$", listing.read_text(), re.MULTILINE) if listing.exists() else None
-    return re.sub(r"\s+", " ", found[1]) if found else platform.processor() or platform.machine()
+from quant.processor import processor_name, usable_cores
 
 
 def commit(code: Path) -> str:
@@ -38,7 +30,7 @@ def environment(code: Path) -> Row:
     return {
         "commit": commit(code),
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": processor(),
+        "processor": processor_name(),
         "cores": usable_cores(),
         "memory": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",

@@ -30,8 +30,8 @@ class AdviceRequest(PresetRequest, ProbingRequest):
         numbers=("validation_windows", "seq_len"),
         least=2,  # windows without which no interval is known, and tokens without which no loss is
     )
-    """quick, standard or paper: sets the numbers below that show a value for each, and what GPTQ and QAFT
-    would be run with."""
+    """quick, standard or paper: gives the numbers under "Set by --preset" that you do not, and those with which the
+    time of GPTQ and QAFT is estimated."""
 
     gptq: GPTQOptions = option(default=PAPER_GPTQ, hidden=True)
     """Options of GPTQ, which advice does not run: its cost does not depend on them."""

@@ -50,7 +50,7 @@ class AnatomyRequest(PointRequest, ProbingRequest):
             "qaft_rates",
         ),
     )
-    """quick, standard or paper: sets the numbers below that show a value for each."""
+    """quick, standard or paper: gives the numbers under "Set by --preset" that you do not."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -182,7 +182,8 @@ reach to R_quadratic; R/R_quadratic above 1 means that the loss rises more slowl
 A Hessian-vector product costs about ten forward passes of a window. Memory besides the model: 4 float32 vectors of D
 numbers, 15 more for the top eigenvalue (`--no-top`), and the activations of one window for double backward (grows with
 `--seq-len`): for smollm2-135m 4.1 GB in all at 128 tokens and 5.1 GB at 256, and 6.4 GB more for the top eigenvalue. R
-is measured as by `landscape radius`, and cached with it; products are not cached. Needs float32.""",
+is measured as by `landscape radius`, and cached with it; products are not cached, and stay in this process with
+`--engine ray`. Needs float32.""",
         (
             "landscape curvature",
             "landscape curvature --model smollm2-135m --data path/to/wikitext-2 --seq-len 128 --windows 2 --no-top",
@@ -213,7 +214,8 @@ tensors is undone. With `--plan-bits` it makes and measures a mixed-precision pl
         """Quantize a model and write it as a folder that transformers loads.
 
 The weights are fake-quantized: floats that lie on the grid, so that any tool can measure them. Their codes and scales
-lie beside them, in `codes/`.""",
+lie beside them, in `codes/`. RTN reads no text: `--data`, `--seed` and the numbers of the preset are for the other
+methods, `--gptq-*` for gptq and qaft-from-gptq, `--qaft-*` for those that train.""",
         (
             "landscape quantize --bits 4 --method gptq --export opt-nano-int4",
             "landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 "

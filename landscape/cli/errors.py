@@ -39,7 +39,7 @@ def exit_on_error(debug: bool) -> Iterator[None]:
         if _out_of_memory(error):
             _exit(
                 "expected enough memory, ran out of it; try a smaller --seq-len, a smaller model, or --dtype bfloat16, "
-                "and leave out QAFT, which holds about five copies of the weights",
+                "and leave out QAFT, which holds about six float32 copies of the weights",
                 FAILED,
             )
         # A defect of ours, or of a library: say so in one line rather than pretend that the user is to blame.

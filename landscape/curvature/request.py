@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landscape.session.request import SplitRequest, option
+from landscape.session.request import PANEL_RUN, SplitRequest, option
 from quant.errors import UsageError
 
 
@@ -12,9 +12,13 @@ from quant.errors import UsageError
 class CurvatureRequest(SplitRequest):
     """The precision of R, and the numbers of the second derivatives at w."""
 
-    directions: int = option("--directions", "-d", default=8)
+    matmul_precision: str = option(default="highest", panel=PANEL_RUN)
+    """highest alone: TF32 rounds second derivatives away."""
+    dtype: str = option(default="float32", panel=PANEL_RUN)
+    """float32, or auto where that is the checkpoint's own."""
+    directions: int = option("--directions", "-d", default=8, least=2)
     """Random directions that Tr H is averaged over."""
-    windows: int = 4
+    windows: int = option(default=4, least=2)
     """Windows of text that Tr H is averaged over."""
     top: bool = True
     """Find the top eigenvalue too, by Lanczos: some 20 products."""

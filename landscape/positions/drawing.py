@@ -11,7 +11,7 @@ import torch
 
 from landscape.positions.direction import Direction
 from landscape.positions.directions import Family
-from quant.cores import usable_cores
+from quant.processor import usable_cores
 from quant.space import Vector
 
 MOST_AHEAD = 2

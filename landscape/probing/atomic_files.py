@@ -15,6 +15,8 @@ from quant.errors import StoreError
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
 """Errors of ``link`` on FAT, exFAT, some network and some user-space file systems."""
+_GONE = {errno.ENOENT, errno.ESTALE}
+"""Errors of a file that was removed; the second is NFS's where another machine removed it while it was open here."""
 _ABANDONED_AFTER = 24 * 3600  # seconds: a younger temporary file may belong to a writer that is alive
 
 
@@ -61,7 +63,7 @@ def sweep(folder: Path) -> None:
     """Remove the temporary files that killed writers left in a folder."""
     with storage_errors("sweep", folder):
         for path in folder.glob("*.tmp"):
-            with suppress(FileNotFoundError):
+            with unless_gone():
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     path.unlink()
 
@@ -87,6 +89,21 @@ def storage_errors(doing: str, path: Path) -> Iterator[None]:
     except OSError as error:
         advice = "free space, check permissions or use another --store"
         raise StoreError(f"cannot {doing} {path}: {reason(error)}; {advice}") from error
+
+
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """End the block in silence where a file that it reads or removes has gone; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if not is_gone(error):
+            raise
+
+
+def is_gone(error: BaseException | None) -> bool:
+    """Return whether an error, or the system's error that it was made of, says that a file has gone."""
+    return error is not None and (error_number(error) in _GONE or is_gone(error.__cause__))
 
 
 def error_number(error: BaseException) -> int | None:

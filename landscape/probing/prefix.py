@@ -69,8 +69,10 @@ class Prefixes:
             self._kept[batch.identity] = _Kept(label, count, outputs[0])
 
     def _replays_exactly(self, count: int, batch: Batch) -> bool:
-        """Try once whether the model computes the same with this many blocks replayed; its structure decides."""
+        """Try whether the model computes the same with this many blocks replayed; its structure decides, once."""
         if count not in self._exact:
-            last = len(self._blocks) - 1
-            self._exact[count] = replays_exactly(self._model, batch.tokens[0], self._blocks, count, last)
+            exact = replays_exactly(self._model, batch.tokens[0], self._blocks, count, len(self._blocks) - 1)
+            if exact is None:
+                return False
+            self._exact[count] = exact
         return self._exact[count]

@@ -28,7 +28,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.probing.atomic_files import error_number, reason, storage_errors, sync, temporary
+from landscape.probing.atomic_files import (
+    error_number,
+    is_gone,
+    reason,
+    storage_errors,
+    sync,
+    temporary,
+    unless_gone,
+)
 from quant.errors import StoreError
 
 T = TypeVar("T")
@@ -54,7 +62,7 @@ Array = NDArray[Any] | Sequence[str] | Streamed
 
 
 class Shard:
-    """An open shard, readable after its file was removed, and closed by ``with`` or with its last user."""
+    """An open shard, readable after this machine removed its file, and closed by ``with`` or with its last user."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
@@ -71,7 +79,12 @@ class Shard:
     def numbers(self, key: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Read the elements ``start`` to ``stop`` of an array, and no others."""
         with storage_errors("read", self.path):
-            values: NDArray[Any] = self._file[key][start:stop]
+            try:
+                values: NDArray[Any] = self._file[key][start:stop]
+            except KeyError as error:  # h5py's name for the system's errors too, where it looks the key up
+                if (number := error_number(error)) is None:
+                    raise
+                raise OSError(number, os.strerror(number)) from error
         return values
 
     def __enter__(self) -> Shard:
@@ -131,8 +144,10 @@ class ShardFolder:
         with storage_errors("read", path):
             try:
                 shard = _open_hdf5(path) if _content_name(path) == name else None
-            except FileNotFoundError:
-                return None
+            except OSError as error:
+                if is_gone(error):
+                    return None
+                raise
         if shard is None:
             self._set_aside(path)
             return None
@@ -150,29 +165,36 @@ class ShardFolder:
         """
         seen: dict[str, T | None] = {}
         while unseen := sorted(self.names() - seen.keys()):
-            for name in unseen:
-                shard = self.open(name)
-                if shard is None:
-                    seen[name] = None
-                    continue
-                with shard:
-                    seen[name] = read(shard)
+            seen.update((name, self._read(name, read)) for name in unseen)
         return {name: value for name, value in seen.items() if value is not None}
+
+    def _read(self, name: str, read: Callable[[Shard], T]) -> T | None:
+        """Apply ``read`` to a shard; None if it is gone or damaged, or goes while it is read."""
+        shard = self.open(name)
+        if shard is None:
+            return None
+        try:
+            with shard:
+                return read(shard)
+        except StoreError as error:
+            if is_gone(error):
+                return None
+            raise
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove shards whose content is in other shards."""
         for name in names:
-            with storage_errors("remove", self.path / name):
-                (self.path / name).unlink(missing_ok=True)
+            with storage_errors("remove", self.path / name), unless_gone():
+                (self.path / name).unlink()
 
     def _set_aside(self, path: Path) -> None:
         aside = path.with_name(f"{path.name}.damaged")
         try:
             os.replace(path, aside)
             fate = f"moved to {aside.name}"
-        except FileNotFoundError:
-            return  # not damaged but gone while it was read: merged, or set aside by a process that warns of it
         except OSError as error:
+            if is_gone(error):
+                return  # not damaged but gone while it was read: merged, or set aside by a process that warns of it
             fate = f"left in place ({reason(error)})"
         self._warn(f"{path} is damaged: {fate}; what it held counts as absent and is computed again when asked for")
 

@@ -24,6 +24,7 @@ from quant.checkpoints.device import check_device_map
 from quant.errors import StoreError, UsageError
 from quant.nll import EVALUATION
 from quant.numerics import HIGHEST
+from quant.processor import processor_name
 from quant.reach import check_reach
 from quant.versions import library_versions
 
@@ -174,7 +175,7 @@ def _settings(store: Store) -> Mapping[str, Any]:
 
 
 def provenance(device: str, precision: str = HIGHEST) -> dict[str, object]:
-    """Return the provenance of new results: library versions, device, threads, and a precision below the highest."""
+    """Return the provenance of new results: versions, processor, device, threads, and a precision below the highest."""
     versions = library_versions() | {"h5py": version("h5py")}
     lower = {} if precision == HIGHEST else {"matmul precision": precision}
-    return {**versions, "device": device, "threads": torch.get_num_threads(), **lower}
+    return {**versions, "processor": processor_name(), "device": device, "threads": torch.get_num_threads(), **lower}

@@ -105,7 +105,7 @@ NUMBERS = {
     "validation_windows": Number(
         "--windows", "Validation windows.", ("train_windows", "validation_windows"), shown=("validation_windows",)
     ),
-    "test_windows": Number("--test-windows", "Test windows, which check points and plans of bits.", ("test_windows",)),
+    "test_windows": Number("--test-windows", "Test windows, on which points are measured again.", ("test_windows",)),
     "seq_len": Number("--seq-len", "Tokens per window.", ("seq_len",), least=2),
     "lambda_count": Number("--lambda-count", "Distances per direction, when --lambdas is auto.", ("lambdas",), least=4),
     "alphas": Number("--alphas", "Positions per segment at first.", ("alphas",), least=2),
@@ -119,7 +119,7 @@ NUMBERS = {
     "qaft_epochs": Number("--qaft-epochs", "QAFT epochs.", ("qaft_epochs",)),
 }
 """Numbers that options set, in all their fields; besides these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
-RATES_HELP = "Learning rates that QAFT tries, comma-separated; shown is how many each preset tries."
+RATES_HELP = "Learning rates that QAFT tries, comma-separated. Number of rates:"
 
 
 def in_presets(*fields: str) -> str:

@@ -92,7 +92,7 @@ class Request:
     smollm2-135m (from PyPI), or opt-nano (built in)."""
     data: str | None = option(default=None, rank=LAST, unset="tales for opt-nano, else wikitext2")
     """wikitext2, tales (built in), self (sampled from the model), a .txt, .jsonl or .parquet file, a folder with train,
-    validation and test in such files, or hf:org/name[:config]."""
+    validation and test in such files, or hf:NAME (hf:NAME:CONFIG)."""
     _: KW_ONLY
     exclude: tuple[str, ...] = option(default=(), rank=FIRST)
     """Matrices of the blocks to leave as they are, besides routers: names with wildcards, such as '*.experts.0.*',
@@ -109,7 +109,7 @@ class Request:
     """float32, float16, bfloat16, or auto (the checkpoint's own)."""
     matmul_precision: str = option(default="highest", panel=PANEL_RUN)
     """Products of float32: highest (float32), or high (TF32, on a CUDA card); their losses are cached apart."""
-    store: Path | None = option(default=None, panel=PANEL_RUN, unset="$LANDSCAPE_CACHE, else the user's")
+    store: Path | None = option(default=None, panel=PANEL_RUN, unset="$LANDSCAPE_CACHE, else the user's cache folder")
     """Cache folder."""
     data_revision: str | None = option(default=None, panel=PANEL_RUN)
     """Branch, tag or commit of --data hf:…."""
@@ -172,7 +172,7 @@ class PresetRequest(Request):
     """A request whose text and points follow the numbers of a preset."""
 
     preset: Preset = option(factory=lambda: PRESETS["quick"], rank=LAST)
-    """quick, standard or paper: sets the numbers below that show a value for each."""
+    """quick, standard or paper: gives the numbers under "Set by --preset" that you do not."""
     gptq: GPTQOptions = option(
         default=PAPER_GPTQ,
         panel=PANEL_GPTQ,

@@ -21,9 +21,10 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     directions: int = option("--directions", "-d", default=8, least=1)
     """Random directions from w."""
     family: str = "sphere"
-    """Kind of directions: sphere, filter, or layer:TENSORS, such as layer:block=3."""
+    """Random directions: sphere (uniform), filter (as long as w in each output channel), or layer:TENSORS (of some
+    tensors alone, such as layer:block=3)."""
     pairs: bool = False
-    """Follow each direction both ways, ±ê, and take the mean, in which terms odd in λ cancel: twice the probes."""
+    """Probe each direction at +λ and −λ and take the mean, in which odd terms cancel: twice the probes."""
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
     """Methods whose points are made, comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
@@ -36,7 +37,7 @@ class SurveyRequest(PresetRequest, ProbingRequest):
         "--point", default=(), metavar="NAME=PATH", parts={"gauge": "--unfold-gauge"}
     )
     """A point that another tool made of this model: a .gguf file, or a folder of safetensors (plain, GPTQ, AWQ,
-    AutoRound, compressed-tensors, FP8). May be given several times."""
+    AutoRound, llm-compressor, FP8). May be given several times."""
     plane: bool = False
     """Draw the plane through w, GPTQ and QAFT too: 676 evaluations per grid (13 × 13 on 4 windows)."""
     preset: Preset = option(
@@ -55,7 +56,7 @@ class SurveyRequest(PresetRequest, ProbingRequest):
             "qaft_rates",
         ),
     )
-    """quick, standard or paper: sets the numbers below that show a value for each."""
+    """quick, standard or paper: gives the numbers under "Set by --preset" that you do not."""
     shard: WorkShard | None = option(default=None, panel=PANEL_RUN, metavar="I/N")
     """Evaluate the I-th of N parts of the work, counted from 1 (1/8 to 8/8), into the --store that all parts share,
     and draw nothing; the same command without --shard evaluates what is left and draws. auto: this task of a SLURM

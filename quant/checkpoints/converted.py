@@ -8,15 +8,19 @@ A GGUF file takes a minute to read, nearly all of it the text of its vocabulary,
 
 Its name has all that determines the conversion, so that another file, dtype or version is another folder. Before it is
 kept, it is read back and compared with the file's own model and tokenizer: a file that is not the same afterwards is
-read anew every time. A file that is refused leaves nothing, and is refused again.
+read anew every time. A file that is refused leaves nothing, and is refused again. Any number of processes may convert
+one file at once: the first to finish is kept, and none takes it away from the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
@@ -25,7 +29,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from quant.cache import atomic_path
+from quant.cache import atomic_path, remove, temporary_name
 from quant.checkpoints.pretrained import DeviceMap, quiet, read_folder, read_gguf
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.checkpoints.weight_files import check_companions
@@ -94,7 +98,8 @@ def read_once(
         source: The file.
         dtype: ``float32``, ``float16``, ``bfloat16`` or ``auto``.
         cache: Folder whose ``models`` keeps conversions.
-        warn: Function for one line about a cache that cannot be written; the file is then read directly.
+        warn: Function for one line about a cache that cannot be written, or about a damaged conversion that cannot be
+            removed; the file is then read directly.
         stage: Function for the name of the conversion, before it begins.
         device_map: Map of modules to devices as accelerate takes it; None for the host, where files are converted.
 
@@ -104,8 +109,10 @@ def read_once(
     """
     recipe = _recipe(source, dtype)
     folder = cache / "models" / f"gguf-{hashlib.sha256(recipe.encode()).hexdigest()}"
+    found = _handle(folder)  # before the check, so that nothing is removed that was not checked
     if not is_sealed(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+        if found is not None:
+            _remove_damaged(folder, found)
         stage(f"converting {source.name}, once")
         file = source.fetch()
         try:
@@ -113,9 +120,40 @@ def read_once(
         except StoreError as error:
             warn(f"{source.name} is read anew at every run, since its conversion cannot be kept: {error}")
             return read_gguf(file, dtype, device_map)
+        if not is_sealed(folder):  # what cannot be removed stays in the place of the new conversion
+            warn(
+                f"{source.name} is read anew at every run, since its kept conversion {folder} is damaged and cannot be "
+                "replaced; remove that folder, or ask its owner to"
+            )
+            return read_gguf(file, dtype, device_map)
     if (folder / _UNLIKE).exists():
         return read_gguf(source.fetch(), dtype, device_map)
     return read_folder(folder, dtype, device_map)
+
+
+def _handle(folder: Path) -> tuple[int, ...] | None:
+    """Return a mark that no other folder under the same name has; None if there is no folder."""
+    with suppress(OSError):
+        status = folder.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return status.st_dev, status.st_ino, status.st_ctime_ns  # an inode alone is soon used again
+    return None
+
+
+def _remove_damaged(folder: Path, found: tuple[int, ...]) -> None:
+    """Remove a folder that is not sealed, if it can be removed and is still the one that was found.
+
+    Another process may have put a good conversion in its place since, and may be reading it. So the folder is moved
+    aside in one step, checked there, and put back if it is sealed.
+    """
+    aside = temporary_name(folder)
+    with suppress(OSError):
+        if _handle(folder) != found:
+            return
+        os.replace(folder, aside)
+        if is_sealed(aside):
+            os.replace(aside, folder)  # fails where yet another process has put a conversion there
+    remove(aside)
 
 
 def _convert(source: GGUFSource, file: Path, dtype: str, folder: Path, recipe: str) -> None:

@@ -7,6 +7,9 @@ v = w. So on ``self`` the centre of the landscape is a minimum by construction, 
 
 This holds only for exact samples: temperature 1, the whole vocabulary, no top-k, no top-p, no id suppressed, and no
 stop at the end-of-text token. Every window starts by itself from the beginning-of-text token.
+
+A token changes where a sum that is rounded otherwise falls on the other side of its uniform. So each kind of device and
+precision of products has samples of its own, and what a run measures does not depend on which run came before.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from quant.corpora.sampling import sample
 from quant.corpora.tokens import first_sampled_token
 from quant.errors import UsageError
 from quant.hashed_files import read_hashed, write_hashed
+from quant.numerics import HIGHEST, matmul_precision
 from quant.philox import uniforms
 
 BATCH = 8
@@ -48,7 +52,7 @@ def sample_windows(
         seq_len: Length L of a window, its first token included.
         sizes: Number of windows of each split.
         seed: Seed of the samples.
-        cache: Folder; the samples are kept in its ``self``, one file per batch.
+        cache: Folder; the samples are kept in its ``self``, one file per batch, by model, kind of device and precision.
         warn: Function for one line about a damaged file, or about a model that must be sampled slowly.
 
     Returns:
@@ -65,7 +69,8 @@ def sample_windows(
             "set the number of windows"
         )
     first = first_sampled_token(checkpoint)
-    folder = cache / "self" / checkpoint.fingerprint[:16] / f"seed{seed}-length{seq_len}-first{first}"
+    name = "-".join([f"seed{seed}-length{seq_len}-first{first}", *_computation(checkpoint)])
+    folder = cache / "self" / checkpoint.fingerprint[:16] / name
     splits, say = {}, _once(warn)
     for split, count in sizes.items():
         paths = [folder / f"{split}-{index:05d}.safetensors" for index in range(-(-int(count or 0) // BATCH))]
@@ -90,8 +95,17 @@ def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
 
 def recipe_fingerprint(checkpoint: Checkpoint, seq_len: int, seed: int) -> str:
     """Return the sha256 over all that determines the samples, whatever their number."""
-    recipe = ["self", checkpoint.fingerprint, first_sampled_token(checkpoint), seq_len, seed]
+    recipe = ["self", checkpoint.fingerprint, first_sampled_token(checkpoint), seq_len, seed, *_computation(checkpoint)]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+
+
+def _computation(checkpoint: Checkpoint) -> list[str]:
+    """Return the kinds of devices and the precision on which the last bits of logits depend: ``["cuda", "high"]``.
+
+    Nothing stands for a CPU at the highest precision. The dtype is in the model's fingerprint.
+    """
+    kinds, precision = sorted({device.type for device in checkpoint.devices}), checkpoint.matmul_precision
+    return [] if kinds == ["cpu"] and precision == HIGHEST else [*kinds, precision]
 
 
 def _cached_batch(
@@ -112,7 +126,8 @@ def _cached_batch(
             warn(f"{path} is damaged, or was left by another version: its windows are sampled again")
         rows = range(index * BATCH, (index + 1) * BATCH)
         drawn = np.stack([uniforms(seq_len - 1, "self", seed, split, row) for row in rows])
-        sampled = sample(checkpoint, first, torch.from_numpy(drawn), warn)
+        with matmul_precision(checkpoint.matmul_precision):
+            sampled = sample(checkpoint, first, torch.from_numpy(drawn), warn)
         write_hashed(path, {"ids": sampled}, recipe)
         return sampled
     return read[0]["ids"]

@@ -57,7 +57,7 @@ class BlockStream:
             exact = replays_exactly(self._model, self._windows[0], self.blocks, index, self._last[index])
             if not exact:
                 _log.warning("blocks before block %d leave more than their output: they are run again for it", index)
-            self._exact[index] = exact
+            self._exact[index] = bool(exact)
         return self._exact[index]
 
     def runs_alone(self, index: int) -> bool:

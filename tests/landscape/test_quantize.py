@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,8 @@ def test_bad_requests_are_one_line(
 
 
 def test_a_point_that_was_stored_is_exported_from_disk(tmp_path: Path) -> None:
-    request = QuantizeRequest(bits=3, method="gptq", granularity="group:32", store=tmp_path / "store")
+    few = replace(PRESETS["quick"], calibration_windows=4)
+    request = QuantizeRequest(bits=3, method="gptq", granularity="group:32", preset=few, store=tmp_path / "store")
     quantize(request)
     result = quantize(request)
     checkpoint, stored = result.checkpoint, result.point

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from quant.cache import atomic_path, check_writable
-from quant.errors import UsageError
+from quant.errors import StoreError, UsageError
 
 WANTED = "a folder for pages"
 TENSORS = {"ids": torch.arange(12).view(3, 4)}
@@ -66,3 +68,104 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(
     monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
     with pytest.raises(UsageError, match=f"cannot write to '{tmp_path}': No space left on device; choose another"):
         check_writable(tmp_path, WANTED)
+
+
+def age(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Let hours pass: all that was written until now is as old."""
+    now = time.time() + 3600 * hours
+    monkeypatch.setattr("quant.cache.time.time", lambda: now)
+
+
+def leave(folder: Path) -> set[str]:
+    """What two killed processes leave, a file and a folder, beside names that are others'."""
+    unfinished = {f".model.{'0' * 32}.partial", f".text.safetensors.{'a1' * 16}.partial"}
+    others = {"model", "x.partial", f"model.{'0' * 32}.partial", f".model.{'0' * 31}.partial", ".model.partial"}
+    first, second = sorted(unfinished)
+    (folder / first / "inside").mkdir(parents=True)
+    (folder / first / "inside" / "weights").write_text("half of them")
+    (folder / second).write_text("half of it")
+    for name in others:
+        (folder / name).write_text("mine")
+    assert {path.name for path in folder.iterdir()} == unfinished | others
+    return others
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = leave(tmp_path)
+    age(monkeypatch, 25)
+    with atomic_path(tmp_path / "new") as temporary:
+        temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == others | {"new"}
+
+
+def test_what_another_process_may_be_writing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    age(monkeypatch, 23)
+    with atomic_path(tmp_path / "new") as temporary:
+        temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == before | {"new"}
+
+
+def test_a_folder_counts_as_old_as_its_newest_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path)
+    weights = next(tmp_path.rglob("weights"))
+    age(monkeypatch, 25)
+    os.utime(weights, (time.time(),) * 2)  # still written to, a day after the folder was made
+    with atomic_path(tmp_path / "new") as temporary:
+        temporary.write_text("whole")
+    assert weights.exists()
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".text")]) == 0
+
+
+def test_what_cannot_be_removed_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path)
+    before, replace = {path.name for path in tmp_path.iterdir()}, os.replace
+
+    def denied(source: Path, target: Path) -> None:
+        if source.name in before:
+            raise PermissionError(13, "Permission denied")
+        replace(source, target)
+
+    age(monkeypatch, 25)
+    monkeypatch.setattr(os, "replace", denied)
+    with atomic_path(tmp_path / "new") as temporary:
+        temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == before | {"new"}
+
+
+def test_a_folder_that_comes_at_the_last_moment_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def beaten(source: Path, target: Path) -> None:
+        target.mkdir()
+        (target / "theirs").write_text("whole")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", beaten)
+    with atomic_path(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "mine").write_text("whole")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "theirs"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("mine")
+    with pytest.raises(StoreError, match="Not a directory"), atomic_path(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_error_is_not_hidden_by_what_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(16, "Device or resource busy")
+
+    def fail() -> None:
+        with atomic_path(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            raise ValueError("the reason")
+
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    with pytest.raises(ValueError, match="the reason"):
+        fail()

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from quant.nll import hidden_states
+from quant.nll import batch_nll, hidden_states
 from quant.trunk import AtTrunk, Whole, split
 from tests.tiny import ARCHITECTURES, VOCABULARY, windows
 
@@ -65,14 +67,52 @@ def test_scaled_and_capped_logits_are_the_models_own() -> None:
     assert float(uncapped.abs().max()) > 0.05 > float(logits.abs().max())
 
 
-@pytest.mark.parametrize("share", [1.0, 1e-3])
-def test_a_model_that_mixes_rows_after_its_trunk_is_not_split(share: float) -> None:
-    model, ids = Smeared(share).eval(), windows(1)
+@pytest.mark.parametrize(
+    ("share", "dtype"),
+    [(1.0, torch.float32), (1e-3, torch.float32), (0.05, torch.bfloat16), (0.01, torch.float16)],
+    ids=str,
+)
+def test_a_model_that_mixes_rows_after_its_trunk_is_not_split(share: float, dtype: torch.dtype) -> None:
+    model, ids = Smeared(share).eval().to(dtype), windows(1)
     parts = split(model, ids[0])
     assert isinstance(parts, Whole)
     with torch.no_grad():
         logits = model(input_ids=ids).logits
         torch.testing.assert_close(parts.logits(parts.hidden(ids)[0, :5], ids[0, :5]), logits[0, :5])
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_rounding_in_half_precision_does_not_keep_a_model_whole(name: str, dtype: torch.dtype) -> None:
+    assert isinstance(split(ARCHITECTURES[name]().to(dtype), windows(1)[0]), AtTrunk)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_decide_nothing(broken: float) -> None:
+    model, smeared, ids = ARCHITECTURES["llama"](), Smeared(0.1).eval(), windows(2, 300)
+    for each in (model, smeared):
+        head = each.get_output_embeddings()
+        kept = head.weight.detach().clone()
+        with torch.no_grad():
+            head.weight.fill_(broken)
+            assert isinstance(split(each, ids[0]), Whole)
+            assert not any(math.isfinite(found.total) for found in batch_nll(each, ids))
+            head.weight.copy_(kept)
+    assert isinstance(split(model, ids[0]), AtTrunk)
+    assert isinstance(split(smeared, ids[0]), Whole)
+
+
+def test_words_that_a_model_rules_out_hide_nothing() -> None:
+    class Masked(Smeared):
+        def forward(self, **inputs: object):
+            output = super().forward(**inputs)
+            output.logits[..., 5:9] = torch.finfo(output.logits.dtype).min
+            output.logits[..., 9] = -math.inf
+            return output
+
+    ids = windows(1)
+    assert isinstance(split(Masked(0.0), ids[0]), AtTrunk)
+    assert isinstance(split(Masked(1e-3), ids[0]), Whole)
 
 
 def test_the_forward_pass_is_as_before_after_an_error() -> None:

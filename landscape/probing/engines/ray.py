@@ -110,7 +110,7 @@ class RayActors:
             check_memory(count, model, space)
         kind = ray.remote(RayWorker).options(num_cpus=arithmetic.threads, num_gpus=gpus)
         packed = ray.put(PackedModel.of(model))
-        self._ray, self._circumstances = ray, circumstances(str(next(model.parameters()).device))
+        self._ray, self._circumstances = ray, circumstances(model)
         for _ in range(count):
             actor = kind.remote(packed, space, device, arithmetic, ray.get)
             self._starting[actor.circumstances.remote()] = actor

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from quant.center import copy_bytes
-from quant.cores import usable_cores
 from quant.errors import UsageError
 from quant.memory import MemoryNeed, check_room
+from quant.processor import usable_cores
 from quant.space import WeightSpace
 
 _FLOAT = 4  # bytes of a direction's numbers

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Family
@@ -16,14 +17,17 @@ from landscape.positions.drawing import HeldDirection
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.engines.shipping import PackedModel, PackedPlan, unpack_family, unpack_vector
 from landscape.probing.plan import ProbeResult
+from quant.architecture import vocabulary_size
 from quant.center import Center
-from quant.nll import EVALUATION
+from quant.nll import EVALUATION, window_nll
 from quant.numerics import matmul_precision
 from quant.space import Vector, WeightSpace
 from quant.versions import library_versions
 
 _REPORT_SECONDS = 0.5
 """Time between two reports of results: each report costs the driver a millisecond."""
+
+_TRIED, _STRIDE = 32, 7919  # tokens of the trial, and the step between their ids
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,13 @@ class Arithmetic:
         return matmul_precision(self.precision)
 
 
-def circumstances(device: str) -> dict[str, object]:
-    """Describe what must be the same in two processes for their losses to be the same to the bit."""
+def circumstances(model: nn.Module) -> dict[str, object]:
+    """Describe what must be the same in two processes for their losses to be the same to the bit.
+
+    Args:
+        model: The model, at w: the kernels that a processor takes show in the loss of a few tokens alone.
+    """
+    device = str(next(model.parameters()).device)
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability()
     return {
         **library_versions(),
@@ -55,7 +64,13 @@ def circumstances(device: str) -> dict[str, object]:
         "kind of device": f"{torch.device(device).type} {name}",
         "threads": torch.get_num_threads(),
         "precision of products": torch.get_float32_matmul_precision(),
+        "loss of a trial": _trial(model).hex(),
     }
+
+
+def _trial(model: nn.Module) -> float:
+    """Return the NLL sum at w of tokens that any vocabulary has."""
+    return window_nll(model, _STRIDE * torch.arange(_TRIED) % vocabulary_size(model)).total
 
 
 class RayWorker:
@@ -84,7 +99,7 @@ class RayWorker:
 
     def circumstances(self) -> dict[str, object]:
         """Return what the driver compares with its own."""
-        return circumstances(self.device)
+        return circumstances(self.model)
 
     def evaluate(
         self, plan: PackedPlan, points: Mapping[str, Any], families: Mapping[str, Any], batch: int

@@ -193,7 +193,7 @@ def test_text_and_json_say_the_same(
     ("words", "message"),
     [
         (["--dtype", "bfloat16"], "expected float32 for second derivatives, got bfloat16, which rounds them away"),
-        (["--windows", "1"], "expected at least 2 directions and 2 windows, got 8 and 1"),
+        (["--windows", "1"], "expected at least 2 as --windows, got 1"),
     ],
 )
 def test_bad_requests_are_one_line(

@@ -10,15 +10,18 @@ from landscape.anatomy.effects import anatomy_plan, groups, in_block_order
 from landscape.positions.atlas import Atlas
 from landscape.positions.directions import Layers
 from landscape.positions.position import CENTER, At, OnRay, common_blocks, on_segment, with_parts, without_parts
+from landscape.probing import prefix
 from landscape.probing.batches import batches
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.plan import PlanStep, ProbePlan, identified
+from landscape.probing.prefix import Prefixes
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
 from quant.methods.rtn import rtn
 from quant.nll import batch_nll, window_nll
+from quant.replay import replays_exactly
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
@@ -177,3 +180,34 @@ def test_tensors_that_do_not_exist_are_an_error():
     plan = ProbePlan.of([with_parts("p2", slots="block=9")], setting.windows)
     with pytest.raises(UsageError, match="block=9"):
         list(setting.engine.evaluate(plan))
+
+
+def test_weights_that_give_no_numbers_decide_nothing_about_a_replay():
+    model, ids, left = tiny.llama(), tiny.windows(1)[0], []
+    blocks = list(decoder_blocks(model)[1])
+
+    def leave(module, args, output):  # not called where the block is replayed
+        left[:] = [output]
+
+    blocks[0].mlp.register_forward_hook(leave)
+    blocks[1].mlp.register_forward_hook(lambda module, args, output: output + (left.pop() if left else 0))
+    weight = blocks[0].mlp.down_proj.weight
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight.fill_(float("nan"))
+        assert replays_exactly(model, ids, blocks, 1, 1) is None
+        weight.copy_(kept)
+    assert replays_exactly(model, ids, blocks, 1, 1) is False
+
+
+def test_a_replay_is_tried_again_until_it_is_decided(monkeypatch):
+    setting = Setting(tiny.llama())
+    batch, prefixes = next(batches(setting.windows[:1], 1)), Prefixes(setting.model)
+    answers = [None, None, True]
+    monkeypatch.setattr(prefix, "replays_exactly", lambda *args: answers.pop(0))
+    runs = block_runs(setting.model)
+    for _ in range(5):
+        with prefixes.reused("w", 1, batch):
+            batch_nll(setting.model, batch.tokens)
+    assert runs.count(0) == 3  # the first, and two without a decision
+    assert not answers

@@ -213,9 +213,17 @@ def test_options_that_do_not_fit_are_refused(setting: Setting, options: RayOptio
     assert words in str(refused.value)
 
 
-def test_an_actor_that_computes_otherwise_is_refused(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ({"torch": "0.1", "threads": 64}, r"one has torch 0\.1 in place of .*, threads 64 in place of"),
+        ({"loss of a trial": "0x1.8p+6"}, r"one has loss of a trial 0x1\.8p\+6 in place of 0x1\."),
+    ],
+    ids=["versions", "kernels"],
+)
+def test_an_actor_that_computes_otherwise_is_refused(setting: Setting, theirs: dict[str, object], words: str) -> None:
     actors = RayActors(RayOptions(), print)
-    here = ray_worker.circumstances("cpu")
+    here = ray_worker.circumstances(setting.model)
     actors._circumstances, actors._starting = here, {"reference": "actor"}
 
     class Cluster:
@@ -223,10 +231,10 @@ def test_an_actor_that_computes_otherwise_is_refused(setting: Setting, monkeypat
 
         @staticmethod
         def get(reference: str) -> dict[str, object]:
-            return {**here, "torch": "0.1", "threads": 64}
+            return {**here, **theirs}
 
     actors._ray = Cluster
-    with pytest.raises(UsageError, match=r"one has torch 0\.1 in place of .*, threads 64 in place of"):
+    with pytest.raises(UsageError, match=words):
         actors.greet("reference", 0)
 
 
