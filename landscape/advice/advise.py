@@ -95,7 +95,10 @@ def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Rec
 
 
 def _pace(forecast: Forecast, session: Session) -> float:
-    """Return the seconds of one forward pass: the forecast's if there was work to do, else timed now."""
-    if forecast.work:
+    """Return the seconds of a forward pass of one window: the forecast's if it has them, else timed now.
+
+    Methods run the model on one window at a time; the forecast's passes can be of several.
+    """
+    if forecast.work and session.batch == 1:
         return (forecast.seconds - forecast.searching) / forecast.work
-    return forward_seconds(session.subject.model, session.windows[0].tokens, session.batch)
+    return forward_seconds(session.subject.model, session.windows[0].tokens)

@@ -71,6 +71,7 @@ class EvidenceCollector:
             new,
             session.maker.searched(new),
             probes=probes,
+            batch=session.batch,
             needed=runner.asked,
             known=runner.known,
         )

@@ -94,6 +94,7 @@ class _Anatomy:
             self.session.maker.searched(missing),
             probes=cost.probes,
             passes=cost.passes,
+            batch=self.session.batch,
             needed=runner.asked,  # by the rehearsed stages
             known=runner.known,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 
@@ -61,10 +62,13 @@ def forecast_of(
     *,
     probes: int = 0,
     passes: float | None = None,
+    batch: int = 1,
     needed: Collection[Probe] = (),
     known: Container[Probe] = (),
 ) -> Forecast:
-    """Forecast the cost of a run; one forward pass is measured if there is work to do.
+    """Forecast the cost of a run; forward passes are measured if there is work to do.
+
+    Points are made one window at a time, whatever the batch of the evaluation.
 
     Args:
         subject: The model and its windows.
@@ -73,6 +77,7 @@ def forecast_of(
         searched: The grids of these points whose scales must be searched for.
         probes: Approximate number of probes to evaluate.
         passes: Number of whole forward passes that they take, where probes share blocks; None for one each.
+        batch: Number of windows in a forward pass of the evaluation.
         needed: The distinct probes that the run is known to need so far.
         known: The probes that the store holds, whether the run needs them or not.
 
@@ -80,22 +85,27 @@ def forecast_of(
         UsageError: if the run cannot fit in the memory that is left on the host or on the model's device.
     """
     need = largest(
-        [evaluation_need(subject), *(making_need(subject, made, len(subject.calibration.windows)) for made in new)]
+        [
+            evaluation_need(subject, batch),
+            *(making_need(subject, made, len(subject.calibration.windows)) for made in new),
+        ]
     )
     if new or probes:
         check_run(need, subject.checkpoint)
     memory, device_memory = peak(need, subject.checkpoint)
     windows, dimension = subject.windows["validation"], subject.space.dimension
     making = sum(point_work(made.method, made.width, preset, len(windows)) for made in new)
-    forwards = making + (probes if passes is None else passes)
-    evaluating = forwards * forward_seconds(subject.model, windows[0].tokens) if forwards else 0.0
+    forwards = defaultdict[int, float](float)  # by the number of windows that go through the model together
+    forwards[1] += making
+    forwards[batch] += probes if passes is None else passes
+    working = sum(n * forward_seconds(subject.model, windows[0].tokens, size) for size, n in forwards.items() if n)
     searching = search_seconds(subject.space, searched)
     return Forecast(
         probes=probes,
         cached=sum(probe in known for probe in needed),
         points=tuple(made.name for made in new),
         work=making + probes,
-        seconds=evaluating + searching,
+        seconds=working + searching,
         searching=searching,
         memory=memory,
         disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes),

@@ -11,21 +11,24 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from landscape.probing.batches import fastest_size
+from landscape.probing.batches import fastest_size, routes_tokens, same_at_every_place
 from landscape.probing.store import Store
+from landscape.session.memory import check_run, evaluation_need
 from landscape.session.progress import Progress
 from landscape.session.request import PresetRequest, Request, SplitRequest
 from landscape.session.subject import Subject, prepare, prepare_split
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.checkpoints.device import check_device_map
-from quant.errors import StoreError
+from quant.errors import StoreError, UsageError
 from quant.nll import EVALUATION
 from quant.numerics import HIGHEST
 from quant.processor import processor_name
 from quant.reach import check_reach
 from quant.versions import library_versions
+
+_EXPERTS = "a model with experts, whose products depend on all windows of a batch"
 
 
 def load_model(request: Request, progress: Progress) -> Checkpoint:
@@ -113,25 +116,56 @@ def frozen_threads(store: Store) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def frozen_batch(store: Store, model: nn.Module, window: Tensor, asked: int | None) -> int:
+def frozen_batch(store: Store, subject: Subject, window: Tensor, asked: int | None) -> int:
     """Return the number of windows in a forward pass, which a store keeps for each kind of device and window length.
 
     Args:
         store: The store.
-        model: The model, on its device.
+        subject: The model, on its device, and its weight space.
         window: (L,) token ids of one of the windows.
         asked: The number that a user asks for; None to measure it where the store has none yet.
 
     Raises:
-        StoreError: if the store was begun with another number than the one asked for.
+        UsageError: if a loss would depend on the windows that share its batch, or the batch cannot fit in memory.
+        StoreError: if the store was begun with another number than the one asked for, or than the model allows.
     """
-    name = f"batch-{next(model.parameters()).device.type}-{len(window)}"
-    size = int(store.settings(lambda: {"windows": asked or fastest_size(model, window)}, name)["windows"])
+    alone = routes_tokens(subject.space)
+    if alone and asked not in (None, 1):
+        raise UsageError(f"expected one window at a time for {_EXPERTS}, got --batch {asked}; leave --batch out")
+
+    def chosen() -> dict[str, int]:
+        if alone:
+            return {"windows": 1}
+        return {"windows": _tried(subject, window, asked) if asked else fastest_size(subject.model, window)}
+
+    name = f"batch-{next(subject.model.parameters()).device.type}-{len(window)}"
+    size = int(store.settings(chosen, name)["windows"])
+    if alone and size != 1:
+        raise StoreError(
+            f"expected one window at a time for {_EXPERTS}, found batches of {size} in {store.folder}; remove that "
+            "folder, or use another --store"
+        )
     if asked not in (None, size):
         raise StoreError(
             f"expected --batch {size}, with which {store.folder} was begun for windows of {len(window)} tokens, got "
             f"{asked}; leave --batch out, or use another --store"
         )
+    return size
+
+
+def _tried(subject: Subject, window: Tensor, size: int) -> int:
+    """Return a number of windows that was asked for, once it was tried.
+
+    Raises:
+        UsageError: if a loss depends on the windows that share its batch, or so many cannot fit in memory.
+    """
+    if size > 1:
+        check_run(evaluation_need(subject, size), subject.checkpoint)
+        if not same_at_every_place(subject.model, window, size):
+            raise UsageError(
+                "expected losses that do not depend on the other windows of a batch, got some that do with --batch "
+                f"{size}; use --batch 1, or leave --batch out"
+            )
     return size
 
 

@@ -137,7 +137,7 @@ class Request:
 class ProbingRequest(Request):
     """A request whose losses an engine evaluates."""
 
-    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU, else measured")
+    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU or for experts, else measured")
     """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
     engine: str = option(default="inline", panel=PANEL_RUN)
     """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""

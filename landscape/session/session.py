@@ -181,7 +181,7 @@ class Session:
     def batch(self) -> int:
         """Number of windows in a forward pass."""
         asked = self.request.batch if isinstance(self.request, ProbingRequest) else None
-        return frozen_batch(self.store, self.subject.model, self.windows[0].tokens, asked)
+        return frozen_batch(self.store, self.subject, self.windows[0].tokens, asked)
 
     def _check_room(self) -> None:
         """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""

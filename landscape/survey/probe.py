@@ -198,7 +198,16 @@ class SurveyRun:
             probes += planes * SIDE**2 * len(self._plane_windows)
         needed = self.runner.asked | set(plan.probes())  # those of the pilot, and of the plan
         searched = self.session.maker.searched(new)
-        return forecast_of(subject, preset, new, searched, probes=probes, needed=needed, known=self.runner.known)
+        return forecast_of(
+            subject,
+            preset,
+            new,
+            searched,
+            probes=probes,
+            batch=self.session.batch,
+            needed=needed,
+            known=self.runner.known,
+        )
 
     # ---- the result ---------------------------------------------------------------------------------------------
 

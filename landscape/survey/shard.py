@@ -168,7 +168,16 @@ class _ShardRun(SurveyRun):
             planes = sum(1 for pair in plane_pairs(self.points.specs) if any(p in self.points.missing for p in pair))
             probes += planes * SIDE**2 * len(self._plane_windows) // self.shard.count
         needed, searched = self.runner.asked | set(plan.probes()), self.session.maker.searched(new)
-        return forecast_of(subject, preset, new, searched, probes=probes, needed=needed, known=self.runner.known)
+        return forecast_of(
+            subject,
+            preset,
+            new,
+            searched,
+            probes=probes,
+            batch=self.session.batch,
+            needed=needed,
+            known=self.runner.known,
+        )
 
     def _shard_health(self, lam: float) -> tuple[Check, ...]:
         """Make the checks of the run but for the slope at w, whose probes all shards share."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape import PRESETS, SurveyRequest, probe
 from landscape.probing import batches as batching
@@ -55,6 +55,46 @@ def test_a_model_whose_loss_depends_on_the_place_is_found_out() -> None:
             return output
 
     assert not same_at_every_place(Placed(), tiny.windows(1)[0], 2)
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_a_model_whose_loss_depends_on_the_other_windows_is_found_out(size: int) -> None:
+    class Mixed(nn.Module):
+        """Scale the logits by a bit that depends on how often a token comes in the whole batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = tiny.llama()
+
+        def get_input_embeddings(self) -> nn.Module:
+            return self.inner.get_input_embeddings()
+
+        def forward(self, **inputs: Tensor):
+            output = self.inner(**inputs)
+            output.logits *= 1 + 1e-6 * (inputs["input_ids"] == 7).sum()
+            return output
+
+    assert not same_at_every_place(Mixed(), tiny.windows(1)[0], size)
+
+
+@pytest.mark.parametrize("odd", range(5))
+def test_every_place_is_tried_and_the_logits_that_a_loss_hides_are_compared(odd: int) -> None:
+    class OddPlace(nn.Module):
+        """Make a token that does not come even less probable at one place: exp of both logits is 0."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = tiny.llama()
+
+        def forward(self, **inputs: object):
+            output = self.inner(**inputs)
+            output.logits[:, :, 0] = -1e4
+            output.logits[odd, :, 0] = -2e4
+            return output
+
+    window, model = tiny.windows(1)[0].clamp(min=1), OddPlace()
+    assert len({loss.total for loss in batch_nll(model, window.expand(5, -1))}) == 1
+    assert not same_at_every_place(model, window, 5)
 
 
 def test_on_a_cpu_one_window_is_a_batch() -> None:

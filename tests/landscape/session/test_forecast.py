@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,17 @@ from landscape.advice.request import AdviceRequest
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest, quantize
-from landscape.session.forecast import Forecast, search_seconds
+from landscape.session.forecast import Forecast, forecast_of, search_seconds
+from landscape.session.memory import evaluation_need
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Progress, Silent
+from landscape.session.request import ProbingRequest
 from landscape.session.session import Session
+from landscape.session.work_shard import WorkShard
 from landscape.survey.probe import probe
 from landscape.survey.request import SurveyRequest
+from landscape.survey.shard import probe_shard
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.scheme import QuantScheme
 
@@ -104,6 +109,72 @@ def test_every_job_that_makes_rtn_forecasts_its_search(nano: Checkpoint, tmp_pat
         assert forecast.seconds - forecast.searching == pytest.approx(0, abs=20), name  # some passes of tiny windows
         assert forecast.points, name
     assert all(other.scale == "absmax" for other in other_grids(GROUPED))  # what advice makes besides
+
+
+def noted_passes(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> list[int]:
+    """Note the batches that are timed; they take this many seconds per window."""
+    noted: list[int] = []
+
+    def timed(model: object, window: object, batch: int = 1) -> float:
+        noted.append(batch)
+        return seconds[batch]
+
+    monkeypatch.setattr("landscape.session.forecast.forward_seconds", timed)
+    monkeypatch.setattr("landscape.advice.advise.forward_seconds", timed)
+    return noted
+
+
+def test_evaluations_are_forecast_in_batches_and_points_one_window_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, spec = noted_passes(monkeypatch, {1: 8.0, 3: 2.0}), PointSpec("gptq", QuantScheme(4, "absmax"))
+    with Session.open(AdviceRequest(preset=TINY, store=tmp_path)) as session:
+        subject, making = session.subject, session.point_work(spec)
+        assert making > 0
+        forecast = forecast_of(subject, TINY, [spec], [], probes=10, batch=3)
+        assert forecast.seconds == 8.0 * making + 2.0 * 10
+        assert sorted(timed) == [1, 3]
+        assert forecast_of(subject, TINY, [spec], [], probes=10).seconds == 8.0 * (making + 10)
+        assert forecast_of(subject, TINY, [], [], probes=10, passes=2.5, batch=3).seconds == 2.0 * 2.5
+        timed.clear()
+        assert forecast_of(subject, TINY, [], [], batch=3).seconds == 0.0
+        assert timed == []
+        few, many = (forecast_of(subject, TINY, [], [], probes=1, batch=batch).memory for batch in (1, 3))
+        need = evaluation_need(subject, 3).host_bytes - evaluation_need(subject).host_bytes
+        assert need > 0
+        assert many - few == pytest.approx(need, abs=2e6)  # what the process holds may change meanwhile
+
+
+def test_every_job_forecasts_its_evaluations_in_its_batch_which_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, trials = noted_passes(monkeypatch, {1: 1e9, 2: 1.0}), []
+    monkeypatch.setattr("landscape.session.opening.same_at_every_place", lambda *given: trials.append(given[2]) or True)
+    survey = SurveyRequest(bits=(4,), scales=("absmax",), methods=("rtn",), preset=TINY, batch=2)
+    jobs: dict[str, tuple[Callable[..., object], ProbingRequest]] = {
+        "probe": (probe, survey),
+        "shard": (probe_shard, replace(survey, shard=WorkShard(1, 2))),
+        "anatomy": (dissect, AnatomyRequest(bits=4, scale="absmax", method="rtn", preset=TINY, batch=2)),
+        "advise": (advise, AdviceRequest(bits=(4,), scales=("absmax",), preset=TINY, batch=2)),
+    }
+    for name, (job, request) in jobs.items():
+        forecast = forecast_by(partial(job, replace(request, store=tmp_path / name)))
+        assert (timed, trials) == ([2], [2]), name
+        assert forecast.seconds < 1e6, name
+        timed.clear()
+        trials.clear()
+
+
+def test_a_job_that_evaluates_nothing_chooses_no_batch(tmp_path: Path) -> None:
+    forecast_by(lambda progress: quantize(QuantizeRequest(method="gptq", preset=TINY, store=tmp_path), progress))
+    assert not list(tmp_path.glob("*/batch-*"))
+
+
+def test_the_cost_of_methods_is_timed_on_one_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted_passes(monkeypatch, {1: 3.0})
+    forecast = Forecast(10, 0, (), work=10.0, seconds=5.0, searching=0.0, memory=0, disk=0)
+    with Session.open(AdviceRequest(preset=TINY, batch=2, store=tmp_path)) as session:
+        assert _pace(forecast, session) == 3.0
 
 
 def test_the_pace_of_forward_passes_is_free_of_the_search(tmp_path: Path) -> None:
