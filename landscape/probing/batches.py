@@ -12,6 +12,7 @@ start, so there the size is measured.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def _search(seconds: Callable[[int], float], sound: Callable[[int], bool]) -> in
     size = 2
     while size <= LARGEST:
         needed = seconds(size)
-        if needed * _GAIN > least or not sound(size):
+        if not needed * _GAIN <= least < math.inf or not sound(size):
             break
         best, least = size, needed
         size *= 2

@@ -25,8 +25,8 @@ from quant.space import WeightSpace
 # Seconds that a search for scales takes on one thread, within a factor of two, measured on opt-nano (2 to 8 bits;
 # tensor, channel, groups of 7, 32 and 128) and on the first block of SmolLM2-135M; absmax takes none.
 SORT = 1.5e-7  # per weight: to sort the weights and sum them from the largest down
-EXACT_LEVEL = 1.1e-4  # per scale and positive code: the code's lower end is looked up for 2600 candidate scales
-HISTOGRAM_WALK = 3e-3  # per scale: the observer's greedy search, in Python
+EXACT, EXACT_GROWTH = 1.5e-4, 0.7  # per scale, and its power of the number of positive codes
+HISTOGRAM_WALK = 1e-3  # per scale: the observer's greedy search, in Python
 _FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
 
 
@@ -135,7 +135,7 @@ def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     if scheme.scale == "absmax":
         return 0.0
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
-    per_scale = EXACT_LEVEL * scheme.high if scheme.scale == "exact" else HISTOGRAM_WALK
+    per_scale = EXACT * scheme.high**EXACT_GROWTH if scheme.scale == "exact" else HISTOGRAM_WALK
     return SORT * space.dimension + per_scale * scales
 
 
