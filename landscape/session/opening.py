@@ -142,8 +142,8 @@ def frozen_batch(store: Store, subject: Subject, window: Tensor, asked: int | No
     size = int(store.settings(chosen, name)["windows"])
     if alone and size != 1:
         raise StoreError(
-            f"expected one window at a time for {_EXPERTS}, found batches of {size} in {store.folder}; remove that "
-            "folder, or use another --store"
+            f"expected one window at a time for {_EXPERTS}, found batches of {size} in {store.folder}; use "
+            "another --store"
         )
     if asked not in (None, size):
         raise StoreError(

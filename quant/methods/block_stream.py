@@ -55,9 +55,11 @@ class BlockStream:
         """Return whether the blocks before this one can be replayed (tried once); else they are run again for it."""
         if index not in self._exact:
             exact = replays_exactly(self._model, self._windows[0], self.blocks, index, self._last[index])
+            if exact is None:  # no finite output to compare: what takes these outputs refuses them
+                return True
             if not exact:
                 _log.warning("blocks before block %d leave more than their output: they are run again for it", index)
-            self._exact[index] = bool(exact)
+            self._exact[index] = exact
         return self._exact[index]
 
     def runs_alone(self, index: int) -> bool:

@@ -34,7 +34,12 @@ SMALL = [
     "--refinements", "1", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-epochs", "1",
     "--qaft-rates", "1e-4",
 ]  # fmt: skip
-MAIN = "from landscape.cli import main; main()"
+MAIN = """
+import signal
+from landscape.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background of a script ignores it
+main()
+"""
 
 
 def code_block(language: str) -> str:
@@ -204,7 +209,7 @@ def test_ctrl_c_ends_the_actors_too(place: Place) -> None:
     started = [psutil.Process(pid) for pid in (process.pid, *actors(process))]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.returncode == 1, err
     assert "interrupted; evaluated probes" in " ".join(err.split())
     assert "Traceback" not in err
     assert not psutil.wait_procs(started, timeout=30)[1]
