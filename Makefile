@@ -16,7 +16,7 @@
 #                 measure a page's rows on MODEL (opt-nano) and DATA (the model's default), then rewrite its tables;
 #                 WORK (bench-work) holds the cache, so that an interrupted run resumes; OPTIONS go to the script
 # make validate   simulate how often the intervals of R hold, and rewrite the tables of radius
-# make bench      measure speed and memory as ratios, in a quarter of an hour on two idle cores, then rewrite the
+# make bench      measure speed and memory as ratios, in twenty minutes on two idle cores, then rewrite the
 #                 tables of speed; OPTIONS go to the script
 PYTHON ?= python3
 # Processes that share the tests: models so small are no faster on two threads than on one.

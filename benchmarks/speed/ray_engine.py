@@ -23,7 +23,7 @@ from landscape.probing.plan import ray_plan
 from landscape.radius import RadiusRequest
 from landscape.session.session import Session
 
-DIRECTIONS, LAMBDAS, WINDOWS = 8, 10, 4
+LONG, SHORT, LAMBDAS, WINDOWS = 32, 8, 10, 4  # directions of a plan of half a minute, and of one of ten seconds
 NEEDED = ("landscape.probing.engines.ray", "ray")
 START = 15  # seconds in which a worker loads its libraries
 PASSES = 80  # forward passes of a process on its own
@@ -44,22 +44,20 @@ print(time.perf_counter() - begin, flush=True)
 
 
 def bench_ray(options: Options) -> Iterator[Row]:
-    """Evaluate 320 probes of the built-in model by one worker and by two, in turns, each on a thread of its own."""
+    """Evaluate the same plans on the built-in model by one worker and by two, in turns, each on a thread of its own."""
     absent = [name for name in NEEDED if find_spec(name) is None]
     if absent:
         yield {"key": "ray/workers", "missing": f"not measured: {absent[0]} is not installed"}
         return
-    one, two = [], []
-    for number in range(max(2, options.rounds // 4)):
-        one.append(seconds(1, number))
-        two.append(seconds(2, number))
-    yield ratio("ray/workers", one, [2 * each for each in two])
     rounds = range(max(2, options.rounds // 4))
+    for key, directions in (("ray/workers", LONG), ("ray/short", SHORT)):
+        taken = [(seconds(1, number, directions), seconds(2, number, directions)) for number in rounds]
+        yield ratio(key, [one for one, _ in taken], [2 * two for _, two in taken])
     alone, together = zip(*((processes(1), processes(2)) for _ in rounds), strict=True)
     yield ratio("ray/processes", alone, together)
 
 
-def seconds(workers: int, number: int) -> float:
+def seconds(workers: int, number: int, directions: int) -> float:
     """Time the evaluation of one plan, after another one has started the workers."""
     with tempfile.TemporaryDirectory() as store:
         request = RadiusRequest("opt-nano", store=Path(store), engine="ray", ray_workers=workers)
@@ -69,7 +67,7 @@ def seconds(workers: int, number: int) -> float:
             session.evaluate(ray_plan(family, workers, lambdas[:1], windows[WINDOWS : WINDOWS + 1]), None, [family])
             time.sleep(START)  # the first plan ends as soon as one worker is there
             begin = time.perf_counter()
-            session.evaluate(ray_plan(family, DIRECTIONS, lambdas, windows[:WINDOWS]), None, [family])
+            session.evaluate(ray_plan(family, directions, lambdas, windows[:WINDOWS]), None, [family])
             return time.perf_counter() - begin
 
 
