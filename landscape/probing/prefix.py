@@ -81,7 +81,8 @@ class Prefixes:
         """Keep an output where there is room for it: a batch without one is evaluated as a whole."""
         if self._room is None:
             device = hidden_state(kept.output).device
-            self._room = _SHARE * (available_device_memory(device) or available_host_memory())
+            left = available_device_memory(device)  # None for the host; a full card has 0
+            self._room = _SHARE * (available_host_memory() if left is None else left)
         if batch in self._kept:
             self._room += self._kept.pop(batch).bytes
         if kept.bytes <= self._room:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
@@ -17,12 +17,13 @@ from landscape.probing.losses import Probes, RadialLosses
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.session.forecast import forward_seconds
+from landscape.session.forecast import Forecast, forecast_of, forward_seconds
 from landscape.session.memory import check_copy, check_run, evaluation_need
 from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec
+from landscape.session.presets import Preset
 from landscape.session.progress import Progress, Silent
 from landscape.session.request import PresetRequest, ProbingRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
@@ -170,6 +171,20 @@ class Session:
         nll, subject = self.runner.nll(CENTER, windows), self.subject
         check_center(nll, subject.chance, self.request.corpus, subject.checkpoint.dtype)
         return nll
+
+    def forecast(self, preset: Preset, new: Collection[MadeSpec], plan: ProbePlan, probes: int) -> Forecast:
+        """Forecast a run; see ``forecast_of``.
+
+        Args:
+            preset: The numbers that points are made with.
+            new: The points to make.
+            plan: The probes known so far; those that were asked for before, such as the pilot's, are added.
+            probes: Approximate number of probes to evaluate.
+        """
+        return forecast_of(
+            self.subject, preset, new, self.maker.searched(new), probes=probes, batch=self.batch,
+            needed=self.runner.asked | set(plan.probes()), known=self.runner.known,
+        )  # fmt: skip
 
     def pace(self) -> float:
         """Return the wall seconds per window, from those evaluated so far, else from one that is timed now."""

@@ -18,7 +18,7 @@ from landscape.positions.directions import family_of
 from landscape.positions.position import CENTER, OnRay
 from landscape.probing.losses import Probes
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan, ray_plan
-from landscape.session.forecast import Forecast, forecast_of
+from landscape.session.forecast import Forecast
 from landscape.session.point_specs import PointSpec, plane_pairs
 from landscape.session.progress import Progress
 from landscape.session.run_record import Check
@@ -196,18 +196,7 @@ class SurveyRun:
         if self.request.plane:
             planes = sum(1 for a, b in plane_pairs(self.points.specs) if a in new or b in new)
             probes += planes * SIDE**2 * len(self._plane_windows)
-        needed = self.runner.asked | set(plan.probes())  # those of the pilot, and of the plan
-        searched = self.session.maker.searched(new)
-        return forecast_of(
-            subject,
-            preset,
-            new,
-            searched,
-            probes=probes,
-            batch=self.session.batch,
-            needed=needed,
-            known=self.runner.known,
-        )
+        return self.session.forecast(preset, new, plan, probes)
 
     # ---- the result ---------------------------------------------------------------------------------------------
 

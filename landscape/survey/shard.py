@@ -21,7 +21,7 @@ from landscape.health.checks import SLOPE, unchecked
 from landscape.health.self_checks import FinishedRun, examine, slope_plan
 from landscape.positions.position import CENTER, OnPlane, OnRay, OnSegment
 from landscape.probing.plan import NotEvaluated, PlanStep, ProbePlan, Window, point_plan, ray_plan
-from landscape.session.forecast import Forecast, forecast_of
+from landscape.session.forecast import Forecast
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec, plane_pairs
 from landscape.session.progress import Progress
 from landscape.session.run_record import Check
@@ -167,17 +167,7 @@ class _ShardRun(SurveyRun):
         if self.request.plane:
             planes = sum(1 for pair in plane_pairs(self.points.specs) if any(p in self.points.missing for p in pair))
             probes += planes * SIDE**2 * len(self._plane_windows) // self.shard.count
-        needed, searched = self.runner.asked | set(plan.probes()), self.session.maker.searched(new)
-        return forecast_of(
-            subject,
-            preset,
-            new,
-            searched,
-            probes=probes,
-            batch=self.session.batch,
-            needed=needed,
-            known=self.runner.known,
-        )
+        return self.session.forecast(preset, new, plan, probes)
 
     def _shard_health(self, lam: float) -> tuple[Check, ...]:
         """Make the checks of the run but for the slope at w, whose probes all shards share."""

@@ -77,7 +77,7 @@ def age(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
 
 
 def leave(folder: Path) -> set[str]:
-    """What two killed processes leave, a file and a folder, beside names that are others'."""
+    """Leave a file and a folder as killed processes do, and others with similar names; return the others' names."""
     unfinished = {f".model.{'0' * 32}.partial", f".text.safetensors.{'a1' * 16}.partial"}
     others = {"model", "x.partial", f"model.{'0' * 32}.partial", f".model.{'0' * 31}.partial", ".model.partial"}
     first, second = sorted(unfinished)

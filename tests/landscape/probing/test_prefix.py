@@ -228,3 +228,12 @@ def test_outputs_are_kept_while_there_is_room_for_them(outputs, runs, monkeypatc
                 found += [loss.total for loss in batch_nll(setting.model, batch.tokens)]
     assert found == 5 * expected
     assert seen.count(0) == runs  # two of them to try whether a replay is exact, if there is one
+
+
+def test_a_card_without_memory_left_keeps_no_outputs(monkeypatch):
+    setting = Setting(tiny.llama())
+    monkeypatch.setattr(prefix, "available_device_memory", lambda device: 0)
+    prefixes, batch = Prefixes(setting.model), next(batches(setting.windows[:1], 1))
+    with prefixes.reused("w", 1, batch):
+        batch_nll(setting.model, batch.tokens)
+    assert not prefixes._kept

@@ -60,7 +60,7 @@ def test_several_cards_are_of_the_kind_of_one(tmp_path: Path) -> None:
 
 
 def test_samples_of_a_cpu_keep_their_place_and_recipe(tmp_path: Path) -> None:
-    """What earlier versions sampled on a CPU is found: the recipe as they wrote it, by hand."""
+    """Earlier versions wrote this recipe at this place: their samples are still found."""
     corpus = corpus_on(checkpoint_of(tiny.llama()), tmp_path)
     mark = hashlib.sha256(json.dumps(["self", "f" * 64, 0, LENGTH, 0]).encode()).hexdigest()
     assert corpus.fingerprint == mark
