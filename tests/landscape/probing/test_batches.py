@@ -109,6 +109,7 @@ def test_on_a_cpu_one_window_is_a_batch() -> None:
         (lambda size: 1 / min(size, 8), lambda size: True, 8),
         (lambda size: 1 / size, lambda size: size < 4, 2),
         (lambda size: 1 / size if size < 16 else float("inf"), lambda size: True, 8),
+        (lambda size: float("inf"), lambda size: pytest.fail("tried what does not fit"), 1),
     ],
 )
 def test_a_larger_batch_must_be_faster_and_sound(seconds, sound, expected: int) -> None:

@@ -163,3 +163,8 @@ def test_a_model_has_experts_whether_its_weight_space_holds_them_or_not(mixture:
     assert not any(slot.expert for slot in left_out)
     assert batches.routes_tokens(left_out)
     assert not batches.routes_tokens(load_checkpoint().space)
+
+
+def test_losses_name_the_processor_that_computed_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "processor_name", lambda: "ACME 12 Core")
+    assert opening.provenance("cpu")["processor"] == "ACME 12 Core"
