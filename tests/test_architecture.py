@@ -27,7 +27,7 @@ ROOMS = {
     "quant": (TOP, "checkpoints", "corpora", "methods", "external"),  # the top level is the mathematics
     "landscape": (
         "positions", "estimators", "probing", "formatting", "session", "health", "survey", "radius", "anatomy",
-        "advice", "curvature", "claims", "quantize", "report", "cli",
+        "advice", "curvature", "claims", "study", "quantize", "records", "tables", "exports", "cache", "report", "cli",
     ),
 }  # fmt: skip
 SINGLE_FILES = {"__init__", "formatting", "radius", "quantize"}  # of landscape: rooms that are one file

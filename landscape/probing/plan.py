@@ -29,6 +29,18 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Comparison of the predictions at a position with those at w, summed over the scored tokens of one window."""
+
+    kl: float
+    """Sum of KL(w ‖ position), in nats; NaN and infinity are results, as for a loss."""
+    agreeing: int
+    """Number of tokens whose most probable id is the same as at w."""
+    entropy: float
+    """Sum of the entropies of the predictions at the position, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """The loss that one probe measured."""
 
@@ -37,6 +49,8 @@ class ProbeResult:
     """Sum of −ln p over the scored tokens, in nats; NaN and infinity are results, where the model's output is one."""
     tokens: int
     """Number of scored tokens."""
+    fidelity: Fidelity | None = None
+    """Comparison with w; None if it was not measured."""
 
 
 class NotEvaluated(KeyError):  # noqa: N818 – it reports a state that forecasts expect
@@ -95,6 +109,8 @@ class PlanStep:
 
     position: Position
     windows: tuple[Window, ...]
+    fidelity: bool = False
+    """Whether to compare the predictions with those at w too."""
 
 
 @dataclass(frozen=True, eq=False)

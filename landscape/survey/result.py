@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import Location, Loss
 from landscape.estimators.other_radii import OtherRadii
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.run_record import RunRecord, SubjectInfo
+from landscape.session.training_record import TrainingRecord
 from landscape.session.work_shard import WorkShard
+from landscape.survey.layers import LayerResult
+from quant.size import ModelSize
 
 Array = NDArray[np.float64]
 
@@ -30,6 +34,18 @@ class RayProfile:
     """ℓ2 distances from w, increasing, without the centre."""
     nll: Mapping[str, Array]
     """NLL at each distance, by split."""
+    kl: Mapping[str, Array] = field(default_factory=dict)
+    """Mean KL(w ‖ position) at each distance, nats per token, by split; empty unless probed by KL."""
+
+
+@dataclass(frozen=True)
+class FidelityResult:
+    """Comparison of the predictions of a point with those of w, on one split."""
+
+    kl: Estimate
+    """Mean KL(w ‖ point), nats per token."""
+    agreement: Estimate
+    """Share of the tokens whose most probable id is the same as at w."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,16 @@ class PointResult:
     """Word for the loss of the point, wherever it lies."""
     experts: ExpertTokens | None = None
     """Matrices of experts by the calibration tokens they saw; None without calibration by GPTQ, or without experts."""
+    fidelity: Mapping[str, FidelityResult] = field(default_factory=dict)
+    """Comparison of its predictions with those of w, by split."""
+    size: ModelSize | None = None
+    """Bits and bytes that it takes; None for a point that another tool made."""
+    along: Crossing | None = None
+    """R along Δw itself, as far as the segment from w to the point was probed; None without such a segment."""
+    training: TrainingRecord | None = None
+    """Epochs and learning rates of its training; None if it was not trained."""
+    layers: tuple[LayerResult, ...] = ()
+    """Change of each matrix; empty unless asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +104,8 @@ class SegmentResult:
     """NLL at each α."""
     connectivity: Connectivity
     """Whether the two points are simply connected, and the barriers between them."""
+    kl: Array | None = None
+    """Mean KL(w ‖ position) at each α, nats per token; None unless probed by KL."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +158,16 @@ class Misalignment:
 
 
 @dataclass(frozen=True)
+class KLRadius:
+    """Radius of the basin by KL on one split."""
+
+    reference: float
+    """ln|V| − H(w): KL(w ‖ uniform), nats per token, with the mean entropy H of the predictions at w."""
+    radius: Crossing
+    """R_kl, the first distance at which the mean KL over random directions reaches half of the reference."""
+
+
+@dataclass(frozen=True)
 class ShardResult:
     """Outcome of one shard of a survey; its losses are in the store."""
 
@@ -161,6 +199,10 @@ class SurveyResult:
     """Planes through w, GPTQ and QAFT, if requested."""
     misalignments: tuple[Misalignment, ...] = ()
     """M of every grid that has GPTQ, QAFT and the control of QAFT."""
+    kl_radii: Mapping[str, KLRadius] = field(default_factory=dict)
+    """R_kl by split; empty unless rays were probed by KL."""
+    center_size: ModelSize | None = None
+    """Bits and bytes of w itself, at 16 bits a weight."""
 
     @property
     def basin(self) -> Basin:

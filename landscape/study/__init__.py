@@ -1,0 +1,1 @@
+"""Measure models × grids × methods: the matrix of Xu et al. 2024."""
