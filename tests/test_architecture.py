@@ -52,7 +52,7 @@ WITHOUT = {
 }  # fmt: skip
 MOST_LINES = 350
 HEAVY = {"torch", "transformers", "h5py", "plotly", "scipy", "numpy", "datasets", "ray"}  # not needed by --help
-COMMANDS = ("advise", "probe", "radius", "curvature", "anatomy", "quantize")
+COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize")
 
 OLD_MODULES = {
     "opened", "surveyor", "placed", "layout", "wanted", "stored_point", "dissection", "mixed_precision", "advised",

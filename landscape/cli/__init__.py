@@ -9,6 +9,8 @@ import typer
 from landscape.cli.commands import COMMANDS
 from landscape.cli.errors import USAGE, print_error, refusal
 from landscape.cli.run import command_function
+from landscape.cli.study_file import expanded
+from quant.errors import UsageError
 
 app = typer.Typer(
     name="landscape",
@@ -26,8 +28,11 @@ def main() -> None:
     """Run the console script. Without arguments, print the help and exit with the code of a usage error."""
     words = sys.argv[1:]
     try:
-        code = app(words or ["--help"], prog_name="landscape", standalone_mode=False)
+        code = app(expanded(words) or ["--help"], prog_name="landscape", standalone_mode=False)
     except typer.TyperException as error:
         print_error(refusal(error))
+        code = error.exit_code
+    except UsageError as error:  # of the file of a study; those of commands do not get here
+        print_error(str(error))
         code = error.exit_code
     sys.exit(code if words else USAGE)

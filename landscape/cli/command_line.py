@@ -6,12 +6,17 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from landscape.cli.commands import COMMANDS, REPORT
 from landscape.cli.request_options import request_options
 from landscape.cli.run import OUTPUT
 from landscape.session.presets import NUMBERS, PRESETS, Preset
 from landscape.session.request import Request
+from landscape.study.request import StudyRequest
+
+if TYPE_CHECKING:
+    from landscape.study.result import StudyResult
 
 _ALWAYS = ("model", "data", "bits")
 """Fields that are named even where they are the default, first of all: a reader sees at once what it is about."""
@@ -29,6 +34,13 @@ def command_line(request: Request, output: Path = REPORT) -> str:
     if command.writes_page and output != REPORT:
         words += OUTPUT.words(output)
     return shlex.join(words)
+
+
+def with_commands(request: StudyRequest, study: StudyResult) -> StudyResult:
+    """Return a study with the command lines that measure the whole and each model."""
+    own = {survey.model: command_line(survey) for survey in request.surveys}
+    models = tuple(replace(model, command=own[model.name]) for model in study.models)
+    return replace(study, models=models, command=command_line(request))
 
 
 def _field_words(request: Request) -> Iterator[str]:

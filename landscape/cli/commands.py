@@ -17,6 +17,7 @@ from landscape.curvature.request import CurvatureRequest
 from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
 from landscape.session.request import Request
+from landscape.study.request import StudyRequest
 from landscape.survey.request import SurveyRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from landscape.curvature.anharmonicity import CurvatureResult
     from landscape.quantize import QuantizeResult
     from landscape.radius import RadiusResult
+    from landscape.study.plan import StudyPlan
+    from landscape.study.result import StudyResult
     from landscape.survey.result import ShardResult, SurveyResult
 
 REPORT = Path("landscape-report")
@@ -58,6 +61,16 @@ class Command:
     writes_page: bool = False
     shard: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for one shard of the work, and what prints its result; there is no page."""
+    dry_run: tuple[str, Callable[[Any, Any, Output], None]] | None = None
+    """The function that answers a request for a dry run, and what prints its result; there is no page."""
+
+    def answer(self, request: Request) -> tuple[str, Callable[[Any, Any, Output], None], bool]:
+        """Return the function that answers a request, what prints its result, and whether that writes a page."""
+        if self.dry_run is not None and getattr(request, "dry_run", False):
+            return (*self.dry_run, False)
+        if self.shard is not None and getattr(request, "shard", None) is not None:
+            return (*self.shard, False)
+        return self.verb, self.show, self.writes_page
 
     @property
     def help(self) -> str:
@@ -86,6 +99,33 @@ def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> 
     from landscape.cli.console import print_shard
 
     print_shard(request, result, output.folder, output.as_json)
+
+
+def _show_study(request: StudyRequest, result: StudyResult, output: Output) -> None:
+    from landscape.cli.command_line import with_commands
+    from landscape.cli.console import page_path
+    from landscape.cli.errors import FAILED
+    from landscape.cli.study_console import print_study
+    from landscape.report.study.page import write_study_page
+
+    study, page = with_commands(request, result), page_path(output.folder, request.title)
+    write_study_page(study, page)
+    print_study(study, page, output.as_json)
+    if study.failures:
+        raise SystemExit(FAILED)
+
+
+def _show_study_shards(request: StudyRequest, result: Any, output: Output) -> None:
+    from landscape.cli.next_command import after_shard
+    from landscape.cli.study_console import print_study_shards
+
+    print_study_shards(result, after_shard(request, output.folder), output.as_json)
+
+
+def _show_plan(request: StudyRequest, result: StudyPlan, output: Output) -> None:
+    from landscape.cli.study_console import print_plan
+
+    print_plan(result, output.as_json)
 
 
 def _show_radius(request: RadiusRequest, result: RadiusResult, output: Output) -> None:
@@ -152,6 +192,27 @@ cached: a second run evaluates only what is new.""",
         ),
         writes_page=True,
         shard=("landscape.survey.shard:probe_shard", _show_shard),
+    ),
+    Command(
+        "study",
+        StudyRequest,
+        "landscape.study.run:run_study",
+        _show_study,
+        """Measure models × bit widths × methods, the matrix of Xu et al. 2024, and write one page with all figures.
+
+For each model: a survey with all points, w_FT beside QAFT, the layer-wise errors, and the paper's claims judged on it.
+`landscape study FILE.toml` takes the options from a file, whose keys are their names (`seq-len = 256`); options of the
+command line override it. A study that is killed goes on where it was; a point or a model that fails is left out with
+its reason, and the exit code is then 1.""",
+        (
+            "landscape study --dry-run",
+            "landscape study --models opt-nano --bits 8,6,4,3,2 --scale exact,absmax --preset standard",
+            "landscape study --models opt-nano,smollm2-135m --data tales,path/to/wikitext-2 --bits 8,4,3",
+            "landscape study my-study.toml --dry-run",
+        ),
+        writes_page=True,
+        shard=("landscape.study.run:run_study_shard", _show_study_shards),
+        dry_run=("landscape.study.plan:plan_study", _show_plan),
     ),
     Command(
         "radius",

@@ -41,9 +41,7 @@ def command_options(command: Command) -> list[CommandOption]:
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
     output = Output(values.get("output", REPORT), values["json"])
-    verb, show, writes_page = command.verb, command.show, command.writes_page
-    if command.shard is not None and getattr(request, "shard", None) is not None:
-        (verb, show), writes_page = command.shard, False
+    verb, show, writes_page = command.answer(request)
     if writes_page:
         from quant.cache import check_writable
 

@@ -7,8 +7,10 @@ All points and losses are in the store when ``probe`` returns, and nearly all of
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Protocol
 
 from landscape.estimators.basin import estimate_basin
 from landscape.estimators.lambda_grid import PILOT_PROBES, pilot_radius, sweep_grid
@@ -19,7 +21,7 @@ from landscape.positions.position import CENTER, OnRay
 from landscape.probing.losses import Probes
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan, ray_plan
 from landscape.session.forecast import Forecast
-from landscape.session.point_specs import PointSpec, plane_pairs
+from landscape.session.point_specs import MadeSpec, PointSpec, plane_pairs
 from landscape.session.progress import Progress
 from landscape.session.run_record import Check
 from landscape.session.session import Session
@@ -69,25 +71,42 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
         return SurveyRun(request, session).run()
 
 
+class Watcher(Protocol):
+    """Receiver of what becomes of each point, for a run that goes on past points that cannot be made."""
+
+    def made(self, spec: MadeSpec, seconds: float) -> None:
+        """Note a point that was made in so many seconds."""
+        ...
+
+    def failed(self, spec: MadeSpec, error: Exception) -> None:
+        """Note a point that could not be made, and why."""
+        ...
+
+
 class SurveyRun:
     """One survey under way."""
 
-    def __init__(self, request: SurveyRequest, session: Session) -> None:
-        self.request, self.session = request, session
+    def __init__(self, request: SurveyRequest, session: Session, watcher: Watcher | None = None) -> None:
+        """Begin a survey.
+
+        Args:
+            request: Points, directions and numbers.
+            session: The model, its text and its store.
+            watcher: Receives what becomes of each point; without one, a point that cannot be made ends the survey.
+        """
+        self.request, self.session, self._watcher = request, session, watcher
         self.subject, self.runner, self.progress = session.subject, session.runner, session.progress
         self.family = family_of(request.family, self.subject.space, self.subject.center, request.seed)
         self.points = SurveyPoints(request.specs, session)
 
     def run(self) -> SurveyResult:
         """Find and make the points, probe everything, and return the result."""
-        for spec in self.points.specs:
-            self.session.find(spec)
-        self.progress.forecast(self._forecast())
+        self.progress.forecast(self.forecast())
         self._run(point_plan([CENTER], self.subject.all_windows))
         self.session.check_center(self.session.windows)
         radius = self._pilot()
         for spec in self.points.missing:
-            self.session.point(spec)
+            self._make(spec)
         lambdas = self._lambdas(radius)
         self.progress.stage("probing")
         segments = self._segments()
@@ -95,6 +114,27 @@ class SurveyRun:
         while segments.grow(self.probes):
             self._run(segment_plan(segments.alphas, self.subject.radial_windows))
         return self._result(lambdas, segments)
+
+    def forecast(self) -> Forecast:
+        """Find the points that the store has, and forecast the cost of the rest."""
+        for spec in self.points.specs:
+            self.session.find(spec)
+        return self._forecast()
+
+    def _make(self, spec: MadeSpec) -> bool:
+        """Make a point, and say whether there is one now; where a watcher takes the reason, a failure is left out."""
+        started = time.monotonic()
+        try:
+            self.session.point(spec)
+        except Exception as error:
+            if self._watcher is None:
+                raise
+            self._watcher.failed(spec, error)
+            self.points = SurveyPoints([each for each in self.points.specs if each != spec], self.session)
+            return False
+        if self._watcher is not None:
+            self._watcher.made(spec, time.monotonic() - started)
+        return True
 
     def _run(self, plan: ProbePlan) -> None:
         self.session.evaluate(plan, families=[self.family])

@@ -29,7 +29,7 @@ from landscape.session.session import Session
 from landscape.session.work_shard import WorkShard
 from landscape.survey.plane import SIDE
 from landscape.survey.plans import plane_plan, segment_alphas, segment_ends, segment_plan
-from landscape.survey.probe import SurveyRun
+from landscape.survey.probe import SurveyRun, Watcher
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult
 from landscape.survey.segments import AdaptiveSegments
@@ -52,14 +52,17 @@ def probe_shard(request: SurveyRequest, progress: Progress | None = None) -> Sha
     if request.shard is None:
         raise UsageError("expected a shard such as WorkShard(1, 8) in probe_shard, got none; use probe")
     with Session.open(request, progress) as session:
-        return _ShardRun(request, session, request.shard).run_shard()
+        return ShardRun(request, session, request.shard).run_shard()
 
 
-class _ShardRun(SurveyRun):
+class ShardRun(SurveyRun):
     """One shard under way."""
 
-    def __init__(self, request: SurveyRequest, session: Session, shard: WorkShard) -> None:
-        super().__init__(request, session)
+    def __init__(
+        self, request: SurveyRequest, session: Session, shard: WorkShard, watcher: Watcher | None = None
+    ) -> None:
+        """Begin a shard; see ``SurveyRun``."""
+        super().__init__(request, session, watcher)
         self.shard = shard
         made = [spec for spec in request.specs if not isinstance(spec, ExternalSpec)]
         made.sort(key=session.point_work, reverse=True)  # in the order of the request, one shard would get all QAFT
@@ -74,7 +77,7 @@ class _ShardRun(SurveyRun):
         self._run(point_plan([CENTER], self._pilot_windows))
         self.session.check_center(self._pilot_windows)
         radius = self._pilot()
-        new = [spec.name for spec in self._own_missing if self._make(spec)]
+        new = [spec.name for spec in self._own_missing if self._make_new(spec)]
         self.progress.stage(f"probing shard {self.shard}")
         missing = True
         while missing:
@@ -91,11 +94,10 @@ class _ShardRun(SurveyRun):
         for spec in self.points.specs:
             self.session.find(spec)
 
-    def _make(self, spec: MadeSpec) -> bool:
+    def _make_new(self, spec: MadeSpec) -> bool:
         """Make a point, and say whether it was new: another shard may have needed it as a start."""
         new = self.session.find(spec) is None
-        self.session.point(spec)
-        return new
+        return self._make(spec) and new
 
     @property
     def _own_missing(self) -> list[MadeSpec]:

@@ -1,0 +1,1 @@
+"""Report a study: tables for the terminal, JSON, figures, and one page."""
