@@ -18,7 +18,7 @@ from landscape.study.request import StudyRequest
 if TYPE_CHECKING:
     from landscape.study.result import StudyResult
 
-_ALWAYS = ("model", "data", "bits")
+_ALWAYS = ("model", "models", "data", "bits")
 """Fields that are named even where they are the default, first of all: a reader sees at once what it is about."""
 
 

@@ -37,6 +37,9 @@ class StudyRequest(SurveyRequest):
         super().__post_init__()
         if not self.models:
             raise UsageError("expected at least one model in --models, got none")
+        for model in self.models:
+            if self.models.count(model) > 1:
+                raise UsageError(f"expected each model once in --models, got {model!r} more than once")
         if self.revision is not None and len(self.models) > 1:
             raise UsageError(
                 f"expected one model with --revision, got {len(self.models)}: a revision belongs to one model; run a "

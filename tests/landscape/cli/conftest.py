@@ -56,7 +56,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Callable[..., Request]:
         raise UsageError("stopped")
 
     for command in COMMANDS:
-        for verb in (command.verb, *(command.shard or ())[:1]):
+        for verb in (command.verb, *(command.shard or ())[:1], *(command.dry_run or ())[:1]):
             module, _, name = verb.partition(":")
             monkeypatch.setattr(import_module(module), name, stop)
     monkeypatch.chdir(tmp_path)  # where the folder of pages is made

@@ -71,6 +71,10 @@ def presets(draw: st.DrawFn, numbers: tuple[str, ...], least: int) -> Preset:
 
 VALUES: dict[str, st.SearchStrategy] = {
     "model": TEXT,
+    "models": several(WORD.filter(bool), least=1),
+    "texts": st.just(()) | WORD.filter(bool).map(lambda text: (text,)),
+    "name": st.none() | TEXT,
+    "dry_run": st.booleans(),
     "data": st.none() | TEXT,
     "exclude": several(WORD.filter(bool)),
     "revision": st.none() | TEXT,

@@ -1,0 +1,88 @@
+"""The keys of a TOML file are options of ``landscape study``; those of the command line override them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from landscape.cli.study_file import expanded
+from landscape.study.request import StudyRequest
+from quant.errors import UsageError
+from tests.landscape.cli.asking import Run
+
+FILE = """
+models = ["opt-nano", "a model"]
+data = ["tales", "my texts"]
+bits = [4, 2]
+seq-len = 64
+qaft_rates = [1e-4, 0.001]
+symmetric = false
+scale = "absmax"
+plane = true
+methods = ["rtn", "gptq", "qaft"]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "small ones.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_a_file_asks_for_what_the_same_options_ask_for(asked: Callable[..., StudyRequest], study: Path) -> None:
+    words = [
+        "--name", "small ones", "--models", "opt-nano,a model", "--data", "tales,my texts", "--bits", "4,2",
+        "--seq-len", "64", "--qaft-rates", "1e-4,1e-3", "--no-symmetric", "--scale", "absmax", "--plane",
+    ]  # fmt: skip
+    assert asked("study", str(study)) == asked("study", *words)
+
+
+def test_the_command_line_overrides_the_file(asked: Callable[..., StudyRequest], study: Path) -> None:
+    request = asked("study", str(study), "--bits", "3", "--name", "mine", "--dry-run")
+    assert (request.bits, request.name, request.dry_run, request.scales) == ((3,), "mine", True, ("absmax",))
+
+
+def test_words_without_a_file_stay_as_they_are() -> None:
+    for words in ([], ["study"], ["study", "--models", "x.toml"], ["probe", "x.toml"]):
+        assert expanded(words) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("models = [", "expected TOML in"),
+        ("[bits]\nfour = 4", "a list of these as bits"),
+        ("bits = [[4]]", "a list of these as bits"),
+        ("bits = [true]", "a list of these as bits"),
+        ("bits = 2024-01-01", "a list of these as bits"),
+        (None, "cannot read it: No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_in_words(tmp_path: Path, run: Run, text: str | None, words: str) -> None:
+    path = tmp_path / "study.toml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=words):
+        expanded(["study", str(path)])
+    code, out, err = run("study", path)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="expected TOML in"):
+        expanded(["study", str(path)])
+
+
+def test_a_key_that_is_no_option_is_refused_by_its_name(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("bitss = 4", encoding="utf-8")
+    code, _, err = run("study", path)
+    assert code == 2
+    assert "--bitss" in err
+    assert "did you mean" in err
