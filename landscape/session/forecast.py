@@ -94,7 +94,7 @@ def forecast_of(
         check_run(need, subject.checkpoint)
     memory, device_memory = peak(need, subject.checkpoint)
     windows, dimension = subject.windows["validation"], subject.space.dimension
-    making = sum(point_work(made.method, made.width, preset, len(windows)) for made in new)
+    making = sum(point_work(made.method, made.width, preset, subject.calibration.judging_windows) for made in new)
     forwards = defaultdict[int, float](float)  # by the number of windows that go through the model together
     forwards[1] += making
     forwards[batch] += probes if passes is None else passes

@@ -257,7 +257,8 @@ class Session:
     def point_work(self, spec: MadeSpec) -> float:
         """Return the work of making a point, in forward passes of one window."""
         assert isinstance(self.request, PresetRequest)
-        return point_work(spec.method, spec.width, self.request.preset, len(self.subject.windows[JUDGED_SPLIT]))
+        judging = self.subject.calibration.judging_windows
+        return point_work(spec.method, spec.width, self.request.preset, judging)
 
     def _keep(self, spec: AnySpec, point: WeightPoint) -> None:
         self.points[spec] = point
