@@ -58,8 +58,8 @@ def qaft(
         validation: (m, L) token ids, which choose rate and epoch.
         options: Rates, epochs, estimator, seed.
         center: The pristine copy of ``w``; made here if None.
-        watched: (k, L) token ids of the test split: their NLL is recorded after every epoch, for the learning curve, and
-            chooses nothing. The point is the same to the bit whatever they are; None to record none.
+        watched: (k, L) token ids of the test split: their NLL is recorded after every epoch, for the learning curve,
+            and chooses nothing. The point is the same to the bit whatever they are; None to record none.
         folder: Folder for the state of an interrupted run: a call with the same inputs continues from the last finished
             epoch, to the identical result. The state is removed when the run ends, so store the point.
         progress: Called after every step with the steps done and the steps in all; it jumps where a rate is dropped.

@@ -6,8 +6,8 @@ Only the matrices of the weight space train. AdamW without weight decay, one win
 linearly to a tenth. After every epoch the validation NLL is computed, and the best of all rates and epochs is kept, the
 untrained start (epoch 0) included.
 
-The NLL on watched windows, those of the test split, may be recorded after every epoch too. It is written down and read by
-nothing: no rate, epoch, step or weight depends on it (the learning curves of the paper's Figure 5).
+The NLL on watched windows, those of the test split, may be recorded after every epoch too, for learning curves like the
+paper's Figure 5. It is written down and read by nothing: no rate, epoch, step or weight depends on it.
 """
 
 from __future__ import annotations
@@ -308,9 +308,9 @@ class _Run:
             tensors |= {f"extra/{name}": tensor.detach() for name, tensor in self.form.extra.items()}
             for index, moments in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{index}/{key}": tensor for key, tensor in moments.items()}
-        position = {"rate_index": self.rate_index, "epoch": self.epoch, "watched": self.watched_hash}
-        position["curve"] = [asdict(row) for row in self.curve]
-        write_hashed(path, tensors, {"run": json.dumps(position)})
+        rows = [asdict(row) for row in self.curve]
+        place = {"rate_index": self.rate_index, "epoch": self.epoch}
+        write_hashed(path, tensors, {"run": json.dumps({**place, "watched": self.watched_hash, "curve": rows})})
 
     def load(self, path: Path) -> bool:
         """Continue from the state of ``save``; return False, and change nothing, if the file is not intact."""
