@@ -10,8 +10,8 @@ A shard (kind ``layers``) holds its rows in arrays of equal length, sorted by po
     tokens                                       int64, n: 0 for an expert to which no token was routed, whose error is
                                                  NaN
 
-and the attribute ``provenances``, as in probe shards. What was not computed has no row. Shards are written, merged and
-removed like those of probes.
+and the attribute ``provenances``, as in probe shards. An error that was not computed has no row. Shards are written,
+merged and removed like those of probes.
 """
 
 from __future__ import annotations
