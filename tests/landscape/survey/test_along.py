@@ -34,7 +34,7 @@ def on_well(width: float, spread: float = 0.0, count: int = 6) -> Probes:
     return Probes(known, {"validation": windows})
 
 
-def found(probes: Probes, distance: float = DISTANCE):  # noqa: ANN201 - a crossing or None
+def found(probes: Probes, distance: float = DISTANCE):
     return radius_along(probes, "point/a", distance, ALPHAS, "validation", CHANCE)
 
 
