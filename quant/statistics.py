@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from torch import Tensor
 
 from quant.errors import PointError
-from quant.grid import Grid
+from quant.grid import Grid, GridTensor
 from quant.point import WeightPoint
 from quant.scale import find_grid
 from quant.scheme import QuantScheme
@@ -62,6 +62,16 @@ def clipped_weights(grid: Grid, weight: Tensor) -> Tensor:
     return (grid.nearest(weight) - weight).abs() / grid.steps(weight) > _HALF_A_STEP
 
 
+def grid_counts(part: GridTensor, weight: Tensor) -> tuple[int, int]:
+    """Count the weights that became 0, and those that are clipped.
+
+    Args:
+        part: The codes and grid of a matrix.
+        weight: The matrix in float32, on the same device.
+    """
+    return int((part.dequantize() == 0).sum()), int(clipped_weights(part.grid, weight).sum())
+
+
 def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> dict[str, GridStatistics]:
     """Return the statistics of every matrix of a point.
 
@@ -89,8 +99,7 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
             slot.size,
             float((rounded - weight).double().square().sum()),
             float((best - weight).double().square().sum()),
-            int((rounded == 0).sum()),
-            int(clipped_weights(part.grid, weight).sum()),
+            *grid_counts(part, weight),
         )
     return found
 

@@ -15,22 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.claims import record
 from benchmarks.rows import write_rows
 from landscape.claims.claim import Observations, RtnDistance
+from landscape.claims.observe import observe
 from landscape.claims.point_claims import claims
 from landscape.cli.console import ConsoleProgress
-from landscape.estimators.radial_losses import RadialProbes
-from landscape.positions.position import CENTER, on_segment
-from landscape.probing.losses import Probes, radial_probes
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress
 from landscape.session.session import Session
-from landscape.session.subject import JUDGED_SPLIT, Subject
-from landscape.survey.probe import probe
+from landscape.session.subject import Subject
+from landscape.survey.probe import SurveyRun
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
 from quant import QuantScheme, distance, rtn
@@ -59,29 +55,12 @@ SETTINGS = {
 OTHERS = Settings("8,4,2", "exact", 8, "quick", 8)
 
 
-def gather(request: SurveyRequest, found: SurveyResult, progress: Progress) -> Observations:
-    """Read the losses by window behind a landscape from its store."""
+def measured_landscape(request: SurveyRequest, progress: Progress | None = None) -> tuple[SurveyResult, Observations]:
+    """Probe a landscape, and gather what the claims are judged by."""
     with Session.open(request, progress) as session:
-        subject, probes = session.subject, session.probes
-        made = [spec for spec in request.specs if isinstance(spec, PointSpec) and session.find(spec) is not None]
-        labels = {spec.name: session.label(spec) for spec in made}
-    lambdas = [float(lam) for lam in found.rays[0].lambdas]
-    family = str(found.run.settings["family"])
-    return Observations(
-        landscape=found,
-        radial=radial_probes(
-            probes, JUDGED_SPLIT, family, request.directions, lambdas, subject.chance, request.pairs
-        ),
-        along={
-            point.name: _along(probes, subject, labels[point.name], point.distance, _alphas(found, point.name))
-            for point in found.points
-            if point.name in labels  # not the control of a method that trains, which is on no grid
-        },
-        test={name: probes.totals(label, "test") for name, label in labels.items()},
-        test_tokens=probes.tokens("test"),
-        test_blocks=probes.blocks("test"),
-        rtn=rtn_distances(request, subject),
-    )  # fmt: skip
+        run = SurveyRun(request, session)
+        found = run.run()
+        return found, replace(observe(run, found), rtn=rtn_distances(request, session.subject))
 
 
 def rtn_distances(request: SurveyRequest, subject: Subject) -> tuple[RtnDistance, ...]:
@@ -97,23 +76,6 @@ def rtn_distances(request: SurveyRequest, subject: Subject) -> tuple[RtnDistance
         for each in wanted
         if isinstance(each, PointSpec)
     )
-
-
-def _alphas(found: SurveyResult, name: str) -> list[float]:
-    """Return the α probed on the segment from w to a point, without w itself and what lies beyond the point."""
-    way = next(s for s in found.segments if (s.a, s.b, s.split) == ("w", name, JUDGED_SPLIT))
-    return [alpha for alpha in way.alphas.tolist() if 0 < alpha <= 1]
-
-
-def _along(probes: Probes, subject: Subject, label: str, distance: float, alphas: list[float]) -> RadialProbes:
-    """Return the segment from w to a point as a ray that ends there."""
-    totals = np.array([probes.totals(on_segment(CENTER, label, alpha), JUDGED_SPLIT) for alpha in alphas])
-    center, tokens, blocks = (
-        probes.totals(CENTER, JUDGED_SPLIT),
-        probes.tokens(JUDGED_SPLIT),
-        probes.blocks(JUDGED_SPLIT),
-    )
-    return RadialProbes(np.array(alphas) * distance, totals[None], tokens, center, subject.chance, blocks, fixed=True)
 
 
 def survey(arguments: argparse.Namespace) -> SurveyRequest:
@@ -150,8 +112,8 @@ def main() -> None:
     """Probe, judge, and write the rows."""
     request = survey(parsed(sys.argv[1:]))
     with ConsoleProgress() as progress:
-        found = probe(request, progress)
-        measured = claims(gather(request, found, progress))
+        found, observed = measured_landscape(request, progress)
+    measured = claims(observed)
     write_rows(HERE / f"{Path(request.model).name}.jsonl", record.rows(found, measured))
     for claim in measured:
         print(f"{claim.number}  {claim.case:28} {claim.verdict:6} {claim.estimate}  {claim.threshold}  {claim.note}")

@@ -74,6 +74,7 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
         center_nll = session.check_center(session.windows)
         evidence = [collector.evidence(spec) for spec in request.specs]
         health = collector.health()
+        judging = session.subject.calibration.judging_windows
         widths = [spec.scheme.bits for spec in request.specs]
         return AdviceResult(
             subject=session.info([session.split]),
@@ -82,16 +83,16 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
             search=collector.found,
             limit=request.limit,
             advice=tuple(decide(each, request.limit) for each in evidence),
-            work=tuple(work_of_ways(bits, request.preset, len(session.windows)) for bits in widths),
+            work=tuple(work_of_ways(bits, request.preset, judging) for bits in widths),
             pace=_pace(forecast, session),
             run=session.record({"preset": request.preset.name, "limit": request.limit.text}, health),
         )
 
 
-def work_of_ways(bits: int, preset: Preset, validation_windows: int) -> dict[Recommendation, float]:
+def work_of_ways(bits: int, preset: Preset, judging_windows: int) -> dict[Recommendation, float]:
     """Return the cost of the methods that use data, in forward passes of a window."""
     ways: tuple[Recommendation, ...] = ("gptq", "qaft")
-    return {way: point_work(way, bits, preset, validation_windows) for way in ways}
+    return {way: point_work(way, bits, preset, judging_windows) for way in ways}
 
 
 def _pace(forecast: Forecast, session: Session) -> float:

@@ -88,6 +88,8 @@ def less_steep(observed: Observations) -> Iterator[Claim]:
     farther out it lies than RTN.
     """
     for point in of_method(observed, "gptq"):
+        if point.name not in observed.along:  # it is w itself, and no direction leads to it
+            continue
         yield from _steepness(observed, point)
         yield _farther(observed, point)
 

@@ -2,6 +2,7 @@
 
     <root>/<first 16 hex digits of the model's fingerprint>-<dtype>/
         probes/<sha256>.h5                           results, any number of shards; readers take their union
+        layers/<sha256>.h5                           layer-wise errors of points, in shards as well
         points/<sha256 of the recipe>/<sha256>.h5    one weight point
         settings.json                                how to evaluate, frozen on first use
 
@@ -18,7 +19,8 @@ A probe shard (kind ``probes``) holds one row per probe, in four arrays of equal
 and the attribute ``provenances``: a JSON list of the distinct records that came with its rows. A probe that was not
 evaluated has no row.
 
-A point file (kind ``point``, and its ``recipe``) is described in ``landscape.probing.point_file``.
+A shard of layer-wise errors (kind ``layers``) is described in ``landscape.probing.layer_rows``, a point file (kind
+``point``, and its ``recipe``) in ``landscape.probing.point_file``.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.probing.atomic_files import storage_errors, sweep, write_once
+from landscape.probing.layer_rows import LayerRows, string_table
 from landscape.probing.plan import Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
 from landscape.probing.shards import Array, Attribute, Shard, ShardFolder
@@ -64,6 +66,8 @@ class Store:
         self._identity: dict[str, Attribute] = {"schema_version": STORE_VERSION, "model": model, "dtype": dtype}
         self._warn = warn
         self._probes = ShardFolder(self.folder / "probes", self._identity | {"kind": "probes"}, warn)
+        self.layers = LayerRows(ShardFolder(self.folder / "layers", self._identity | {"kind": "layers"}, warn))
+        """Layer-wise errors of points."""
 
     def probes(self) -> dict[Probe, ProbeResult]:
         """Read all results.
@@ -92,7 +96,7 @@ class Store:
             self._write_probes(results, {_json(provenance)})
 
     def compact(self) -> None:
-        """Merge all probe shards into one, and remove the files that killed writers left.
+        """Merge all shards of a kind into one, and remove the files that killed writers left.
 
         The merged shard is committed before the shards whose rows it holds are removed, and no others are: processes
         that write, read or compact at the same time lose nothing.
@@ -106,7 +110,8 @@ class Store:
             provenances = {record for shard in shards.values() for record in shard.provenances}
             merged = self._write_probes(results, provenances)
             self._probes.remove(shards.keys() - {merged})
-        for folder in (self.folder, self._probes.path, *self.folder.glob("points/*")):
+        self.layers.compact()
+        for folder in (self.folder, self._probes.path, self.folder / "layers", *self.folder.glob("points/*")):
             sweep(folder)
 
     def save_point(self, recipe: str, space: WeightSpace, point: WeightPoint) -> WeightPoint:
@@ -192,8 +197,8 @@ class Store:
 
     def _write_probes(self, results: Iterable[ProbeResult], provenances: set[str]) -> str:
         rows = sorted(_merge(results).values(), key=lambda r: (r.probe.position, r.probe.window))
-        positions, position_index = _table([row.probe.position for row in rows])
-        windows, window_index = _table([row.probe.window for row in rows])
+        positions, position_index = string_table([row.probe.position for row in rows])
+        windows, window_index = string_table([row.probe.window for row in rows])
         arrays: dict[str, Array] = {
             "positions": positions,
             "windows": windows,
@@ -243,13 +248,6 @@ def _merge(results: Iterable[ProbeResult]) -> dict[Probe, ProbeResult]:
         if known is not result:
             merged[result.probe] = min(known, result, key=lambda r: (r.total.hex(), r.tokens))
     return merged
-
-
-def _table(values: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
-    """Return the distinct strings, sorted, and the index of each value among them."""
-    distinct = sorted(set(values))
-    places = {value: place for place, value in enumerate(distinct)}
-    return distinct, np.array([places[value] for value in values], np.int32)
 
 
 def _json(record: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.probing.plan import Probe
-from landscape.session.memory import check_run, evaluation_need, largest, making_need, peak, rounding_need
+from landscape.session.memory import check_run, evaluation_need, largest, making_need, peak, rounding_need, walk_need
 from landscape.session.point_methods import find_method, point_work
 from landscape.session.point_specs import MadeSpec, PointSpec
 from landscape.session.presets import Preset
@@ -27,7 +27,7 @@ from quant.space import WeightSpace
 SORT = 1.5e-7  # per weight: to sort the weights and sum them from the largest down
 EXACT, EXACT_GROWTH = 1.5e-4, 0.7  # per scale, and its power of the number of positive codes
 HISTOGRAM_WALK = 1e-3  # per scale: the observer's greedy search, in Python
-_FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe
+_FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe or layer-wise error
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,21 @@ class Forecast:
     """Peak memory on the model's device, in bytes; 0 if that is the host."""
 
 
+@dataclass(frozen=True)
+class Walks:
+    """Walks through the model that measure layer-wise errors."""
+
+    work: float
+    """Forward passes of one window that take as long."""
+    windows: int
+    """Windows of the walk with the most of them; 0 for no walk."""
+    rows: int
+    """Errors to store."""
+
+
+NO_WALKS = Walks(0.0, 0, 0)
+
+
 def forecast_of(
     subject: Subject,
     preset: Preset,
@@ -65,6 +80,7 @@ def forecast_of(
     batch: int = 1,
     needed: Collection[Probe] = (),
     known: Container[Probe] = (),
+    walks: Walks = NO_WALKS,
 ) -> Forecast:
     """Forecast the cost of a run; forward passes are measured if there is work to do.
 
@@ -80,6 +96,7 @@ def forecast_of(
         batch: Number of windows in a forward pass of the evaluation.
         needed: The distinct probes that the run is known to need so far.
         known: The probes that the store holds, whether the run needs them or not.
+        walks: The walks that measure layer-wise errors.
 
     Raises:
         UsageError: if the run cannot fit in the memory that is left on the host or on the model's device.
@@ -88,15 +105,16 @@ def forecast_of(
         [
             evaluation_need(subject, batch),
             *(making_need(subject, made, len(subject.calibration.windows)) for made in new),
+            *([walk_need(subject, walks.windows)] if walks.windows else ()),
         ]
     )
-    if new or probes:
+    if new or probes or walks.windows:
         check_run(need, subject.checkpoint)
     memory, device_memory = peak(need, subject.checkpoint)
     windows, dimension = subject.windows["validation"], subject.space.dimension
-    making = sum(point_work(made.method, made.width, preset, len(windows)) for made in new)
+    making = sum(point_work(made.method, made.width, preset, subject.calibration.judging_windows) for made in new)
     forwards = defaultdict[int, float](float)  # by the number of windows that go through the model together
-    forwards[1] += making
+    forwards[1] += making + walks.work
     forwards[batch] += probes if passes is None else passes
     working = sum(n * forward_seconds(subject.model, windows[0].tokens, size) for size, n in forwards.items() if n)
     searching = search_seconds(subject.space, searched)
@@ -104,11 +122,11 @@ def forecast_of(
         probes=probes,
         cached=sum(probe in known for probe in needed),
         points=tuple(made.name for made in new),
-        work=making + probes,
+        work=making + probes + walks.work,
         seconds=working + searching,
         searching=searching,
         memory=memory,
-        disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes),
+        disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes + walks.rows),
         device_memory=device_memory,
     )
 
@@ -139,15 +157,15 @@ def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     return SORT * space.dimension + per_scale * scales
 
 
-def disk_growth(dimension: int, on_grid: Collection[bool], new_probes: int) -> int:
-    """Return the bytes that the store will grow by: int8 codes or float32 weights per point, rows per probe.
+def disk_growth(dimension: int, on_grid: Collection[bool], new_rows: int) -> int:
+    """Return the bytes that the store will grow by: int8 codes or float32 weights per point, and rows.
 
     Args:
         dimension: D.
         on_grid: One value for each new point: whether it lies on a grid.
-        new_probes: Number of new probes.
+        new_rows: Number of new probes and layer-wise errors.
     """
-    return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_probes
+    return sum(dimension * (_CODE if codes else _FLOAT) for codes in on_grid) + _ROW * new_rows
 
 
 def forward_seconds(model: nn.Module, window: Tensor, batch: int = 1) -> float:

@@ -70,11 +70,30 @@ def making_need(subject: Subject, made: MadeSpec, calibration_windows: int) -> M
         "logits": logit_bytes(subject.vocabulary, length) if trained else 0,
     }
     if calibrated:
-        width = model.get_input_embeddings().weight.shape[1]  # type: ignore[operator, union-attr]
         parts["hidden states of the calibration windows"] = (
-            2 * calibration_windows * length * width * _itemsize(model)  # a block's inputs and outputs
+            2 * calibration_windows * length * _width(model) * _itemsize(model)  # a block's inputs and outputs
         )
         parts["Hessians of one block"] = _HESSIANS * _FLOAT * max(slot.inputs for slot in space) ** 2
+    return _placed(_device(subject.checkpoint), parts, {"one matrix of a point": _FLOAT * _largest(space)})
+
+
+def walk_need(subject: Subject, windows: int) -> MemoryNeed:
+    """Return what a walk takes that measures layer-wise errors: one block's Hessians, and one error in float64.
+
+    Args:
+        subject: The model and its windows.
+        windows: Number of windows that are walked through the model together.
+    """
+    space, model, length = subject.space, subject.model, _ids(subject)
+    by_block: dict[int, int] = {}
+    for slot in space:  # an upper bound: matrices that read one input, as query, key and value do, share theirs
+        by_block[slot.block] = by_block.get(slot.block, 0) + slot.inputs**2
+    parts = {
+        "hidden states of the windows": 2 * windows * length * _width(model) * _itemsize(model),
+        "activations of a window": activation_bytes(model, space, length),
+        "Hessians of one block": _FLOAT * max(by_block.values()),
+        "one error in float64": max(2 * _FLOAT * (slot.inputs**2 + _MATRIX * slot.size) for slot in space),
+    }
     return _placed(_device(subject.checkpoint), parts, {"one matrix of a point": _FLOAT * _largest(space)})
 
 
@@ -181,6 +200,12 @@ def _attention_bytes(model: nn.Module, space: WeightSpace, length: int) -> int:
 
 def _eager(model: nn.Module) -> bool:
     return getattr(getattr(model, "config", None), "_attn_implementation", None) == "eager"
+
+
+def _width(model: nn.Module) -> int:
+    """Return the length of a hidden state."""
+    width: int = model.get_input_embeddings().weight.shape[1]  # type: ignore[operator, union-attr]
+    return width
 
 
 def _itemsize(model: nn.Module) -> int:

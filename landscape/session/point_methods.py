@@ -80,8 +80,8 @@ class PointMethod:
     options: Callable[[Settings], Any] = lambda settings: None
     """Options of the method, a dataclass or a dictionary, which enter its recipe; None if it has none."""
     work: Callable[[Preset, int], float] = lambda preset, bits: 0.0
-    """Work with a preset at a bit width, in forward passes of one window; the validation windows of training and the
-    search for scales are not counted."""
+    """Work with a preset at a bit width, in forward passes of one window; the windows that training evaluates after
+    each epoch and the search for scales are not counted."""
     start: str | None = None
     """The method whose point on the same grid it starts from."""
     calibrates: bool = False
@@ -163,7 +163,8 @@ def _make_qaft(options: Callable[[Settings], TrainingOptions]) -> Callable[[Work
         from quant.methods.qaft import qaft
 
         data = bench.subject.calibration
-        return bench.run(partial(qaft, folder=bench.folder), (data.training, data.validation), options(bench.settings))
+        method = partial(qaft, watched=data.test, folder=bench.folder)
+        return bench.run(method, (data.training, data.validation), options(bench.settings))
 
     return make
 
@@ -174,7 +175,7 @@ def _make_w_ft(bench: Workbench) -> WeightPoint:
     subject, data = bench.subject, bench.subject.calibration
     return finetune(
         subject.model, subject.space, data.training, data.validation, _qaft_options(bench.settings),
-        center=subject.center, folder=bench.folder, progress=bench.progress,
+        center=subject.center, watched=data.test, folder=bench.folder, progress=bench.progress,
     )  # fmt: skip
 
 
@@ -309,12 +310,19 @@ def searches_scales(name: str) -> bool:
     return name == "rtn" or find_method(name).start is not None
 
 
-def point_work(method: str, bits: int, preset: Preset, validation_windows: int) -> float:
-    """Return the work of one point in forward passes of one window, without the search for scales."""
+def point_work(method: str, bits: int, preset: Preset, judging_windows: int) -> float:
+    """Return the work of one point in forward passes of one window, without the search for scales.
+
+    Args:
+        method: Name of the method.
+        bits: Bit width.
+        preset: The numbers that the point is made with.
+        judging_windows: Windows evaluated after each epoch of training: ``Calibration.judging_windows``.
+    """
     row = find_method(method)
     work = row.work(preset, bits)
-    if row.trains:  # the start, and each epoch of each rate, are judged on the validation windows
-        work += (preset.qaft_epochs * len(preset.rates_for(bits)) + 1) * validation_windows
+    if row.trains:  # the start, and each epoch of each rate
+        work += (preset.qaft_epochs * len(preset.rates_for(bits)) + 1) * judging_windows
     return work
 
 

@@ -17,7 +17,7 @@ from landscape.probing.losses import Probes, RadialLosses
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
-from landscape.session.forecast import Forecast, forecast_of, forward_seconds
+from landscape.session.forecast import NO_WALKS, Forecast, Walks, forecast_of, forward_seconds
 from landscape.session.memory import check_copy, check_run, evaluation_need
 from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
@@ -172,7 +172,9 @@ class Session:
         check_center(nll, subject.chance, self.request.corpus, subject.checkpoint.dtype)
         return nll
 
-    def forecast(self, preset: Preset, new: Collection[MadeSpec], plan: ProbePlan, probes: int) -> Forecast:
+    def forecast(
+        self, preset: Preset, new: Collection[MadeSpec], plan: ProbePlan, probes: int, walks: Walks = NO_WALKS
+    ) -> Forecast:
         """Forecast a run; see ``forecast_of``.
 
         Args:
@@ -180,10 +182,11 @@ class Session:
             new: The points to make.
             plan: The probes known so far; those that were asked for before, such as the pilot's, are added.
             probes: Approximate number of probes to evaluate.
+            walks: The walks that measure layer-wise errors.
         """
         return forecast_of(
             self.subject, preset, new, self.maker.searched(new), probes=probes, batch=self.batch,
-            needed=self.runner.asked | set(plan.probes()), known=self.runner.known,
+            needed=self.runner.asked | set(plan.probes()), known=self.runner.known, walks=walks,
         )  # fmt: skip
 
     def pace(self) -> float:
@@ -257,7 +260,8 @@ class Session:
     def point_work(self, spec: MadeSpec) -> float:
         """Return the work of making a point, in forward passes of one window."""
         assert isinstance(self.request, PresetRequest)
-        return point_work(spec.method, spec.width, self.request.preset, len(self.subject.windows[JUDGED_SPLIT]))
+        judging = self.subject.calibration.judging_windows
+        return point_work(spec.method, spec.width, self.request.preset, judging)
 
     def _keep(self, spec: AnySpec, point: WeightPoint) -> None:
         self.points[spec] = point

@@ -44,6 +44,13 @@ class Calibration:
     """(n, L) training windows for QAFT."""
     validation: Tensor
     """(m, L) windows that choose QAFT's epoch and learning rate."""
+    test: Tensor
+    """(k, L) windows whose loss is recorded after each epoch of training, and chooses nothing."""
+
+    @property
+    def judging_windows(self) -> int:
+        """Number of windows evaluated after each epoch of training."""
+        return len(self.validation) + len(self.test)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +193,7 @@ def prepare(
         warn(note)
     drawn = {split: corpus.windows(split, count, seed) for split, count in counts.items()}
     training = {n: corpus.windows("train", n, seed) if n else drawn["train"][:0] for n in (gptq, qaft)}
-    calibration = Calibration(training[gptq], training[qaft], drawn["validation"])
+    calibration = Calibration(training[gptq], training[qaft], drawn["validation"], drawn["test"])
     center = Center.of(checkpoint.model, checkpoint.space)
     windows = {
         split: identified(rows, corpus.window_articles(split, counts[split], seed)) for split, rows in drawn.items()
@@ -237,7 +244,7 @@ def prepare_split(
     windows = {split: identified(rows, corpus.window_articles(split, count, seed))}
     center = Center.of(checkpoint.model, checkpoint.space)
     empty = rows[:0]
-    calibration = Calibration(empty, empty, empty)
+    calibration = Calibration(empty, empty, empty, empty)
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
 
 

@@ -20,7 +20,7 @@ class Epoch:
     training_nll: float | None = None
     """Mean over the steps of this epoch, each before its update; None at epoch 0."""
     test_nll: float | None = None
-    """NLL on the test windows, which chose nothing; None if it was not recorded."""
+    """NLL on the test windows, which chose nothing; None if it was not recorded, or is not finite."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def reason(error: Exception) -> str:
 class ModelProgress:
     """The cells of one model of a study: passes reports on, with the model's name, and keeps what failed.
 
-    Implements ``landscape.session.progress.Progress`` and ``landscape.survey.probe.Watcher``.
+    Implements ``landscape.session.progress.Progress`` and ``landscape.survey.watcher.Watcher``.
     """
 
     def __init__(self, progress: Progress, model: str, place: str, cells: int) -> None:

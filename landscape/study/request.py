@@ -28,6 +28,8 @@ class StudyRequest(SurveyRequest):
     """Text for all models, or one for each, comma-separated: as --data of probe takes it."""
     bits: tuple[int, ...] = option("--bits", "-b", default=(8, 6, 4, 3, 2))
     """Bit widths, 2 to 8, comma-separated."""
+    layers: bool = option(default=True)
+    """Measure each matrix too: distances, clipping, dampings, and the layer-wise error on train and test."""
     name: str | None = option(default=None, rank=FIRST - 1, unset="that of its file, else its models")
     """Name of the study, for its page and its record."""
     dry_run: bool = False

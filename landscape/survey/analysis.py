@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import connectivity
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
@@ -20,6 +21,8 @@ from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec, plane_pairs
 from landscape.session.subject import JUDGED_SPLIT, RADIAL_SPLITS
+from landscape.session.training_record import TrainingRecord
+from landscape.survey.layers import LayerResult
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
 from landscape.survey.result import Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult
@@ -88,8 +91,23 @@ def point_results(
     shape: Geometry,
     basin: Basin,
     experts: Mapping[AnySpec, ExpertTokens | None] | None = None,
+    *,
+    training: Mapping[AnySpec, TrainingRecord | None] | None = None,
+    along: Mapping[AnySpec, Crossing | None] | None = None,
+    layers: Mapping[AnySpec, tuple[LayerResult, ...]] | None = None,
 ) -> tuple[PointResult, ...]:
-    """Return distance, losses, location, word for the loss, and calibration tokens of the experts for every point."""
+    """Return distance, losses, location and word for the loss of every point, with what else is known of it.
+
+    Args:
+        probes: The losses.
+        labels: Labels of the points.
+        shape: Distances and angles of the points.
+        basin: Basin on the split that points are judged on.
+        experts: Calibration tokens of the experts.
+        training: Epochs of the training.
+        along: R along Δw.
+        layers: Change of each matrix.
+    """
 
     def result(spec: AnySpec, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
@@ -108,6 +126,9 @@ def point_results(
             location=location(distance, basin),
             loss=loss_word(rise[JUDGED_SPLIT], u),
             experts=(experts or {}).get(spec),
+            along=(along or {}).get(spec),
+            training=(training or {}).get(spec),
+            layers=(layers or {}).get(spec, ()),
         )
 
     return tuple(result(spec, label) for spec, label in labels.items())

@@ -27,6 +27,7 @@ class LayerResult:
     clipped: float | None
     """Share of the weights of w that lie outside of the range of its grid; None off the grid."""
     damping: float | None = None
-    """Damping that GPTQ chose; None for other methods."""
+    """Damping that GPTQ chose; None for other methods, and where the matrix keeps the codes of RTN."""
     error: Mapping[str, float] = field(default_factory=dict)
-    """‖ΔW x‖²/n on full-precision inputs, by split: squared output error per token; empty unless measured."""
+    """‖ΔW x‖²/n on full-precision inputs, by split: squared output error per token, summed over the outputs. ``train``
+    is the windows that calibrate, where a method does. Empty unless measured, and for an expert without tokens."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_specs import AnySpec, ExternalSpec, MadeSpec, PointSpec, plane_pairs
 from landscape.session.session import Session
+from landscape.session.training_record import TrainingRecord
 from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.plans import segment_labels
@@ -36,6 +37,11 @@ class SurveyPoints:
     def experts(self) -> dict[AnySpec, ExpertTokens | None]:
         """Calibration tokens of the experts, for each point made so far."""
         return {spec: ExpertTokens.of(self._session.points[spec].provenance) for spec in self.made}
+
+    @property
+    def training(self) -> dict[AnySpec, TrainingRecord | None]:
+        """Epochs of the training, for each point made so far."""
+        return {spec: TrainingRecord.of(self._session.points[spec].provenance) for spec in self.made}
 
     @property
     def geometry(self) -> Geometry:

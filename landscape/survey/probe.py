@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Protocol
 
 from landscape.estimators.basin import estimate_basin
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.lambda_grid import PILOT_PROBES, pilot_radius, sweep_grid
 from landscape.estimators.other_radii import other_radii
 from landscape.health.self_checks import FinishedRun, examine, slope_at_w, slope_plan
@@ -20,19 +20,24 @@ from landscape.positions.directions import family_of
 from landscape.positions.position import CENTER, OnRay
 from landscape.probing.losses import Probes
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan, ray_plan
-from landscape.session.forecast import Forecast
-from landscape.session.point_specs import MadeSpec, PointSpec, plane_pairs
+from landscape.session.forecast import NO_WALKS, Forecast
+from landscape.session.point_specs import AnySpec, MadeSpec, PointSpec, plane_pairs
 from landscape.session.progress import Progress
 from landscape.session.run_record import Check
 from landscape.session.session import Session
 from landscape.session.subject import unigram_entropy
 from landscape.survey import analysis
+from landscape.survey.along import radius_along
+from landscape.survey.layer_results import layer_results
+from landscape.survey.layer_walks import LayerWalks
+from landscape.survey.layers import LayerResult
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneLattice
 from landscape.survey.plans import nominal_probes, plane_plan, segment_alphas, segment_plan
 from landscape.survey.points import SurveyPoints
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import PlaneResult, SurveyResult
 from landscape.survey.segments import AdaptiveSegments
+from landscape.survey.watcher import Watcher
 from quant.corpora.texts import SELF
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
@@ -71,18 +76,6 @@ def probe(request: SurveyRequest, progress: Progress | None = None) -> SurveyRes
         return SurveyRun(request, session).run()
 
 
-class Watcher(Protocol):
-    """Receiver of what becomes of each point, for a run that goes on past points that cannot be made."""
-
-    def made(self, spec: MadeSpec, seconds: float) -> None:
-        """Note a point that was made in so many seconds."""
-        ...
-
-    def failed(self, spec: MadeSpec, error: Exception) -> None:
-        """Note a point that could not be made, and why."""
-        ...
-
-
 class SurveyRun:
     """One survey under way."""
 
@@ -98,9 +91,12 @@ class SurveyRun:
         self.subject, self.runner, self.progress = session.subject, session.runner, session.progress
         self.family = family_of(request.family, self.subject.space, self.subject.center, request.seed)
         self.points = SurveyPoints(request.specs, session)
+        self.layers = LayerWalks(session) if request.layers else None
+        """Layer-wise errors, if asked for."""
 
     def run(self) -> SurveyResult:
         """Find and make the points, probe everything, and return the result."""
+        session = self.session
         self.progress.forecast(self.forecast())
         self._run(point_plan([CENTER], self.subject.all_windows))
         self.session.check_center(self.session.windows)
@@ -113,6 +109,8 @@ class SurveyRun:
         self._run(self._plan(lambdas, segments))
         while segments.grow(self.probes):
             self._run(segment_plan(segments.alphas, self.subject.radial_windows))
+        if self.layers:
+            self.layers.measure({session.labels[spec]: session.points[spec] for spec in self.points.specs})
         return self._result(lambdas, segments)
 
     def forecast(self) -> Forecast:
@@ -236,7 +234,9 @@ class SurveyRun:
         if self.request.plane:
             planes = sum(1 for a, b in plane_pairs(self.points.specs) if a in new or b in new)
             probes += planes * SIDE**2 * len(self._plane_windows)
-        return self.session.forecast(preset, new, plan, probes)
+        labels = [self.session.labels[spec] for spec in self.points.made]
+        walks = self.layers.ahead(labels, len(new)) if self.layers else NO_WALKS
+        return self.session.forecast(preset, new, plan, probes, walks)
 
     # ---- the result ---------------------------------------------------------------------------------------------
 
@@ -258,12 +258,42 @@ class SurveyRun:
             split=session.split,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
             rays=analysis.ray_profiles(radial),
-            points=analysis.point_results(probes, labels, geometry, basins[session.split], self.points.experts),
+            points=analysis.point_results(
+                probes,
+                labels,
+                geometry,
+                basins[session.split],
+                self.points.experts,
+                training=self.points.training,
+                along=self._along(segments),
+                layers=self._layers(),
+            ),
             segments=analysis.segment_results(probes, labels, geometry, segments.alphas),
             run=record,
             planes=planes,
             misalignments=analysis.misalignments(probes, labels),
         )
+
+    def _along(self, segments: AdaptiveSegments) -> dict[AnySpec, Crossing | None]:
+        """Find R along the Δw of each point."""
+        session, distance, chance = self.session, self.points.geometry.distance, self.subject.chance
+        alphas = {spec: segments.alphas[CENTER, session.labels[spec]] for spec in self.points.specs}
+        return {
+            spec: radius_along(self.probes, session.labels[spec], distance(spec), each, session.split, chance)
+            for spec, each in alphas.items()
+        }
+
+    def _layers(self) -> dict[AnySpec, tuple[LayerResult, ...]]:
+        """Measure the change of each matrix of each point, if asked for."""
+        session, subject = self.session, self.subject
+        if self.layers is None:
+            return {}
+        return {
+            spec: layer_results(
+                subject.space, subject.center, session.points[spec], self.layers.errors(session.labels[spec])
+            )
+            for spec in self.points.specs
+        }
 
     def _planes(self) -> tuple[PlaneResult, ...]:
         lattices = self._lattices()
@@ -293,6 +323,7 @@ class SurveyRun:
             "scales": ", ".join(request.scales),
             "granularities": ", ".join(request.granularities),
             **{f"GPTQ {name}": value for name, value in _differences(request.gptq).items()},
+            **(self.layers.settings if self.layers else {}),
             **{f"point {e.name}": f"{e.path.name}, gauge {e.gauge}" for e in request.external},
         }
 

@@ -40,6 +40,9 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     AutoRound, llm-compressor, FP8). May be given several times."""
     plane: bool = False
     """Draw the plane through w, GPTQ and QAFT too: 676 evaluations per grid (13 × 13 on 4 windows)."""
+    layers: bool = False
+    """Measure each matrix of each point too: its distance, clipping and damping, and its layer-wise error, the squared
+    error of its output, on training and test windows."""
     preset: Preset = option(
         factory=lambda: PRESETS["quick"],
         rank=LAST,

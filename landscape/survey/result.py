@@ -78,7 +78,8 @@ class PointResult:
     size: ModelSize | None = None
     """Bits and bytes that it takes; None for a point that another tool made."""
     along: Crossing | None = None
-    """R along Δw itself, as far as the segment from w to the point was probed; None without such a segment."""
+    """R along Δw itself, as far as the segment from w was probed, a little beyond the point: ρ_Δ is ‖Δw‖ over it. None
+    where the point is w itself."""
     training: TrainingRecord | None = None
     """Epochs and learning rates of its training; None if it was not trained."""
     layers: tuple[LayerResult, ...] = ()

@@ -29,10 +29,11 @@ from landscape.session.session import Session
 from landscape.session.work_shard import WorkShard
 from landscape.survey.plane import SIDE
 from landscape.survey.plans import plane_plan, segment_alphas, segment_ends, segment_plan
-from landscape.survey.probe import SurveyRun, Watcher
+from landscape.survey.probe import SurveyRun
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult
 from landscape.survey.segments import AdaptiveSegments
+from landscape.survey.watcher import Watcher
 from quant.errors import UsageError
 
 

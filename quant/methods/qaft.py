@@ -37,6 +37,7 @@ def qaft(
     options: TrainingOptions,
     *,
     center: Center | None = None,
+    watched: Tensor | None = None,
     folder: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> WeightPoint:
@@ -57,14 +58,17 @@ def qaft(
         validation: (m, L) token ids, which choose rate and epoch.
         options: Rates, epochs, estimator, seed.
         center: The pristine copy of ``w``; made here if None.
+        watched: (k, L) token ids of the test split: their NLL is recorded after every epoch, for the learning curve,
+            and chooses nothing. The point is the same to the bit whatever they are; None to record none.
         folder: Folder for the state of an interrupted run: a call with the same inputs continues from the last finished
             epoch, to the identical result. The state is removed when the run ends, so store the point.
         progress: Called after every step with the steps done and the steps in all; it jumps where a rate is dropped.
 
     Returns:
         Method ``qaft``, ``qaft-lsq`` with learned scales, ``qaft-from-gptq``. The provenance holds ``options``, the
-        ``data``'s hashes, the ``versions``, the ``curve`` (per rate and epoch the validation NLL, and the mean training
-        NLL while it was trained, null if not finite) and the ``chosen`` row.
+        ``data``'s hashes, the ``versions``, the ``curve`` (per rate and epoch the validation NLL, the mean training NLL
+        while it was trained, and the NLL on the watched windows; null if not finite) and the ``chosen`` row; the
+        ``watched`` windows' hash is beside the ``data``, which made the point.
 
     Raises:
         PointError: if ``start`` is on no grid, or is named RTN but is not RTN of this ``w``.
@@ -83,7 +87,8 @@ def qaft(
         "options": asdict(options),
         "start": start.fingerprint(space),
     }
-    result, record = _run(model, space, form, train, validation, options, inputs, center, masters, folder, progress)
+    data = _Data(train, validation, watched)
+    result, record = _run(model, space, form, data, options, inputs, center, masters, folder, progress)
     parts = {name: GridTensor(codes, form.grid(name, result.extra)) for name, codes in result.kept.items()}
     return WeightPoint(method, start.scheme, parts, record)
 
@@ -96,6 +101,7 @@ def finetune(
     options: TrainingOptions,
     *,
     center: Center | None = None,
+    watched: Tensor | None = None,
     folder: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> WeightPoint:
@@ -111,8 +117,28 @@ def finetune(
     inputs: dict[str, Any] = {"method": "w_ft", "options": asdict(options)}
     for of_grids in ("ste", "learn_scale"):
         del inputs["options"][of_grids]
-    result, record = _run(model, space, _Free(), train, validation, options, inputs, center, center, folder, progress)
+    data = _Data(train, validation, watched)
+    result, record = _run(model, space, _Free(), data, options, inputs, center, center, folder, progress)
     return WeightPoint("w_ft", None, result.kept, record)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """The windows of a run."""
+
+    train: Tensor
+    validation: Tensor
+    watched: Tensor | None
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Record of the windows that determine the point."""
+        return {"train": token_record(self.train), "validation": token_record(self.validation)}
+
+    @property
+    def watched_record(self) -> dict[str, Any]:
+        """Record of the windows whose NLL is written down; no part of what determines the point."""
+        return {} if self.watched is None else {"watched": token_record(self.watched)}
 
 
 class _OnGrid:
@@ -169,8 +195,7 @@ def _run(
     model: nn.Module,
     space: WeightSpace,
     form: Parametrization,
-    train: Tensor,
-    validation: Tensor,
+    data: _Data,
     options: TrainingOptions,
     inputs: dict[str, Any],
     center: Center,
@@ -179,17 +204,19 @@ def _run(
     progress: ProgressCallback | None,
 ) -> tuple[Trained, dict[str, Any]]:
     """Train, with the state of the run in a file of its own, and make the provenance."""
-    inputs["data"] = {"train": token_record(train), "validation": token_record(validation)}
+    inputs["data"] = data.inputs
     state = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         state = folder / f"{inputs['method']}-{_run_key(model, space, center, inputs)}.safetensors"
     result = run_training(
-        model, space, form, train, validation, options, center=center, masters=masters, state=state, progress=progress
-    )
+        model, space, form, data.train, data.validation, options,
+        center=center, masters=masters, watched=data.watched, state=state, progress=progress,
+    )  # fmt: skip
     curve = [row.record() for row in result.curve]
     # Versions are no input: an interrupted run continues after an upgrade, and the record names the later version.
-    return result, {**inputs, "versions": library_versions(), "curve": curve, "chosen": result.chosen.record()}
+    made = {"versions": library_versions(), "curve": curve, "chosen": result.chosen.record()}
+    return result, {**inputs, **data.watched_record, **made}
 
 
 def _run_key(model: nn.Module, space: WeightSpace, center: Center, inputs: Mapping[str, Any]) -> str:

@@ -5,6 +5,9 @@
 Only the matrices of the weight space train. AdamW without weight decay, one window per step, a learning rate that falls
 linearly to a tenth. After every epoch the validation NLL is computed, and the best of all rates and epochs is kept, the
 untrained start (epoch 0) included.
+
+The NLL on watched windows, those of the test split, may be recorded after every epoch too, for learning curves like the
+paper's Figure 5. It is written down and read by nothing: no rate, epoch, step or weight depends on it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +32,7 @@ from quant.architecture import decoder_blocks, input_device
 from quant.center import Center, preserved
 from quant.errors import CorpusError
 from quant.hashed_files import read_hashed, write_hashed
+from quant.hashing import token_hash
 from quant.methods.options import TrainingOptions
 from quant.methods.progress import ProgressCallback
 from quant.nll import mean_nll, token_nll, window_nll
@@ -47,6 +51,8 @@ class EpochResult:
     """Nats per token on the validation windows; not finite if the rate diverged."""
     training_nll: float | None = None
     """Mean over the steps of this epoch, each before its update; None at epoch 0."""
+    test_nll: float | None = None
+    """Nats per token on the watched windows, which choose nothing; None if none are watched."""
 
     def record(self) -> dict[str, float | int | None]:
         """Return the row as strict JSON, which has no NaN: null stands for a value that is not finite."""
@@ -118,6 +124,7 @@ def run_training(
     *,
     center: Center | None = None,
     masters: Vector | None = None,
+    watched: Tensor | None = None,
     state: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Trained:
@@ -134,8 +141,10 @@ def run_training(
         options: Rates, epochs, seed.
         center: The pristine copy of ``w``; made here if None.
         masters: Weights at which the masters start; ``w`` if None.
+        watched: (k, L) token ids whose NLL is recorded after every epoch and chooses nothing; None to record none.
         state: File for the state after every epoch, from which a run resumes. Its name must contain all that determines
-            the run; it is removed at the end. If it is damaged, training starts again, with a warning.
+            the run; it is removed at the end. If it is damaged, training starts again, with a warning. Where it was
+            written with other watched windows, the epochs that it holds have no NLL on these.
         progress: Called after every step.
 
     Raises:
@@ -144,8 +153,10 @@ def run_training(
     """
     check_windows("training", train)
     check_windows("validation", validation)
+    if watched is not None:
+        check_windows("watched", watched)
     with preserved(model, space, center) as pristine, torch.enable_grad():
-        run = _Run(model, space, form, masters or pristine, train, validation, options)
+        run = _Run(model, space, form, masters or pristine, train, validation, options, watched)
         if state is None or not state.exists():
             run.evaluate(None, None)
         elif not run.load(state):
@@ -191,11 +202,14 @@ class _Run:
         train: Tensor,
         validation: Tensor,
         options: TrainingOptions,
+        watched: Tensor | None,
     ) -> None:
         self.model, self.form, self.start, self.options = model, form, start, options
         self.space = space
         device = input_device(model)
         self.train, self.validation = train.to(device), validation.to(device)
+        self.watched = None if watched is None else watched.to(device)
+        self.watched_hash = None if watched is None else token_hash(watched)
         self.curve: list[EpochResult] = []
         self.best: dict[str, Tensor] = {}
         self.best_extra: dict[str, Tensor] = {}
@@ -276,11 +290,14 @@ class _Run:
         """Add the present weights to the curve, and keep them if they are the best so far."""
         for _ in self._write():
             pass
-        nll = mean_nll([window_nll(self.model, window) for window in self.validation])
-        self.curve.append(EpochResult(rate, self.epoch, nll, training_nll))
+        test_nll = None if self.watched is None else self._nll(self.watched)
+        self.curve.append(EpochResult(rate, self.epoch, self._nll(self.validation), training_nll, test_nll))
         if self.chosen is self.curve[-1]:
             self.best = {s.name: self.form.kept(s, self.masters[s.name].detach()) for s in self.space}
             self.best_extra = {name: tensor.detach().clone() for name, tensor in self.form.extra.items()}
+
+    def _nll(self, windows: Tensor) -> float:
+        return mean_nll([window_nll(self.model, window) for window in windows])
 
     def save(self, path: Path) -> None:
         """Save all that a later process needs in one file, which is either the old or the new one."""
@@ -291,8 +308,9 @@ class _Run:
             tensors |= {f"extra/{name}": tensor.detach() for name, tensor in self.form.extra.items()}
             for index, moments in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{index}/{key}": tensor for key, tensor in moments.items()}
-        position = {"rate_index": self.rate_index, "epoch": self.epoch, "curve": [asdict(row) for row in self.curve]}
-        write_hashed(path, tensors, {"run": json.dumps(position)})
+        rows = [asdict(row) for row in self.curve]
+        place = {"rate_index": self.rate_index, "epoch": self.epoch}
+        write_hashed(path, tensors, {"run": json.dumps({**place, "watched": self.watched_hash, "curve": rows})})
 
     def load(self, path: Path) -> bool:
         """Continue from the state of ``save``; return False, and change nothing, if the file is not intact."""
@@ -301,7 +319,9 @@ class _Run:
             return False
         tensors, position = read[0], json.loads(read[1]["run"])
         self.rate_index, self.epoch = position["rate_index"], position["epoch"]
-        self.curve = [EpochResult(**row) for row in position["curve"]]
+        rows = [EpochResult(**row) for row in position["curve"]]
+        same = position.get("watched") == self.watched_hash
+        self.curve = rows if same else [replace(row, test_nll=None) for row in rows]
         moments: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             kind, name = key.split("/", 1)

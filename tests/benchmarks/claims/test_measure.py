@@ -8,9 +8,7 @@ import pytest
 
 from benchmarks.claims import measure, record
 from benchmarks.rows import read_rows, write_rows
-from landscape.session.progress import Silent
 from landscape.session.session import Session
-from landscape.survey.probe import probe
 
 
 def test_the_losses_by_window_are_those_of_the_landscape(tmp_path: Path) -> None:
@@ -18,8 +16,7 @@ def test_the_losses_by_window_are_those_of_the_landscape(tmp_path: Path) -> None
     request = measure.survey(measure.parsed(words))
     preset = dataclasses.replace(request.preset, train_windows=1, validation_windows=2, test_windows=2, seq_len=32)
     request = dataclasses.replace(request, preset=preset, methods=("rtn",))
-    found = probe(request)
-    observed = measure.gather(request, found, Silent())
+    found, observed = measure.measured_landscape(request)
     (point,) = found.points
     tokens = observed.radial.tokens.sum()
     for ray, totals in zip(found.rays, observed.radial.totals, strict=True):
@@ -47,8 +44,7 @@ def test_the_control_of_a_method_that_trains_has_a_row_and_is_the_subject_of_no_
     windows = {"train_windows": 1, "validation_windows": 2, "test_windows": 2, "seq_len": 32}
     preset = dataclasses.replace(request.preset, **windows, qaft_examples=8, qaft_epochs=1)
     request = dataclasses.replace(request, preset=preset, methods=("qaft",))
-    found = probe(request)
-    observed = measure.gather(request, found, Silent())
+    found, observed = measure.measured_landscape(request)
     assert [point.name for point in found.points] == ["qaft-int2-absmax", "w_ft-int2"]
     assert set(observed.along) == set(observed.test) == {"qaft-int2-absmax"}
     rows = record.model(record.rows(found, measure.claims(observed)))

@@ -16,8 +16,8 @@ from landscape.advice.request import AdviceRequest
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest, quantize
-from landscape.session.forecast import Forecast, forecast_of, search_seconds
-from landscape.session.memory import evaluation_need
+from landscape.session.forecast import Forecast, Walks, forecast_of, search_seconds
+from landscape.session.memory import evaluation_need, walk_need
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Progress, Silent
@@ -143,6 +143,33 @@ def test_evaluations_are_forecast_in_batches_and_points_one_window_at_a_time(
         need = evaluation_need(subject, 3).host_bytes - evaluation_need(subject).host_bytes
         assert need > 0
         assert many - few == pytest.approx(need, abs=2e6)  # what the process holds may change meanwhile
+
+
+def test_walks_for_layer_wise_errors_are_forecast_one_window_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, walks = noted_passes(monkeypatch, {1: 8.0}), Walks(work=12.5, windows=400, rows=100)
+    with Session.open(AdviceRequest(preset=TINY, store=tmp_path)) as session:
+        forecast = forecast_of(session.subject, TINY, [], [], batch=3, walks=walks)
+        assert (forecast.work, forecast.seconds, forecast.disk, timed) == (12.5, 8.0 * 12.5, 64 * 100, [1])
+        plain = forecast_of(session.subject, TINY, [], [], batch=3)
+        need = walk_need(session.subject, 400).host_bytes - evaluation_need(session.subject, 3).host_bytes
+        assert need > 0
+        assert forecast.memory - plain.memory == pytest.approx(need, abs=2e6)  # what the process holds may change
+
+
+def test_a_survey_forecasts_its_walks_only_where_it_asks_for_layers(
+    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted_passes(monkeypatch, {1: 1.0})
+    plain = SurveyRequest(bits=(4,), scales=("absmax",), methods=("rtn", "gptq"), preset=TINY, store=tmp_path)
+    forecasts = [
+        forecast_by(lambda progress, asked=asked: probe(asked, progress))
+        for asked in (plain, replace(plain, layers=True))
+    ]
+    assert forecasts[1].work - forecasts[0].work == forecasts[1].seconds - forecasts[0].seconds > 2 * (2 + 1)
+    assert forecasts[1].probes == forecasts[0].probes
+    assert forecasts[1].disk - forecasts[0].disk == 64 * 2 * 2 * len(nano.space.slots)  # 2 points, 2 splits
 
 
 def test_every_job_forecasts_its_evaluations_in_its_batch_which_is_tried_once(

@@ -23,7 +23,14 @@ from landscape.quantize import QuantizeRequest, quantize
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.report.work import forecast_lines
 from landscape.session.forecast import Forecast
-from landscape.session.memory import activation_bytes, evaluation_need, largest, logit_bytes, making_need
+from landscape.session.memory import (
+    activation_bytes,
+    evaluation_need,
+    largest,
+    logit_bytes,
+    making_need,
+    walk_need,
+)
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import PRESETS
 from landscape.session.progress import Silent
@@ -34,6 +41,7 @@ from quant import memory
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
 from quant.memory import MemoryNeed
+from quant.methods.block_stream import walk
 from quant.nll import HEAD_ROWS
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
@@ -150,6 +158,21 @@ def test_training_holds_six_vectors_and_rounding_the_codes() -> None:
     assert trained["training's masters, gradients and moments"] == 6 * 4 * subject.space.dimension
     assert rounded["codes of the point"] == subject.space.dimension
     assert calibrated["hidden states of the calibration windows"] == 2 * 3 * 2048 * 16 * 4
+
+
+@pytest.mark.parametrize("make", tiny.ARCHITECTURES.values(), ids=tiny.ARCHITECTURES.keys())
+def test_a_walk_holds_the_hessians_of_one_block_and_the_hidden_states(make: Callable[[], torch.nn.Module]) -> None:
+    subject = Subject("cpu")
+    subject.model = make()
+    subject.space = WeightSpace.of(subject.model)
+    held: dict[int, int] = {}
+    for shared in walk(subject.model, subject.space, tiny.windows(2)):
+        block = shared.slots[0].block
+        held[block] = held.get(block, 0) + shared.hessian.nbytes
+    need = walk_need(subject, 5)  # type: ignore[arg-type]
+    assert max(held.values()) <= need.host["Hessians of one block"] <= 2 * max(held.values())
+    width = subject.model.get_input_embeddings().weight.shape[1]  # type: ignore[operator, union-attr]
+    assert need.host["hidden states of the windows"] == 2 * 5 * 2048 * width * 4
 
 
 def test_activations_are_those_that_hooks_see() -> None:

@@ -135,7 +135,9 @@ def test_provenance_is_strict_json_with_hashes_of_the_data() -> None:
     assert record["data"]["train"] == {"sha256": token_hash(TRAIN), "shape": [4, 12]}
     assert record["data"]["validation"]["sha256"] == token_hash(OTHER) != token_hash(TRAIN)
     assert record["start"] == at.start.fingerprint(at.space)
-    assert [sorted(row) for row in record["curve"]] == [["epoch", "rate", "training_nll", "validation_nll"]] * 2
+    assert [sorted(row) for row in record["curve"]] == [
+        ["epoch", "rate", "test_nll", "training_nll", "validation_nll"]
+    ] * 2
     free = finetune(at.model, at.space, TRAIN, OTHER, options)
     assert json.loads(json.dumps(free.provenance, allow_nan=False))["options"] == {
         "rates": [1e-3], "epochs": 1, "seed": 3, "checkpointing": False,
