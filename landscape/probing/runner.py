@@ -23,7 +23,7 @@ class Runner:
         store: Store,
         provenance: Mapping[str, Any],
         advance: Callable[[float], None] = lambda work: None,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[ProbePlan], None] = lambda plan: None,
     ) -> None:
         """Bind the runner to a store.
 
@@ -31,7 +31,8 @@ class Runner:
             store: The store to read results from, and to commit them to in batches.
             provenance: Record of how new results are made: versions, device, threads.
             advance: Called with 1 for each evaluated probe.
-            check: Called before the first evaluation, which it may refuse.
+            check: Called with what is missing before the first evaluation, and before each that compares predictions
+                with those at w; it may refuse.
         """
         self.store, self.provenance, self.advance, self._check = store, provenance, advance, check
         self.known: dict[Probe, ProbeResult] = store.probes()
@@ -80,8 +81,8 @@ class Runner:
         if self.rehearsing:
             return
         missing = plan.missing(self.known)
-        if missing.steps and not self.fresh:
-            self._check()
+        if missing.steps and (not self.fresh or missing.compared):
+            self._check(missing)
         with closing(engine.evaluate(missing)) as results:
             try:
                 for result in results:

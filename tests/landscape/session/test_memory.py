@@ -18,7 +18,7 @@ from landscape.anatomy.request import AnatomyRequest
 from landscape.curvature.anharmonicity import measure_curvature
 from landscape.curvature.request import CurvatureRequest
 from landscape.positions.position import CENTER
-from landscape.probing.plan import point_plan
+from landscape.probing.plan import identified, point_plan
 from landscape.quantize import QuantizeRequest, quantize
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.report.work import forecast_lines
@@ -33,6 +33,7 @@ from landscape.survey.request import SurveyRequest
 from quant import memory
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
+from quant.fidelity import batch_states
 from quant.memory import MemoryNeed
 from quant.nll import HEAD_ROWS
 from quant.scheme import QuantScheme
@@ -140,6 +141,18 @@ def test_on_a_card_the_host_holds_one_matrix_and_no_direction_is_held(monkeypatc
     assert need.device["logits"] > 0
     monkeypatch.setattr("landscape.session.memory.made_on", lambda device: False)  # a card without Triton
     assert evaluation_need(subject).device["one direction"] == 4 * subject.space.dimension  # type: ignore[arg-type]
+
+
+def test_compared_predictions_are_kept_and_counted() -> None:
+    subject = Subject("cpu", seq_len=59)
+    for length in (60, 30):  # of ids: five windows of 60 give more rows than the head takes at once, of 30 they do not
+        subject.windows = {"validation": identified(tiny.windows(5, length))}  # type: ignore[attr-defined]
+        kept = evaluation_need(subject, batch=5, compared=20).host["predictions at w of 20 windows"]  # type: ignore[arg-type]
+        assert kept == 4 * batch_states(subject.model, tiny.windows(5, length)).nbytes
+    assert not any("predictions" in name for name in evaluation_need(subject).host)  # type: ignore[arg-type]
+    on_card = Subject("cuda:0")
+    on_card.windows = subject.windows  # type: ignore[attr-defined]
+    assert evaluation_need(on_card, compared=20).device["predictions at w of 20 windows"] > 0  # type: ignore[arg-type]
 
 
 def test_training_holds_six_vectors_and_rounding_the_codes() -> None:
