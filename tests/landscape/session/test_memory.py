@@ -74,7 +74,8 @@ def test_every_command_refuses_what_cannot_fit(name: str, monkeypatch: pytest.Mo
     left = [10**12]
     monkeypatch.setattr(memory, "available_host_memory", lambda: left[0])
     evaluated = partial(pytest.fail, "the model was evaluated in a run that cannot fit")
-    monkeypatch.setattr("landscape.probing.engines.inline.batch_nll", lambda *_: evaluated())
+    for measured in ("batch_nll", "batch_states"):
+        monkeypatch.setattr(f"landscape.probing.references.{measured}", lambda *_: evaluated())
     with pytest.raises(UsageError, match=r"expected this run to fit in the 1 MB of host memory that are left"):
         jobs(tmp_path)[name](Noting(lambda: left.__setitem__(0, 10**6)))
 
