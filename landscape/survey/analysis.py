@@ -15,15 +15,17 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.positions.position import CENTER, on_plane, on_segment
-from landscape.probing.losses import Probes, radial_probes
+from landscape.probing.losses import Divergences, Probes, radial_probes
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec, plane_pairs
 from landscape.session.subject import JUDGED_SPLIT, RADIAL_SPLITS
+from landscape.survey.fidelity import fidelity_result
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
 from landscape.survey.result import Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult
 from quant.errors import PointError
+from quant.size import ModelSize
 from quant.space import Difference, Vector, WeightSpace, dot
 
 Array = NDArray[np.float64]
@@ -88,8 +90,9 @@ def point_results(
     shape: Geometry,
     basin: Basin,
     experts: Mapping[AnySpec, ExpertTokens | None] | None = None,
+    sizes: Mapping[AnySpec, ModelSize | None] | None = None,
 ) -> tuple[PointResult, ...]:
-    """Return distance, losses, location, word for the loss, and calibration tokens of the experts for every point."""
+    """Return distance, losses, fidelity, location, word for the loss, size, and the experts' tokens for every point."""
 
     def result(spec: AnySpec, label: str) -> PointResult:
         rise = {split: probes.rise(label, split) for split in probes.windows}
@@ -108,13 +111,19 @@ def point_results(
             location=location(distance, basin),
             loss=loss_word(rise[JUDGED_SPLIT], u),
             experts=(experts or {}).get(spec),
+            fidelity={split: fidelity_result(probes, label, split) for split in probes.windows},
+            size=(sizes or {}).get(spec),
         )
 
     return tuple(result(spec, label) for spec, label in labels.items())
 
 
 def segment_results(
-    probes: Probes, labels: Mapping[AnySpec, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
+    probes: Probes,
+    labels: Mapping[AnySpec, str],
+    shape: Geometry,
+    alphas: Mapping[tuple[str, str], Sequence[float]],
+    compared: bool = False,
 ) -> tuple[SegmentResult, ...]:
     """Return every segment on every radial split.
 
@@ -123,12 +132,15 @@ def segment_results(
         labels: Labels of the points.
         shape: Distances and angles of the points.
         alphas: Positions of each segment, the same on all splits, by the labels of its ends.
+        compared: Whether they were compared with w.
     """
+    divergences = Divergences(probes.known, probes.windows)
 
     def result(a: AnySpec | None, b: AnySpec, split: str) -> SegmentResult:
         start = CENTER if a is None else labels[a]
         positions = np.array(alphas[start, labels[b]])
-        totals = np.array([probes.totals(on_segment(start, labels[b], float(alpha)), split) for alpha in positions])
+        places = [on_segment(start, labels[b], float(alpha)) for alpha in positions]
+        totals = np.array([probes.totals(place, split) for place in places])
         tokens = probes.tokens(split)
         return SegmentResult(
             a="w" if a is None else a.name,
@@ -139,6 +151,7 @@ def segment_results(
             distances=shape.along(a, b, positions),
             nll=totals.sum(1) / tokens.sum(),
             connectivity=connectivity(positions, totals, tokens, probes.blocks(split)),
+            kl=np.array([divergences.nll(place, split) for place in places]) if compared else None,
         )
 
     ends = list(segment_ends(list(labels)))

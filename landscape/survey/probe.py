@@ -25,6 +25,7 @@ from landscape.session.run_record import Check
 from landscape.session.session import Session
 from landscape.session.subject import unigram_entropy
 from landscape.survey import analysis
+from landscape.survey.fidelity import KLRays
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneLattice
 from landscape.survey.plans import nominal_probes, plane_plan, segment_alphas, segment_plan
 from landscape.survey.points import SurveyPoints
@@ -34,6 +35,7 @@ from landscape.survey.segments import AdaptiveSegments
 from quant.corpora.texts import SELF
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.size import model_size
 
 PILOT_WINDOWS = 4
 """Largest number of validation windows of the pilot: few, hence cheap, and the same however many are requested."""
@@ -83,7 +85,7 @@ class SurveyRun:
         for spec in self.points.specs:
             self.session.find(spec)
         self.progress.forecast(self._forecast())
-        self._run(point_plan([CENTER], self.subject.all_windows))
+        self._run(point_plan([CENTER], self.subject.all_windows, fidelity=True))
         self.session.check_center(self.session.windows)
         radius = self._pilot()
         for spec in self.points.missing:
@@ -93,7 +95,7 @@ class SurveyRun:
         segments = self._segments()
         self._run(self._plan(lambdas, segments))
         while segments.grow(self.probes):
-            self._run(segment_plan(segments.alphas, self.subject.radial_windows))
+            self._run(segment_plan(segments.alphas, self.subject.radial_windows, self.request.by_kl))
         return self._result(lambdas, segments)
 
     def _run(self, plan: ProbePlan) -> None:
@@ -116,12 +118,13 @@ class SurveyRun:
 
     def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
         """Plan all probes, given the points made and the positions on segments chosen so far."""
-        subject, labels = self.subject, self.session.labels
+        subject, request, labels = self.subject, self.request, self.session.labels
+        radial, by_kl = subject.radial_windows, request.by_kl
         plan = (
-            point_plan([CENTER, *(labels[spec] for spec in self.points.made)], subject.all_windows)
-            + slope_plan(self.family, self.request.directions, subject.norm, self.session.windows)
-            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
-            + segment_plan(segments.alphas, subject.radial_windows)
+            point_plan([CENTER, *(labels[spec] for spec in self.points.made)], subject.all_windows, fidelity=True)
+            + slope_plan(self.family, request.directions, subject.norm, self.session.windows)
+            + ray_plan(self.family, request.directions, lambdas, radial, request.pairs, by_kl)
+            + segment_plan(segments.alphas, radial, by_kl)
         )
         for (a, b), lattice in self._lattices().items():
             plan += plane_plan(labels[a], labels[b], lattice, self._plane_windows)
@@ -209,6 +212,8 @@ class SurveyRun:
         basins = {split: estimate_basin(losses) for split, losses in radial.items()}
         unigram = unigram_entropy(subject.corpus.windows("train")[:, -subject.seq_len :])
         labels = {spec: session.labels[spec] for spec in self.points.specs}
+        rays, sizes = analysis.ray_profiles(radial), self.points.sizes
+        kl_rays = self._kl_rays(lambdas)
         planes, health = self._planes(), self._health(lambdas[0])
         record = session.record(self._settings(), health)
         return SurveyResult(
@@ -217,13 +222,22 @@ class SurveyRun:
             basins=basins,
             split=session.split,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
-            rays=analysis.ray_profiles(radial),
-            points=analysis.point_results(probes, labels, geometry, basins[session.split], self.points.experts),
-            segments=analysis.segment_results(probes, labels, geometry, segments.alphas),
+            rays=kl_rays.added(rays) if kl_rays else rays,
+            points=analysis.point_results(probes, labels, geometry, basins[session.split], self.points.experts, sizes),
+            segments=analysis.segment_results(probes, labels, geometry, segments.alphas, request.by_kl),
             run=record,
             planes=planes,
             misalignments=analysis.misalignments(probes, labels),
+            kl_radii=kl_rays.radii if kl_rays else {},
+            center_size=model_size(subject.model, subject.space, None),
         )
+
+    def _kl_rays(self, lambdas: Sequence[float]) -> KLRays | None:
+        """Return KL along the random directions, if it was asked for."""
+        request, chance = self.request, self.subject.chance
+        if not request.by_kl:
+            return None
+        return KLRays(self.probes, self.family.name, request.directions, lambdas, chance, request.pairs)
 
     def _planes(self) -> tuple[PlaneResult, ...]:
         lattices = self._lattices()
@@ -248,6 +262,7 @@ class SurveyRun:
             "directions": request.directions,
             "family": self.family.name,
             "both ways, ±ê": request.pairs,
+            "loss": request.loss,
             "preset": request.preset.name,
             "methods": ", ".join(request.methods),
             "scales": ", ".join(request.scales),

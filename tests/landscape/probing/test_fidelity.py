@@ -140,6 +140,18 @@ def test_room_is_asked_for_before_predictions_are_kept(tmp_path: Path) -> None:
     assert asked == [0, 2]
 
 
+def test_a_loss_that_is_known_stays_when_its_fidelity_is_added(tmp_path: Path) -> None:
+    setting = Setting(tmp_path)
+    plan = point_plan(["p"], setting.windows, fidelity=True)
+    first = next(iter(plan.probes()))
+    setting.runner().store.commit([ProbeResult(first, 40.0, 11)], {})  # as another machine may have measured it
+    runner = setting.runner()
+    runner.run(plan, setting.engine())
+    assert (runner.known[first].total, runner.known[first].fidelity is None) == (40.0, False)
+    assert (runner.evaluated, len(runner.fresh)) == (2, 1)
+    assert setting.runner().known == runner.known
+
+
 # ---------------------------------------------------------------- store
 
 FOUND = Fidelity(0.25, 6, 12.5)
