@@ -1,4 +1,4 @@
-"""Compare the predictions of a model at other weights with its own at w, token by token, in the pass that gives the NLL.
+"""Compare the predictions of a model at other weights with its own at w, in the pass that gives the NLL.
 
 The predictions at w are kept as the last hidden states that they follow from (``quant.nll.hidden_states``), a few
 megabytes per window where its logits take hundreds: what follows the hidden states, final projection and head, never

@@ -105,9 +105,7 @@ def measure(model: nn.Module, windows: Tensor, *measures: Measure) -> tuple[Tens
     """
     found = [[each(rows) for each in measures] for rows in _rows(model, windows)]
     count, length = windows.shape
-    return tuple(
-        torch.cat(parts).view(count, length - 1, *parts[0].shape[1:]) for parts in zip(*found, strict=True)
-    )
+    return tuple(torch.cat(parts).view(count, length - 1, *parts[0].shape[1:]) for parts in zip(*found, strict=True))
 
 
 def token_nll(model: nn.Module, windows: Tensor) -> Tensor:

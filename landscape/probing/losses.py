@@ -79,7 +79,9 @@ class Probes:
         found = [result.fidelity for result in self._results(recipe, split)]
         compared = [fidelity for fidelity in found if fidelity is not None]
         if len(compared) < len(found):
-            raise NotEvaluated(f"expected {recipe} to be compared with w, it is not yet; run a plan with fidelity first")
+            raise NotEvaluated(
+                f"expected {recipe} to be compared with w, it is not yet; run a plan with fidelity first"
+            )
         return compared
 
 

@@ -22,9 +22,9 @@ def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict
     """Return the JSON object of ``landscape quantize``.
 
     ``{schema_version, model, point, distance, norm, rounding: {over_optimum, zero_fraction, clipped_fraction}, experts:
-    {matrices, few, none}, size: {space_bits, model_bits, bytes}, export}``; distance is ‖Δw‖ and norm ‖w‖; over_optimum is the squared error of the weights in
-    units of that of rounding at the exact scale; rounding is null for a point off the grid (AWQ); experts and
-    size as in ``landscape probe``.
+    {matrices, few, none}, size: {space_bits, model_bits, bytes}, export}``; distance is ‖Δw‖ and norm ‖w‖; over_optimum
+    is the squared error of the weights in units of that of rounding at the exact scale; rounding is null for a point
+    off the grid (AWQ); experts and size as in ``landscape probe``.
 
     Args:
         checkpoint: The model, its weights restored.

@@ -11,7 +11,6 @@ from landscape.session.request import LAST, PANEL_RUN, PresetRequest, ProbingReq
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 
-
 LOSSES = ("nll", "kl")
 """Values of ``loss``."""
 

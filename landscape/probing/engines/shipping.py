@@ -190,4 +190,6 @@ class PackedPlan:
     def restored(self) -> ProbePlan:
         """Return the plan; its windows name no article."""
         windows = {identity: Window(identity, torch.tensor(tokens)) for identity, tokens in self.tokens.items()}
-        return ProbePlan(tuple(PlanStep(position, tuple(windows[i] for i in ids), f) for position, ids, f in self.steps))
+        return ProbePlan(
+            tuple(PlanStep(position, tuple(windows[i] for i in ids), f) for position, ids, f in self.steps)
+        )

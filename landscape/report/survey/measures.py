@@ -39,8 +39,8 @@ def measure_table(landscape: SurveyResult) -> Table:
     rows = tuple(map(row, landscape.points))
     caption = (
         "Perplexity, size and fidelity. Perplexity is exp(NLL), of tokens; its change is against w. Bits per weight "
-        "count codes, scales of 16 bits and zeros of the quantized matrices; bits per parameter and GB the whole model, "
-        "whose other weights take 16. KL(w ‖ point) is the mean divergence of the predictions from those of w, in nats "
+        "count codes, scales of 16 bits and zeros of the quantized matrices; bits per parameter and GB the whole "
+        "model, whose other weights take 16. KL(w ‖ point) is the mean divergence of the predictions from those of w, in nats "
         "per token; agreement how often the most probable token is the same. Brackets are "
         f"{CONFIDENCE:.0%} intervals over paired windows, or the articles of these."
     )
@@ -55,9 +55,9 @@ def kl_radius_table(landscape: SurveyResult) -> Table:
         return (split, distance_text(found.radius, basin), distance_text(basin.radius, basin), nats(found.reference))
 
     caption = (
-        "The radius by KL. R_kl is where the mean KL(w ‖ position) over the random directions reaches half of C − H(w), "
-        "the divergence of a uniform guess from w, with the mean entropy H of the predictions at w. The text enters only "
-        f"as the tokens before each prediction. Brackets are {CONFIDENCE:.0%} intervals over directions and windows."
+        "The radius by KL. R_kl is where the mean KL(w ‖ position) over the random directions reaches half of "
+        "C − H(w), the divergence of a uniform guess from w, with the mean entropy H of the predictions at w. The text "
+        f"enters only as the tokens before each prediction. Brackets are {CONFIDENCE:.0%} intervals over directions and windows."
     )
     return Table(caption, ("split", "R_kl", "R", "C − H(w)"), tuple(map(row, landscape.kl_radii)), frozenset({0}))
 

@@ -21,8 +21,8 @@ def tables(landscape: SurveyResult) -> list[Table]:
     Wall time, the share of the cache and its folder are left out: the same measurement gives the same page.
     """
     makers = (
-        basin_table, kl_radius_table, point_table, measure_table, misalignment_table, segment_table, provenance_table, plane_table, ray_values,
-        segment_values, plane_values,
+        basin_table, kl_radius_table, point_table, measure_table, misalignment_table, segment_table, provenance_table,
+        plane_table, ray_values, segment_values, plane_values,
     )  # fmt: skip
     return [table for make in makers if (table := make(landscape)).rows]
 
