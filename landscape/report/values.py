@@ -15,8 +15,8 @@ from landscape.session.run_record import SubjectInfo
 from quant.size import ModelSize
 
 JSON_VERSION = 4
-"""``schema_version`` of all objects. 3 had no perplexity, KL and sizes; 2 called a loss degraded that is inconclusive; 1
-had no points of other tools."""
+"""``schema_version`` of all objects. 3 had no perplexity, KL and sizes; 2 called a loss degraded that is inconclusive;
+1 had no points of other tools."""
 
 
 def finite_or_none(value: float | None) -> float | None:

@@ -40,8 +40,8 @@ def measure_table(landscape: SurveyResult) -> Table:
     caption = (
         "Perplexity, size and fidelity. Perplexity is exp(NLL), of tokens; its change is against w. Bits per weight "
         "count codes, scales of 16 bits and zeros of the quantized matrices; bits per parameter and GB the whole "
-        "model, whose other weights take 16. KL(w ‖ point) is the mean divergence of the predictions from those of w, in nats "
-        "per token; agreement how often the most probable token is the same. Brackets are "
+        "model, whose other weights take 16. KL(w ‖ point) is the mean divergence of the predictions from those of w, "
+        "in nats per token; agreement how often the most probable token is the same. Brackets are "
         f"{CONFIDENCE:.0%} intervals over paired windows, or the articles of these."
     )
     return Table(caption, header, (w, *rows) if rows else (), frozenset({0}), wide=True)
@@ -57,7 +57,8 @@ def kl_radius_table(landscape: SurveyResult) -> Table:
     caption = (
         "The radius by KL. R_kl is where the mean KL(w ‖ position) over the random directions reaches half of "
         "C − H(w), the divergence of a uniform guess from w, with the mean entropy H of the predictions at w. The text "
-        f"enters only as the tokens before each prediction. Brackets are {CONFIDENCE:.0%} intervals over directions and windows."
+        f"enters only as the tokens before each prediction. Brackets are {CONFIDENCE:.0%} intervals over directions "
+        "and windows."
     )
     return Table(caption, ("split", "R_kl", "R", "C − H(w)"), tuple(map(row, landscape.kl_radii)), frozenset({0}))
 
