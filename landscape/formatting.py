@@ -121,6 +121,23 @@ def rise_text(rise: Estimate) -> str:
     return interval(rise, nats(rise.value, True), _why_no_bound(rise), signed_nats=True)
 
 
+def change_text(change: Estimate) -> str:
+    """Write a relative change with its interval, in per cent: ``+5.3 % [+4.1, +6.6]``."""
+    if not math.isfinite(change.high):
+        return f"{percent(change.value)} ({_why_no_bound(change)})"
+    return f"{percent(change.value)} [{_signed(change.low)}, {_signed(change.high)}]"
+
+
+def percent(share: float) -> str:
+    """Write a relative change as ``+5.3 %``."""
+    return f"{_signed(share)} %"
+
+
+def _signed(share: float) -> str:
+    sign = "+" if share > 0 else ""
+    return f"{sign}{number(100 * share, 3 if abs(share) >= 0.1 else 2)}"
+
+
 def height_text(height: Estimate) -> str:
     """Write a prominence or a barrier with its interval over windows, or over their articles."""
     if not math.isfinite(height.high):

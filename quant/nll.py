@@ -68,12 +68,12 @@ class Rows:
 
 
 Measure = Callable[[Rows], Tensor]
-"""A number for each of some scored tokens, (n,)."""
+"""A number for each of some scored tokens, (n,), or k of them, (n, k)."""
 
 
 def nll(rows: Rows) -> Tensor:
     """Return −ln p of some tokens, (n,)."""
-    return _log_sums(rows.logits) - _chosen(rows.logits, rows.targets)
+    return log_sums(rows.logits) - _chosen(rows.logits, rows.targets)
 
 
 @torch.no_grad()
@@ -101,11 +101,11 @@ def measure(model: nn.Module, windows: Tensor, *measures: Measure) -> tuple[Tens
         measures: The measures, such as ``nll``.
 
     Returns:
-        (B, L − 1) for each measure.
+        (B, L − 1) for each measure; (B, L − 1, k) for one of k numbers.
     """
     found = [[each(rows) for each in measures] for rows in _rows(model, windows)]
     count, length = windows.shape
-    return tuple(torch.cat(parts).view(count, length - 1) for parts in zip(*found, strict=True))
+    return tuple(torch.cat(parts).view(count, length - 1, *parts[0].shape[1:]) for parts in zip(*found, strict=True))
 
 
 def token_nll(model: nn.Module, windows: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ class _ByRows(torch.autograd.Function):
                 state = hidden[place].detach().requires_grad_()
                 logits = parts.logits(state, given)
             full = _full(logits.detach())
-            sums = _log_sums(full)
+            sums = log_sums(full)
             found.append(sums - _chosen(full, targets))
             p = (full - sums[:, None]).exp_()
             p.scatter_add_(1, targets[:, None], p.new_full((len(targets), 1), -1.0))
@@ -231,11 +231,27 @@ def _full(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-def _log_sums(logits: Tensor) -> Tensor:
+def log_sums(logits: Tensor) -> Tensor:
     """Return the logarithms of the sums of exp along the rows, (n,); on a CPU a few rows at a time."""
     if logits.device.type != "cpu":
         return torch.logsumexp(logits, -1)
-    return torch.cat([torch.logsumexp(few, -1) for few in torch.split(logits, max(1, _IN_CACHE // logits.shape[1]))])
+    return torch.cat([torch.logsumexp(few, -1) for few in few_rows(logits)])
+
+
+def few_rows(logits: Tensor, on_card: int | None = None) -> tuple[Tensor, ...]:
+    """Cut logits, (n, V), into some rows at a time: on a CPU as few as stay in its cache.
+
+    Args:
+        logits: The logits.
+        on_card: Number of logits at once on another device; None for all.
+    """
+    at_once = _IN_CACHE if logits.device.type == "cpu" else on_card
+    return (logits,) if at_once is None else torch.split(logits, max(1, at_once // logits.shape[1]))
+
+
+def splits(model: nn.Module, windows: Tensor) -> bool:
+    """Return whether hidden states of windows, (B, L), are those of the trunk; if not, they are the logits."""
+    return not isinstance(_split(model, windows), Whole)
 
 
 def _chosen(logits: Tensor, targets: Tensor) -> Tensor:

@@ -6,7 +6,18 @@ not quantized 16 bits: the convention of tables that compare quantized models. P
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # results that hold a size are read without torch
+    from torch import nn
+
+    from quant.scheme import QuantScheme
+    from quant.space import WeightSpace
+
+PLAIN_BITS = 16
+"""Bits of a scale, and of a weight that is not quantized."""
 
 
 @dataclass(frozen=True)
@@ -24,3 +35,24 @@ class ModelSize:
     def gigabytes(self) -> float:
         """Size of the whole model in GB, of 10⁹ bytes."""
         return self.bytes / 1e9
+
+
+def model_size(model: nn.Module, space: WeightSpace, scheme: QuantScheme | None) -> ModelSize:
+    """Count what a point takes.
+
+    Args:
+        model: The model; weights that are tied count once, and buffers not at all.
+        space: Its weight space.
+        scheme: The grid of the point; None where no weight is quantized, as at w and w_FT.
+    """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    inside = PLAIN_BITS * space.dimension if scheme is None else _grid_bits(space, scheme)
+    whole = inside + PLAIN_BITS * (parameters - space.dimension)
+    return ModelSize(inside / space.dimension, whole / parameters, -(-whole // 8))
+
+
+def _grid_bits(space: WeightSpace, scheme: QuantScheme) -> int:
+    """Return the bits of the codes, scales and zero points of all matrices."""
+    scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
+    each = PLAIN_BITS + (0 if scheme.symmetric else scheme.bits)
+    return scheme.bits * space.dimension + each * scales

@@ -18,6 +18,8 @@ from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.session.run_record import ProbeCount, RunRecord, SubjectInfo
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.result import (
+    FidelityResult,
+    KLRadius,
     PlaneResult,
     PointResult,
     RayProfile,
@@ -25,6 +27,7 @@ from landscape.survey.result import (
     SurveyResult,
 )
 from quant.coverage import Coverage, Omission
+from quant.size import ModelSize
 
 Array = NDArray[np.float64]
 SPLITS = ("train", "validation")
@@ -79,6 +82,7 @@ def landscape(
     lambdas: Sequence[float] | None = None,
     seed: int = 0,
     plane: bool = False,
+    by_kl: bool = False,
 ) -> SurveyResult:
     """A landscape of that shape; everything in it follows from the arguments."""
     well = well or Well()
@@ -119,7 +123,11 @@ def landscape(
         u = saturation(nll["validation"], verdict.center_nll, verdict.chance)
         word = loss_word(rise["validation"], u)
         rho = ratio(away, verdict.radius)
-        return PointResult(name, method, width, scale, away, rho, nll, rise, location(away, verdict), word)
+        return PointResult(
+            name, method, width, scale, away, rho, nll, rise, location(away, verdict), word,
+            fidelity={s: fidelity_of(away / well.radius, k) for k, s in enumerate(SPLITS)},
+            size=None if width is None else ModelSize(width + 0.01, width + 5.5, 10_000_000 * width + 123_456_789),
+        )  # fmt: skip
 
     def segment(a: str, b: str, split: str) -> SegmentResult:
         alphas = np.array([-0.1, *np.linspace(0, 1, 11), 1.1])
@@ -129,8 +137,9 @@ def landscape(
         sums[alphas == 0] = center[split] if a == "w" else ends[a][split]
         sums[alphas == 1] = ends[b][split]
         distances, nll = np.linalg.norm(x, axis=1), sums.sum(1) / tokens.sum()
+        kl = 2.0 * (distances / well.radius) ** 2 if by_kl else None
         return SegmentResult(
-            a, b, names[b][1], split, alphas, distances, nll, connectivity(alphas, sums, tokens)
+            a, b, names[b][1], split, alphas, distances, nll, connectivity(alphas, sums, tokens), kl
         )  # fmt: skip
 
     def drawn(a: str, b: str) -> PlaneResult:
@@ -163,7 +172,10 @@ def landscape(
         radii={split: other_radii(losses[split], unigram=0.7 * well.chance) for split in SPLITS},
         split="validation",
         rays=tuple(
-            RayProfile(i, grid, {split: radial[split][i].sum(1) / tokens.sum() for split in SPLITS})
+            RayProfile(
+                i, grid, {split: radial[split][i].sum(1) / tokens.sum() for split in SPLITS},
+                {split: 2.0 * (grid / well.radius / stretch[i]) ** 2 for split in SPLITS if by_kl},
+            )
             for i in range(directions)
         ),
         points=tuple(point(name) for name in names),
@@ -173,8 +185,20 @@ def landscape(
             settings={"directions": directions, "family": f"sphere/seed={seed}", "preset": "quick", "seed": seed},
             health=(),
         ),
+        kl_radii={
+            split: KLRadius(7.25, replace(basins[split].radius, value=0.96 * basins[split].radius.value))  # type: ignore[operator]
+            for split in SPLITS
+            if by_kl
+        },
+        center_size=ModelSize(16.0, 16.0, 250_479_360),
         planes=tuple(drawn(a, a.replace("gptq", "qaft")) for a in names if plane and names[a][0] == "gptq"),
     )  # fmt: skip
+
+
+def fidelity_of(rho: float, split: int) -> FidelityResult:
+    """KL and agreement that follow from ρ, a little worse on the second split, with intervals."""
+    kl, agreement = 0.7 * rho**2 * (1 + 0.1 * split), 1 / (1 + rho + 0.05 * split)
+    return FidelityResult(Estimate(kl, 0.9 * kl, 1.1 * kl), Estimate(agreement, 0.98 * agreement, 1.01 * agreement))
 
 
 def smollm2_like(**options: object) -> SurveyResult:

@@ -46,7 +46,7 @@ def torch_on_the_pretended_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what torch has for its own devices alone: fused steps, and inference without a graph's bookkeeping."""
     plain = batch_nll.__wrapped__  # type: ignore[attr-defined]
     monkeypatch.setattr("quant.nll.batch_nll", plain)
-    monkeypatch.setattr("landscape.probing.engines.inline.batch_nll", plain)
+    monkeypatch.setattr("landscape.probing.references.batch_nll", plain)
     adamw = torch.optim.AdamW
     monkeypatch.setattr(torch.optim, "AdamW", lambda *args, fused, **options: adamw(*args, foreach=False, **options))
 

@@ -15,6 +15,8 @@ from landscape.positions.directions import Family
 from landscape.positions.position import CENTER, OnRay, Position
 from landscape.probing.engines import Engine
 from landscape.probing.plan import (
+    Fidelity,
+    NotEvaluated,
     Probe,
     ProbePlan,
     ProbeResult,
@@ -58,8 +60,38 @@ class Probes:
         """Average the NLL at a position over all tokens of the split, in nats per token."""
         return float(self.totals(position, split).sum() / self.tokens(split).sum())
 
+    def kl(self, position: Position | str, split: str) -> Array:
+        """Return the sums of KL(w ‖ position) on the split's windows, in nats, (n_w,)."""
+        return np.array([found.kl for found in self._fidelities(str(position), split)])
+
+    def agreeing(self, position: Position | str, split: str) -> Array:
+        """Count the tokens whose first choice is the same as at w on the split's windows, (n_w,)."""
+        return np.array([found.agreeing for found in self._fidelities(str(position), split)], np.float64)
+
+    def entropy(self, position: Position | str, split: str) -> Array:
+        """Return the sums of the entropies of the predictions on the split's windows, in nats, (n_w,)."""
+        return np.array([found.entropy for found in self._fidelities(str(position), split)])
+
     def _results(self, recipe: str, split: str) -> list[ProbeResult]:
         return [require(self.known, Probe(recipe, window.identity)) for window in self.windows[split]]
+
+    def _fidelities(self, recipe: str, split: str) -> list[Fidelity]:
+        found = [result.fidelity for result in self._results(recipe, split)]
+        compared = [fidelity for fidelity in found if fidelity is not None]
+        if len(compared) < len(found):
+            raise NotEvaluated(
+                f"expected {recipe} to be compared with w, it is not yet; run a plan with fidelity first"
+            )
+        return compared
+
+
+@dataclass(frozen=True, eq=False)
+class Divergences(Probes):
+    """The same results with KL(w ‖ position) in place of the NLL: 0 at w itself."""
+
+    def totals(self, position: Position | str, split: str) -> Array:
+        """Return the sums of KL(w ‖ position) on the split's windows, in nats, (n_w,)."""
+        return self.kl(position, split)
 
 
 def radial_probes(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -124,9 +125,9 @@ class ProbePlan:
     steps: tuple[PlanStep, ...]
 
     @classmethod
-    def of(cls, positions: Iterable[Position], windows: tuple[Window, ...]) -> ProbePlan:
+    def of(cls, positions: Iterable[Position], windows: tuple[Window, ...], fidelity: bool = False) -> ProbePlan:
         """Plan the same windows at every position."""
-        return cls(tuple(PlanStep(position, windows) for position in positions))
+        return cls(tuple(PlanStep(position, windows, fidelity) for position in positions))
 
     def __add__(self, other: ProbePlan) -> ProbePlan:
         return ProbePlan(self.steps + other.steps)
@@ -138,32 +139,56 @@ class ProbePlan:
     def probes(self) -> Iterator[Probe]:
         """Yield the probes in order; a probe in several steps comes several times."""
         for step in self.steps:
-            recipe = str(step.position)
-            yield from (Probe(recipe, window.identity) for window in step.windows)
+            yield from _probes(step)
 
-    def missing(self, known: Container[Probe]) -> ProbePlan:
-        """Return the plan of all probes that are not known yet, each once."""
-        asked: set[Probe] = set()
+    @property
+    def compared(self) -> tuple[Window, ...]:
+        """The distinct windows on which predictions are compared with those at w."""
+        windows = {window.identity: window for step in self.steps if step.fidelity for window in step.windows}
+        return tuple(windows.values())
+
+    def missing(self, known: Mapping[Probe, ProbeResult]) -> ProbePlan:
+        """Return the plan of all probes that are not known yet, each once.
+
+        A probe that is known without its fidelity is missing where a step asks for that, and one that several steps
+        ask for is evaluated with its fidelity if any of them does.
+        """
+        compared = {p for step in self.steps if step.fidelity for p in _probes(step)}
+        taken: set[Probe] = set()
         steps = []
         for step in self.steps:
-            recipe, windows = str(step.position), []
-            for window in step.windows:
-                probe = Probe(recipe, window.identity)
-                if probe not in known and probe not in asked:
-                    asked.add(probe)
-                    windows.append(window)
-            if windows:
-                steps.append(PlanStep(step.position, tuple(windows)))
+            left = []
+            for probe, window in zip(_probes(step), step.windows, strict=True):
+                if probe not in taken and _lacking(known.get(probe), probe in compared):
+                    taken.add(probe)
+                    left.append((probe in compared, window))
+            for fidelity, group in groupby(left, key=lambda each: each[0]):
+                steps.append(replace(step, windows=tuple(window for _, window in group), fidelity=fidelity))
         return ProbePlan(tuple(steps))
 
 
-def point_plan(labels: Iterable[str], windows: tuple[Window, ...]) -> ProbePlan:
+def _probes(step: PlanStep) -> list[Probe]:
+    recipe = str(step.position)
+    return [Probe(recipe, window.identity) for window in step.windows]
+
+
+def _lacking(result: ProbeResult | None, fidelity: bool) -> bool:
+    """Return whether a probe must be evaluated, given what is known of it."""
+    return result is None or (fidelity and result.fidelity is None)
+
+
+def point_plan(labels: Iterable[str], windows: tuple[Window, ...], fidelity: bool = False) -> ProbePlan:
     """Plan the points with these labels."""
-    return ProbePlan.of([At(label) for label in labels], windows)
+    return ProbePlan.of([At(label) for label in labels], windows, fidelity)
 
 
 def ray_plan(
-    family: Family, directions: int, lambdas: Sequence[float], windows: tuple[Window, ...], pairs: bool = False
+    family: Family,
+    directions: int,
+    lambdas: Sequence[float],
+    windows: tuple[Window, ...],
+    pairs: bool = False,
+    fidelity: bool = False,
 ) -> ProbePlan:
     """Plan every direction at every distance, direction by direction, so that each is drawn once.
 
@@ -173,7 +198,8 @@ def ray_plan(
         lambdas: Distances from w, (n_λ,).
         windows: The windows at each position.
         pairs: Whether to follow every direction both ways, ±ê.
+        fidelity: Whether to compare the predictions with those at w.
     """
     signs = (1, -1) if pairs else (1,)
     positions = (OnRay(family.name, index, s * lam) for index in range(directions) for s in signs for lam in lambdas)
-    return ProbePlan.of(positions, windows)
+    return ProbePlan.of(positions, windows, fidelity)

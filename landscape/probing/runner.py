@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from landscape.probing.engines import Engine
@@ -23,7 +24,7 @@ class Runner:
         store: Store,
         provenance: Mapping[str, Any],
         advance: Callable[[float], None] = lambda work: None,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[ProbePlan], None] = lambda plan: None,
     ) -> None:
         """Bind the runner to a store.
 
@@ -31,7 +32,8 @@ class Runner:
             store: The store to read results from, and to commit them to in batches.
             provenance: Record of how new results are made: versions, device, threads.
             advance: Called with 1 for each evaluated probe.
-            check: Called before the first evaluation, which it may refuse.
+            check: Called with what is missing before the first evaluation, and before each that compares predictions
+                with those at w; it may refuse.
         """
         self.store, self.provenance, self.advance, self._check = store, provenance, advance, check
         self.known: dict[Probe, ProbeResult] = store.probes()
@@ -39,7 +41,9 @@ class Runner:
         self.asked: set[Probe] = set()
         """Every probe that a plan asked for."""
         self.fresh: set[Probe] = set()
-        """The probes that this runner evaluated; the store held the others."""
+        """The probes whose loss this runner measured; the store held the others."""
+        self.compared: set[Probe] = set()
+        """The probes whose loss was known, and which this runner evaluated again to compare them with w."""
         self.rehearsing = False
         """Whether plans are only noted and nothing is evaluated."""
         self.seconds = 0.0
@@ -48,7 +52,7 @@ class Runner:
     @property
     def evaluated(self) -> int:
         """Number of probes that this runner evaluated."""
-        return len(self.fresh)
+        return len(self.fresh) + len(self.compared)
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -80,14 +84,12 @@ class Runner:
         if self.rehearsing:
             return
         missing = plan.missing(self.known)
-        if missing.steps and not self.fresh:
-            self._check()
+        if missing.steps and (not self.evaluated or missing.compared):
+            self._check(missing)
         with closing(engine.evaluate(missing)) as results:
             try:
                 for result in results:
-                    pending.append(result)
-                    self.known[result.probe] = result
-                    self.fresh.add(result.probe)
+                    pending.append(self._learn(result))
                     self.advance(1.0)
                     if time.monotonic() - committed_at > COMMIT_SECONDS:
                         self.store.commit(pending, self.provenance)
@@ -96,6 +98,17 @@ class Runner:
                 self.seconds += time.monotonic() - started
                 if pending:
                     self.store.commit(pending, self.provenance)
+
+    def _learn(self, result: ProbeResult) -> ProbeResult:
+        """Take a result in; a loss that is known stays as it is, to the bit, whatever machine measured it."""
+        before = self.known.get(result.probe)
+        if before is None:
+            self.fresh.add(result.probe)
+        else:
+            self.compared.add(result.probe)
+            result = replace(before, fidelity=result.fidelity)
+        self.known[result.probe] = result
+        return result
 
     def nll(self, position: str, windows: Sequence[Window]) -> float:
         """Average the NLL at a position over the tokens of some windows, in nats per token.

@@ -16,6 +16,13 @@ A probe shard (kind ``probes``) holds one row per probe, in four arrays of equal
     total                           float64, sum of the NLL in nats; NaN and infinity are results
     tokens                          int64
 
+Where predictions were compared with those at w on some of its rows, four more arrays of equal length hold that; a
+shard without such rows lacks them:
+
+    fidelity_index                  int32, the row
+    kl, entropy                     float64, sums in nats of KL(w ‖ position) and of the entropy of the predictions
+    agreeing                        int64, number of tokens whose most probable id is the same as at w
+
 and the attribute ``provenances``: a JSON list of the distinct records that came with its rows. A probe that was not
 evaluated has no row.
 
@@ -31,7 +38,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +46,7 @@ import numpy as np
 
 from landscape.probing.atomic_files import storage_errors, sweep, write_once
 from landscape.probing.layer_rows import LayerRows, string_table
-from landscape.probing.plan import Probe, ProbeResult
+from landscape.probing.plan import Fidelity, Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
 from landscape.probing.shards import Array, Attribute, Shard, ShardFolder
 from quant.errors import StoreError
@@ -207,6 +214,7 @@ class Store:
             "total": np.array([row.total for row in rows], np.float64),
             "tokens": np.array([row.tokens for row in rows], np.int64),
         }
+        arrays |= _fidelity_arrays(rows)
         return self._probes.add(arrays, {"provenances": f"[{', '.join(sorted(provenances))}]"})
 
 
@@ -233,21 +241,45 @@ def _read_probes(shard: Shard) -> _ProbeShard:
     positions, windows = (list(map(sys.intern, shard.strings(key))) for key in ("positions", "windows"))
     columns = (shard.numbers(key).tolist() for key in ("position_index", "window_index", "total", "tokens"))
     results = [ProbeResult(Probe(positions[p], windows[w]), total, n) for p, w, total, n in zip(*columns, strict=True)]
+    if "fidelity_index" in shard:
+        compared = (shard.numbers(key).tolist() for key in ("fidelity_index", "kl", "agreeing", "entropy"))
+        for row, kl, agreeing, entropy in zip(*compared, strict=True):
+            results[row] = replace(results[row], fidelity=Fidelity(kl, agreeing, entropy))
     return _ProbeShard(results, [_json(record) for record in json.loads(shard.attributes["provenances"])])
 
 
 def _merge(results: Iterable[ProbeResult]) -> dict[Probe, ProbeResult]:
     """Keep one result per probe.
 
-    If two results differ (two devices, say), the choice depends on their values alone, so that it is the same in any
-    order of reading and merging.
+    One with its fidelity is kept in place of one without. If two results differ otherwise (two devices, say), the
+    choice depends on their values alone, so that it is the same in any order of reading and merging.
     """
     merged: dict[Probe, ProbeResult] = {}
     for result in results:
         known = merged.setdefault(result.probe, result)
         if known is not result:
-            merged[result.probe] = min(known, result, key=lambda r: (r.total.hex(), r.tokens))
+            merged[result.probe] = min(known, result, key=_rank)
     return merged
+
+
+def _rank(result: ProbeResult) -> tuple[bool, str, int, str, int, str]:
+    """Order the results of one probe by their values; NaN has a place in hex digits."""
+    found = result.fidelity or Fidelity(0.0, 0, 0.0)
+    numbers = (result.total.hex(), result.tokens, found.kl.hex(), found.agreeing, found.entropy.hex())
+    return result.fidelity is None, *numbers
+
+
+def _fidelity_arrays(rows: Sequence[ProbeResult]) -> dict[str, Array]:
+    """Return the arrays of the rows that were compared with w; none without such rows."""
+    found = [(place, row.fidelity) for place, row in enumerate(rows) if row.fidelity is not None]
+    if not found:
+        return {}
+    return {
+        "fidelity_index": np.array([place for place, _ in found], np.int32),
+        "kl": np.array([fidelity.kl for _, fidelity in found], np.float64),
+        "agreeing": np.array([fidelity.agreeing for _, fidelity in found], np.int64),
+        "entropy": np.array([fidelity.entropy for _, fidelity in found], np.float64),
+    }
 
 
 def _json(record: Mapping[str, Any]) -> str:

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from landscape.report.values import JSON_VERSION, finite_or_none
+from landscape.formatting import data_size, number
+from landscape.report.values import JSON_VERSION, finite_or_none, size_json
 from landscape.session.expert_tokens import ExpertTokens
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.grid import GridTensor
 from quant.point import WeightPoint
+from quant.size import ModelSize, model_size
 from quant.space import distance, norm
 from quant.statistics import GridStatistics, grid_statistics, total
 
@@ -20,9 +22,9 @@ def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict
     """Return the JSON object of ``landscape quantize``.
 
     ``{schema_version, model, point, distance, norm, rounding: {over_optimum, zero_fraction, clipped_fraction}, experts:
-    {matrices, few, none}, export}``; distance is ‖Δw‖ and norm ‖w‖; over_optimum is the squared error of the weights in
-    units of that of rounding at the exact scale; rounding is null for a point off the grid (AWQ); experts as in
-    ``landscape probe``.
+    {matrices, few, none}, size: {space_bits, model_bits, bytes}, export}``; distance is ‖Δw‖ and norm ‖w‖; over_optimum
+    is the squared error of the weights in units of that of rounding at the exact scale; rounding is null for a point
+    off the grid (AWQ); experts and size as in ``landscape probe``.
 
     Args:
         checkpoint: The model, its weights restored.
@@ -45,6 +47,7 @@ def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict
             "clipped_fraction": grid.clipped_fraction,
         },
         "experts": None if experts is None else asdict(experts),
+        "size": size_json(_size(checkpoint, point)),
         "export": str(folder),
     }
 
@@ -59,9 +62,17 @@ def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> lis
             f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
             f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
         )
-    experts = ExpertTokens.of(point.provenance)
+    size, experts = _size(checkpoint, point), ExpertTokens.of(point.provenance)
+    lines.append(
+        f"{number(size.space_bits, 3)} bits per weight with scales; the whole model at 16 bits a weight elsewhere: "
+        f"{number(size.model_bits, 3)} bits per parameter, {data_size(size.bytes)}"
+    )
     lines += [experts.sentence] if experts else []
     return [*lines, f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")']
+
+
+def _size(checkpoint: Checkpoint, point: WeightPoint) -> ModelSize:
+    return model_size(checkpoint.model, checkpoint.space, point.scheme)
 
 
 def _rounding(checkpoint: Checkpoint, center: Center, point: WeightPoint) -> GridStatistics | None:

@@ -6,14 +6,17 @@ JSON has neither NaN nor infinity: a number that is not finite is null.
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any, overload
 
 from landscape.estimators.crossing import Crossing
 from landscape.estimators.intervals import Estimate
 from landscape.session.run_record import SubjectInfo
+from quant.size import ModelSize
 
-JSON_VERSION = 3
-"""``schema_version`` of all objects. 2 called a loss degraded that is inconclusive; 1 had no points of other tools."""
+JSON_VERSION = 4
+"""``schema_version`` of all objects. 3 had no perplexity, KL and sizes; 2 called a loss degraded that is inconclusive;
+1 had no points of other tools."""
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -53,6 +56,11 @@ def space_json(subject: SubjectInfo) -> dict[str, Any]:
         "share": coverage.share,
         "outside": outside,
     }
+
+
+def size_json(size: ModelSize | None) -> dict[str, float] | None:
+    """Return ``{space_bits, model_bits, bytes}``, or None where they are not known."""
+    return None if size is None else asdict(size)
 
 
 def _ends(estimate: Estimate) -> dict[str, float | None]:

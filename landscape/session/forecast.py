@@ -78,6 +78,7 @@ def forecast_of(
     probes: int = 0,
     passes: float | None = None,
     batch: int = 1,
+    compared: int = 0,
     needed: Collection[Probe] = (),
     known: Container[Probe] = (),
     walks: Walks = NO_WALKS,
@@ -94,6 +95,7 @@ def forecast_of(
         probes: Approximate number of probes to evaluate.
         passes: Number of whole forward passes that they take, where probes share blocks; None for one each.
         batch: Number of windows in a forward pass of the evaluation.
+        compared: Number of windows on which predictions are compared with those at w.
         needed: The distinct probes that the run is known to need so far.
         known: The probes that the store holds, whether the run needs them or not.
         walks: The walks that measure layer-wise errors.
@@ -103,7 +105,7 @@ def forecast_of(
     """
     need = largest(
         [
-            evaluation_need(subject, batch),
+            evaluation_need(subject, batch, compared),
             *(making_need(subject, made, len(subject.calibration.windows)) for made in new),
             *([walk_need(subject, walks.windows)] if walks.windows else ()),
         ]

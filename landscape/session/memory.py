@@ -19,6 +19,7 @@ from landscape.session.point_specs import MadeSpec
 from landscape.session.subject import Subject
 from quant.center import copy_bytes
 from quant.checkpoints.checkpoint import Checkpoint
+from quant.fidelity import comparison_bytes, state_bytes
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.nll import HEAD_ROWS
 from quant.normals import made_on
@@ -36,10 +37,15 @@ _SHORTER = "use a shorter --seq-len, --dtype bfloat16, or a machine with more me
 Parts = Mapping[str, int]
 
 
-def evaluation_need(subject: Subject, batch: int = 1) -> MemoryNeed:
+def evaluation_need(subject: Subject, batch: int = 1, compared: int = 0) -> MemoryNeed:
     """Return what evaluating probes takes: one direction, one matrix of any position, and a batch of windows.
 
     A card that makes normals itself holds no direction.
+
+    Args:
+        subject: The model and its windows.
+        batch: Number of windows in a forward pass.
+        compared: Number of windows on which predictions are compared with those at w.
     """
     space, model = subject.space, subject.model
     device = _device(subject.checkpoint)
@@ -49,6 +55,11 @@ def evaluation_need(subject: Subject, batch: int = 1) -> MemoryNeed:
         "activations": batch * activation_bytes(model, space, _ids(subject)),
         "logits": logit_bytes(subject.vocabulary, batch * _ids(subject)),
     }
+    if compared:
+        tokens = next(iter(subject.windows.values()))[0].tokens.expand(batch, -1)
+        parts[f"predictions at w of {compared} windows"] = compared * state_bytes(model, tokens) // batch
+        on_card = device.type == "cuda"
+        parts["logits compared"] = comparison_bytes(subject.vocabulary, batch * _ids(subject), on_card)
     return _placed(device, parts, {"one matrix of a point": _FLOAT * _largest(space)})
 
 

@@ -186,7 +186,8 @@ class Session:
         """
         return forecast_of(
             self.subject, preset, new, self.maker.searched(new), probes=probes, batch=self.batch,
-            needed=self.runner.asked | set(plan.probes()), known=self.runner.known, walks=walks,
+            compared=len(plan.compared), walks=walks,
+            needed=self.runner.asked | set(plan.probes()), known=self.runner.known,
         )  # fmt: skip
 
     def pace(self) -> float:
@@ -201,9 +202,9 @@ class Session:
         asked = self.request.batch if isinstance(self.request, ProbingRequest) else None
         return frozen_batch(self.store, self.subject, self.windows[0].tokens, asked)
 
-    def _check_room(self) -> None:
+    def _check_room(self, plan: ProbePlan) -> None:
         """Check that the evaluation fits in memory; jobs that make points check these in their forecast."""
-        check_run(evaluation_need(self.subject, self.batch), self.subject.checkpoint)
+        check_run(evaluation_need(self.subject, self.batch, len(plan.compared)), self.subject.checkpoint)
 
     def _engine(self, points: Mapping[str, Vector], families: Iterable[Family]) -> Engine:
         subject = self.subject

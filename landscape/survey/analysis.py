@@ -16,17 +16,19 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.positions.position import CENTER, on_plane, on_segment
-from landscape.probing.losses import Probes, radial_probes
+from landscape.probing.losses import Divergences, Probes, radial_probes
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec, plane_pairs
 from landscape.session.subject import JUDGED_SPLIT, RADIAL_SPLITS
 from landscape.session.training_record import TrainingRecord
+from landscape.survey.fidelity import fidelity_result
 from landscape.survey.layers import LayerResult
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
 from landscape.survey.result import Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult
 from quant.errors import PointError
+from quant.size import ModelSize
 from quant.space import Difference, Vector, WeightSpace, dot
 
 Array = NDArray[np.float64]
@@ -92,11 +94,12 @@ def point_results(
     basin: Basin,
     experts: Mapping[AnySpec, ExpertTokens | None] | None = None,
     *,
+    sizes: Mapping[AnySpec, ModelSize | None] | None = None,
     training: Mapping[AnySpec, TrainingRecord | None] | None = None,
     along: Mapping[AnySpec, Crossing | None] | None = None,
     layers: Mapping[AnySpec, tuple[LayerResult, ...]] | None = None,
 ) -> tuple[PointResult, ...]:
-    """Return distance, losses, location and word for the loss of every point, with what else is known of it.
+    """Return distance, losses, fidelity, location and word for the loss of every point, with what else is known of it.
 
     Args:
         probes: The losses.
@@ -104,6 +107,7 @@ def point_results(
         shape: Distances and angles of the points.
         basin: Basin on the split that points are judged on.
         experts: Calibration tokens of the experts.
+        sizes: Bits and bytes.
         training: Epochs of the training.
         along: R along Δw.
         layers: Change of each matrix.
@@ -129,13 +133,19 @@ def point_results(
             along=(along or {}).get(spec),
             training=(training or {}).get(spec),
             layers=(layers or {}).get(spec, ()),
+            fidelity={split: fidelity_result(probes, label, split) for split in probes.windows},
+            size=(sizes or {}).get(spec),
         )
 
     return tuple(result(spec, label) for spec, label in labels.items())
 
 
 def segment_results(
-    probes: Probes, labels: Mapping[AnySpec, str], shape: Geometry, alphas: Mapping[tuple[str, str], Sequence[float]]
+    probes: Probes,
+    labels: Mapping[AnySpec, str],
+    shape: Geometry,
+    alphas: Mapping[tuple[str, str], Sequence[float]],
+    compared: bool = False,
 ) -> tuple[SegmentResult, ...]:
     """Return every segment on every radial split.
 
@@ -144,12 +154,15 @@ def segment_results(
         labels: Labels of the points.
         shape: Distances and angles of the points.
         alphas: Positions of each segment, the same on all splits, by the labels of its ends.
+        compared: Whether they were compared with w.
     """
+    divergences = Divergences(probes.known, probes.windows)
 
     def result(a: AnySpec | None, b: AnySpec, split: str) -> SegmentResult:
         start = CENTER if a is None else labels[a]
         positions = np.array(alphas[start, labels[b]])
-        totals = np.array([probes.totals(on_segment(start, labels[b], float(alpha)), split) for alpha in positions])
+        places = [on_segment(start, labels[b], float(alpha)) for alpha in positions]
+        totals = np.array([probes.totals(place, split) for place in places])
         tokens = probes.tokens(split)
         return SegmentResult(
             a="w" if a is None else a.name,
@@ -160,6 +173,7 @@ def segment_results(
             distances=shape.along(a, b, positions),
             nll=totals.sum(1) / tokens.sum(),
             connectivity=connectivity(positions, totals, tokens, probes.blocks(split)),
+            kl=np.array([divergences.nll(place, split) for place in places]) if compared else None,
         )
 
     ends = list(segment_ends(list(labels)))

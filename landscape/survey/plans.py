@@ -17,9 +17,12 @@ BEYOND = 0.1
 """Distance in α by which segments are followed beyond their ends."""
 
 
-def segment_plan(alphas: Mapping[tuple[str, str], Sequence[float]], windows: tuple[Window, ...]) -> ProbePlan:
+def segment_plan(
+    alphas: Mapping[tuple[str, str], Sequence[float]], windows: tuple[Window, ...], fidelity: bool = False
+) -> ProbePlan:
     """Plan every segment at its own α, given by the labels of its ends."""
-    return ProbePlan.of((on_segment(*ends, alpha) for ends, each in alphas.items() for alpha in each), windows)
+    positions = (on_segment(*ends, alpha) for ends, each in alphas.items() for alpha in each)
+    return ProbePlan.of(positions, windows, fidelity)
 
 
 def plane_plan(a: str, b: str, lattice: PlaneLattice, windows: tuple[Window, ...]) -> ProbePlan:

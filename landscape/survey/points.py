@@ -11,6 +11,7 @@ from landscape.session.training_record import TrainingRecord
 from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.plans import segment_labels
+from quant.size import ModelSize, model_size
 from quant.space import distance
 
 
@@ -42,6 +43,15 @@ class SurveyPoints:
     def training(self) -> dict[AnySpec, TrainingRecord | None]:
         """Epochs of the training, for each point made so far."""
         return {spec: TrainingRecord.of(self._session.points[spec].provenance) for spec in self.made}
+
+    @property
+    def sizes(self) -> dict[AnySpec, ModelSize | None]:
+        """Bits and bytes of each point; None for those of other tools, whose convention is their own."""
+        subject = self._session.subject
+        return {
+            spec: None if isinstance(spec, ExternalSpec) else model_size(subject.model, subject.space, spec.scheme)
+            for spec in self.specs
+        }
 
     @property
     def geometry(self) -> Geometry:

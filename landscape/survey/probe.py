@@ -28,6 +28,7 @@ from landscape.session.session import Session
 from landscape.session.subject import unigram_entropy
 from landscape.survey import analysis
 from landscape.survey.along import radius_along
+from landscape.survey.fidelity import KLRays
 from landscape.survey.layer_results import layer_results
 from landscape.survey.layer_walks import LayerWalks
 from landscape.survey.layers import LayerResult
@@ -41,6 +42,7 @@ from landscape.survey.watcher import Watcher
 from quant.corpora.texts import SELF
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.size import model_size
 
 PILOT_WINDOWS = 4
 """Largest number of validation windows of the pilot: few, hence cheap, and the same however many are requested."""
@@ -98,7 +100,7 @@ class SurveyRun:
         """Find and make the points, probe everything, and return the result."""
         session = self.session
         self.progress.forecast(self.forecast())
-        self._run(point_plan([CENTER], self.subject.all_windows))
+        self._run(point_plan([CENTER], self.subject.all_windows, fidelity=True))
         self.session.check_center(self.session.windows)
         radius = self._pilot()
         for spec in self.points.missing:
@@ -108,7 +110,7 @@ class SurveyRun:
         segments = self._segments()
         self._run(self._plan(lambdas, segments))
         while segments.grow(self.probes):
-            self._run(segment_plan(segments.alphas, self.subject.radial_windows))
+            self._run(segment_plan(segments.alphas, self.subject.radial_windows, self.request.by_kl))
         if self.layers:
             self.layers.measure({session.labels[spec]: session.points[spec] for spec in self.points.specs})
         return self._result(lambdas, segments)
@@ -154,12 +156,13 @@ class SurveyRun:
 
     def _plan(self, lambdas: Sequence[float], segments: AdaptiveSegments) -> ProbePlan:
         """Plan all probes, given the points made and the positions on segments chosen so far."""
-        subject, labels = self.subject, self.session.labels
+        subject, request, labels = self.subject, self.request, self.session.labels
+        radial, by_kl = subject.radial_windows, request.by_kl
         plan = (
-            point_plan([CENTER, *(labels[spec] for spec in self.points.made)], subject.all_windows)
-            + slope_plan(self.family, self.request.directions, subject.norm, self.session.windows)
-            + ray_plan(self.family, self.request.directions, lambdas, subject.radial_windows, self.request.pairs)
-            + segment_plan(segments.alphas, subject.radial_windows)
+            point_plan([CENTER, *(labels[spec] for spec in self.points.made)], subject.all_windows, fidelity=True)
+            + slope_plan(self.family, request.directions, subject.norm, self.session.windows)
+            + ray_plan(self.family, request.directions, lambdas, radial, request.pairs, by_kl)
+            + segment_plan(segments.alphas, radial, by_kl)
         )
         for (a, b), lattice in self._lattices().items():
             plan += plane_plan(labels[a], labels[b], lattice, self._plane_windows)
@@ -249,6 +252,8 @@ class SurveyRun:
         basins = {split: estimate_basin(losses) for split, losses in radial.items()}
         unigram = unigram_entropy(subject.corpus.windows("train")[:, -subject.seq_len :])
         labels = {spec: session.labels[spec] for spec in self.points.specs}
+        rays, sizes = analysis.ray_profiles(radial), self.points.sizes
+        kl_rays = self._kl_rays(lambdas)
         planes, health = self._planes(), self._health(lambdas[0])
         record = session.record(self._settings(), health)
         return SurveyResult(
@@ -257,21 +262,24 @@ class SurveyRun:
             basins=basins,
             split=session.split,
             radii={split: other_radii(losses, unigram) for split, losses in radial.items()},
-            rays=analysis.ray_profiles(radial),
+            rays=kl_rays.added(rays) if kl_rays else rays,
             points=analysis.point_results(
                 probes,
                 labels,
                 geometry,
                 basins[session.split],
                 self.points.experts,
+                sizes=sizes,
                 training=self.points.training,
                 along=self._along(segments),
                 layers=self._layers(),
             ),
-            segments=analysis.segment_results(probes, labels, geometry, segments.alphas),
+            segments=analysis.segment_results(probes, labels, geometry, segments.alphas, request.by_kl),
             run=record,
             planes=planes,
             misalignments=analysis.misalignments(probes, labels),
+            kl_radii=kl_rays.radii if kl_rays else {},
+            center_size=model_size(subject.model, subject.space, None),
         )
 
     def _along(self, segments: AdaptiveSegments) -> dict[AnySpec, Crossing | None]:
@@ -294,6 +302,13 @@ class SurveyRun:
             )
             for spec in self.points.specs
         }
+
+    def _kl_rays(self, lambdas: Sequence[float]) -> KLRays | None:
+        """Return KL along the random directions, if it was asked for."""
+        request, chance = self.request, self.subject.chance
+        if not request.by_kl:
+            return None
+        return KLRays(self.probes, self.family.name, request.directions, lambdas, chance, request.pairs)
 
     def _planes(self) -> tuple[PlaneResult, ...]:
         lattices = self._lattices()
@@ -318,6 +333,7 @@ class SurveyRun:
             "directions": request.directions,
             "family": self.family.name,
             "both ways, ±ê": request.pairs,
+            "loss": request.loss,
             "preset": request.preset.name,
             "methods": ", ".join(request.methods),
             "scales": ", ".join(request.scales),

@@ -11,6 +11,9 @@ from landscape.session.request import LAST, PANEL_RUN, PresetRequest, ProbingReq
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 
+LOSSES = ("nll", "kl")
+"""Values of ``loss``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyRequest(PresetRequest, ProbingRequest):
@@ -23,6 +26,9 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     family: str = "sphere"
     """Random directions: sphere (uniform), filter (as long as w in each output channel), or layer:TENSORS (of some
     tensors alone, such as layer:block=3)."""
+    loss: str = option(default="nll", choices=" or ".join(LOSSES))
+    """Measure along rays and segments, where R and the words for points follow from the NLL in any case: nll, or kl,
+    which adds KL(w ‖ position), of which w is the exact minimum on any text, and the radius R_kl."""
     pairs: bool = False
     """Probe each direction at +λ and −λ and take the mean, in which odd terms cancel: twice the probes."""
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
@@ -72,12 +78,19 @@ class SurveyRequest(PresetRequest, ProbingRequest):
             raise UsageError(f"expected at least one direction, got {self.directions}")
         if self.lambdas is not None and (not self.lambdas or min(self.lambdas) <= 0):
             raise UsageError(f"expected distances above 0 as lambdas, got {self.lambdas}; w itself is always probed")
+        if self.loss not in LOSSES:
+            raise UsageError(f"expected {' or '.join(LOSSES)} as --loss, got {self.loss!r}")
         check_names(self.specs)
         if self.plane and not plane_pairs(self.specs):
             raise UsageError(
                 f"expected gptq and qaft among --methods with --plane, which lies through both, got "
                 f"{', '.join(self.methods)}; add them, or leave --plane out"
             )
+
+    @property
+    def by_kl(self) -> bool:
+        """Whether rays and segments are compared with w."""
+        return self.loss == "kl"
 
     @property
     def specs(self) -> tuple[AnySpec, ...]:

@@ -75,7 +75,7 @@ class ShardRun(SurveyRun):
         """Make and evaluate what is in the shard, as far as the store then has what it needs."""
         self._look()
         self.progress.forecast(self._shard_forecast())
-        self._run(point_plan([CENTER], self._pilot_windows))
+        self._run(point_plan([CENTER], self._pilot_windows, fidelity=True))
         self.session.check_center(self._pilot_windows)
         radius = self._pilot()
         new = [spec.name for spec in self._own_missing if self._make_new(spec)]
@@ -110,11 +110,13 @@ class ShardRun(SurveyRun):
     def _own_plan(self, lambdas: Iterable[float]) -> ProbePlan:
         """Plan what is in the shard, with the points and losses known so far."""
         subject, request, labels = self.subject, self.request, self.session.labels
-        own = point_plan([labels[spec] for spec in self.own if spec in labels], subject.all_windows)
+        radial, by_kl = subject.radial_windows, request.by_kl
+        center = point_plan([CENTER], self._own_windows, fidelity=True)
+        own = point_plan([labels[spec] for spec in self.own if spec in labels], subject.all_windows, fidelity=True)
         slope = slope_plan(self.family, request.directions, subject.norm, self.session.windows)
-        rays = ray_plan(self.family, request.directions, tuple(lambdas), subject.radial_windows, request.pairs)
-        segments = segment_plan(self._own_segments.alphas, subject.radial_windows)
-        plan = point_plan([CENTER], self._own_windows) + own + self._own_rays(slope + rays) + _only(OnSegment, segments)
+        rays = ray_plan(self.family, request.directions, tuple(lambdas), radial, request.pairs, by_kl)
+        segments = segment_plan(self._own_segments.alphas, radial, by_kl)
+        plan = center + own + self._own_rays(slope + rays) + _only(OnSegment, segments)
         for (a, b), lattice in self._lattices().items():
             plane = plane_plan(labels[a], labels[b], lattice, self._plane_windows)
             dealt = (step for place, step in enumerate(plane.steps) if self.shard.takes(place))

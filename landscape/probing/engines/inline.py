@@ -11,10 +11,10 @@ from torch import nn
 from landscape.positions.atlas import Atlas
 from landscape.positions.position import common_blocks
 from landscape.probing.batches import batches
-from landscape.probing.plan import Probe, ProbePlan, ProbeResult
+from landscape.probing.plan import ProbePlan, ProbeResult
 from landscape.probing.prefix import Prefixes
+from landscape.probing.references import References, evaluate_batch
 from quant.center import preserved
-from quant.nll import batch_nll
 from quant.space import WeightSpace
 
 
@@ -23,7 +23,8 @@ class InlineEngine:
     """Engine that writes the weights of each position into the model, and restores the pristine weights at the end.
 
     Where cores are idle, the next direction is drawn while the model evaluates (see ``landscape.positions.drawing``).
-    First blocks that several positions leave unchanged run once: see ``landscape.probing.prefix``.
+    First blocks that several positions leave unchanged run once: see ``landscape.probing.prefix``. Before the first
+    position, the model gives the predictions at w that others are compared with: ``landscape.probing.references``.
     """
 
     model: nn.Module
@@ -36,13 +37,13 @@ class InlineEngine:
         """Evaluate the probes in the plan's order, and restore the model bit for bit, however this ends."""
         prefixes = Prefixes(self.model)
         with preserved(self.model, self.space, self.atlas.center), self.atlas.drawing_ahead():
+            references = References(self.model, plan, self.batch)
             for step, following in zip_longest(plan.steps, plan.steps[1:]):
                 label, blocks = common_blocks(self.space, step.position)
                 self.space.write(self.model, self.atlas.vector(step.position))
                 self.atlas.expect(following.position if following else None)
-                recipe = str(step.position)
+                recipe, compared = str(step.position), references if step.fidelity else None
                 for batch in batches(step.windows, self.batch):
                     with prefixes.reused(label, blocks, batch):
-                        losses = batch_nll(self.model, batch.tokens)
-                    for window, nll in zip(batch.windows, losses, strict=False):  # others fill the batch
-                        yield ProbeResult(Probe(recipe, window.identity), nll.total, nll.tokens)
+                        results = evaluate_batch(self.model, recipe, batch, compared)
+                    yield from results

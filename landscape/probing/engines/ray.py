@@ -50,7 +50,7 @@ class _Task:
 
     actor: Any
     plan: ProbePlan
-    done: set[Probe] = field(default_factory=set)
+    done: dict[Probe, ProbeResult] = field(default_factory=dict)
 
 
 class RayActors:
@@ -268,7 +268,7 @@ class RayEngine:
             del running[stream]
             self.actors.idle.append(task.actor)
             return []
-        task.done.update(result.probe for result in results)
+        task.done.update((result.probe, result) for result in results)
         return results
 
 

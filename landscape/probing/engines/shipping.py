@@ -175,8 +175,8 @@ def _pack_part(part: PointTensor) -> tuple[PackedTensor, Grid | None]:
 class PackedPlan:
     """A plan in which every window stands once."""
 
-    steps: tuple[tuple[Position, tuple[str, ...]], ...]
-    """Positions, and the identities of their windows."""
+    steps: tuple[tuple[Position, tuple[str, ...], bool], ...]
+    """Positions, the identities of their windows, and whether predictions are compared with those at w."""
     tokens: Mapping[str, NDArray[np.int64]]
     """Token ids of the windows by identity; a view of a tensor would travel with all windows of its split."""
 
@@ -184,10 +184,12 @@ class PackedPlan:
     def of(cls, plan: ProbePlan) -> PackedPlan:
         """Pack a plan."""
         windows = {window.identity: window for step in plan.steps for window in step.windows}
-        steps = tuple((step.position, tuple(window.identity for window in step.windows)) for step in plan.steps)
+        steps = tuple((s.position, tuple(window.identity for window in s.windows), s.fidelity) for s in plan.steps)
         return cls(steps, {identity: window.tokens.cpu().numpy().copy() for identity, window in windows.items()})
 
     def restored(self) -> ProbePlan:
         """Return the plan; its windows name no article."""
         windows = {identity: Window(identity, torch.tensor(tokens)) for identity, tokens in self.tokens.items()}
-        return ProbePlan(tuple(PlanStep(position, tuple(windows[i] for i in ids)) for position, ids in self.steps))
+        return ProbePlan(
+            tuple(PlanStep(position, tuple(windows[i] for i in ids), f) for position, ids, f in self.steps)
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 from landscape.probing.plan import PlanStep, ProbePlan
 
@@ -50,7 +51,7 @@ class TaskQueue:
             step = self._steps.popleft()
             cut = -(-size // self._batch) * self._batch
             if len(step.windows) >= cut + SMALLEST:
-                self._steps.appendleft(PlanStep(step.position, step.windows[cut:]))
-                step = PlanStep(step.position, step.windows[:cut])
+                self._steps.appendleft(replace(step, windows=step.windows[cut:]))
+                step = replace(step, windows=step.windows[:cut])
             size -= len(step.windows)
             yield step

@@ -1,11 +1,13 @@
 """Write a landscape as one JSON object: documented, versioned, and strict (no NaN, no infinity).
 
-    schema_version  3                           (2 had no ``inconclusive``, which it called degraded; 1 had no points of
-                                                other tools, and ``scale`` for ``grid``)
+    schema_version  4                           (3 had no perplexity, KL and sizes; 2 no ``inconclusive``, which it
+                                                called degraded; 1 no points of other tools, and ``scale`` for ``grid``)
     model, data     names as the user gave them
     space           {dimension, norm, blocks, share, outside: [{kind, names, weights}]}    D and ‖w‖; blocks is the
                     number of weights in the decoder blocks, share is D over that, outside lists the other weights
     center          {split: NLL}                 L(w), nats per token
+    center_perplexity   {split: exp(NLL)}        of tokens, in windows of the length that was asked for
+    center_size     {space_bits, model_bits, bytes}    what w takes at 16 bits a weight, as size of a point
     chance          ln|V|
     basin           {split, directions, windows, articles, radius, band: {r10, r90}, reentry: {r10, radius, r90},
                     monotone, non_finite, direction_radii, other_radii: {kept, inflection, quadratic, unigram:
@@ -20,16 +22,27 @@
                     other_radii, null if not known: kept is where perplexity is 5 % higher, inflection where the loss
                     rises most steeply, quadratic where the parabola near w is halfway to chance, unigram halfway to the
                     entropy of single tokens
+    kl_radii        {split: {reference, radius: {value, low, high}}}, empty without --loss kl: R_kl, where the mean KL
+                    over the random directions reaches half of the reference C − H(w), nats per token, with the mean
+                    entropy H of the predictions at w; an interval over directions and windows, as that of R
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
-                    loss, experts: {matrices, few, none}}]
+                    loss, experts: {matrices, few, none}, perplexity: {split}, perplexity_change: {split: {value, low,
+                    high}}, kl: {split: {value, low, high}}, agreement: {split: {value, low, high}},
+                    size: {space_bits, model_bits, bytes}}]
                     rho is null if R is censored; bits and grid are null for a point that another tool made
                     loss: lost from half of the way to chance on; else kept if all of the interval of its rise is within
                     a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across
                     experts: how many matrices of experts there are, how many saw fewer calibration tokens than inputs,
                     how many saw none; null but for GPTQ on experts
+                    perplexity_change: exp(ΔL) − 1 against w, a share: 0.05 is 5 % higher
+                    kl: mean KL(w ‖ point), nats per token; agreement: the share of the tokens whose most probable id
+                    is the same as at w; 95 % intervals over windows, or the articles of these
+                    size: bits per weight of the space (codes, scales of 16 bits, zeros), bits per parameter of the
+                    whole model, whose other weights take 16, and its bytes; null for points of other tools
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
                     ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
-                    barrier_max_interval, barrier_max_alpha}]; each segment has its own alphas
+                    barrier_max_interval, barrier_max_alpha, kl}]; each segment has its own alphas
+                    kl: mean KL(w ‖ position) at each alpha, nats per token; null without --loss kl
                     prominence: the deepest fall, from ridge_alpha to valley_alpha
                     barrier: the largest excess over the straight line between the losses of the ends; barrier_max: the
                     largest excess over the higher of them
@@ -50,11 +63,13 @@ of those it made, probes, seconds, store and health.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from landscape.estimators.other_radii import OtherRadii
+from landscape.estimators.perplexity import perplexity, perplexity_change
 from landscape.report.health import health_json
 from landscape.report.values import (
     JSON_VERSION,
@@ -62,6 +77,7 @@ from landscape.report.values import (
     estimate_json,
     finite_or_none,
     interval_json,
+    size_json,
     space_json,
 )
 from landscape.survey.result import Misalignment, PlaneResult, PointResult, SegmentResult, ShardResult, SurveyResult
@@ -76,6 +92,8 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
         "space": space_json(subject),
         "data": subject.data,
         "center": {split: finite_or_none(nll) for split, nll in landscape.center.items()},
+        "center_perplexity": _perplexities(landscape.center),
+        "center_size": size_json(landscape.center_size),
         "chance": subject.chance,
         "basin": {
             "split": landscape.split,
@@ -89,6 +107,10 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
             "non_finite": basin.non_finite,
             "direction_radii": list(basin.direction_radii),
             "other_radii": _other_radii(landscape.radii[landscape.split]),
+        },
+        "kl_radii": {
+            split: {"reference": found.reference, "radius": crossing_json(found.radius)}
+            for split, found in landscape.kl_radii.items()
         },
         "points": [_point(point) for point in landscape.points],
         "segments": [_segment(segment) for segment in landscape.segments],
@@ -141,7 +163,16 @@ def _point(point: PointResult) -> dict[str, Any]:
         "location": point.location,
         "loss": point.loss,
         "experts": None if point.experts is None else asdict(point.experts),
+        "perplexity": _perplexities(point.nll),
+        "perplexity_change": {split: estimate_json(perplexity_change(rise)) for split, rise in point.rise.items()},
+        "kl": {split: estimate_json(found.kl) for split, found in point.fidelity.items()},
+        "agreement": {split: estimate_json(found.agreement) for split, found in point.fidelity.items()},
+        "size": size_json(point.size),
     }
+
+
+def _perplexities(nll: Mapping[str, float]) -> dict[str, float | None]:
+    return {split: finite_or_none(perplexity(value)) for split, value in nll.items()}
 
 
 def _misalignment(found: Misalignment) -> dict[str, Any]:
@@ -173,6 +204,7 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "barrier_max": finite_or_none(shape.barrier_max),
         "barrier_max_interval": interval_json(shape.barrier_max_interval),
         "barrier_max_alpha": shape.barrier_max_alpha,
+        "kl": None if segment.kl is None else [finite_or_none(value) for value in segment.kl.tolist()],
     }
 
 

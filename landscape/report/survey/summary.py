@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from landscape.formatting import equals, rise_text, windows_text
+from landscape.estimators.perplexity import perplexity, perplexity_change
+from landscape.formatting import equals, number, percent, rise_text, windows_text
+from landscape.report.survey.measures import NONE
 from landscape.report.survey.verdicts import KEPT, near_but_steep
 from landscape.report.table import Table
 from landscape.session.subject import TEST_SPLIT
@@ -20,16 +22,19 @@ def summary_lines(landscape: SurveyResult) -> list[str]:
     """Report the model, the loss at w and the basin."""
     subject, basin, split = landscape.subject, landscape.basin, landscape.split
     windows = windows_text(basin.windows, basin.articles)
+    perplexities = ", ".join(f"{name} {number(perplexity(nll), 4)}" for name, nll in landscape.center.items())
     center = ", ".join(f"{name} {nll:.4f}" for name, nll in landscape.center.items())
+    by_kl = landscape.kl_radii.get(split)
     return [
         f"{subject.model} on {subject.data}: D = {subject.dimension:,}, ‖w‖ = {subject.norm:.4g}, "
         f"chance ln|V| = {subject.chance:.3f}",
-        f"NLL at w: {center} (nats per token, windows of {subject.seq_len} tokens)",
+        f"NLL at w: {center} (nats per token, windows of {subject.seq_len} tokens); perplexity {perplexities}",
         f"basin ({split}, {windows}): {equals('R', basin.radius, basin)}; in units of ‖w‖: "
         + ", ".join(
             equals(name, crossing, basin, subject.norm)
             for name, crossing in (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))
-        ),
+        )
+        + (f"; by KL: {equals('R_kl', by_kl.radius, basin)}" if by_kl else ""),
     ]
 
 
@@ -40,21 +45,28 @@ def shard_line(done: ShardResult) -> str:
 
 
 def summary_table(landscape: SurveyResult) -> Table:
-    """Return one row per point, narrow enough for a terminal."""
-    splits = list(landscape.center)
+    """Return one row per point, narrow enough for a terminal: NLL, perplexity, KL and agreement on the judged split."""
+    split = landscape.split
 
     def row(point: PointResult) -> tuple[str, ...]:
+        found = point.fidelity.get(split)
         return (
             point.name,
+            NONE if point.size is None else f"{point.size.space_bits:.2f}",
             f"{point.distance:.4g}",
-            f"{point.distance / landscape.subject.norm:.3f}",
-            "–" if point.rho is None else f"{point.rho.value:.2f}",
-            *(f"{point.nll[split]:.3f}" for split in splits),
+            NONE if point.rho is None else f"{point.rho.value:.2f}",
+            f"{point.nll[split]:.3f}",
+            percent(perplexity_change(point.rise[split]).value),
+            NONE if found is None else number(found.kl.value, 3),
+            NONE if found is None else f"{found.agreement.value:.1%}",
             point.location,
             point.loss,
         )
 
-    header = ("point", "‖Δw‖", "/‖w‖", "ρ", *(f"NLL\n{split}" for split in splits), "location", "loss")
+    header = (
+        "point", "bits per\nweight", "‖Δw‖", "ρ", f"NLL\n{split}", "perplexity\nagainst w", "KL\nto w",
+        "agrees\nwith w", "location", "loss",
+    )  # fmt: skip
     words = frozenset({0, len(header) - 2, len(header) - 1})
     return Table("The quantized points", header, tuple(map(row, landscape.points)), words)
 

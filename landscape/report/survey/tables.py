@@ -9,9 +9,10 @@ from landscape.estimators.basin import Basin
 from landscape.estimators.intervals import CONFIDENCE, Estimate
 from landscape.estimators.other_radii import OtherRadii
 from landscape.formatting import distance_text, height_text, nats, number, rise_text
+from landscape.report.survey.measures import kl_radius_table, measure_table
 from landscape.report.survey.verdicts import ratio_text
 from landscape.report.table import Table, provenance, yes
-from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
+from landscape.survey.result import PlaneResult, PointResult, RayProfile, SegmentResult, SurveyResult
 
 
 def tables(landscape: SurveyResult) -> list[Table]:
@@ -20,8 +21,8 @@ def tables(landscape: SurveyResult) -> list[Table]:
     Wall time, the share of the cache and its folder are left out: the same measurement gives the same page.
     """
     makers = (
-        basin_table, point_table, misalignment_table, segment_table, provenance_table, plane_table, ray_values,
-        segment_values, plane_values,
+        basin_table, kl_radius_table, point_table, measure_table, misalignment_table, segment_table, provenance_table,
+        plane_table, ray_values, segment_values, plane_values,
     )  # fmt: skip
     return [table for make in makers if (table := make(landscape)).rows]
 
@@ -166,27 +167,34 @@ def provenance_table(landscape: SurveyResult) -> Table:
 
 def ray_values(landscape: SurveyResult) -> Table:
     """Return every value of the thin grey lines."""
-    splits, norm = list(landscape.basins), landscape.subject.norm
+    splits, norm, by_kl = list(landscape.basins), landscape.subject.norm, list(landscape.kl_radii)
+
+    def values(ray: RayProfile, i: int) -> Iterator[str]:
+        yield from (nats(float(ray.nll[split][i])) for split in splits)
+        yield from (nats(float(ray.kl[split][i])) for split in by_kl)
+
     rows = (
-        (str(ray.index), number(lam), number(lam / norm, 4), *(nats(float(ray.nll[split][i])) for split in splits))
+        (str(ray.index), number(lam), number(lam / norm, 4), *values(ray, i))
         for ray in landscape.rays
         for i, lam in enumerate(ray.lambdas.tolist())
     )
-    header = ("direction", "λ", "λ/‖w‖", *(f"NLL {split}" for split in splits))
+    header = ("direction", "λ", "λ/‖w‖", *(f"NLL {split}" for split in splits), *(f"KL {split}" for split in by_kl))
     return Table("All values along the random directions", header, tuple(rows), frozenset(), folded=True)
 
 
 def segment_values(landscape: SurveyResult) -> Table:
     """Return every value of the segments."""
-    header = ("from a", "to b", "split", "α", "ℓ2 distance from w", "NLL")
+    by_kl = any(segment.kl is not None for segment in landscape.segments)
+    header = ("from a", "to b", "split", "α", "ℓ2 distance from w", "NLL", *(["KL"] if by_kl else []))
     rows = tuple(row for segment in landscape.segments for row in _segment_rows(segment))
     return Table("All values along the segments", header, rows, frozenset({0, 1, 2}), folded=True)
 
 
 def _segment_rows(segment: SegmentResult) -> Iterator[tuple[str, ...]]:
-    for alpha, distance, nll in zip(segment.alphas, segment.distances, segment.nll, strict=True):
+    for i, (alpha, distance, nll) in enumerate(zip(segment.alphas, segment.distances, segment.nll, strict=True)):
         place = (number(float(alpha), 3), number(float(distance)), nats(float(nll)))
-        yield (segment.a, segment.b, segment.split, *place)
+        kl = () if segment.kl is None else (nats(float(segment.kl[i])),)
+        yield (segment.a, segment.b, segment.split, *place, *kl)
 
 
 def plane_table(landscape: SurveyResult) -> Table:

@@ -17,7 +17,7 @@ from landscape.probing.engines import ray_worker
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.engines.ray import RayActors, RayEngine, RayOptions
 from landscape.probing.engines.shipping import PackedModel, PackedTensor
-from landscape.probing.plan import ProbePlan, ProbeResult, Window, identified, ray_plan
+from landscape.probing.plan import Fidelity, ProbePlan, ProbeResult, Window, identified, ray_plan
 from landscape.session.request import ProbingRequest
 from landscape.session.session import find_engine
 from quant.center import Center
@@ -78,7 +78,7 @@ class Setting:
             for family in self.families.values()
             if not isinstance(family, Broken)
         ]
-        return sum(rays, ProbePlan.of(positions, self.windows))
+        return sum(rays, ProbePlan.of(positions, self.windows, fidelity=True))
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,8 @@ def make(warnings: list[str]) -> Iterator[Maker]:
     assert not RAY.is_initialized()
 
 
-def as_set(results: Iterator[ProbeResult]) -> dict[str, tuple[str, int]]:
-    found = {f"{r.probe.position} {r.probe.window}": (r.total.hex(), r.tokens) for r in results}
+def as_set(results: Iterator[ProbeResult]) -> dict[str, tuple[str, int, Fidelity | None]]:
+    found = {f"{r.probe.position} {r.probe.window}": (r.total.hex(), r.tokens, r.fidelity) for r in results}
     assert found
     return found
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.positions.position import CENTER, OnRay
+from landscape.positions.position import CENTER, At, OnRay
 from landscape.probing.engines.tasks import SMALLEST, TaskQueue
-from landscape.probing.plan import ProbePlan, Window, point_plan
+from landscape.probing.plan import Fidelity, PlanStep, ProbePlan, ProbeResult, Window, point_plan
 
 WINDOWS = tuple(Window(f"w{i}", torch.tensor([i])) for i in range(200))
 
@@ -54,9 +54,25 @@ def test_a_task_of_a_dead_worker_comes_next() -> None:
     plan = plan_of(20, 2, 3, 8)
     queue = TaskQueue(plan)
     task = queue.take(2)
-    done = set(list(task.probes())[:5])
+    done = {probe: ProbeResult(probe, 1.0, 11) for probe in list(task.probes())[:5]}
     queue.give_back(task.missing(done))
     again: list[object] = []
     while queue:
         again += queue.take(1).probes()
     assert again == [p for p in plan.probes() if p not in done]
+
+
+def test_a_cut_step_still_asks_for_its_fidelity() -> None:
+    queue, flags = TaskQueue(point_plan([CENTER], WINDOWS, fidelity=True)), []
+    while queue:
+        flags += [step.fidelity for step in queue.take(3).steps]
+    assert len(flags) > 2
+    assert all(flags)
+
+
+def test_a_dead_worker_gives_the_question_for_fidelity_back() -> None:
+    plan = ProbePlan((PlanStep(At(CENTER), WINDOWS[:4], fidelity=True),))
+    first = next(iter(plan.probes()))
+    assert [s.fidelity for s in plan.missing({first: ProbeResult(first, 1.0, 11)}).steps] == [True]
+    assert len(plan.missing({first: ProbeResult(first, 1.0, 11)})) == 4  # its result lacks the fidelity
+    assert len(plan.missing({first: ProbeResult(first, 1.0, 11, Fidelity(0.0, 11, 1.0))})) == 3

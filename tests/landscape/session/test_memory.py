@@ -18,7 +18,7 @@ from landscape.anatomy.request import AnatomyRequest
 from landscape.curvature.anharmonicity import measure_curvature
 from landscape.curvature.request import CurvatureRequest
 from landscape.positions.position import CENTER
-from landscape.probing.plan import point_plan
+from landscape.probing.plan import identified, point_plan
 from landscape.quantize import QuantizeRequest, quantize
 from landscape.radius import RadiusRequest, measure_radius
 from landscape.report.work import forecast_lines
@@ -40,6 +40,7 @@ from landscape.survey.request import SurveyRequest
 from quant import memory
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.errors import UsageError
+from quant.fidelity import batch_states
 from quant.memory import MemoryNeed
 from quant.methods.block_stream import walk
 from quant.nll import HEAD_ROWS
@@ -81,7 +82,8 @@ def test_every_command_refuses_what_cannot_fit(name: str, monkeypatch: pytest.Mo
     left = [10**12]
     monkeypatch.setattr(memory, "available_host_memory", lambda: left[0])
     evaluated = partial(pytest.fail, "the model was evaluated in a run that cannot fit")
-    monkeypatch.setattr("landscape.probing.engines.inline.batch_nll", lambda *_: evaluated())
+    for measured in ("batch_nll", "batch_states"):
+        monkeypatch.setattr(f"landscape.probing.references.{measured}", lambda *_: evaluated())
     with pytest.raises(UsageError, match=r"expected this run to fit in the 1 MB of host memory that are left"):
         jobs(tmp_path)[name](Noting(lambda: left.__setitem__(0, 10**6)))
 
@@ -148,6 +150,18 @@ def test_on_a_card_the_host_holds_one_matrix_and_no_direction_is_held(monkeypatc
     assert need.device["logits"] > 0
     monkeypatch.setattr("landscape.session.memory.made_on", lambda device: False)  # a card without Triton
     assert evaluation_need(subject).device["one direction"] == 4 * subject.space.dimension  # type: ignore[arg-type]
+
+
+def test_compared_predictions_are_kept_and_counted() -> None:
+    subject = Subject("cpu", seq_len=59)
+    for length in (60, 30):  # of ids: five windows of 60 give more rows than the head takes at once, of 30 they do not
+        subject.windows = {"validation": identified(tiny.windows(5, length))}  # type: ignore[attr-defined]
+        kept = evaluation_need(subject, batch=5, compared=20).host["predictions at w of 20 windows"]  # type: ignore[arg-type]
+        assert kept == 4 * batch_states(subject.model, tiny.windows(5, length)).nbytes
+    assert not any("predictions" in name for name in evaluation_need(subject).host)  # type: ignore[arg-type]
+    on_card = Subject("cuda:0")
+    on_card.windows = subject.windows  # type: ignore[attr-defined]
+    assert evaluation_need(on_card, compared=20).device["predictions at w of 20 windows"] > 0  # type: ignore[arg-type]
 
 
 def test_training_holds_six_vectors_and_rounding_the_codes() -> None:

@@ -1,18 +1,21 @@
 """Check the numbers of a survey on an analytic landscape."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from landscape.estimators.basin import estimate_basin
 from landscape.estimators.intervals import paired_difference
 from landscape.positions.position import CENTER, OnRay, on_segment
 from landscape.probing.losses import Probes, radial_probes
-from landscape.probing.plan import Probe, ProbeResult, blocks_of, identified
+from landscape.probing.plan import Fidelity, NotEvaluated, Probe, ProbeResult, blocks_of, identified
 from landscape.session.point_specs import point_specs
 from landscape.survey.analysis import geometry, point_results, radial_by_split, ray_profiles, segment_results
+from landscape.survey.fidelity import KLRays, fidelity_result
 from quant.center import Center
 from quant.methods.rtn import rtn
 from quant.space import WeightSpace
@@ -21,11 +24,17 @@ from tests import tiny
 LAMBDAS = tuple(np.linspace(0.3, 3.0, 10))
 CHANCE, BASE, WIDTH = 6.0, 2.0, 0.8
 TOKENS = 11
+ENTROPY, PLATEAU, KL_WIDTH = 1.5, 5.0, 1.1
 
 
 def well(distance):
     """A Gaussian well: R = s·√(2 ln 2)."""
     return CHANCE - (CHANCE - BASE) * math.exp(-(distance**2) / (2 * WIDTH**2))
+
+
+def divergence(distance):
+    """A KL that flattens farther out than the loss; half of C − H is reached at √(KL_WIDTH² · 2 ln(1/(1 − h/2)))."""
+    return PLATEAU * (1 - math.exp(-(distance**2) / (2 * KL_WIDTH**2)))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,8 @@ def setting():
         for rows in windows.values():
             for i, window in enumerate(rows):
                 probe = Probe(str(position), window.identity)
-                known[probe] = ProbeResult(probe, TOKENS * (well(distance) + 0.01 * i), TOKENS)
+                found = Fidelity(TOKENS * divergence(distance), TOKENS - i, TOKENS * (ENTROPY + 0.02 * i))
+                known[probe] = ProbeResult(probe, TOKENS * (well(distance) + 0.01 * i), TOKENS, found)
 
     put(CENTER, 0.0)
     for index in range(3):
@@ -69,6 +79,60 @@ def test_the_radius_of_an_analytic_landscape_comes_out(setting):
     for basin in basins.values():
         assert basin.radius.value == pytest.approx(WIDTH * math.sqrt(2 * math.log(2)), rel=0.01)
     assert rays[1].nll["train"] == pytest.approx([well(lam) + 0.005 for lam in LAMBDAS])
+
+
+def test_the_radius_by_kl_comes_out_with_the_mean_kl_of_every_ray(setting):
+    *_, probes = setting
+    _, rays = basins_and_rays(probes)
+    found = KLRays(probes, "f", 3, LAMBDAS, CHANCE, pairs=False)
+    for split, windows in probes.windows.items():
+        if split == "test":
+            continue
+        reference = CHANCE - ENTROPY - 0.01 * (len(windows) - 1)  # the mean of 0.02 i
+        radius = found.radii[split]
+        assert radius.reference == pytest.approx(reference)
+        half = KL_WIDTH * math.sqrt(-2 * math.log(1 - reference / 2 / PLATEAU))
+        assert radius.radius.value == pytest.approx(half, rel=0.01)
+        assert radius.radius.low < half < radius.radius.high
+        assert found.added(rays)[0].kl[split] == pytest.approx([divergence(0.98 * lam) for lam in LAMBDAS])
+    assert not rays[0].kl
+    assert found.added(rays)[1].nll == rays[1].nll
+
+
+def test_the_sampling_error_of_the_reference_is_in_the_interval(setting):
+    *_, probes = setting
+    wider = {
+        p: replace(r, fidelity=replace(r.fidelity, entropy=TOKENS * (ENTROPY + (r.fidelity.agreeing % 2))))
+        if p.position == CENTER
+        else r
+        for p, r in probes.known.items()
+    }
+    narrow = KLRays(probes, "f", 3, LAMBDAS, CHANCE, pairs=False).radii["validation"].radius
+    wide = KLRays(Probes(wider, probes.windows), "f", 3, LAMBDAS, CHANCE, pairs=False).radii["validation"].radius
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_a_position_that_was_not_compared_with_w_is_not_evaluated(setting):
+    *_, probes = setting
+    without = Probes({p: replace(r, fidelity=None) for p, r in probes.known.items()}, probes.windows)
+    assert without.totals(CENTER, "train").tolist() == probes.totals(CENTER, "train").tolist()
+    for read in (without.kl, without.agreeing, without.entropy):
+        with pytest.raises(NotEvaluated, match="compared with w"):
+            read(CENTER, "train")
+
+
+def test_fidelity_has_the_mean_over_tokens_and_an_interval_over_windows(setting):
+    *_, probes = setting
+    found = fidelity_result(probes, OnRay("f", 1, LAMBDAS[0]), "validation")
+    assert found.kl.value == pytest.approx(divergence(LAMBDAS[0]))
+    assert found.kl.high - found.kl.low == pytest.approx(0, abs=1e-9)  # alike on all windows
+    shares = np.array([11, 10, 9]) / 11
+    by_scipy = stats.t.interval(0.95, 2, shares.mean(), stats.sem(shares))
+    assert (found.agreement.value, found.agreement.low) == pytest.approx((shares.mean(), by_scipy[0]))
+    assert by_scipy[1] > 1
+    assert found.agreement.high == 1  # no share is more
+    alone = fidelity_result(probes, OnRay("f", 1, LAMBDAS[0]), "test")
+    assert math.isinf(alone.kl.high)
 
 
 def test_a_pair_of_opposite_ways_counts_as_one_direction_and_cancels_what_is_odd(setting):
@@ -138,7 +202,7 @@ def test_intervals_take_the_articles_of_windows_for_independent(setting):
     """Two of the three validation windows are of one article; without labels the windows count."""
     *_, shape, labels, probes = setting
     rng = np.random.default_rng(0)
-    known = {p: ProbeResult(p, r.total * (1 + 0.01 * rng.standard_normal()), r.tokens) for p, r in probes.known.items()}
+    known = {p: replace(r, total=r.total * (1 + 0.01 * rng.standard_normal())) for p, r in probes.known.items()}
     plain = Probes(known, probes.windows)
     windows = {
         split: identified(torch.stack([w.tokens for w in rows]), torch.tensor([4, 4, 7][: len(rows)]))

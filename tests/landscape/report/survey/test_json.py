@@ -28,7 +28,7 @@ def test_the_json_has_the_other_radii_and_none_where_there_is_none(found: Survey
 
 def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: SurveyResult) -> None:
     written = to_json(found)
-    assert written["schema_version"] == 3
+    assert written["schema_version"] == 4
     for entry, s in zip(written["segments"], found.segments, strict=True):
         c = s.connectivity
         for name in ("prominence", "barrier", "barrier_max"):

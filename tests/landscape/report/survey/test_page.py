@@ -57,7 +57,7 @@ def test_who_cannot_see_the_plot_is_told_the_same(found: SurveyResult, text: str
     assert all(header["scope"] in ("col", "row") for header in parsed.headers)
     assert 'aria-label="Interactive plot: opt-125m: basin radius R = ' in text
     assert '<html lang="en">' in text
-    assert len(parsed.tables) == 6
+    assert len(parsed.tables) == 7
     for point in found.points:
         assert f"{point.name}: {point.location}, {point.loss}" in parsed.text
 

@@ -1,0 +1,56 @@
+"""Compare the predictions at points, along rays and along segments with those at w."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from landscape.estimators.divergence import divergence_radius, mean_per_token
+from landscape.positions.position import CENTER, Position
+from landscape.probing.losses import Divergences, Probes, radial_probes
+from landscape.session.subject import RADIAL_SPLITS
+from landscape.survey.result import FidelityResult, KLRadius, RayProfile
+
+
+def fidelity_result(probes: Probes, position: Position | str, split: str) -> FidelityResult:
+    """Estimate the mean KL(w ‖ point) and how often the first choice agrees, on one split."""
+    tokens, blocks = probes.tokens(split), probes.blocks(split)
+    return FidelityResult(
+        kl=mean_per_token(probes.kl(position, split), tokens, blocks),
+        agreement=mean_per_token(probes.agreeing(position, split), tokens, blocks, most=1.0),
+    )
+
+
+class KLRays:
+    """KL(w ‖ position) along the random directions, on each radial split."""
+
+    def __init__(
+        self, probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool
+    ) -> None:
+        """Collect the sums of KL along the rays: see ``landscape.probing.losses.radial_probes``."""
+        divergences = Divergences(probes.known, probes.windows)
+        self._references = {
+            split: chance * probes.tokens(split) - probes.entropy(CENTER, split) for split in RADIAL_SPLITS
+        }
+        self._radial = {
+            split: radial_probes(
+                divergences, split, family, directions, lambdas, self._mean_reference(probes, split), pairs
+            )
+            for split in RADIAL_SPLITS
+        }
+
+    def _mean_reference(self, probes: Probes, split: str) -> float:
+        return float(self._references[split].sum() / probes.tokens(split).sum())
+
+    @property
+    def radii(self) -> dict[str, KLRadius]:
+        """R_kl on each radial split."""
+        return {
+            split: KLRadius(radial.chance, divergence_radius(radial, self._references[split]))
+            for split, radial in self._radial.items()
+        }
+
+    def added(self, rays: Sequence[RayProfile]) -> tuple[RayProfile, ...]:
+        """Return profiles of the same directions with the mean KL at each distance."""
+        means = {split: radial.totals.sum(2) / radial.tokens.sum() for split, radial in self._radial.items()}
+        return tuple(replace(ray, kl={split: rows[i] for split, rows in means.items()}) for i, ray in enumerate(rays))
