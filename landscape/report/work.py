@@ -39,4 +39,6 @@ def _plan(forecast: Forecast) -> str:
     todo = [f"make {', '.join(forecast.points)}"] if forecast.points else []
     if forecast.probes or forecast.cached:
         todo.append(f"evaluate about {forecast.probes} probes ({forecast.cached} are in the cache)")
+    if forecast.layer_errors:
+        todo.append(f"measure {forecast.layer_errors} layer-wise errors")
     return f"to do: {'; '.join(todo)}"

@@ -52,6 +52,8 @@ class Forecast:
     """Growth of the store, in bytes."""
     device_memory: int = 0
     """Peak memory on the model's device, in bytes; 0 if that is the host."""
+    layer_errors: int = 0
+    """Layer-wise errors to measure."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def forecast_of(
         memory=memory,
         disk=disk_growth(dimension, [find_method(made.method).on_grid for made in new], probes + walks.rows),
         device_memory=device_memory,
+        layer_errors=walks.rows,
     )
 
 

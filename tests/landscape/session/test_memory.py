@@ -208,6 +208,12 @@ def test_short_windows_have_few_logits_and_the_largest_task_counts_in_each_place
     assert largest([a, b]) == MemoryNeed({"x": 5}, {"y": 3})
 
 
+def test_the_forecast_reports_layer_wise_errors_also_where_all_probes_are_known() -> None:
+    forecast = Forecast(0, 644, (), work=70.0, seconds=7.0, searching=0.0, memory=10**9, disk=640, layer_errors=120)
+    line, _ = forecast_lines(forecast)
+    assert line == "to do: evaluate about 0 probes (644 are in the cache); measure 120 layer-wise errors"
+
+
 def test_the_forecast_reports_a_card_where_there_is_one() -> None:
     forecast = Forecast(10, 0, (), work=10.0, seconds=75.0, searching=0.0, memory=2 * 10**9, disk=640)
     assert "2.0 GB of memory, 640 B of disk" in list(forecast_lines(forecast))[1]
