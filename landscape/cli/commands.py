@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from landscape.curvature.anharmonicity import CurvatureResult
     from landscape.quantize import QuantizeResult
     from landscape.radius import RadiusResult
+    from landscape.study.result import StudyResult
     from landscape.survey.result import ShardResult, SurveyResult
 
 REPORT = Path("landscape-report")
@@ -39,6 +40,8 @@ class Output:
     """Folder of the page, if there is one."""
     as_json: bool
     """Whether one JSON object is printed instead of text."""
+    csv: Path | None = None
+    """Folder of the tables, if they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Command:
     examples: tuple[str, ...]
     """Commands that ``--help`` shows."""
     writes_page: bool = False
+    writes_tables: bool = False
+    """Whether its result can be written as tidy tables, with ``--csv``."""
     shard: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for one shard of the work, and what prints its result; there is no page."""
 
@@ -79,7 +84,18 @@ def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -
 
     page = page_path(output.folder, request.model)
     write_page(result, page)
-    print_result(request, result, page, output.as_json, sys.stdout)
+    written = csv_lines(result, output)
+    print_result(request, result, page, output.as_json, sys.stdout, written)
+
+
+def csv_lines(result: SurveyResult | StudyResult, output: Output) -> list[str]:
+    """Write the tables of a result if they are asked for, and return the lines that say so."""
+    from landscape.cli.console import tables_line
+    from landscape.tables.csv_files import write_tables
+
+    if output.csv is None:
+        return []
+    return [tables_line(write_tables(result, output.csv), output.csv)]
 
 
 def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> None:
@@ -146,11 +162,12 @@ cached: a second run evaluates only what is new.""",
             "landscape probe --model opt-125m --bits 2 --directions 32",
             "landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2",
             "landscape probe --scale exact,absmax --bits 2 --json",
-            "landscape probe --bits 3,2 --directions 4 --plane",
+            "landscape probe --bits 3,2 --directions 4 --plane --csv tables",
             "landscape probe --bits 2 --directions 9 --store shared --shard 1/3",
             "landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf",
         ),
         writes_page=True,
+        writes_tables=True,
         shard=("landscape.survey.shard:probe_shard", _show_shard),
     ),
     Command(

@@ -31,6 +31,7 @@ from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult, SurveyResult
+from landscape.tables.tidy import Tables
 from quant.printable import printable
 
 PIPED_WIDTH = 120
@@ -95,8 +96,24 @@ def page_path(folder: Path, model: str) -> Path:
     return folder / f"{stem or 'model'}.html"
 
 
-def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as_json: bool, stream: TextIO) -> None:
-    """Print a survey: one JSON object, or a summary, a table and a useful next command."""
+def print_result(
+    request: SurveyRequest,
+    landscape: SurveyResult,
+    page: Path,
+    as_json: bool,
+    stream: TextIO,
+    written: Iterable[str] = (),
+) -> None:
+    """Print a survey: one JSON object, or a summary, a table and a useful next command.
+
+    Args:
+        request: The request that was met.
+        landscape: The result.
+        page: The file of its page.
+        as_json: Whether to print JSON.
+        stream: Where to print.
+        written: Lines about other files that were written.
+    """
     if as_json:
         print_json(to_json(landscape, page), stream)
         return
@@ -106,7 +123,13 @@ def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
-    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", f"next   {following}"])
+    _print_lines(console, [f"page   {page}", *written, f"cache  {landscape.run.store}", f"next   {following}"])
+
+
+def tables_line(tables: Tables, folder: Path) -> str:
+    """Say which tables were written, and how long they are; those without a row are not named."""
+    counts = [f"{name} {len(rows)}" for name, rows in tables.items() if rows]
+    return f"csv    {folder} (rows: {', '.join(counts)})"
 
 
 def print_shard(request: SurveyRequest, done: ShardResult, folder: Path, as_json: bool) -> None:

@@ -25,7 +25,7 @@ class ModelRow(Row):
     seq_len: int = column("Length of a window.", "tokens")
     dimension: int = column("D, the number of weights in the weight space.")
     block_weights: int = column("Number of weights in the decoder blocks, those outside of the weight space included.")
-    norm: float = column("‖w‖.", L2)
+    norm: float = column("‖w‖, the norm of the weights.", L2)
     chance: float = column("ln|V|, the NLL of a uniform guess.", NATS)
     split: str = column("Split that R, location and loss are judged on.")
     directions: int = column("Number of random directions.")

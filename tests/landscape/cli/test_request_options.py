@@ -105,7 +105,7 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         "advise": "bits b limit l scale granularity preset windows seq-len",
         "probe": f"bits b directions d family pairs methods scale granularity symmetric no-symmetric point "
         f"unfold-gauge preset windows test-windows seq-len lambdas lambda-count plane alphas refinements {making} "
-        f"{gptq} output shard",
+        f"{gptq} output csv shard",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
