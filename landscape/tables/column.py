@@ -1,7 +1,7 @@
 """Declare the columns of a tidy table beside its rows: a row is a frozen dataclass, and a field is a column.
 
 ``columns(PointRow)`` lists name, type, unit and meaning of each; ``landscape.tables.csv_files`` writes that list beside
-the tables, ``landscape.exports`` into the attributes of its datasets.
+the tables, the export into the attributes of its datasets.
 """
 
 from __future__ import annotations

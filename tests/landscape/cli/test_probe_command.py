@@ -18,7 +18,7 @@ def test_the_whole_job_and_its_json(run, tmp_path, forwards):
     assert code == 0, err
     found = json.loads(out)
     assert set(found) == {
-        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
+        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "rays", "segments", "planes",
         "misalignments", "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
     assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True, True, True]
@@ -42,7 +42,10 @@ def test_the_whole_job_and_its_json(run, tmp_path, forwards):
         "split", "directions", "windows", "articles", "radius", "band", "reentry", "monotone", "non_finite",
         "direction_radii", "other_radii",
     }  # fmt: skip
-    assert len(found["basin"]["direction_radii"]) == found["basin"]["directions"]
+    assert len(found["basin"]["direction_radii"]) == len(found["rays"]) == found["basin"]["directions"]
+    assert {len(ray["nll"][split]) for ray in found["rays"] for split in ("train", "validation")} == {
+        len(found["rays"][0]["lambdas"])
+    }
     other = found["basin"]["other_radii"]
     assert other["kept"]["value"] < found["basin"]["band"]["r10"]["value"]
     assert found["center"]["validation"] < other["unigram"]["reference"] < found["chance"]
