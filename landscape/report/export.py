@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -39,9 +40,9 @@ def export_lines(request: ExportRequest, result: ExportResult) -> Iterator[str]:
         yield f"""open   python -c "import h5py; print(h5py.File('{request.file}').attrs['README'])\""""
     if request.surfaces is not None:
         count = len(result.files) - (request.file is not None)
-        highest = max(survey.subject.chance, *(float(point.nll[survey.split]) for point in survey.points), 0.0)
         yield f"files  {request.surfaces} ({plural(count, 'surface')} for tomgoldstein/loss-landscape)"
-        yield f"plot   python plot_1D.py --surf_file {request.surfaces / MEAN}.h5 --loss_max {highest:.0f}"
+        top = math.ceil(survey.subject.chance)
+        yield f"plot   python plot_1D.py --surf_file {request.surfaces / MEAN}.h5 --loss_max {top}"
         if survey.planes:
             plane = next(file for file in result.files if file.stem.startswith("plane_"))
             yield f"plot   python plot_2D.py --surf_file {plane} --surf_name test_loss"
