@@ -41,7 +41,8 @@ def export_lines(request: ExportRequest, result: ExportResult) -> Iterator[str]:
     if request.surfaces is not None:
         count = len(result.files) - (request.file is not None)
         yield f"files  {request.surfaces} ({plural(count, 'surface')} for tomgoldstein/loss-landscape)"
-        top = math.ceil(survey.subject.chance)
+        losses = [float(nll) for ray in survey.rays for row in ray.nll.values() for nll in row if math.isfinite(nll)]
+        top = math.ceil(max(losses, default=survey.subject.chance))
         yield f"plot   python plot_1D.py --surf_file {request.surfaces / MEAN}.h5 --loss_max {top}"
         if survey.planes:
             plane = next(file for file in result.files if file.stem.startswith("plane_"))
