@@ -4,8 +4,9 @@
     result = probe(SurveyRequest("opt-nano", bits=(4, 2)))
     write_page(result, Path("page.html"))
 
-Six verbs take a request and return a result: ``probe``, ``measure_radius``, ``measure_curvature``, ``dissect``,
-``advise`` and ``quantize``. Names are imported on first use, so that ``landscape --help`` answers without torch.
+Seven verbs take a request and return a result: ``probe``, ``measure_radius``, ``measure_curvature``, ``dissect``,
+``advise``, ``quantize`` and ``export``. Names are imported on first use, so that ``landscape --help`` answers without
+torch.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.curvature.anharmonicity import measure_curvature as measure_curvature
     from landscape.curvature.request import CurvatureRequest as CurvatureRequest
     from landscape.estimators.loss_limit import Limit as Limit
+    from landscape.exports.export import ExportResult as ExportResult
+    from landscape.exports.export import export as export
+    from landscape.exports.portable import export_hdf5 as export_hdf5
+    from landscape.exports.request import ExportRequest as ExportRequest
+    from landscape.exports.surfaces import export_surfaces as export_surfaces
     from landscape.quantize import QuantizeRequest as QuantizeRequest
     from landscape.quantize import QuantizeResult as QuantizeResult
     from landscape.radius import RadiusRequest as RadiusRequest
@@ -43,6 +49,8 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.survey.result import ShardResult as ShardResult
     from landscape.survey.result import SurveyResult as SurveyResult
     from landscape.survey.shard import probe_shard as probe_shard
+    from landscape.tables.csv_files import write_tables as write_tables
+    from landscape.tables.tidy import tidy as tidy
 
 _HOMES = {
     "AdviceRequest": "landscape.advice.request",
@@ -51,6 +59,8 @@ _HOMES = {
     "AnatomyResult": "landscape.anatomy.result",
     "CurvatureRequest": "landscape.curvature.request",
     "CurvatureResult": "landscape.curvature.anharmonicity",
+    "ExportRequest": "landscape.exports.request",
+    "ExportResult": "landscape.exports.export",
     "ExternalSpec": "landscape.session.point_specs",
     "Limit": "landscape.estimators.loss_limit",
     "PRESETS": "landscape.session.presets",
@@ -65,14 +75,19 @@ _HOMES = {
     "WorkShard": "landscape.session.work_shard",
     "advise": "landscape.advice.advise",
     "dissect": "landscape.anatomy.dissect",
+    "export": "landscape.exports.export",
+    "export_hdf5": "landscape.exports.portable",
+    "export_surfaces": "landscape.exports.surfaces",
     "measure_curvature": "landscape.curvature.anharmonicity",
     "measure_radius": "landscape.radius",
     "probe": "landscape.survey.probe",
     "probe_shard": "landscape.survey.shard",
     "quantize": "landscape.quantize",
     "radial_figure": "landscape.report.survey.figures",
+    "tidy": "landscape.tables.tidy",
     "to_json": "landscape.report.survey.json",
     "write_page": "landscape.report.survey.page",
+    "write_tables": "landscape.tables.csv_files",
 }
 
 __all__ = sorted(_HOMES)

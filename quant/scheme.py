@@ -80,5 +80,20 @@ class QuantScheme:
         per = "" if self.granularity == "tensor" else f"-per-{self.granularity.replace(':', '')}"
         return f"{self.scale}{per}{'' if self.symmetric else '-asymmetric'}"
 
+    @classmethod
+    def of_grid(cls, bits: int, grid: str) -> QuantScheme:
+        """Read the scheme back from its bit width and ``grid``.
+
+        Raises:
+            UsageError: if that is not the name of a grid.
+        """
+        form = r"(?P<scale>[a-z-]+?)(-per-(?P<unit>channel|group)(?P<size>\d*))?(?P<asymmetric>-asymmetric)?"
+        found = re.fullmatch(form, grid)
+        if found is None:
+            raise UsageError(f"expected the name of a grid such as absmax-per-group128, got {grid!r}")
+        size = f":{found['size']}" if found["size"] else ""
+        granularity = f"{found['unit']}{size}" if found["unit"] else "tensor"
+        return cls(bits, found["scale"], granularity, found["asymmetric"] is None)  # type: ignore[arg-type]
+
     def __str__(self) -> str:
         return f"int{self.bits}-{self.grid}"

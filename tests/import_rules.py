@@ -101,16 +101,26 @@ def imports_beside(root: Path, folder: str, allowed: Collection[str], standard: 
     ]
 
 
-def imports_outside(root: Path, packages: Iterable[str], homes: Mapping[str, str]) -> list[str]:
-    """List the imports of modules that have a home, a folder or a file, made elsewhere."""
+Homes = Mapping[str, str | tuple[str, ...]]
+"""The folder or file of each module that has a home, or several of them."""
+
+
+def imports_outside(root: Path, packages: Iterable[str], homes: Homes) -> list[str]:
+    """List the imports of modules that have a home, or several, made elsewhere."""
     return [
-        f"{path.relative_to(root)}:{line}: imports {module}, which only {home} may"
+        f"{path.relative_to(root)}:{line}: imports {module}, which only {' and '.join(homes_of(name, homes))} may"
         for package in packages
         for path in sources(root / package)
         for line, module in imports(path, root)
-        for name, home in homes.items()
-        if within(module, [name]) and not path.is_relative_to(root / home)
+        for name in homes
+        if within(module, [name]) and not any(path.is_relative_to(root / home) for home in homes_of(name, homes))
     ]
+
+
+def homes_of(name: str, homes: Homes) -> tuple[str, ...]:
+    """Return the homes of a module."""
+    found = homes[name]
+    return (found,) if isinstance(found, str) else found
 
 
 def homeless_modules(root: Path, package: str, known: Collection[str]) -> list[str]:

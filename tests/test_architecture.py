@@ -13,6 +13,7 @@ from tests.import_rules import (
     defined_names,
     forbidden_imports,
     homeless_modules,
+    homes_of,
     imports,
     imports_beside,
     imports_outside,
@@ -33,7 +34,7 @@ ROOMS = {
 SINGLE_FILES = {"__init__", "formatting", "radius", "quantize"}  # of landscape: rooms that are one file
 ONLY = {"landscape/estimators": {"numpy", "scipy", "quant.errors"}}  # and the standard library
 HOMES = {
-    "h5py": "landscape/probing/shards.py",
+    "h5py": ("landscape/probing/shards.py", "landscape/exports"),  # the store, and files for other programs
     "ray": "landscape/probing/ray_cluster.py",
     "plotly": "landscape/report",
     "jinja2": "landscape/report",
@@ -52,7 +53,7 @@ WITHOUT = {
 }  # fmt: skip
 MOST_LINES = 350
 HEAVY = {"torch", "transformers", "h5py", "plotly", "scipy", "numpy", "datasets", "ray"}  # not needed by --help
-COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize")
+COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize", "export")
 
 OLD_MODULES = {
     "opened", "surveyor", "placed", "layout", "wanted", "stored_point", "dissection", "mixed_precision", "advised",
@@ -234,8 +235,9 @@ def test_another_import_of_a_room_with_few_needs_is_found(folder, module, tmp_pa
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_outside_its_home_is_found(library, tmp_path):
-    home, line = HOMES[library], f"import {library}.x"
-    files = [home if home.endswith(".py") else f"{home}/module.py", "landscape/survey/module.py", "quant/space.py"]
+    line = f"import {library}.x"
+    homes = [home if home.endswith(".py") else f"{home}/module.py" for home in homes_of(library, HOMES)]
+    files = [*homes, "landscape/survey/module.py", "quant/space.py"]
     tree = grow(tmp_path, dict.fromkeys(files, line))
     found = imports_outside(tree, ROOMS, HOMES)
     assert [line.split(":")[0] for line in found] == ["quant/space.py", "landscape/survey/module.py"]

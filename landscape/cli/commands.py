@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
 from landscape.curvature.request import CurvatureRequest
+from landscape.exports.request import ExportRequest
 from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
 from landscape.session.request import Request
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from landscape.advice.advise import AdviceResult
     from landscape.anatomy.result import AnatomyResult
     from landscape.curvature.anharmonicity import CurvatureResult
+    from landscape.exports.export import ExportResult
     from landscape.quantize import QuantizeResult
     from landscape.radius import RadiusResult
     from landscape.study.plan import StudyPlan
@@ -42,6 +44,8 @@ class Output:
     """Folder of the page, if there is one."""
     as_json: bool
     """Whether one JSON object is printed instead of text."""
+    csv: Path | None = None
+    """Folder of the tables, if they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Command:
     examples: tuple[str, ...]
     """Commands that ``--help`` shows."""
     writes_page: bool = False
+    writes_tables: bool = False
+    """Whether its result can be written as tidy tables, with ``--csv``."""
     shard: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for one shard of the work, and what prints its result; there is no page."""
     dry_run: tuple[str, Callable[[Any, Any, Output], None]] | None = None
@@ -92,7 +98,18 @@ def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -
 
     page = page_path(output.folder, request.model)
     write_page(result, page)
-    print_result(request, result, page, output.as_json, sys.stdout)
+    written = csv_lines(result, output)
+    print_result(request, result, page, output.as_json, sys.stdout, written)
+
+
+def csv_lines(result: SurveyResult | StudyResult, output: Output) -> list[str]:
+    """Write the tables of a result if they are asked for, and return the lines that say so."""
+    from landscape.cli.console import tables_line
+    from landscape.tables.csv_files import write_tables
+
+    if output.csv is None:
+        return []
+    return [tables_line(write_tables(result, output.csv), output.csv)]
 
 
 def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> None:
@@ -110,7 +127,7 @@ def _show_study(request: StudyRequest, result: StudyResult, output: Output) -> N
 
     study, page = with_commands(request, result), page_path(output.folder, request.title)
     write_study_page(study, page)
-    print_study(study, page, output.as_json)
+    print_study(study, page, csv_lines(study, output), output.as_json)
     if study.failures:
         raise SystemExit(FAILED)
 
@@ -150,6 +167,12 @@ def _show_anatomy(request: AnatomyRequest, result: AnatomyResult, output: Output
     print_anatomy(request, result, page, output.as_json)
 
 
+def _show_export(request: ExportRequest, result: ExportResult, output: Output) -> None:
+    from landscape.cli.console import print_export
+
+    print_export(request, result, output.as_json)
+
+
 def _show_point(request: QuantizeRequest, result: QuantizeResult, output: Output) -> None:
     from landscape.cli.console import print_point
 
@@ -186,11 +209,12 @@ cached: a second run evaluates only what is new.""",
             "landscape probe --model opt-125m --bits 2 --directions 32",
             "landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2",
             "landscape probe --scale exact,absmax --bits 2 --json",
-            "landscape probe --bits 3,2 --directions 4 --plane",
+            "landscape probe --bits 3,2 --directions 4 --plane --csv tables",
             "landscape probe --bits 2 --directions 9 --store shared --shard 1/3",
             "landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf",
         ),
         writes_page=True,
+        writes_tables=True,
         shard=("landscape.survey.shard:probe_shard", _show_shard),
     ),
     Command(
@@ -211,6 +235,7 @@ its reason, and the exit code is then 1.""",
             "landscape study my-study.toml --dry-run",
         ),
         writes_page=True,
+        has_tables=True,
         shard=("landscape.study.run:run_study_shard", _show_study_shards),
         dry_run=("landscape.study.plan:plan_study", _show_plan),
     ),
@@ -281,6 +306,22 @@ methods, `--gptq-*` for gptq and qaft-from-gptq, `--qaft-*` for those that train
             "landscape quantize --bits 4 --method gptq --export opt-nano-int4",
             "landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 "
             "--export q4",
+        ),
+    ),
+    Command(
+        "export",
+        ExportRequest,
+        "landscape.exports.export:export",
+        _show_export,
+        """Write a survey into files that other programs open: one HDF5 file, or surfaces for other plotting scripts.
+
+Takes the options of `landscape probe`, and reads the results from the cache; what is not there is probed first. FILE.h5
+holds the tables, the directions and the planes, described in its attribute README, for h5py, MATLAB, Julia or R.
+`--surfaces` writes each line and plane for `plot_1D.py`, `plot_2D.py` and `h52vtp.py` of tomgoldstein/loss-landscape:
+there the loss on validation text is `test_loss`, and accuracies, which lines do not have, are empty.""",
+        (
+            "landscape export -o opt-nano.h5",
+            "landscape export --bits 3,2 --directions 4 --plane -o opt-nano.h5 --with-points --surfaces surfaces",
         ),
     ),
 )

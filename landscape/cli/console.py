@@ -17,11 +17,14 @@ from landscape.advice.request import AdviceRequest
 from landscape.cli.next_command import after_advice, after_probe, after_quantize, after_radius, after_shard
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.curvature.anharmonicity import CurvatureResult
+from landscape.exports.export import ExportResult
+from landscape.exports.request import ExportRequest
 from landscape.formatting import duration
 from landscape.quantize import QuantizeRequest, QuantizeResult
 from landscape.radius import RadiusRequest, RadiusResult
 from landscape.report.advice import advice_json, cost_line, reason_lines, subject_lines, verdict_line
 from landscape.report.curvature import curvature_json, curvature_lines
+from landscape.report.export import export_json, export_lines
 from landscape.report.point import point_json, point_lines
 from landscape.report.radius import radius_json, radius_lines
 from landscape.report.survey.json import shard_json, to_json
@@ -31,6 +34,7 @@ from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult, SurveyResult
+from landscape.tables.tidy import Tables
 from quant.printable import printable
 
 PIPED_WIDTH = 120
@@ -95,8 +99,24 @@ def page_path(folder: Path, model: str) -> Path:
     return folder / f"{stem or 'model'}.html"
 
 
-def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as_json: bool, stream: TextIO) -> None:
-    """Print a survey: one JSON object, or a summary, a table and a useful next command."""
+def print_result(
+    request: SurveyRequest,
+    landscape: SurveyResult,
+    page: Path,
+    as_json: bool,
+    stream: TextIO,
+    written: Iterable[str] = (),
+) -> None:
+    """Print a survey: one JSON object, or a summary, a table and a useful next command.
+
+    Args:
+        request: The request that was met.
+        landscape: The result.
+        page: The file of its page.
+        as_json: Whether to print JSON.
+        stream: Where to print.
+        written: Lines about other files that were written.
+    """
     if as_json:
         print_json(to_json(landscape, page), stream)
         return
@@ -106,7 +126,13 @@ def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
-    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", f"next   {following}"])
+    _print_lines(console, [f"page   {page}", *written, f"cache  {landscape.run.store}", f"next   {following}"])
+
+
+def tables_line(tables: Tables, folder: Path) -> str:
+    """Say which tables were written, and how long they are; those without a row are not named."""
+    counts = [f"{name} {len(rows)}" for name, rows in tables.items() if rows]
+    return f"csv    {folder} (rows: {', '.join(counts)})"
 
 
 def print_shard(request: SurveyRequest, done: ShardResult, folder: Path, as_json: bool) -> None:
@@ -126,6 +152,14 @@ def print_point(request: QuantizeRequest, made: QuantizeResult, as_json: bool) -
         return
     lines = point_lines(made.checkpoint, made.point, request.export)
     _print_lines(PlainConsole(), [*lines, f"next   {after_quantize(request)}"])
+
+
+def print_export(request: ExportRequest, exported: ExportResult, as_json: bool) -> None:
+    """Print which files were written: one JSON object, or lines of text."""
+    if as_json:
+        print_json(export_json(exported))
+        return
+    _print_lines(PlainConsole(), export_lines(request, exported))
 
 
 def print_radius(request: RadiusRequest, measured: RadiusResult, as_json: bool) -> None:

@@ -13,8 +13,18 @@ from landscape.cli.commands import REPORT, Command, Output
 from landscape.cli.errors import exit_on_error
 from landscape.cli.request_options import read_request, request_options
 from landscape.session.request import PANEL_RUN
+from quant.errors import UsageError
 
 OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", PANEL_RUN)
+CSV = CommandOption(
+    "csv",
+    ("--csv",),
+    Path,
+    None,
+    "Folder for tidy tables too, one .csv file each: points, rays, segments … and columns, which describes them.",
+    PANEL_RUN,
+    metavar="DIR",
+)
 JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
 DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
 """The options that belong to the command line alone."""
@@ -35,20 +45,33 @@ def command_function(command: Command) -> Callable[..., None]:
 def command_options(command: Command) -> list[CommandOption]:
     """Return all options of a command: those of its request, then those of the command line alone."""
     asked = [option for field in request_options(command.request).values() for option in field.options]
-    return [*asked, *([OUTPUT] if command.writes_page else []), JSON, DEBUG]
+    page = [OUTPUT] if command.writes_page else []
+    tables = [CSV] if command.writes_tables else []
+    return [*asked, *page, *tables, JSON, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
-    output = Output(values.get("output", REPORT), values["json"])
+    output = Output(values.get("output", REPORT), values["json"], values.get("csv"))
     verb, show, writes_page = command.answer(request)
-    if writes_page:
-        from quant.cache import check_writable
-
-        check_writable(output.folder, "a folder to write to as --output")
+    if output.csv is not None and not writes_page:
+        raise UsageError(
+            "expected no --csv with --shard or --dry-run, which have no numbers of their own; leave --csv out"
+        )
+    _check_folders(output, writes_page)
     from landscape.cli.console import ConsoleProgress
 
     answer = resolve_name(verb)
     with ConsoleProgress() as progress:
         result = answer(request, progress)
     show(request, result, output)
+
+
+def _check_folders(output: Output, writes_page: bool) -> None:
+    """Check that what is asked for can be written, before the work."""
+    from quant.cache import check_writable
+
+    if writes_page:
+        check_writable(output.folder, "a folder to write to as --output")
+    if output.csv is not None:
+        check_writable(output.csv, "a folder to write to as --csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from landscape.cli.console import PIPED_WIDTH, print_json
@@ -17,8 +18,8 @@ from landscape.study.result import FailedCell, StudyResult
 from landscape.survey.result import ShardResult
 
 
-def print_study(study: StudyResult, page: Path, as_json: bool) -> None:
-    """Print a study: one JSON object, or a table per model, what failed, and the page."""
+def print_study(study: StudyResult, page: Path, written: Iterable[str], as_json: bool) -> None:
+    """Print a study: one JSON object, or a table per model, what failed, the page, and what else was written."""
     if as_json:
         print_json(study_json(study, page))
         return
@@ -27,7 +28,8 @@ def print_study(study: StudyResult, page: Path, as_json: bool) -> None:
         _say(console, *model_lines(model))
         console.print(drawn(perplexity_table(model.survey), wrapped=False))
         _say(console, work_line(model.survey.run.probes, model.survey.run.seconds), "")
-    _say(console, *failure_lines(study.failures), f"the study took {duration(study.seconds)}", f"page   {page}")
+    _say(console, *failure_lines(study.failures), f"the study took {duration(study.seconds)}")
+    _say(console, f"page   {page}", *written)
 
 
 def print_study_shards(

@@ -1,4 +1,4 @@
-"""Keep arrays in immutable HDF5 files, each named by the hash of its bytes; no other module imports h5py.
+"""Keep arrays in immutable HDF5 files, each named by the hash of its bytes; only exports import h5py too.
 
     <folder>/<sha256 of its bytes>.h5           committed: complete, never changed again
     <folder>/<sha256 of its bytes>.h5.damaged   set aside: its bytes were no longer those of its name
@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +36,7 @@ from landscape.probing.atomic_files import (
     temporary,
     unless_gone,
 )
+from landscape.probing.file_sink import FileSink
 from quant.errors import StoreError
 
 T = TypeVar("T")
@@ -199,49 +199,10 @@ class ShardFolder:
         self._warn(f"{path} is damaged: {fate}; what it held counts as absent and is computed again when asked for")
 
 
-class _Sink:
-    """The file that HDF5 writes through; it holds the first error back until HDF5 has closed.
-
-    If HDF5 cannot write the end of a file (a full disk), it leaves the file half open and crashes later.
-    """
-
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
-        self._error: BaseException | None = None
-        self.read, self.readinto, self.seek, self.tell = file.read, file.readinto, file.seek, file.tell
-        self.flush = file.flush
-
-    def write(self, data: memoryview) -> int:
-        """Write all data, or nothing after the first error."""
-        self._keep(lambda: self._write_all(data))
-        return len(data)
-
-    def truncate(self, size: int) -> int:
-        """Set the length of the file."""
-        self._keep(lambda: self._file.truncate(size))
-        return size
-
-    def check(self) -> None:
-        """Raise the error that was held back."""
-        if self._error is not None:
-            raise self._error
-
-    def _write_all(self, data: memoryview) -> None:
-        while data:  # the system may take less at once, and 2 GB at most
-            data = data[self._file.write(data) :]
-
-    def _keep(self, step: Callable[[], object]) -> None:
-        if self._error is None:
-            try:
-                step()
-            except BaseException as error:  # an interrupt too: HDF5 must close in any case; check() raises it
-                self._error = error
-
-
 def _write_hdf5(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str, Attribute]) -> None:
     """Write the arrays in the given order, each contiguous, below the root."""
     with path.open("xb+", buffering=0) as raw:
-        sink = _Sink(raw)
+        sink = FileSink(raw)
         with h5py.File(sink, "w") as file:
             file.attrs.update(attributes)
             for key, array in arrays.items():

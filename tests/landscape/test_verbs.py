@@ -1,4 +1,4 @@
-"""The six verbs do what the examples in their docstrings say."""
+"""The verbs do what the examples in their docstrings say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import landscape
 from landscape.cli.commands import COMMANDS
 
-VERBS = ("advise", "dissect", "measure_curvature", "measure_radius", "probe", "quantize")
+VERBS = ("advise", "dissect", "export", "measure_curvature", "measure_radius", "probe", "quantize")
 
 
 def test_every_command_has_its_verb() -> None:

@@ -28,7 +28,9 @@
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
                     loss, experts: {matrices, few, none}, perplexity: {split}, perplexity_change: {split: {value, low,
                     high}}, kl: {split: {value, low, high}}, agreement: {split: {value, low, high}},
-                    size: {space_bits, model_bits, bytes}}]
+                    size: {space_bits, model_bits, bytes}, training: {chosen, epochs: [{rate, epoch, validation_nll,
+                    training_nll, test_nll}]}, layers: [{name, block, kind, weights, norm, distance, zeros, clipped,
+                    damping, error: {split}}]}]
                     rho is null if R is censored; bits and grid are null for a point that another tool made
                     loss: lost from half of the way to chance on; else kept if all of the interval of its rise is within
                     a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across
@@ -39,6 +41,12 @@
                     is the same as at w; 95 % intervals over windows, or the articles of these
                     size: bits per weight of the space (codes, scales of 16 bits, zeros), bits per parameter of the
                     whole model, whose other weights take 16, and its bytes; null for points of other tools
+                    training: null if not trained; chosen is the epoch that was kept, epoch 0 the start, at no rate
+                    layers: one for each matrix, empty unless looked at; norm ‖W‖, distance ‖ΔW‖, zeros and clipped
+                    shares of its weights, damping GPTQ's choice, error ‖ΔW x‖²/n; null where it does not apply
+    rays            [{direction, lambdas, nll: {split: […]}, kl: {split: […]}}], random directions from w, with a value
+                    at each of lambdas, ℓ2 distances from w, which is not among them; kl is the mean KL(w ‖ position),
+                    null unless probed
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
                     ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
                     barrier_max_interval, barrier_max_alpha, kl}]; each segment has its own alphas
@@ -80,7 +88,17 @@ from landscape.report.values import (
     size_json,
     space_json,
 )
-from landscape.survey.result import Misalignment, PlaneResult, PointResult, SegmentResult, ShardResult, SurveyResult
+from landscape.session.training_record import TrainingRecord
+from landscape.survey.result import (
+    Array,
+    Misalignment,
+    PlaneResult,
+    PointResult,
+    RayProfile,
+    SegmentResult,
+    ShardResult,
+    SurveyResult,
+)
 
 
 def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]:
@@ -113,6 +131,7 @@ def to_json(landscape: SurveyResult, page: Path | None = None) -> dict[str, Any]
             for split, found in landscape.kl_radii.items()
         },
         "points": [_point(point) for point in landscape.points],
+        "rays": [_ray(ray) for ray in landscape.rays],
         "segments": [_segment(segment) for segment in landscape.segments],
         "planes": [_plane(plane) for plane in landscape.planes],
         "misalignments": [_misalignment(each) for each in landscape.misalignments],
@@ -168,11 +187,44 @@ def _point(point: PointResult) -> dict[str, Any]:
         "kl": {split: estimate_json(found.kl) for split, found in point.fidelity.items()},
         "agreement": {split: estimate_json(found.agreement) for split, found in point.fidelity.items()},
         "size": size_json(point.size),
+        "training": None if point.training is None else _training(point.training),
+        "layers": [_finite(asdict(layer)) for layer in point.layers],
     }
 
 
 def _perplexities(nll: Mapping[str, float]) -> dict[str, float | None]:
     return {split: finite_or_none(perplexity(value)) for split, value in nll.items()}
+
+
+def _ray(ray: RayProfile) -> dict[str, Any]:
+    return {
+        "direction": ray.index,
+        "lambdas": ray.lambdas.tolist(),
+        "nll": _profiles(ray.nll),
+        "kl": _profiles(ray.kl) or None,
+    }
+
+
+def _profiles(values: Mapping[str, Array]) -> dict[str, list[float | None]]:
+    return {split: [finite_or_none(value) for value in row.tolist()] for split, row in values.items()}
+
+
+def _training(record: TrainingRecord) -> dict[str, Any]:
+    return {
+        "chosen": _finite(asdict(record.chosen)),
+        "epochs": [_finite(asdict(epoch)) for epoch in record.epochs],
+    }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with None for numbers that are not finite, those of inner mappings too."""
+    return {key: _strict(value) for key, value in values.items()}
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _finite(value)
+    return finite_or_none(value) if isinstance(value, float) else value
 
 
 def _misalignment(found: Misalignment) -> dict[str, Any]:

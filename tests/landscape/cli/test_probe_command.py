@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas
 import pytest
 
 from tests.landscape.cli.asking import probe_words, stable
@@ -17,7 +18,7 @@ def test_the_whole_job_and_its_json(run, tmp_path, forwards):
     assert code == 0, err
     found = json.loads(out)
     assert set(found) == {
-        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "segments", "planes",
+        "schema_version", "model", "space", "data", "center", "chance", "basin", "points", "rays", "segments", "planes",
         "misalignments", "probes", "seconds", "store", "page", "health",
     }  # fmt: skip
     assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True, True, True]
@@ -41,7 +42,10 @@ def test_the_whole_job_and_its_json(run, tmp_path, forwards):
         "split", "directions", "windows", "articles", "radius", "band", "reentry", "monotone", "non_finite",
         "direction_radii", "other_radii",
     }  # fmt: skip
-    assert len(found["basin"]["direction_radii"]) == found["basin"]["directions"]
+    assert len(found["basin"]["direction_radii"]) == len(found["rays"]) == found["basin"]["directions"]
+    assert {len(ray["nll"][split]) for ray in found["rays"] for split in ("train", "validation")} == {
+        len(found["rays"][0]["lambdas"])
+    }
     other = found["basin"]["other_radii"]
     assert other["kept"]["value"] < found["basin"]["band"]["r10"]["value"]
     assert found["center"]["validation"] < other["unigram"]["reference"] < found["chance"]
@@ -137,3 +141,38 @@ def test_grids_and_options_of_gptq_reach_the_points(run, tmp_path):
     assert all(other[name]["distance"] != plain[name]["distance"] for name in plain)
     page = Path(json.loads(out)["page"]).read_text()
     assert all((f"GPTQ {name}" in page) == changed for name, changed in (("act_order", True), ("block_size", False)))
+
+
+def test_tables_are_written_are_told_and_are_the_same_again(run, tmp_path):
+    words = probe_words(tmp_path, "--bits", "2", "--directions", "2", "--plane")
+    code, out, err = run(*words, "--csv", tmp_path / "csv", "--output", tmp_path / "page")
+    assert code == 0, err
+    told = re.search(r"csv +(\S+) \(rows: (.*)\)", " ".join(out.split()))
+    assert told.group(1) == str(tmp_path / "csv")
+    counts = dict(re.findall(r"(\w+) (\d+)", told.group(2)))
+    for name, count in counts.items():
+        assert len(pandas.read_csv(tmp_path / "csv" / f"{name}.csv")) == int(count) > 0
+    assert {"models", "splits", "points", "misalignments", "rays", "segments", "planes"} <= set(counts)
+    code, out, err = run(*words, "--csv", tmp_path / "again", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    before, after = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("csv", "again"))
+    assert before == after  # one run made the points, the other read them
+    points = pandas.read_csv(tmp_path / "csv" / "points.csv")
+    for point in found["points"]:
+        rows = points.query("point == @point['name']").set_index("split")
+        assert rows.nll.to_dict() == pytest.approx(point["nll"], rel=1e-15)
+        assert rows.distance.to_list() == pytest.approx([point["distance"]] * 3, rel=1e-15)
+    segments = pandas.read_csv(tmp_path / "csv" / "segments.csv")
+    assert len(segments) == sum(len(segment["alphas"]) for segment in found["segments"])
+
+
+def test_tables_that_cannot_be_written_are_refused_before_the_work(run, tmp_path, forwards):
+    (tmp_path / "file").touch()
+    code, out, err = run(*probe_words(tmp_path, "--bits", "2", "--csv", tmp_path / "file"))
+    assert (code, out, len(forwards)) == (2, "", 0)
+    assert "expected a folder to write to as --csv" in " ".join(err.split())
+    code, out, err = run(*probe_words(tmp_path, "--bits", "2", "--csv", tmp_path / "csv", "--shard", "1/2"))
+    assert (code, out, len(forwards)) == (2, "", 0)
+    assert "expected no --csv with --shard" in " ".join(err.split())
+    assert not (tmp_path / "csv").exists()

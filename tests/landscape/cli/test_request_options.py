@@ -83,7 +83,7 @@ def test_every_option_has_a_flag_of_its_own_and_help(command: Command) -> None:
 @COMMAND
 def test_every_field_that_is_shown_is_asked_for(command: Command) -> None:
     hidden = {field.name for field in fields(command.request)} - set(request_options(command.request))
-    assert hidden == ({"gptq"} if command.name == "advise" else set())
+    assert hidden == {"advise": {"gptq"}, "export": {"shard"}}.get(command.name, set())
 
 
 @COMMAND
@@ -101,11 +101,15 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     gptq = "gptq-inputs true-sequential act-order rtn-candidate"
     making = "calibration-windows qaft-examples qaft-epochs qaft-rates"
     point = "bits b method scale granularity symmetric no-symmetric"
+    survey = (
+        f"bits b directions d family pairs methods scale granularity symmetric no-symmetric point unfold-gauge preset "
+        f"windows test-windows seq-len lambdas lambda-count plane alphas refinements {making} {gptq} output"
+    )
     expected = {
         "advise": "bits b limit l scale granularity preset windows seq-len",
-        "probe": f"bits b directions d family pairs methods scale granularity symmetric no-symmetric point "
-        f"unfold-gauge preset windows test-windows seq-len lambdas lambda-count plane alphas refinements {making} "
-        f"{gptq} output shard layers",
+        "probe": f"{survey} point unfold-gauge lambdas shard",
+        "study": f"{survey} models name no-layers dry-run shard",
+        "export": f"{survey} o surfaces with-points",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "

@@ -167,7 +167,7 @@ def test_an_interrupt_waits_until_hdf5_has_closed(tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     shards = folder(tmp_path)
-    monkeypatch.setattr("landscape.probing.shards._Sink._write_all", interrupted)
+    monkeypatch.setattr("landscape.probing.file_sink.FileSink._write_all", interrupted)
     before = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE)
     with pytest.raises(KeyboardInterrupt):
         shards.add({"x": np.arange(2)}, {})

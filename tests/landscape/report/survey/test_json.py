@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 
 import pytest
 
 from landscape.report.survey.json import to_json
 from landscape.survey.result import SurveyResult
 from tests import synthetic
+from tests.landscape.tables import filled
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +43,28 @@ def test_the_json_has_ridge_barriers_and_intervals_of_each_segment(found: Survey
             assert entry[name] == getattr(c, name)
         assert entry["alphas"] == list(s.alphas)
         assert entry["nll"] == list(s.nll)
+
+
+def test_the_json_has_the_rays_and_null_where_a_loss_is_not_finite() -> None:
+    found = synthetic.overflowing()
+    for entry, ray in zip(to_json(found)["rays"], found.rays, strict=True):
+        assert (entry["direction"], entry["lambdas"], entry["kl"]) == (ray.index, list(ray.lambdas), None)
+        for split, values in entry["nll"].items():
+            expected = [value if math.isfinite(value) else None for value in ray.nll[split].tolist()]
+            assert values == expected
+    assert to_json(found)["rays"][0]["nll"]["validation"][-1] is None
+
+
+def test_the_json_has_kl_along_rays_the_learning_curve_and_the_layers() -> None:
+    found = filled.filled()
+    written = json.loads(json.dumps(to_json(found), allow_nan=False))
+    for entry, ray in zip(written["rays"], found.rays, strict=True):
+        assert entry["kl"] == {split: list(values) for split, values in ray.kl.items()}
+    rich, plain = written["points"][1], written["points"][2]
+    assert (plain["training"], plain["layers"]) == (None, [])
+    assert [layer["damping"] for layer in rich["layers"]] == [0.01, None]
+    assert rich["layers"][1]["error"] == {"train": 2.5, "test": 3.5}
+    assert rich["training"]["epochs"][0] == {
+        "rate": None, "epoch": 0, "validation_nll": 4.0, "training_nll": None, "test_nll": None,
+    }  # fmt: skip
+    assert rich["training"]["chosen"]["validation_nll"] == 3.7

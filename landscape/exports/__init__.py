@@ -1,0 +1,1 @@
+"""Write results into files that other programs open."""
