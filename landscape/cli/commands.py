@@ -39,6 +39,8 @@ class Output:
     """Folder of the page, if there is one."""
     as_json: bool
     """Whether one JSON object is printed instead of text."""
+    opens: bool = False
+    """Whether the page is opened in a browser."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,13 @@ def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -
     import sys
 
     from landscape.cli.console import page_path, print_result
+    from landscape.cli.kept_run import keep_run
     from landscape.report.survey.page import write_page
 
     page = page_path(output.folder, request.model)
     write_page(result, page)
-    print_result(request, result, page, output.as_json, sys.stdout)
+    print_result(request, result, page, output.as_json, sys.stdout, keep_run(request, result))
+    _open(page, output)
 
 
 def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> None:
@@ -103,11 +107,20 @@ def _show_curvature(request: CurvatureRequest, result: CurvatureResult, output: 
 def _show_anatomy(request: AnatomyRequest, result: AnatomyResult, output: Output) -> None:
     from landscape.cli.anatomy_console import print_anatomy
     from landscape.cli.console import page_path
+    from landscape.cli.kept_run import keep_run
     from landscape.report.anatomy.page import write_anatomy_page
 
     page = page_path(output.folder, f"{request.model.rstrip('/')}-{result.point}-anatomy")
     write_anatomy_page(result, page)
-    print_anatomy(request, result, page, output.as_json)
+    print_anatomy(request, result, page, output.as_json, keep_run(request, result))
+    _open(page, output)
+
+
+def _open(page: Path, output: Output) -> None:
+    if output.opens:
+        from landscape.cli.browser import open_or_say
+
+        open_or_say(page)
 
 
 def _show_point(request: QuantizeRequest, result: QuantizeResult, output: Output) -> None:

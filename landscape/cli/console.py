@@ -95,10 +95,17 @@ def page_path(folder: Path, model: str) -> Path:
     return folder / f"{stem or 'model'}.html"
 
 
-def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as_json: bool, stream: TextIO) -> None:
-    """Print a survey: one JSON object, or a summary, a table and a useful next command."""
+def print_result(
+    request: SurveyRequest,
+    landscape: SurveyResult,
+    page: Path,
+    as_json: bool,
+    stream: TextIO,
+    run: Path | None = None,
+) -> None:
+    """Print a survey: one JSON object, or a summary, a table, where it is kept and a useful next command."""
     if as_json:
-        print_json(to_json(landscape, page), stream)
+        print_json(to_json(landscape, page) | kept_json(run), stream)
         return
     console = PlainConsole(file=stream, width=None if stream.isatty() else PIPED_WIDTH)
     _print_lines(console, summary_lines(landscape))
@@ -106,7 +113,17 @@ def print_result(request: SurveyRequest, landscape: SurveyResult, page: Path, as
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
-    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", f"next   {following}"])
+    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", *kept_lines(run), f"next   {following}"])
+
+
+def kept_lines(run: Path | None) -> list[str]:
+    """Say under which name a run is kept, if it is."""
+    return [] if run is None else [f"run    {run.stem}    # draw it again: landscape plot {run.stem}"]
+
+
+def kept_json(run: Path | None) -> dict[str, str | None]:
+    """Return the file of a run as JSON."""
+    return {"run": None if run is None else str(run)}
 
 
 def print_shard(request: SurveyRequest, done: ShardResult, folder: Path, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from landscape.cli.request_options import read_request, request_options
 from landscape.session.request import PANEL_RUN
 
 OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", PANEL_RUN)
+OPEN = CommandOption("open", ("--open",), bool, False, "Open the page in a browser.", PANEL_RUN)
 JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
 DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
 """The options that belong to the command line alone."""
@@ -35,12 +36,12 @@ def command_function(command: Command) -> Callable[..., None]:
 def command_options(command: Command) -> list[CommandOption]:
     """Return all options of a command: those of its request, then those of the command line alone."""
     asked = [option for field in request_options(command.request).values() for option in field.options]
-    return [*asked, *([OUTPUT] if command.writes_page else []), JSON, DEBUG]
+    return [*asked, *([OUTPUT, OPEN] if command.writes_page else []), JSON, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
-    output = Output(values.get("output", REPORT), values["json"])
+    output = Output(values.get("output", REPORT), values["json"], values.get("open", False))
     verb, show, writes_page = command.verb, command.show, command.writes_page
     if command.shard is not None and getattr(request, "shard", None) is not None:
         (verb, show), writes_page = command.shard, False

@@ -146,7 +146,9 @@ def _read(path: Path) -> _File:
     except OSError as error:
         raise StoreError(f"cannot read the run {path}: {error.strerror}; check its name and permissions") from error
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"expected a run of quant-landscape in {path}, found no JSON: {error}; run it again") from error
+        raise StoreError(
+            f"expected a run of quant-landscape in {path}, found no JSON: {error}; run it again"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise StoreError(f"expected the format {FORMAT!r} in {path}, found {found!r}; name a run of this tool")

@@ -17,7 +17,8 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
+from operator import is_
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,7 @@ from quant.errors import StoreError
 T = TypeVar("T")
 Write = Callable[[Any], Any]
 Read = Callable[[Any, Any], Any]
+Form = Callable[[cattrs.Converter, Any], tuple[Write, Read]]
 
 
 def to_json_values(result: object) -> Any:
@@ -94,12 +96,17 @@ def _converter() -> cattrs.Converter:
         (Path, str, lambda value, _: Path(str_value(value))),
     )
     for kind, write, read in plain:
-        converter.register_unstructure_hook_func(lambda hint, kind=kind: hint is kind, write)
-        converter.register_structure_hook_func(lambda hint, kind=kind: hint is kind, read)
+        converter.register_unstructure_hook_func(partial(is_, kind), write)
+        converter.register_structure_hook_func(partial(is_, kind), read)
     for holds, form in _FORMS:
-        converter.register_unstructure_hook_factory(holds, lambda hint, form=form: form(converter, hint)[0])
-        converter.register_structure_hook_factory(holds, lambda hint, form=form: form(converter, hint)[1])
+        converter.register_unstructure_hook_factory(holds, partial(_half, converter, form, 0))
+        converter.register_structure_hook_factory(holds, partial(_half, converter, form, 1))
     return converter
+
+
+def _half(converter: cattrs.Converter, form: Form, half: int, hint: Any) -> Any:
+    """Return the writer (0) or the reader (1) of a form."""
+    return form(converter, hint)[half]
 
 
 # ---- forms of hints: each gives the writer and the reader of its values ----------------------------------------------
@@ -169,7 +176,7 @@ def _mapping(converter: cattrs.Converter, hint: Any) -> tuple[Write, Read]:
     def read(value: Any, _: Any) -> Any:
         if not isinstance(value, dict if words else list):
             raise MisfitError("an object" if words else "a list of pairs", value)
-        pairs = value.items() if words else map(_pair, value)
+        pairs: Iterable[Any] = value.items() if isinstance(value, dict) else map(_pair, value)
         return {converter.structure(k, key): converter.structure(v, held) for k, v in pairs}
 
     return write, read
@@ -216,7 +223,7 @@ def _dataclass(converter: cattrs.Converter, kind: Any) -> tuple[Write, Read]:
     return write, read
 
 
-_FORMS: tuple[tuple[Callable[[Any], bool], Callable[[cattrs.Converter, Any], tuple[Write, Read]]], ...] = (
+_FORMS: tuple[tuple[Callable[[Any], bool], Form], ...] = (
     (lambda hint: hint is object or hint is Any, _anything),
     (lambda hint: get_origin(hint) is np.ndarray, _array),
     (lambda hint: get_origin(hint) is tuple, _tuple),
