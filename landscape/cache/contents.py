@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.cache.inventory import STORE, Unit, list_units, models_of
+from landscape.cache.times import same_times
 from landscape.probing.shards import Shard, open_as_it_is
 from landscape.records.record import RecordHead, read_head
 from quant.errors import StoreError, UsageError
@@ -95,6 +96,11 @@ def read_store(folder: Path) -> StoreContents:
     Raises:
         StoreError: if a folder cannot be listed.
     """
+    with same_times(folder):
+        return _read(folder)
+
+
+def _read(folder: Path) -> StoreContents:
     units = [unit for unit in list_units(folder.parent) if unit.store == folder.name]
     reading = _Reading()
     positions, windows, provenances = reading.probes(folder / "probes")

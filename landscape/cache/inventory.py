@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from landscape.cache.times import same_times
 from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
 from quant.errors import StoreError
@@ -159,8 +160,9 @@ def last_use(path: Path) -> float:
 def _name(kind: Kind, path: Path) -> str:
     """Return the name that a user reads."""
     if kind == "conversion":
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return f"{json.loads((path / 'conversion.json').read_text(encoding='utf-8'))['file']} ({path.name[:13]})"
+        note = path / "conversion.json"
+        with suppress(OSError, ValueError, KeyError, TypeError), same_times(note):
+            return f"{json.loads(note.read_text(encoding='utf-8'))['file']} ({path.name[:13]})"
     if kind in ("point", "tokens"):
         return path.name[:12]
     if kind == "self":

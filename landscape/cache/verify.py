@@ -17,12 +17,13 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from landscape.cache.inventory import Kind, Unit, list_units
+from landscape.cache.times import same_times
 from landscape.probing.shards import is_intact
 from landscape.records.record import check_record
 from quant.errors import StoreError
@@ -79,7 +80,7 @@ def verify(
             continue
         for path, intact in _checks(unit):
             advance(path)
-            with _same_times(path):
+            with same_times(path):
                 found = intact(path)
             if found is None:
                 continue
@@ -188,20 +189,3 @@ def _size(path: Path) -> int:
             return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         return path.stat().st_size
     return 0
-
-
-@contextmanager
-def _same_times(path: Path) -> Iterator[None]:
-    """Give files the times of their last use back: a check is no use, and ``gc`` goes by these."""
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    times = {}
-    for file in files:
-        with suppress(OSError):
-            status = file.stat()
-            times[file] = status.st_atime_ns, status.st_mtime_ns
-    try:
-        yield
-    finally:
-        for file, both in times.items():
-            with suppress(OSError):  # another user's
-                os.utime(file, ns=both)

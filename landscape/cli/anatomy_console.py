@@ -41,6 +41,6 @@ def print_anatomy(
     say(f"\n{work_line(found.run.probes, found.run.seconds)}")
     say(f"page   {page}")
     say(f"cache  {found.run.store}")
-    for line in kept_lines(run):
+    for line in kept_lines(request, run):
         say(line)
     say(f"next   {after_anatomy(request, found, page.parent)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +30,7 @@ from landscape.report.survey.summary import loss_lines, misalignment_lines, shar
 from landscape.report.survey.verdicts import near_but_steep
 from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
+from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult, SurveyResult
 from quant.printable import printable
@@ -113,12 +115,17 @@ def print_result(
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
-    _print_lines(console, [f"page   {page}", f"cache  {landscape.run.store}", *kept_lines(run), f"next   {following}"])
+    _print_lines(
+        console, [f"page   {page}", f"cache  {landscape.run.store}", *kept_lines(request, run), f"next   {following}"]
+    )
 
 
-def kept_lines(run: Path | None) -> list[str]:
-    """Say under which name a run is kept, if it is."""
-    return [] if run is None else [f"run    {run.stem}    # draw it again: landscape plot {run.stem}"]
+def kept_lines(request: Request, run: Path | None) -> list[str]:
+    """Say under which name a run is kept, if it is, and how to draw it again."""
+    if run is None:
+        return []
+    words = ["landscape", "plot", run.stem, *(["--store", str(request.store)] if request.store else [])]
+    return [f"run    {run.stem}    # draw it again: {shlex.join(words)}"]
 
 
 def kept_json(run: Path | None) -> dict[str, str | None]:

@@ -18,7 +18,6 @@ import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
-from operator import is_
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -96,8 +95,8 @@ def _converter() -> cattrs.Converter:
         (Path, str, lambda value, _: Path(str_value(value))),
     )
     for kind, write, read in plain:
-        converter.register_unstructure_hook_func(partial(is_, kind), write)
-        converter.register_structure_hook_func(partial(is_, kind), read)
+        converter.register_unstructure_hook(kind, write)
+        converter.register_structure_hook(kind, read)
     for holds, form in _FORMS:
         converter.register_unstructure_hook_factory(holds, partial(_half, converter, form, 0))
         converter.register_structure_hook_factory(holds, partial(_half, converter, form, 1))

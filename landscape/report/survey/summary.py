@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from landscape.formatting import equals, rise_text, windows_text
 from landscape.report.survey.verdicts import KEPT, near_but_steep
 from landscape.report.table import Table
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.survey.result import PointResult, ShardResult, SurveyResult
 
 
