@@ -1,11 +1,11 @@
-"""Remove what was not used for longest from a cache folder, until it keeps to its limits.
+"""Remove the least recently used units of a cache folder, until it keeps to its limits.
 
 Whole units go: a point, tokens, a converted or downloaded file; a run or a study after these, since it is a result.
 Probes are small, and everything rests on them: they go only with the whole store of a model, and only when asked.
-Whatever goes is made again when a command needs it.
+A unit that was removed is made again when a command needs it.
 
-What a session uses is never touched (``landscape.session.in_use``): its store, and all that models share while any
-session is open. Nor is anything that was written or read within the last hour, whoever used it.
+The store of an open session is never touched, nor all that models share while any session is open (see
+``landscape.session.in_use``), nor anything that was written or read within the last hour, whoever used it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from landscape.cache.cache_limits import CacheLimits
 from landscape.cache.inventory import Kind, Unit, last_use, list_units
-from landscape.cache.limits import CacheLimits
 from landscape.session.in_use import FOLDER, Mark, claimed, clock, marks
 from quant.cache import remove, temporary_name
 from quant.errors import StoreError
@@ -54,9 +54,9 @@ class Collection:
 
     removed: tuple[Candidate, ...]
     failed: tuple[tuple[Candidate, str], ...]
-    """What could not be removed, with the reason."""
+    """Candidates that could not be removed, with the reason."""
     busy: tuple[Candidate, ...]
-    """What would have gone, and is in use."""
+    """Candidates that would have gone, and are in use."""
     left: int
     """Bytes that are left."""
     over: int
@@ -70,7 +70,7 @@ def collect(root: Path, limits: CacheLimits, dry_run: bool = False) -> Collectio
 
     Args:
         root: The cache folder.
-        limits: What may stay.
+        limits: The limits.
         dry_run: Only say what would go.
 
     Raises:

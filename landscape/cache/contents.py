@@ -49,7 +49,7 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class StoreContents:
-    """What the store of one model holds."""
+    """Contents of the store of one model."""
 
     folder: Path
     model: str | None

@@ -135,7 +135,7 @@ def _unit(kind: Kind, path: Path, inner: bool = False) -> Iterator[Unit]:
     """Yield a file or a folder as one unit, unless it has gone or holds no file.
 
     Args:
-        kind: What it is.
+        kind: Its kind.
         path: The file or folder.
         inner: Whether leftovers directly in it are units of their own.
     """

@@ -7,7 +7,7 @@ runs, studies            hold the sha256 of their result
 settings                 JSON with their version
 download                 SmolLM2's file has a known hash; any other has none
 
-What a check reads is no use of it: the times of last use stay.
+A check is no use of a file: the times of last use stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Finding:
     path: Path
     state: State
     words: str
-    """What is wrong, and what was done."""
+    """The fault, and what was done."""
 
 
 @dataclass(frozen=True)

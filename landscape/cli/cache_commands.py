@@ -125,11 +125,11 @@ def cache_gc(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Remove what was not used for longest, until the cache keeps to its limits.
+    """Remove the least recently used part of the cache, until it keeps to its limits.
 
     Points, tokens, converted and downloaded files go first, then runs; all but the runs are made again when a command
-    needs them. Probes stay, unless `--stores` is given. What a running command uses is never touched, nor what was used
-    within the last hour. Leftovers of killed processes go after a day.
+    needs them. Probes stay, unless `--stores` is given. Nothing is touched that a running command uses, or
+    that was used within the last hour. Leftovers of killed processes go after a day.
 
     **Examples**
 
@@ -137,8 +137,8 @@ def cache_gc(
 
         landscape cache gc --older-than 30d
     """
+    from landscape.cache.cache_limits import CacheLimits, parse_age, parse_size
     from landscape.cache.collect import collect
-    from landscape.cache.limits import CacheLimits, parse_age, parse_size
     from landscape.report.cache import collection_json, collection_lines
     from quant.errors import UsageError
 

@@ -120,7 +120,7 @@ def check_record(path: Path) -> None:
 
 @dataclass(frozen=True)
 class RecordHead:
-    """What a record says of its run, without the result's fields."""
+    """Description of a run in its file, without the fields of the result."""
 
     kind: str
     command: str

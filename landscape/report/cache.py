@@ -13,9 +13,9 @@ from landscape.formatting import data_size, plural
 from landscape.report.table import Table
 
 if TYPE_CHECKING:  # `landscape cache ls` answers at once, without h5py
+    from landscape.cache.cache_limits import CacheLimits
     from landscape.cache.collect import Candidate, Collection
     from landscape.cache.contents import StoreContents
-    from landscape.cache.limits import CacheLimits
     from landscape.cache.verify import Verification
     from landscape.session.in_use import Mark
 

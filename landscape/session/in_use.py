@@ -50,7 +50,7 @@ class Mark:
     host: str
     pid: int
     started: float
-    """Start of the process, by which a later one with the same number is told from it."""
+    """Start of the process, which a later one with the same number does not share."""
     store: str | None = None
     """Name of the store; None while the model is loaded, when it may be any."""
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from landscape.cache.cache_limits import CacheLimits, parse_age, parse_size
 from landscape.cache.collect import collect
 from landscape.cache.inventory import list_units
-from landscape.cache.limits import CacheLimits, parse_age, parse_size
 from landscape.session.in_use import marked
 from quant.errors import UsageError
 from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from landscape import PRESETS, SurveyRequest, probe
+from landscape.cache.cache_limits import CacheLimits
 from landscape.cache.collect import collect
-from landscape.cache.limits import CacheLimits
 from landscape.positions.position import CENTER
 from landscape.probing.plan import point_plan
 from landscape.session.session import Session

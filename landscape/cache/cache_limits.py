@@ -15,7 +15,7 @@ SPARED = 3600.0
 
 @dataclass(frozen=True)
 class CacheLimits:
-    """What may stay in a cache folder."""
+    """Limits on the contents of a cache folder."""
 
     keep: int | None = None
     """Bytes of the whole folder; None for no limit."""
