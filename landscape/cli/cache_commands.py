@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli.errors import FAILED
 from landscape.cli.own_command import (
     DebugOption,
     JsonOption,
     StoreOption,
     cache_root,
-    fail,
     reported,
     say,
     say_json,
@@ -87,7 +87,7 @@ def cache_verify(
     store: StoreOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
-) -> None:
+) -> int:
     """Check every file of the cache against its hash. Exits with 1 if one is damaged.
 
     **Examples**
@@ -106,8 +106,7 @@ def cache_verify(
         say_json(verification_json(done))
     else:
         say(verification_lines(done))
-    if done.damaged:
-        raise typer.Exit(1)
+    return FAILED if done.damaged else 0
 
 
 @cache_app.command("gc")
@@ -140,7 +139,7 @@ def cache_gc(
     from landscape.cache.cache_limits import CacheLimits, parse_age, parse_size
     from landscape.cache.collect import collect
     from landscape.report.cache import collection_json, collection_lines
-    from quant.errors import UsageError
+    from quant.errors import StoreError, UsageError
 
     if keep is None and older_than is None:
         raise UsageError("expected a limit, got none; add --keep 20GB or --older-than 30d")
@@ -155,4 +154,4 @@ def cache_gc(
     else:
         say(collection_lines(done, limits, dry_run))
     if done.failed:
-        fail(f"expected to remove all of it, but {len(done.failed)} could not be removed; ask their owner")
+        raise StoreError(f"expected to remove all of it, but {len(done.failed)} could not be removed; ask their owner")

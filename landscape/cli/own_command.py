@@ -11,7 +11,7 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
-from landscape.cli.errors import FAILED, exit_on_error, print_error
+from landscape.cli.errors import exit_on_error
 
 P = ParamSpec("P")
 
@@ -24,13 +24,15 @@ PIPED_WIDTH = 160
 """Columns of a table where stdout is not a terminal: names and commands are long."""
 
 
-def reported(function: Callable[P, None]) -> Callable[P, None]:
-    """Report the errors of a command as one line; it has an option ``debug``."""
+def reported(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Report the errors of a command as one line, and exit with the code that it returns; it has an option ``debug``."""
 
     @wraps(function)
     def run(*arguments: P.args, **options: P.kwargs) -> None:
         with exit_on_error(bool(options["debug"])):
-            function(*arguments, **options)
+            code = function(*arguments, **options)
+        if code:
+            raise typer.Exit(code)
 
     return run
 
@@ -64,9 +66,3 @@ def say_tables(tables: Iterable[Any]) -> None:
 def say_json(content: dict[str, Any]) -> None:
     """Print one strict JSON object."""
     print(json.dumps(content, indent=2, allow_nan=False))
-
-
-def fail(message: str) -> None:
-    """Print an error, and exit with 1."""
-    print_error(message)
-    raise typer.Exit(FAILED)
