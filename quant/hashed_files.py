@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.cache import atomic_path
+from quant.cache import atomic_path, note_use
 from quant.hashing import file_hash, tensor_bytes
 
 _HASH = "sha256"
@@ -53,6 +53,7 @@ def read_hashed(path: Path, recipe: Mapping[str, str]) -> tuple[dict[str, Tensor
     stated = metadata.pop(_HASH, None)
     if stated != _content_hash(tensors, metadata) or not recipe.items() <= metadata.items():
         return None
+    note_use(path)
     return tensors, metadata
 
 
@@ -73,9 +74,11 @@ def seal(folder: Path) -> None:
 def is_sealed(folder: Path) -> bool:
     """Return whether a folder exists and holds, to the bit, the files that ``seal`` found in it."""
     try:
-        return (folder / _SUMS).read_text(encoding="utf-8") == _sums(folder)
+        intact = (folder / _SUMS).read_text(encoding="utf-8") == _sums(folder)
     except (OSError, UnicodeDecodeError):
         return False
+    note_use(folder / _SUMS)
+    return intact
 
 
 def _sums(folder: Path) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-IGNORED = frozenset({"seconds", "store", "page"})
+IGNORED = frozenset({"seconds", "store", "page", "run"})
 NAMES: dict[str, tuple[str, ...]] = {
     "points": ("name",),
     "segments": ("a", "b", "split"),

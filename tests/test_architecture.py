@@ -38,6 +38,7 @@ HOMES = {
     "ray": "landscape/probing/ray_cluster.py",
     "plotly": "landscape/report",
     "jinja2": "landscape/report",
+    "cattrs": "landscape/records",
     "typer": "landscape/cli",
     "rich": "landscape/cli",
 }
@@ -53,7 +54,8 @@ WITHOUT = {
 }  # fmt: skip
 MOST_LINES = 350
 HEAVY = {"torch", "transformers", "h5py", "plotly", "scipy", "numpy", "datasets", "ray"}  # not needed by --help
-COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize", "export")
+COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize", "export", "plot")
+CACHE_COMMANDS = ("cache_ls", "cache_show", "cache_verify", "cache_gc")
 
 OLD_MODULES = {
     "opened", "surveyor", "placed", "layout", "wanted", "stored_point", "dissection", "mixed_precision", "advised",
@@ -124,9 +126,12 @@ def test_every_command_is_known():
     from landscape.cli import app
 
     assert tuple(command.callback.__name__ for command in app.registered_commands) == COMMANDS
+    (group,) = app.registered_groups
+    names = tuple(command.callback.__name__ for command in group.typer_instance.registered_commands)
+    assert names == CACHE_COMMANDS
 
 
-@pytest.mark.parametrize("words", ["", *COMMANDS])
+@pytest.mark.parametrize("words", ["", *COMMANDS, "cache", *(name.replace("_", " ") for name in CACHE_COMMANDS)])
 def test_help_answers_without_heavy_libraries(words):
     code = (
         "import sys; sys.argv = ['landscape', *sys.argv[1:], '--help']\n"

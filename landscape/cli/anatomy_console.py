@@ -7,7 +7,7 @@ from pathlib import Path
 
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
-from landscape.cli.console import PIPED_WIDTH, print_json
+from landscape.cli.console import PIPED_WIDTH, kept_json, kept_lines, print_json
 from landscape.cli.next_command import after_anatomy
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.report.anatomy.json import anatomy_json
@@ -19,10 +19,12 @@ ROWS = 8
 """Rows of a ranking that are printed; the page holds the others."""
 
 
-def print_anatomy(request: AnatomyRequest, found: AnatomyResult, page: Path, as_json: bool) -> None:
-    """Print an anatomy: one JSON object, or the finding, the tables and a useful next command."""
+def print_anatomy(
+    request: AnatomyRequest, found: AnatomyResult, page: Path, as_json: bool, run: Path | None = None
+) -> None:
+    """Print an anatomy: one JSON object, or the finding, the tables, where it is kept and a useful next command."""
     if as_json:
-        print_json(anatomy_json(found, page))
+        print_json(anatomy_json(found, page) | kept_json(run))
         return
     console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
@@ -39,4 +41,6 @@ def print_anatomy(request: AnatomyRequest, found: AnatomyResult, page: Path, as_
     say(f"\n{work_line(found.run.probes, found.run.seconds)}")
     say(f"page   {page}")
     say(f"cache  {found.run.store}")
+    for line in kept_lines(request, run):
+        say(line)
     say(f"next   {after_anatomy(request, found, page.parent)}")

@@ -46,6 +46,8 @@ class Output:
     """Whether one JSON object is printed instead of text."""
     csv: Path | None = None
     """Folder of the tables, if they are asked for."""
+    opens: bool = False
+    """Whether the page is opened in a browser."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,14 @@ def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -
     import sys
 
     from landscape.cli.console import page_path, print_result
+    from landscape.cli.kept_run import keep_run
     from landscape.report.survey.page import write_page
 
     page = page_path(output.folder, request.model)
     write_page(result, page)
-    written = csv_lines(result, output)
-    print_result(request, result, page, output.as_json, sys.stdout, written)
+    run = keep_run(request, result)
+    print_result(request, result, page, output.as_json, sys.stdout, run, csv_lines(result, output))
+    _open(page, output)
 
 
 def csv_lines(result: SurveyResult | StudyResult, output: Output) -> list[str]:
@@ -160,11 +164,20 @@ def _show_curvature(request: CurvatureRequest, result: CurvatureResult, output: 
 def _show_anatomy(request: AnatomyRequest, result: AnatomyResult, output: Output) -> None:
     from landscape.cli.anatomy_console import print_anatomy
     from landscape.cli.console import page_path
+    from landscape.cli.kept_run import keep_run
     from landscape.report.anatomy.page import write_anatomy_page
 
     page = page_path(output.folder, f"{request.model.rstrip('/')}-{result.point}-anatomy")
     write_anatomy_page(result, page)
-    print_anatomy(request, result, page, output.as_json)
+    print_anatomy(request, result, page, output.as_json, keep_run(request, result))
+    _open(page, output)
+
+
+def _open(page: Path, output: Output) -> None:
+    if output.opens:
+        from landscape.cli.browser import open_or_say
+
+        open_or_say(page)
 
 
 def _show_export(request: ExportRequest, result: ExportResult, output: Output) -> None:
@@ -235,7 +248,7 @@ its reason, and the exit code is then 1.""",
             "landscape study my-study.toml --dry-run",
         ),
         writes_page=True,
-        has_tables=True,
+        writes_tables=True,
         shard=("landscape.study.run:run_study_shard", _show_study_shards),
         dry_run=("landscape.study.plan:plan_study", _show_plan),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +33,7 @@ from landscape.report.survey.summary import loss_lines, misalignment_lines, shar
 from landscape.report.survey.verdicts import near_but_steep
 from landscape.report.work import evaluations, forecast_lines, work_line
 from landscape.session.forecast import Forecast
+from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult, SurveyResult
 from landscape.tables.tidy import Tables
@@ -105,9 +107,10 @@ def print_result(
     page: Path,
     as_json: bool,
     stream: TextIO,
+    run: Path | None = None,
     written: Iterable[str] = (),
 ) -> None:
-    """Print a survey: one JSON object, or a summary, a table and a useful next command.
+    """Print a survey: one JSON object, or a summary, a table, where it is kept and a useful next command.
 
     Args:
         request: The request that was met.
@@ -115,10 +118,11 @@ def print_result(
         page: The file of its page.
         as_json: Whether to print JSON.
         stream: Where to print.
+        run: The file that it is kept in.
         written: Lines about other files that were written.
     """
     if as_json:
-        print_json(to_json(landscape, page), stream)
+        print_json(to_json(landscape, page) | kept_json(run), stream)
         return
     console = PlainConsole(file=stream, width=None if stream.isatty() else PIPED_WIDTH)
     _print_lines(console, summary_lines(landscape))
@@ -126,13 +130,27 @@ def print_result(
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
-    _print_lines(console, [f"page   {page}", *written, f"cache  {landscape.run.store}", f"next   {following}"])
+    kept = [f"cache  {landscape.run.store}", *kept_lines(request, run)]
+    _print_lines(console, [f"page   {page}", *written, *kept, f"next   {following}"])
 
 
 def tables_line(tables: Tables, folder: Path) -> str:
     """Say which tables were written, and how long they are; those without a row are not named."""
     counts = [f"{name} {len(rows)}" for name, rows in tables.items() if rows]
     return f"csv    {folder} (rows: {', '.join(counts)})"
+
+
+def kept_lines(request: Request, run: Path | None) -> list[str]:
+    """Say under which name a run is kept, if it is, and how to draw it again."""
+    if run is None:
+        return []
+    words = ["landscape", "plot", run.stem, *(["--store", str(request.store)] if request.store else [])]
+    return [f"run    {run.stem}    # draw it again: {shlex.join(words)}"]
+
+
+def kept_json(run: Path | None) -> dict[str, str | None]:
+    """Return the file of a run as JSON."""
+    return {"run": None if run is None else str(run)}
 
 
 def print_shard(request: SurveyRequest, done: ShardResult, folder: Path, as_json: bool) -> None:

@@ -25,6 +25,7 @@ CSV = CommandOption(
     PANEL_RUN,
     metavar="DIR",
 )
+OPEN = CommandOption("open", ("--open",), bool, False, "Open the page in a browser.", PANEL_RUN)
 JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
 DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
 """The options that belong to the command line alone."""
@@ -45,14 +46,14 @@ def command_function(command: Command) -> Callable[..., None]:
 def command_options(command: Command) -> list[CommandOption]:
     """Return all options of a command: those of its request, then those of the command line alone."""
     asked = [option for field in request_options(command.request).values() for option in field.options]
-    page = [OUTPUT] if command.writes_page else []
+    page = [OUTPUT, OPEN] if command.writes_page else []
     tables = [CSV] if command.writes_tables else []
     return [*asked, *page, *tables, JSON, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
-    output = Output(values.get("output", REPORT), values["json"], values.get("csv"))
+    output = Output(values.get("output", REPORT), values["json"], values.get("csv"), values.get("open", False))
     verb, show, writes_page = command.answer(request)
     if output.csv is not None and not writes_page:
         raise UsageError(

@@ -94,6 +94,36 @@ class Shard:
         self._file.close()
 
 
+def open_as_it_is(path: Path) -> Shard | None:
+    """Open a shard without a look at its hash; None if it is gone, or no HDF5 file.
+
+    Raises:
+        StoreError: The file cannot be read.
+    """
+    with storage_errors("read", path):
+        try:
+            return _open_hdf5(path)
+        except OSError as error:
+            if is_gone(error):
+                return None
+            raise
+
+
+def is_intact(path: Path) -> bool | None:
+    """Return whether the bytes of a shard match its name; None if it is gone.
+
+    Raises:
+        StoreError: The file cannot be read.
+    """
+    with storage_errors("read", path):
+        try:
+            return _content_name(path) == path.name
+        except OSError as error:
+            if is_gone(error):
+                return None
+            raise
+
+
 class ShardFolder:
     """The shards of one folder; the first write makes the folder."""
 

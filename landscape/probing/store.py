@@ -49,6 +49,7 @@ from landscape.probing.layer_rows import LayerRows, string_table
 from landscape.probing.plan import Fidelity, Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
 from landscape.probing.shards import Array, Attribute, Shard, ShardFolder
+from quant.cache import note_use
 from quant.errors import StoreError
 from quant.point import WeightPoint
 from quant.space import WeightSpace
@@ -158,6 +159,7 @@ class Store:
         for name in sorted(folder.names()):  # two, if two processes made it at once: all take the same one
             shard = folder.open(name)
             if shard is not None:
+                note_use(shard.path)
                 return read_point(shard, space)
         return None
 

@@ -20,6 +20,8 @@ from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 
 SPLITS = ("train", "validation", "test")
+JUDGED_SPLIT, TEST_SPLIT = "validation", "test"
+"""Split on which losses, R and locations are judged, and the one that checks choices made by these."""
 PANEL_RUN = "General"
 PANEL_GPTQ = "GPTQ"
 PANEL_NUMBERS = "Set by --preset"

@@ -18,6 +18,7 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.session.forecast import NO_WALKS, Forecast, Walks, forecast_of, forward_seconds
+from landscape.session.in_use import marked
 from landscape.session.memory import check_copy, check_run, evaluation_need
 from landscape.session.opening import frozen_batch, frozen_threads, load_model, open_store, prepare_subject, provenance
 from landscape.session.point_maker import PointMaker, point_label
@@ -112,12 +113,15 @@ class Session:
         """
         started, progress = time.monotonic(), progress or Silent()
         engines = find_engine(request, progress.warn)  # refused before the model is loaded
-        checkpoint = load_model(request, progress)
-        check_copy(checkpoint)
-        store = open_store(request, checkpoint, progress)
-        with frozen_threads(store), matmul_precision(checkpoint.matmul_precision), engines as make_engine:
-            progress.stage("reading the text")
-            yield cls(request, prepare_subject(request, checkpoint, progress), store, progress, started, make_engine)
+        with marked(request.root, progress.warn) as marker:
+            checkpoint = load_model(request, progress)
+            check_copy(checkpoint)
+            store = open_store(request, checkpoint, progress)
+            marker.uses(store.folder.name)
+            with frozen_threads(store), matmul_precision(checkpoint.matmul_precision), engines as make_engine:
+                progress.stage("reading the text")
+                subject = prepare_subject(request, checkpoint, progress)
+                yield cls(request, subject, store, progress, started, make_engine)
 
     # ---- losses -------------------------------------------------------------------------------------------------
 

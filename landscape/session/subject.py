@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from landscape.probing.plan import Window, identified
 from landscape.session.point_methods import calibrates, trains
 from landscape.session.presets import Preset
+from landscape.session.request import JUDGED_SPLIT as JUDGED_SPLIT
 from landscape.session.request import SPLITS
+from landscape.session.request import TEST_SPLIT as TEST_SPLIT
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.checkpoints.checkpoint import Checkpoint
@@ -26,8 +28,6 @@ from quant.space import WeightSpace, norm
 
 RADIAL_SPLITS = ("train", "validation")
 """Splits on which rays and segments are probed; on the test split, only points are."""
-JUDGED_SPLIT, TEST_SPLIT = "validation", "test"
-"""Split on which losses, R and locations are judged, and the one that checks choices made by these."""
 SEQ_LEN = 512
 """Tokens per window of a search for R. R depends on it: a longer context lowers the loss at w."""
 SAMPLED_WINDOWS = 64

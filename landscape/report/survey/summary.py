@@ -9,7 +9,7 @@ from landscape.formatting import equals, number, percent, rise_text, windows_tex
 from landscape.report.survey.measures import NONE
 from landscape.report.survey.verdicts import KEPT, near_but_steep
 from landscape.report.table import Table
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.survey.result import PointResult, ShardResult, SurveyResult
 
 

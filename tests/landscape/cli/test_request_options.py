@@ -113,7 +113,7 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
-        f"test-windows seq-len {making} {gptq} output",
+        f"test-windows seq-len {making} {gptq} output open",
         "quantize": f"export o {point} preset seq-len {making} {gptq}",
     }[command.name]
     names = f"{expected} model m exclude revision data {run} json debug help".split()

@@ -1,0 +1,214 @@
+"""Read what the store of one model holds: probes by kind, points, runs and their provenance."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape.cache.inventory import STORE, Unit, list_units, models_of
+from landscape.cache.times import same_times
+from landscape.probing.shards import Shard, open_as_it_is
+from landscape.records.record import RecordHead, read_head
+from quant.errors import StoreError, UsageError
+
+CENTER = "w"
+_SUMMED = ("scheme", "train", "validation", "curve", "chosen", "layers")
+"""Entries of a point's provenance that are long, or that other columns show."""
+
+
+@dataclass(frozen=True)
+class StoredPoint:
+    """One point in a store."""
+
+    name: str
+    """Beginning of the hash of its recipe."""
+    method: str
+    grid: str
+    """Bit width, rule and granularity of its scales; ``none`` off the grid."""
+    size: int
+    """Bytes of its file."""
+    written: float
+    """Time of the last write, in seconds since 1970."""
+    recipe: str
+    """Options and data that it was made with, in short."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One run of a store; without a head if its file cannot be read, for the reason given."""
+
+    name: str
+    written: float
+    head: RecordHead | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StoreContents:
+    """Contents of the store of one model."""
+
+    folder: Path
+    model: str | None
+    """Name that the user gave the model, from its runs; None if it has none."""
+    fingerprint: str | None
+    """The whole hash of the model; None without probes and points."""
+    dtype: str
+    probes: Mapping[str, int]
+    """Number of probes by kind of position: ``w``, ``point``, ``ray``, ``segment``, …"""
+    windows: int
+    """Number of different windows of text that were probed."""
+    points: tuple[StoredPoint, ...]
+    runs: tuple[StoredRun, ...]
+    settings: Mapping[str, Any]
+    """Settings by the name of their file: threads, version of the evaluation, windows in a batch."""
+    provenances: tuple[Mapping[str, Any], ...]
+    """The distinct records of how probes were computed: versions, processor, device."""
+    unread: tuple[str, ...]
+    """Files that could not be read; ``landscape cache verify`` says more."""
+
+
+def find_store(name: str, root: Path) -> Path:
+    """Return the store of a name: that of its folder, its beginning, or the name of its model.
+
+    Raises:
+        UsageError: if there is none, or several.
+    """
+    units = list_units(root)
+    models = models_of(units)
+    stores = sorted({unit.store for unit in units if unit.store is not None and STORE.fullmatch(unit.store)})
+    named = [store for store in stores if models.get(store) == name]
+    found = [store for store in stores if store == name] or named or [each for each in stores if each.startswith(name)]
+    if len(found) == 1:
+        return root / found[0]
+    if found:
+        raise UsageError(f"expected one store, got {name!r}, which {len(found)} have: {', '.join(found)}; name one")
+    known = ", ".join(f"{each} ({models[each]})" if each in models else each for each in stores) or "none"
+    raise UsageError(f"expected a store in {root}, got {name!r}; stores there: {known}")
+
+
+def read_store(folder: Path) -> StoreContents:
+    """Read what a store holds; its files are opened and not checked, and nothing is changed.
+
+    Raises:
+        StoreError: if a folder cannot be listed.
+    """
+    with same_times(folder):
+        return _read(folder)
+
+
+def _read(folder: Path) -> StoreContents:
+    units = [unit for unit in list_units(folder.parent) if unit.store == folder.name]
+    reading = _Reading()
+    positions, windows, provenances = reading.probes(folder / "probes")
+    points = [point for unit in units if unit.kind == "point" and (point := reading.point(unit))]
+    runs = [_run(unit) for unit in units if unit.kind == "run"]
+    settings = {unit.path.stem: reading.settings(unit.path) for unit in units if unit.kind == "settings"}
+    return StoreContents(
+        folder=folder,
+        model=models_of(units).get(folder.name),
+        fingerprint=reading.fingerprint,
+        dtype=folder.name.partition("-")[2],
+        probes=positions,
+        windows=windows,
+        points=tuple(points),
+        runs=tuple(runs),
+        settings=settings,
+        provenances=provenances,
+        unread=tuple(reading.unread),
+    )
+
+
+class _Reading:
+    """Files of a store as they are read, with those that could not be."""
+
+    def __init__(self) -> None:
+        self.fingerprint: str | None = None
+        self.unread: list[str] = []
+
+    def probes(self, folder: Path) -> tuple[dict[str, int], int, tuple[Mapping[str, Any], ...]]:
+        """Return the distinct probes by kind, the number of windows, and the distinct provenances."""
+        known: set[tuple[str, str]] = set()
+        provenances: dict[str, Any] = {}
+        for path in sorted(folder.glob("*.h5")):
+            if (shard := self._open(path)) is None:
+                continue
+            with shard:
+                try:
+                    tables = shard.strings("positions"), shard.strings("windows")
+                    columns = (shard.numbers(key).tolist() for key in ("position_index", "window_index"))
+                    rows = {(tables[0][p], tables[1][w]) for p, w in zip(*columns, strict=True)}
+                    records = json.loads(shard.attributes["provenances"])
+                except (StoreError, KeyError, ValueError, IndexError):
+                    self.unread.append(str(path))
+                    continue
+            known |= rows
+            provenances |= {json.dumps(record, sort_keys=True): record for record in records}
+        kinds = Counter(position.partition("/")[0] for position, _ in known)
+        return dict(sorted(kinds.items())), len({window for _, window in known}), tuple(provenances.values())
+
+    def point(self, unit: Unit) -> StoredPoint | None:
+        """Return what the file of a point says of it; None if it cannot be read."""
+        paths = sorted(unit.path.glob("*.h5"))
+        if not paths or (shard := self._open(paths[0])) is None:
+            return None
+        with shard:
+            try:
+                attributes = shard.attributes
+                scheme, recipe = json.loads(attributes["scheme"]), json.loads(attributes["provenance"])
+                return StoredPoint(
+                    unit.name, attributes["method"], _grid(scheme), unit.size, unit.written, _recipe(recipe)
+                )
+            except (KeyError, ValueError):
+                self.unread.append(str(paths[0]))
+                return None
+
+    def settings(self, path: Path) -> Any:
+        """Return the settings in a file; None if it cannot be read."""
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError, TypeError):
+            self.unread.append(str(path))
+            return None
+
+    def _open(self, path: Path) -> Shard | None:
+        try:
+            shard = open_as_it_is(path)
+        except StoreError:
+            shard = None
+        if shard is None and path.exists():
+            self.unread.append(str(path))
+        elif shard is not None:
+            self.fingerprint = self.fingerprint or shard.attributes.get("model")
+        return shard
+
+
+def _run(unit: Unit) -> StoredRun:
+    try:
+        return StoredRun(unit.name, unit.written, read_head(unit.path))
+    except StoreError as error:
+        return StoredRun(unit.name, unit.written, None, str(error))
+
+
+def _grid(scheme: Mapping[str, Any] | None) -> str:
+    if scheme is None:
+        return "none"
+    symmetric = "" if scheme.get("symmetric", True) else ", asymmetric"
+    return f"int{scheme['bits']}, {scheme['scale']}, {scheme['granularity']}{symmetric}"
+
+
+def _recipe(provenance: Mapping[str, Any]) -> str:
+    """Return the short entries of a provenance: numbers, words, and the versions that matter."""
+    versions = provenance.get("versions")
+    short = {
+        key: value
+        for key, value in provenance.items()
+        if key not in _SUMMED and isinstance(value, str | int | float) and len(str(value)) <= 24
+    }
+    told = [f"{key} {value}" for key, value in short.items()]
+    if isinstance(versions, dict) and versions.get("torch"):
+        told.append(f"torch {versions['torch']}")
+    return ", ".join(told)

@@ -1,0 +1,1 @@
+"""Keep results in files of strict JSON, and read them back as they were."""

@@ -1,0 +1,211 @@
+"""Say which stores of a cache folder are in use, so that nothing is removed from under a process.
+
+    <cache>/in-use/<host>-<pid>-<random>.json    one session: {"host", "pid", "started", "store": "<model>-<dtype>"}
+    <cache>/in-use/removing                      held for a moment by a process that takes something away
+
+A session marks the folder before it reads anything, and waits while ``removing`` is there. Who removes something makes
+``removing`` first, then looks for marks, and takes away only what none of them uses. Each makes its own file before it
+looks for the other's, so at least one of the two sees the other: neither relies on a lock of the file system. Locks
+(``flock``) are no-ops or fail on some network file systems, while an exclusive create is atomic on all since NFSv3;
+and a client that has just made a file in a folder asks the server what else is there. Times are those of the file
+system's own clock, which all its machines share.
+
+A mark whose process was killed counts for a while: on its own machine until the process is seen to be gone and
+``SILENT`` passed (a container has process numbers of its own), elsewhere for ``FORGOTTEN``. Living sessions renew it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from quant.cache import atomic_path
+from quant.errors import StoreError
+
+FOLDER, REMOVING = "in-use", "removing"
+BEAT = 60.0
+"""Seconds between two renewals of a mark."""
+SILENT = 15 * 60.0
+"""Seconds without a renewal after which a mark of this machine counts no more, if its process is gone."""
+FORGOTTEN = 24 * 3600.0
+"""The same for a mark of another machine, whose processes are not seen from here: it may have slept."""
+_PATIENCE = 300.0  # seconds after which a claim was left by a killed process; it is held for milliseconds
+_PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One session that uses a cache folder."""
+
+    host: str
+    pid: int
+    started: float
+    """Start of the process, which a later one with the same number does not share."""
+    store: str | None = None
+    """Name of the store; None while the model is loaded, when it may be any."""
+
+
+class Marker:
+    """The mark of this session in a cache folder; without a folder that can be written, it marks nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def uses(self, store: str) -> None:
+        """Say which store the session uses, once it is known."""
+        if self._path is not None:
+            _write(self._path, store)
+
+
+@contextmanager
+def marked(root: Path, warn: Callable[[str], None]) -> Iterator[Marker]:
+    """Mark a cache folder as in use by this process, until the block ends.
+
+    Args:
+        root: The cache folder; it is made.
+        warn: Takes one line if it cannot be marked, as where it may only be read.
+    """
+    path = root / FOLDER / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}.json"
+    try:
+        _write(path, None)
+    except StoreError as error:
+        warn(f"the cache cannot be marked as in use, so `landscape cache gc` must not run meanwhile: {error}")
+        yield Marker(None)
+        return
+    ended = threading.Event()
+    beat = threading.Thread(target=_renew, args=(path, ended), name="in-use", daemon=True)
+    beat.start()
+    try:
+        _wait(root)
+        yield Marker(path)
+    finally:
+        ended.set()
+        beat.join()
+        with suppress(OSError):  # it counts no more after a while
+            path.unlink()
+
+
+def marks(root: Path, now: float) -> list[Mark]:
+    """List the sessions that may be using a cache folder.
+
+    Args:
+        root: The cache folder.
+        now: The time by the clock of its file system.
+    """
+    found = []
+    for path in (root / FOLDER).glob("*.json"):
+        with suppress(FileNotFoundError):  # its session ended
+            mark, age = _read(path), now - path.stat().st_mtime
+            if _counts(mark, age):
+                found.append(mark)
+    return found
+
+
+@contextmanager
+def claimed(root: Path) -> Iterator[list[Mark]]:
+    """Hold new sessions back, and yield those that are open already; be quick.
+
+    Raises:
+        StoreError: if another process holds sessions back too, or the folder cannot be written.
+    """
+    path = root / FOLDER / REMOVING
+    _claim(path)
+    try:
+        yield marks(root, path.stat().st_mtime)
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _claim(path: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb"):
+                return
+        except FileExistsError:
+            _drop_if_left(path, path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; ask the owner of the cache") from error
+        if time.monotonic() > deadline:
+            raise StoreError(f"expected {path} to go, which another `landscape cache gc` holds; run it again later")
+        time.sleep(_PAUSE)
+
+
+def _wait(root: Path) -> None:
+    """Wait while something is taken away."""
+    path = root / FOLDER / REMOVING
+    while path.exists():
+        _drop_if_left(path, path.parent)
+        time.sleep(_PAUSE)
+
+
+def _drop_if_left(path: Path, folder: Path) -> None:
+    """Remove a claim that a killed process left."""
+    with suppress(FileNotFoundError):
+        if clock(folder) - path.stat().st_mtime > _PATIENCE:
+            path.unlink()
+
+
+def clock(folder: Path) -> float:
+    """Return the time of a file system, by a file that is made in a folder of it and removed.
+
+    Raises:
+        StoreError: if the folder cannot be written.
+    """
+    path = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        path.touch()
+        try:
+            return path.stat().st_mtime
+        finally:
+            path.unlink()
+    except OSError as error:
+        raise StoreError(f"cannot write to {folder}: {error.strerror}; ask the owner of the cache") from error
+
+
+def _write(path: Path, store: str | None) -> None:
+    mark = Mark(socket.gethostname(), os.getpid(), psutil.Process().create_time(), store)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(asdict(mark)), encoding="utf-8")
+
+
+def _read(path: Path) -> Mark:
+    """Read a mark; one that cannot be read may be of any session, and of any store."""
+    try:
+        return Mark(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, PermissionError):
+        return Mark("", 0, 0.0)
+
+
+def _counts(mark: Mark, age: float) -> bool:
+    if mark.host != socket.gethostname():
+        return age < FORGOTTEN
+    return age < SILENT or _lives(mark)
+
+
+def _lives(mark: Mark) -> bool:
+    try:
+        started = float(psutil.Process(mark.pid).create_time())
+        return abs(started - mark.started) < 60.0  # seconds: the clock may have been set since
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _renew(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT):
+        with suppress(OSError):  # a mark of this machine counts as long as its process lives
+            path.touch()
