@@ -25,7 +25,7 @@ PIPED_WIDTH = 160
 
 
 def reported(function: Callable[P, int | None]) -> Callable[P, None]:
-    """Report the errors of a command as one line, and exit with the code that it returns; it has an option ``debug``."""
+    """Report errors as one line, and exit with the code that a command returns; it has an option ``debug``."""
 
     @wraps(function)
     def run(*arguments: P.args, **options: P.kwargs) -> None:
