@@ -36,6 +36,7 @@ HOMES = {
     "h5py": "landscape/probing/shards.py",
     "ray": "landscape/probing/ray_cluster.py",
     "plotly": "landscape/report",
+    "matplotlib": "landscape/report",
     "jinja2": "landscape/report",
     "typer": "landscape/cli",
     "rich": "landscape/cli",
