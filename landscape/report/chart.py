@@ -1,4 +1,4 @@
-"""Describe a figure without drawing it, so that one description is drawn by Plotly on a page and by matplotlib in a file.
+"""Describe a figure without drawing it: Plotly draws the description on a page, matplotlib in a file.
 
 A ``Chart`` holds rows of panels, a ``Panel`` two axes and its marks. All texts are plain text: each renderer escapes
 them. A value that is NaN is a gap.

@@ -196,7 +196,8 @@ def _draw_series(axes: Axes, mark: Series) -> None:
 def _line(look: Look) -> dict[str, Any]:
     face = look.color if look.filled else "white"
     return {
-        "color": look.color, "linestyle": _DASHES[look.dash] if look.dash else "none", "linewidth": look.width * _PIXELS,
+        "color": look.color, "linestyle": _DASHES[look.dash] if look.dash else "none",
+        "linewidth": look.width * _PIXELS,
         "marker": _SYMBOLS[look.symbol] if look.symbol else "none", "markersize": look.size * _PIXELS,
         "markerfacecolor": face, "markeredgecolor": "white" if look.filled else look.color,
         "markeredgewidth": 0.4 if look.filled else 0.9, "alpha": look.opacity,

@@ -158,17 +158,24 @@ def _draw_across(figure: Figure, mark: Level | Band, place: dict[str, int], show
 def _draw_heat(figure: Figure, mark: Heatmap, row: int, col: int) -> None:
     values = [[_scaled(v, mark.log) for v in line] for line in mark.values]
     low, high = (_scaled(end, mark.log) for end in mark.range)
-    figure.add_trace({
+    place = {"row": row, "col": col}
+    trace: dict[str, Any] = {
         "type": "heatmap", "x": list(range(len(mark.columns))), "y": list(range(len(mark.rows))), "z": values,
-        "zmin": low, "zmax": high, "colorscale": _COLORS, "customdata": [list(map(_lines, line)) for line in mark.hover],
-        "hovertemplate": _HOVER, "hoverongaps": False, "xgap": 1, "ygap": 1, "showscale": mark.bar,
+        "zmin": low, "zmax": high, "colorscale": _COLORS, "hovertemplate": _HOVER, "hoverongaps": False, "xgap": 1,
+        "ygap": 1, "customdata": [list(map(_lines, line)) for line in mark.hover], "showscale": mark.bar,
         "colorbar": _colorbar(figure, mark.title, mark.range, mark.log, row, col),
-        **({"text": [list(map(literal, line)) for line in mark.text], "texttemplate": "%{text}"} if mark.text else {}),
-    }, row=row, col=col)  # fmt: skip
-    figure.update_xaxes(tickvals=list(range(len(mark.columns))), ticktext=[literal(name) for name in mark.columns],
-                        showgrid=False, row=row, col=col)  # fmt: skip
-    figure.update_yaxes(tickvals=list(range(len(mark.rows))), ticktext=[literal(name) if mark.named else "" for name in mark.rows],
-                        showgrid=False, automargin=True, range=[len(mark.rows) - 0.5, -0.5], row=row, col=col)  # fmt: skip
+    }  # fmt: skip
+    if mark.text:
+        trace |= {"text": [list(map(literal, line)) for line in mark.text], "texttemplate": "%{text}"}
+    figure.add_trace(trace, **place)
+    figure.update_xaxes(showgrid=False, **_named(mark.columns), **place)
+    names = mark.rows if mark.named else [""] * len(mark.rows)
+    upright = [len(mark.rows) - 0.5, -0.5]  # the first row at the top
+    figure.update_yaxes(showgrid=False, automargin=True, range=upright, **_named(names), **place)
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    return {"tickvals": list(range(len(names))), "ticktext": [literal(name) for name in names]}
 
 
 def _draw_surface(figure: Figure, mark: Surface, row: int, col: int) -> None:
@@ -187,9 +194,7 @@ def _draw_surface(figure: Figure, mark: Surface, row: int, col: int) -> None:
         }, row=row, col=col)  # fmt: skip
 
 
-def _colorbar(
-    figure: Figure, title: str, ends: tuple[float, float], log: bool, row: int, col: int
-) -> dict[str, Any]:
+def _colorbar(figure: Figure, title: str, ends: tuple[float, float], log: bool, row: int, col: int) -> dict[str, Any]:
     """Place a colour bar at the right of its panel."""
     panel = figure.get_subplot(row, col)
     (low, high), right = panel.yaxis.domain, panel.xaxis.domain[1]

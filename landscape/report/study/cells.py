@@ -23,7 +23,7 @@ _BIT_LOOKS = {
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """The points of one bit width on one grid."""
 

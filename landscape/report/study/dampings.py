@@ -1,4 +1,4 @@
-"""Draw Appendix C of Xu et al. 2024 for a model: the best damping of GPTQ by layer and bits, and whether it has a pattern."""
+"""Draw Appendix C of Xu et al. 2024 for a model: the best damping by layer and bits, and whether it has a pattern."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SURE = 0.05
 """p below which a grouping counts as a pattern, before it is divided by the number of groupings."""
 GROUPINGS = ("type", "block", "bit width")
 CAPTION = (
-    "Appendix C of the paper: the damping with the least error of each matrix, as a multiple of the mean diagonal of its "
-    "Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that type, "
+    "Appendix C of the paper: the damping with the least error of each matrix, as a multiple of the mean diagonal "
+    "of its Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that type, "
     "block and bit width explain is compared with that of random groups of the same sizes (p by 9,999 permutations; "
     "a pattern if p < 0.05 divided by the number of groupings)."
 )

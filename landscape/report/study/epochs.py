@@ -86,7 +86,8 @@ def _panel(survey: SurveyResult, cell: Cell, record: TrainingRecord, titled: boo
 
 def _line(label: str, curve: list[tuple[int, float]], rate: float, name: str, look: Look) -> Series:
     hover = tuple(
-        f"{'RTN' if epoch == 0 else 'QAFT'} {name}, epoch {epoch}, rate {rate_text(rate)}\nNLL {nats(nll)} on {TEST_SPLIT}"
+        f"{'RTN' if epoch == 0 else 'QAFT'} {name}, epoch {epoch}, rate {rate_text(rate)}\n"
+        f"NLL {nats(nll)} on {TEST_SPLIT}"
         for epoch, nll in curve
     )
     return Series(label, tuple(float(e) for e, _ in curve), tuple(nll for _, nll in curve), look, hover)

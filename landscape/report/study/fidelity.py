@@ -52,8 +52,9 @@ def _panel(survey: SurveyResult) -> Panel:
     rays = [line for ray in survey.rays if (line := _ray(ray, survey)) is not None]
     marks: list[Mark] = [*rays, Series("KL = ΔL", ends, ends, Look("#888888", None, "dash", width=1.2))]
     marks += [_point(point, survey) for point in points]
-    axes = Axis("ΔL on test (nats per token)", log=True, range=ends), Axis(
-        "KL(w ‖ point) (nats per token)", log=True, range=ends
+    axes = (
+        Axis("ΔL on test (nats per token)", log=True, range=ends),
+        Axis("KL(w ‖ point) (nats per token)", log=True, range=ends),
     )
     return Panel(survey.subject.model, *axes, tuple(marks), square=True)
 
@@ -91,9 +92,9 @@ def _ray(ray: RayProfile, survey: SurveyResult) -> Series | None:
 
 
 def _title(drawn: list[SurveyResult]) -> str:
-    points = [(survey, point) for survey in drawn for point in survey.points if kl_and_rise(point) is not None]
-    ratios = [(kl / rise, s, p) for s, p in points for rise, kl in [kl_and_rise(p) or (0.0, 0.0)] if rise > 0]
-    above = sum(kl > rise for _, p in points for rise, kl in [kl_and_rise(p) or (0.0, 0.0)])
+    points = [(s, p, both) for s in drawn for p in s.points if (both := kl_and_rise(p)) is not None]
+    ratios = [(kl / rise, s, p) for s, p, (rise, kl) in points if rise > 0]
+    above = sum(kl > rise for _, _, (rise, kl) in points)
     said = f"Predictions change more than the loss at {above} of {len(points)} points"
     ratio, survey, point = max(ratios, key=lambda each: each[0], default=(0.0, None, None))
     if survey is None or point is None or ratio <= 1:
@@ -103,11 +104,12 @@ def _title(drawn: list[SurveyResult]) -> str:
 
 def _notes(survey: SurveyResult) -> Iterator[str]:
     """Name the points that a logarithmic axis has no place for, with their KL."""
-    hidden = [point for point in survey.points if kl_and_rise(point) is not None and not _shown(point)]
+    hidden = [
+        (point, both) for point in survey.points if (both := kl_and_rise(point)) is not None and not _shown(point)
+    ]
     if hidden:
-        each = ", ".join(
-            f"{p.name} (ΔL {nats(rise, True)}, KL {nats(kl)})" for p in hidden for rise, kl in [kl_and_rise(p) or (0, 0)]
-        )
-        yield f"Not on the logarithmic axes of {survey.subject.model}, since ΔL or KL is not above 0 or not finite: {each}."
+        each = ", ".join(f"{point.name} (ΔL {nats(rise, True)}, KL {nats(kl)})" for point, (rise, kl) in hidden)
+        why = "since ΔL or KL is not above 0 or not finite"
+        yield f"Not on the logarithmic axes of {survey.subject.model}, {why}: {each}."
     if any(ray.kl for ray in survey.rays) and not any(TEST_SPLIT in ray.kl for ray in survey.rays):
         yield f"The random directions of {survey.subject.model} are those of the {survey.split} split."

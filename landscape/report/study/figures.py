@@ -55,5 +55,7 @@ def charts(study: StudyResult) -> Iterator[Chart | Missing]:
         yield from group.charts
 
 
-def _each(make: Callable[[SurveyResult, str], Chart | Missing], named: list[tuple[SurveyResult, str]]) -> tuple[Chart | Missing, ...]:
+def _each(
+    make: Callable[[SurveyResult, str], Chart | Missing], named: list[tuple[SurveyResult, str]]
+) -> tuple[Chart | Missing, ...]:
     return tuple(make(survey, slug) for survey, slug in named)

@@ -87,13 +87,17 @@ def lower_nll(survey: SurveyResult, slug: str) -> Finding:
 def lower_layer_error(survey: SurveyResult, slug: str) -> Finding:
     """Judge that GPTQ lowers the error of every matrix under that of RTN."""
     each = [(gptq, rtn) for _, gptq, _, rtn in _layers(survey)]
-    return _counted(survey, slug, "GPTQ lowers the error of every layer from RTN’s level", [a < b for a, b in each], all_of=True)
+    return _counted(
+        survey, slug, "GPTQ lowers the error of every layer from RTN’s level", [a < b for a, b in each], all_of=True
+    )
 
 
 def higher_layer_error(survey: SurveyResult, slug: str) -> Finding:
     """Judge that QAFT hardly ever lowers the error of a matrix: it is at least RTN's in more than half of them."""
     each = [(qaft, rtn) for _, _, qaft, rtn in _layers(survey)]
-    return _counted(survey, slug, "QAFT mostly raises the error of the layers above RTN’s", [a > b for a, b in each], all_of=False)
+    return _counted(
+        survey, slug, "QAFT mostly raises the error of the layers above RTN’s", [a > b for a, b in each], all_of=False
+    )
 
 
 def one_epoch(survey: SurveyResult, slug: str) -> Finding:
@@ -115,7 +119,9 @@ def rates_fall(survey: SurveyResult, slug: str) -> Finding:
     best = [(cell, rate) for cell, record in trained(survey) if (rate := best_rate(record)) is not None]
     text, source = "more bits want a lower learning rate", "Appendix A, Figure 4"
     if len(best) < 2 or len({cell.bits for cell, _ in best}) < 2:
-        return Finding(text, source, survey.subject.model, "open", "fewer than two bit widths with several rates", "figure-4")
+        return Finding(
+            text, source, survey.subject.model, "open", "fewer than two bit widths with several rates", "figure-4"
+        )
     numbers = ", ".join(f"{cell_name(cell, survey)} {rate_text(rate)}" for cell, rate in best)
     found = rank_correlation([float(cell.bits) for cell, _ in best], [rate for _, rate in best])
     if found is not None:
@@ -136,7 +142,9 @@ def front(study: StudyResult) -> Finding:
     verdict: Verdict = "open"
     if quantized and compared:
         verdict = "holds" if 2 * len(trained_ones) > len(quantized) else "fails"
-    numbers = f"{len(trained_ones)} of {len(quantized)} quantized places on the front" if quantized else "no place on it"
+    numbers = (
+        f"{len(trained_ones)} of {len(quantized)} quantized places on the front" if quantized else "no place on it"
+    )
     return Finding("the Pareto front is dominantly held by QAFT", "§4.2, Figure 2", "all", verdict, numbers, "figure-2")
 
 
@@ -162,7 +170,9 @@ def _counted(survey: SurveyResult, slug: str, text: str, outcomes: Sequence[bool
     verdict: Verdict = "open"
     if outcomes:
         verdict = "holds" if (all(outcomes) if all_of else 2 * sum(outcomes) > len(outcomes)) else "fails"
-    numbers = f"{sum(outcomes)} of {len(outcomes)} matrices × bit widths on test" if outcomes else "layer errors not measured"
+    numbers = (
+        f"{sum(outcomes)} of {len(outcomes)} matrices × bit widths on test" if outcomes else "layer errors not measured"
+    )
     return Finding(text, "§4.1, Figure 1, lower row", survey.subject.model, verdict, numbers, f"figure-1-{slug}")
 
 

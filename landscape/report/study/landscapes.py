@@ -16,14 +16,14 @@ from landscape.report.survey.figures import plane_figure, radial_figure
 from landscape.report.survey.view import omissions, panels, view
 from landscape.report.survey.wording import plane_sentences
 from landscape.study.result import StudyResult
-from landscape.survey.result import PlaneResult, SegmentResult, SurveyResult
+from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
 
 BEYOND = 1.25
 """Largest u with a colour of its own."""
 CAPTION = (
     "Figures 3 and 6 of the paper: NLL against the ℓ2 distance from w. Thin grey lines are random directions, markers "
-    "quantized weights with their bit width, lines the straight segments between them and w. The vertical line is R, the "
-    "shaded band goes from r10 to r90, the dashed horizontal line is chance, ln|V|."
+    "quantized weights with their bit width, lines the straight segments between them and w. The vertical line is R, "
+    "the shaded band goes from r10 to r90, the dashed horizontal line is chance, ln|V|."
 )
 
 
@@ -74,7 +74,9 @@ def _radial_panel(survey: SurveyResult, split: str) -> Panel:
     for ray in survey.rays:
         x = (0.0, *map(float, ray.lambdas))
         y = (survey.center[split], *map(float, ray.nll[split]))
-        hover = tuple(f"direction {ray.index}\nℓ2 distance {number(a)}\nNLL {nats(b)}" for a, b in zip(x, y, strict=True))
+        hover = tuple(
+            f"direction {ray.index}\nℓ2 distance {number(a)}\nNLL {nats(b)}" for a, b in zip(x, y, strict=True)
+        )
         marks.append(Series("random directions", x, y, Look(RAY, None, "solid", width=0.8), hover))
     methods = {point.name: point.method for point in survey.points}
     marks += [_segment(s, methods) for s in survey.segments if s.split == split]
@@ -123,12 +125,18 @@ def _radial_title(survey: SurveyResult) -> str:
         return f"{model}: {equals('the radius R', basin.radius, basin)}"
     share = f"{number(basin.radius.value / survey.subject.norm, 2)} ‖w‖"
     lost = [f"{method_label(p.method)} int{p.bits}" for p in survey.points if p.bits is not None and p.loss == "lost"]
-    inside = [f"{method_label(p.method)} int{p.bits}" for p in survey.points if p.loss == "lost" and p.location == "inside"]
+    inside = [
+        f"{method_label(p.method)} int{p.bits}" for p in survey.points if p.loss == "lost" and p.location == "inside"
+    ]
     said = f"{model}: half of the way to chance is reached at R = {distance_text(basin.radius, basin)}"
     said += f", {share}"
     if inside:
         return f"{said}; {listed(inside)} lost within the basin"
     return f"{said}; lost: {listed(lost)}" if lost else f"{said}; no point is lost"
+
+
+def _label(point: PointResult) -> str:
+    return point.name if point.bits is None else f"{method_label(point.method)} int{point.bits}"
 
 
 # ---- planes ----------------------------------------------------------------------------------------------------------
@@ -149,8 +157,9 @@ def _plane_chart(plane: PlaneResult, survey: SurveyResult, name: str) -> Chart:
         hover = f"{label}\nNLL {nats(plane.point_nll[label])} on {plane.split}"
         marks.append(Series(label, (x,), (y,), look, (hover,)))
     ends = [(float(side[0]), float(side[-1])) for side in (plane.x, plane.y)]
-    axes = Axis(f"ℓ2 distance from w along Δw of {plane.a}", range=ends[0]), Axis(
-        f"at right angles, towards {plane.b}", range=ends[1]
+    axes = (
+        Axis(f"ℓ2 distance from w along Δw of {plane.a}", range=ends[0]),
+        Axis(f"at right angles, towards {plane.b}", range=ends[1]),
     )
     title = f"{survey.subject.model}: the loss on the plane through w, {plane.a} and {plane.b}"
     lines = "The solid line is u = ½, the border of the basin, the dashed one chance."

@@ -20,8 +20,8 @@ from landscape.survey.result import Misalignment, PointResult, SurveyResult
 NAME, TITLE = "misalignment", "Misalignment against the distance of RTN"
 CAPTION = (
     "M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on test: the loss that GPTQ leaves and training removes, net of plain "
-    "fine-tuning; each mark is one grid, bars are 95 % intervals over paired windows. Left against ρ, right against ρ_Δ "
-    "of RTN on the same grid. r_s is Spearman’s rank correlation, p by permutation of the pairs; the points of one "
+    "fine-tuning; each mark is one grid, bars are 95 % intervals over paired windows. Left against ρ, right against "
+    "ρ_Δ of RTN on the same grid. r_s is Spearman’s rank correlation, p by permutation of the pairs; the points of one "
     "model are not independent of each other, which p does not know."
 )
 
@@ -49,7 +49,9 @@ def misalignment(study: StudyResult) -> Chart | Missing:
     found = places(study)
     if not found:
         return Missing(
-            NAME, TITLE, "M needs GPTQ, QAFT and the control w_FT on one grid with finite test losses; no grid has them."
+            NAME,
+            TITLE,
+            "M needs GPTQ, QAFT and the control w_FT on one grid with finite test losses; no grid has them.",
         )
     drawn = [(symbol, kept) for symbol in ("ρ", "ρ_Δ") if (kept := _with(found, symbol))]
     if not drawn:

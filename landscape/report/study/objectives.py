@@ -1,4 +1,4 @@
-"""Draw Figure 1 of Xu et al. 2024 for a model: QAFT against GPTQ, by the loss of the model and the errors of its layers."""
+"""Draw Figure 1 of Xu et al. 2024 for a model: QAFT against GPTQ, by the loss and by the errors of the layers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def _losses(survey: SurveyResult, pairs: list[Cell], split: str) -> Panel:
     values = [center, *(p.nll[split] for c in pairs for m in ("rtn", "gptq", "qaft") if (p := c.get(m)))]
     ends = spanning(values)
     dot = Look(INK, "circle", size=9)
-    marks: list[Mark] = [_diagonal(ends), Series("w", (center,), (center,), dot, (f"w\nNLL {nats(center)} on {split}",))]
+    marks: list[Mark] = [
+        _diagonal(ends),
+        Series("w", (center,), (center,), dot, (f"w\nNLL {nats(center)} on {split}",)),
+    ]
     for cell in pairs:
         gptq, qaft, rtn = (cell.get(method) for method in ("gptq", "qaft", "rtn"))
         assert gptq is not None  # they are those that have both
@@ -109,11 +112,9 @@ def _ways(name: str, x: tuple[float, ...], y: tuple[float, ...], base: tuple[flo
     """Return the lines from all matrices to the diagonal as one series with gaps."""
     gap = math.nan
     ways = [(a, b, c) for a, b, c in zip(x, y, base, strict=True) if math.isfinite(a + b + c)]
+    xs, ys = ([v for way in ways for v in (way[i], way[2], gap)] for i in (0, 1))
     line = Look(look.color, None, "solid", width=0.7, opacity=0.3)
-    return Series(
-        name, tuple(v for a, _, c in ways for v in (a, c, gap)), tuple(v for _, b, c in ways for v in (b, c, gap)), line,
-        legend=False,
-    )  # fmt: skip
+    return Series(name, tuple(xs), tuple(ys), line, legend=False)
 
 
 def _diagonal(ends: tuple[float, float]) -> Series:

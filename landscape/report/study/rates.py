@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from landscape.formatting import nats
-from landscape.report.chart import Axis, Chart, Heatmap, Look, Mark, Missing, Panel, Series, heat_range, rows_of, spanning
+from landscape.report.chart import (
+    Axis,
+    Chart,
+    Heatmap,
+    Look,
+    Mark,
+    Missing,
+    Panel,
+    Series,
+    heat_range,
+    rows_of,
+    spanning,
+)
 from landscape.report.study.cells import Cell, bit_color, bit_look, cell_name, cells, grids, listed, rate_text, surveys
 from landscape.session.training_record import Epoch, TrainingRecord
 from landscape.study.result import StudyResult
@@ -84,7 +96,8 @@ def best_rates(study: StudyResult) -> Chart | Missing:
             if (rate := best_rate(record)) is not None:
                 several = f" {cell.grid}" if len(grids(survey)) > 1 else ""
                 tried = ", ".join(f"{rate_text(each.rate)}: {nats(each.nll)}" for each in by_rate(record))
-                hover = f"{survey.subject.model}, {cell_name(cell, survey)}\nbest rate {rate_text(rate)}\nvalidation NLL {tried}"
+                name = f"{survey.subject.model}, {cell_name(cell, survey)}"
+                hover = f"{name}\nbest rate {rate_text(rate)}\nvalidation NLL {tried}"
                 lines.setdefault(survey.subject.model + several, {})[cell.bits] = (rate, hover)
     if not lines:
         return Missing(BEST, BEST_TITLE, "No QAFT tried more than one learning rate.")
@@ -142,11 +155,9 @@ def _title(several: list[tuple[SurveyResult, list[tuple[Cell, TrainingRecord]]]]
     best = [(cell, rate) for cell, record in found if (rate := best_rate(record)) is not None]
     if len(best) < 2:
         return "Validation NLL of QAFT by its initial learning rate"
-    first, last = best[0], best[-1]
-    return (
-        f"{survey.subject.model} trains best at {rate_text(first[1])} with {cell_name(first[0], survey)} and at {rate_text(last[1])} with "
-        f"{cell_name(last[0], survey)}"
-    )
+    (high, slow), (low, fast) = best[0], best[-1]
+    trains = f"{survey.subject.model} trains best at {rate_text(slow)} with {cell_name(high, survey)}"
+    return f"{trains} and at {rate_text(fast)} with {cell_name(low, survey)}"
 
 
 def _best_title(lines: dict[str, dict[int, tuple[float, str]]]) -> str:

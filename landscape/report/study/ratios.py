@@ -73,7 +73,9 @@ def _random(survey: SurveyResult, bits: Sequence[int]) -> Panel:
     assert radius is not None  # of the models of the upper row
     if basin.r10.value is not None:
         outer = basin.r90.value if basin.r90.value is not None else basin.r90.low
-        marks.append(Band("y", basin.r10.value / radius, max(outer, basin.r10.value) / radius, "border r10 to r90", 0.1))
+        marks.append(
+            Band("y", basin.r10.value / radius, max(outer, basin.r10.value) / radius, "border r10 to r90", 0.1)
+        )
     marks.append(Level("y", 1.0, "‖Δw‖ = R", Look(INK, None, "dash", width=1.4)))
     marks += _by_method(survey, bits, along=False)
     return _paneled(f"{survey.subject.model}: {equals('R', basin.radius, basin)}", "ρ = ‖Δw‖/R", bits, marks)
@@ -89,7 +91,9 @@ def _paneled(title: str, label: str, bits: Sequence[int], marks: list[Mark]) -> 
     ticks = tuple((float(i), f"int{b}") for i, b in enumerate(bits))
     drawn = [v for mark in marks if isinstance(mark, Series) for v in (*mark.y, *mark.low, *mark.high)]
     x = Axis("bit width", ticks=ticks, range=(-0.6, len(bits) - 0.4))
-    return Panel(title, x, Axis(f"{label} (logarithmic)", log=True, range=spanning([*drawn, 1.0], log=True)), tuple(marks))
+    return Panel(
+        title, x, Axis(f"{label} (logarithmic)", log=True, range=spanning([*drawn, 1.0], log=True)), tuple(marks)
+    )
 
 
 def _by_method(survey: SurveyResult, bits: Sequence[int], along: bool) -> Iterator[Series]:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
+from landscape.claims.claim import Claim
 from landscape.estimators.intervals import CONFIDENCE
-from landscape.formatting import distance_text, duration, interval, nats, number, rise_text
+from landscape.formatting import distance_text, interval, nats, number, rise_text
 from landscape.report.study.cells import rate_text
 from landscape.report.study.findings import Finding, claim_number
 from landscape.report.survey.verdicts import ratio_text
@@ -15,6 +16,7 @@ from landscape.report.table import Table, provenance
 from landscape.session.subject import TEST_SPLIT
 from landscape.study.result import ModelStudy, StudyResult
 from landscape.survey.result import PointResult, SurveyResult
+from quant.size import ModelSize
 
 
 def study_tables(study: StudyResult) -> list[Table]:
@@ -34,28 +36,26 @@ def finding_table(found: list[Finding], caption: str) -> Table:
 def point_table(study: StudyResult) -> Table:
     """Return perplexity, size, KL and place of every point."""
     header = (
-        "model", "point", "NLL test", "perplexity", "ΔL test", "perplexity, %", "GB", "bits per weight", "KL", "same choice",
-        "ρ", "location", "loss",
+        "model", "point", "NLL test", "perplexity", "ΔL test", "perplexity, %", "GB", "bits per weight", "KL",
+        "same choice", "ρ", "location", "loss",
     )  # fmt: skip
     rows = tuple(row for model in study.models for row in _point_rows(model.survey))
     caption = (
-        "Every point on test. NLL, ΔL = L(point) − L(w) and KL(w ‖ point) in nats per token; perplexity is exp(NLL) per "
-        f"token; location and loss are judged on validation. Brackets are {CONFIDENCE:.0%} intervals."
+        "Every point on test. NLL, ΔL = L(point) − L(w) and KL(w ‖ point) in nats per token; perplexity is exp(NLL) "
+        f"per token; location and loss are judged on validation. Brackets are {CONFIDENCE:.0%} intervals."
     )
     return Table(caption, header, rows, frozenset({0, 1, 11, 12}), wide=True)
 
 
 def _point_rows(survey: SurveyResult) -> Iterator[tuple[str, ...]]:
     model, base = survey.subject.model, survey.center.get(TEST_SPLIT)
-    size = survey.center_size
     if base is not None:
-        yield (
-            model, "w", nats(base), number(math.exp(base), 4), "–", "–", "–" if size is None else number(size.gigabytes, 3),
-            "–" if size is None else number(size.space_bits, 3), "–", "–", "–", "–", "–",
-        )  # fmt: skip
+        perplexity = number(math.exp(base), 4)
+        yield (model, "w", nats(base), perplexity, "–", "–", *_size(survey.center_size), "–", "–", "–", "–", "–")
     for point in survey.points:
-        yield (model, point.name, *_losses(point), *_size(point), *_fidelity(point), ratio_text(point, survey.basin)
-               if point.rho else "–", point.location, point.loss)  # fmt: skip
+        rho = ratio_text(point, survey.basin) if point.rho else "–"
+        numbers = (*_losses(point), *_size(point.size), *_fidelity(point))
+        yield (model, point.name, *numbers, rho, point.location, point.loss)
 
 
 def _losses(point: PointResult) -> tuple[str, str, str, str]:
@@ -63,12 +63,14 @@ def _losses(point: PointResult) -> tuple[str, str, str, str]:
     if nll is None or rise is None:
         return ("–",) * 4
     perplexity = number(math.exp(nll), 4) if math.isfinite(nll) and nll < 700 else "∞"
-    change = f"{math.expm1(rise.value):+.1%}".replace("-", "−") if math.isfinite(rise.value) and rise.value < 50 else "∞"
+    change = (
+        f"{math.expm1(rise.value):+.1%}".replace("-", "−") if math.isfinite(rise.value) and rise.value < 50 else "∞"
+    )
     return nats(nll), perplexity, rise_text(rise), change
 
 
-def _size(point: PointResult) -> tuple[str, str]:
-    return ("–", "–") if point.size is None else (number(point.size.gigabytes, 3), number(point.size.space_bits, 3))
+def _size(size: ModelSize | None) -> tuple[str, str]:
+    return ("–", "–") if size is None else (number(size.gigabytes, 3), number(size.space_bits, 3))
 
 
 def _fidelity(point: PointResult) -> tuple[str, str]:
@@ -99,7 +101,7 @@ def model_table(study: StudyResult) -> Table:
 def claim_table(study: StudyResult) -> Table:
     """Return every case of the claims on the landscape."""
     rows = tuple(
-        (str(c.number), model.name, c.case + (" (aside)" if c.aside else ""), c.verdict, c.measure, claim_number(c), c.note)
+        (str(c.number), model.name, _case(c), c.verdict, c.measure, claim_number(c), c.note)
         for model in study.models for c in model.claims
     )  # fmt: skip
     header = ("claim", "model", "case", "verdict", "measure", "number", "note")
@@ -113,7 +115,9 @@ def misalignment_table(study: StudyResult) -> Table:
         for model in study.models for m in model.survey.misalignments if TEST_SPLIT in m.net
     )  # fmt: skip
     caption = "Misalignment M on test, and L(GPTQ) − L(QAFT), nats per token"
-    return Table(caption, ("model", "grid", "control", "M", "L(GPTQ) − L(QAFT)"), rows, frozenset({0, 1, 2}), folded=True)
+    return Table(
+        caption, ("model", "grid", "control", "M", "L(GPTQ) − L(QAFT)"), rows, frozenset({0, 1, 2}), folded=True
+    )
 
 
 def epoch_table(study: StudyResult) -> Table:
@@ -134,12 +138,22 @@ def layer_table(study: StudyResult) -> Table:
     rows = tuple(
         (
             model.name, p.name, layer.name, number(layer.distance / layer.norm, 3) if layer.norm else "–",
-            *(_short(layer.error.get(split)) for split in ("train", "test")), _short(layer.damping), _short(layer.zeros),
-            _short(layer.clipped),
+            *(_short(layer.error.get(split)) for split in ("train", "test")),
+            *map(_short, (layer.damping, layer.zeros, layer.clipped)),
         )
         for model in study.models for p in model.survey.points for layer in p.layers
     )  # fmt: skip
-    header = ("model", "point", "matrix", "‖ΔW‖/‖W‖", "‖ΔW x‖²/n train", "‖ΔW x‖²/n test", "damping", "zeros", "clipped")
+    header = (
+        "model",
+        "point",
+        "matrix",
+        "‖ΔW‖/‖W‖",
+        "‖ΔW x‖²/n train",
+        "‖ΔW x‖²/n test",
+        "damping",
+        "zeros",
+        "clipped",
+    )
     return Table("Every matrix at every point", header, rows, frozenset({0, 1, 2}), folded=True)
 
 
@@ -171,9 +185,8 @@ def subject_sentences(study: StudyResult) -> list[str]:
     return [f"{len(study.models)} models ({names}), {points} points.{failed}"]
 
 
-def took(study: StudyResult) -> str:
-    """Write the wall time of the last run."""
-    return duration(study.seconds)
+def _case(claim: Claim) -> str:
+    return f"{claim.case} (aside)" if claim.aside else claim.case
 
 
 def _nats(value: float | None) -> str:

@@ -29,8 +29,8 @@ NAME, TITLE = "figure-2", "Test NLL against size"
 CAPTION = (
     "Figure 2 of the paper: NLL on test against the size of the whole model. Black dots are the models at 16 bits, "
     "hollow marks RTN; grey lines join the points of a model by method. The vertical strips go from QAFT to GPTQ, "
-    "coloured by bit width. The thick line is the Pareto front of the models at 16 bits and the quantized ones: no other "
-    "point is at most as large and at most as lossy. w_FT, the control, is shown but not on the front."
+    "coloured by bit width. The thick line is the Pareto front of the models at 16 bits and the quantized ones: no "
+    "other point is at most as large and at most as lossy. w_FT, the control, is shown but not on the front."
 )
 
 

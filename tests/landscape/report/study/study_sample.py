@@ -44,7 +44,9 @@ def layers(point: PointResult, blocks: int, rng: np.random.Generator) -> tuple[L
         for i, kind in enumerate(KINDS):
             norm = 20.0 + 3 * i + block
             moved = norm * 0.6 * 2.0 ** -(point.bits or 8) * (1 + 0.1 * i)
-            error = 0.02 * moved**2 * (1 + block) * FACTOR.get(point.method, 1.0) * math.exp(0.2 * rng.standard_normal())
+            error = (
+                0.02 * moved**2 * (1 + block) * FACTOR.get(point.method, 1.0) * math.exp(0.2 * rng.standard_normal())
+            )
             damping = float(rng.choice(DAMPINGS)) if point.method == "gptq" else None
             found.append(
                 LayerResult(
@@ -64,7 +66,8 @@ def training(point: PointResult, rtn: PointResult, epochs: int = 3) -> TrainingR
         for epoch in range(1, epochs + 1):
             left = 0.35**epoch if epoch < epochs else 0.0
             valid, test = (
-                point.nll[s] + left * (rtn.nll[s] - point.nll[s]) + off * (1 + 0.1 * epoch) for s in ("validation", "test")
+                point.nll[s] + left * (rtn.nll[s] - point.nll[s]) + off * (1 + 0.1 * epoch)
+                for s in ("validation", "test")
             )
             rows.append(Epoch(rate, epoch, valid, valid - 0.05, test))
     chosen = min(rows, key=lambda e: e.validation_nll or math.inf)
