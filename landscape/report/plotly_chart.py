@@ -143,12 +143,12 @@ def _draw_across(figure: Figure, mark: Level | Band, place: dict[str, int], show
     if isinstance(mark, Level):
         line = {"color": mark.look.color, "dash": mark.look.dash or "solid", "width": mark.look.width}
         add = figure.add_vline if mark.axis == "x" else figure.add_hline
-        add(**{mark.axis: mark.value}, line=line, opacity=mark.look.opacity, **place)
+        add(**{mark.axis: mark.value}, line=line, opacity=mark.look.opacity, exclude_empty_subplots=False, **place)
         entry |= {"mode": "lines", "line": line}
     else:
         add = figure.add_vrect if mark.axis == "x" else figure.add_hrect
         ends = {f"{mark.axis}0": mark.low, f"{mark.axis}1": mark.high}
-        add(**ends, fillcolor=INK, opacity=mark.opacity, line_width=0, layer="below", **place)
+        add(**ends, fillcolor=INK, opacity=mark.opacity, line_width=0, layer="below", exclude_empty_subplots=False, **place)
         look = {"symbol": "square", "size": 13, "color": f"rgba(34, 34, 34, {min(1.0, 2 * mark.opacity):.3g})"}
         entry |= {"mode": "markers", "marker": look}
     if shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from landscape.estimators.variance_share import VarianceShare, variance_share
@@ -18,8 +18,8 @@ SURE = 0.05
 GROUPINGS = ("type", "block", "bit width")
 CAPTION = (
     "Appendix C of the paper: the damping with the least error of each matrix, as a multiple of the mean diagonal "
-    "of its Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that type, "
-    "block and bit width explain is compared with that of random groups of the same sizes (p by 9,999 permutations; "
+    "of its Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that "
+    "type, block and bit width explain is compared with that of random groups of the same sizes (p by 9,999 permutations; "
     "a pattern if p < 0.05 divided by the number of groupings)."
 )
 
@@ -83,7 +83,7 @@ def pattern(found: Sequence[tuple[int, LayerResult]]) -> Pattern:
     """
     chosen = [layer.damping for _, layer in found if layer.damping is not None]
     logs = [math.log10(damping) for damping in chosen if damping > 0]
-    labels = {
+    labels: dict[str, Sequence[Hashable]] = {
         "type": [layer.kind for _, layer in found],
         "block": [layer.block for _, layer in found],
         "bit width": [bits for bits, _ in found],

@@ -30,7 +30,7 @@ class Finding:
     source: str
     """Place in the paper."""
     model: str
-    """The model that it is judged on; ``all`` if on all of them together."""
+    """The model that it is judged on; ``all models`` if on all of them together."""
     verdict: Verdict
     numbers: str
     """The numbers behind it, with their intervals."""
@@ -145,7 +145,7 @@ def front(study: StudyResult) -> Finding:
     numbers = (
         f"{len(trained_ones)} of {len(quantized)} quantized places on the front" if quantized else "no place on it"
     )
-    return Finding("the Pareto front is dominantly held by QAFT", "§4.2, Figure 2", "all", verdict, numbers, "figure-2")
+    return Finding("the Pareto front is dominantly held by QAFT", "§4.2, Figure 2", "all models", verdict, numbers, "figure-2")
 
 
 def radius_predicts(study: StudyResult) -> Finding:
@@ -153,11 +153,11 @@ def radius_predicts(study: StudyResult) -> Finding:
     found = correlation(places(study), "ρ")
     text, source = "the further ‖Δw‖ is beyond R(w), the larger the misalignment", "§4.3, last paragraph"
     if found is None:
-        return Finding(text, source, "all", "open", "fewer than four grids with M and ρ", "misalignment")
+        return Finding(text, source, "all models", "open", "fewer than four grids with M and ρ", "misalignment")
     sure = found.p < 0.05
     verdict: Verdict = "open" if not sure else "holds" if found.value > 0 else "fails"
     numbers = f"Spearman’s r_s = {number(found.value, 2)}, {p_text(found.p)}, n = {found.pairs}"
-    return Finding(text, source, "all", verdict, numbers, "misalignment")
+    return Finding(text, source, "all models", verdict, numbers, "misalignment")
 
 
 def _layers(survey: SurveyResult) -> Iterator[tuple[str, float, float, float]]:

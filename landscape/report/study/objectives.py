@@ -73,8 +73,8 @@ def _losses(survey: SurveyResult, pairs: list[Cell], split: str) -> Panel:
             f"GPTQ − QAFT {nats(at[0] - at[1], True)}\nRTN {nats(base)}"
         )
         marks += _marked(cell_name(cell, survey), at, base, look, hover)
-    axes = (Axis(f"NLL after {m} (nats per token)", range=ends) for m in ("GPTQ", "QAFT"))
-    return Panel(f"{model}: NLL, {split}", *axes, tuple(marks), square=True)
+    x, y = (Axis(f"NLL after {m} (nats per token)", range=ends) for m in ("GPTQ", "QAFT"))
+    return Panel(f"{model}: NLL, {split}", x, y, tuple(marks), square=True)
 
 
 def _errors(survey: SurveyResult, pairs: list[Cell], split: str) -> Panel:
@@ -86,7 +86,8 @@ def _errors(survey: SurveyResult, pairs: list[Cell], split: str) -> Panel:
             continue
         name, variant = cell_name(cell, survey), grids(survey).index(cell.grid)
         look = bit_look(cell.bits, variant, size=6.0, opacity=0.55)
-        x, y, base = (tuple(_positive(layer[i]) for layer in layers) for i in (1, 2, 3))
+        columns = zip(*((a, b, c) for _, a, b, c in layers), strict=True)
+        x, y, base = (tuple(map(_positive, column)) for column in columns)
         marks.append(_ways(name, x, y, base, look))
         hover = tuple(
             f"{layer}\n{name} on {split}\nGPTQ {number(a, 3)}\nQAFT {number(b, 3)}\nRTN {number(c, 3)}"
@@ -97,8 +98,8 @@ def _errors(survey: SurveyResult, pairs: list[Cell], split: str) -> Panel:
         a, b, c = (_positive(means.get(method, math.nan)) for method in ("gptq", "qaft", "rtn"))
         mean = f"mean over matrices, {name} on {split}\nGPTQ {number(a, 3)}\nQAFT {number(b, 3)}\nRTN {number(c, 3)}"
         marks += _marked(name, (a, b), c, bit_look(cell.bits, variant, size=13.0), mean)
-    axes = (Axis(f"‖ΔW x‖²/n after {m}, each matrix", log=True, range=ends) for m in ("GPTQ", "QAFT"))
-    return Panel(f"{survey.subject.model}: layer error, {split}", *axes, tuple(marks), square=True)
+    across, up = (Axis(f"‖ΔW x‖²/n after {m}, each matrix", log=True, range=ends) for m in ("GPTQ", "QAFT"))
+    return Panel(f"{survey.subject.model}: layer error, {split}", across, up, tuple(marks), square=True)
 
 
 def _marked(name: str, at: tuple[float, float], base: float, look: Look, hover: str) -> Iterator[Series]:

@@ -25,7 +25,7 @@ READING = (
     "A finding holds or fails where the numbers decide it, and is open where they do not: an interval that reaches "
     "across the threshold, or numbers that were not measured. One case that fails makes the finding fail."
 )
-_PANEL = 400  # pixels that a panel needs: a narrower screen scrolls
+_PANEL = 330  # pixels that a panel needs: a narrower screen scrolls
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,15 @@ class _Section:
     drawings: list[_Drawing]
 
 
+@dataclass(frozen=True)
+class _Statement:
+    """A finding of the paper, and what every model says to it."""
+
+    text: str
+    source: str
+    findings: list[Finding]
+
+
 def study_page(study: StudyResult) -> str:
     """Return the page as one HTML document, the same bytes for the same study."""
     found, claims = findings(study), claim_findings(study)
@@ -56,8 +65,8 @@ def study_page(study: StudyResult) -> str:
         title=f"Study: {study.name}",
         subject=subject_sentences(study),
         summary=summary(study, [*found, *claims]),
-        findings=found,
-        claims=claims,
+        findings=_grouped(found),
+        claims=_grouped(claims),
         reading=READING,
         groups=list(_sections(study)),
         failures=failure_table(study),
@@ -90,6 +99,12 @@ def summary(study: StudyResult, found: list[Finding]) -> list[str]:
     said = f"Of {len(found)} findings of the paper, each judged on every model or on all of them: {words}."
     failed = list(dict.fromkeys(f"{f.text} ({f.model})" for f in found if f.verdict == "fails"))
     return [said, f"Not so here: {'; '.join(failed)}."] if failed else [said]
+
+
+def _grouped(found: list[Finding]) -> list[_Statement]:
+    """Gather the findings with one text, in their order."""
+    texts = dict.fromkeys((finding.text, finding.source) for finding in found)
+    return [_Statement(*key, [f for f in found if (f.text, f.source) == key]) for key in texts]
 
 
 def _sections(study: StudyResult) -> Iterator[_Section]:

@@ -154,10 +154,10 @@ def _ways(survey: SurveyResult) -> Iterator[Series]:
 def _points(survey: SurveyResult) -> Iterator[Series]:
     model = survey.subject.model
     if survey.center_size is not None and TEST_SPLIT in survey.center:
-        nll, size = survey.center[TEST_SPLIT], survey.center_size
-        hover = f"{model} at 16 bits\n{_place(size.gigabytes, nll)}"
+        base, size = survey.center[TEST_SPLIT], survey.center_size
+        hover = f"{model} at 16 bits\n{_place(size.gigabytes, base)}"
         yield Series(
-            "w at 16 bits", (size.gigabytes,), (nll,), Look(INK, "circle", size=10), (hover,), labels=(model,),
+            "w at 16 bits", (size.gigabytes,), (base,), Look(INK, "circle", size=10), (hover,), labels=(model,),
             side="top center",
         )  # fmt: skip
     shown = [(nll, point) for point in survey.points if point.size is not None and (nll := test_nll(point)) is not None]
