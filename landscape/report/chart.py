@@ -221,9 +221,11 @@ def spanning(values: Iterable[float], log: bool = False, pad: float = 0.06) -> t
     return (10 ** (low - air), 10 ** (high + air)) if log else (low - air, high + air)
 
 
-def heat_range(tables: Iterable[Sequence[Sequence[float]]], log: bool = False) -> tuple[float, float]:
-    """Return the least and the largest finite value of some heat maps, a little apart."""
+def heat_range(tables: Iterable[Sequence[Sequence[float]]], log: bool = False) -> tuple[float, float] | None:
+    """Return the least and the largest value that some heat maps can show, a little apart; None if there is none."""
     values = [v for table in tables for row in table for v in row if math.isfinite(v) and (v > 0 or not log)]
+    if not values:
+        return None
     low, high = min(values), max(values)
     if low < high:
         return low, high

@@ -148,7 +148,15 @@ def _draw_across(figure: Figure, mark: Level | Band, place: dict[str, int], show
     else:
         add = figure.add_vrect if mark.axis == "x" else figure.add_hrect
         ends = {f"{mark.axis}0": mark.low, f"{mark.axis}1": mark.high}
-        add(**ends, fillcolor=INK, opacity=mark.opacity, line_width=0, layer="below", exclude_empty_subplots=False, **place)
+        add(
+            **ends,
+            fillcolor=INK,
+            opacity=mark.opacity,
+            line_width=0,
+            layer="below",
+            exclude_empty_subplots=False,
+            **place,
+        )
         look = {"symbol": "square", "size": 13, "color": f"rgba(34, 34, 34, {min(1.0, 2 * mark.opacity):.3g})"}
         entry |= {"mode": "markers", "marker": look}
     if shown:

@@ -70,9 +70,9 @@ def dampings(survey: SurveyResult, slug: str) -> Chart | Missing:
 
 
 def damped(cell: Cell) -> list[LayerResult]:
-    """Return the matrices of a cell's GPTQ that have a damping."""
+    """Return the matrices of a cell's GPTQ that have a damping above 0."""
     point = cell.get("gptq")
-    return [] if point is None else [layer for layer in point.layers if layer.damping is not None]
+    return [] if point is None else [layer for layer in point.layers if (layer.damping or 0.0) > 0]
 
 
 def pattern(found: Sequence[tuple[int, LayerResult]]) -> Pattern:
@@ -102,7 +102,9 @@ def _panel(tuned: Sequence[tuple[Cell, list[LayerResult]]], grid: str, survey: S
     hover = tuple(tuple(_hovers(name, tuned, by_cell, survey)) for name in names)
     rows = tuple(_short(next(layers[name] for layers in by_cell if name in layers)) for name in names)
     columns = tuple(f"int{cell.bits}" for cell, _ in tuned)
-    heat = Heatmap(columns, rows, values, "damping", hover, heat_range([values], log=True), log=True)
+    ends = heat_range([values], log=True)
+    assert ends is not None  # they are dampings above 0
+    heat = Heatmap(columns, rows, values, "damping", hover, ends, log=True)
     return Panel(f"{survey.subject.model}, {grid}", Axis("bit width"), Axis(""), (heat,))
 
 

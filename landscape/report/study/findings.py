@@ -145,7 +145,9 @@ def front(study: StudyResult) -> Finding:
     numbers = (
         f"{len(trained_ones)} of {len(quantized)} quantized places on the front" if quantized else "no place on it"
     )
-    return Finding("the Pareto front is dominantly held by QAFT", "§4.2, Figure 2", "all models", verdict, numbers, "figure-2")
+    return Finding(
+        "the Pareto front is dominantly held by QAFT", "§4.2, Figure 2", "all models", verdict, numbers, "figure-2"
+    )
 
 
 def radius_predicts(study: StudyResult) -> Finding:

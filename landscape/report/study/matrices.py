@@ -30,10 +30,12 @@ def matrices(survey: SurveyResult, slug: str) -> Chart | Missing:
     if chosen is None:
         return Missing(name, title, f"The matrices of {model} were not measured.")
     cell, points = chosen
-    rows = [_row(points, cell, "‖ΔW‖/‖W‖", _relative, survey)]
-    if all(_has_error(point) for point in points):
-        rows.append(_row(points, cell, "‖ΔW x‖²/n, test", _error, survey))
-    notes = [] if len(rows) == 2 else [f"The output errors on {TEST_SPLIT} were not measured for all methods."]
+    moved = _row(points, cell, "‖ΔW‖/‖W‖", _relative, survey)
+    wrong = _row(points, cell, "‖ΔW x‖²/n, test", _error, survey) if all(map(_has_error, points)) else ()
+    rows = [row for row in (moved, wrong) if row]
+    if not rows:
+        return Missing(name, title, f"No matrix of {model} moved.")
+    notes = [] if wrong else [f"The output errors on {TEST_SPLIT} were not measured, or not finite, for all methods."]
     left = [method_label(m) for m, p in cell.points.items() if p.layers and p not in points]
     notes += [f"Not drawn: {', '.join(left)}."] if left else []
     return Chart(name, _title(model, cell, points, survey), CAPTION, tuple(rows), tuple(notes))
@@ -54,6 +56,8 @@ def _row(
     blocks = list(dict.fromkeys(layer.block for layer in layers))
     tables = [_table(point, kinds, blocks, of) for point in points]
     ends = heat_range(tables, log=True)
+    if ends is None:
+        return ()
     panels = []
     for i, (point, table) in enumerate(zip(points, tables, strict=True)):
         names = tuple("–" if block is None else str(block) for block in blocks)
@@ -103,7 +107,7 @@ def _error(layer: LayerResult) -> float:
 
 
 def _has_error(point: PointResult) -> bool:
-    return any(_error(layer) > 0 for layer in point.layers)
+    return any(0 < _error(layer) < math.inf for layer in point.layers)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -113,7 +117,7 @@ def _mean(values: Sequence[float]) -> float:
 def _title(model: str, cell: Cell, points: Sequence[PointResult], survey: SurveyResult) -> str:
     measured = [p for p in points if _has_error(p)]
     point, of, word = (measured[0], _error, "layer error") if measured else (points[0], _relative, "‖ΔW‖/‖W‖")
-    worst = max(point.layers, key=lambda layer: -1.0 if math.isnan(of(layer)) else of(layer))
+    worst = max(point.layers, key=lambda layer: of(layer) if math.isfinite(of(layer)) else -1.0)
     total = sum(v for layer in point.layers if math.isfinite(v := of(layer)))
     share = f", {of(worst) / total:.0%} of the sum over all matrices" if measured and total > 0 else ""
     where = worst.kind if worst.block is None else f"{worst.kind} of block {worst.block}"

@@ -106,9 +106,9 @@ def best_rates(study: StudyResult) -> Chart | Missing:
     hover_texts = tuple(tuple(line[b][1] if b in line else "" for b in bits) for line in lines.values())
     text = tuple(tuple(f"{rate_text(line[b][0])}" if b in line else "" for b in bits) for line in lines.values())
     columns = tuple(f"int{b}" for b in bits)
-    heat = Heatmap(
-        columns, tuple(lines), values, "best rate", hover_texts, heat_range([values], log=True), log=True, text=text
-    )
+    ends = heat_range([values], log=True)
+    assert ends is not None  # rates are above 0
+    heat = Heatmap(columns, tuple(lines), values, "best rate", hover_texts, ends, log=True, text=text)
     panel = Panel("best initial learning rate", Axis("bit width"), Axis(""), (heat,))
     return Chart(BEST, _best_title(lines), BEST_CAPTION, ((panel,),))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -137,17 +138,20 @@ def model(survey: SurveyResult, blocks: int = 4, seed: int = 0) -> ModelStudy:
     return ModelStudy(survey, CLAIMS, f"landscape probe --model {name} --bits 8,6,4,3,2")
 
 
+@cache
+def models() -> tuple[ModelStudy, ...]:
+    """Two models on one text with one vocabulary; the smaller has planes at its two lowest bit widths."""
+    narrow = Well(bottom=3.6, top=10.0, chance=10.82, radius=55.0, norm=200.0)
+    first = landscape(bits=BITS, plane=True)
+    second = landscape(narrow, model="opt-350m", bits=BITS, seed=1, directions=4)
+    larger = replace(second.subject, dimension=3 * second.subject.dimension)
+    return model(replace(first, planes=first.planes[-2:])), model(replace(second, subject=larger), seed=1)
+
+
 def study(**changes: Any) -> StudyResult:
-    """Two models on one text with one vocabulary, five bit widths, three methods, and one cell that failed."""
-    small = Well(bottom=3.6, top=10.0, chance=10.82, radius=55.0, norm=200.0)
-    surveys = [
-        landscape(bits=BITS, plane=True),
-        landscape(small, model="opt-350m", bits=BITS, seed=1, directions=4),
-    ]
-    surveys[1] = replace(surveys[1], subject=replace(surveys[1].subject, dimension=3 * surveys[1].subject.dimension))
+    """Two models, five bit widths, three methods, and one cell that failed."""
     found = StudyResult(
-        "two opts", tuple(model(survey, seed=i) for i, survey in enumerate(surveys)),
-        (FailedCell("opt-350m", "awq-int4-exact", "expected finite scales, got NaN; take another grid"),),
+        "two opts", models(), (FailedCell("opt-350m", "awq-int4-exact", "expected finite scales, got NaN; take another"),),
         "landscape study --models opt-125m,opt-350m --bits 8,6,4,3,2 --methods rtn,gptq,qaft", 754.0,
         {"preset": "standard", "bits": BITS, "methods": ("rtn", "gptq", "qaft"), "scales": ("exact",)},
     )  # fmt: skip
@@ -155,9 +159,18 @@ def study(**changes: Any) -> StudyResult:
 
 
 def with_points(found: StudyResult, change: Any) -> StudyResult:
-    """Replace every point by ``change(point)``; None drops it."""
-    models = []
-    for each in found.models:
-        points = tuple(new for p in each.survey.points if (new := change(p)) is not None)
-        models.append(replace(each, survey=replace(each.survey, points=points)))
-    return replace(found, models=tuple(models))
+    """Replace every point by ``change(point)``; None drops it, with all that hangs on it."""
+    return replace(found, models=tuple(replace(each, survey=_changed(each.survey, change)) for each in found.models))
+
+
+def _changed(survey: SurveyResult, change: Any) -> SurveyResult:
+    points = tuple(new for p in survey.points if (new := change(p)) is not None)
+    left = {"w", *(p.name for p in points)}
+    both = {
+        f"int{p.bits}-{p.grid}" for p in points if f"{p.name.replace('gptq', 'qaft')}" in left and p.method == "gptq"
+    }
+    return replace(
+        survey, points=points, segments=tuple(s for s in survey.segments if {s.a, s.b} <= left),
+        planes=tuple(plane for plane in survey.planes if {plane.a, plane.b} <= left),
+        misalignments=tuple(m for m in survey.misalignments if m.grid in both),
+    )  # fmt: skip

@@ -45,7 +45,9 @@ def test_the_front_of_the_study_is_drawn_as_steps(found: StudyResult) -> None:
         for s in surveys for p in s.points if p.size
     ]  # fmt: skip
     every += [
-        Candidate(s.subject.model, "w", "w", s.center_size.bytes / 1e9, s.center["test"]) for s in surveys if s.center_size
+        Candidate(s.subject.model, "w", "w", s.center_size.bytes / 1e9, s.center["test"])
+        for s in surveys
+        if s.center_size
     ]
     assert set(candidates(surveys)) == set(every)
     chart = tradeoff(found)
@@ -105,7 +107,9 @@ def test_the_control_is_not_on_the_front(found: StudyResult) -> None:
 
 def test_points_without_size_or_finite_loss_are_named(found: StudyResult) -> None:
     bare = with_points(found, lambda p: replace(p, size=None) if p.name == "rtn-int8-exact" else p)
-    lost = with_points(bare, lambda p: replace(p, nll={**p.nll, "test": math.nan}) if p.name == "gptq-int2-exact" else p)
+    lost = with_points(
+        bare, lambda p: replace(p, nll={**p.nll, "test": math.nan}) if p.name == "gptq-int2-exact" else p
+    )
     chart = tradeoff(lost)
     assert isinstance(chart, Chart)
     assert sum("rtn-int8-exact, gptq-int2-exact" in note for note in chart.notes) == 2
