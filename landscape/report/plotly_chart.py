@@ -157,8 +157,8 @@ def _draw_across(figure: Figure, mark: Level | Band, place: dict[str, int], show
             exclude_empty_subplots=False,
             **place,
         )
-        look = {"symbol": "square", "size": 13, "color": f"rgba(34, 34, 34, {min(1.0, 2 * mark.opacity):.3g})"}
-        entry |= {"mode": "markers", "marker": look}
+        color = f"rgba(34, 34, 34, {min(1.0, 2 * mark.opacity):.3g})"
+        entry |= {"mode": "markers", "marker": {"symbol": "square", "size": 13, "color": color}}
     if shown:
         figure.add_trace(entry, **place)
 

@@ -19,8 +19,8 @@ GROUPINGS = ("type", "block", "bit width")
 CAPTION = (
     "Appendix C of the paper: the damping with the least error of each matrix, as a multiple of the mean diagonal "
     "of its Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that "
-    "type, block and bit width explain is compared with that of random groups of the same sizes (p by 9,999 permutations; "
-    "a pattern if p < 0.05 divided by the number of groupings)."
+    "type, block and bit width explain is compared with that of random groups of the same sizes (p by 9,999 "
+    "permutations; a pattern if p < 0.05 divided by the number of groupings)."
 )
 
 

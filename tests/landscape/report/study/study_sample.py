@@ -151,7 +151,7 @@ def models() -> tuple[ModelStudy, ...]:
 def study(**changes: Any) -> StudyResult:
     """Two models, five bit widths, three methods, and one cell that failed."""
     found = StudyResult(
-        "two opts", models(), (FailedCell("opt-350m", "awq-int4-exact", "expected finite scales, got NaN; take another"),),
+        "two opts", models(), (FailedCell("opt-350m", "awq-int4-exact", "expected finite scales, got NaN"),),
         "landscape study --models opt-125m,opt-350m --bits 8,6,4,3,2 --methods rtn,gptq,qaft", 754.0,
         {"preset": "standard", "bits": BITS, "methods": ("rtn", "gptq", "qaft"), "scales": ("exact",)},
     )  # fmt: skip

@@ -48,10 +48,13 @@ def not_finite() -> StudyResult:
     return with_points(study(), ruin)
 
 
+def of(survey: SurveyResult) -> StudyResult:
+    return replace(study(), models=(model(survey),))
+
+
 def unreached() -> StudyResult:
     """A landscape whose loss never rises half of the way: R is censored."""
-    low = synthetic.landscape(synthetic.Well(top=6.0, chance=10.82), bits=(8, 4))
-    return replace(study(), models=(model(low),))
+    return of(synthetic.landscape(synthetic.Well(top=6.0, chance=10.82), bits=(8, 4)))
 
 
 def changed(change: Callable[[SurveyResult], SurveyResult]) -> StudyResult:
