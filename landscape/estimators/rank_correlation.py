@@ -1,4 +1,4 @@
-"""Correlate the ranks of two samples, with a permutation test that is right for few pairs."""
+"""Estimate the rank correlation of two samples, with a permutation test that is right for few pairs."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Axis:
     """An axis of a panel."""
 
     title: str
-    """What it shows, with the unit."""
+    """Quantity and unit."""
     log: bool = False
     ticks: tuple[tuple[float, str], ...] = ()
     """Places and texts of the ticks; empty leaves them to the renderer."""
@@ -155,7 +155,7 @@ class Chart:
     id: str
     """Name of its files, and of its place on the page."""
     title: str
-    """What it shows, in a sentence from its numbers."""
+    """Sentence on what to see, made from its numbers."""
     caption: str
     """How to read it."""
     panels: tuple[tuple[Panel, ...], ...]

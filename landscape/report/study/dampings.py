@@ -26,7 +26,7 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Pattern:
-    """Whether dampings depend on type, block or bits of their matrix."""
+    """The dependence of dampings on type, block and bits of their matrix."""
 
     matrices: int
     """Number of dampings."""
