@@ -82,7 +82,8 @@ def _draw_panel(figure: Figure, panel: Panel, row: int, col: int, seen: set[str]
 def _axis(axis: Axis, panel: Panel) -> dict[str, Any]:
     options: dict[str, Any] = {**AXIS, "title": {"text": literal(axis.title), "standoff": 6, "font": {"size": 12}}}
     if axis.log:
-        options |= {"type": "log", "exponentformat": "power", "dtick": _decades(axis)}
+        step = _decades(axis)
+        options |= {"type": "log", "dtick": step, "exponentformat": "none" if step == "D2" else "power"}
     if axis.ticks:
         values, texts = zip(*axis.ticks, strict=True)
         options |= {"tickmode": "array", "tickvals": list(values), "ticktext": [literal(text) for text in texts]}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from landscape.claims.claim import Claim, Verdict
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.rank_correlation import rank_correlation
-from landscape.formatting import interval, number, rise_text
+from landscape.formatting import interval, number, plural, rise_text
 from landscape.report.study.cells import cell_name, cells, listed, p_text, rate_text, slugs, surveys
 from landscape.report.study.epochs import first_below, kept_curve
 from landscape.report.study.misalignment import correlation, places
@@ -190,10 +190,9 @@ def _of_claim(cases: Sequence[Claim], model: str, figure: str) -> Finding:
     counts = [f"{sum(c.verdict == v for c in counted)} {v}" for v in ("holds", "fails", "open")]
     shown = next((c for v in ("fails", "open", "holds") for c in counted if c.verdict == v), counted[0])
     counts = [text for text in counts if not text.startswith("0 ")]
-    return Finding(
-        counted[0].text, counted[0].source, model, claim_verdict(cases),
-        f"{', '.join(counts)} of {len(counted)} cases; {shown.case}: {shown.verdict}, {claim_number(shown)}", figure,
-    )  # fmt: skip
+    numbers = f"{', '.join(counts)} of {plural(len(counted), 'case')}"
+    numbers += f"; {shown.case}: {shown.verdict}, {claim_number(shown)}"
+    return Finding(counted[0].text, counted[0].source, model, claim_verdict(cases), numbers, figure)
 
 
 def claim_number(claim: Claim) -> str:

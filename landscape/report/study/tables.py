@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from landscape.claims.claim import Claim
 from landscape.estimators.intervals import CONFIDENCE
-from landscape.formatting import distance_text, interval, nats, number, rise_text
+from landscape.formatting import distance_text, interval, nats, number, plural, rise_text
 from landscape.report.study.cells import rate_text
 from landscape.report.study.findings import Finding, claim_number
 from landscape.report.survey.verdicts import ratio_text
@@ -181,8 +181,8 @@ def subject_sentences(study: StudyResult) -> list[str]:
     """Say what was studied."""
     points = sum(len(model.survey.points) for model in study.models)
     names = ", ".join(model.name for model in study.models)
-    failed = f" {len(study.failures)} cells have no result, see below." if study.failures else ""
-    return [f"{len(study.models)} models ({names}), {points} points.{failed}"]
+    failed = f" {plural(len(study.failures), 'cell')} without a result: see below." if study.failures else ""
+    return [f"{plural(len(study.models), 'model')} ({names}), {plural(points, 'point')}.{failed}"]
 
 
 def _case(claim: Claim) -> str:
