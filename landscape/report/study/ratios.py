@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from landscape.estimators.basin import Basin
 from landscape.formatting import equals, number
 from landscape.report.chart import Axis, Band, Chart, Level, Look, Mark, Missing, Panel, Series, spanning
 from landscape.report.palette import INK
@@ -131,18 +130,17 @@ def _hover(point: PointResult, ratio: Ratio, survey: SurveyResult, along: bool) 
 
 
 def _title(models: Sequence[SurveyResult]) -> str:
-    said = []
+    beyond, within = [], []
     for survey in models:
         rounded = [cell.get("rtn") for cell in cells(survey)]
-        beyond = [f"int{p.bits}" for p in rounded if p is not None and p.rho is not None and p.rho.value > 1]
-        said.append(f"{listed(list(dict.fromkeys(beyond))) or 'nothing'} of {survey.subject.model}")
-    return f"Rounding goes beyond R with {', '.join(said)}" if said else "No radius along random directions was reached"
-
-
-def edges(basin: Basin) -> str:
-    """Write R, r10 and r90 with their intervals."""
-    each = (("R", basin.radius), ("r10", basin.r10), ("r90", basin.r90))
-    return "; ".join(equals(name, crossing, basin) for name, crossing in each)
+        bits = [f"int{p.bits}" for p in rounded if p is not None and p.rho is not None and p.rho.value > 1]
+        if bits:
+            beyond.append(f"{listed(list(dict.fromkeys(bits)))} of {survey.subject.model}")
+        elif any(rounded):
+            within.append(survey.subject.model)
+    said = [f"Rounding goes beyond R with {'; '.join(beyond)}"] if beyond else []
+    said += [f"{'r' if said else 'R'}ounding stays within R at every bit width of {listed(within)}"] if within else []
+    return "; ".join(said) or "The step of quantization in radii of the basin"
 
 
 def _notes(models: Sequence[SurveyResult]) -> Iterator[str]:
