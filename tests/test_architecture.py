@@ -37,6 +37,7 @@ HOMES = {
     "h5py": ("landscape/probing/shards.py", "landscape/exports"),  # the store, and files for other programs
     "ray": "landscape/probing/ray_cluster.py",
     "plotly": "landscape/report",
+    "matplotlib": "landscape/report",
     "jinja2": "landscape/report",
     "cattrs": "landscape/records",
     "typer": "landscape/cli",

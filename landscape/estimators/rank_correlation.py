@@ -1,0 +1,56 @@
+"""Estimate the rank correlation of two samples, with a permutation test that is right for few pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEAST = 4
+"""Least number of pairs: of three, even the strictest order has p = 1/3."""
+RESAMPLES = 9999
+"""Permutations that are drawn where all of them are more; p is known to about 0.005 at 0.05."""
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's rank correlation of some pairs."""
+
+    value: float
+    """Correlation of the ranks, −1 to 1; pairs that tie share their mean rank."""
+    p: float
+    """Probability of one as far from 0 if the pairing is random, two-sided."""
+    pairs: int
+    """Number of pairs."""
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:
+    """Estimate Spearman's rank correlation with the p of a permutation test.
+
+    All pairings are tried where they are at most ``RESAMPLES``, else as many random ones, the same in every call.
+    The test takes the pairs as exchangeable: it does not know that points of one model resemble each other.
+
+    Args:
+        x: (n,) finite values.
+        y: (n,) finite values.
+
+    Returns:
+        None with fewer than ``LEAST`` pairs, or if all x or all y are alike: there is no order then.
+    """
+    if len(x) < LEAST or len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    first, second = (stats.rankdata(values) for values in (x, y))
+    first, second = first - first.mean(), second - second.mean()
+    scale = math.sqrt(float((first**2).sum() * (second**2).sum()))
+
+    def statistic(order: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray((order * second).sum(axis) / scale)
+
+    test = stats.permutation_test(
+        (first,), statistic, permutation_type="pairings", n_resamples=RESAMPLES, vectorized=True,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return RankCorrelation(float(test.statistic), float(test.pvalue), len(x))
