@@ -55,7 +55,7 @@ WITHOUT = {
 }  # fmt: skip
 MOST_LINES = 350
 HEAVY = {"torch", "transformers", "h5py", "plotly", "scipy", "numpy", "datasets", "ray"}  # not needed by --help
-COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize", "export", "plot")
+COMMANDS = ("advise", "probe", "study", "radius", "curvature", "anatomy", "quantize", "export", "plot", "report")
 CACHE_COMMANDS = ("cache_ls", "cache_show", "cache_verify", "cache_gc")
 
 OLD_MODULES = {

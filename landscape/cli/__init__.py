@@ -10,6 +10,7 @@ from landscape.cli.cache_commands import cache_app
 from landscape.cli.commands import COMMANDS
 from landscape.cli.errors import USAGE, print_error, refusal
 from landscape.cli.plot_command import plot
+from landscape.cli.report_command import report
 from landscape.cli.run import command_function
 from landscape.cli.study_file import expanded
 from quant.errors import UsageError
@@ -25,6 +26,7 @@ app = typer.Typer(
 for _command in COMMANDS:
     app.command(_command.name, help=_command.help)(command_function(_command))
 app.command("plot")(plot)
+app.command("report")(report)
 app.add_typer(cache_app)
 
 

@@ -48,6 +48,8 @@ class Output:
     """Folder of the tables, if they are asked for."""
     opens: bool = False
     """Whether the page is opened in a browser."""
+    figures: Path | None = None
+    """Folder of the figures as files, if they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Command:
     writes_page: bool = False
     writes_tables: bool = False
     """Whether its result can be written as tidy tables, with ``--csv``."""
+    writes_figures: bool = False
+    """Whether its figures can be written as files, with ``--figures``."""
     shard: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for one shard of the work, and what prints its result; there is no page."""
     dry_run: tuple[str, Callable[[Any, Any, Output], None]] | None = None
@@ -126,14 +130,27 @@ def _show_study(request: StudyRequest, result: StudyResult, output: Output) -> N
     from landscape.cli.command_line import with_commands
     from landscape.cli.console import page_path
     from landscape.cli.errors import FAILED
+    from landscape.cli.kept_run import keep_study
     from landscape.cli.study_console import print_study
     from landscape.report.study.page import write_study_page
 
     study, page = with_commands(request, result), page_path(output.folder, request.title)
     write_study_page(study, page)
-    print_study(study, page, csv_lines(study, output), output.as_json)
+    print_study(request, study, page, keep_study(request, study), study_files(study, output), output.as_json)
+    _open(page, output)
     if study.failures:
         raise SystemExit(FAILED)
+
+
+def study_files(study: StudyResult, output: Output) -> list[str]:
+    """Write the tables and figures of a study that are asked for, and return the lines that say so."""
+    written = csv_lines(study, output)
+    if output.figures is not None:
+        from landscape.report.study.files import write_figures
+
+        count = len(write_figures(study, output.figures))
+        written.append(f"files  {output.figures} ({count} files: PDF, SVG and PNG of each figure, and captions)")
+    return written
 
 
 def _show_study_shards(request: StudyRequest, result: Any, output: Output) -> None:
@@ -245,10 +262,11 @@ its reason, and the exit code is then 1.""",
             "landscape study --dry-run",
             "landscape study --models opt-nano --bits 8,6,4,3,2 --scale exact,absmax --preset standard",
             "landscape study --models opt-nano,smollm2-135m --data tales,path/to/wikitext-2 --bits 8,4,3",
-            "landscape study my-study.toml --dry-run",
+            "landscape study my-study.toml --csv tables --figures figures",
         ),
         writes_page=True,
         writes_tables=True,
+        writes_figures=True,
         shard=("landscape.study.run:run_study_shard", _show_study_shards),
         dry_run=("landscape.study.plan:plan_study", _show_plan),
     ),

@@ -140,11 +140,11 @@ def tables_line(tables: Tables, folder: Path) -> str:
     return f"csv    {folder} (rows: {', '.join(counts)})"
 
 
-def kept_lines(request: Request, run: Path | None) -> list[str]:
-    """Say under which name a run is kept, if it is, and how to draw it again."""
+def kept_lines(request: Request, run: Path | None, command: str = "plot") -> list[str]:
+    """Say under which name a run is kept, if it is, and which command draws it again."""
     if run is None:
         return []
-    words = ["landscape", "plot", run.stem, *(["--store", str(request.store)] if request.store else [])]
+    words = ["landscape", command, run.stem, *(["--store", str(request.store)] if request.store else [])]
     return [f"run    {run.stem}    # draw it again: {shlex.join(words)}"]
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from landscape.records.record import kind_of, save_record
-from landscape.records.run_files import run_path
+from landscape.records.run_files import run_path, study_path
 from landscape.session.request import Request
+from landscape.study.request import StudyRequest
+from landscape.study.result import StudyResult
 from quant.errors import StoreError
 
 
@@ -27,8 +29,17 @@ def keep_run(request: Request, result: Any) -> Path | None:
 
     named = command_line(replace(request, store=None))  # the same run, however its store is spelt
     path = run_path(Path(result.run.store), kind_of(result), request.model, named)
+    return _kept(result, path, command_line(request))
+
+
+def keep_study(request: StudyRequest, study: StudyResult) -> Path | None:
+    """Keep a study by its name, in place of an earlier one of that name; see ``keep_run``."""
+    return _kept(study, study_path(request.root, request.title), study.command)
+
+
+def _kept(result: object, path: Path, command: str) -> Path | None:
     try:
-        save_record(result, path, command_line(request))
+        save_record(result, path, command)
     except StoreError as error:
         print(f"landscape: warning: the run is not kept: {error}", file=sys.stderr)
         return None

@@ -14,6 +14,7 @@ from landscape.cli.run import OPEN
 WRITERS = {
     "survey": "landscape.report.survey.page:write_page",
     "anatomy": "landscape.report.anatomy.page:write_anatomy_page",
+    "study": "landscape.report.study.page:write_study_page",
 }
 """Writers of pages by kind of run, ``module:name``; each takes the result and the path of the page."""
 

@@ -25,6 +25,15 @@ CSV = CommandOption(
     PANEL_RUN,
     metavar="DIR",
 )
+FIGURES = CommandOption(
+    "figures",
+    ("--figures",),
+    Path,
+    None,
+    "Folder for the figures too, each as PDF, SVG and PNG (needs the extra figures: matplotlib).",
+    PANEL_RUN,
+    metavar="DIR",
+)
 OPEN = CommandOption("open", ("--open",), bool, False, "Open the page in a browser.", PANEL_RUN)
 JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
 DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
@@ -47,19 +56,26 @@ def command_options(command: Command) -> list[CommandOption]:
     """Return all options of a command: those of its request, then those of the command line alone."""
     asked = [option for field in request_options(command.request).values() for option in field.options]
     page = [OUTPUT, OPEN] if command.writes_page else []
-    tables = [CSV] if command.writes_tables else []
+    tables = [*([CSV] if command.writes_tables else []), *([FIGURES] if command.writes_figures else [])]
     return [*asked, *page, *tables, JSON, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
-    output = Output(values.get("output", REPORT), values["json"], values.get("csv"), values.get("open", False))
+    output = Output(
+        values.get("output", REPORT),
+        values["json"],
+        values.get("csv"),
+        values.get("open", False),
+        values.get("figures"),
+    )
     verb, show, writes_page = command.answer(request)
-    if output.csv is not None and not writes_page:
-        raise UsageError(
-            "expected no --csv with --shard or --dry-run, which have no numbers of their own; leave --csv out"
-        )
-    _check_folders(output, writes_page)
+    for flag, folder in ((CSV.flag, output.csv), (FIGURES.flag, output.figures)):
+        if folder is not None and not writes_page:
+            raise UsageError(
+                f"expected no {flag} with --shard or --dry-run, which have no numbers of their own; leave {flag} out"
+            )
+    check_folders(output, writes_page)
     from landscape.cli.console import ConsoleProgress
 
     answer = resolve_name(verb)
@@ -68,7 +84,7 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
     show(request, result, output)
 
 
-def _check_folders(output: Output, writes_page: bool) -> None:
+def check_folders(output: Output, writes_page: bool) -> None:
     """Check that what is asked for can be written, before the work."""
     from quant.cache import check_writable
 
@@ -76,3 +92,8 @@ def _check_folders(output: Output, writes_page: bool) -> None:
         check_writable(output.folder, "a folder to write to as --output")
     if output.csv is not None:
         check_writable(output.csv, "a folder to write to as --csv")
+    if output.figures is not None:
+        from landscape.report.mpl_chart import require_matplotlib
+
+        require_matplotlib()
+        check_writable(output.figures, "a folder to write to as --figures")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from landscape.cli.console import PIPED_WIDTH, print_json
+from landscape.cli.console import PIPED_WIDTH, kept_json, kept_lines, print_json
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.formatting import duration
 from landscape.report.study.json import plan_json, shards_json, study_json
@@ -14,14 +14,26 @@ from landscape.report.study.summary import failure_lines, model_lines, perplexit
 from landscape.report.survey.summary import shard_line
 from landscape.report.work import work_line
 from landscape.study.plan import StudyPlan
+from landscape.study.request import StudyRequest
 from landscape.study.result import FailedCell, StudyResult
 from landscape.survey.result import ShardResult
 
 
-def print_study(study: StudyResult, page: Path, written: Iterable[str], as_json: bool) -> None:
-    """Print a study: one JSON object, or a table per model, what failed, the page, and what else was written."""
+def print_study(
+    request: StudyRequest, study: StudyResult, page: Path, kept: Path | None, written: Iterable[str], as_json: bool
+) -> None:
+    """Print a study: one JSON object, or a table per model, what failed, and what was written.
+
+    Args:
+        request: The request that was met.
+        study: The result.
+        page: The file of its page.
+        kept: The file that it is kept in, if it is.
+        written: Lines about other files that were written.
+        as_json: Whether to print JSON.
+    """
     if as_json:
-        print_json(study_json(study, page))
+        print_json(study_json(study, page) | kept_json(kept))
         return
     console = _console()
     for model in study.models:
@@ -29,7 +41,7 @@ def print_study(study: StudyResult, page: Path, written: Iterable[str], as_json:
         console.print(drawn(perplexity_table(model.survey), wrapped=False))
         _say(console, work_line(model.survey.run.probes, model.survey.run.seconds), "")
     _say(console, *failure_lines(study.failures), f"the study took {duration(study.seconds)}")
-    _say(console, f"page   {page}", *written)
+    _say(console, f"page   {page}", *written, *kept_lines(request, kept, "report"))
 
 
 def print_study_shards(

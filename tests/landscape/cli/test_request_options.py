@@ -108,7 +108,7 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     expected = {
         "advise": "bits b limit l scale granularity preset windows seq-len",
         "probe": f"{survey} point unfold-gauge lambdas shard",
-        "study": f"{survey} models name no-layers dry-run shard",
+        "study": f"{survey} open csv figures models layers no-layers name dry-run shard",
         "export": f"{survey} o surfaces with-points",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
