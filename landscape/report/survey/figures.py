@@ -17,7 +17,7 @@ from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660
 """Height of the radial figure with its title and buttons, in pixels."""
-_PANEL = (400, 300)  # height of a panel in pixels: side by side, and one below the other
+_PANEL = (380, 300)  # height of a panel in pixels: side by side, and one below the other
 _PLANE_WIDTH, _PLANE_HEIGHT = 700, 400  # most of the picture of a plane, without its title and legend
 _GAP = 0.035  # between the panels, as a share of the width
 
@@ -70,13 +70,13 @@ def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
             "title": {"text": f"at right angles,<br>towards {b}", "standoff": 12, "font": {"size": 13}},
             "range": [float(plane.y[0]), float(plane.y[-1])],
         },
-        **BLANK, hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
+        **BLANK, hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"}, margin={"l": 92},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
     )  # fmt: skip
     across = min(_PLANE_WIDTH, _PLANE_HEIGHT * wide / high)
     height, named = round(across * high / wide), [i for i, trace in enumerate(figure.data) if trace.type == "scatter"]
     return fitted(
-        figure, heights=(height, height), top=120, aspect=high / wide, width=round(across), names=named
+        figure, heights=(height, height), top=114, aspect=high / wide, width=round(across), names=named
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@
 
   /* Lowest pixel of what belongs to the axes, below the panels. */
   function axesEnd(gd) {
-    const parts = gd.querySelectorAll(".xaxislayer-above, .xaxislayer-below, [class*='xtitle']");
+    const parts = gd.querySelectorAll(".xaxislayer-above, .xaxislayer-below, [class^='x'][class$='title']");
     const ends = [...parts].map((part) => part.getBoundingClientRect()).filter((box) => box.height);
     return Math.max(0, ...ends.map((box) => box.bottom)) - gd.getBoundingClientRect().top;
   }
@@ -32,7 +32,7 @@
   async function fit(gd) {
     const { heights, panels, top, aspect, width, domains, left, titles, ranges, names } = plan(gd), narrow = NARROW.matches;
     const rows = narrow ? panels : 1, change = {}, box = gd.parentElement.clientWidth;
-    const margin = { l: narrow ? Math.min(left, 52) : left, r: narrow ? 8 : 16 };
+    const margin = { l: narrow ? Math.round(0.8 * left) : left, r: narrow ? 8 : 16 };
     const outer = width ? Math.min(box, width + margin.l + margin.r) : box;
     let panel = heights[narrow ? 1 : 0];
     if (aspect) panel = Math.round(aspect * (outer - margin.l - margin.r));
@@ -133,7 +133,7 @@
       if (!button) return;
       const before = length();
       state[button.dataset.group] = button.value;
-      draw(before);
+      draw(before).then(() => fit(gd)); // the title of the axis may take a line more
     });
     gd.on("plotly_doubleclick", () => { state.view = "all"; draw(length()); });
     gd.on("plotly_relayout", (change) => {
