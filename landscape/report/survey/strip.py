@@ -22,7 +22,7 @@ _MOST = 1000.0  # the factor beyond which its digits do not matter
 
 @dataclass(frozen=True)
 class Cell:
-    """What one method does on one grid."""
+    """Verdict on one method on one grid."""
 
     method: str
     loss: Loss

@@ -25,7 +25,7 @@ PlotTrace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
 _EVERY_BITS: PlotTrace = {"bits": None, "label": []}  # of legend entries and external points: seen with any bit width
 _LABELS = {"wide": (0.015, 0.045), "narrow": (0.03, 0.066)}
-"""Width of a letter and height of a label over those of a panel, a little air included: side by side, and on a phone."""
+"""Width of a letter and height of a label over those of a panel, with a little air: side by side, and on a phone."""
 _TOP = {"R": 0.04, "band": 0.1}  # of the height of a panel, from its top down to the labels there, in two rows
 _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
 
@@ -92,7 +92,7 @@ def crowded(landscape: SurveyResult, split: str, frame: Ranges, room: str = "wid
     Args:
         landscape: The survey.
         split: The split of the panel.
-        frame: What the panel shows.
+        frame: The ranges of the panel.
         room: ``wide`` for panels side by side, ``narrow`` for panels as wide as a phone.
     """
     wide, high = _LABELS[room]

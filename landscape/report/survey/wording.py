@@ -33,9 +33,10 @@ CAVEATS = (
 def subtitle(landscape: SurveyResult) -> str:
     """Name the text, the loss at w with its perplexity, and the basin on ‖w‖'s scale, in one line."""
     base, split, norm = landscape.center[landscape.split], landscape.split, landscape.subject.norm
+    radius = distance_text(landscape.basin.radius, landscape.basin, norm)
     return (
         f"{landscape.subject.data}, windows of {landscape.subject.seq_len} tokens; at w NLL {nats(base)}, perplexity "
-        f"{number(math.exp(base), 4)} on {split}; R/‖w‖ = {distance_text(landscape.basin.radius, landscape.basin, norm)}."
+        f"{number(math.exp(base), 4)} on {split}; R/‖w‖: {radius}."
     )
 
 

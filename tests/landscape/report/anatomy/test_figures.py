@@ -28,7 +28,9 @@ from tests.landscape.reading import Page
 def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: AnatomyResult) -> None:
     figure = waterfall_figure(dissected)
     *bars, ends, texts = figure.data
-    assert [text.split("<br>")[0] for text in texts.text] == [f"<b>{number(s.rho.value, 2)}</b>" for s in dissected.waterfall.steps]
+    assert [text.split("<br>")[0] for text in texts.text] == [
+        f"<b>{number(s.rho.value, 2)}</b>" for s in dissected.waterfall.steps
+    ]
     values = [step.rho.value for step in dissected.waterfall.steps]
     assert [bar.base[0] + bar.y[0] for bar in bars] == pytest.approx(values)
     assert [bar.base[0] for bar in bars] == pytest.approx([0.0, *values[:-1]])

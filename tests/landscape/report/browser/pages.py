@@ -86,7 +86,9 @@ class OpenPage:
         self.page.mouse.move(left, top, steps=4)
         label = self.page.locator(f"#{figure} .hoverlayer .hovertext")
         label.first.wait_for(timeout=5000)
-        self.page.wait_for_timeout(400)  # Plotly looks at most ten times a second: the label may be that of the way there
+        self.page.wait_for_timeout(
+            400
+        )  # Plotly looks at most ten times a second: the label may be that of the way there
         return " ".join(label.all_text_contents())
 
     def inside_panel(self, figure: str, x: float, y: float, panel: str = "") -> bool:

@@ -38,9 +38,7 @@ def test_nothing_overlaps_on_the_page_of_a_survey(browser: Any, survey_file: Pat
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_overlaps_with_many_grids_and_rays_beyond_the_view(
-    browser: Any, tmp_path: Path, width: int
-) -> None:
+def test_nothing_overlaps_with_many_grids_and_rays_beyond_the_view(browser: Any, tmp_path: Path, width: int) -> None:
     many = synthetic.smollm2_like(bits=(8, 4, 2), scales=("exact", "absmax"), methods=("rtn", "gptq", "qaft", "awq"))
     write_page(replace(many, planes=()), tmp_path / "many.html")
     with opened(browser, tmp_path / "many.html", width) as page:

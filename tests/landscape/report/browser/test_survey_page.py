@@ -46,8 +46,10 @@ def pressed(page: OpenPage) -> list[str]:
 
 def test_it_draws_every_figure_without_a_complaint_or_a_request(page: OpenPage) -> None:
     assert page.figures() == [DIV_ID, "plane-1"]
-    drawn = page.js("() => Object.fromEntries([...document.querySelectorAll('.plotly-graph-div')]"
-                    ".map((gd) => [gd.id, gd.querySelectorAll('.scatterlayer .trace, .contourlayer .contour').length]))")  # fmt: skip
+    drawn = page.js(
+        "() => Object.fromEntries([...document.querySelectorAll('.plotly-graph-div')].map((gd) =>"
+        " [gd.id, gd.querySelectorAll('.scatterlayer .trace, .contourlayer .contour').length]))"
+    )
     assert drawn[DIV_ID] > 2 * (4 + 10)
     assert drawn["plane-1"] >= 3 + 2
     assert page.complaints == page.requests == []
@@ -55,7 +57,9 @@ def test_it_draws_every_figure_without_a_complaint_or_a_request(page: OpenPage) 
 
 def test_a_request_would_be_seen(browser: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
-    bad.write_text("<html data-fitted='wide'><img src='https://example.com/x.png'><script>throw Error('broken')</script>")
+    bad.write_text(
+        "<html data-fitted='wide'><img src='https://example.com/x.png'><script>throw Error('broken')</script>"
+    )
     with opened(browser, bad, 400) as page:
         page.page.wait_for_timeout(300)
         assert page.requests == ["https://example.com/x.png"]
