@@ -20,7 +20,7 @@ class Button:
     label: str
     """Its text."""
     value: str
-    """What it chooses."""
+    """Choice that it stands for."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[
     yield from _chance(basin, frame)
     yield from (_ray(ray, split, landscape) for ray in landscape.rays)
     by_name = {point.name: point for point in landscape.points}
-    yield from (_segment(s, by_name, norm) for s in landscape.segments if s.split == split)
+    yield from (_segment(s, by_name, landscape) for s in landscape.segments if s.split == split)
     hover = f"w: the pretrained weights<br>NLL {nats(landscape.center[split])} on {literal(split)}"
     marker = {"color": "black", "size": 9}
     yield _scatter("w", "w", [0.0], [landscape.center[split]], [hover], mode="markers", marker=marker)
@@ -187,13 +187,19 @@ def _ray(ray: RayProfile, split: str, landscape: SurveyResult) -> PlotTrace:
     return _scatter(name, "rays", x, y, hover, mode="lines", line={"color": palette.RAY, "width": 0.9})
 
 
-def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float) -> PlotTrace:
-    """Draw a segment against the true distance, from w on: α < 0 would be folded back onto the way to the point."""
+def _segment(segment: SegmentResult, points: dict[str, PointResult], landscape: SurveyResult) -> PlotTrace:
+    """Draw a segment against the true distance, from w on: α < 0 would be folded back onto the way to the point.
+
+    Its ends lie under the markers of points; hovering finds either, so that they show the numbers of the points.
+    """
+    norm, ends = landscape.subject.norm, {0.0: segment.a, 1.0: segment.b}
     keep = segment.alphas >= 0 if segment.a == "w" else np.full(segment.alphas.shape, True)
     alphas, x, y = (_plain(values[keep]) for values in (segment.alphas, segment.distances, segment.nll))
     look, name = _stroke(segment, points), f"{segment.a} – {segment.b}"
     hover = [
-        f"{literal(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
+        _point_hover(points[ends[alpha or 0.0]], segment.split, landscape)
+        if ends.get(alpha or 0.0) in points
+        else f"{literal(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
         for alpha, lam, nll in zip(alphas, x, y, strict=True)
     ]
     return _scatter(
