@@ -23,16 +23,14 @@ from landscape.report.anatomy.wording import (
     grouping_name,
     rho_text,
 )
-from landscape.report.plot import AXIS, BLANK, Figure, literal
+from landscape.report.plot import AXIS, BLANK, Figure, fitted, literal
 from landscape.session.subject import TEST_SPLIT
 
-HEIGHT = 420
-"""Height of a figure, in pixels; a ranking is as high as its rows."""
-BELOW_THE_AXIS = -0.22
-"""Place of a legend, clear of the title of the x axis."""
+HEIGHT = 300
+"""Height of a panel, in pixels; a ranking is as high as its rows."""
 SHOWN = 15
 """Rows of a ranking that are drawn; the tables hold the others."""
-_ROW, _MARGINS = 26, 120  # pixels of a row, and of all that is not rows
+_ROW = 26  # pixels
 _STEPS = {"sphere": palette.BLUE, "profile": palette.SKY, "shrink": palette.ORANGE, "along": palette.VERMILLION}
 _PATTERNS = {"sphere": "", "profile": "/", "shrink": ".", "along": "x"}
 _UPRIGHT: dict[str, Any] = {"tickangle": 0, "automargin": True, "showgrid": False}
@@ -40,9 +38,9 @@ _UPRIGHT: dict[str, Any] = {"tickangle": 0, "automargin": True, "showgrid": Fals
 _SYMBOLS = {"sphere": "circle", "profile": "diamond", "shrink": "square"}
 _LABELS = {
     "sphere": "its length<br><b>ρ</b>",
-    "profile": "+ allocation over tensors<br><b>ρ<sub>prof</sub></b>",
+    "profile": "+ allocation<br>over tensors<br><b>ρ<sub>prof</sub></b>",
     "shrink": "+ shrinkage<br><b>ρ<sub>shrink</sub></b>",
-    "along": "+ sparse clipping,<br>and the rest<br><b>ρ<sub>Δ</sub></b>",
+    "along": "+ sparse<br>clipping,<br>the rest<br><b>ρ<sub>Δ</sub></b>",
 }
 
 
@@ -51,36 +49,38 @@ def waterfall_figure(found: AnatomyResult) -> Figure:
     known = [step for step in found.waterfall.steps if step.rho is not None]
     figure, before = Figure(), 0.0
     texts: list[str] = []
+    tops: list[float] = []
     for step in known:
         assert step.rho is not None  # they are those that are known
         value = step.rho.value
-        change = f" ({'+' if value >= before else '−'}{number(abs(value - before), 2)})" if texts else ""
+        change = f"<br>({'+' if value >= before else '−'}{number(abs(value - before), 2)})" if texts else ""
+        tops.append(max(value, before, step.rho.high if math.isfinite(step.rho.high) else value))
         texts.append(f"<b>{number(value, 2)}</b>{change}")
         figure.add_bar(
             x=[_LABELS[step.kind]], y=[value - before], base=[before], width=0.6, name=STEP_NAMES[step.kind],
             marker=_bar(_STEPS[step.kind], _PATTERNS[step.kind]), hoverinfo="text",
-            hovertext=[f"{SYMBOLS[step.kind]} = {rho_text(step, found)}"],
+            hovertext=[f"{SYMBOLS[step.kind]} = {rho_text(step, found)}"], showlegend=False,
         )  # fmt: skip
         before = value
+    steps = [_LABELS[step.kind] for step in known]
     figure.add_scatter(
-        x=[_LABELS[step.kind] for step in known], y=[step.rho.value for step in known if step.rho],
-        error_y=_errors([step.rho for step in known if step.rho]), mode="markers+text",
-        text=texts, textposition="top right",
-        textfont={"size": 14, "color": palette.INK}, marker={"color": palette.INK, "size": 8, "symbol": "diamond"},
-        hoverinfo="skip", name="‖Δw‖/R and its interval",
+        x=steps, y=[step.rho.value for step in known if step.rho], error_y=_errors([s.rho for s in known if s.rho]),
+        mode="markers", marker={"color": palette.INK, "size": 8, "symbol": "diamond"}, hoverinfo="skip",
+        name="‖Δw‖/R and its interval", showlegend=True,
     )  # fmt: skip
-    figure.add_hline(
-        y=1, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top left",
-        annotation_text="1: the rim, ‖Δw‖ = R",
+    figure.add_scatter(
+        x=steps, y=tops, mode="markers+text", text=texts, textposition="top center", hoverinfo="skip",
+        textfont={"size": 12, "color": palette.INK}, cliponaxis=False, showlegend=False,
+        marker={"size": 10, "opacity": 0},  # keeps the text clear of the marker below it
     )  # fmt: skip
-    top = max([1.0, *(step.rho.high for step in known if step.rho and math.isfinite(step.rho.high))])
+    _line(figure, 1, palette.INK, "dash", "1: the rim, ‖Δw‖ = R")
+    top = max([1.0, *tops])
     _lay_out(figure, "‖Δw‖ / R along directions that share with Δw …", HEIGHT)
     labels = [_LABELS[step.kind] for step in found.waterfall.steps]
-    room = [-0.5, len(labels) - 0.1]  # at the right, for the last value
     return figure.update_layout(
-        yaxis={"range": [0, 1.12 * top], "title": {"text": "share of the radius"}},
-        xaxis={**_UPRIGHT, "categoryorder": "array", "categoryarray": labels, "range": room},
-    )
+        showlegend=True, yaxis={"range": [0, 1.25 * top], "title": {"text": "share of the radius"}},
+        xaxis={**_UPRIGHT, "categoryorder": "array", "categoryarray": labels, "range": [-0.5, len(labels) - 0.5]},
+    )  # fmt: skip
 
 
 def matched_figure(found: AnatomyResult) -> Figure:
@@ -89,28 +89,28 @@ def matched_figure(found: AnatomyResult) -> Figure:
     for step in found.waterfall.steps:
         if step.matched is None:
             continue
-        label = _LABELS[step.kind].replace("+ ", "and ")
+        label = _LABELS[step.kind]
         multiple = step.matched.multiple(found.waterfall.rise)
         figure.add_scatter(
             x=[label] * step.matched.directions, y=list(step.matched.rises), mode="markers", name=STEP_NAMES[step.kind],
             marker={"color": _STEPS[step.kind], "symbol": _SYMBOLS[step.kind], "size": 10,
                     "line": {"color": "white", "width": 1}},
             hovertext=[f"direction {i}: ΔL = {nats(rise, True)}" for i, rise in enumerate(step.matched.rises)],
-            hoverinfo="text",
+            hoverinfo="text", showlegend=False,
         )  # fmt: skip
         side = "above" if multiple > 0 else "below"
         figure.add_annotation(
-            x=label, y=found.waterfall.rise, yshift=16 if multiple > 0 else -16, showarrow=False,
-            text=f"{number(abs(multiple), 2)} spreads {side}",
+            x=label, y=1, yref="paper", yanchor="bottom", showarrow=False, font={"size": 12},
+            text=f"{number(abs(multiple), 2)} spreads<br>{side}",
         )  # fmt: skip
-    figure.add_hline(
-        y=found.waterfall.rise, line={"color": palette.VERMILLION, "width": 2.4}, annotation_position="top right",
-        annotation_text=f"{literal(found.point)}: {nats(found.waterfall.rise, True)}",
+    _line(figure, found.waterfall.rise, palette.VERMILLION, "solid", _ends_at(found))
+    _line(figure, 0, palette.INK, "dot", "w")
+    _lay_out(figure, "ΔL of random directions as long as Δw that share with it …", HEIGHT, top=48)
+    shown = sum(step.matched is not None for step in found.waterfall.steps)
+    return figure.update_layout(
+        showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}},
+        xaxis={**_UPRIGHT, "range": [-0.5, shown - 0.5]},
     )  # fmt: skip
-    figure.add_hline(y=0, line={"color": palette.INK, "dash": "dot", "width": 1.2}, annotation_text="w")
-    _lay_out(figure, "ΔL of random directions as long as Δw that share with it …", HEIGHT)
-    room = [-0.5, 3.4]  # at the right, for what the line is called, clear of the last multiple
-    return figure.update_layout(yaxis={"title": {"text": "ΔL (nats per token)"}}, xaxis={**_UPRIGHT, "range": room})
 
 
 def parts_figure(found: AnatomyResult) -> Figure:
@@ -128,14 +128,11 @@ def parts_figure(found: AnatomyResult) -> Figure:
             hoverinfo="text",
         )  # fmt: skip
     if math.isfinite(found.rise.value):
-        figure.add_hline(
-            y=found.rise.value, line={"color": palette.VERMILLION, "width": 2}, annotation_position="top right",
-            annotation_text=f"all of Δw: {nats(found.rise.value, True)}",
-        )  # fmt: skip
+        _line(figure, found.rise.value, palette.VERMILLION, "solid", f"all of Δw: {nats(found.rise.value, True)}")
     _lay_out(figure, "ΔL of the parts of Δw", HEIGHT)
     return figure.update_layout(
         showlegend=True, barmode="group", yaxis={"title": {"text": "ΔL (nats per token)"}},
-        xaxis={"showgrid": False, "range": [-0.5, 2.9]},
+        xaxis={"showgrid": False, "range": [-0.5, 2.5]},
     )  # fmt: skip
 
 
@@ -163,14 +160,11 @@ def restoration_figure(found: AnatomyResult) -> Figure:
             hovertext=[f"{n} undone: ΔL = {rise_text(rise)}" for n, rise in zip(counts, rises, strict=True)],
             hoverinfo="text",
         )  # fmt: skip
-    figure.add_hline(
-        y=found.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
-        annotation_text=f"limit {literal(found.limit.text)}",
-    )  # fmt: skip
+    _line(figure, found.limit.nats, palette.INK, "dash", f"limit {literal(found.limit.text)}")
     _lay_out(figure, "ΔL left when the clipping of the costliest tensors is undone", HEIGHT)
     return figure.update_layout(
         showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}, "rangemode": "tozero"},
-        xaxis={"type": "category", "title": {"text": "tensors undone"}}, legend={"y": BELOW_THE_AXIS},
+        xaxis={"type": "category", "title": {"text": "tensors undone"}},
     )  # fmt: skip
 
 
@@ -195,14 +189,11 @@ def plan_figure(found: AnatomyResult) -> Figure | None:
             name=f"mixed, {split}",
             marker={"symbol": f"{symbol}-open-dot", "size": 17, "color": palette.VERMILLION, "line": {"width": 3}},
         )  # fmt: skip
-    figure.add_hline(
-        y=plan.limit.nats, line={"color": palette.INK, "dash": "dash", "width": 1.4}, annotation_position="top right",
-        annotation_text=f"limit {literal(plan.limit.text)}",
-    )  # fmt: skip
+    _line(figure, plan.limit.nats, palette.INK, "dash", f"limit {literal(plan.limit.text)}")
     _lay_out(figure, "Mixed precision beside one bit width throughout", HEIGHT)
     return figure.update_layout(
         showlegend=True, yaxis={"title": {"text": "ΔL (nats per token)"}},
-        xaxis={"title": {"text": "bits per weight, scales included"}}, legend={"y": BELOW_THE_AXIS},
+        xaxis={"title": {"text": "bits per weight, scales included"}},
     )  # fmt: skip
 
 
@@ -216,7 +207,7 @@ def _ranking(title: str, effects: Sequence[Effect], color: str, pattern: str) ->
         error_x=_errors([effect.rise for effect in shown]), orientation="h", marker=_bar(color, pattern),
         hovertext=[f"{literal(group_name(e.slots))}: ΔL = {rise_text(e.rise)}" for e in shown], hoverinfo="text",
     )  # fmt: skip
-    _lay_out(figure, f"{title}{more}", _MARGINS + _ROW * len(shown))
+    _lay_out(figure, f"{title}{more}", _ROW * len(shown))
     return figure.update_layout(
         xaxis={"title": {"text": "ΔL (nats per token)"}},
         yaxis={"autorange": "reversed", "automargin": True, "type": "category", "showgrid": False, "ticks": ""},
@@ -253,9 +244,21 @@ def _bar(color: str, pattern: str) -> dict[str, Any]:
     return {"color": color, "pattern": shape, "line": {"color": palette.INK, "width": 0.6}}
 
 
-def _lay_out(figure: Figure, title: str, height: int) -> None:
+def _line(figure: Figure, y: float, color: str, dash: str, name: str) -> None:
+    """Draw a line across the panel; the legend names it, for a name beside it would lie on what is drawn there."""
+    line = {"color": color, "dash": dash, "width": 1.6}
+    figure.add_hline(y=y, line=line, name=name, showlegend=True)
+
+
+def _ends_at(found: AnatomyResult) -> str:
+    return f"{literal(found.point)}: {nats(found.waterfall.rise, True)}"
+
+
+def _lay_out(figure: Figure, title: str, height: int, top: int = 16) -> None:
+    """Set looks, and the title, which the page prints above the figure."""
     figure.update_layout(
-        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 16}}, height=height, autosize=True,
-        margin={"l": 64, "r": 16, "t": 48, "b": 56}, **BLANK, showlegend=False, hoverlabel={"align": "left"},
-        legend={"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"}, xaxis=AXIS, yaxis=AXIS,
+        margin={"l": 64}, **BLANK, showlegend=False, hoverlabel={"align": "left"}, xaxis=AXIS, yaxis=AXIS,
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "font": {"size": 12}},
     )  # fmt: skip
+    fitted(figure, heights=(height, min(height, HEIGHT - 40) if height == HEIGHT else height), top=top)
+    figure.layout.meta["name"] = title

@@ -65,4 +65,4 @@ def _drawings(found: AnatomyResult) -> Iterator[_Drawing]:
     if plan is not None:
         drawn["plan"] = plan
     for count, (name, figure) in enumerate(drawn.items()):
-        yield _Drawing(figure.layout.title.text, figure_html(figure, f"anatomy-{name}", library=count == 0))
+        yield _Drawing(figure.layout.meta["name"], figure_html(figure, f"anatomy-{name}", library=count == 0))

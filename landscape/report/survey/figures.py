@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from landscape.report.plot import AXIS, BLANK, Figure, literal
+from landscape.report.plot import AXIS, BLANK, Figure, fitted, literal
 from landscape.report.survey.plane_traces import plane_traces
 from landscape.report.survey.summary import headline
 from landscape.report.survey.traces import legend_entries, panel_traces
-from landscape.report.survey.view import Frame, panels, units, view
+from landscape.report.survey.view import Frame, bit_widths, panels, units, view
 from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660
-"""Height of the radial figure, in pixels."""
-PLANE_HEIGHT = 560
-"""Height of the picture of a plane."""
+"""Height of the radial figure with its title and buttons, in pixels."""
+_PANEL = (380, 300)  # height of a panel in pixels: side by side, and one below the other
+_PLANE_WIDTH, _PLANE_HEIGHT = 700, 400  # most of the picture of a plane, without its title and legend
 _GAP = 0.035  # between the panels, as a share of the width
 
 
-def radial_figure(landscape: SurveyResult) -> Figure:
+def radial_figure(landscape: SurveyResult, bare: bool = False) -> Figure:
     """Draw NLL against ℓ2 distance from w.
 
     Args:
         landscape: The survey. Values that are not finite are left out; ``omissions`` names them.
+        bare: Leave title and buttons to the page around it, whose script needs ``controls`` for them.
 
     Returns:
         A figure with one panel per split, buttons for the distance axis and for the bit width, and a legend that
@@ -39,8 +40,10 @@ def radial_figure(landscape: SurveyResult) -> Figure:
         traces += [trace | axes for trace in panel_traces(landscape, split, frame)]
     figure = Figure(traces)
     _lay_out(figure, landscape, frame)
+    if bare:
+        return fitted(figure, panels=len(splits), heights=_PANEL, top=34)
     menus = [_axis_menu(figure, landscape, frame), *_bits_menu(figure, landscape)]
-    return figure.update_layout(updatemenus=menus)
+    return figure.update_layout(updatemenus=menus, title=_title(landscape))
 
 
 def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
@@ -57,21 +60,23 @@ def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
     line = AXIS | {"showgrid": False}
     a, b = literal(plane.a), literal(plane.b)
     wide, high = (float(side[-1] - side[0]) for side in (plane.x, plane.y))
-    return figure.update_layout(
-        title={"text": f"The plane through w, {a} and {b}", "x": 0, "xref": "paper", "font": {"size": 16}},
+    figure.update_layout(
         xaxis={
-            **line, "title": {"text": f"ℓ2 distance from w along Δw of {a}"}, "constrain": "domain",
+            **line, "title": {"text": f"ℓ2 distance from w, along Δw of {a}", "font": {"size": 13}},
             "range": [float(plane.x[0]), float(plane.x[-1])],
         },
         yaxis={
             **line, "scaleanchor": "x", "scaleratio": 1,
-            "title": {"text": f"ℓ2 distance at right angles,<br>towards {b}", "standoff": 16},
-            "constrain": "domain", "range": [float(plane.y[0]), float(plane.y[-1])],
+            "title": {"text": f"at right angles,<br>towards {b}", "standoff": 12, "font": {"size": 13}},
+            "range": [float(plane.y[0]), float(plane.y[-1])],
         },
-        height=PLANE_HEIGHT, width=max(680, round((PLANE_HEIGHT - 180) * wide / high) + 240), **BLANK,
-        margin={"l": 84, "r": 176, "t": 56, "b": 124}, modebar={"orientation": "v"},  # clear of the long title
-        hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
+        **BLANK, hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"}, margin={"l": 92},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
+    )  # fmt: skip
+    across = min(_PLANE_WIDTH, _PLANE_HEIGHT * wide / high)
+    height, named = round(across * high / wide), [i for i, trace in enumerate(figure.data) if trace.type == "scatter"]
+    return fitted(
+        figure, heights=(height, height), top=114, aspect=high / wide, width=round(across), names=named
     )  # fmt: skip
 
 
@@ -95,10 +100,10 @@ def _axis_menu(figure: Figure, landscape: SurveyResult, frame: Frame) -> dict[st
 
 def _bits_menu(figure: Figure, landscape: SurveyResult) -> list[dict[str, Any]]:
     """Return buttons that show one bit width or all; none with fewer than two bit widths."""
-    widths = sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
+    widths = bit_widths(landscape)
     if len(widths) < 2:
         return []
-    indices = [i for i, trace in enumerate(figure.data) if trace.meta]
+    indices = [i for i, trace in enumerate(figure.data) if trace.meta and "bits" in trace.meta]
     owned = [figure.data[i] for i in indices]
     everything = {"visible": [True] * len(owned), "text": [list(trace.text or ()) for trace in owned]}
     buttons = [{"label": "all bits", "method": "restyle", "args": [everything, indices]}]
@@ -134,16 +139,12 @@ def _lay_out(figure: Figure, landscape: SurveyResult, frame: Frame) -> None:
                 **({"matches": "y"} if i else {"title": {"text": "NLL (nats per token)"}}),
             },
         })  # fmt: skip
-        verdict = " (R, location and loss are judged here)" if split == landscape.split else ""
+        verdict = " (judged here)" if split == landscape.split else ""
         figure.add_annotation(
             text=f"<b>{literal(split)}</b>{verdict}", x=left, y=1.0, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", showarrow=False, font={"size": 13},
         )  # fmt: skip
     figure.update_layout(
-        title={
-            "text": literal(headline(landscape)), "x": 0, "xref": "paper", "y": 1, "yref": "container",
-            "yanchor": "top", "pad": {"t": 14}, "font": {"size": 18},
-        },
         height=HEIGHT, autosize=True, margin={"l": 64, "r": 16, "t": 112, "b": 120}, **BLANK,
         hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
         legend={
@@ -151,3 +152,10 @@ def _lay_out(figure: Figure, landscape: SurveyResult, frame: Frame) -> None:
             "groupclick": "togglegroup", "tracegroupgap": 0,
         },
     )  # fmt: skip
+
+
+def _title(landscape: SurveyResult) -> dict[str, Any]:
+    return {
+        "text": literal(headline(landscape)), "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top",
+        "pad": {"t": 14}, "font": {"size": 18},
+    }  # fmt: skip

@@ -10,7 +10,9 @@ from markupsafe import Markup
 from landscape.report.health import health_summary
 from landscape.report.markup import render, write_text
 from landscape.report.plot import figure_html
+from landscape.report.survey.controls import controls
 from landscape.report.survey.figures import plane_figure, radial_figure
+from landscape.report.survey.strip import verdict_strip
 from landscape.report.survey.summary import headline
 from landscape.report.survey.tables import tables
 from landscape.report.survey.verdicts import point_note
@@ -18,10 +20,10 @@ from landscape.report.survey.view import omissions
 from landscape.report.survey.wording import (
     CAVEATS,
     READING,
-    basin_sentences,
+    notable_sentences,
     plane_sentences,
-    segment_sentences,
     subject_sentences,
+    subtitle,
 )
 from landscape.survey.result import PlaneResult, SurveyResult
 
@@ -45,13 +47,17 @@ def page(landscape: SurveyResult) -> str:
     return render(
         "survey.html",
         title=headline(landscape),
+        subtitle=subtitle(landscape),
         subject=subject_sentences(landscape),
-        figure=figure_html(radial_figure(landscape), DIV_ID),
+        strip=verdict_strip(landscape),
+        split=landscape.split,
+        controls=controls(landscape),
+        figure_id=DIV_ID,
+        figure=figure_html(radial_figure(landscape, bare=True), DIV_ID, buttons=True),
         omissions=omissions(landscape),
         planes=[_drawing(plane, landscape, f"plane-{i}") for i, plane in enumerate(landscape.planes, start=1)],
-        basin=basin_sentences(landscape),
+        notable=notable_sentences(landscape),
         points=[point_note(point, landscape) for point in landscape.points],
-        segments=segment_sentences(landscape),
         reading=READING,
         caveats=CAVEATS,
         health=health_summary(landscape.run.health),

@@ -39,16 +39,33 @@ def _surface(plane: PlaneResult, u: Array) -> PlotTrace:
         [_place(plane, float(x), float(y), float(u[i, j]), float(plane.nll[i, j])) for j, x in enumerate(plane.x)]
         for i, y in enumerate(plane.y)
     ]
+    low, high = _color_range(u)
+    values, texts = _color_ticks(low, high)
     return _contour(plane, np.where(np.isfinite(u), np.minimum(u, _HIGHEST), np.nan)) | {
         "contours": {"coloring": "heatmap", "showlines": False},
-        "colorscale": "Cividis", "reversescale": True, "zmin": 0.0, "zmax": _HIGHEST, "customdata": hover,
+        "colorscale": "Cividis", "reversescale": True, "zmin": low, "zmax": high, "customdata": hover,
         "hovertemplate": _HOVER, "showlegend": False,
         "colorbar": {
-            "title": {"text": "u: share of the way from L(w) to chance", "side": "right"},
-            "tickvals": [0, 0.25, 0.5, 0.75, 1, _HIGHEST],
-            "ticktext": ["0: L(w)", "¼", "½", "¾", "1: chance", "beyond"], "thickness": 16, "outlinewidth": 0,
+            "title": {"text": "u: share of the way from L(w) to chance", "side": "top", "font": {"size": 12}},
+            "tickvals": values, "ticktext": texts, "tickfont": {"size": 11}, "thickness": 12, "outlinewidth": 0,
+            "orientation": "h", "x": 0, "xanchor": "left", "xpad": 0, "y": 1, "yanchor": "bottom", "ypad": 14, "len": 1,
         },
     }  # fmt: skip
+
+
+def _color_range(u: Array) -> tuple[float, float]:
+    """Return the u that colours begin and end at: those in the picture, but for what is far beyond chance."""
+    finite = u[np.isfinite(u)]
+    low, high = float(finite.min(initial=_HIGHEST)), min(float(finite.max(initial=0.0)), _HIGHEST)
+    return (low, high) if low < high else (0.0, _HIGHEST)
+
+
+def _color_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Return a few round values of u in a range, and their texts; chance and the end of the colours go by name."""
+    step = _round_step((high - low) / 5)
+    values = [float(step * i) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    texts = [number(round(value / step) * step, 2) for value in values]
+    return values, [f"{text}: chance" if value == 1 else text for value, text in zip(values, texts, strict=True)]
 
 
 def _lines(plane: PlaneResult, landscape: SurveyResult) -> PlotTrace:

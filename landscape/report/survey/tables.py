@@ -143,7 +143,7 @@ def segment_table(landscape: SurveyResult) -> Table:
         "to α; monotonic if P is within what the choice of windows explains (noise). Losses in nats per token; "
         f"brackets are {CONFIDENCE:.0%} intervals over paired windows that allow for the choice among the α probed."
     )
-    return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}), wide=True)
+    return Table(caption, header, tuple(map(row, landscape.segments)), frozenset({0, 1, 3, 4}), folded=True, wide=True)
 
 
 def provenance_table(landscape: SurveyResult) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from landscape.formatting import equals, nats, number, rise_text
 from landscape.report import palette
 from landscape.report.plot import literal
 from landscape.report.survey.verdicts import ratio_text
-from landscape.report.survey.view import Frame
+from landscape.report.survey.view import Frame, Ranges, bit_widths, points_view
 from landscape.survey.result import Array, PointResult, RayProfile, SegmentResult, SurveyResult
 
 PlotTrace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
 _EVERY_BITS: PlotTrace = {"bits": None, "label": []}  # of legend entries and external points: seen with any bit width
-_LABEL = (0.015, 0.045)  # width of a letter and height of a label over those of a panel, a little air included
+_LABELS = {"wide": (0.015, 0.045), "narrow": (0.03, 0.066)}
+"""Width of a letter and height of a label over those of a panel, with a little air: side by side, and on a phone."""
+_TOP = {"R": 0.04, "band": 0.1}  # of the height of a panel, from its top down to the labels there, in two rows
 _VERTICES = 40  # of R and chance: hovering finds vertices, so there must always be one near the pointer
 
 
@@ -35,13 +38,25 @@ def panel_traces(landscape: SurveyResult, split: str, frame: Frame) -> Iterator[
     yield from _chance(basin, frame)
     yield from (_ray(ray, split, landscape) for ray in landscape.rays)
     by_name = {point.name: point for point in landscape.points}
-    yield from (_segment(s, by_name, norm) for s in landscape.segments if s.split == split)
+    yield from (_segment(s, by_name, landscape) for s in landscape.segments if s.split == split)
     hover = f"w: the pretrained weights<br>NLL {nats(landscape.center[split])} on {literal(split)}"
     marker = {"color": "black", "size": 9}
     yield _scatter("w", "w", [0.0], [landscape.center[split]], [hover], mode="markers", marker=marker)
-    bare = crowded(landscape, split, frame)
+    bare = _bare_views(landscape, split, frame)
     drawn = [point for point in landscape.points if math.isfinite(point.nll[split])]
-    yield from (_point(p, split, landscape, labelled=p.name not in bare) for p in drawn)
+    for point in drawn:
+        yield _point(point, split, landscape, [where for where, names in bare.items() if point.name in names])
+
+
+def _bare_views(landscape: SurveyResult, split: str, frame: Frame) -> dict[str, set[str]]:
+    """Return the names of the points without a label, by view: ``all  wide``, ``points 4 narrow``, as the page asks."""
+    found = {}
+    for bits in (None, *bit_widths(landscape)):
+        chosen = replace(landscape, points=tuple(p for p in landscape.points if bits is None or p.bits in (None, bits)))
+        for view, ranges in (("all", frame), ("points", points_view(landscape, bits))):
+            for room in _LABELS:
+                found[f"{view} {bits or ''} {room}"] = crowded(chosen, split, ranges, room)
+    return found
 
 
 def legend_entries(landscape: SurveyResult) -> Iterator[PlotTrace]:
@@ -69,12 +84,19 @@ def legend_entries(landscape: SurveyResult) -> Iterator[PlotTrace]:
     yield entry("chance ln|V|", "chance", **line(palette.INK, "dash", 1.2))
 
 
-def crowded(landscape: SurveyResult, split: str, frame: Frame) -> set[str]:
-    """Return the names of the points whose label would cover another one, or the marker of another point.
+def crowded(landscape: SurveyResult, split: str, frame: Ranges, room: str = "wide") -> set[str]:
+    """Return the names of the points whose label would cover another one, another marker, or the axis.
 
     The lower bit width keeps its label; the others show theirs when their bit width is chosen.
+
+    Args:
+        landscape: The survey.
+        split: The split of the panel.
+        frame: The ranges of the panel.
+        room: ``wide`` for panels side by side, ``narrow`` for panels as wide as a phone.
     """
-    letter, high = _LABEL[0] * (frame.x[1] - frame.x[0]), _LABEL[1] * (frame.y[1] - frame.y[0])
+    wide, high = _LABELS[room]
+    letter, high = wide * (frame.x[1] - frame.x[0]), high * (frame.y[1] - frame.y[0])
     # What takes room: abscissa and ordinate of the middle, and the width; a marker's is that of four letters.
     markers = {"w": (0.0, landscape.center[split], 4 * letter)}
     markers |= {point.name: (point.distance, point.nll[split], 4 * letter) for point in landscape.points}
@@ -85,7 +107,8 @@ def crowded(landscape: SurveyResult, split: str, frame: Frame) -> set[str]:
         x = point.distance + (wide if "right" in side else -wide)
         y = point.nll[split] + (high if "top" in side else -high)
         taken = [*placed, *(marker for name, marker in markers.items() if name != point.name)]
-        if all(abs(x - at) > (wide + width) / 2 or abs(y - height) > high for at, height, width in taken):
+        inside = frame.x[0] <= x - wide / 2 and x + wide / 2 <= frame.x[1]
+        if inside and all(abs(x - at) > (wide + width) / 2 or abs(y - height) > high for at, height, width in taken):
             placed.append((x, y, wide))
             labelled.append(point)
     return {point.name for point in landscape.points if point not in labelled}
@@ -101,13 +124,12 @@ def _band(basin: Basin, frame: Frame) -> Iterator[PlotTrace]:
     inner, known = basin.r10.value, basin.r90.value is not None
     outer = max(inner, basin.r90.low) if basin.r90.value is None else basin.r90.value
     yield _shade(inner, outer, "band", palette.BAND, frame)
-    labels = [" r10", "r90 " if known else " r90 is farther out"]
+    labels = [" r10", " r90" if known else " r90 is farther out"]
     if not known and basin.radius.value is None:
         labels[1] = ""  # R's label says it
     yield _scatter(
-        "band", "band", [inner, outer], [_label_height(frame)] * 2, None, mode="text", text=labels,
-        textposition=["middle right", "middle left" if known else "middle right"],
-        textfont={"size": 11, "color": "#666666"},
+        "band", "band", [inner, outer], [_height("band", frame)] * 2, None, mode="text", text=labels,
+        textposition="middle right", textfont={"size": 11, "color": "#666666"}, meta={"heading": _TOP["band"]},
     )  # fmt: skip
 
 
@@ -124,13 +146,13 @@ def _radius(basin: Basin, norm: float, frame: Frame) -> Iterator[PlotTrace]:
         [equals("R", radius, basin), equals("R/‖w‖", radius, basin, norm)]
         + [equals(name, c, basin) for name, c in (("r10", basin.r10), ("r90", basin.r90))]
     )
-    y = [*np.linspace(frame.y[0], _label_height(frame), _VERTICES).tolist(), frame.drawn[1]]
+    y = [*np.linspace(frame.y[0], frame.y[1], _VERTICES).tolist(), frame.drawn[1]]
+    line = {"color": palette.INK, "width": 1.6, "dash": "solid" if known else "dot"}
+    yield _scatter("R", "R", [at] * len(y), y, [words] * len(y), mode="lines", line=line)
     label = " R" if known else " R and r90 are farther out"
     yield _scatter(
-        "R", "R", [at] * len(y), y, [words] * len(y), mode="lines+text",
-        text=[""] * (_VERTICES - 1) + [label, ""], textposition="middle right",
-        textfont={"size": 13, "color": palette.INK},
-        line={"color": palette.INK, "width": 1.6, "dash": "solid" if known else "dot"},
+        "R", "R", [at], [_height("R", frame)], None, mode="text", text=[label], textposition="middle right",
+        textfont={"size": 13, "color": palette.INK}, meta={"heading": _TOP["R"]},
     )  # fmt: skip
 
 
@@ -149,9 +171,9 @@ def _shade(left: float, right: float, name: str, color: str, frame: Frame) -> Pl
     )  # fmt: skip
 
 
-def _label_height(frame: Frame) -> float:
-    """Return the ordinate of the labels at the top of a panel."""
-    return frame.y[1] - 0.03 * (frame.y[1] - frame.y[0])
+def _height(name: str, frame: Frame) -> float:
+    """Return the ordinate of a label at the top of a panel."""
+    return frame.y[1] - _TOP[name] * (frame.y[1] - frame.y[0])
 
 
 # ---- rays, segments, points -----------------------------------------------------------------------------------------
@@ -165,13 +187,19 @@ def _ray(ray: RayProfile, split: str, landscape: SurveyResult) -> PlotTrace:
     return _scatter(name, "rays", x, y, hover, mode="lines", line={"color": palette.RAY, "width": 0.9})
 
 
-def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float) -> PlotTrace:
-    """Draw a segment against the true distance, from w on: α < 0 would be folded back onto the way to the point."""
+def _segment(segment: SegmentResult, points: dict[str, PointResult], landscape: SurveyResult) -> PlotTrace:
+    """Draw a segment against the true distance, from w on: α < 0 would be folded back onto the way to the point.
+
+    Its ends lie under the markers of points; hovering finds either, so that they show the numbers of the points.
+    """
+    norm, ends = landscape.subject.norm, {0.0: segment.a, 1.0: segment.b}
     keep = segment.alphas >= 0 if segment.a == "w" else np.full(segment.alphas.shape, True)
     alphas, x, y = (_plain(values[keep]) for values in (segment.alphas, segment.distances, segment.nll))
     look, name = _stroke(segment, points), f"{segment.a} – {segment.b}"
     hover = [
-        f"{literal(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
+        _point_hover(points[ends[alpha or 0.0]], segment.split, landscape)
+        if ends.get(alpha or 0.0) in points
+        else f"{literal(name)}, α = {number(alpha or 0.0, 3)}<br>{_place(lam, norm)}<br>NLL {_nats(nll)}"
         for alpha, lam, nll in zip(alphas, x, y, strict=True)
     ]
     return _scatter(
@@ -180,13 +208,14 @@ def _segment(segment: SegmentResult, points: dict[str, PointResult], norm: float
     )  # fmt: skip
 
 
-def _point(point: PointResult, split: str, landscape: SurveyResult, labelled: bool) -> PlotTrace:
+def _point(point: PointResult, split: str, landscape: SurveyResult, bare: list[str]) -> PlotTrace:
+    """Draw a point; ``bare`` names the views in which its label has no room."""
     look, label = palette.mark(point.method), literal(_label(point))
     return _scatter(
         point.name, _group(point, landscape), [point.distance], [point.nll[split]],
         [_point_hover(point, split, landscape)], mode="markers+text", marker=_marker(point, landscape),
-        text=[label if labelled else ""], textposition=look.text, textfont={"size": 11, "color": look.color},
-        meta={"bits": point.bits, "label": [label]}, cliponaxis=False,
+        text=["" if "all  wide" in bare else label], textposition=look.text, textfont={"size": 11, "color": look.color},
+        meta={"bits": point.bits, "label": [label], "bare": bare},
     )  # fmt: skip
 
 

@@ -15,13 +15,21 @@ from landscape.survey.result import Array, SurveyResult
 ABOVE_CHANCE = 1.5
 """Rays and segments are shown up to this many times ``C − L(w)`` above chance; points and chance always."""
 
+_FLAT = 1e-3  # of the way from L(w) to chance: the least height of a zoomed view, so that noise does not fill it
+
 
 @dataclass(frozen=True)
-class Frame:
-    """The visible part of the plane, in absolute distances."""
+class Ranges:
+    """A visible part of the plane, in absolute distances."""
 
     x: tuple[float, float]
     y: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Frame(Ranges):
+    """The part of the plane that is visible when the figure opens."""
+
     drawn: tuple[float, float]
     """Lowest and highest ordinate of anything drawn: the band reaches that far when the view is widened."""
     hidden: int
@@ -50,7 +58,7 @@ def omissions(landscape: SurveyResult) -> list[str]:
     said = []
     if hidden := view(landscape).hidden:
         some = "1 value lies" if hidden == 1 else f"{hidden} values lie"
-        said.append(f"{some} above the plotted range; a double click in the plot shows the whole range.")
+        said.append(f"{some} above the plotted range; the button “everything” shows the whole range.")
     for split in panels(landscape):
         lost = [point.name for point in landscape.points if not math.isfinite(point.nll[split])]
         if lost:
@@ -72,9 +80,31 @@ def units(landscape: SurveyResult) -> list[Unit]:
     if rounded:
         rtn = min(rounded, key=lambda p: p.bits or 0)
         name, length = literal(rtn.name), number(rtn.distance)
-        title = f"ℓ2 distance from w, in units of ‖Δw<sub>RTN</sub>‖ = {length} of {name}"
-        found.append(Unit(f"÷ ‖Δw<sub>RTN</sub>‖ (int{rtn.bits})", title, rtn.distance))
+        title = f"ℓ2 distance from w, in units of ‖Δw‖ = {length} of {name}"
+        found.append(Unit(f"÷ ‖Δw‖ of RTN int{rtn.bits}", title, rtn.distance))
     return found
+
+
+def bit_widths(landscape: SurveyResult) -> list[int]:
+    """Return the bit widths of the points, highest first."""
+    return sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
+
+
+def points_view(landscape: SurveyResult, bits: int | None = None) -> Ranges:
+    """Return ranges that show w and the points with room for their labels, as near as that allows.
+
+    Args:
+        landscape: The survey.
+        bits: Show the points of this bit width, and those without one; None for all.
+    """
+    splits, frame = panels(landscape), view(landscape)
+    points = [p for p in landscape.points if bits is None or p.bits in (None, bits)]
+    heights = [landscape.center[split] for split in splits] + [p.nll[split] for p in points for split in splits]
+    heights = [height for height in heights if math.isfinite(height)]
+    right = max((p.distance for p in points), default=0.0) or frame.x[1]  # all at w: the whole axis
+    least = _FLAT * (landscape.subject.chance - min(heights))  # equal losses have no height of their own
+    pad = 0.18 * max(max(heights) - min(heights), least)
+    return Ranges((-0.16 * right, 1.16 * right), (min(heights) - pad, max(heights) + pad))
 
 
 def view(landscape: SurveyResult) -> Frame:
@@ -93,9 +123,9 @@ def view(landscape: SurveyResult) -> Frame:
     pad = 0.06 * (top - low)
     return Frame(
         x=(-0.05 * right, 1.04 * right),
-        y=(low - 1.5 * pad, top + 1.5 * pad),
-        drawn=(low - 1.5 * pad, high + 1.5 * pad),
-        hidden=int((may > top + 1.5 * pad).sum()),
+        y=(low - 1.5 * pad, top + 2.5 * pad),  # above, room for the names of R, r10 and r90
+        drawn=(low - 1.5 * pad, high + 2.5 * pad),
+        hidden=int((may > top + 2.5 * pad).sum()),
     )
 
 

@@ -8,20 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from landscape.estimators.intervals import CONFIDENCE
-from landscape.formatting import distance_text, equals, height_text, nats, number, plural, windows_text
+from landscape.formatting import distance_text, equals, height_text, nats, number, plural, rise_text, windows_text
+from landscape.report.survey.verdicts import near_but_steep, typical_rise
 from landscape.survey.result import PlaneResult, SegmentResult, SurveyResult
 
 READING = (
-    "Each thin grey line is the loss along one random direction from the pretrained weights w; the horizontal axis is "
-    "the ℓ2 distance from w, the vertical one the NLL in nats per token: lower is better.",
-    "The vertical line is the basin radius R, where their mean has risen half of the way from the loss at w to chance; "
-    "the shaded band from r10 to r90 is the basin's border (a tenth and nine tenths of the way).",
-    "Markers are quantized weights, lines the straight segments between them and w, a little beyond the markers: a "
-    "marker left of the band and as low as the grey lines is as harmless as a random step of that length.",
-    "Each point has two words. Its location says where ‖Δw‖ lies against the band. Its loss is lost from half of the "
-    "way to chance on; else it is kept if all of ΔL's interval is within a perplexity 5 % higher, degraded if all of "
-    "it lies beyond, and inconclusive if it reaches across. A point near w is called steep only if all of ΔL's "
-    "interval is above the mean of the random directions.",
+    "Thin grey lines: the loss along random directions from the pretrained weights w, against ℓ2 distance; lower is "
+    "better. The vertical line is the basin radius R, where their mean has risen half of the way from L(w) to chance; "
+    "the shaded band from r10 to r90 is the basin's border.",
+    "Markers are quantized weights, coloured lines the straight segments between them and w. A marker left of the band "
+    "and as low as the grey lines is as harmless as a random step of that length.",
+    "Location says where ‖Δw‖ lies against the band. Loss is lost from half of the way to chance on; else kept if all "
+    "of ΔL's interval is within a perplexity 5 % higher, degraded if all of it lies beyond, and inconclusive if it "
+    "reaches across. Steep: inside, and yet all of ΔL's interval is above the mean of the random directions.",
 )
 CAVEATS = (
     "R is measured along random directions. The perturbation of a particular quantizer is one particular direction and "
@@ -29,6 +28,38 @@ CAVEATS = (
     f"{CONFIDENCE:.0%} confidence, over directions and windows of this text only; windows of one article "
     "count together, where the text shows its articles."
 )
+
+
+def subtitle(landscape: SurveyResult) -> str:
+    """Name the text, the loss at w with its perplexity, and the basin on ‖w‖'s scale, in one line."""
+    base, split, norm = landscape.center[landscape.split], landscape.split, landscape.subject.norm
+    radius = distance_text(landscape.basin.radius, landscape.basin, norm)
+    return (
+        f"{landscape.subject.data}, windows of {landscape.subject.seq_len} tokens; at w NLL {nats(base)}, perplexity "
+        f"{number(math.exp(base), 4)} on {split}; R/‖w‖: {radius}."
+    )
+
+
+def notable_sentences(landscape: SurveyResult) -> list[str]:
+    """Report what a reader should not miss: the basin, points off the rule, ridges; the tables hold the rest."""
+    return [*basin_sentences(landscape), *point_sentences(landscape), *segment_sentences(landscape)]
+
+
+def point_sentences(landscape: SurveyResult) -> list[str]:
+    """Name the points whose loss their distance does not explain: near but steep, or far but not lost."""
+    said = []
+    for point in near_but_steep(landscape):
+        typical = typical_rise(landscape, point.distance)
+        assert typical is not None  # else nothing is steeper
+        rise = rise_text(point.rise[landscape.split])
+        said.append(
+            f"Near but steep: {point.name} lies inside the basin, and yet ΔL = {rise}; random directions at that "
+            f"distance: about {nats(typical, True)}."
+        )
+    far = [point.name for point in landscape.points if point.location == "outside" and point.loss != "lost"]
+    if far:
+        said.append(f"Far but not lost: {', '.join(far)}.")
+    return said
 
 
 def subject_sentences(landscape: SurveyResult) -> list[str]:
@@ -66,19 +97,18 @@ def basin_sentences(landscape: SurveyResult) -> list[str]:
 
 
 def segment_sentences(landscape: SurveyResult) -> list[str]:
-    """Say which points are simply connected with w."""
+    """Say which points are not simply connected with w, and how many are."""
     own = [s for s in landscape.segments if s.a == "w" and s.split == landscape.split]
     ridged = [s for s in own if s.connectivity.monotonic is False]
-    groups = (
-        ("No ridge beyond the noise on the straight line from w to", [s for s in own if s.connectivity.monotonic]),
-        ("A ridge on the straight line from w to", ridged),
-        (
-            "Undecided, for lack of windows or of finite losses, for",
-            [s for s in own if s.connectivity.monotonic is None],
-        ),
-    )
-    said = [f"{words} {_listed(found)}." for words, found in groups if found]
-    return [*said, *map(ridge_sentence, ridged)]
+    open_ = [s for s in own if s.connectivity.monotonic is None]
+    said = [f"A ridge on the straight line from w to {_listed(ridged)}."] if ridged else []
+    said += map(ridge_sentence, ridged)
+    if open_:
+        said.append(f"Undecided, for lack of windows or of finite losses: a ridge on the line to {_listed(open_)}.")
+    if flat := len(own) - len(ridged) - len(open_):
+        of = "all" if flat == len(own) else f"{flat} of the"
+        said.append(f"No ridge beyond the noise on {of} {len(own)} straight lines from w to a point.")
+    return said
 
 
 def ridge_sentence(segment: SegmentResult) -> str:

@@ -231,3 +231,15 @@ def test_the_json_has_the_plane(found):
     assert [p["name"] for p in entry["points"]] == ["w", plane.a, plane.b]
     assert entry["points"][2]["y"] == plane.places[plane.b][1]
     assert to_json(synthetic.landscape(bits=(4,)))["planes"] == []
+
+
+def test_colours_span_what_the_picture_shows_and_nothing_far_beyond_chance(found):
+    flat = synthetic.landscape(bits=(8,), plane=True)
+    surface = plane_figure(flat.planes[0], flat).data[0]
+    u = flat.planes[0].saturation(flat.subject.chance)
+    assert (surface.zmin, surface.zmax) == pytest.approx((u.min(), u.max()))
+    assert surface.zmax < 0.1
+    assert all(surface.zmin - 1e-12 <= tick <= surface.zmax + 1e-12 for tick in surface.colorbar.tickvals)
+    plane = found.planes[1]
+    plane.nll[0, 0] = 100 * found.subject.chance
+    assert plane_figure(plane, found).data[0].zmax == 1.25

@@ -10,6 +10,7 @@ import pytest
 
 from landscape.anatomy.result import AnatomyResult
 from landscape.estimators.intervals import Estimate
+from landscape.formatting import number
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.figures import (
     matched_figure,
@@ -26,7 +27,10 @@ from tests.landscape.reading import Page
 
 def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: AnatomyResult) -> None:
     figure = waterfall_figure(dissected)
-    *bars, ends = figure.data
+    *bars, ends, texts = figure.data
+    assert [text.split("<br>")[0] for text in texts.text] == [
+        f"<b>{number(s.rho.value, 2)}</b>" for s in dissected.waterfall.steps
+    ]
     values = [step.rho.value for step in dissected.waterfall.steps]
     assert [bar.base[0] + bar.y[0] for bar in bars] == pytest.approx(values)
     assert [bar.base[0] for bar in bars] == pytest.approx([0.0, *values[:-1]])
@@ -41,14 +45,15 @@ def test_the_waterfall_goes_from_ratio_to_ratio_with_the_rim_at_one(dissected: A
     assert [shape.y0 for shape in figure.layout.shapes] == [1]
     assert figure.layout.yaxis.range[1] > 1
     assert figure.layout.xaxis.tickangle == 0
-    assert figure.layout.xaxis.range == (-0.5, 3.9)  # four steps, and room for the last value
+    assert figure.layout.xaxis.range == (-0.5, 3.5)  # four steps
+    assert all(top >= max(bar.base[0], bar.base[0] + bar.y[0]) for top, bar in zip(texts.y, bars, strict=True))
 
 
 def test_a_step_that_is_censored_has_no_bar(dissected: AnatomyResult) -> None:
     first, second, *others = dissected.waterfall.steps
     gap = replace(second, rho=None, radius=replace(second.radius, value=None, low=50.0, high=math.inf))
     censored = replace(dissected, waterfall=replace(dissected.waterfall, steps=(first, gap, *others)))
-    *bars, ends = waterfall_figure(censored).data
+    *bars, ends, _ = waterfall_figure(censored).data
     assert len(bars) == len(ends.x) == 3
     assert bars[1].base[0] == pytest.approx(first.rho.value)
     page = Page(anatomy_page(censored))

@@ -67,7 +67,8 @@ def test_radius_band_and_chance_are_where_they_were_measured(
     found: SurveyResult, figure: go.Figure, split: str, axis: str
 ) -> None:
     basin = found.basins[split]
-    interval, line = traces(figure, axis, "R")
+    interval, line, name = traces(figure, axis, "R")
+    assert (list(name.x), name.text) == ([basin.radius.value], (" R",))
     assert set(line.x) == {basin.radius.value}
     assert set(interval.x) == {basin.radius.low, basin.radius.high}
     assert interval.fill == "toself"
@@ -229,7 +230,8 @@ def test_a_censored_radius_is_a_dotted_bound_and_the_band_ends_where_knowledge_d
     assert found.basin.radius.value is None
     assert found.basin.radius.low == 50
     figure = radial_figure(found)
-    (line,) = traces(figure, "x2", "R")  # and no shade of an interval
+    line, name = traces(figure, "x2", "R")  # and no shade of an interval
+    assert name.text == (" R and r90 are farther out",)
     assert set(line.x) == {50}
     assert line.line.dash == "dot"
     assert max(traces(figure, "x2", "band")[0].x) == 50
@@ -237,7 +239,7 @@ def test_a_censored_radius_is_a_dotted_bound_and_the_band_ends_where_knowledge_d
 
 def test_one_direction_has_a_radius_without_a_shade() -> None:
     found = synthetic.landscape(directions=1, bits=(4,), methods=("rtn",))
-    (line,) = traces(radial_figure(found), "x2", "R")
+    line, _ = traces(radial_figure(found), "x2", "R")
     assert set(line.x) == {found.basin.radius.value}
     assert "not bounded by one direction" in line.customdata[0]
 
@@ -256,6 +258,15 @@ def test_values_that_are_not_finite_become_gaps_and_are_told() -> None:
     assert "3 gaps" in told
 
 
+def test_a_figure_alone_has_title_and_buttons_and_one_on_a_page_has_neither(found: SurveyResult) -> None:
+    alone, bare = radial_figure(found), radial_figure(found, bare=True)
+    assert alone.layout.title.text.startswith("opt-125m: basin radius R = ")
+    assert len(alone.layout.updatemenus) == 2
+    assert bare.layout.title.text is None
+    assert not bare.layout.updatemenus
+    assert bare.data == alone.data
+
+
 def test_markup_in_a_name_is_text() -> None:
     figure = radial_figure(synthetic.landscape(model="<b>x</b>"))
     assert figure.layout.title.text.startswith("&lt;b&gt;x&lt;/b&gt;: basin radius R = ")
@@ -265,7 +276,7 @@ def test_the_axes_of_a_plane_say_what_they_measure() -> None:
     found = synthetic.landscape(bits=(4,), windows=4, plane=True)
     (plane,) = found.planes
     figure = plane_figure(plane, found)
-    assert figure.layout.yaxis.title.text == "ℓ2 distance at right angles,<br>towards qaft-int4-exact"
+    assert figure.layout.yaxis.title.text == "at right angles,<br>towards qaft-int4-exact"
     (bar,) = (trace.colorbar for trace in figure.data if trace.type == "contour" and trace.showscale is not False
               and trace.colorbar.title.text)  # fmt: skip
     assert bar.title.text == "u: share of the way from L(w) to chance"

@@ -1,0 +1,165 @@
+/* Fits the figures of a page to the screen, and keeps the buttons above a figure consistent with one another. */
+(function () {
+  "use strict";
+  const NARROW = window.matchMedia("(max-width: 699px)");
+  const PANEL_GAP = 96; // px between panels one below the other: labels and title of an axis, title of the next panel
+  const LEGEND_GUESS = 420; // px for a legend that is not measured yet: Plotly gives it at most half of the figure
+  const plans = new Map(); // of each figure: its sides at first, side by side
+
+  const axis = (letter, i) => letter + "axis" + (i ? i + 1 : "");
+  const twoLines = (text) => (NARROW.matches ? text.replace(", ", ",<br>") : text);
+
+  function plan(gd) {
+    if (!plans.has(gd)) {
+      const { layout } = gd, { panels } = layout.meta.fit;
+      plans.set(gd, {
+        ...layout.meta.fit,
+        domains: Array.from({ length: panels }, (_, i) => (layout[axis("x", i)] || {}).domain || [0, 1]),
+        left: (layout.margin || {}).l || 64,
+        titles: Array.from({ length: panels }, (_, i) => ((layout[axis("x", i)] || {}).title || {}).text || ""),
+      });
+    }
+    return plans.get(gd);
+  }
+
+  /* Lowest pixel of what belongs to the axes, below the panels. */
+  function axesEnd(gd) {
+    const parts = gd.querySelectorAll(".xaxislayer-above, .xaxislayer-below, [class^='x'][class$='title']");
+    const ends = [...parts].map((part) => part.getBoundingClientRect()).filter((box) => box.height);
+    return Math.max(0, ...ends.map((box) => box.bottom)) - gd.getBoundingClientRect().top;
+  }
+
+  async function fit(gd) {
+    const { heights, panels, top, aspect, width, domains, left, titles, ranges, names } = plan(gd), narrow = NARROW.matches;
+    const rows = narrow ? panels : 1, change = {}, box = gd.parentElement.clientWidth;
+    const margin = { l: narrow ? Math.round(0.8 * left) : left, r: narrow ? 8 : 16 };
+    const outer = width ? Math.min(box, width + margin.l + margin.r) : box;
+    let panel = heights[narrow ? 1 : 0];
+    if (aspect) panel = Math.round(aspect * (outer - margin.l - margin.r));
+    const inner = rows * panel + (rows - 1) * PANEL_GAP;
+    for (let i = 0; i < panels; i++) {
+      const upper = narrow ? 1 - (i * (panel + PANEL_GAP)) / inner : 1;
+      const domain = [narrow ? Math.max(0, upper - panel / inner) : 0, upper];
+      change[axis("x", i) + ".domain"] = narrow ? [0, 1] : domains[i];
+      change[axis("y", i) + ".domain"] = domain;
+      if (panels > 1) {
+        change[axis("y", i) + ".showticklabels"] = narrow || i === 0;
+        change["annotations[" + i + "].x"] = narrow ? 0 : domains[i][0];
+        change["annotations[" + i + "].y"] = upper;
+      }
+      change[axis("x", i) + ".title.text"] = twoLines(plan(gd).titles[i]);
+      change[axis("x", i) + ".title.font.size"] = narrow ? 12 : 14;
+      change[axis("y", i) + ".title.font.size"] = narrow ? 12 : 14;
+      change[axis("x", i) + ".tickfont.size"] = narrow ? 11 : 13;
+      change[axis("y", i) + ".tickfont.size"] = narrow ? 11 : 13;
+    }
+    if (aspect) change["yaxis.scaleanchor"] = false; // or the sides would be stretched until all is measured
+    Object.assign(change, { "margin.l": margin.l, "margin.r": margin.r, "margin.t": top, width: outer });
+    const below = { "margin.b": LEGEND_GUESS, height: top + inner + LEGEND_GUESS };
+    await Plotly.relayout(gd, { ...change, ...below });
+    const legend = gd.querySelector(".legend .bg"), high = legend ? legend.getBBox().height : 0;
+    const end = Math.ceil(axesEnd(gd)) - top - inner + 12; // px from the panels to the legend
+    const settled = { ...ranges, "margin.b": end + high + 14, height: top + inner + end + high + 14 };
+    settled["legend.y"] = -end / inner;
+    if (aspect) settled["yaxis.scaleanchor"] = "x";
+    gd.style.height = settled.height + "px"; // Plotly's own is that of the first drawing
+    await Plotly.relayout(gd, settled);
+    if (names.length) await Plotly.restyle(gd, { mode: narrow ? "markers" : "markers+text" }, names);
+  }
+
+  /* ---- buttons ---- */
+
+  function control(box) {
+    const gd = document.getElementById(box.dataset.figure);
+    const { units, views } = JSON.parse(box.querySelector("script").textContent);
+    const data = gd.data.map(({ x, y, text }) => ({ x, y, text })); // as they were drawn, in absolute distances
+    const state = { unit: "0", view: "all", bits: "" };
+
+    const length = () => units[Number(state.unit)].length;
+    const panels = plan(gd).panels;
+
+    function chosenRanges(before) {
+      if (state.view) {
+        const { x, y } = state.view === "points" ? views.points[state.bits] : views[state.view];
+        return { x: x.map((end) => end / length()), y };
+      }
+      const { xaxis, yaxis } = gd.layout; // a part that was chosen by hand stays, in the new unit
+      return { x: xaxis.range.map((end) => (end * before) / length()), y: [...yaxis.range] };
+    }
+
+    function shown(trace, hidden) {
+      const { meta } = trace;
+      if (meta && "bits" in meta && state.bits && meta.bits && String(meta.bits) !== state.bits) return false;
+      return trace.showlegend || !hidden.has(trace.legendgroup) ? trace.visible === "legendonly" && trace.showlegend
+        ? "legendonly" : true : "legendonly";
+    }
+
+    function label(trace, i) {
+      const { meta } = trace;
+      if (!meta || !meta.bare) return data[i].text;
+      const view = [state.view === "points" ? "points" : "all", state.bits, NARROW.matches ? "narrow" : "wide"];
+      return meta.bare.includes(view.join(" ")) ? [""] : meta.label;
+    }
+
+    const heading = (trace, [low, high]) => high - trace.meta.heading * (high - low);
+
+    async function draw(before) {
+      const ranges = chosenRanges(before), change = {};
+      const hidden = new Set(gd.data.filter((t) => t.showlegend && t.visible === "legendonly").map((t) => t.legendgroup));
+      const traces = {
+        x: data.map(({ x }) => x.map((value) => (value === null ? null : value / length()))),
+        y: data.map(({ y }, i) => ((gd.data[i].meta || {}).heading ? y.map(() => heading(gd.data[i], ranges.y)) : y)),
+        text: gd.data.map(label),
+        visible: gd.data.map((trace) => shown(trace, hidden)),
+      };
+      for (let i = 0; i < panels; i++) {
+        plan(gd).titles[i] = units[Number(state.unit)].title;
+        change[axis("x", i) + ".title.text"] = twoLines(plan(gd).titles[i]);
+        change[axis("x", i) + ".range"] = ranges.x;
+        change[axis("y", i) + ".range"] = ranges.y;
+      }
+      await Plotly.update(gd, traces, change);
+      press();
+    }
+
+    function press() {
+      for (const button of box.querySelectorAll("button")) {
+        button.setAttribute("aria-pressed", String(state[button.dataset.group] === button.value));
+      }
+    }
+
+    box.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      const before = length();
+      state[button.dataset.group] = button.value;
+      draw(before).then(() => fit(gd)); // the title of the axis may take a line more
+    });
+    gd.on("plotly_doubleclick", () => { state.view = "all"; draw(length()); });
+    gd.on("plotly_relayout", (change) => {
+      if (!Object.keys(change).some((key) => /^[xy]axis\d*\.range/.test(key))) return;
+      state.view = ""; // dragged by hand
+      press();
+    });
+    return () => draw(length());
+  }
+
+  async function start() {
+    const fitted = [...document.querySelectorAll(".plotly-graph-div")].filter((gd) => ((gd.layout || {}).meta || {}).fit);
+    const redraw = [...document.querySelectorAll(".controls")].map(control);
+    async function all() {
+      for (const gd of fitted) await fit(gd);
+      for (const again of redraw) await again();
+      document.documentElement.dataset.fitted = String(NARROW.matches ? "narrow" : "wide");
+    }
+    let width = window.innerWidth, running = all();
+    window.addEventListener("resize", () => {
+      if (window.innerWidth === width) return; // a phone hides its address bar
+      width = window.innerWidth;
+      delete document.documentElement.dataset.fitted;
+      running = running.then(all);
+    });
+    await running;
+  }
+  start();
+})();

@@ -1,0 +1,49 @@
+"""One browser for the tests of a file, and the pages that they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landscape.anatomy.result import AnatomyResult
+from landscape.report.anatomy.page import write_anatomy_page
+from landscape.report.survey.page import write_page
+from landscape.survey.result import SurveyResult
+from tests import synthetic
+from tests.landscape.report.browser.pages import find_browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    executable = find_browser()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:  # closed after each file: its event loop would be in the way of others
+        started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def found() -> SurveyResult:
+    """Three bit widths, a point of another tool, rays above chance, and one plane."""
+    whole = synthetic.landscape(bits=(8, 4, 2), external=("q4_k_m",), directions=4, plane=True)
+    return replace(whole, planes=whole.planes[-1:])
+
+
+@pytest.fixture(scope="session")
+def survey_file(found: SurveyResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("browser") / "survey.html"
+    write_page(found, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def anatomy_file(dissected: AnatomyResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("browser") / "anatomy.html"
+    write_anatomy_page(dissected, path)
+    return path
