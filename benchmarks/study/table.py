@@ -1,0 +1,111 @@
+"""Make the tables of `README.md` from the rows of `measure.py`: `python -m benchmarks.study.table`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.pages import Page
+from benchmarks.rows import Row, read_rows
+
+HERE = Path(__file__).resolve().parent
+PAGE = Page(HERE / "README.md")
+MODELS = ("opt-nano", "smollm2-135m")
+METHODS = ("rtn", "gptq", "qaft")
+
+
+def studies() -> list[list[Row]]:
+    """Return the rows of the page's models, as far as they are measured."""
+    files = [HERE / f"{model}.jsonl" for model in MODELS]
+    return [read_rows(file) for file in files if file.exists()]
+
+
+def of_kind(rows: Sequence[Row], kind: str) -> list[Row]:
+    """Return the rows of one kind."""
+    return [row for row in rows if row["kind"] == kind]
+
+
+def name(rows: Sequence[Row]) -> str:
+    """Return the name of the model."""
+    (study,) = of_kind(rows, "study")
+    return str(study["model"])
+
+
+def figures(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """Yield the table of figures: those of the paper, then ours, with the picture and the findings on each."""
+    yield "| the paper | ours | model | what it shows here | holds? |"
+    yield "|---|---|---|---|---|"
+    for rows in measured:
+        model = name(rows)
+        for row in of_kind(rows, "figure"):
+            found = [each for each in of_kind(rows, "finding") if each["figure"] == row["id"]]
+            verdicts = "; ".join(f"{each['text']}: {marked(each['verdict'])}" for each in found) or "–"
+            shown = row["title"] if row["drawn"] else f"not drawn: {row['reason']}"
+            picture = f"[{row['group']}](figures/{model}--{row['id']}.png)" if row["drawn"] else row["group"]
+            yield f"| {row['source'] or '–'} | {picture} | {model} | {_cell(shown)} | {_cell(verdicts)} |"
+
+
+def findings(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """Yield the table of findings: each statement of the paper, and its verdict with the number on each model."""
+    yield f"| the paper | {' | '.join(map(name, measured))} |"
+    yield f"|---|{'---|' * len(measured)}"
+    texts = dict.fromkeys((row["text"], row["source"]) for rows in measured for row in of_kind(rows, "finding"))
+    for text, source in texts:
+        cells = [_finding(rows, text) for rows in measured]
+        yield f"| {_cell(text)} ({_cell(source)}) | {' | '.join(cells)} |"
+
+
+def perplexities(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """Yield the table of test perplexities and of KL: one row a grid."""
+    yield "| model | grid | RTN | GPTQ | QAFT | KL of RTN | GPTQ | QAFT |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for rows in measured:
+        points = of_kind(rows, "point")
+        for grid in dict.fromkeys(f"int{p['bits']}-{p['grid']}" for p in points if p["bits"]):
+            own = {p["method"]: p for p in points if f"int{p['bits']}-{p['grid']}" == grid}
+            perplexity = [f"{math.exp(own[m]['nll']['test']):.4g}" if m in own else "" for m in METHODS]
+            kl = [f"{own[m]['kl']['test']:.3g}" if m in own else "" for m in METHODS]
+            yield f"| {name(rows)} | {grid} | {' | '.join([*perplexity, *kl])} |"
+        for point in points:
+            if not point["bits"]:
+                value, kl_value = math.exp(point["nll"]["test"]), point["kl"]["test"]
+                yield f"| {name(rows)} | {point['name']} | {value:.4g} |  |  | {kl_value:.3g} |  |  |"
+
+
+def budgets(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """Yield the commands, and what they were run with."""
+    for rows in measured:
+        (study,) = of_kind(rows, "study")
+        settings = "; ".join(f"{key} {value}" for key, value in study["settings"].items())
+        yield f"- **{study['model']}**: `{study['command']}`: {study['probes']:,} probes; {settings}."
+
+
+def marked(verdict: str) -> str:
+    """Set a verdict that fails in bold."""
+    return f"**{verdict}**" if verdict == "fails" else verdict
+
+
+def _finding(rows: Sequence[Row], text: str) -> str:
+    found = [row for row in of_kind(rows, "finding") if row["text"] == text]
+    return "; ".join(f"{marked(row['verdict'])}: {_cell(row['numbers'])}" for row in found)
+
+
+def _cell(text: str) -> str:
+    """Write a text into a cell of a table of Markdown."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def tables() -> dict[str, list[str]]:
+    """Return the lines of every table of the page, by its name."""
+    measured = studies()
+    return {
+        "budget": list(budgets(measured)),
+        "figures": list(figures(measured)),
+        "findings": list(findings(measured)),
+        "perplexity": list(perplexities(measured)),
+    }
+
+
+if __name__ == "__main__":
+    PAGE.write(tables())
