@@ -4,7 +4,7 @@
     result = probe(SurveyRequest("opt-nano", bits=(4, 2)))
     write_page(result, Path("page.html"))
 
-Seven verbs take a request and return a result: ``probe``, ``measure_radius``, ``measure_curvature``, ``dissect``,
+Verbs take a request and return a result: ``probe``, ``run_study``, ``measure_radius``, ``measure_curvature``, ``dissect``,
 ``advise``, ``quantize`` and ``export``. Names are imported on first use, so that ``landscape --help`` answers without
 torch.
 """
@@ -37,6 +37,10 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.radius import RadiusRequest as RadiusRequest
     from landscape.radius import RadiusResult as RadiusResult
     from landscape.radius import measure_radius as measure_radius
+    from landscape.records.record import load_record as load_record
+    from landscape.records.record import save_record as save_record
+    from landscape.report.study.files import write_figures as write_figures
+    from landscape.report.study.page import write_study_page as write_study_page
     from landscape.report.survey.figures import radial_figure as radial_figure
     from landscape.report.survey.json import to_json as to_json
     from landscape.report.survey.page import write_page as write_page
@@ -44,6 +48,11 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.session.presets import PRESETS as PRESETS
     from landscape.session.presets import Preset as Preset
     from landscape.session.work_shard import WorkShard as WorkShard
+    from landscape.study.plan import plan_study as plan_study
+    from landscape.study.request import StudyRequest as StudyRequest
+    from landscape.study.result import StudyResult as StudyResult
+    from landscape.study.run import run_study as run_study
+    from landscape.study.run import run_study_shard as run_study_shard
     from landscape.survey.probe import probe as probe
     from landscape.survey.request import SurveyRequest as SurveyRequest
     from landscape.survey.result import ShardResult as ShardResult
@@ -70,6 +79,8 @@ _HOMES = {
     "RadiusRequest": "landscape.radius",
     "RadiusResult": "landscape.radius",
     "ShardResult": "landscape.survey.result",
+    "StudyRequest": "landscape.study.request",
+    "StudyResult": "landscape.study.result",
     "SurveyRequest": "landscape.survey.request",
     "SurveyResult": "landscape.survey.result",
     "WorkShard": "landscape.session.work_shard",
@@ -78,15 +89,22 @@ _HOMES = {
     "export": "landscape.exports.export",
     "export_hdf5": "landscape.exports.portable",
     "export_surfaces": "landscape.exports.surfaces",
+    "load_record": "landscape.records.record",
     "measure_curvature": "landscape.curvature.anharmonicity",
     "measure_radius": "landscape.radius",
+    "plan_study": "landscape.study.plan",
     "probe": "landscape.survey.probe",
     "probe_shard": "landscape.survey.shard",
     "quantize": "landscape.quantize",
     "radial_figure": "landscape.report.survey.figures",
+    "run_study": "landscape.study.run",
+    "run_study_shard": "landscape.study.run",
+    "save_record": "landscape.records.record",
     "tidy": "landscape.tables.tidy",
     "to_json": "landscape.report.survey.json",
+    "write_figures": "landscape.report.study.files",
     "write_page": "landscape.report.survey.page",
+    "write_study_page": "landscape.report.study.page",
     "write_tables": "landscape.tables.csv_files",
 }
 
