@@ -4,9 +4,9 @@
     result = probe(SurveyRequest("opt-nano", bits=(4, 2)))
     write_page(result, Path("page.html"))
 
-Verbs take a request and return a result: ``probe``, ``run_study``, ``measure_radius``, ``measure_curvature``, ``dissect``,
-``advise``, ``quantize`` and ``export``. Names are imported on first use, so that ``landscape --help`` answers without
-torch.
+Verbs take a request and return a result: ``probe``, ``run_study``, ``measure_radius``, ``measure_curvature``,
+``dissect``, ``advise``, ``quantize`` and ``export``. Names are imported on first use, so that ``landscape --help``
+answers without torch.
 """
 
 from __future__ import annotations
