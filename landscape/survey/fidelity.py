@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from landscape.estimators.divergence import divergence_radius, mean_per_token
+from landscape.estimators.divergence import divergence_radius, mean_per_token, share_of_tokens
 from landscape.positions.position import CENTER, Position
 from landscape.probing.losses import Divergences, Probes, radial_probes
 from landscape.session.subject import RADIAL_SPLITS
@@ -17,7 +17,7 @@ def fidelity_result(probes: Probes, position: Position | str, split: str) -> Fid
     tokens, blocks = probes.tokens(split), probes.blocks(split)
     return FidelityResult(
         kl=mean_per_token(probes.kl(position, split), tokens, blocks),
-        agreement=mean_per_token(probes.agreeing(position, split), tokens, blocks, most=1.0),
+        agreement=share_of_tokens(probes.agreeing(position, split), tokens, blocks),
     )
 
 

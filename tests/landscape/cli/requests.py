@@ -75,6 +75,8 @@ VALUES: dict[str, st.SearchStrategy] = {
     "texts": st.just(()) | WORD.filter(bool).map(lambda text: (text,)),
     "name": st.none() | TEXT,
     "dry_run": st.booleans(),
+    "layers": st.booleans(),
+    "loss": st.sampled_from(["nll", "kl"]),
     "data": st.none() | TEXT,
     "exclude": several(WORD.filter(bool)),
     "revision": st.none() | TEXT,
