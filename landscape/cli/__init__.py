@@ -34,11 +34,13 @@ def main() -> None:
     """Run the console script. Without arguments, print the help and exit with the code of a usage error."""
     words = sys.argv[1:]
     try:
-        code = app(expanded(words) or ["--help"], prog_name="landscape", standalone_mode=False)
+        asked = expanded(words)
+    except UsageError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    try:
+        code = app(asked or ["--help"], prog_name="landscape", standalone_mode=False)
     except typer.TyperException as error:
         print_error(refusal(error))
-        code = error.exit_code
-    except UsageError as error:  # of the file of a study; those of commands do not get here
-        print_error(str(error))
         code = error.exit_code
     sys.exit(code if words else USAGE)
