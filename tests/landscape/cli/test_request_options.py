@@ -83,7 +83,7 @@ def test_every_option_has_a_flag_of_its_own_and_help(command: Command) -> None:
 @COMMAND
 def test_every_field_that_is_shown_is_asked_for(command: Command) -> None:
     hidden = {field.name for field in fields(command.request)} - set(request_options(command.request))
-    assert hidden == {"advise": {"gptq"}, "export": {"shard"}}.get(command.name, set())
+    assert hidden == {"advise": {"gptq"}}.get(command.name, set())
 
 
 @COMMAND
@@ -109,7 +109,6 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         "advise": "bits b limit l scale granularity preset windows seq-len",
         "probe": f"{survey} point unfold-gauge lambdas shard",
         "study": f"{survey} open csv figures models layers no-layers name dry-run shard",
-        "export": f"{survey} o surfaces with-points",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
