@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
+from landscape import PRESETS, SurveyRequest, probe
+from landscape.anatomy.result import AnatomyResult
 from landscape.records.record import load_record, save_record
 from landscape.records.run_files import run_path, study_path
 from landscape.study.result import ModelStudy, StudyResult
@@ -24,27 +27,34 @@ from tests.landscape.cli.asking import probe_words
 from tests.landscape.exports.goldstein import read_line, read_plane
 from tests.landscape.exports.opened import opened
 from tests.landscape.exports.test_portable import weight_by_the_readme
+from tests.landscape.records.invented import invent
 from tests.landscape.tables import filled
 from tests.synthetic import landscape
 
 MATRIX = "model.decoder.layers.0.fc1.weight"
 
 
-@pytest.fixture
-def probed(run, tmp_path):
-    """Probe with these options; its JSON, and the file of its run."""
-
-    def probe(*more):
-        code, out, err = run(*probe_words(tmp_path, "--bits", "2", *more, "--json"))
-        assert code == 0, err
-        found = json.loads(out)
-        return found, Path(found["run"])
-
-    return probe
+FEW = {"train_windows": 2, "validation_windows": 2, "test_windows": 2, "seq_len": 32, "alphas": 3, "refinements": 0}
+COMMAND = "landscape probe --bits 2 --methods rtn"
 
 
-def test_a_run_is_exported_with_its_points_and_nothing_is_evaluated(run, probed, tmp_path, forwards):
-    found, kept = probed("--methods", "rtn,gptq,qaft", "--plane", "--loss", "kl")
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The record of a small survey in its store."""
+    store = tmp_path_factory.mktemp("kept") / "store"
+    preset = replace(PRESETS["quick"], **FEW)
+    found = probe(SurveyRequest("opt-nano", bits=(2,), methods=("rtn",), directions=2, preset=preset, store=store))
+    path = run_path(Path(found.run.store), "survey", "opt-nano", COMMAND)
+    save_record(found, path, COMMAND)
+    return path
+
+
+def test_a_run_is_exported_with_its_points_and_nothing_is_evaluated(run, tmp_path, forwards):
+    more = ["--bits", "2", "--methods", "rtn,gptq,qaft", "--plane", "--loss", "kl", "--json"]
+    code, out, err = run(*probe_words(tmp_path, *more))
+    assert code == 0, err
+    found = json.loads(out)
+    kept = Path(found["run"])
     forwards.clear()
     file, folder = tmp_path / "new" / "nano.h5", tmp_path / "surfaces"
     words = ["export", kept.stem, "--store", tmp_path / "store", "--with-points"]
@@ -105,45 +115,47 @@ def look_at_surfaces(folder, found):
     assert heights[plane["x"][3], plane["y"][5]] == plane["nll"][5][3]
 
 
-def test_points_that_are_gone_or_made_anew_or_of_an_older_run_are_refused(run, probed, tmp_path):
-    _, kept = probed("--methods", "rtn")
-    file = tmp_path / "x.h5"
-    words = ["export", kept, "--store", tmp_path / "store", "-o", file, "--with-points"]
+def test_points_that_are_made_anew_or_of_an_older_run_are_refused(run, kept, tmp_path):
     record = load_record(kept)
     (point,) = record.result.points
     other = replace(point, stored=replace(point.stored, label="point/" + "0" * 32))
     for result, told in (
         (replace(record.result, points=(other,)), "expected the weights of rtn-int2-exact that this run measured"),
-        (replace(record.result, slots=()), "got one of an older version; run landscape probe --model opt-nano"),
+        (replace(record.result, slots=()), f"got one of an older version; run {COMMAND}"),
         (replace(record.result, slots=record.result.slots[1:]), "expected the point rtn-int2-exact in"),
     ):
-        save_record(result, kept, record.command)
-        code, out, err = run(*words)
+        save_record(result, tmp_path / "run.json", record.command)
+        code, out, err = run("export", tmp_path / "run.json", "-o", tmp_path / "x.h5", "--with-points")
         assert (code, out) == (1, "")
         assert told in err
         assert len(err.splitlines()) == 1
-    save_record(record.result, kept, record.command)
-    (tmp_path / "store").rename(tmp_path / "moved")
-    moved = tmp_path / "moved" / kept.relative_to(tmp_path / "store")
-    code, _, err = run("export", moved, "-o", file, "--with-points")  # not in the usual cache, nor where it was
-    assert code == 1
-    assert f"expected the point rtn-int2-exact in {kept.parent.parent}, found none" in err
-    code, _, err = run("export", moved, "-o", file, "--with-points", "--store", tmp_path / "moved")
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_points_are_read_where_the_run_was_or_in_the_cache_that_is_named(run, kept, tmp_path, monkeypatch):
+    root, moved = kept.parent.parent.parent, tmp_path / "moved"
+    shutil.copytree(root, moved)
+    for path in moved.glob("*/points/*/*.h5"):
+        path.unlink()  # as landscape cache gc does
+    words = ["-o", tmp_path / "x.h5", "--with-points"]
+    assert run("export", moved / kept.relative_to(root), *words)[0] == 0  # where it was
+    for name in ("--store", "LANDSCAPE_CACHE"):
+        monkeypatch.setenv("LANDSCAPE_CACHE", str(moved))
+        more = ["--store", moved] if name == "--store" else []
+        code, _, err = run("export", kept.stem, *words, *more)
+        assert code == 1
+        assert f"expected the point rtn-int2-exact in {moved / kept.parent.parent.name}, found none: it was" in err
+        assert f"name that with --store, or make the point again: {COMMAND}" in err
+    code, _, err = run("export", moved / kept.relative_to(root), *words, "--store", root)
     assert (code, err) == (0, "")
-    for path in (tmp_path / "moved").glob("*/points/*/*.h5"):
-        path.unlink()
-    code, _, err = run("export", moved, "-o", tmp_path / "y.h5", "--with-points", "--store", tmp_path / "moved")
-    assert code == 1
-    assert "found none: it was removed, or the cache is another one; name that with --store, or make the" in err
-    assert not (tmp_path / "y.h5").exists()
 
 
-def test_points_of_other_tools_are_left_out_in_words(run, probed, tmp_path):
-    out = tmp_path / "q3"
-    code, _, err = run("quantize", "--bits", "3", "--method", "rtn", "--export", out, "--store", tmp_path / "store")
-    assert code == 0, err
-    _, kept = probed("--methods", "rtn", "--point", f"theirs={out}")
-    words = ["export", kept.stem, "--store", tmp_path / "store", "-o", tmp_path / "x.h5"]
+def test_points_of_other_tools_are_left_out_in_words(run, kept, tmp_path):
+    record = load_record(kept)
+    (point,) = record.result.points
+    theirs = replace(point, name="theirs", stored=None)
+    save_record(replace(record.result, points=(theirs, point)), tmp_path / "run.json", COMMAND)
+    words = ["export", tmp_path / "run.json", "-o", tmp_path / "x.h5"]
     code, out, _ = run(*words, "--with-points")
     assert code == 0
     assert "without the weights of theirs of opt-nano, which are in another tool's file" in out
@@ -152,7 +164,7 @@ def test_points_of_other_tools_are_left_out_in_words(run, probed, tmp_path):
     assert "without the weights" not in run(*words)[1]
 
 
-def test_a_study_of_several_models_is_exported_and_a_run_of_another_kind_is_not(run, tmp_path, dissected):
+def test_a_study_of_several_models_is_exported_and_a_run_of_another_kind_is_not(run, tmp_path):
     path = study_path(tmp_path, "both")
     save_record(filled.study(), path, "landscape study")
     code, out, err = run("export", "both", "--store", tmp_path, "-o", tmp_path / "x.h5", "--surfaces", tmp_path / "s")
@@ -161,23 +173,21 @@ def test_a_study_of_several_models_is_exported_and_a_run_of_another_kind_is_not(
     assert f"--surf_file {tmp_path / 's' / 'two_rays_mean.h5'} --loss_max " in out
     with h5py.File(tmp_path / "x.h5") as file:
         assert [file[f"models/{i}"].attrs["name"] for i in (0, 1)] == ["one", "two"]
-    path = run_path(tmp_path / "store", "anatomy", "opt-nano", "landscape anatomy")
-    save_record(dissected, path, "landscape anatomy")
+    path = tmp_path / "anatomy.json"
+    save_record(invent(AnatomyResult, np.random.default_rng(0)), path, "landscape anatomy")
     code, _, err = run("export", path, "-o", tmp_path / "y.h5")
     assert code == 2
     assert "expected a survey or a study to export, got " in err
 
 
-def test_points_of_a_study_go_to_their_model(run, probed, tmp_path):
-    _, kept = probed("--methods", "rtn")
+def test_points_of_a_study_go_to_their_model(run, kept, tmp_path):
     survey = load_record(kept).result
     other = replace(survey, subject=replace(survey.subject, data="other"), points=())
     study = StudyResult(
         "s", tuple(ModelStudy(each, (), "") for each in (other, survey)), (), "landscape study", 1.0, {}
     )
-    save_record(study, study_path(tmp_path / "store", "s"), "landscape study")
-    words = ["-o", tmp_path / "x.h5", "--with-points"]
-    code, _, err = run("export", "s", "--store", tmp_path / "store", *words)
+    save_record(study, tmp_path / "s.json", "landscape study")
+    code, _, err = run("export", tmp_path / "s.json", "-o", tmp_path / "x.h5", "--with-points")
     assert (code, err) == (0, "")
     with h5py.File(tmp_path / "x.h5") as file:
         assert [len(file[f"models/{i}/points"]) for i in (0, 1)] == [0, 1]
