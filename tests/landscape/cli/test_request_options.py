@@ -102,13 +102,13 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     making = "calibration-windows qaft-examples qaft-epochs qaft-rates"
     point = "bits b method scale granularity symmetric no-symmetric"
     survey = (
-        f"bits b directions d family pairs methods scale granularity symmetric no-symmetric point unfold-gauge preset "
-        f"windows test-windows seq-len lambdas lambda-count plane alphas refinements {making} {gptq} output"
+        f"bits b directions d family loss pairs methods scale granularity symmetric no-symmetric plane layers preset "
+        f"windows test-windows seq-len lambda-count alphas refinements {making} {gptq} shard output open csv"
     )
     expected = {
         "advise": "bits b limit l scale granularity preset windows seq-len",
-        "probe": f"{survey} point unfold-gauge lambdas shard",
-        "study": f"{survey} open csv figures models layers no-layers name dry-run shard",
+        "probe": f"{survey} point unfold-gauge lambdas",
+        "study": f"{survey} figures models no-layers name dry-run",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
