@@ -108,14 +108,15 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     expected = {
         "advise": "bits b limit l scale granularity preset windows seq-len",
         "probe": f"{survey} point unfold-gauge lambdas",
-        "study": f"{survey} figures models no-layers name dry-run",
+        "study": f"{survey} figures no-layers name dry-run",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
         f"test-windows seq-len {making} {gptq} output open",
         "quantize": f"export o {point} preset seq-len {making} {gptq}",
     }[command.name]
-    names = f"{expected} model m exclude revision data {run} json debug help".split()
+    model = "models" if command.name == "study" else "model"
+    names = f"{expected} {model} m exclude revision data {run} json debug help".split()
     parsed = typer.main.get_command(app).commands[command.name]  # type: ignore[attr-defined]
     context = typer.Context(parsed)
     found = [name for each in parsed.get_params(context) for name in (*each.opts, *each.secondary_opts)]

@@ -75,7 +75,7 @@ def test_what_a_point_lacks_is_missing_and_what_it_has_is_there(frames: dict[str
     rows = {row.point: row for row in tidy(replace(filled.filled(), points=tuple(bare)))["points"]}
     assert rows["gptq-int4-exact"].rho_along is None  # its radius was not reached
     assert rows["rtn-int4-exact"].expert_matrices is None
-    assert rows["rtn-int4-exact"].bytes is None
+    assert rows["q4_k_m"].bytes is None
     foreign = rows["q4_k_m"]
     assert (foreign.bits, foreign.scale, foreign.granularity, foreign.symmetric) == (None, None, None, None)
 
