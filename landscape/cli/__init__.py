@@ -9,6 +9,7 @@ import typer
 from landscape.cli.cache_commands import cache_app
 from landscape.cli.commands import COMMANDS
 from landscape.cli.errors import USAGE, print_error, refusal
+from landscape.cli.export_command import export
 from landscape.cli.plot_command import plot
 from landscape.cli.report_command import report
 from landscape.cli.run import command_function
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command(_command.name, help=_command.help)(command_function(_command))
+app.command("export")(export)
 app.command("plot")(plot)
 app.command("report")(report)
 app.add_typer(cache_app)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
 from landscape.curvature.request import CurvatureRequest
-from landscape.exports.request import ExportRequest
 from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
 from landscape.session.request import Request
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from landscape.advice.advise import AdviceResult
     from landscape.anatomy.result import AnatomyResult
     from landscape.curvature.anharmonicity import CurvatureResult
-    from landscape.exports.export import ExportResult
     from landscape.quantize import QuantizeResult
     from landscape.radius import RadiusResult
     from landscape.study.plan import StudyPlan
@@ -206,12 +204,6 @@ def _open(page: Path, output: Output) -> None:
         open_or_say(page)
 
 
-def _show_export(request: ExportRequest, result: ExportResult, output: Output) -> None:
-    from landscape.cli.console import print_export
-
-    print_export(request, result, output.as_json)
-
-
 def _show_point(request: QuantizeRequest, result: QuantizeResult, output: Output) -> None:
     from landscape.cli.console import print_point
 
@@ -346,22 +338,6 @@ methods, `--gptq-*` for gptq and qaft-from-gptq, `--qaft-*` for those that train
             "landscape quantize --bits 4 --method gptq --export opt-nano-int4",
             "landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 "
             "--export q4",
-        ),
-    ),
-    Command(
-        "export",
-        ExportRequest,
-        "landscape.exports.export:export",
-        _show_export,
-        """Write a survey into files that other programs open: one HDF5 file, or surfaces for other plotting scripts.
-
-Takes the options of `landscape probe`, and reads the results from the cache; what is not there is probed first. FILE.h5
-holds the tables, the directions and the planes, described in its attribute README, for h5py, MATLAB, Julia or R.
-`--surfaces` writes each line and plane for `plot_1D.py`, `plot_2D.py` and `h52vtp.py` of tomgoldstein/loss-landscape:
-there the loss on validation text is `test_loss`, and accuracies, which lines do not have, are empty.""",
-        (
-            "landscape export -o opt-nano.h5",
-            "landscape export --bits 3,2 --directions 4 --plane -o opt-nano.h5 --with-points --surfaces surfaces",
         ),
     ),
 )

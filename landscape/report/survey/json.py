@@ -45,13 +45,14 @@
                     training: null if not trained; chosen is the epoch that was kept, epoch 0 the start, at no rate
                     layers: one for each matrix, empty unless looked at; norm ‖W‖, distance ‖ΔW‖, zeros and clipped
                     shares of its weights, damping GPTQ's choice, error ‖ΔW x‖²/n; null where it does not apply
-    rays            [{direction, lambdas, nll: {split: […]}, kl: {split: […]}}], random directions from w, with a value
-                    at each of lambdas, ℓ2 distances from w, which is not among them; kl is the mean KL(w ‖ position),
-                    null unless probed
+    rays            [{direction, lambdas, nll: {split: […]}, kl: {split: […]}, agreement: {split: […]}}], random
+                    directions from w, with a value at each of lambdas, ℓ2 distances from w, which is not among them; kl
+                    is the mean KL(w ‖ position), agreement the share of the tokens whose most probable id is the same
+                    as at w, both null without --loss kl
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
                     ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
-                    barrier_max_interval, barrier_max_alpha, kl}]; each segment has its own alphas
-                    kl: mean KL(w ‖ position) at each alpha, nats per token; null without --loss kl
+                    barrier_max_interval, barrier_max_alpha, kl, agreement}]; each segment has its own
+                    alphas; kl and agreement at each of them are as those of rays
                     prominence: the deepest fall, from ridge_alpha to valley_alpha
                     barrier: the largest excess over the straight line between the losses of the ends; barrier_max: the
                     largest excess over the higher of them
@@ -205,11 +206,16 @@ def _ray(ray: RayProfile) -> dict[str, Any]:
         "lambdas": ray.lambdas.tolist(),
         "nll": _profiles(ray.nll),
         "kl": _profiles(ray.kl) or None,
+        "agreement": _profiles(ray.agreement) or None,
     }
 
 
 def _profiles(values: Mapping[str, Array]) -> dict[str, list[float | None]]:
     return {split: [finite_or_none(value) for value in row.tolist()] for split, row in values.items()}
+
+
+def _profile(values: Array | None) -> list[float | None] | None:
+    return None if values is None else [finite_or_none(value) for value in values.tolist()]
 
 
 def _training(record: TrainingRecord) -> dict[str, Any]:
@@ -259,7 +265,8 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "barrier_max": finite_or_none(shape.barrier_max),
         "barrier_max_interval": interval_json(shape.barrier_max_interval),
         "barrier_max_alpha": shape.barrier_max_alpha,
-        "kl": None if segment.kl is None else [finite_or_none(value) for value in segment.kl.tolist()],
+        "kl": _profile(segment.kl),
+        "agreement": _profile(segment.agreement),
     }
 
 

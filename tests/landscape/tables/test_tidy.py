@@ -74,8 +74,8 @@ def test_what_a_point_lacks_is_missing_and_what_it_has_is_there(frames: dict[str
     bare = [replace(point, fidelity={}, size=None) for point in filled.filled().points]
     rows = {row.point: row for row in tidy(replace(filled.filled(), points=tuple(bare)))["points"]}
     assert rows["gptq-int4-exact"].rho_along is None  # its radius was not reached
-    assert rows["rtn-int4-exact"].kl is None
-    assert rows["rtn-int4-exact"].bytes is None
+    assert rows["rtn-int4-exact"].expert_matrices is None
+    assert rows["q4_k_m"].bytes is None
     foreign = rows["q4_k_m"]
     assert (foreign.bits, foreign.scale, foreign.granularity, foreign.symmetric) == (None, None, None, None)
 
@@ -102,7 +102,7 @@ def test_models_and_splits(found: SurveyResult, frames: dict[str, pd.DataFrame])
 
 def test_rays_and_segments_pivot_back_to_the_arrays(found: SurveyResult, frames: dict[str, pd.DataFrame]) -> None:
     for split, group in frames["rays"].groupby("split"):
-        for value in ("nll", "kl"):
+        for value in ("nll", "kl", "agreement"):
             wide = group.pivot(index="direction", columns="distance", values=value)
             expected = np.array([getattr(ray, value)[split] for ray in found.rays])
             np.testing.assert_array_equal(wide.to_numpy(), expected)
@@ -114,7 +114,9 @@ def test_rays_and_segments_pivot_back_to_the_arrays(found: SurveyResult, frames:
         np.testing.assert_array_equal(rows.alpha, segment.alphas)
         np.testing.assert_array_equal(rows.distance, segment.distances)
         np.testing.assert_array_equal(rows.nll, segment.nll)
-        assert rows.kl.isna().all() == (segment.kl is None)
+        for value in ("kl", "agreement"):
+            expected = getattr(segment, value)
+            np.testing.assert_array_equal(rows[value], np.full(len(rows), np.nan) if expected is None else expected)
     for row, segment in zip(frames["segment_summary"].itertuples(), found.segments, strict=True):
         shape = segment.connectivity
         assert (row.a, row.b, row.split, row.low_end_alpha) == (segment.a, segment.b, segment.split, shape.low_end)
