@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -44,4 +45,4 @@ def test_less_room_leaves_decades_and_then_fewer() -> None:
     assert [text for _, text in log_ticks(0.002, 0.5, room=600)] == every
     assert [text for _, text in log_ticks(0.002, 0.5, room=120)] == ["0.01", "0.1"]
     places = [math.log10(value) for value, _ in log_ticks(1e-8, 1e8, room=150)]
-    assert len({round(b - a) for a, b in zip(places, places[1:], strict=False)}) == 1
+    assert len({round(b - a) for a, b in pairwise(places)}) == 1
