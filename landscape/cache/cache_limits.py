@@ -18,7 +18,7 @@ class CacheLimits:
     """Limits on the contents of a cache folder."""
 
     keep: int | None = None
-    """Bytes of the whole folder; None for no limit."""
+    """Bytes of all that may go; None for no limit."""
     older_than: float | None = None
     """Seconds since the last use after which a unit goes; None for no limit."""
     stores: bool = False

@@ -1,11 +1,15 @@
 """Remove the least recently used units of a cache folder, until it keeps to its limits.
 
 Whole units go: a point, tokens, a converted or downloaded file; a run or a study after these, since it is a result.
-Probes are small, and everything rests on them: they go only with the whole store of a model, and only when asked.
-A unit that was removed is made again when a command needs it.
+Probes and layer rows are small, and everything rests on them: they go only with the whole store of a model, and only
+when asked. A unit that was removed is made again when a command needs it.
+
+The limit on bytes is one on what may go: probes do not count where stores stay, nor what is not of this tool. Results
+stay where all of them together would not be enough, as when the rest is in use.
 
 The store of an open session is never touched, nor all that models share while any session is open (see
-``landscape.session.in_use``), nor anything that was written or read within the last hour, whoever used it.
+``landscape.session.in_use``), nor anything that was written or read within the last hour, whoever used it, nor a unit
+or a store with a file in it that this tool did not write.
 """
 
 from __future__ import annotations
@@ -13,12 +17,12 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.cache.cache_limits import CacheLimits
-from landscape.cache.inventory import Kind, Unit, last_use, list_units
+from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units
 from landscape.session.in_use import FOLDER, Mark, claimed, clock, marks
 from quant.cache import remove, temporary_name
 from quant.errors import StoreError
@@ -59,8 +63,12 @@ class Collection:
     """Candidates that would have gone, and are in use."""
     left: int
     """Bytes that are left."""
+    uncounted: int
+    """Bytes of these that no limit counts, since they may not go: probes, settings, and what is not of this tool."""
     over: int
     """Bytes above the limit that are left, since nothing else may go."""
+    spared_results: bool
+    """Whether results, and stores, were left to the limit, which would not have been kept without them either."""
     now: float
     """Time by the clock of the folder's file system."""
 
@@ -77,14 +85,8 @@ def collect(root: Path, limits: CacheLimits, dry_run: bool = False) -> Collectio
         StoreError: if the folder cannot be read, or not be written.
     """
     if not root.is_dir():
-        return Collection((), (), (), 0, 0, 0.0)
-    tidying = _Tidying(root, limits, dry_run)
-    for candidate in tidying.candidates():
-        tidying.consider(candidate)
-    over = max(0, tidying.left - limits.keep) if limits.keep is not None else 0
-    return Collection(
-        tuple(tidying.removed), tuple(tidying.failed), tuple(tidying.busy), tidying.left, over, tidying.now
-    )
+        return Collection((), (), (), 0, 0, 0, False, 0.0)
+    return _Tidying(root, limits, dry_run).collection()
 
 
 class _Tidying:
@@ -95,29 +97,70 @@ class _Tidying:
         self.now = time.time() if dry_run else _clock(root)
         self.units = list_units(root)
         self.left = sum(unit.size for unit in self.units)
+        self.in_reach = True
+        """Whether the limit can be kept by removing what comes next."""
         self.removed: list[Candidate] = []
         self.failed: list[tuple[Candidate, str]] = []
         self.busy: list[Candidate] = []
+        counted = (*self._of(REMADE), *self._last())
+        self.counted = {unit.path: unit.size for candidate in counted for unit in candidate.units}
+        """Bytes of the units that may go, and are left."""
 
-    def candidates(self) -> Iterator[Candidate]:
-        """Yield what may go, in this order: leftovers, what is made again, results, whole stores; each oldest first."""
-        for unit in self.units:
-            if unit.kind == "leftover" and self.now - unit.written > LEFT_AFTER:
-                yield Candidate(unit.path, _name(unit), (unit,))
-        for kinds in (REMADE, RESULTS):
-            of_kind = [unit for unit in self.units if unit.kind in kinds]
-            for unit in sorted(of_kind, key=lambda unit: unit.used):
-                yield Candidate(unit.path, _name(unit), (unit,))
-        if self.limits.stores:
-            gone = {candidate.path for candidate in self.removed}
-            stores: dict[str, list[Unit]] = {}
-            for unit in self.units:
-                if unit.store is not None and unit.path not in gone:
-                    stores.setdefault(unit.store, []).append(unit)
-            whole = [Candidate(self.root / name, f"store {name}", tuple(units)) for name, units in stores.items()]
-            yield from sorted(whole, key=lambda candidate: candidate.used)
+    def collection(self) -> Collection:
+        """Consider all that may go: leftovers, what is made again, results, whole stores; each oldest first."""
+        for candidate in (*self._leftovers(), *self._of(REMADE)):
+            self._consider(candidate)
+        self.in_reach = self._is_in_reach()
+        for candidate in self._of(RESULTS):
+            self._consider(candidate)
+        for candidate in self._stores():
+            self._consider(candidate)
+        counted, keep = sum(self.counted.values()), self.limits.keep
+        over = max(0, counted - keep) if keep is not None else 0
+        spared = not self.in_reach and any(self.counted.keys() & {u.path for u in each.units} for each in self._last())
+        return Collection(
+            tuple(self.removed), tuple(self.failed), tuple(self.busy), self.left, self.left - counted, over, spared,
+            self.now,
+        )  # fmt: skip
 
-    def consider(self, candidate: Candidate) -> None:
+    def _leftovers(self) -> list[Candidate]:
+        old = [unit for unit in self.units if unit.kind == "leftover" and self.now - unit.written > LEFT_AFTER]
+        return [candidate for unit in old if self._is_own(candidate := Candidate(unit.path, _name(unit), (unit,)))]
+
+    def _of(self, kinds: tuple[Kind, ...]) -> list[Candidate]:
+        of_kind = [Candidate(unit.path, _name(unit), (unit,)) for unit in self.units if unit.kind in kinds]
+        return sorted(filter(self._is_own, of_kind), key=lambda candidate: candidate.used)
+
+    def _stores(self) -> list[Candidate]:
+        """Return the stores that may go, if they were asked for, with what has not gone of each."""
+        gone = {candidate.path for candidate in self.removed}
+        stores: dict[str, list[Unit]] = {}
+        for unit in self.units if self.limits.stores else ():
+            if unit.store is not None and unit.path not in gone:
+                stores.setdefault(unit.store, []).append(unit)
+        whole = [Candidate(self.root / name, f"store {name}", tuple(units)) for name, units in stores.items()]
+        return sorted(filter(self._is_own, whole), key=lambda candidate: candidate.used)
+
+    def _is_own(self, candidate: Candidate) -> bool:
+        """Return whether a candidate holds nothing unknown; a store that is a link is not one of this tool's."""
+        strays = (unit.path for unit in self.units if unit.kind == "unknown")
+        return not candidate.path.is_symlink() and not any(stray.is_relative_to(candidate.path) for stray in strays)
+
+    def _last(self) -> list[Candidate]:
+        return [*self._of(RESULTS), *self._stores()]
+
+    def _is_in_reach(self) -> bool:
+        """Return whether the limit is kept once all results went that may go now, and the stores if asked for."""
+        if self.limits.keep is None:
+            return True
+        open_sessions, may_go = marks(self.root, self.now), set()
+        for candidate in self._last():
+            with suppress(OSError):  # it will fail
+                if self._may_go(candidate, open_sessions):
+                    may_go |= {unit.path for unit in candidate.units}
+        return sum(size for path, size in self.counted.items() if path not in may_go) <= self.limits.keep
+
+    def _consider(self, candidate: Candidate) -> None:
         """Remove a candidate if the limits leave no room for it, and nothing uses it."""
         if not self._is_due(candidate):
             return
@@ -129,6 +172,8 @@ class _Tidying:
         if gone:
             self.removed.append(candidate)
             self.left -= candidate.size
+            for unit in candidate.units:
+                self.counted.pop(unit.path, None)
         else:
             self.busy.append(candidate)
 
@@ -137,7 +182,7 @@ class _Tidying:
         return (
             all(unit.kind == "leftover" for unit in candidate.units)
             or (limits.older_than is not None and idle > limits.older_than)
-            or (limits.keep is not None and self.left > limits.keep)
+            or (limits.keep is not None and self.in_reach and sum(self.counted.values()) > limits.keep)
         )
 
     def _take(self, candidate: Candidate) -> bool:
@@ -157,12 +202,16 @@ class _Tidying:
         return True
 
     def _may_go(self, candidate: Candidate, open_sessions: list[Mark]) -> bool:
-        """Return whether no session uses a candidate, and nobody used it a short time ago, by a new look at it."""
+        """Return whether no session uses a candidate, nobody used it a short time ago, and all in it is of this tool.
+
+        It is a new look at the candidate: it may have changed since it was listed.
+        """
         used = [mark.store for mark in open_sessions]
         shared = any(unit.store is None for unit in candidate.units)
         if (used and shared) or None in used or {unit.store for unit in candidate.units} & set(used):
             return False
-        return self.now - last_use(candidate.path) > self.limits.spared
+        idle = self.now - last_use(candidate.path)
+        return idle > self.limits.spared and not has_unknown(self.root, candidate.path)
 
 
 def _clock(root: Path) -> float:

@@ -1,10 +1,10 @@
-"""Read what the store of one model holds: probes by kind, points, runs and their provenance."""
+"""Read what the store of one model holds: probes by kind, points, layer rows, runs and their provenance."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,20 @@ class StoredPoint:
 
 
 @dataclass(frozen=True)
+class StoredLayers:
+    """Layer-wise errors of one point."""
+
+    point: str
+    """Label of the point."""
+    matrices: int
+    """Number of different matrices."""
+    windows: int
+    """Number of different sets of windows."""
+    rows: int
+    """Number of errors."""
+
+
+@dataclass(frozen=True)
 class StoredRun:
     """One run of a store; without a head if its file cannot be read, for the reason given."""
 
@@ -62,6 +76,8 @@ class StoreContents:
     windows: int
     """Number of different windows of text that were probed."""
     points: tuple[StoredPoint, ...]
+    layers: tuple[StoredLayers, ...]
+    """By the label of their point."""
     runs: tuple[StoredRun, ...]
     settings: Mapping[str, Any]
     """Settings by the name of their file: threads, version of the evaluation, windows in a batch."""
@@ -104,6 +120,7 @@ def _read(folder: Path) -> StoreContents:
     units = [unit for unit in list_units(folder.parent) if unit.store == folder.name]
     reading = _Reading()
     positions, windows, provenances = reading.probes(folder / "probes")
+    layers = reading.layers(folder / "layers")
     points = [point for unit in units if unit.kind == "point" and (point := reading.point(unit))]
     runs = [_run(unit) for unit in units if unit.kind == "run"]
     settings = {unit.path.stem: reading.settings(unit.path) for unit in units if unit.kind == "settings"}
@@ -115,6 +132,7 @@ def _read(folder: Path) -> StoreContents:
         probes=positions,
         windows=windows,
         points=tuple(points),
+        layers=layers,
         runs=tuple(runs),
         settings=settings,
         provenances=provenances,
@@ -131,24 +149,47 @@ class _Reading:
 
     def probes(self, folder: Path) -> tuple[dict[str, int], int, tuple[Mapping[str, Any], ...]]:
         """Return the distinct probes by kind, the number of windows, and the distinct provenances."""
-        known: set[tuple[str, str]] = set()
+        known: set[tuple[str, ...]] = set()
         provenances: dict[str, Any] = {}
+        for rows, records in self._shards(folder, {"positions": "position_index", "windows": "window_index"}):
+            known |= rows
+            provenances |= {json.dumps(record, sort_keys=True): record for record in records}
+        kinds = Counter(position.partition("/")[0] for position, _ in known)
+        return dict(sorted(kinds.items())), len({window for _, window in known}), tuple(provenances.values())
+
+    def layers(self, folder: Path) -> tuple[StoredLayers, ...]:
+        """Return the distinct layer rows by point."""
+        keys = {"points": "point_index", "matrices": "matrix_index", "windows": "window_index"}
+        known = {row for rows, _ in self._shards(folder, keys) for row in rows}
+        by_point: dict[str, list[tuple[str, ...]]] = {}
+        for point, *rest in sorted(known):
+            by_point.setdefault(point, []).append(tuple(rest))
+        return tuple(
+            StoredLayers(point, len({matrix for matrix, _ in rows}), len({windows for _, windows in rows}), len(rows))
+            for point, rows in by_point.items()
+        )
+
+    def _shards(self, folder: Path, keys: Mapping[str, str]) -> Iterator[tuple[set[tuple[str, ...]], list[Any]]]:
+        """Yield for each shard that can be read its rows, each by its names, and its provenances.
+
+        Args:
+            folder: Folder of the shards.
+            keys: The tables of strings, each with the array of the rows' places in it.
+        """
         for path in sorted(folder.glob("*.h5")):
             if (shard := self._open(path)) is None:
                 continue
             with shard:
                 try:
-                    tables = shard.strings("positions"), shard.strings("windows")
-                    columns = (shard.numbers(key).tolist() for key in ("position_index", "window_index"))
-                    rows = {(tables[0][p], tables[1][w]) for p, w in zip(*columns, strict=True)}
+                    tables = [shard.strings(key) for key in keys]
+                    columns = [shard.numbers(key).tolist() for key in keys.values()]
+                    places = zip(*columns, strict=True)
+                    rows = {tuple(table[i] for table, i in zip(tables, row, strict=True)) for row in places}
                     records = json.loads(shard.attributes["provenances"])
                 except (StoreError, KeyError, ValueError, IndexError):
                     self.unread.append(str(path))
                     continue
-            known |= rows
-            provenances |= {json.dumps(record, sort_keys=True): record for record in records}
-        kinds = Counter(position.partition("/")[0] for position, _ in known)
-        return dict(sorted(kinds.items())), len({window for _, window in known}), tuple(provenances.values())
+            yield rows, records
 
     def point(self, unit: Unit) -> StoredPoint | None:
         """Return what the file of a point says of it; None if it cannot be read."""

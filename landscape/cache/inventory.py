@@ -1,7 +1,8 @@
 """List what a cache folder holds: whole units, each with its size and the times of its last write and use.
 
-The layout is at the head of ``quant.cache`` and of ``landscape.probing.store``. Nothing is opened but the folders, and
-the note beside a converted file.
+The layout is at the head of ``quant.cache`` and of ``landscape.probing.store``. Nothing is opened but the folders, the
+note and the sums beside a converted file, and the first bytes of a study. What is not recognised as this tool's own
+(``landscape.cache.own_names``) is of the kind ``unknown``.
 """
 
 from __future__ import annotations
@@ -9,25 +10,29 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from landscape.cache.own_names import is_fetching, is_left, is_left_inside, is_own, is_partial, own_files
 from landscape.cache.times import same_times
 from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
 from quant.errors import StoreError
 
 Kind = Literal[
-    "probes", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study", "leftover",
-    "unknown",
+    "probes", "layers", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study",
+    "leftover", "unknown",
 ]  # fmt: skip
 STORE = re.compile(r"[0-9a-f]{16}-\S+")
 """Name of the store of a model."""
-_LEFT = re.compile(r"\..+\.partial|[0-9a-f]{32}\.tmp|\..+\.tmp|tmp[a-z0-9_]{8}|.+\.damaged(-[0-9a-f]+)?")
-"""Names of what a killed process left, or is being written now, and of damaged files that were set aside."""
+_PARTS: dict[str, Kind] = {"points": "point", RUNS: "run", "unfinished": "training"}
+"""Folders of a store whose entries are units."""
+_ROWS: tuple[Kind, ...] = ("probes", "layers")
+"""Folders of a store that are units."""
 
 
 @dataclass(frozen=True)
@@ -62,88 +67,108 @@ def list_units(root: Path) -> list[Unit]:
         raise StoreError(f"cannot list {error.filename}: {error.strerror}; check permissions") from error
 
 
+def has_unknown(root: Path, path: Path) -> bool:
+    """Return whether a part of a cache folder holds something unknown, by a new look at it.
+
+    Args:
+        root: The cache folder.
+        path: A unit, or a store.
+    """
+    units = _at(root / path.relative_to(root).parts[0])
+    return any(unit.kind == "unknown" and unit.path.is_relative_to(path) for unit in units)
+
+
 def _units(root: Path) -> Iterator[Unit]:
     for child in _children(root):
-        if child.name == IN_USE:
-            continue
-        if _LEFT.fullmatch(child.name):
-            yield from _unit("leftover", child)
-        elif STORE.fullmatch(child.name) and child.is_dir():
-            for unit in _of_store(child):
-                yield replace(unit, store=child.name)
-        elif child.name in _SHARED and child.is_dir():
-            yield from _SHARED[child.name](child)
-        else:
-            yield from _unit("unknown", child)
+        if child.name != IN_USE:
+            yield from _at(child)
+
+
+def _at(child: Path) -> Iterator[Unit]:
+    """Yield the units in a file or folder on the top level."""
+    if STORE.fullmatch(child.name) and child.is_dir():
+        for unit in _of_store(child):
+            yield replace(unit, store=child.name)
+    elif child.name in _SHARED and child.is_dir():
+        yield from _SHARED[child.name](child)
+    else:
+        is_store = STORE.fullmatch(child.name.removeprefix("."))  # one that is being removed
+        yield from _unit("leftover" if is_store and is_partial(child) else "unknown", child)
 
 
 def _of_store(folder: Path) -> Iterator[Unit]:
     """Yield the units of one store."""
-    parts: dict[str, Kind] = {"points": "point", RUNS: "run", "unfinished": "training"}
     for child in _children(folder):
-        if _LEFT.fullmatch(child.name):
-            yield from _unit("leftover", child)
-        elif child.name == "probes":
-            yield from _leftovers(child)
-            yield from _unit("probes", child, inner=True)
-        elif child.name in parts:
-            for entry in _children(child):
-                yield from _entry(parts[child.name], entry)
+        if child.name in _PARTS and child.is_dir():
+            yield from _entries(_PARTS[child.name], child)
         else:
-            yield from _unit("settings", child)
+            row = next((kind for kind in _ROWS if kind == child.name), None)
+            yield from _entry(row or "settings", child)
+
+
+def _entries(kind: Kind, folder: Path) -> Iterator[Unit]:
+    return (unit for child in _children(folder) for unit in _entry(kind, child))
 
 
 def _entry(kind: Kind, path: Path) -> Iterator[Unit]:
-    """Yield one unit of a kind, and the leftovers in it."""
-    if _LEFT.fullmatch(path.name):
-        yield from _unit("leftover", path)
+    """Yield one unit of a kind, and the leftovers and unknown files in it."""
+    left = is_left(kind, path)
+    if not left and not is_own(kind, path):
+        yield from _unit("unknown", path)
+    elif path.is_dir() and not (left and path.name.startswith(".")):
+        yield from _folder(kind, path, "leftover" if left else kind)
     else:
-        yield from _leftovers(path)
-        yield from _unit(kind, path, inner=True)
+        yield from _unit("leftover" if left else kind, path)
+
+
+def _folder(kind: Kind, path: Path, now: Kind) -> Iterator[Unit]:
+    """Yield a folder with the files that are parts of it, and all other files each as a unit.
+
+    Args:
+        kind: The kind that it was written as.
+        path: The folder.
+        now: The kind that it is now: ``leftover`` if it was set aside.
+    """
+    files, is_part = list(_files(path)), own_files(kind, path)
+    for file in files:
+        if not is_part(file):
+            yield from _unit("leftover" if is_left_inside(kind, path, file) else "unknown", file)
+    yield from _unit(now, path, [file for file in files if is_part(file)])
 
 
 def _models(folder: Path) -> Iterator[Unit]:
     for child in _children(folder):
-        kind: Kind = "conversion" if child.name.startswith("gguf-") else "download"
-        yield from _entry(kind, child)
+        if is_fetching(child):
+            yield from _unit("leftover", child)
+        else:
+            yield from _entry("conversion" if child.is_dir() else "download", child)
 
 
 def _samples(folder: Path) -> Iterator[Unit]:
     """Yield the windows that models wrote: one unit per model, seed and length."""
     for model in _children(folder):
-        for child in _children(model) if model.is_dir() else [model]:
-            yield from _entry("self", child)
+        of_model = re.fullmatch(r"[0-9a-f]{16}", model.name) and model.is_dir()
+        yield from _entries("self", model) if of_model else _entry("self", model)
 
 
 _SHARED: dict[str, Callable[[Path], Iterator[Unit]]] = {
     "models": _models,
-    "tokens": lambda folder: (unit for child in _children(folder) for unit in _entry("tokens", child)),
+    "tokens": partial(_entries, "tokens"),
     "self": _samples,
-    STUDIES: lambda folder: (unit for child in _children(folder) for unit in _entry("study", child)),
+    STUDIES: partial(_entries, "study"),
 }
 """Readers of the folders that models share."""
 
 
-def _leftovers(folder: Path) -> Iterator[Unit]:
-    if folder.is_dir() and not folder.is_symlink():
-        for child in _children(folder):
-            if _LEFT.fullmatch(child.name):
-                yield from _unit("leftover", child)
-
-
-def _unit(kind: Kind, path: Path, inner: bool = False) -> Iterator[Unit]:
+def _unit(kind: Kind, path: Path, files: Sequence[Path] | None = None) -> Iterator[Unit]:
     """Yield a file or a folder as one unit, unless it has gone or holds no file.
 
     Args:
         kind: Its kind.
         path: The file or folder.
-        inner: Whether leftovers directly in it are units of their own.
+        files: The files of a folder that are parts of the unit; None for all.
     """
-    stats = [
-        status
-        for file in _files(path)
-        if not (inner and file.parent == path and _LEFT.fullmatch(file.name)) and (status := _status(file))
-    ]
+    stats = [status for file in (_files(path) if files is None else files) if (status := _status(file))]
     if stats:
         written = max(status.st_mtime for status in stats)
         used = max(written, *(status.st_atime for status in stats))
@@ -179,8 +204,9 @@ def _children(folder: Path) -> list[Path]:
 
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir() and not path.is_symlink():
-        for folder, _, names in os.walk(path):
-            yield from (Path(folder, name) for name in names)
+        for folder, inner, names in os.walk(path):
+            links = [name for name in inner if Path(folder, name).is_symlink()]
+            yield from (Path(folder, name) for name in (*names, *links))
     else:
         yield path
 

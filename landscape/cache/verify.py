@@ -1,11 +1,11 @@
 """Check every file of a cache folder against its name or its hash, and change nothing unless asked to.
 
-probes, points           named by the sha256 of their bytes
+probes, layers, points   named by the sha256 of their bytes
 tokens, self, training   headed by the sha256 of their content
 converted files          sealed by SHA256SUMS
 runs, studies            hold the sha256 of their result
 settings                 JSON with their version
-download                 SmolLM2's file has a known hash; any other has none
+download                 has a known hash
 
 A check is no use of a file: the times of last use stay.
 """
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landscape.cache.inventory import Kind, Unit, list_units
+from landscape.cache.inventory import Kind, Unit, has_unknown, list_units
+from landscape.cache.own_names import own_files
 from landscape.cache.times import same_times
 from landscape.probing.shards import is_intact
 from landscape.records.record import check_record
 from quant.errors import StoreError
 
-State = Literal["damaged", "leftover", "unchecked", "unknown"]
+State = Literal["damaged", "leftover", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,8 @@ def verify(
                 continue
             checked, size = checked + 1, size + _size(path)
             if not found:
-                done = _set_aside(path) if repair else "made again when needed; --repair sets it aside"
+                done = _set_aside(path, root) if repair else "made again when needed; --repair sets it aside"
                 findings.append(Finding(path, "damaged", f"its content is not that of its hash: {done}"))
-        if unit.kind == "download" and not _known(unit.path):
-            findings.append(Finding(unit.path, "unchecked", "its hash is not known"))
     return Verification(checked, size, tuple(findings))
 
 
@@ -100,20 +99,25 @@ Check = Callable[[Path], bool | None]
 def _checks(unit: Unit) -> Iterator[tuple[Path, Check]]:
     """Yield the files or sealed folders of a unit, with the way to check each."""
     kind: Kind = unit.kind
-    if kind in ("probes", "point"):
-        yield from ((path, is_intact) for path in sorted(unit.path.glob("*.h5")))
+    if kind in ("probes", "layers", "point"):
+        yield from ((path, is_intact) for path in _parts(unit))
     elif kind in ("tokens", "self", "training"):
-        files = sorted(unit.path.rglob("*.safetensors")) if unit.path.is_dir() else [unit.path]
-        yield from ((path, _headed) for path in files)
+        yield from ((path, _headed) for path in _parts(unit))
     elif kind == "conversion":
         yield unit.path, _sealed
     elif kind in ("run", "study"):
-        files = sorted(unit.path.rglob("*.json")) if unit.path.is_dir() else [unit.path]
-        yield from ((path, _record) for path in files if path.suffix == ".json")
+        yield unit.path, _record
     elif kind == "settings":
         yield unit.path, _settings
-    elif kind == "download" and _known(unit.path):
+    elif kind == "download":
         yield unit.path, _download
+
+
+def _parts(unit: Unit) -> list[Path]:
+    """Return the files of a unit, without those of the user beside them."""
+    if not unit.path.is_dir():
+        return [unit.path]
+    return sorted(filter(own_files(unit.kind, unit.path), unit.path.iterdir()))
 
 
 def _headed(path: Path) -> bool | None:
@@ -146,12 +150,6 @@ def _settings(path: Path) -> bool | None:
     return isinstance(content, dict) and {"schema_version", "settings"} <= content.keys()
 
 
-def _known(path: Path) -> bool:
-    from quant.checkpoints.wheel import MEMBER
-
-    return path.name == Path(MEMBER).name
-
-
 def _download(path: Path) -> bool | None:
     from quant.checkpoints.wheel import GGUF_SHA256
 
@@ -171,8 +169,10 @@ def _stray(unit: Unit) -> Finding:
     return Finding(unit.path, "leftover", "written by a process that runs, or left by one that was killed")
 
 
-def _set_aside(path: Path) -> str:
-    """Rename a damaged file or folder, so that nothing reads it any more."""
+def _set_aside(path: Path, root: Path) -> str:
+    """Rename a damaged file or folder, so that nothing reads it any more, unless it holds a file of the user."""
+    if has_unknown(root, path):
+        return "left in place, since it holds files that this tool did not write; move these away"
     aside = path.with_name(f"{path.name}.damaged")
     if aside.exists():
         aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}")

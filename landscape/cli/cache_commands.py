@@ -61,7 +61,7 @@ def cache_show(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show the store of one model: probes by kind, points, runs with their commands, settings, versions.
+    """Show the store of one model: probes by kind, points, layer rows, runs with their commands, settings, versions.
 
     **Examples**
 
@@ -116,7 +116,7 @@ cache_app.command("export")(export)
 @cache_app.command("gc")
 @reported
 def cache_gc(
-    keep: Annotated[str | None, typer.Option("--keep", metavar="SIZE", help="Bytes to keep, such as 20GB.")] = None,
+    keep: Annotated[str | None, typer.Option("--keep", metavar="SIZE", help="Size to keep, such as 20GB.")] = None,
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="AGE", help="Remove what was not used for so long: 30d, 12h.")
     ] = None,
@@ -130,9 +130,10 @@ def cache_gc(
 ) -> None:
     """Remove the least recently used part of the cache, until it keeps to its limits.
 
-    Points, tokens, converted and downloaded files go first, then runs; all but the runs are made again when a command
-    needs them. Probes stay, unless `--stores` is given. Nothing is touched that a running command uses, or
-    that was used within the last hour. Leftovers of killed processes go after a day.
+    Points, tokens, converted and downloaded files go first, then runs, unless the size cannot be kept all the same; all
+    but the runs are made again when a command needs them. Probes stay and do not count, unless `--stores` is given.
+    Nothing is touched that a running command uses, that was used within the last hour, or that this tool did not
+    write. Leftovers of killed processes go after a day.
 
     **Examples**
 

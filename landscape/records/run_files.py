@@ -59,8 +59,10 @@ def find_run(name: str, root: Path) -> Path:
     Raises:
         UsageError: if there is none, or several.
     """
-    as_path = Path(name).expanduser()
-    if as_path.is_file():
+    if not name.removesuffix(SUFFIX):
+        raise UsageError(f"expected the name of a run, or of a file, got {name!r}; landscape cache ls lists the runs")
+    as_path = _as_file(name)
+    if as_path is not None:
         return as_path
     files = run_files(root)
     stem = name.removesuffix(SUFFIX)
@@ -74,3 +76,12 @@ def find_run(name: str, root: Path) -> Path:
         raise UsageError(f"expected a run, got {name!r}, with which {len(found)} begin: {listed}; name one of them")
     known = ", ".join(path.stem for path in files[:_LISTED]) or "none yet: landscape probe makes one"
     raise UsageError(f"expected a run in {root} or a file, got {name!r}; runs there: {known}")
+
+
+def _as_file(name: str) -> Path | None:
+    """Return a name as the path of a file; None if there is none, or the name is none that a file can have."""
+    try:
+        path = Path(name).expanduser()  # RuntimeError: a user without a home
+        return path if path.is_file() else None
+    except (RuntimeError, OSError, ValueError):  # a name too long; one with NUL
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,8 +73,11 @@ def _store_rows(
     model = models_of(own).get(store, "no run kept")
     used = ", in use" if any(mark.store in (store, None) for mark in marks) else ""
     yield _row(f"{store} ({model}{used})", own, now)
-    counts: dict[Kind, str] = {"probes": "probes", "point": "points", "training": "unfinished training"}
-    for kind, words in {**counts, "leftover": "leftovers of killed processes"}.items():
+    counts: dict[Kind, str] = {
+        "probes": "probes", "layers": "layer rows", "point": "points", "training": "unfinished training",
+        "leftover": _SHARED["leftover"], "unknown": _SHARED["unknown"],
+    }  # fmt: skip
+    for kind, words in counts.items():
         if of_kind := [unit for unit in own if unit.kind == kind]:
             yield _row(f"  {words}" if kind != "point" else f"  {plural(len(of_kind), 'point')}", of_kind, now)
     yield from (_row(f"  {unit.name}", [unit], now) for unit in own if unit.kind == "run")
@@ -127,7 +131,7 @@ def contents_lines(contents: StoreContents) -> Iterator[str]:
 
 
 def contents_tables(contents: StoreContents, now: float) -> Iterator[Table]:
-    """Return the tables of the points and the runs of a store."""
+    """Return the tables of the points, the layer rows and the runs of a store."""
     if contents.points:
         rows = tuple(
             (point.name, point.method, point.grid, data_size(point.size), age(now - point.written), point.recipe)
@@ -135,6 +139,10 @@ def contents_tables(contents: StoreContents, now: float) -> Iterator[Table]:
         )
         header = ("point", "method", "grid", "size", "written", "recipe")
         yield Table(plural(len(rows), "point"), header, rows, frozenset({0, 1, 2, 5}))
+    if contents.layers:
+        held = tuple((row.point, str(row.matrices), str(row.windows), str(row.rows)) for row in contents.layers)
+        title = f"layer-wise errors at {plural(len(held), 'point')}"
+        yield Table(title, ("point", "matrices", "sets of windows", "rows"), held, frozenset({0}))
     if contents.runs:
         runs = tuple(
             (run.name, age(now - run.written), run.head.command if run.head else f"cannot be read: {run.reason}")
@@ -159,6 +167,7 @@ def contents_json(contents: StoreContents) -> dict[str, Any]:
             }
             for point in contents.points
         ],
+        "layers": [asdict(row) for row in contents.layers],
         "runs": [
             {
                 "name": run.name,
@@ -186,7 +195,7 @@ def verification_lines(done: Verification) -> Iterator[str]:
     for finding in done.findings:
         yield f"{finding.state:9} {finding.path}: {finding.words}"
     counts = Counter(finding.state for finding in done.findings)
-    others = "".join(f", {counts[state]} {state}" for state in ("leftover", "unchecked", "unknown") if counts[state])
+    others = "".join(f", {counts[state]} {state}" for state in ("leftover", "unknown") if counts[state])
     yield f"{plural(done.checked, 'file')} checked ({data_size(done.size)}): {counts['damaged']} damaged{others}"
 
 
@@ -210,9 +219,12 @@ def collection_lines(done: Collection, limits: CacheLimits, dry_run: bool) -> It
     freed = data_size(sum(candidate.size for candidate in done.removed))
     left = data_size(done.left)
     yield f"would free {freed}; {left} would be left" if dry_run else f"freed {freed}; {left} are left"
-    if done.over:
+    if done.uncounted and limits.keep is not None:
         more = "" if limits.stores else "; probes go with a whole store alone: --stores"
-        yield f"still {data_size(done.over)} above the limit, and nothing else may go{more}"
+        yield f"{data_size(done.uncounted)} do not count, since no limit removes them{more}"
+    if done.over:
+        results = "; runs and studies stay, since the rest alone is above it" if done.spared_results else ""
+        yield f"still {data_size(done.over)} above the limit, and nothing else may go{results}"
 
 
 def collection_json(done: Collection, dry_run: bool) -> dict[str, Any]:
@@ -231,5 +243,7 @@ def collection_json(done: Collection, dry_run: bool) -> dict[str, Any]:
         "in_use": [row(each) for each in done.busy],
         "bytes_freed": sum(each.size for each in done.removed),
         "bytes_left": done.left,
+        "bytes_uncounted": done.uncounted,
         "bytes_over": done.over,
+        "spared_results": done.spared_results,
     }

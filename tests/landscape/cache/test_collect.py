@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +10,12 @@ from landscape.cache.cache_limits import CacheLimits, parse_age, parse_size
 from landscape.cache.collect import collect
 from landscape.cache.inventory import list_units
 from landscape.session.in_use import marked
+from quant.checkpoints.wheel import MEMBER
 from quant.errors import UsageError
 from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age
 
 EVERYTHING = CacheLimits(keep=0)
+USERS = ["models/other.gguf", "notes.txt"]
 
 
 def quiet(line):
@@ -26,6 +29,11 @@ def root(tmp_path):
     return tmp_path
 
 
+def may_go(root):
+    stays = ("leftover", "unknown", "probes", "layers", "settings")
+    return sum(unit.size for unit in list_units(root) if unit.kind not in stays)
+
+
 def kinds(root):
     return {unit.kind for unit in list_units(root)}
 
@@ -33,17 +41,17 @@ def kinds(root):
 def test_probes_settings_and_what_is_not_ours_stay(root):
     before = content(root)
     done = collect(root, EVERYTHING)
-    assert kinds(root) == {"probes", "settings", "unknown"}
+    assert kinds(root) == {"probes", "layers", "settings", "unknown"}
     after = content(root)
     assert after.items() <= before.items()
     assert done.left == sum(map(len, after.values()))
     assert sum(each.size for each in done.removed) == sum(map(len, before.values())) - done.left
-    assert (done.failed, done.busy, done.over) == ((), (), done.left)
+    assert (done.failed, done.busy, done.over, done.uncounted) == ((), (), 0, done.left)
 
 
 def test_a_whole_store_goes_only_when_asked(root):
     collect(root, CacheLimits(keep=0, stores=True))
-    assert list(content(root)) == ["notes.txt"]
+    assert list(content(root)) == USERS
 
 
 def test_a_rehearsal_changes_nothing_and_says_the_same(root):
@@ -58,9 +66,7 @@ def test_a_rehearsal_changes_nothing_and_says_the_same(root):
 def test_the_least_recently_used_goes_first_until_the_limit_is_kept(root):
     points = [unit.path for unit in list_units(root) if unit.kind == "point"]
     set_age(points[0], 9 * DAY)
-    left_over = sum(unit.size for unit in list_units(root) if unit.kind == "leftover")
-    total = sum(unit.size for unit in list_units(root))
-    done = collect(root, CacheLimits(keep=total - left_over - 1))
+    done = collect(root, CacheLimits(keep=may_go(root) - 1))
     assert [each.path for each in done.removed if each.units[0].kind != "leftover"] == [points[0]]
     assert done.over == 0
 
@@ -99,7 +105,7 @@ def test_young_leftovers_stay(root):
 
 
 def test_the_store_of_an_open_session_and_what_is_shared_stay(root):
-    other = root / f"{'12' * 8}-float32" / "points" / "x" / "y.h5"
+    other = root / f"{'12' * 8}-float32" / "points" / ("34" * 32) / f"{'56' * 32}.h5"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"point")
     set_age(other, 5 * DAY)
@@ -111,7 +117,7 @@ def test_the_store_of_an_open_session_and_what_is_shared_stay(root):
         gone = before.keys() - content(root).keys()
         assert gone == {str(other.relative_to(root))}
     collect(root, CacheLimits(keep=0, stores=True))
-    assert list(content(root)) == ["notes.txt"]
+    assert list(content(root)) == USERS
 
 
 def test_what_cannot_be_removed_is_reported(root, monkeypatch):
@@ -124,6 +130,37 @@ def test_what_cannot_be_removed_is_reported(root, monkeypatch):
     assert done.removed == ()
     assert {reason for _, reason in done.failed} == {"Permission denied"}
     assert content(root) == before
+
+
+def test_a_download_goes_and_other_models_stay(root):
+    ours = root / "models" / Path(MEMBER).name
+    ours.write_bytes(b"GGUF")
+    set_age(ours, 5 * DAY)
+    collect(root, EVERYTHING)
+    assert not ours.exists()
+    assert (root / "models" / "other.gguf").exists()
+
+
+def test_what_cannot_go_does_not_count(root):
+    (root / "models" / "big").mkdir()
+    (root / "models" / "big" / "model.safetensors").write_bytes(bytes(10**6))
+    done = collect(root, CacheLimits(keep=may_go(root)))
+    assert {each.units[0].kind for each in done.removed} == {"leftover"}
+    assert done.over == 0
+    assert done.uncounted == sum(map(len, content(root).values())) - may_go(root) > 10**6
+
+
+def test_results_stay_where_the_limit_is_out_of_reach_without_them_too(root):
+    (point, _) = [unit for unit in list_units(root) if unit.kind == "point"]
+    os.utime(next(point.path.iterdir()), None)  # in use
+    done = collect(root, CacheLimits(keep=point.size - 1, stores=True))
+    assert {"run", "study", "probes"} <= kinds(root)
+    assert (done.busy[0].path, done.spared_results) == (point.path, True)
+    assert done.over == may_go(root) + sum(
+        unit.size for unit in list_units(root) if unit.store and unit.kind in ("probes", "layers", "settings")
+    ) - (point.size - 1)  # stores were asked for, so that all of them counts
+    reached = collect(root, CacheLimits(keep=point.size))
+    assert ({"run", "study"} & kinds(root), reached.over, reached.spared_results) == (set(), 0, False)
 
 
 @pytest.mark.parametrize(

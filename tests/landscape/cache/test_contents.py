@@ -2,7 +2,7 @@
 
 import pytest
 
-from landscape.cache.contents import find_store, read_store
+from landscape.cache.contents import StoredLayers, find_store, read_store
 from quant.errors import UsageError
 from tests.landscape import stores
 from tests.landscape.cache.folders import STORE, content, fill
@@ -24,6 +24,7 @@ def test_probes_points_and_runs_are_counted(root):
         ("gptq", "int4, absmax, tensor"), ("w_ft", "none")
     ]  # fmt: skip
     assert {point.recipe for point in held.points} == {"damping 0.1, data é", "epochs 1"}
+    assert held.layers == (StoredLayers("gptq", matrices=2, windows=1, rows=2),)
     (run,) = held.runs
     assert run.head.command == "landscape probe --model opt-125m"
     assert held.settings == {"settings": {"threads": 1, "evaluation": 3}, "batch-cpu-64": {"windows": 2}}

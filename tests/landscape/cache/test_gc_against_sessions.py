@@ -26,7 +26,7 @@ def request(store: Path) -> SurveyRequest:
 def tidy(root: Path, stop: Path, stores: bool) -> None:
     """Remove all that may go, without the hour that would hide what this looks for."""
     while not stop.exists():
-        done = collect(root, CacheLimits(keep=0, stores=stores, spared=-60.0))
+        done = collect(root, CacheLimits(older_than=-60.0, stores=stores, spared=-60.0))
         assert done.failed == ()
 
 

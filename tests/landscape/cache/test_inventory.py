@@ -17,8 +17,8 @@ def root(tmp_path):
 def test_everything_is_listed_once_with_its_size(root):
     units = list_units(root)
     assert Counter(unit.kind for unit in units) == {
-        "probes": 1, "point": 2, "training": 1, "run": 1, "settings": 2, "tokens": 1, "self": 1, "conversion": 1,
-        "download": 1, "study": 1, "leftover": 3, "unknown": 1,
+        "probes": 1, "layers": 1, "point": 2, "training": 1, "run": 1, "settings": 2, "tokens": 1, "self": 1,
+        "conversion": 1, "study": 1, "leftover": 3, "unknown": 2,
     }  # fmt: skip
     files = content(root)
     assert sum(unit.size for unit in units) == sum(map(len, files.values()))

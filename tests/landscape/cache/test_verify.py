@@ -1,14 +1,17 @@
 """One flipped bit in any file is found, nothing is changed, and only what is damaged is set aside."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from landscape.cache.verify import verify
+from quant.checkpoints.wheel import MEMBER
 from tests.landscape.cache.folders import STORE, content, fill
 
 HASHED = (
-    f"{STORE}/probes/*.h5", f"{STORE}/points/*/*.h5", f"{STORE}/unfinished/*.safetensors", f"{STORE}/runs/*.json",
+    f"{STORE}/probes/*.h5", f"{STORE}/layers/*.h5", f"{STORE}/points/*/*.h5",
+    f"{STORE}/unfinished/*.safetensors", f"{STORE}/runs/*.json",
     "tokens/*.safetensors", "self/*/*/*.safetensors", "models/gguf-*/model.safetensors", "studies/*.json",
 )  # fmt: skip
 
@@ -32,9 +35,9 @@ def test_a_sound_cache_has_no_damage(root):
     before = content(root)
     done = verify(root)
     assert done.damaged == ()
-    assert done.checked == 3 + 2 + 1 + 1 + 2 + 1 + 1 + 1 + 1  # of a sealed folder, all files at once
+    assert done.checked == 3 + 2 + 2 + 1 + 1 + 2 + 1 + 1 + 1 + 1  # of a sealed folder, all files at once
     states = sorted(finding.state for finding in done.findings)
-    assert states == ["leftover", "leftover", "leftover", "unchecked", "unknown"]
+    assert states == ["leftover", "leftover", "leftover", "unknown", "unknown"]
     assert content(root) == before
 
 
@@ -57,3 +60,10 @@ def test_a_store_alone_is_checked(root):
     flip(path, -1)
     assert verify(root, STORE).damaged == ()
     assert len(verify(root).damaged) == 1
+
+
+def test_a_download_that_is_another_file_is_damaged(root):
+    path = root / "models" / Path(MEMBER).name
+    path.write_bytes(b"GGUF")
+    (finding,) = verify(root).damaged
+    assert finding.path == path

@@ -64,10 +64,12 @@ def test_show_says_what_a_store_holds(run, root):
         "probes    6 on 2 windows: 4 ray, 2 w",
         "gptq",
         "int4, absmax, tensor",
+        "layer-wise errors at 1 point",
         "landscape probe --model opt",
     ):
         assert words in out
     shown = json.loads(run("cache", "show", STORE, "--store", root, "--json")[1])
+    assert shown["layers"] == [{"point": "gptq", "matrices": 2, "windows": 1, "rows": 2}]
     assert shown["runs"][0]["command"] == "landscape probe --model opt-125m"
     code, _, err = run("cache", "show", "zz", "--store", root)
     assert code == 2
@@ -77,8 +79,8 @@ def test_show_says_what_a_store_holds(run, root):
 def test_verify_fails_where_something_is_damaged(run, root):
     code, out, _ = run("cache", "verify", "--store", root)
     assert code == 0
-    assert out.splitlines()[-1].startswith("13 files checked (")
-    assert ": 0 damaged, 3 leftover, 1 unchecked, 1 unknown" in out
+    assert out.splitlines()[-1].startswith("15 files checked (")
+    assert ": 0 damaged, 3 leftover, 2 unknown" in out
     shard = next((root / STORE / "probes").glob("*.h5"))
     shard.write_bytes(shard.read_bytes()[:-1])
     code, out, err = run("cache", "verify", "opt-125m", "--store", root)
@@ -102,7 +104,15 @@ def test_gc_says_what_it_removes_and_what_it_freed(run, root):
     assert done["bytes_freed"] == sum(map(len, before.values())) - sum(map(len, after.values()))
     assert done["bytes_left"] == sum(map(len, after.values()))
     _, out, _ = run("cache", "gc", "--keep", "1kB", "--store", root)
-    assert "above the limit, and nothing else may go; probes go with a whole store alone: --stores" in out
+    assert "do not count, since no limit removes them; probes go with a whole store alone: --stores" in out
+
+
+def test_gc_says_why_results_stay(run, root):
+    point = next((root / STORE / "points").glob("*/*.h5"))
+    os.utime(point)
+    _, out, _ = run("cache", "gc", "--keep", "1B", "--store", root)
+    assert "above the limit, and nothing else may go; runs and studies stay, since the rest alone is above it" in out
+    assert next((root / STORE / "runs").iterdir()).exists()
 
 
 @pytest.mark.parametrize(
