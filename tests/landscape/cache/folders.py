@@ -21,7 +21,7 @@ DAY = 24 * 3600.0
 
 
 def fill(root: Path) -> None:
-    """Write one of each kind, with two points, three shards of probes and two of layer rows, and two files of the user."""
+    """Write one of each kind, with two points, three shards of probes, two of layer rows, and two files of the user."""
     store = stores.store(root)
     store.settings({"threads": 1, "evaluation": 3})
     store.settings({"windows": 2}, "batch-cpu-64")

@@ -12,7 +12,7 @@ from landscape.cache.verify import verify
 from landscape.records.record import KINDS
 from landscape.records.run_files import run_path
 from quant.checkpoints.wheel import MEMBER
-from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age
+from tests.landscape.cache.folders import DAY, STORE, fill, set_age
 
 POINT = f"{STORE}/points/{'78' * 32}"
 CONVERSION = f"models/gguf-{'cd' * 32}"
