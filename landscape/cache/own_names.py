@@ -1,7 +1,7 @@
-"""Recognise what this tool wrote in a cache folder, by names that nothing else has; all else is the user's.
+"""Find what this tool wrote in a cache folder, by names that nothing else has; all else is the user's.
 
-A folder that a user names as ``--store`` may hold other things, under ``models/`` or ``studies/`` too. What is not
-recognised here is never removed, renamed or called damaged. Of a kind of unit that is a folder, each file in it is
+A folder that a user names as ``--store`` may hold other things, under ``models/`` or ``studies/`` too. A file that is
+not recognised here is never removed, renamed or called damaged. In a unit that is a folder, each file is
 recognised as well.
 """
 
