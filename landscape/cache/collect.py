@@ -107,7 +107,7 @@ class _Tidying:
         """Bytes of the units that may go, and are left."""
 
     def collection(self) -> Collection:
-        """Remove what is due of all that may go: leftovers, what is made again, results, whole stores; each oldest first."""
+        """Remove what is due: leftovers, what is made again, results, whole stores; each oldest first."""
         for candidate in (*self._leftovers(), *self._of(REMADE)):
             self._consider(candidate)
         self.in_reach = self._is_in_reach()

@@ -1,8 +1,8 @@
 """List what a cache folder holds: whole units, each with its size and the times of its last write and use.
 
 The layout is at the head of ``quant.cache`` and of ``landscape.probing.store``. Nothing is opened but the folders, the
-note and the sums beside a converted file, and the first bytes of a study. Files that are not recognised as this tool's own
-(``landscape.cache.own_names``) are of the kind ``unknown``.
+note and the sums beside a converted file, and the first bytes of a study. Files that are not recognised as this
+tool's own (``landscape.cache.own_names``) are of the kind ``unknown``.
 """
 
 from __future__ import annotations
