@@ -12,6 +12,7 @@ from landscape.report.chart import Axis, Band, Chart, Level, Look, Mark, Missing
 from landscape.report.palette import INK, RAY
 from landscape.report.plot import Figure
 from landscape.report.study.cells import grids, listed, method_label, method_look, slugs
+from landscape.report.survey.controls import Controls, controls
 from landscape.report.survey.figures import plane_figure, radial_figure
 from landscape.report.survey.view import omissions, panels, view
 from landscape.report.survey.wording import plane_sentences
@@ -50,10 +51,16 @@ def interactive(study: StudyResult) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for model, slug in zip(study.models, slugs(study), strict=True):
         if model.survey.rays:
-            found[f"figure-3-{slug}"] = radial_figure(model.survey)
+            found[f"figure-3-{slug}"] = radial_figure(model.survey, bare=True)
         for i, plane in enumerate(model.survey.planes, start=1):
             found[_plane_id(slug, i)] = plane_figure(plane, model.survey)
     return found
+
+
+def radial_controls(study: StudyResult) -> dict[str, Controls]:
+    """Return the buttons above the radial figures, by the name of their chart."""
+    named = zip(study.models, slugs(study), strict=True)
+    return {f"figure-3-{slug}": controls(model.survey) for model, slug in named if model.survey.rays}
 
 
 def _plane_id(slug: str, number: int) -> str:

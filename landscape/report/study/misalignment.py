@@ -125,9 +125,9 @@ def _title(drawn: Sequence[tuple[str, Sequence[tuple[float, Place]]]]) -> str:
     symbol, kept = drawn[0]
     found = rank_correlation([x for x, _ in kept], [place.m.value for _, place in kept])
     worst = max((place for _, place in kept), key=lambda place: place.m.value)
-    most = f"M is largest with int{worst.bits} of {worst.model}, {number(worst.m.value, 2)} nats"
+    most = f"M is largest with int{worst.bits} of {worst.model}, {rise_text(worst.m)} nats"
     if found is None:
-        return f"{most}; too few grids to say whether it goes with {symbol}"
+        return f"{most}, where {symbol} = {number(next(x for x, place in kept if place is worst), 2)}"
     goes = "rises with" if found.value > 0 else "falls with"
     sure = goes if found.p < 0.05 else "is not clearly related to"
     return f"Misalignment {sure} {symbol} (r_s = {number(found.value, 2)}, n = {found.pairs}); {most}"
