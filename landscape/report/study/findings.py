@@ -200,7 +200,7 @@ def _of_claim(cases: Sequence[Claim], model: str, figure: str) -> Finding:
     counts = [text for text in counts if not text.startswith("0 ")]
     numbers = f"{', '.join(counts)} of {plural(len(counted), 'case')}"
     numbers += f"; {shown.case}: {shown.verdict}, {claim_number(shown)}"
-    short = f"{_value(shown)} at {shown.case}" if shown.estimate is not None else "no number"
+    short = f"{shown.case}: {_value(shown)}" if shown.estimate is not None else "no number"
     return Finding(counted[0].text, counted[0].source, model, claim_verdict(cases), numbers, short, figure)
 
 

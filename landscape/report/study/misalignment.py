@@ -117,7 +117,7 @@ def _panel(symbol: str, kept: Sequence[tuple[float, Place]]) -> Panel:
 def _correlation_text(kept: Sequence[tuple[float, Place]], symbol: str) -> str:
     found = rank_correlation([x for x, _ in kept], [place.m.value for _, place in kept])
     if found is None:
-        return f"{symbol}: no r_s with {plural(len(kept), 'grid')} ({LEAST} different ones needed)"
+        return f"{symbol}: no r_s with {plural(len(kept), 'grid')} ({LEAST} needed)"
     return f"{symbol}: r_s = {number(found.value, 2)}, {p_text(found.p)}, n = {found.pairs}"
 
 

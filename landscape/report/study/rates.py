@@ -108,8 +108,8 @@ def best_rates(study: StudyResult) -> Chart | Missing:
     columns = tuple(f"int{b}" for b in bits)
     ends = heat_range([values], log=True)
     assert ends is not None  # rates are above 0
-    several = len({v for line in values for v in line if math.isfinite(v)}) > 1
-    heat = Heatmap(columns, tuple(lines), values, "best rate", hover_texts, ends, log=True, text=text, bar=several)
+    unlike = len({v for line in values for v in line if math.isfinite(v)}) > 1
+    heat = Heatmap(columns, tuple(lines), values, "best rate", hover_texts, ends, log=True, text=text, bar=unlike)
     panel = Panel("best initial learning rate", Axis("bit width"), Axis(""), (heat,))
     return Chart(BEST, _best_title(lines), BEST_CAPTION, ((panel,),))
 
@@ -169,7 +169,7 @@ def _best_title(lines: dict[str, dict[int, tuple[float, str]]]) -> str:
         return "The best learning rate of QAFT"
     up = sum(low > high for high, low in pairs)
     said = f"Fewer bits want a higher learning rate in {up} of {plural(len(pairs), 'row')}"
-    return said + (f": the best one is {rate_text(pairs[0][0])} throughout" if len(set(sum(pairs, ()))) == 1 else "")
+    return said + (f": the best one is {rate_text(pairs[0][0])} throughout" if len({rate for pair in pairs for rate in pair}) == 1 else "")
 
 
 def _notes(several: list[tuple[SurveyResult, list[tuple[Cell, TrainingRecord]]]]) -> Iterator[str]:

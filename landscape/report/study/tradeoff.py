@@ -163,7 +163,7 @@ def _points(survey: SurveyResult, unit: SizeUnit) -> Iterator[Series]:
         hover = f"{model} at 16 bits\n{_place(size, base, unit)}"
         yield Series(
             "w at 16 bits", (size,), (base,), Look(INK, "circle", size=10), (hover,), labels=(model,),
-            side="top center",
+            side="top left",
         )  # fmt: skip
     shown = [(nll, point) for point in survey.points if point.size is not None and (nll := test_nll(point)) is not None]
     highest: dict[tuple[int | None, str | None], tuple[float, str]] = {}

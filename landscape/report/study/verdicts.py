@@ -1,4 +1,4 @@
-"""Set the verdicts on the paper's findings in a table that is understood in five seconds: a line each, a cell a model."""
+"""Set the verdicts on the paper's findings in a table: a line a finding, a cell a model, understood in five seconds."""
 
 from __future__ import annotations
 

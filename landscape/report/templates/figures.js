@@ -7,6 +7,16 @@
   const LONG_TITLE = 46; // characters of a panel's title that fit the width of a phone
   const plans = new Map(); // of each figure: its sides at first, side by side
 
+  let working = 0; // pieces of work that change figures
+
+  /* Run some work; ``data-fitted`` is on the page whenever there is none. */
+  async function run(work) {
+    working += 1;
+    delete document.documentElement.dataset.fitted;
+    try { await work(); } finally { working -= 1; }
+    if (!working) document.documentElement.dataset.fitted = NARROW.matches ? "narrow" : "wide";
+  }
+
   const axis = (letter, i) => letter + "axis" + (i ? i + 1 : "");
   const twoLines = (text) => (NARROW.matches ? text.replace(", ", ",<br>") : text);
 
@@ -173,9 +183,9 @@
       if (!button) return;
       const before = length();
       state[button.dataset.group] = button.value;
-      draw(before).then(() => fit(gd)); // the title of the axis may take a line more
+      run(async () => { await draw(before); await fit(gd); }); // the title of the axis may take a line more
     });
-    gd.on("plotly_doubleclick", () => { state.view = "all"; draw(length()); });
+    gd.on("plotly_doubleclick", () => { state.view = "all"; run(() => draw(length())); });
     gd.on("plotly_relayout", (change) => {
       if (!Object.keys(change).some((key) => /^[xy]axis\d*\.range/.test(key))) return;
       state.view = ""; // dragged by hand
@@ -190,14 +200,12 @@
     async function all() {
       for (const gd of fitted) await fit(gd);
       for (const again of redraw) await again();
-      document.documentElement.dataset.fitted = String(NARROW.matches ? "narrow" : "wide");
     }
-    let width = window.innerWidth, running = all();
+    let width = window.innerWidth, running = run(all);
     window.addEventListener("resize", () => {
       if (window.innerWidth === width) return; // a phone hides its address bar
       width = window.innerWidth;
-      delete document.documentElement.dataset.fitted;
-      running = running.then(all);
+      running = run(() => running.then(all));
     });
     await running;
   }
