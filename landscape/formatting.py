@@ -34,6 +34,12 @@ def nats(value: float, signed: bool = False) -> str:
     return with_minus(f"{value:{'+' if signed else ''}.4f}") if math.isfinite(value) else number(value)
 
 
+def sentence(text: str) -> str:
+    """Begin a sentence with a capital, unless it begins with a symbol or a name: ``w_RTN``, ``int3``, ``r_s``."""
+    word = text.split(" ", 1)[0].rstrip(",:;")
+    return text[:1].upper() + text[1:] if word.isalpha() and word.islower() and len(word) > 1 else text
+
+
 def plural(count: int, noun: str) -> str:
     """Write ``1 window`` or ``2 windows``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

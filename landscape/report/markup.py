@@ -13,18 +13,21 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from landscape.formatting import sentence
 from quant.errors import ToolkitError
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    found = Environment(
         loader=PackageLoader("landscape.report"),
         autoescape=True,
         undefined=StrictUndefined,  # a misspelt name is an error, not an empty place on the page
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["sentence"] = sentence
+    return found
 
 
 def render(template: str, **values: object) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from landscape.report.chart import Axis, Band, Chart, Heatmap, Level, Look, Panel, Series, Surface
 from landscape.report.palette import INK
+from landscape.report.ticks import log_ticks, power_text
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,13 +27,12 @@ COLUMN, PAGE = 3.5, 7.1
 """Width of a figure with one column of panels, and of all others, in inches: a column and a page of a journal."""
 DPI = 300
 _PIXELS = 0.62  # points of print per pixel of a page: markers and lines
-_WORDS = {True: 88, False: 42}  # characters of a title that fit the width of a page, of a column
+_WORDS = {True: 98, False: 46}  # characters of a title that fit the width of a page, of a column
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (5, 2)), "dot": (0, (1, 1.6)), "dashdot": (0, (5, 1.6, 1, 1.6))}
 _SYMBOLS = {
     "circle": "o", "diamond": "D", "square": "s", "triangle-up": "^", "triangle-down": "v", "pentagon": "p",
     "hexagon": "h", "cross": "P", "x": "X", "star": "*",
 }  # fmt: skip
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans", "font.size": 7, "axes.titlesize": 7.5, "axes.labelsize": 7, "xtick.labelsize": 6.5,
     "ytick.labelsize": 6.5, "legend.fontsize": 6.5, "axes.linewidth": 0.6, "axes.edgecolor": "#888888",
@@ -72,7 +72,12 @@ def render(chart: Chart) -> dict[str, bytes]:
     from matplotlib import rc_context, rcParamsDefault
 
     with rc_context({**rcParamsDefault, **_STYLE}):  # not the user's own settings: the same bytes for everybody
-        return {kind: _saved(draw(chart), kind) for kind in FORMATS}
+        figure = draw(chart)
+        engine = figure.get_layout_engine()
+        assert engine is not None  # ``draw`` asks for one
+        engine.execute(figure)  # once, and not again for every file
+        figure.set_layout_engine("none")
+        return {kind: _saved(figure, kind) for kind in FORMATS}
 
 
 def draw(chart: Chart) -> Figure:
@@ -149,26 +154,13 @@ def _set_axis(axes: Axes, letter: str, axis: Axis) -> None:
 
 
 def _log_ticks(side: Any, ends: tuple[float, float] | None) -> None:
-    """Put ticks at decades, at 1, 2 and 5 where those are few, and evenly where the range is short."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    """Put the ticks of ``log_ticks``, with minor ones between them but without texts."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    decades = 9.0 if ends is None else math.log10(ends[1] / ends[0])
-    if decades < 0.7:
-        side.set_major_locator(MaxNLocator(4))
-    else:
-        side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=8))
+    if ends is not None:
+        side.set_ticks([value for value, _ in log_ticks(*ends)])
     side.set_major_formatter(FuncFormatter(lambda value, _: power_text(value)))
     side.set_minor_formatter(NullFormatter())
-
-
-def power_text(value: float) -> str:
-    """Write a tick: plainly from 0.001 to 1000, else as a power of ten."""
-    if value <= 0 or 1e-3 * (1 - 1e-9) <= value <= 1e3 * (1 + 1e-9):
-        return f"{value:g}"
-    mantissa, exponent = f"{value:.3e}".split("e")
-    power = "10" + str(int(exponent)).translate(_RAISED)
-    factor = f"{float(mantissa):g}"
-    return power if factor == "1" else f"{factor}·{power}"
 
 
 def _draw_series(axes: Axes, mark: Series) -> None:
@@ -233,7 +225,8 @@ def _draw_heat(figure: Figure, axes: Axes, mark: Heatmap) -> None:
             share = float(norm(values[i, j])) if math.isfinite(values[i, j]) else 1.0
             axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if share < 0.5 else "black")
     if mark.bar:
-        bar = figure.colorbar(drawn, ax=axes, label=mark.title, aspect=28, pad=0.02)
+        aspect = min(28.0, 1.3 * len(mark.rows) + 4)  # as thin on a low panel as on a high one
+        bar = figure.colorbar(drawn, ax=axes, label=mark.title, aspect=aspect, pad=0.02)
         if mark.log:
             _log_ticks(bar.ax.yaxis, mark.range)
 

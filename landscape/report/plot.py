@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -26,15 +28,31 @@ def literal(text: str) -> str:
     return html.escape(text)
 
 
+@dataclass(frozen=True)
+class Cell:
+    """Place and size of a panel."""
+
+    row: int
+    column: int
+    height: int
+    """In pixels, on a wide screen."""
+    narrow: int
+    """In pixels, on a narrow screen, where panels are below one another."""
+
+
 def fitted(
     figure: Figure,
     *,
-    heights: tuple[int, int],
-    panels: int = 1,
+    cells: Sequence[Cell],
+    columns: int = 1,
+    gap: int | None = None,
     top: int = 16,
     aspect: float | None = None,
     width: int | None = None,
-    names: list[int] | None = None,
+    names: Sequence[int] = (),
+    unnamed: Sequence[int] = (),
+    bars: Sequence[tuple[int, int]] = (),
+    bar: int = 0,
 ) -> Figure:
     """Let the script of the page, ``templates/figures.js``, fit the figure to the screen and to its own legend.
 
@@ -42,18 +60,25 @@ def fitted(
     legend below the titles of the axes, however many rows it takes.
 
     Args:
-        figure: The figure, its panels side by side, each with one annotation as its title if there are several.
-        heights: Height of a panel in pixels, on a wide screen and on a narrow one.
-        panels: Number of panels.
+        figure: The figure, each panel with one annotation as its title if there are several.
+        cells: Its panels, in the order of their axes.
+        columns: Number of panels side by side.
+        gap: Room between columns in pixels; None to leave the panels as wide as they are drawn.
         top: Room above the panels, in pixels.
         aspect: Height over width of the panel, if that is fixed.
         width: Most of the width of the panels in pixels; None for all that there is.
         names: Indices of traces whose labels have no room on a narrow screen: their legend entries name them.
+        unnamed: Indices of panels without labels at their vertical axis on a wide screen: those at their left serve.
+        bars: Indices of a trace with an upright colour bar, and of its panel.
+        bar: Room for a colour bar at the right of its panel, in pixels.
     """
-    fit: dict[str, Any] = {"heights": list(heights), "panels": panels, "top": top, "aspect": aspect, "width": width}
+    fit: dict[str, Any] = {
+        "cells": [list(astuple(cell)) for cell in cells], "columns": columns, "gap": gap, "top": top, "aspect": aspect,
+        "width": width, "names": list(names), "unnamed": list(unnamed), "bars": [list(each) for each in bars],
+        "bar": bar, "panels": len(cells), "titled": gap is not None or len(cells) > 1,
+    }  # fmt: skip
     # Plotly stretches the ranges of a picture that is to scale until its sides fit: the script sets them back.
-    axes = {f"{name}.range": list(figure.layout[name].range) for name in ("xaxis", "yaxis") if aspect}
-    fit |= {"ranges": axes, "names": names or []}
+    fit["ranges"] = {f"{name}.range": list(figure.layout[name].range) for name in ("xaxis", "yaxis") if aspect}
     return figure.update_layout(meta={"fit": fit}, title=None, autosize=True)
 
 

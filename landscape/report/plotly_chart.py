@@ -4,46 +4,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-from plotly.subplots import make_subplots
 
 from landscape.report.chart import Axis, Band, Chart, Heatmap, Level, Look, Panel, Series, Surface
 from landscape.report.palette import INK
-from landscape.report.plot import AXIS, BLANK, Figure, literal
+from landscape.report.plot import AXIS, BLANK, Cell, Figure, fitted, literal
+from landscape.report.ticks import log_ticks
 
-PANEL_HEIGHT = 380
-"""Height of a row of panels, in pixels."""
+PANEL_HEIGHT, NARROW_HEIGHT = 380, 300
+"""Height of a panel, in pixels, on a wide screen and on a narrow one."""
 ROW_HEIGHT = 24
 """Height of a row of a heat map, in pixels."""
-_TITLES, _LEGEND_ROW, _MARGIN = 62, 24, 96  # pixels: above and below a row of panels; legend; axis title
+_LEFT, _GAP, _BAR = 84, 92, 84  # pixels: left of the first column, between columns, for a colour bar
+_NAME = 7.6  # pixels of a letter of the name of a row
+_WIDE = 1100  # pixels of the columns together, until the script of the page has measured them
 _HOVER = "%{customdata}<extra></extra>"
 _COLORS = "Cividis"
 
 
+@dataclass
+class _Drawing:
+    """What is gathered for one figure: Plotly checks it once, at the end, for it checks slowly."""
+
+    columns: int
+    traces: list[dict[str, Any]] = field(default_factory=list)
+    shapes: list[dict[str, Any]] = field(default_factory=list)
+    titles: list[dict[str, Any]] = field(default_factory=list)
+    axes: dict[str, Any] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    bars: list[tuple[int, int]] = field(default_factory=list)
+    """Index of each trace with a colour bar, and of its panel."""
+    unnamed: list[int] = field(default_factory=list)
+    """Panels whose rows are named by the panel at their left."""
+    named: set[str] = field(default_factory=set)
+    """Entries of the legend so far."""
+
+
 def draw(chart: Chart) -> Figure:
-    """Draw a chart; its title is left to the page, which can wrap it."""
-    rows, heights = len(chart.panels), [_height(row) for row in chart.panels]
-    entries = chart.legend()
-    total = sum(heights) + _TITLES * rows + _MARGIN + _LEGEND_ROW * math.ceil(len(entries) / 4)
-    inner = sum(heights) + _TITLES * (rows - 1)
-    figure: Figure = make_subplots(
-        rows=rows, cols=chart.columns, row_heights=heights, specs=_specs(chart),
-        vertical_spacing=_TITLES / inner * 1.35 if rows > 1 else 0.0,
-        horizontal_spacing=(0.28 if _has_heat(chart) else 0.2) / chart.columns if chart.columns > 1 else 0.0,
-        subplot_titles=[f"<b>{literal(panel.title)}</b>" for _, _, panel in chart.each_panel],
-    )  # fmt: skip
-    figure.update_annotations(font={"size": 13, "color": INK})
-    seen: set[str] = set()
+    """Draw a chart, fitted to the screen by the page; its title is left to the page, which can wrap it."""
+    drawing, rows = _Drawing(chart.columns), len(chart.panels)
+    heights = [_height(row) for row in chart.panels]
     for i, j, panel in chart.each_panel:
-        _draw_panel(figure, panel, i + 1, j + 1, seen)
-    return figure.update_layout(
-        **BLANK, height=round(total), autosize=True, margin={"l": 76, "r": 24, "t": 40, "b": _MARGIN},
-        hovermode="closest", hoverlabel={"align": "left", "bgcolor": "white"},
-        legend={
-            "orientation": "h", "x": 0, "xanchor": "left", "y": -64 / inner, "yanchor": "top", "font": {"size": 12},
+        upper = 1 - i / rows
+        _place(drawing, panel, (i, j), heights[i], (upper - 0.8 / rows, upper))
+        _draw_panel(drawing, panel)
+    names = [len(name) for _, j, p in chart.each_panel for m in p.marks if isinstance(m, Heatmap) for name in m.rows]
+    left, bar = max([_LEFT, round(_NAME * max(names, default=0)) + 14]), _BAR if drawing.bars else 0
+    later = any(j and isinstance(m, Heatmap) and m.named for _, j, p in chart.each_panel for m in p.marks)
+    gap = (left if later else _GAP if not names else 24) + (bar if _bar_before_last(drawing) else 0)
+    figure = Figure(drawing.traces, {
+        **BLANK, **drawing.axes, "annotations": drawing.titles, "shapes": drawing.shapes, "hovermode": "closest",
+        "height": sum(heights) + 130 * rows, "margin": {"l": left, "r": 16 + bar, "t": 40, "b": 96},
+        "hoverlabel": {"align": "left", "bgcolor": "white"},
+        "legend": {
+            "orientation": "h", "x": 0, "xanchor": "left", "y": -0.2, "yanchor": "top", "font": {"size": 12},
             "groupclick": "togglegroup", "tracegroupgap": 0,
         },
+    })  # fmt: skip
+    return fitted(
+        figure, cells=drawing.cells, columns=chart.columns, gap=gap, top=34, unnamed=drawing.unnamed,
+        bars=drawing.bars, bar=bar,
     )  # fmt: skip
 
 
@@ -53,52 +74,64 @@ def _height(row: Sequence[Panel]) -> int:
     return max(140, ROW_HEIGHT * max(heats)) if heats else PANEL_HEIGHT
 
 
-def _has_heat(chart: Chart) -> bool:
-    return any(isinstance(mark, Heatmap | Surface) for _, _, panel in chart.each_panel for mark in panel.marks)
+def _bar_before_last(drawing: _Drawing) -> bool:
+    return any(drawing.cells[panel].column < drawing.columns - 1 for _, panel in drawing.bars)
 
 
-def _specs(chart: Chart) -> list[list[dict[str, Any] | None]]:
-    return [[{} if j < len(row) else None for j in range(chart.columns)] for row in chart.panels]
+def _place(
+    drawing: _Drawing, panel: Panel, at: tuple[int, int], height: int, upright: tuple[float, float]
+) -> None:  # fmt: skip
+    """Add a pair of axes and the title above them."""
+    index, (row, column) = len(drawing.cells), at
+    heat = any(isinstance(mark, Heatmap) for mark in panel.marks)
+    drawing.cells.append(Cell(row, column, height, height if heat else NARROW_HEIGHT))
+    width, mark = 1 / drawing.columns, _suffix(index)
+    across = [column * width, column * width + (0.86 * width if drawing.columns > 1 else 1.0)]
+    drawing.axes[f"xaxis{mark}"] = _axis(panel.x) | {"domain": across, "anchor": f"y{mark}"}
+    drawing.axes[f"yaxis{mark}"] = _axis(panel.y) | {"domain": list(upright), "anchor": f"x{mark}"}
+    drawing.titles.append({
+        "text": f"<b>{literal(panel.title)}</b>", "x": across[0], "y": upright[1], "xref": "paper", "yref": "paper",
+        "xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False, "font": {"size": 13, "color": INK},
+    })  # fmt: skip
 
 
-def _draw_panel(figure: Figure, panel: Panel, row: int, col: int, seen: set[str]) -> None:
-    place = {"row": row, "col": col}
-    figure.update_xaxes(**_axis(panel.x, panel), **place)
-    figure.update_yaxes(**_axis(panel.y, panel), **place)
+def _suffix(index: int) -> str:
+    """Return what follows ``x`` and ``y`` in the names of the axes of a panel."""
+    return "" if index == 0 else str(index + 1)
+
+
+def _draw_panel(drawing: _Drawing, panel: Panel) -> None:
+    """Add the marks of a panel, the last that was placed."""
+    mark_of = _suffix(len(drawing.cells) - 1)
+    axes = {"xaxis": f"x{mark_of}", "yaxis": f"y{mark_of}"}
     for mark in panel.marks:
         if isinstance(mark, Heatmap):
-            _draw_heat(figure, mark, row, col)
+            _draw_heat(drawing, mark, axes)
         elif isinstance(mark, Surface):
-            _draw_surface(figure, mark, row, col)
+            _draw_surface(drawing, mark, axes)
         else:
-            shown = mark.legend and bool(mark.name) and mark.name not in seen
-            seen |= {mark.name} if shown else set()
+            shown = mark.legend and bool(mark.name) and mark.name not in drawing.named
+            drawing.named |= {mark.name} if shown else set()
             if isinstance(mark, Series):
-                figure.add_trace(_series(mark, shown), **place)
+                drawing.traces.append(_series(mark, shown) | axes)
             else:
-                _draw_across(figure, mark, place, shown)
+                _draw_across(drawing, mark, mark_of, shown)
 
 
-def _axis(axis: Axis, panel: Panel) -> dict[str, Any]:
-    options: dict[str, Any] = {**AXIS, "title": {"text": literal(axis.title), "standoff": 6, "font": {"size": 12}}}
+def _axis(axis: Axis) -> dict[str, Any]:
+    title = {"text": literal(axis.title), "standoff": 6, "font": {"size": 12}}
+    options: dict[str, Any] = {**AXIS, "title": title, "tickfont": {"size": 12}}
+    ticks = axis.ticks
     if axis.log:
-        step = _decades(axis)
-        options |= {"type": "log", "dtick": step, "exponentformat": "none" if step == "D2" else "power"}
-    if axis.ticks:
-        values, texts = zip(*axis.ticks, strict=True)
+        options |= {"type": "log", "dtick": 1, "exponentformat": "power"}
+        ticks = ticks or (() if axis.range is None else log_ticks(*axis.range))
+    if ticks:
+        values, texts = zip(*ticks, strict=True)
         options |= {"tickmode": "array", "tickvals": list(values), "ticktext": [literal(text) for text in texts]}
         options.pop("dtick", None)
     if axis.range is not None:
         options["range"] = [math.log10(end) for end in axis.range] if axis.log else list(axis.range)
     return options
-
-
-def _decades(axis: Axis) -> Any:
-    """Return the step of the ticks of a logarithmic axis: whole decades, or 1, 2 and 5 where there are few."""
-    if axis.range is None:
-        return 1
-    span = math.log10(axis.range[1] / axis.range[0])
-    return max(1, math.ceil(span / 6)) if span > 2 else "D2"
 
 
 def _series(mark: Series, shown: bool) -> dict[str, Any]:
@@ -135,90 +168,84 @@ def _marker(look: Look) -> dict[str, Any]:
     return {"color": look.color, "symbol": symbol, "size": look.size, "line": line}
 
 
-def _draw_across(figure: Figure, mark: Level | Band, place: dict[str, int], shown: bool) -> None:
+def _draw_across(drawing: _Drawing, mark: Level | Band, suffix: str, shown: bool) -> None:
     """Draw a level or a band as a shape, and its entry in the legend as a trace without data."""
     entry: dict[str, Any] = {
         "type": "scatter", "x": [None], "y": [None], "name": literal(mark.name), "legendgroup": literal(mark.name),
         "showlegend": True, "hoverinfo": "skip",
     }  # fmt: skip
+    other = "y" if mark.axis == "x" else "x"
+    low, high = (mark.value, mark.value) if isinstance(mark, Level) else (mark.low, mark.high)
+    shape: dict[str, Any] = {
+        f"{mark.axis}ref": f"{mark.axis}{suffix}", f"{mark.axis}0": low, f"{mark.axis}1": high,
+        f"{other}ref": f"{other}{suffix} domain", f"{other}0": 0, f"{other}1": 1,
+    }  # fmt: skip
     if isinstance(mark, Level):
         line = {"color": mark.look.color, "dash": mark.look.dash or "solid", "width": mark.look.width}
-        add = figure.add_vline if mark.axis == "x" else figure.add_hline
-        add(**{mark.axis: mark.value}, line=line, opacity=mark.look.opacity, exclude_empty_subplots=False, **place)
+        shape |= {"type": "line", "line": line, "opacity": mark.look.opacity}
         entry |= {"mode": "lines", "line": line}
     else:
-        add = figure.add_vrect if mark.axis == "x" else figure.add_hrect
-        ends = {f"{mark.axis}0": mark.low, f"{mark.axis}1": mark.high}
-        add(
-            **ends,
-            fillcolor=INK,
-            opacity=mark.opacity,
-            line_width=0,
-            layer="below",
-            exclude_empty_subplots=False,
-            **place,
-        )
+        shape |= {"type": "rect", "fillcolor": INK, "opacity": mark.opacity, "line": {"width": 0}, "layer": "below"}
         color = f"rgba(34, 34, 34, {min(1.0, 2 * mark.opacity):.3g})"
-        entry |= {"mode": "markers", "marker": {"symbol": "square", "size": 13, "color": color}}
+        entry |= {"mode": "markers", "marker": {"symbol": "square", "size": 14, "color": color}}
+    drawing.shapes.append(shape)
     if shown:
-        figure.add_trace(entry, **place)
+        drawing.traces.append(entry | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
 
 
-def _draw_heat(figure: Figure, mark: Heatmap, row: int, col: int) -> None:
+def _draw_heat(drawing: _Drawing, mark: Heatmap, axes: dict[str, str]) -> None:
     values = [[_scaled(v, mark.log) for v in line] for line in mark.values]
     low, high = (_scaled(end, mark.log) for end in mark.range)
-    place = {"row": row, "col": col}
+    panel, suffix = len(drawing.cells) - 1, axes["xaxis"][1:]
     trace: dict[str, Any] = {
-        "type": "heatmap", "x": list(range(len(mark.columns))), "y": list(range(len(mark.rows))), "z": values,
+        **axes, "type": "heatmap", "x": list(range(len(mark.columns))), "y": list(range(len(mark.rows))), "z": values,
         "zmin": low, "zmax": high, "colorscale": _COLORS, "hovertemplate": _HOVER, "hoverongaps": False, "xgap": 1,
         "ygap": 1, "customdata": [list(map(_lines, line)) for line in mark.hover], "showscale": mark.bar,
-        "colorbar": _colorbar(figure, mark.title, mark.range, mark.log, row, col),
+        "colorbar": _colorbar(mark.title, mark.range, mark.log),
     }  # fmt: skip
     if mark.text:
         trace |= {"text": [list(map(literal, line)) for line in mark.text], "texttemplate": "%{text}"}
-    figure.add_trace(trace, **place)
-    figure.update_xaxes(showgrid=False, **_named(mark.columns), **place)
-    names = mark.rows if mark.named else [""] * len(mark.rows)
+    if mark.bar:
+        drawing.bars.append((len(drawing.traces), panel))
+    if not mark.named:
+        drawing.unnamed.append(panel)
+    drawing.traces.append(trace)
     upright = [len(mark.rows) - 0.5, -0.5]  # the first row at the top
-    figure.update_yaxes(showgrid=False, automargin=True, range=upright, **_named(names), **place)
+    drawing.axes[f"xaxis{suffix}"] |= {"showgrid": False, **_named(mark.columns)}
+    drawing.axes[f"yaxis{suffix}"] |= {
+        "showgrid": False, "range": upright, "showticklabels": mark.named, **_named(mark.rows),
+    }  # fmt: skip
 
 
 def _named(names: Sequence[str]) -> dict[str, Any]:
     return {"tickvals": list(range(len(names))), "ticktext": [literal(name) for name in names]}
 
 
-def _draw_surface(figure: Figure, mark: Surface, row: int, col: int) -> None:
+def _draw_surface(drawing: _Drawing, mark: Surface, axes: dict[str, str]) -> None:
     z = [_plain(line) for line in mark.values]
-    base = {"type": "contour", "x": list(mark.x), "y": list(mark.y), "z": z, "hoverinfo": "skip"}
+    base = {**axes, "type": "contour", "x": list(mark.x), "y": list(mark.y), "z": z, "hoverinfo": "skip"}
     low, high = mark.range
-    figure.add_trace({
+    drawing.bars.append((len(drawing.traces), len(drawing.cells) - 1))
+    drawing.traces.append({
         **base, "contours": {"coloring": "heatmap", "showlines": False}, "colorscale": _COLORS, "reversescale": True,
-        "zmin": low, "zmax": high, "showlegend": False,
-        "colorbar": _colorbar(figure, mark.title, mark.range, False, row, col),
-    }, row=row, col=col)  # fmt: skip
+        "zmin": low, "zmax": high, "showlegend": False, "colorbar": _colorbar(mark.title, mark.range, False),
+    })  # fmt: skip
     for value, name, dash in mark.levels:
-        figure.add_trace({
+        drawing.traces.append({
             **base, "contours": {"coloring": "none", "type": "constraint", "operation": "=", "value": value},
             "line": {"color": INK, "dash": dash, "width": 2}, "name": literal(name), "showlegend": True,
-        }, row=row, col=col)  # fmt: skip
+        })  # fmt: skip
 
 
-def _colorbar(figure: Figure, title: str, ends: tuple[float, float], log: bool, row: int, col: int) -> dict[str, Any]:
-    """Place a colour bar at the right of its panel."""
-    panel = figure.get_subplot(row, col)
-    (low, high), right = panel.yaxis.domain, panel.xaxis.domain[1]
+def _colorbar(title: str, ends: tuple[float, float], log: bool) -> dict[str, Any]:
+    """Describe a colour bar; the script of the page puts it at the right of its panel."""
     bar: dict[str, Any] = {
-        "title": {"text": literal(title), "side": "right", "font": {"size": 11}}, "x": right + 0.008,
-        "xanchor": "left", "y": (low + high) / 2, "len": (high - low) * 1.02, "thickness": 12, "outlinewidth": 0,
-        "tickfont": {"size": 11},
+        "title": {"text": literal(title), "side": "right", "font": {"size": 11}}, "xanchor": "left", "xpad": 8,
+        "ypad": 0, "yanchor": "middle", "thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11},
     }  # fmt: skip
     if log:
-        decades = range(math.ceil(math.log10(ends[0]) - 1e-9), math.floor(math.log10(ends[1]) + 1e-9) + 1)
-        if len(decades) > 1:
-            bar |= {"tickvals": list(decades), "ticktext": [f"10<sup>{k}</sup>".replace("-", "−") for k in decades]}
-        else:
-            logs = [math.log10(end) for end in ends]
-            bar |= {"tickvals": logs, "ticktext": [f"{end:.2g}" for end in ends]}
+        ticks = log_ticks(*ends)
+        bar |= {"tickvals": [math.log10(value) for value, _ in ticks], "ticktext": [text for _, text in ticks]}
     return bar
 
 

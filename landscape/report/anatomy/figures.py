@@ -23,7 +23,7 @@ from landscape.report.anatomy.wording import (
     grouping_name,
     rho_text,
 )
-from landscape.report.plot import AXIS, BLANK, Figure, fitted, literal
+from landscape.report.plot import AXIS, BLANK, Cell, Figure, fitted, literal
 from landscape.session.subject import TEST_SPLIT
 
 HEIGHT = 300
@@ -260,5 +260,6 @@ def _lay_out(figure: Figure, title: str, height: int, top: int = 16) -> None:
         margin={"l": 64}, **BLANK, showlegend=False, hoverlabel={"align": "left"}, xaxis=AXIS, yaxis=AXIS,
         legend={"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "font": {"size": 12}},
     )  # fmt: skip
-    fitted(figure, heights=(height, min(height, HEIGHT - 40) if height == HEIGHT else height), top=top)
+    narrow = min(height, HEIGHT - 40) if height == HEIGHT else height
+    fitted(figure, cells=[Cell(0, 0, height, narrow)], top=top)
     figure.layout.meta["name"] = title

@@ -86,6 +86,22 @@ def slugs(study: StudyResult) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class SizeUnit:
+    """A unit of the size of models."""
+
+    name: str
+    per_gb: float
+    """How many make a gigabyte."""
+
+
+def size_unit(models: Iterable[SurveyResult]) -> SizeUnit:
+    """Return one unit for the sizes of some models: MB where the largest is below 0.1 GB."""
+    sizes = [s for survey in models for s in (survey.center_size, *(p.size for p in survey.points)) if s is not None]
+    largest = max((size.gigabytes for size in sizes), default=1.0)
+    return SizeUnit("MB", 1000.0) if largest < 0.1 else SizeUnit("GB", 1.0)
+
+
 def method_label(method: str) -> str:
     """Return a method's name as the field writes it."""
     return METHODS[method].label if method in METHODS else method

@@ -127,11 +127,13 @@ def _short(layer: LayerResult) -> str:
 
 def _title(model: str, found: Pattern) -> str:
     if found.values == 1:
-        return f"{model}: every matrix took the same damping"
+        return f"{model}: all {found.matrices} matrices took the same damping"
     if not found.shares:
-        return f"{model}: the best dampings, too few to look for a pattern"
+        return f"{model}: the best dampings of {found.matrices} matrices, too few to look for a pattern"
     if not found.found:
-        return f"{model}: no pattern in the best dampings, as in the paper"
+        name, most = max(found.shares.items(), key=lambda each: each[1].value)
+        numbers = f"the most that a grouping explains is {most.value:.0%}, by {name}, {p_text(most.p)}"
+        return f"{model}: no pattern in the best dampings, as in the paper: {numbers}"
     name = max(found.found, key=lambda each: found.shares[each].value)
     share = found.shares[name].value
     return f"{model}: the {name} explains {share:.0%} of the variance of the best dampings"

@@ -104,6 +104,13 @@ def _levels(survey: SurveyResult, cell: Cell, ends: tuple[float, float]) -> Iter
         yield Series("w", ends, (base, base), Look(INK, None, "dot", width=1.2), (f"w: {nats(base)}",) * 2)
 
 
+def _gap_after_one(cell: Cell, record: TrainingRecord) -> float:
+    """Return L(GPTQ) − L(QAFT after one epoch); minus infinity where either is missing."""
+    gptq, first = cell.get("gptq"), dict(kept_curve(record)).get(1)
+    level = None if gptq is None else test_nll(gptq)
+    return -math.inf if level is None or first is None else level - first
+
+
 def _title(survey: SurveyResult, recorded: list[tuple[Cell, TrainingRecord]]) -> str:
     judged = [(cell, record) for cell, record in recorded if (p := cell.get("gptq")) and test_nll(p) is not None]
     model = survey.subject.model
@@ -111,10 +118,14 @@ def _title(survey: SurveyResult, recorded: list[tuple[Cell, TrainingRecord]]) ->
         return f"{model}: test NLL of QAFT by epoch, without GPTQ to compare with"
     first = [(cell, first_below(cell, record)) for cell, record in judged]
     soon = [cell_name(cell, survey) for cell, epoch in first if epoch is not None and epoch <= 1]
+    gaps = [_gap_after_one(cell, record) for cell, record in judged]
+    most = f", by up to {nats(max(gaps))} nats" if gaps and max(gaps) > 0 else ""
     if len(soon) == len(judged):
-        return f"{model}: one epoch of QAFT is enough to be below GPTQ at {listed(soon)}"
+        return f"{model}: one epoch of QAFT is enough to be below GPTQ at {listed(soon)}{most}"
     never = [cell_name(cell, survey) for cell, epoch in first if epoch is None]
-    some = f"one epoch of QAFT is enough to be below GPTQ at {listed(soon)}" if soon else "one epoch is never enough"
+    some = (
+        f"one epoch of QAFT is enough to be below GPTQ at {listed(soon)}{most}" if soon else "one epoch is never enough"
+    )
     return f"{model}: {some}" + (f"; no epoch is at {listed(never)}" if never else "")
 
 

@@ -48,7 +48,9 @@ def _shown(point: PointResult) -> bool:
 def _panel(survey: SurveyResult) -> Panel:
     points = [point for point in survey.points if _shown(point)]
     values = [v for point in points for v in kl_and_rise(point) or ()]
-    ends = spanning(values, log=True)
+    bars = [end for point in points for kl in [point.fidelity[TEST_SPLIT].kl] for end in (kl.low, kl.high)]
+    least = min(values) / 2  # an interval that reaches towards 0 has no end on a logarithmic axis
+    ends = spanning([*values, *(end for end in bars if end > least)], log=True)
     rays = [line for ray in survey.rays if (line := _ray(ray, survey)) is not None]
     marks: list[Mark] = [*rays, Series("KL = ΔL", ends, ends, Look("#888888", None, "dash", width=1.2))]
     marks += [_point(point, survey) for point in points]

@@ -34,6 +34,8 @@ class Finding:
     verdict: Verdict
     numbers: str
     """The numbers behind it, with their intervals."""
+    short: str
+    """The one number that decides, with its interval."""
     figure: str
     """ID of the figure that shows it."""
 
@@ -73,15 +75,16 @@ def lower_nll(survey: SurveyResult, slug: str) -> Finding:
     known = {m.grid: m.raw[TEST_SPLIT] for m in survey.misalignments if TEST_SPLIT in m.raw}
     below = [cell for cell, value in pairs if value > 0]
     sure = {cell: known.get(f"int{cell.bits}-{cell.grid}") for cell, _ in pairs}
-    words = f"lower in {len(below)} of {len(pairs)} cells"
+    words = short = f"lower in {len(below)} of {len(pairs)} cells"
     if pairs:
         cell, value = max(pairs, key=lambda each: each[1])
         bound = sure[cell]
         text = number(value, 3) + " (no interval)" if bound is None else rise_text(bound)
         words += f"; most at {cell_name(cell, survey)}: L(GPTQ) − L(QAFT) = {text}"
+        short = f"{text} nats at {cell_name(cell, survey)}"
     verdict = _all_above_zero([sure[cell] for cell, _ in pairs])
     text = "QAFT has a lower test NLL than GPTQ"
-    return Finding(text, "§4.1, Figure 1, upper row", survey.subject.model, verdict, words, f"figure-1-{slug}")
+    return Finding(text, "§4.1, Figure 1, upper row", survey.subject.model, verdict, words, short, f"figure-1-{slug}")
 
 
 def lower_layer_error(survey: SurveyResult, slug: str) -> Finding:
@@ -108,9 +111,11 @@ def one_epoch(survey: SurveyResult, slug: str) -> Finding:
     verdict: Verdict = "open" if not found else "holds" if len(soon) == len(found) else "fails"
     numbers = f"{len(soon)} of {len(found)} cells after one epoch" + (f": {listed(soon)}" if soon else "")
     text = "one epoch of QAFT is enough to outperform GPTQ"
+    none = "no test NLL by epoch"
+    short = f"{len(soon)} of {len(found)} cells" if found else none
     return Finding(
-        text, "Appendix B, Figure 5", survey.subject.model, verdict,
-        numbers if found else "no test NLL by epoch", f"figure-5-{slug}",
+        text, "Appendix B, Figure 5", survey.subject.model, verdict, numbers if found else none, short,
+        f"figure-5-{slug}",
     )  # fmt: skip
 
 
@@ -119,17 +124,17 @@ def rates_fall(survey: SurveyResult, slug: str) -> Finding:
     best = [(cell, rate) for cell, record in trained(survey) if (rate := best_rate(record)) is not None]
     text, source = "more bits want a lower learning rate", "Appendix A, Figure 4"
     if len(best) < 2 or len({cell.bits for cell, _ in best}) < 2:
-        return Finding(
-            text, source, survey.subject.model, "open", "fewer than two bit widths with several rates", "figure-4"
-        )
-    numbers = ", ".join(f"{cell_name(cell, survey)} {rate_text(rate)}" for cell, rate in best)
+        few = "fewer than two bit widths with several rates"
+        return Finding(text, source, survey.subject.model, "open", few, few, "figure-4")
+    numbers = short = ", ".join(f"{cell_name(cell, survey)} {rate_text(rate)}" for cell, rate in best)
     found = rank_correlation([float(cell.bits) for cell, _ in best], [rate for _, rate in best])
     if found is not None:
-        numbers += f"; r_s = {number(found.value, 2)}, {p_text(found.p)}"
+        short = f"r_s = {number(found.value, 2)}, {p_text(found.p)}"
+        numbers += f"; {short}"
     order = [(a[1] <= b[1]) for a in best for b in best if a[0].grid == b[0].grid and a[0].bits > b[0].bits]
     strict = len({rate for _, rate in best}) > 1
     verdict: Verdict = "holds" if all(order) and strict else "open" if all(order) else "fails"
-    return Finding(text, source, survey.subject.model, verdict, numbers, "figure-4")
+    return Finding(text, source, survey.subject.model, verdict, numbers, short, "figure-4")
 
 
 def front(study: StudyResult) -> Finding:
@@ -145,9 +150,9 @@ def front(study: StudyResult) -> Finding:
     numbers = (
         f"{len(trained_ones)} of {len(quantized)} quantized places on the front" if quantized else "no place on it"
     )
-    return Finding(
-        "the Pareto front is dominantly held by QAFT", "§4.2, Figure 2", "all models", verdict, numbers, "figure-2"
-    )
+    short = f"{len(trained_ones)} of {len(quantized)} places" if quantized else numbers
+    text = "the Pareto front is dominantly held by QAFT"
+    return Finding(text, "§4.2, Figure 2", "all models", verdict, numbers, short, "figure-2")
 
 
 def radius_predicts(study: StudyResult) -> Finding:
@@ -155,11 +160,12 @@ def radius_predicts(study: StudyResult) -> Finding:
     found = correlation(places(study), "ρ")
     text, source = "the further ‖Δw‖ is beyond R(w), the larger the misalignment", "§4.3, last paragraph"
     if found is None:
-        return Finding(text, source, "all models", "open", "fewer than four grids with M and ρ", "misalignment")
+        few = "fewer than four grids with M and ρ"
+        return Finding(text, source, "all models", "open", few, few, "misalignment")
     sure = found.p < 0.05
     verdict: Verdict = "open" if not sure else "holds" if found.value > 0 else "fails"
-    numbers = f"Spearman’s r_s = {number(found.value, 2)}, {p_text(found.p)}, n = {found.pairs}"
-    return Finding(text, source, "all models", verdict, numbers, "misalignment")
+    short = f"r_s = {number(found.value, 2)}, {p_text(found.p)}, n = {found.pairs}"
+    return Finding(text, source, "all models", verdict, f"Spearman’s {short}", short, "misalignment")
 
 
 def _layers(survey: SurveyResult) -> Iterator[tuple[str, float, float, float]]:
@@ -175,7 +181,9 @@ def _counted(survey: SurveyResult, slug: str, text: str, outcomes: Sequence[bool
     numbers = (
         f"{sum(outcomes)} of {len(outcomes)} matrices × bit widths on test" if outcomes else "layer errors not measured"
     )
-    return Finding(text, "§4.1, Figure 1, lower row", survey.subject.model, verdict, numbers, f"figure-1-{slug}")
+    short = f"{sum(outcomes)} of {len(outcomes)} matrices" if outcomes else numbers
+    source = "§4.1, Figure 1, lower row"
+    return Finding(text, source, survey.subject.model, verdict, numbers, short, f"figure-1-{slug}")
 
 
 def _all_above_zero(intervals: Sequence[Estimate | None]) -> Verdict:
@@ -192,14 +200,21 @@ def _of_claim(cases: Sequence[Claim], model: str, figure: str) -> Finding:
     counts = [text for text in counts if not text.startswith("0 ")]
     numbers = f"{', '.join(counts)} of {plural(len(counted), 'case')}"
     numbers += f"; {shown.case}: {shown.verdict}, {claim_number(shown)}"
-    return Finding(counted[0].text, counted[0].source, model, claim_verdict(cases), numbers, figure)
+    short = f"{shown.case}: {_value(shown)}" if shown.estimate is not None else "no number"
+    return Finding(counted[0].text, counted[0].source, model, claim_verdict(cases), numbers, short, figure)
 
 
 def claim_number(claim: Claim) -> str:
     """Write measure, number and interval of a claim, and the values with which it holds."""
     if claim.estimate is None:
         return f"no number: {claim.note}" if claim.note else "no number"
+    return f"{_value(claim)} (holds if {claim.threshold})"
+
+
+def _value(claim: Claim) -> str:
+    """Write number and interval of a claim that has them."""
     value = claim.estimate
-    exact = value.value == value.low == value.high
-    text = number(value.value, 3) if exact else interval(value, number(value.value, 3), "not bounded by the data")
-    return f"{text} (holds if {claim.threshold})"
+    assert value is not None
+    if value.value == value.low == value.high:
+        return number(value.value, 3)
+    return interval(value, number(value.value, 3), "not bounded by the data")

@@ -11,12 +11,13 @@ from landscape.report import palette
 from landscape.report.chart import Axis, Band, Chart, Level, Look, Mark, Missing, Panel, Series, Surface
 from landscape.report.palette import INK, RAY
 from landscape.report.plot import Figure
-from landscape.report.study.cells import grids, listed, method_label, method_look, slugs
+from landscape.report.study.cells import grids, is_control, listed, method_label, method_look, slugs
+from landscape.report.survey.controls import Controls, controls
 from landscape.report.survey.figures import plane_figure, radial_figure
 from landscape.report.survey.view import omissions, panels, view
 from landscape.report.survey.wording import plane_sentences
 from landscape.study.result import StudyResult
-from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
+from landscape.survey.result import PlaneResult, SegmentResult, SurveyResult
 
 BEYOND = 1.25
 """Largest u with a colour of its own."""
@@ -50,10 +51,16 @@ def interactive(study: StudyResult) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for model, slug in zip(study.models, slugs(study), strict=True):
         if model.survey.rays:
-            found[f"figure-3-{slug}"] = radial_figure(model.survey)
+            found[f"figure-3-{slug}"] = radial_figure(model.survey, bare=True)
         for i, plane in enumerate(model.survey.planes, start=1):
             found[_plane_id(slug, i)] = plane_figure(plane, model.survey)
     return found
+
+
+def radial_controls(study: StudyResult) -> dict[str, Controls]:
+    """Return the buttons above the radial figures, by the name of their chart."""
+    named = zip(study.models, slugs(study), strict=True)
+    return {f"figure-3-{slug}": controls(model.survey) for model, slug in named if model.survey.rays}
 
 
 def _plane_id(slug: str, number: int) -> str:
@@ -108,7 +115,7 @@ def _radial_points(survey: SurveyResult, split: str) -> list[Series]:
         variant = grids(survey).index(point.grid) if point.grid is not None else 0
         several = f" {point.grid}" if point.grid and len(grids(survey)) > 1 else ""
         look = method_look(point.method, variant, dash=None, size=palette.size(point.bits) * 0.8)
-        label = point.name if point.bits is None else str(point.bits)
+        label = "" if is_control(point) else point.name if point.bits is None else str(point.bits)
         hover = f"{point.name}\n‖Δw‖ = {number(point.distance)}\nNLL {nats(point.nll[split])}"
         found.append(
             Series(
@@ -135,10 +142,6 @@ def _radial_title(survey: SurveyResult) -> str:
     return f"{said}; lost: {listed(lost)}" if lost else f"{said}; no point is lost"
 
 
-def _label(point: PointResult) -> str:
-    return point.name if point.bits is None else f"{method_label(point.method)} int{point.bits}"
-
-
 # ---- planes ----------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +164,10 @@ def _plane_chart(plane: PlaneResult, survey: SurveyResult, name: str) -> Chart:
         Axis(f"ℓ2 distance from w along Δw of {plane.a}", range=ends[0]),
         Axis(f"at right angles, towards {plane.b}", range=ends[1]),
     )
-    title = f"{survey.subject.model}: the loss on the plane through w, {plane.a} and {plane.b}"
+    base, model = plane.point_nll["w"], survey.subject.model
+    ways = [(plane.point_nll[p] - base) / (survey.subject.chance - base) for p in (plane.a, plane.b)]
+    shares = [f"{way:.0%}" if math.isfinite(way) else "beyond all" for way in ways]
+    title = f"{model}: {plane.a} is {shares[0]} of the way from L(w) to chance, {plane.b} {shares[1]}"
     lines = "The solid line is u = ½, the border of the basin, the dashed one chance."
     caption = " ".join([*plane_sentences(plane, survey), lines])
     return Chart(name, title, caption, ((Panel("", *axes, tuple(marks)),),))

@@ -117,7 +117,7 @@ def _panel(symbol: str, kept: Sequence[tuple[float, Place]]) -> Panel:
 def _correlation_text(kept: Sequence[tuple[float, Place]], symbol: str) -> str:
     found = rank_correlation([x for x, _ in kept], [place.m.value for _, place in kept])
     if found is None:
-        return f"{symbol}: no r_s with {plural(len(kept), 'grid')} ({LEAST} different ones needed)"
+        return f"{symbol}: no r_s with {plural(len(kept), 'grid')} ({LEAST} needed)"
     return f"{symbol}: r_s = {number(found.value, 2)}, {p_text(found.p)}, n = {found.pairs}"
 
 
@@ -125,9 +125,9 @@ def _title(drawn: Sequence[tuple[str, Sequence[tuple[float, Place]]]]) -> str:
     symbol, kept = drawn[0]
     found = rank_correlation([x for x, _ in kept], [place.m.value for _, place in kept])
     worst = max((place for _, place in kept), key=lambda place: place.m.value)
-    most = f"M is largest with int{worst.bits} of {worst.model}, {number(worst.m.value, 2)} nats"
+    most = f"M is largest with int{worst.bits} of {worst.model}, {rise_text(worst.m)} nats"
     if found is None:
-        return f"{most}; too few grids to say whether it goes with {symbol}"
+        return f"{most}, where {symbol} = {number(next(x for x, place in kept if place is worst), 2)}"
     goes = "rises with" if found.value > 0 else "falls with"
     sure = goes if found.p < 0.05 else "is not clearly related to"
     return f"Misalignment {sure} {symbol} (r_s = {number(found.value, 2)}, n = {found.pairs}); {most}"

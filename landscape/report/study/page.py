@@ -9,15 +9,17 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from landscape.report.chart import Chart, Missing
+from landscape.report.chart import Missing
 from landscape.report.health import health_summary
 from landscape.report.markup import render, write_text
-from landscape.report.plot import Figure, figure_html
+from landscape.report.plot import figure_html
 from landscape.report.plotly_chart import draw
 from landscape.report.study.figures import groups
 from landscape.report.study.findings import Finding, claim_findings, findings
-from landscape.report.study.landscapes import interactive
-from landscape.report.study.tables import failure_table, study_tables, subject_sentences
+from landscape.report.study.landscapes import interactive, radial_controls
+from landscape.report.study.tables import failure_table, perplexity_tables, study_tables, subject_sentences
+from landscape.report.study.verdicts import statements, verdict_table
+from landscape.report.survey.controls import Controls
 from landscape.session.run_record import Check
 from landscape.study.result import StudyResult
 
@@ -25,7 +27,6 @@ READING = (
     "A finding holds or fails where the numbers decide it, and is open where they do not: an interval that reaches "
     "across the threshold, or numbers that were not measured. One case that fails makes the finding fail."
 )
-_PANEL = 330  # pixels that a panel needs: a narrower screen scrolls
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class _Drawing:
     caption: str
     notes: tuple[str, ...]
     figure: Markup | None
-    least_width: int = 0
+    controls: Controls | None = None
+    """Buttons above it."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,6 @@ class _Section:
     drawings: list[_Drawing]
 
 
-@dataclass(frozen=True)
-class _Statement:
-    """A finding of the paper, and what every model says to it."""
-
-    text: str
-    source: str
-    findings: list[Finding]
-
-
 def study_page(study: StudyResult) -> str:
     """Return the page as one HTML document, the same bytes for the same study."""
     found, claims = findings(study), claim_findings(study)
@@ -65,8 +58,10 @@ def study_page(study: StudyResult) -> str:
         title=f"Study: {study.name}",
         subject=subject_sentences(study),
         summary=summary(study, [*found, *claims]),
-        findings=_grouped(found),
-        claims=_grouped(claims),
+        verdicts=verdict_table(study, [*found, *claims]),
+        perplexities=perplexity_tables(study),
+        findings=statements(found),
+        claims=statements(claims),
         reading=READING,
         groups=list(_sections(study)),
         failures=failure_table(study),
@@ -90,42 +85,30 @@ def write_study_page(study: StudyResult, path: Path) -> None:
     write_text(study_page(study), path)
 
 
-def summary(study: StudyResult, found: list[Finding]) -> list[str]:
+def summary(study: StudyResult, found: list[Finding]) -> str:
     """Sum up how many findings of the paper hold here."""
     if not study.models:
-        return ["No model of this study was measured: see what failed."]
+        return "No model of this study was measured: see what failed."
     counts = Counter(finding.verdict for finding in found)
     words = ", ".join(f"{counts[v]} {v}" for v in ("holds", "fails", "open") if counts[v])
-    said = f"Of {len(found)} findings of the paper, each judged on every model or on all of them: {words}."
-    failed = list(dict.fromkeys(f"{f.text} ({f.model})" for f in found if f.verdict == "fails"))
-    return [said, f"Not so here: {'; '.join(failed)}."] if failed else [said]
-
-
-def _grouped(found: list[Finding]) -> list[_Statement]:
-    """Gather the findings with one text, in their order."""
-    texts = dict.fromkeys((finding.text, finding.source) for finding in found)
-    return [_Statement(*key, [f for f in found if (f.text, f.source) == key]) for key in texts]
+    return f"Of {len(found)} findings of the paper, each judged on every model or on all of them: {words}."
 
 
 def _sections(study: StudyResult) -> Iterator[_Section]:
     """Yield the sections; plotly.js is in the first figure alone."""
-    richer, library = interactive(study), True
+    richer, buttons, library = interactive(study), radial_controls(study), True
     for group in groups(study):
         drawings = []
         for chart in group.charts:
-            drawings.append(_drawing(chart, richer, library))
-            library = library and isinstance(chart, Missing)
+            if isinstance(chart, Missing):
+                drawings.append(_Drawing(chart.id, chart.title, chart.reason, chart.notes, None))
+                continue
+            own = buttons.get(chart.id)
+            figure = richer.get(chart.id) or draw(chart)
+            markup = figure_html(figure, f"{chart.id}-plot", library, buttons=own is not None)
+            drawings.append(_Drawing(chart.id, chart.title, chart.caption, chart.notes, markup, own))
+            library = False
         yield _Section(group.id, group.title, group.source, drawings)
-
-
-def _drawing(chart: Chart | Missing, richer: dict[str, Figure], library: bool) -> _Drawing:
-    if isinstance(chart, Missing):
-        return _Drawing(chart.id, chart.title, chart.reason, chart.notes, None)
-    figure = richer.get(chart.id) or draw(chart)
-    least = _PANEL * chart.columns if chart.id not in richer else 880
-    return _Drawing(
-        chart.id, chart.title, chart.caption, chart.notes, figure_html(figure, f"{chart.id}-plot", library), least
-    )
 
 
 def _checks(study: StudyResult) -> Iterator[Check]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from landscape.formatting import nats
+from landscape.formatting import nats, plural
 from landscape.report.chart import (
     Axis,
     Chart,
@@ -108,7 +108,8 @@ def best_rates(study: StudyResult) -> Chart | Missing:
     columns = tuple(f"int{b}" for b in bits)
     ends = heat_range([values], log=True)
     assert ends is not None  # rates are above 0
-    heat = Heatmap(columns, tuple(lines), values, "best rate", hover_texts, ends, log=True, text=text)
+    unlike = len({v for line in values for v in line if math.isfinite(v)}) > 1
+    heat = Heatmap(columns, tuple(lines), values, "best rate", hover_texts, ends, log=True, text=text, bar=unlike)
     panel = Panel("best initial learning rate", Axis("bit width"), Axis(""), (heat,))
     return Chart(BEST, _best_title(lines), BEST_CAPTION, ((panel,),))
 
@@ -156,6 +157,8 @@ def _title(several: list[tuple[SurveyResult, list[tuple[Cell, TrainingRecord]]]]
     if len(best) < 2:
         return "Validation NLL of QAFT by its initial learning rate"
     (high, slow), (low, fast) = best[0], best[-1]
+    if len({rate for _, rate in best}) == 1:
+        return f"{survey.subject.model} trains best at {rate_text(slow)} at each of {len(best)} bit widths"
     trains = f"{survey.subject.model} trains best at {rate_text(slow)} with {cell_name(high, survey)}"
     return f"{trains} and at {rate_text(fast)} with {cell_name(low, survey)}"
 
@@ -165,7 +168,8 @@ def _best_title(lines: dict[str, dict[int, tuple[float, str]]]) -> str:
     if not pairs:
         return "The best learning rate of QAFT"
     up = sum(low > high for high, low in pairs)
-    return f"Fewer bits want a higher learning rate in {up} of {len(pairs)} rows"
+    said = f"Fewer bits want a higher learning rate in {up} of {plural(len(pairs), 'row')}"
+    return said + (f": the best one is {rate_text(pairs[0][0])} throughout" if len({rate for pair in pairs for rate in pair}) == 1 else "")
 
 
 def _notes(several: list[tuple[SurveyResult, list[tuple[Cell, TrainingRecord]]]]) -> Iterator[str]:

@@ -132,12 +132,17 @@ def _hover(point: PointResult, ratio: Ratio, survey: SurveyResult, along: bool) 
 def _title(models: Sequence[SurveyResult]) -> str:
     beyond, within = [], []
     for survey in models:
-        rounded = [cell.get("rtn") for cell in cells(survey)]
-        bits = [f"int{p.bits}" for p in rounded if p is not None and p.rho is not None and p.rho.value > 1]
+        rounded = [(p.rho.value, p) for cell in cells(survey) if (p := cell.get("rtn")) and p.rho is not None]
+        if not rounded:
+            continue
+        bits = [f"int{point.bits}" for ratio, point in rounded if ratio > 1]
+        ratio, point = max(rounded, key=lambda each: each[0])
+        most = f"ρ = {number(ratio, 2)} at int{point.bits}"
         if bits:
-            beyond.append(f"{listed(list(dict.fromkeys(bits)))} of {survey.subject.model}")
-        elif any(rounded):
-            within.append(survey.subject.model)
+            most = f"{'up to ' if len(bits) > 1 else ''}{most}"
+            beyond.append(f"{listed(list(dict.fromkeys(bits)))} of {survey.subject.model} ({most})")
+        else:
+            within.append(f"{survey.subject.model} (at most {most})")
     said = [f"Rounding goes beyond R with {'; '.join(beyond)}"] if beyond else []
     said += [f"{'r' if said else 'R'}ounding stays within R at every bit width of {listed(within)}"] if within else []
     return "; ".join(said) or "The step of quantization in radii of the basin"

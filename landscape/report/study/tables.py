@@ -9,8 +9,18 @@ from importlib.metadata import version
 from landscape.claims.claim import Claim
 from landscape.estimators.intervals import CONFIDENCE
 from landscape.formatting import distance_text, interval, nats, number, plural, rise_text
-from landscape.report.study.cells import rate_text
-from landscape.report.study.findings import Finding, claim_number
+from landscape.report.study.cells import (
+    SizeUnit,
+    grids,
+    is_control,
+    method_label,
+    rate_text,
+    size_unit,
+    surveys,
+    widths,
+)
+from landscape.report.study.findings import claim_number
+from landscape.report.survey.strip import perplexity_change
 from landscape.report.survey.verdicts import ratio_text
 from landscape.report.table import Table, provenance
 from landscape.session.subject import TEST_SPLIT
@@ -27,19 +37,46 @@ def study_tables(study: StudyResult) -> list[Table]:
     return [table for make in makers if (table := make(study)).rows]
 
 
-def finding_table(found: list[Finding], caption: str) -> Table:
-    """Return findings, one row each."""
-    rows = tuple((f.verdict, f.text, f.model, f.numbers, f.source) for f in found)
-    return Table(caption, ("", "the paper", "model", "here", "source"), rows, frozenset(range(5)))
+def perplexity_tables(study: StudyResult) -> list[Table]:
+    """Return methods × bit widths with the perplexity on test and its change, one table a model."""
+    return [table for model in study.models if (table := _perplexities(model.survey)) is not None]
+
+
+def _perplexities(survey: SurveyResult) -> Table | None:
+    base = survey.center.get(TEST_SPLIT)
+    if base is None:
+        return None
+    cells: dict[str, dict[int, str]] = {}
+    aside = []
+    for point in survey.points:
+        several = f" {point.grid}" if point.grid and len(grids(survey)) > 1 else ""
+        if point.bits is None or is_control(point):
+            aside.append(f"{point.name} {_perplexity(point)}")
+        else:
+            cells.setdefault(method_label(point.method) + several, {})[point.bits] = _perplexity(point)
+    bits = widths([survey])
+    rows = tuple((name, *(line.get(width, "–") for width in bits)) for name, line in cells.items())
+    caption = f"Perplexity of {survey.subject.model} on test, and its change against w, which has "
+    caption += f"{number(math.exp(base), 4)}" + "".join(f"; {each}" for each in aside) + "."
+    return Table(caption, ("method", *(f"int{width}" for width in bits)), rows) if rows else None
+
+
+def _perplexity(point: PointResult) -> str:
+    if TEST_SPLIT not in point.nll or TEST_SPLIT not in point.rise:
+        return "–"
+    nll = point.nll[TEST_SPLIT]
+    value = number(math.exp(nll), 4) if nll < 700 else "∞"  # nothing above is a float; NaN stays what it is
+    return f"{value} ({perplexity_change(point.rise[TEST_SPLIT])})" if math.isfinite(nll) else "overflowed"
 
 
 def point_table(study: StudyResult) -> Table:
     """Return perplexity, size, KL and place of every point."""
+    unit = size_unit(surveys(study))
     header = (
-        "model", "point", "NLL test", "perplexity", "ΔL test", "perplexity, %", "GB", "bits per weight", "KL",
+        "model", "point", "NLL test", "perplexity", "ΔL test", "perplexity, %", unit.name, "bits per weight", "KL",
         "same choice", "ρ", "location", "loss",
     )  # fmt: skip
-    rows = tuple(row for model in study.models for row in _point_rows(model.survey))
+    rows = tuple(row for model in study.models for row in _point_rows(model.survey, unit))
     caption = (
         "Every point on test. NLL, ΔL = L(point) − L(w) and KL(w ‖ point) in nats per token; perplexity is exp(NLL) "
         f"per token; location and loss are judged on validation. Brackets are {CONFIDENCE:.0%} intervals."
@@ -47,14 +84,14 @@ def point_table(study: StudyResult) -> Table:
     return Table(caption, header, rows, frozenset({0, 1, 11, 12}), wide=True)
 
 
-def _point_rows(survey: SurveyResult) -> Iterator[tuple[str, ...]]:
+def _point_rows(survey: SurveyResult, unit: SizeUnit) -> Iterator[tuple[str, ...]]:
     model, base = survey.subject.model, survey.center.get(TEST_SPLIT)
     if base is not None:
         perplexity = number(math.exp(base), 4)
-        yield (model, "w", nats(base), perplexity, "–", "–", *_size(survey.center_size), "–", "–", "–", "–", "–")
+        yield (model, "w", nats(base), perplexity, "–", "–", *_size(survey.center_size, unit), "–", "–", "–", "–", "–")
     for point in survey.points:
         rho = ratio_text(point, survey.basin) if point.rho else "–"
-        numbers = (*_losses(point), *_size(point.size), *_fidelity(point))
+        numbers = (*_losses(point), *_size(point.size, unit), *_fidelity(point))
         yield (model, point.name, *numbers, rho, point.location, point.loss)
 
 
@@ -69,8 +106,8 @@ def _losses(point: PointResult) -> tuple[str, str, str, str]:
     return nats(nll), perplexity, rise_text(rise), change
 
 
-def _size(size: ModelSize | None) -> tuple[str, str]:
-    return ("–", "–") if size is None else (number(size.gigabytes, 3), number(size.space_bits, 3))
+def _size(size: ModelSize | None, unit: SizeUnit) -> tuple[str, str]:
+    return ("–", "–") if size is None else (number(size.gigabytes * unit.per_gb, 3), number(size.space_bits, 3))
 
 
 def _fidelity(point: PointResult) -> tuple[str, str]:

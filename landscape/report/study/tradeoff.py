@@ -10,6 +10,7 @@ from landscape.formatting import nats, number
 from landscape.report.chart import Axis, Chart, Look, Mark, Missing, Panel, Series, spanning
 from landscape.report.palette import INK
 from landscape.report.study.cells import (
+    SizeUnit,
     bit_color,
     cell_name,
     cells,
@@ -18,6 +19,7 @@ from landscape.report.study.cells import (
     listed,
     method_label,
     method_look,
+    size_unit,
     surveys,
     test_nll,
 )
@@ -53,7 +55,8 @@ def tradeoff(study: StudyResult) -> Chart | Missing:
     if not drawn:
         return Missing(NAME, TITLE, "No point has both a size and a finite NLL on test.")
     notes = list(_notes(study, len(drawn)))
-    panels = tuple((_panel(group, found),) for group, found in drawn)
+    unit = size_unit(surveys(study))
+    panels = tuple((_panel(group, found, unit),) for group, found in drawn)
     return Chart(NAME, _title([found for _, found in drawn]), CAPTION, panels, tuple(notes), wide=True)
 
 
@@ -96,31 +99,32 @@ def pareto_front(found: Iterable[Candidate]) -> list[Candidate]:
     return front
 
 
-def _panel(models: Sequence[SurveyResult], found: Sequence[Candidate]) -> Panel:
-    wide = spanning((c.gigabytes for c in found), log=True)
+def _panel(models: Sequence[SurveyResult], found: Sequence[Candidate], unit: SizeUnit) -> Panel:
+    wide = spanning((c.gigabytes * unit.per_gb for c in found), log=True)
     controls = [nll for s in models for p in s.points if is_control(p) and p.size and (nll := test_nll(p)) is not None]
     high = spanning([*(c.nll for c in found), *controls])
-    marks: list[Mark] = [strip for survey in models for strip in _strips(survey)]
-    marks += [line for survey in models for line in _ways(survey)]
-    marks.append(_front_line(pareto_front(found), wide[1]))
+    marks: list[Mark] = [strip for survey in models for strip in _strips(survey, unit)]
+    marks += [line for survey in models for line in _ways(survey, unit)]
+    marks.append(_front_line(pareto_front(found), wide[1], unit))
     for survey in models:
-        marks += _points(survey)
+        marks += _points(survey, unit)
     subject = models[0].subject
     title = f"{listed([survey.subject.model for survey in models])} on {subject.data}"
-    x = Axis("size of the model (GB, logarithmic)", log=True, range=wide)
+    x = Axis(f"size of the model ({unit.name}, logarithmic)", log=True, range=wide)
     return Panel(title, x, Axis("NLL on test (nats per token)", range=high), tuple(marks))
 
 
-def _front_line(front: Sequence[Candidate], right: float) -> Series:
+def _front_line(front: Sequence[Candidate], right: float, unit: SizeUnit) -> Series:
     """Draw the front as steps: between two sizes the smaller model is the best that fits."""
     x, y = [], []
-    for each, after in zip(front, [*(c.gigabytes for c in front[1:]), right], strict=True):
-        x += [each.gigabytes, after]
+    sizes = [each.gigabytes * unit.per_gb for each in front]
+    for each, size, after in zip(front, sizes, [*sizes[1:], right], strict=True):
+        x += [size, after]
         y += [each.nll, each.nll]
     return Series("Pareto front", tuple(x), tuple(y), Look(INK, None, "solid", width=2.6, opacity=0.75))
 
 
-def _strips(survey: SurveyResult) -> Iterator[Series]:
+def _strips(survey: SurveyResult, unit: SizeUnit) -> Iterator[Series]:
     """Yield a strip from QAFT to GPTQ for each cell that has both."""
     for cell in cells(survey):
         gptq, qaft = cell.get("gptq"), cell.get("qaft")
@@ -132,33 +136,34 @@ def _strips(survey: SurveyResult) -> Iterator[Series]:
         name = cell_name(cell, survey)
         hover = f"{survey.subject.model}, {name}\nGPTQ − QAFT {nats(ends[1] - ends[0], True)} nats"
         look = Look(bit_color(cell.bits), None, "solid", width=11, opacity=0.32)
-        sizes = (qaft.size.gigabytes, gptq.size.gigabytes)
+        sizes = (qaft.size.gigabytes * unit.per_gb, gptq.size.gigabytes * unit.per_gb)
         yield Series(f"gap, int{cell.bits}", sizes, (ends[0], ends[1]), look, (hover, hover))
 
 
-def _ways(survey: SurveyResult) -> Iterator[Series]:
+def _ways(survey: SurveyResult, unit: SizeUnit) -> Iterator[Series]:
     """Yield the grey lines that join a model's points of one method on one grid, with w at the end."""
     dashes = {"rtn": "dot", "gptq": "dash"}
     lines: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for point in survey.points:
         nll = test_nll(point)
         if point.size is not None and nll is not None and point.grid is not None:
-            lines.setdefault((point.method, point.grid), []).append((point.size.gigabytes, nll))
-    end = [] if survey.center_size is None else [(survey.center_size.gigabytes, survey.center[TEST_SPLIT])]
+            lines.setdefault((point.method, point.grid), []).append((point.size.gigabytes * unit.per_gb, nll))
+    size = survey.center_size
+    end = [] if size is None else [(size.gigabytes * unit.per_gb, survey.center[TEST_SPLIT])]
     for (method, _), places in lines.items():
         x, y = zip(*sorted([*places, *end]), strict=True)
         look = Look("#999999", None, dashes.get(method, "solid"), width=1.1)  # type: ignore[arg-type]
         yield Series("", x, y, look, legend=False)
 
 
-def _points(survey: SurveyResult) -> Iterator[Series]:
+def _points(survey: SurveyResult, unit: SizeUnit) -> Iterator[Series]:
     model = survey.subject.model
     if survey.center_size is not None and TEST_SPLIT in survey.center:
-        base, size = survey.center[TEST_SPLIT], survey.center_size
-        hover = f"{model} at 16 bits\n{_place(size.gigabytes, base)}"
+        base, size = survey.center[TEST_SPLIT], survey.center_size.gigabytes * unit.per_gb
+        hover = f"{model} at 16 bits\n{_place(size, base, unit)}"
         yield Series(
-            "w at 16 bits", (size.gigabytes,), (base,), Look(INK, "circle", size=10), (hover,), labels=(model,),
-            side="top center",
+            "w at 16 bits", (size,), (base,), Look(INK, "circle", size=10), (hover,), labels=(model,),
+            side="top left",
         )  # fmt: skip
     shown = [(nll, point) for point in survey.points if point.size is not None and (nll := test_nll(point)) is not None]
     highest: dict[tuple[int | None, str | None], tuple[float, str]] = {}
@@ -166,21 +171,21 @@ def _points(survey: SurveyResult) -> Iterator[Series]:
         key = (point.bits, point.grid)
         highest[key] = max(highest.get(key, (nll, point.name)), (nll, point.name))
     for nll, point in shown:
-        yield _point(point, survey, nll, highest[point.bits, point.grid][1] == point.name)
+        yield _point(point, survey, nll, unit, highest[point.bits, point.grid][1] == point.name)
 
 
-def _point(point: PointResult, survey: SurveyResult, nll: float, labelled: bool) -> Series:
-    gigabytes = math.nan if point.size is None else point.size.gigabytes
+def _point(point: PointResult, survey: SurveyResult, nll: float, unit: SizeUnit, labelled: bool) -> Series:
+    size = math.nan if point.size is None else point.size.gigabytes * unit.per_gb
     variant = grids(survey).index(point.grid) if point.grid is not None else 0
     look = method_look(point.method, variant, dash=None, filled=point.method != "rtn", size=9.0 + 2 * (variant > 0))
     label = method_label(point.method) + (f" {point.grid}" if point.grid and len(grids(survey)) > 1 else "")
     text = (f"int{point.bits}",) if labelled and point.bits is not None else ()
-    hover = f"{survey.subject.model}: {point.name}\n{_place(gigabytes, nll)}"
-    return Series(label, (gigabytes,), (nll,), look, (hover,), labels=text, side="top center")
+    hover = f"{survey.subject.model}: {point.name}\n{_place(size, nll, unit)}"
+    return Series(label, (size,), (nll,), look, (hover,), labels=text, side="top center")
 
 
-def _place(gigabytes: float, nll: float) -> str:
-    return f"{number(gigabytes, 3)} GB, NLL {nats(nll)}, perplexity {number(math.exp(nll), 4)}"
+def _place(size: float, nll: float, unit: SizeUnit) -> str:
+    return f"{number(size, 3)} {unit.name}, NLL {nats(nll)}, perplexity {number(math.exp(nll), 4)}"
 
 
 def _title(groups: Sequence[Sequence[Candidate]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from landscape.report.plot import AXIS, BLANK, Figure, fitted, literal
+from landscape.report.plot import AXIS, BLANK, Cell, Figure, fitted, literal
 from landscape.report.survey.plane_traces import plane_traces
 from landscape.report.survey.summary import headline
 from landscape.report.survey.traces import legend_entries, panel_traces
@@ -41,7 +41,8 @@ def radial_figure(landscape: SurveyResult, bare: bool = False) -> Figure:
     figure = Figure(traces)
     _lay_out(figure, landscape, frame)
     if bare:
-        return fitted(figure, panels=len(splits), heights=_PANEL, top=34)
+        cells = [Cell(0, i, *_PANEL) for i in range(len(splits))]
+        return fitted(figure, cells=cells, columns=len(splits), unnamed=range(1, len(splits)), top=34)
     menus = [_axis_menu(figure, landscape, frame), *_bits_menu(figure, landscape)]
     return figure.update_layout(updatemenus=menus, title=_title(landscape))
 
@@ -76,7 +77,7 @@ def plane_figure(plane: PlaneResult, landscape: SurveyResult) -> Figure:
     across = min(_PLANE_WIDTH, _PLANE_HEIGHT * wide / high)
     height, named = round(across * high / wide), [i for i, trace in enumerate(figure.data) if trace.type == "scatter"]
     return fitted(
-        figure, heights=(height, height), top=114, aspect=high / wide, width=round(across), names=named
+        figure, cells=[Cell(0, 0, height, height)], top=114, aspect=high / wide, width=round(across), names=named
     )  # fmt: skip
 
 

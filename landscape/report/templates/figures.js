@@ -4,7 +4,18 @@
   const NARROW = window.matchMedia("(max-width: 699px)");
   const PANEL_GAP = 96; // px between panels one below the other: labels and title of an axis, title of the next panel
   const LEGEND_GUESS = 420; // px for a legend that is not measured yet: Plotly gives it at most half of the figure
+  const LONG_TITLE = 46; // characters of a panel's title that fit the width of a phone
   const plans = new Map(); // of each figure: its sides at first, side by side
+
+  let working = 0; // pieces of work that change figures
+
+  /* Run some work; ``data-fitted`` is on the page whenever there is none. */
+  async function run(work) {
+    working += 1;
+    delete document.documentElement.dataset.fitted;
+    try { await work(); } finally { working -= 1; }
+    if (!working) document.documentElement.dataset.fitted = NARROW.matches ? "narrow" : "wide";
+  }
 
   const axis = (letter, i) => letter + "axis" + (i ? i + 1 : "");
   const twoLines = (text) => (NARROW.matches ? text.replace(", ", ",<br>") : text);
@@ -15,6 +26,8 @@
       plans.set(gd, {
         ...layout.meta.fit,
         domains: Array.from({ length: panels }, (_, i) => (layout[axis("x", i)] || {}).domain || [0, 1]),
+        names: Array.from({ length: panels }, (_, i) => ((layout.annotations || [])[i] || {}).text || ""),
+        labels: layout.meta.fit.names,
         left: (layout.margin || {}).l || 64,
         titles: Array.from({ length: panels }, (_, i) => ((layout[axis("x", i)] || {}).title || {}).text || ""),
       });
@@ -29,30 +42,62 @@
     return Math.max(0, ...ends.map((box) => box.bottom)) - gd.getBoundingClientRect().top;
   }
 
-  async function fit(gd) {
-    const { heights, panels, top, aspect, width, domains, left, titles, ranges, names } = plan(gd), narrow = NARROW.matches;
-    const rows = narrow ? panels : 1, change = {}, box = gd.parentElement.clientWidth;
-    const margin = { l: narrow ? Math.round(0.8 * left) : left, r: narrow ? 8 : 16 };
-    const outer = width ? Math.min(box, width + margin.l + margin.r) : box;
-    let panel = heights[narrow ? 1 : 0];
-    if (aspect) panel = Math.round(aspect * (outer - margin.l - margin.r));
-    const inner = rows * panel + (rows - 1) * PANEL_GAP;
-    for (let i = 0; i < panels; i++) {
-      const upper = narrow ? 1 - (i * (panel + PANEL_GAP)) / inner : 1;
-      const domain = [narrow ? Math.max(0, upper - panel / inner) : 0, upper];
-      change[axis("x", i) + ".domain"] = narrow ? [0, 1] : domains[i];
-      change[axis("y", i) + ".domain"] = domain;
-      if (panels > 1) {
-        change[axis("y", i) + ".showticklabels"] = narrow || i === 0;
-        change["annotations[" + i + "].x"] = narrow ? 0 : domains[i][0];
-        change["annotations[" + i + "].y"] = upper;
-      }
-      change[axis("x", i) + ".title.text"] = twoLines(plan(gd).titles[i]);
-      change[axis("x", i) + ".title.font.size"] = narrow ? 12 : 14;
-      change[axis("y", i) + ".title.font.size"] = narrow ? 12 : 14;
-      change[axis("x", i) + ".tickfont.size"] = narrow ? 11 : 13;
-      change[axis("y", i) + ".tickfont.size"] = narrow ? 11 : 13;
+  const shortened = (name) => (NARROW.matches && name.length > LONG_TITLE ? name.replace(": ", ":<br>") : name);
+
+  /* Upper end and height of each panel, and the height of all of them, in pixels. */
+  function stacked(cells, aspect, width) {
+    const narrow = NARROW.matches, rows = new Map();
+    cells.forEach(([row, , wide, small], i) => {
+      const high = aspect ? Math.round(aspect * width) : narrow ? small : wide, key = narrow ? i : row;
+      rows.set(key, Math.max(rows.get(key) || 0, high));
+    });
+    let end = -PANEL_GAP;
+    const tops = new Map([...rows].map(([key, high]) => {
+      const upper = end + PANEL_GAP;
+      end = upper + high;
+      return [key, upper];
+    }));
+    const keys = cells.map(([row], i) => (narrow ? i : row));
+    return { inner: end, panels: keys.map((key) => ({ upper: tops.get(key), high: rows.get(key) })) };
+  }
+
+  /* Ends of a panel across, as shares of the width of all of them. */
+  function across(fit, i, width) {
+    if (NARROW.matches) return [0, 1];
+    if (fit.gap === null) return fit.domains[i];
+    const column = (width - (fit.columns - 1) * fit.gap) / fit.columns, left = fit.cells[i][1] * (column + fit.gap);
+    return [left / width, Math.min(1, (left + column) / width)];
+  }
+
+  /* What changes at the axes and the title of a panel. */
+  function panelChange(fit, i, domain, upright) {
+    const narrow = NARROW.matches, change = {};
+    for (const letter of ["x", "y"]) {
+      const name = axis(letter, i);
+      change[name + ".domain"] = letter === "x" ? domain : upright;
+      change[name + ".title.font.size"] = narrow ? 12 : fit.gap === null ? 14 : 12;
+      change[name + ".tickfont.size"] = narrow ? 11 : fit.gap === null ? 13 : 12;
     }
+    if (fit.titled) {
+      change[axis("y", i) + ".showticklabels"] = narrow || !fit.unnamed.includes(i);
+      Object.assign(change, { [`annotations[${i}].x`]: domain[0], [`annotations[${i}].y`]: upright[1] });
+      change[`annotations[${i}].text`] = shortened(fit.names[i]);
+    }
+    change[axis("x", i) + ".title.text"] = twoLines(fit.titles[i]);
+    return change;
+  }
+
+  async function fit(gd) {
+    const own = plan(gd), { cells, aspect, width, left, ranges, labels, bars } = own, narrow = NARROW.matches;
+    const box = gd.parentElement.clientWidth, change = {};
+    const margin = { l: narrow ? Math.round(0.8 * left) : left, r: (narrow ? 8 : 16) + own.bar };
+    const outer = width ? Math.min(box, width + margin.l + margin.r) : box, wide = outer - margin.l - margin.r;
+    const { inner, panels } = stacked(cells, aspect, wide);
+    const top = own.top + (own.titled && shortened(own.names[0]) !== own.names[0] ? 16 : 0);
+    const places = panels.map(({ upper, high }, i) => ({
+      domain: across(own, i, wide), upright: [Math.max(0, 1 - (upper + high) / inner), 1 - upper / inner],
+    }));
+    places.forEach(({ domain, upright }, i) => Object.assign(change, panelChange(own, i, domain, upright)));
     if (aspect) change["yaxis.scaleanchor"] = false; // or the sides would be stretched until all is measured
     Object.assign(change, { "margin.l": margin.l, "margin.r": margin.r, "margin.t": top, width: outer });
     const below = { "margin.b": LEGEND_GUESS, height: top + inner + LEGEND_GUESS };
@@ -64,7 +109,12 @@
     if (aspect) settled["yaxis.scaleanchor"] = "x";
     gd.style.height = settled.height + "px"; // Plotly's own is that of the first drawing
     await Plotly.relayout(gd, settled);
-    if (names.length) await Plotly.restyle(gd, { mode: narrow ? "markers" : "markers+text" }, names);
+    if (labels.length) await Plotly.restyle(gd, { mode: narrow ? "markers" : "markers+text" }, labels);
+    if (bars.length) await Plotly.restyle(gd, {
+      "colorbar.x": bars.map(([, i]) => places[i].domain[1]),
+      "colorbar.y": bars.map(([, i]) => (places[i].upright[0] + places[i].upright[1]) / 2),
+      "colorbar.len": bars.map(([, i]) => places[i].upright[1] - places[i].upright[0]),
+    }, bars.map(([trace]) => trace));
   }
 
   /* ---- buttons ---- */
@@ -133,9 +183,9 @@
       if (!button) return;
       const before = length();
       state[button.dataset.group] = button.value;
-      draw(before).then(() => fit(gd)); // the title of the axis may take a line more
+      run(async () => { await draw(before); await fit(gd); }); // the title of the axis may take a line more
     });
-    gd.on("plotly_doubleclick", () => { state.view = "all"; draw(length()); });
+    gd.on("plotly_doubleclick", () => { state.view = "all"; run(() => draw(length())); });
     gd.on("plotly_relayout", (change) => {
       if (!Object.keys(change).some((key) => /^[xy]axis\d*\.range/.test(key))) return;
       state.view = ""; // dragged by hand
@@ -150,14 +200,12 @@
     async function all() {
       for (const gd of fitted) await fit(gd);
       for (const again of redraw) await again();
-      document.documentElement.dataset.fitted = String(NARROW.matches ? "narrow" : "wide");
     }
-    let width = window.innerWidth, running = all();
+    let width = window.innerWidth, running = run(all);
     window.addEventListener("resize", () => {
       if (window.innerWidth === width) return; // a phone hides its address bar
       width = window.innerWidth;
-      delete document.documentElement.dataset.fitted;
-      running = running.then(all);
+      running = run(() => running.then(all));
     });
     await running;
   }

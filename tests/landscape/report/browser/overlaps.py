@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import takewhile
 
 from tests.landscape.report.browser.pages import OpenPage
 
@@ -14,7 +14,7 @@ PARTS = {
     "button": ".controls button",
     "caption": "figcaption, .strip caption, header .note",
     "axis title": ".infolayer g[class^='g-'] > text",
-    "tick": ".xtick > text, .ytick > text, .x2tick > text, .y2tick > text",
+    "tick": "[class*='axislayer'] g[class$='tick'] > text",
     "legend": ".legend .bg",
     "colour bar": ".colorbar .cbfills, .colorbar .cbtitle text, .colorbar .cbaxis text",
     "annotation": ".annotation-text",
@@ -55,6 +55,7 @@ def boxes(page: OpenPage) -> list[Box]:
             out.push([kind, text, r.left + at[0], r.top + at[1], r.right + at[0], r.bottom + at[1]]);
           for (const [kind, selector] of Object.entries(parts)) {
             for (const node of document.querySelectorAll(selector)) {
+              if (!node.checkVisibility()) continue; // folded away
               const style = getComputedStyle(node);
               if (style.visibility === "hidden" || style.opacity === "0") continue;
               add(kind, (node.textContent || "").trim().slice(0, 40), node.getBoundingClientRect());
@@ -79,11 +80,11 @@ def boxes(page: OpenPage) -> list[Box]:
 
 def overlaps(found: list[Box]) -> list[str]:
     """Every pair that covers one another, in words. A figure is not compared: it holds its own parts."""
-    return [
-        f"{a.kind} “{a.text}” and {b.kind} “{b.text}”"
-        for a, b in combinations([box for box in found if box.kind != "figure"], 2)
-        if a.covers(b)
-    ]
+    said, rest = [], sorted((box for box in found if box.kind != "figure"), key=lambda box: box.top)
+    for i, box in enumerate(rest):
+        near = takewhile(lambda other, end=box.bottom: other.top < end, rest[i + 1 :])
+        said += [f"{box.kind} “{box.text}” and {other.kind} “{other.text}”" for other in near if box.covers(other)]
+    return said
 
 
 def outside(found: list[Box], width: int) -> list[str]:

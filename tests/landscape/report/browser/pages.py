@@ -62,12 +62,19 @@ class OpenPage:
     def press(self, label: str) -> None:
         """Click a button of the page by its text, and wait until the figure was drawn again."""
         self.page.get_by_role("button", name=label, exact=True).first.click()
-        self.page.wait_for_timeout(700)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page's script has no more work with figures."""
+        self.page.wait_for_function("document.documentElement.dataset.fitted", timeout=1000 * DRAWN_S)
 
     def click_legend(self, figure: str, name: str) -> None:
         """Click an entry of a legend by its text."""
+        counted = "(id) => { const gd = document.getElementById(id); gd.clicks = 0; "
+        self.js(counted + "gd.once('plotly_restyle', () => { gd.clicks = 1; }); }", figure)
         self.page.locator(f"#{figure} .legend .traces", has_text=name).locator(".legendtoggle").first.click()
-        self.page.wait_for_timeout(900)  # Plotly waits whether it is a double click
+        # Plotly waits whether it is a double click
+        self.page.wait_for_function("(id) => document.getElementById(id).clicks", arg=figure, timeout=1000 * DRAWN_S)
 
     def pixel(self, figure: str, x: float, y: float, panel: str = "") -> tuple[float, float]:
         """Place of a datum in the window."""
@@ -86,9 +93,7 @@ class OpenPage:
         self.page.mouse.move(left, top, steps=4)
         label = self.page.locator(f"#{figure} .hoverlayer .hovertext")
         label.first.wait_for(timeout=5000)
-        self.page.wait_for_timeout(
-            400
-        )  # Plotly looks at most ten times a second: the label may be that of the way there
+        self.page.wait_for_timeout(150)  # Plotly looks twenty times a second: the label may be that of the way there
         return " ".join(label.all_text_contents())
 
     def inside_panel(self, figure: str, x: float, y: float, panel: str = "") -> bool:
@@ -109,7 +114,7 @@ def opened(browser: Any, path: Path, width: int, height: int = 900) -> Iterator[
         page.on("pageerror", lambda error: found.complaints.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith(LOCAL) else found.requests.append(r.url))
         page.goto(path.as_uri())
-        page.wait_for_function("document.documentElement.dataset.fitted", timeout=1000 * DRAWN_S)
+        found.settle()
         yield found
     finally:
         context.close()

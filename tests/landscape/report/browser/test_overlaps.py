@@ -31,7 +31,6 @@ def test_nothing_overlaps_on_the_page_of_a_survey(browser: Any, survey_file: Pat
         assert_clear(page, width)
         for label in ("÷ ‖Δw‖ of RTN int2", "zoom to the points", "int2"):
             page.press(label)
-        page.page.wait_for_timeout(300)
         assert_clear(page, width)
         stacked = page.layout("radial-landscape", "xaxis2.domain")[0] == 0
         assert stacked == (width < 700)

@@ -47,7 +47,8 @@ def test_dampings_stand_by_matrix_and_bit_width(survey: SurveyResult) -> None:
         layers = of(survey, "gptq", bits).layers
         assert [row[j] for row in drawn.values] == [layer.damping for layer in layers]
         assert drawn.rows[7] == f"1 {KINDS[1]}"
-    assert chart.title == "opt-125m: no pattern in the best dampings, as in the paper"  # they are drawn at random
+    said = "opt-125m: no pattern in the best dampings, as in the paper: the most that a grouping explains is "
+    assert chart.title.startswith(said)  # they are drawn at random
     assert "type η² = " in chart.caption
     assert "over 120 dampings" in chart.caption
 

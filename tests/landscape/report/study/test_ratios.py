@@ -124,7 +124,7 @@ def test_censored_ratios_have_no_rank(found: StudyResult) -> None:
     chart = misalignment(found)
     assert isinstance(chart, Chart)
     assert len([m for m in chart.panels[0][1].marks if isinstance(m, Series) and m.labels]) == 2  # int2 of both
-    assert chart.panels[0][1].title == "ρ_Δ: no r_s with 2 grids (4 different ones needed)"
+    assert chart.panels[0][1].title == "ρ_Δ: no r_s with 2 grids (4 needed)"
     assert any("without ρ_Δ: opt-125m int8-exact" in note for note in chart.notes)
 
 
