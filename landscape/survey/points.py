@@ -11,6 +11,7 @@ from landscape.session.training_record import TrainingRecord
 from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.plans import segment_labels
+from quant.hashing import token_record
 from quant.size import ModelSize, model_size
 from quant.space import distance
 
@@ -41,8 +42,9 @@ class SurveyPoints:
 
     @property
     def training(self) -> dict[AnySpec, TrainingRecord | None]:
-        """Epochs of the training, for each point made so far."""
-        return {spec: TrainingRecord.of(self._session.points[spec].provenance) for spec in self.made}
+        """Epochs of the training, for each point made so far; with test losses where they are of the windows at hand."""
+        test = token_record(self._session.subject.calibration.test)
+        return {spec: TrainingRecord.of(self._session.points[spec].provenance, test) for spec in self.made}
 
     @property
     def sizes(self) -> dict[AnySpec, ModelSize | None]:
