@@ -169,7 +169,11 @@ def _best_title(lines: dict[str, dict[int, tuple[float, str]]]) -> str:
         return "The best learning rate of QAFT"
     up = sum(low > high for high, low in pairs)
     said = f"Fewer bits want a higher learning rate in {up} of {plural(len(pairs), 'row')}"
-    return said + (f": the best one is {rate_text(pairs[0][0])} throughout" if len({rate for pair in pairs for rate in pair}) == 1 else "")
+    return said + (
+        f": the best one is {rate_text(pairs[0][0])} throughout"
+        if len({rate for pair in pairs for rate in pair}) == 1
+        else ""
+    )
 
 
 def _notes(several: list[tuple[SurveyResult, list[tuple[Cell, TrainingRecord]]]]) -> Iterator[str]:

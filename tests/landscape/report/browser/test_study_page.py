@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_nothing_overlaps_on_a_phone_and_panels_are_below_one_another(browser: A
         assert_clear(page, 390)
         assert all(page.layout(NLL, f"xaxis{panel}.domain") == [0, 1] for panel in ("", "2", "3", "4"))
         ends = [page.layout(NLL, f"yaxis{panel}.domain") for panel in ("", "2", "3", "4")]
-        assert all(upper[0] > lower[1] for upper, lower in zip(ends, ends[1:], strict=False))
+        assert all(upper[0] > lower[1] for upper, lower in pairwise(ends))
         assert page.complaints == page.requests == []
 
 
