@@ -88,4 +88,4 @@ def matched_rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation | No
 
 def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ranks = np.asarray(stats.rankdata(values, axis=0), np.float64)
-    return ranks - ranks.mean(0)
+    return np.asarray(ranks - ranks.mean(0))

@@ -61,7 +61,7 @@ def _numbered(labels: Sequence[Hashable]) -> NDArray[np.int64]:
     return np.array([numbers[label] for label in labels], np.int64)
 
 
-def _between(sums: NDArray[np.float64], index: NDArray[np.int64], k: int, counts: NDArray | None = None) -> float:
+def _between(sums: NDArray, index: NDArray, k: int, counts: NDArray | None = None) -> float:
     """Return the sum of squares between groups, of values about 0 or of the sums of as many values as ``counts``."""
     return float((np.bincount(index, sums, k) ** 2 / np.bincount(index, counts, k)).sum())
 

@@ -42,7 +42,7 @@ class SurveyPoints:
 
     @property
     def training(self) -> dict[AnySpec, TrainingRecord | None]:
-        """Epochs of the training, for each point made so far; with test losses where they are of the windows at hand."""
+        """Epochs of the training, for each point made so far, with the test losses of the windows at hand."""
         test = token_record(self._session.subject.calibration.test)
         return {spec: TrainingRecord.of(self._session.points[spec].provenance, test) for spec in self.made}
 
