@@ -26,7 +26,6 @@ from landscape.session.subject import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import SurveyResult
 
-
 SURE = 0.05
 """p of a permutation test below which a rank correlation decides a finding."""
 
