@@ -51,7 +51,8 @@ def variance_share(
         return None
     rng, found, total = np.random.default_rng(0), _between(y, index, k), float((y**2).sum())
     dealt = _whole_units(y, index, unit, rng) if whole else _within_units(y, index, unit, rng)
-    reached = sum(next(dealt) >= found * (1 - 1e-12) for _ in range(RESAMPLES))
+    least = found - 1e-12 * total  # deals that are alike but for rounding are as large, also about 0
+    reached = sum(next(dealt) >= least for _ in range(RESAMPLES))
     return VarianceShare(found / total, (1 + reached) / (1 + RESAMPLES), k)
 
 

@@ -125,7 +125,7 @@ def of_models(found: StudyResult, count: int, change: Callable[[int, int], tuple
 def test_the_bit_widths_of_one_model_prove_nothing(found: StudyResult) -> None:
     judged = of_models(found, 1, lambda model, bits: (10.0 - bits, 10.0 - bits))
     assert judged.verdict == "open"
-    assert "r_s = 1.00, n = 5, not tested" in judged.numbers
+    assert "r_s = 1.0, n = 5, not tested" in judged.numbers
 
 
 def test_models_at_the_same_bit_width_are_the_evidence(found: StudyResult) -> None:
