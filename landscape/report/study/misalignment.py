@@ -22,8 +22,8 @@ CAPTION = (
     "M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on test: the loss that GPTQ leaves and training removes, net of plain "
     "fine-tuning; each mark is one grid, bars are 95 % intervals over paired windows. Left against ρ, right against "
     "ρ_Δ of RTN on the same grid. r_s is Spearman’s rank correlation over all grids, which the bit width alone can "
-    "bring about: fewer bits raise both. p is therefore that of models on the same grid, each dealt as a whole; it needs "
-    "four models, and a ratio of every grid."
+    "bring about: fewer bits raise both. p is therefore that of models on the same grid, each dealt as a whole; it "
+    "needs four models, and a ratio of every grid."
 )
 
 
