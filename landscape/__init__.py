@@ -5,8 +5,8 @@
     write_page(result, Path("page.html"))
 
 Verbs take a request and return a result: ``probe``, ``run_study``, ``measure_radius``, ``measure_curvature``,
-``dissect``, ``advise``, ``quantize`` and ``export``. Names are imported on first use, so that ``landscape --help``
-answers without torch.
+``dissect``, ``advise`` and ``quantize``. Names are imported on first use, so that ``landscape --help`` answers without
+torch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.curvature.anharmonicity import measure_curvature as measure_curvature
     from landscape.curvature.request import CurvatureRequest as CurvatureRequest
     from landscape.estimators.loss_limit import Limit as Limit
-    from landscape.exports.export import ExportResult as ExportResult
-    from landscape.exports.export import export as export
     from landscape.exports.portable import export_hdf5 as export_hdf5
-    from landscape.exports.request import ExportRequest as ExportRequest
+    from landscape.exports.stored_points import stored_points as stored_points
     from landscape.exports.surfaces import export_surfaces as export_surfaces
     from landscape.quantize import QuantizeRequest as QuantizeRequest
     from landscape.quantize import QuantizeResult as QuantizeResult
@@ -68,8 +66,6 @@ _HOMES = {
     "AnatomyResult": "landscape.anatomy.result",
     "CurvatureRequest": "landscape.curvature.request",
     "CurvatureResult": "landscape.curvature.anharmonicity",
-    "ExportRequest": "landscape.exports.request",
-    "ExportResult": "landscape.exports.export",
     "ExternalSpec": "landscape.session.point_specs",
     "Limit": "landscape.estimators.loss_limit",
     "PRESETS": "landscape.session.presets",
@@ -86,7 +82,6 @@ _HOMES = {
     "WorkShard": "landscape.session.work_shard",
     "advise": "landscape.advice.advise",
     "dissect": "landscape.anatomy.dissect",
-    "export": "landscape.exports.export",
     "export_hdf5": "landscape.exports.portable",
     "export_surfaces": "landscape.exports.surfaces",
     "load_record": "landscape.records.record",
@@ -100,6 +95,7 @@ _HOMES = {
     "run_study": "landscape.study.run",
     "run_study_shard": "landscape.study.run",
     "save_record": "landscape.records.record",
+    "stored_points": "landscape.exports.stored_points",
     "tidy": "landscape.tables.tidy",
     "to_json": "landscape.report.survey.json",
     "write_figures": "landscape.report.study.files",

@@ -1,1 +1,1 @@
-"""Reproduce the figures of the paper on two models: measure, table, and the page README.md."""
+"""Reproduce the figures of the paper on two models: measure, table, and the page page.md."""

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from landscape.claims.claim import SOURCE, Claim, Observations, RtnDistance, Threshold, Verdict
-from landscape.claims.radial_claims import alike, case_of, less_steep, of_method, quadratic, rtn_of
+from landscape.claims.radial_claims import alike, case_of, less_steep, no_ratio, of_method, quadratic, rtn_of
 from landscape.estimators.basin import Basin
 from landscape.estimators.connectivity import Connectivity
 from landscape.estimators.intervals import Estimate, paired_difference
@@ -81,7 +81,7 @@ def not_farther(observed: Observations) -> Iterator[Claim]:
     """
     for point in of_method(observed, "qaft"):
         rtn = rtn_of(observed, point)
-        ratio = None if rtn is None else point.distance / rtn.distance
+        ratio = None if rtn is None or not rtn.distance else point.distance / rtn.distance
         distance = None if ratio is None else Estimate(ratio, ratio, ratio)
         gain, note = _gain(observed, rtn, point)
         for case, measure, estimate, threshold in (
@@ -97,7 +97,7 @@ def not_farther(observed: Observations) -> Iterator[Claim]:
                 estimate=estimate,
                 threshold=str(threshold),
                 verdict=threshold.verdict(estimate),
-                note=note,
+                note=note if case == "loss" or distance else no_ratio(rtn),
             )
 
 

@@ -110,6 +110,11 @@ def rtn_of(observed: Observations, point: PointResult) -> PointResult | None:
     return next(same, None)
 
 
+def no_ratio(rtn: PointResult | None) -> str:
+    """Say why there is no ratio to the distance of RTN."""
+    return "no RTN point of this grid" if rtn is None else "RTN leaves w where it is: its distance is 0"
+
+
 # ---- claim 2 ----------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +217,7 @@ def _below_random(radial: RadialProbes, along: RadialProbes, which: NDArray[np.i
 
 def _farther(observed: Observations, point: PointResult) -> Claim:
     rtn = rtn_of(observed, point)
-    ratio = None if rtn is None else point.distance / rtn.distance
+    ratio = None if rtn is None or not rtn.distance else point.distance / rtn.distance
     estimate = None if ratio is None else Estimate(ratio, ratio, ratio)
     threshold = Threshold(low=1.01)
     return Claim(
@@ -224,6 +229,6 @@ def _farther(observed: Observations, point: PointResult) -> Claim:
         estimate=estimate,
         threshold=str(threshold),
         verdict=threshold.verdict(estimate),
-        note="" if rtn else "no RTN point of this grid",
+        note="" if estimate else no_ratio(rtn),
         aside=True,
     )

@@ -9,6 +9,7 @@ import typer
 from landscape.cli.cache_commands import cache_app
 from landscape.cli.commands import COMMANDS
 from landscape.cli.errors import USAGE, print_error, refusal
+from landscape.cli.export_command import export
 from landscape.cli.plot_command import plot
 from landscape.cli.report_command import report
 from landscape.cli.run import command_function
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command(_command.name, help=_command.help)(command_function(_command))
+app.command("export")(export)
 app.command("plot")(plot)
 app.command("report")(report)
 app.add_typer(cache_app)
@@ -34,11 +36,13 @@ def main() -> None:
     """Run the console script. Without arguments, print the help and exit with the code of a usage error."""
     words = sys.argv[1:]
     try:
-        code = app(expanded(words) or ["--help"], prog_name="landscape", standalone_mode=False)
+        asked = expanded(words)
+    except UsageError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    try:
+        code = app(asked or ["--help"], prog_name="landscape", standalone_mode=False)
     except typer.TyperException as error:
         print_error(refusal(error))
-        code = error.exit_code
-    except UsageError as error:  # of the file of a study; those of commands do not get here
-        print_error(str(error))
         code = error.exit_code
     sys.exit(code if words else USAGE)

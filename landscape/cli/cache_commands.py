@@ -1,4 +1,4 @@
-"""Answer ``landscape cache ls|show|verify|gc``."""
+"""Answer ``landscape cache ls|show|verify|export|gc``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from landscape.cli.errors import FAILED
+from landscape.cli.export_command import export
 from landscape.cli.own_command import (
     DebugOption,
     JsonOption,
@@ -107,6 +108,9 @@ def cache_verify(
     else:
         say(verification_lines(done))
     return FAILED if done.damaged else 0
+
+
+cache_app.command("export")(export)
 
 
 @cache_app.command("gc")

@@ -6,7 +6,7 @@ call when they call it, so that ``landscape --help`` answers without torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
 from landscape.curvature.request import CurvatureRequest
-from landscape.exports.request import ExportRequest
 from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
 from landscape.session.request import Request
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from landscape.advice.advise import AdviceResult
     from landscape.anatomy.result import AnatomyResult
     from landscape.curvature.anharmonicity import CurvatureResult
-    from landscape.exports.export import ExportResult
     from landscape.quantize import QuantizeResult
     from landscape.radius import RadiusResult
     from landscape.study.plan import StudyPlan
@@ -103,9 +101,8 @@ def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -
     from landscape.cli.kept_run import keep_run
     from landscape.report.survey.page import write_page
 
-    page = page_path(output.folder, request.model)
+    page, run = page_path(output.folder, request.model), keep_run(request, result)
     write_page(result, page)
-    run = keep_run(request, result)
     print_result(request, result, page, output.as_json, sys.stdout, run, csv_lines(result, output))
     _open(page, output)
 
@@ -128,18 +125,16 @@ def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> 
 
 def _show_study(request: StudyRequest, result: StudyResult, output: Output) -> None:
     from landscape.cli.command_line import with_commands
-    from landscape.cli.console import page_path
-    from landscape.cli.errors import FAILED
-    from landscape.cli.kept_run import keep_study
+    from landscape.cli.kept_run import keep_study, study_name
     from landscape.cli.study_console import print_study
     from landscape.report.study.page import write_study_page
 
-    study, page = with_commands(request, result), page_path(output.folder, request.title)
+    study, page = with_commands(request, result), output.folder / f"{study_name(request)}.html"
+    kept = keep_study(request, study)  # before it is drawn: what took hours must not hang on a figure
     write_study_page(study, page)
-    print_study(request, study, page, keep_study(request, study), study_files(study, output), output.as_json)
+    print_study(request, study, page, kept, study_files(study, output), output.as_json)
     _open(page, output)
-    if study.failures:
-        raise SystemExit(FAILED)
+    _end(study.failures)
 
 
 def study_files(study: StudyResult, output: Output) -> list[str]:
@@ -157,13 +152,24 @@ def _show_study_shards(request: StudyRequest, result: Any, output: Output) -> No
     from landscape.cli.next_command import after_shard
     from landscape.cli.study_console import print_study_shards
 
+    _, failures = result
     print_study_shards(result, after_shard(request, output.folder), output.as_json)
+    _end(failures)
 
 
 def _show_plan(request: StudyRequest, result: StudyPlan, output: Output) -> None:
     from landscape.cli.study_console import print_plan
 
     print_plan(result, output.as_json)
+    _end(result.failures)
+
+
+def _end(failures: Sized) -> None:
+    """Exit with the code of a failure if a cell of a study failed."""
+    from landscape.cli.errors import FAILED
+
+    if len(failures):
+        raise SystemExit(FAILED)
 
 
 def _show_radius(request: RadiusRequest, result: RadiusResult, output: Output) -> None:
@@ -185,8 +191,9 @@ def _show_anatomy(request: AnatomyRequest, result: AnatomyResult, output: Output
     from landscape.report.anatomy.page import write_anatomy_page
 
     page = page_path(output.folder, f"{request.model.rstrip('/')}-{result.point}-anatomy")
+    run = keep_run(request, result)
     write_anatomy_page(result, page)
-    print_anatomy(request, result, page, output.as_json, keep_run(request, result))
+    print_anatomy(request, result, page, output.as_json, run)
     _open(page, output)
 
 
@@ -195,12 +202,6 @@ def _open(page: Path, output: Output) -> None:
         from landscape.cli.browser import open_or_say
 
         open_or_say(page)
-
-
-def _show_export(request: ExportRequest, result: ExportResult, output: Output) -> None:
-    from landscape.cli.console import print_export
-
-    print_export(request, result, output.as_json)
 
 
 def _show_point(request: QuantizeRequest, result: QuantizeResult, output: Output) -> None:
@@ -337,22 +338,6 @@ methods, `--gptq-*` for gptq and qaft-from-gptq, `--qaft-*` for those that train
             "landscape quantize --bits 4 --method gptq --export opt-nano-int4",
             "landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 "
             "--export q4",
-        ),
-    ),
-    Command(
-        "export",
-        ExportRequest,
-        "landscape.exports.export:export",
-        _show_export,
-        """Write a survey into files that other programs open: one HDF5 file, or surfaces for other plotting scripts.
-
-Takes the options of `landscape probe`, and reads the results from the cache; what is not there is probed first. FILE.h5
-holds the tables, the directions and the planes, described in its attribute README, for h5py, MATLAB, Julia or R.
-`--surfaces` writes each line and plane for `plot_1D.py`, `plot_2D.py` and `h52vtp.py` of tomgoldstein/loss-landscape:
-there the loss on validation text is `test_loss`, and accuracies, which lines do not have, are empty.""",
-        (
-            "landscape export -o opt-nano.h5",
-            "landscape export --bits 3,2 --directions 4 --plane -o opt-nano.h5 --with-points --surfaces surfaces",
         ),
     ),
 )

@@ -18,14 +18,11 @@ from landscape.advice.request import AdviceRequest
 from landscape.cli.next_command import after_advice, after_probe, after_quantize, after_radius, after_shard
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.curvature.anharmonicity import CurvatureResult
-from landscape.exports.export import ExportResult
-from landscape.exports.request import ExportRequest
 from landscape.formatting import duration
 from landscape.quantize import QuantizeRequest, QuantizeResult
 from landscape.radius import RadiusRequest, RadiusResult
 from landscape.report.advice import advice_json, cost_line, reason_lines, subject_lines, verdict_line
 from landscape.report.curvature import curvature_json, curvature_lines
-from landscape.report.export import export_json, export_lines
 from landscape.report.point import point_json, point_lines
 from landscape.report.radius import radius_json, radius_lines
 from landscape.report.survey.json import shard_json, to_json
@@ -170,14 +167,6 @@ def print_point(request: QuantizeRequest, made: QuantizeResult, as_json: bool) -
         return
     lines = point_lines(made.checkpoint, made.point, request.export)
     _print_lines(PlainConsole(), [*lines, f"next   {after_quantize(request)}"])
-
-
-def print_export(request: ExportRequest, exported: ExportResult, as_json: bool) -> None:
-    """Print which files were written: one JSON object, or lines of text."""
-    if as_json:
-        print_json(export_json(exported))
-        return
-    _print_lines(PlainConsole(), export_lines(request, exported))
 
 
 def print_radius(request: RadiusRequest, measured: RadiusResult, as_json: bool) -> None:

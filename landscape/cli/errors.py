@@ -53,6 +53,13 @@ def print_error(message: str) -> None:
     print(f"landscape: error: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
+def print_warning(message: str) -> None:
+    """Print a warning as one line, as ``print_error`` does."""
+    from quant.printable import printable
+
+    print(f"landscape: warning: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
 def refusal(error: typer.TyperException) -> str:
     """Describe in one line what typer refuses: what was expected, what was given, what to do.
 

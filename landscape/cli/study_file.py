@@ -9,13 +9,15 @@
     symmetric = true
 
 A key is the name of an option without its dashes, with ``-`` or ``_`` between words; a list is joined by commas; true
-and false are a switch and its negative. A path is read as the command line would read it: from the current folder.
+and false turn a switch on and off. A path is read as the command line would read it: from the current folder.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from quant.errors import UsageError
@@ -24,18 +26,39 @@ _SUFFIX = ".toml"
 
 
 def expanded(words: Sequence[str]) -> list[str]:
-    """Put the options of a file in place of its name, before those of the command line, which override them.
+    """Put the options of a file before those of the command line, which override them.
 
     Args:
-        words: The words of a command line; those that name no file of a study stay as they are.
+        words: The words of a command line; those without the file of a study, a word that ends in .toml and is no value
+            of an option, stay as they are.
 
     Raises:
         UsageError: if the file is not there, is no TOML, or holds a value that is no option's.
     """
-    if len(words) < 2 or words[0] != "study" or not words[1].endswith(_SUFFIX):
+    if not words or words[0] != "study":
         return list(words)
-    path = Path(words[1])
-    return [words[0], *_options(path), *words[2:]]
+    places = [i for i, (before, word) in enumerate(pairwise(words), 1) if _is_file(before, word)]
+    if not places:
+        return list(words)
+    return [words[0], *_options(Path(words[places[0]])), *words[1 : places[0]], *words[places[0] + 1 :]]
+
+
+def _is_file(before: str, word: str) -> bool:
+    """Return whether a word names the file: no option, and not the value of one."""
+    takes_value = before.startswith("-") and "=" not in before and before not in _switches()
+    return word.endswith(_SUFFIX) and not word.startswith("-") and not takes_value
+
+
+@cache
+def _switches() -> dict[str, bool]:
+    """Return the flags of the switches of a study, those that turn one off included, with their defaults."""
+    from landscape.cli.commands import COMMANDS
+    from landscape.cli.run import command_options
+
+    (study,) = (command for command in COMMANDS if command.name == "study")
+    found = {option.flag: bool(option.default) for option in command_options(study) if option.kind is bool}
+    negative = {flag.replace("--", "--no-", 1): default for flag, default in found.items() if default}
+    return {**found, **negative}
 
 
 def _options(path: Path) -> Iterator[str]:
@@ -44,7 +67,10 @@ def _options(path: Path) -> Iterator[str]:
     for key, value in table.items():
         flag = f"--{key.replace('_', '-')}"
         if isinstance(value, bool):
-            yield flag if value else flag.replace("--", "--no-", 1)
+            if value:
+                yield flag
+            elif _switches().get(flag, True):  # a switch that is off by default has no negative
+                yield flag.replace("--", "--no-", 1)
         else:
             yield from (flag, _word(path, key, value))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from landscape.estimators.crossing import LOST, Crossing, first_reach
 from landscape.estimators.intervals import CONFIDENCE, Estimate, paired_difference
@@ -33,8 +35,38 @@ def mean_per_token(
         confidence: Confidence of the interval.
     """
     found = paired_difference(sums, np.zeros(len(sums)), tokens, confidence, blocks)
-    low, high = (end if math.isinf(end) else min(max(end, 0.0), most) for end in (found.low, found.high))
-    return Estimate(found.value, low, high)
+    value, low, high = (end if math.isinf(end) else min(max(end, 0.0), most) for end in astuple(found))
+    return Estimate(value, low, high)
+
+
+def share_of_tokens(
+    counts: NDArray[np.float64], tokens: NDArray, blocks: NDArray | None = None, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Estimate a share of the tokens, with Wilson's interval on as many tokens as the windows are worth.
+
+    Near 0 and 1 the t interval of ``mean_per_token`` covers too rarely, and at 1 it has no width. Tokens of a window
+    or an article resemble each other: n is divided by the design effect, the variance that the windows show over that
+    of independent tokens (Kish 1965). Where all windows agree on 0 or 1 they show none, and n is that of the tokens.
+
+    Args:
+        counts: (n_w,) tokens of each window that count.
+        tokens: (n_w,) scored tokens.
+        blocks: (n_w,) labels; windows with the same one are not independent. None if all are.
+        confidence: Confidence of the interval.
+
+    Returns:
+        The share; from 0 to 1 where one window or article bounds nothing.
+    """
+    found, n = mean_per_token(counts, tokens, blocks, 1.0, confidence), float(np.sum(tokens))
+    p = found.value
+    half = paired_difference(counts, np.zeros(len(counts)), tokens, confidence, blocks).high - p
+    if math.isinf(half):
+        return Estimate(p, 0.0, 1.0)
+    z = float(norm.ppf((1 + confidence) / 2))
+    effect = max(1.0, half**2 * n / (z**2 * p * (1 - p))) if 0 < p < 1 else 1.0
+    ratio = z**2 * effect / n
+    center, width = (p + ratio / 2) / (1 + ratio), math.sqrt(ratio * (p * (1 - p) + ratio / 4)) / (1 + ratio)
+    return Estimate(p, max(0.0, min(center - width, p)), min(1.0, max(center + width, p)))
 
 
 def divergence_radius(probes: RadialProbes, reference: NDArray[np.float64], confidence: float = CONFIDENCE) -> Crossing:

@@ -32,6 +32,11 @@ def perplexity_change(rise: Estimate) -> Estimate:
     return Estimate(_change(rise.value), _change(rise.low), _change(rise.high))
 
 
+def in_per_cent(change: Estimate) -> Estimate:
+    """Return a share and its interval times 100."""
+    return Estimate(100 * change.value, 100 * change.low, 100 * change.high)
+
+
 def _change(nats: float) -> float:
     try:
         return math.expm1(nats)

@@ -4,7 +4,7 @@
 /models/<i>/            a model, counted from 0; its name, data, fingerprint and settings as attributes
 tables/<table>/<column>                 the tidy tables of ``landscape.tables``, one dataset a column
 rays/direction, distance                (n_d,) and (n_λ,)
-rays/nll/<split>, rays/kl/<split>       (n_d, n_λ)
+rays/nll/<split>, kl/<split>, agreement/<split>    (n_d, n_λ); the latter two only if probed by KL
 planes/<j>/x, y, nll                    (n_x,), (n_y,) and (n_y, n_x); a, b, bits, split, windows as attributes
 points/<k>/<matrix>/codes, scale, zero, weights    only if asked for: see ``landscape.exports.weights``
 /failures/<column>      cells of a study without a result
@@ -15,17 +15,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.claims.claim import Claim
 from landscape.exports.hdf5_file import Group, write_array, write_hdf5, write_table
-from landscape.exports.weights import ModelPoints, write_points
 from landscape.study.result import StudyResult
 from landscape.survey.result import PlaneResult, RayProfile, SurveyResult
 from landscape.tables.column import L2, NATS
+from landscape.tables.points import TOKENS
 from landscape.tables.tidy import TABLES, survey_tables, tidy
 from quant.errors import PointError, UsageError
+
+if TYPE_CHECKING:  # imports torch, which only the export of weights needs
+    from landscape.exports.weights import ModelPoints
 
 FORMAT = "quant-landscape results"
 FORMAT_VERSION = 1
@@ -38,7 +42,8 @@ Every dataset and every table says in its attributes 'meaning' and 'unit' what i
                                 models, splits, points, misalignments, rays, segments, segment_summary, planes,
                                 plane_points, layers, layer_errors, dampings, epochs, rates, claims
   rays/direction, distance      random directions from w, and the distances probed on each; w itself is not among them
-  rays/nll/<split>              loss there, direction by distance; kl/<split> beside it if probed
+  rays/nll/<split>              loss there, direction by distance; if probed by KL, kl/<split> beside it, and
+  rays/agreement/<split>        the share of the tokens whose most probable id is the same as at w
   planes/<j>/x, y, nll          a plane through w and two points: loss at w + x e1 + y e2, y by x
   points/<k>/<matrix>           codes and scales of the quantized weights, if they were exported
 /failures                       cells of a study without a result
@@ -52,13 +57,14 @@ Arrays are stored row by row (C order): MATLAB, Julia, R and Fortran show their 
 _ADVICE = "free some space, or choose another file"
 
 
-def export_hdf5(found: SurveyResult | StudyResult, path: Path, points: Mapping[str, ModelPoints] | None = None) -> None:
+def export_hdf5(found: SurveyResult | StudyResult, path: Path, points: Mapping[int, ModelPoints] | None = None) -> None:
     """Write a result as one portable HDF5 file, whole or not at all; the same result gives the same bytes.
 
     Args:
         found: The result.
         path: The file; an older one is replaced, missing folders are made.
-        points: Weights of points to write too, by the name of their model.
+        points: Weights of points to write too, by the place of their model in the result, counted from 0: see
+            ``landscape.exports.stored_points``.
 
     Raises:
         PointError: if the weights are of a model or a point that the result lacks.
@@ -68,19 +74,19 @@ def export_hdf5(found: SurveyResult | StudyResult, path: Path, points: Mapping[s
     write_hdf5(path, lambda root: _fill(root, found, points), _ADVICE)
 
 
-def _fill(root: Group, found: SurveyResult | StudyResult, points: Mapping[str, ModelPoints]) -> None:
+def _fill(root: Group, found: SurveyResult | StudyResult, points: Mapping[int, ModelPoints]) -> None:
     models: list[tuple[SurveyResult, tuple[Claim, ...]]]
     if isinstance(found, SurveyResult):
         kind, name, models = "survey", found.subject.model, [(found, ())]
     else:
         kind, name = "study", found.name
         models = [(each.survey, each.claims) for each in found.models]
-    if strange := set(points) - {survey.subject.model for survey, _ in models}:
-        raise PointError(f"expected points of the models of the result, got some of {', '.join(sorted(strange))}")
+    if strange := set(points) - set(range(len(models))):
+        raise PointError(f"expected points of models 0 to {len(models) - 1} of the result, got some of {min(strange)}")
     root.attrs.update({"README": README, "format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind})
     root.attrs["name"] = name
     for index, (survey, claims) in enumerate(models):
-        _write_model(root.create_group(f"models/{index}"), survey, claims, points.get(survey.subject.model))
+        _write_model(root.create_group(f"models/{index}"), survey, claims, points.get(index))
     write_table(root, "failures", TABLES["failures"], tidy(found)["failures"])
 
 
@@ -96,6 +102,8 @@ def _write_model(group: Group, found: SurveyResult, claims: tuple[Claim, ...], p
     for index, plane in enumerate(found.planes):
         _write_plane(group.create_group(f"planes/{index}"), plane)
     if points is not None:
+        from landscape.exports.weights import write_points
+
         write_points(group.create_group("points"), found, points)
 
 
@@ -112,6 +120,10 @@ def _write_rays(group: Group, rays: tuple[RayProfile, ...]) -> None:
     for split in first.kl:
         kl = np.array([ray.kl[split] for ray in rays])
         write_array(group.require_group("kl"), split, kl, NATS, "Mean KL(w || position), direction by distance.")
+    for split in first.agreement:
+        shares = np.array([ray.agreement[split] for ray in rays])
+        meaning = "Share of the tokens whose most probable id is the same as at w, direction by distance."
+        write_array(group.require_group("agreement"), split, shares, TOKENS, meaning)
 
 
 def _write_plane(group: Group, plane: PlaneResult) -> None:

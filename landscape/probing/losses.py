@@ -94,6 +94,15 @@ class Divergences(Probes):
         return self.kl(position, split)
 
 
+@dataclass(frozen=True, eq=False)
+class Agreements(Probes):
+    """The same results with the number of tokens that agree with w in place of the NLL: all of them at w itself."""
+
+    def totals(self, position: Position | str, split: str) -> Array:
+        """Count the tokens whose first choice is the same as at w on the split's windows, (n_w,)."""
+        return self.agreeing(position, split)
+
+
 def radial_probes(
     probes: Probes,
     split: str,

@@ -14,6 +14,8 @@ from landscape.probing.store import Store
 
 COMMIT_SECONDS = 15.0
 """Longest time between two commits: a killed run loses at most the results of this time."""
+KEPT_LOSSES = {"losses": "kept from an earlier run; compared with w by this one"}
+"""Addition to the record of results whose loss was known, maybe from another machine, before they were compared."""
 
 
 class Runner:
@@ -92,12 +94,18 @@ class Runner:
                     pending.append(self._learn(result))
                     self.advance(1.0)
                     if time.monotonic() - committed_at > COMMIT_SECONDS:
-                        self.store.commit(pending, self.provenance)
+                        self._commit(pending)
                         pending, committed_at = [], time.monotonic()
             finally:
                 self.seconds += time.monotonic() - started
                 if pending:
-                    self.store.commit(pending, self.provenance)
+                    self._commit(pending)
+
+    def _commit(self, results: Sequence[ProbeResult]) -> None:
+        """Commit results; those whose loss an earlier run measured say so in their record."""
+        kept = [result for result in results if result.probe in self.compared]
+        self.store.commit([result for result in results if result.probe not in self.compared], self.provenance)
+        self.store.commit(kept, {**self.provenance, **KEPT_LOSSES})
 
     def _learn(self, result: ProbeResult) -> ProbeResult:
         """Take a result in; a loss that is known stays as it is, to the bit, whatever machine measured it."""

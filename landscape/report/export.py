@@ -4,47 +4,87 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from landscape.exports.export import ExportResult
-from landscape.exports.request import ExportRequest
-from landscape.exports.surfaces import MEAN
+from landscape.exports.surfaces import MEAN, model_prefixes, plane_stem, surveys_of
 from landscape.formatting import data_size, plural
 from landscape.report.values import JSON_VERSION
-from landscape.report.work import work_line
+from landscape.study.result import StudyResult
+from landscape.survey.result import SurveyResult
 
 
-def export_json(result: ExportResult) -> dict[str, Any]:
-    """Return the JSON object of ``landscape export``: ``{schema_version, model, files, probes, seconds, store}``."""
-    run = result.survey.run
+@dataclass(frozen=True)
+class ExportedFiles:
+    """The files of an export."""
+
+    file: Path | None
+    """The HDF5 file, if it was asked for."""
+    with_points: bool
+    """Whether it holds the weights of points."""
+    folder: Path | None
+    """Folder of the surfaces, if they were asked for."""
+    surfaces: tuple[Path, ...]
+    """The surfaces."""
+
+
+def export_json(found: SurveyResult | StudyResult, files: ExportedFiles) -> dict[str, Any]:
+    """Return what the JSON object of ``landscape export`` says besides its run.
+
+    ``{schema_version, models, files, left_out: [{model, point}]}``; left_out lists points of other tools, whose weights
+    an export with points lacks.
+    """
     return {
         "schema_version": JSON_VERSION,
-        "model": result.survey.subject.model,
-        "files": [str(file) for file in result.files],
-        "probes": asdict(run.probes),
-        "seconds": round(run.seconds, 3),
-        "store": run.store,
+        "models": [survey.subject.model for survey in surveys_of(found)],
+        "files": [str(file) for file in (*([files.file] if files.file else []), *files.surfaces)],
+        "left_out": [{"model": model, "point": point} for model, point in _left_out(found, files)],
     }
 
 
-def export_lines(request: ExportRequest, result: ExportResult) -> Iterator[str]:
+def export_lines(found: SurveyResult | StudyResult, files: ExportedFiles) -> Iterator[str]:
     """Report the files, what they hold, and a line that opens them."""
-    survey, run = result.survey, result.survey.run
-    yield work_line(run.probes, run.seconds)
-    if request.file is not None:
-        held = f"{plural(len(survey.points), 'point')}, {plural(len(survey.rays), 'direction')}"
-        held += f", {plural(len(survey.planes), 'plane')}" if survey.planes else ""
-        weights = ", with codes and scales" if request.with_points else ""
-        yield f"file   {request.file} ({data_size(request.file.stat().st_size)}: {held}{weights})"
-        yield f"""open   python -c "import h5py; print(h5py.File('{request.file}').attrs['README'])\""""
-    if request.surfaces is not None:
-        count = len(result.files) - (request.file is not None)
-        yield f"files  {request.surfaces} ({plural(count, 'surface')} for tomgoldstein/loss-landscape)"
-        losses = [float(nll) for ray in survey.rays for row in ray.nll.values() for nll in row if math.isfinite(nll)]
-        top = math.ceil(max(losses, default=survey.subject.chance))
-        yield f"plot   python plot_1D.py --surf_file {request.surfaces / MEAN}.h5 --loss_max {top}"
+    if files.file is not None:
+        weights = ", with codes and scales" if files.with_points else ""
+        yield f"file   {files.file} ({data_size(files.file.stat().st_size)}: {_held(found)}{weights})"
+        for model, point in _left_out(found, files):
+            yield f"       without the weights of {point} of {model}, which are in another tool's file"
+        yield f"""open   python -c "import h5py; print(h5py.File('{files.file}').attrs['README'])\""""
+    if files.folder is not None:
+        yield f"files  {files.folder} ({plural(len(files.surfaces), 'surface')} for tomgoldstein/loss-landscape)"
+        yield from _plots(found, files.surfaces)
+
+
+def _held(found: SurveyResult | StudyResult) -> str:
+    surveys = surveys_of(found)
+    counts = {
+        "model": len(surveys) if isinstance(found, StudyResult) else 0,
+        "point": sum(len(survey.points) for survey in surveys),
+        "direction": sum(len(survey.rays) for survey in surveys),
+        "plane": sum(len(survey.planes) for survey in surveys),
+    }
+    return ", ".join(plural(count, noun) for noun, count in counts.items() if count)
+
+
+def _left_out(found: SurveyResult | StudyResult, files: ExportedFiles) -> list[tuple[str, str]]:
+    """List the points whose weights are not in the file though points are, with their models."""
+    points = [(survey.subject.model, point) for survey in surveys_of(found) for point in survey.points]
+    return [(model, point.name) for model, point in points if files.with_points and point.stored is None]
+
+
+def _plots(found: SurveyResult | StudyResult, surfaces: tuple[Path, ...]) -> Iterator[str]:
+    """Yield a command of the other tool for each model's mean over directions, and for its first plane."""
+    for prefix, survey in zip(model_prefixes(surveys_of(found)), surveys_of(found), strict=True):
+        places = {file.stem: file for file in surfaces}
+        if survey.rays:
+            yield f"plot   python plot_1D.py --surf_file {places[f'{prefix}{MEAN}']} --loss_max {_top(survey)}"
         if survey.planes:
-            plane = next(file for file in result.files if file.stem.startswith("plane_"))
+            plane = places[f"{prefix}{plane_stem(survey.planes[0])}"]
             yield f"plot   python plot_2D.py --surf_file {plane} --surf_name test_loss"
-    yield f"cache  {run.store}"
+
+
+def _top(survey: SurveyResult) -> int:
+    """Return a whole number of nats above every loss along a direction."""
+    losses = [float(nll) for ray in survey.rays for row in ray.nll.values() for nll in row if math.isfinite(nll)]
+    return math.ceil(max(losses, default=survey.subject.chance))

@@ -25,7 +25,7 @@ _COLORS = "Cividis"
 
 @dataclass
 class _Drawing:
-    """What is gathered for one figure: Plotly checks it once, at the end, for it checks slowly."""
+    """The parts of one figure, for Plotly to check once, at the end: it checks slowly."""
 
     columns: int
     traces: list[dict[str, Any]] = field(default_factory=list)

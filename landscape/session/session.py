@@ -190,7 +190,7 @@ class Session:
         """
         return forecast_of(
             self.subject, preset, new, self.maker.searched(new), probes=probes, batch=self.batch,
-            compared=len(plan.compared), walks=walks,
+            compared=len(plan.missing(self.runner.known).compared), walks=walks,
             needed=self.runner.asked | set(plan.probes()), known=self.runner.known,
         )  # fmt: skip
 

@@ -11,6 +11,8 @@ from quant.errors import ToolkitError, first_line
 
 WHOLE = "all"
 """Name of the cell of a model that failed as a whole."""
+CLAIMS = "claims"
+"""Name of the cell of a model on which the paper's claims could not be judged."""
 
 
 def reason(error: Exception) -> str:

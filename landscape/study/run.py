@@ -13,7 +13,7 @@ from landscape.claims.observe import observe
 from landscape.claims.point_claims import claims
 from landscape.session.progress import Progress, Silent
 from landscape.session.session import Session
-from landscape.study.cells import WHOLE, ModelProgress
+from landscape.study.cells import CLAIMS, WHOLE, ModelProgress
 from landscape.study.request import StudyRequest
 from landscape.study.result import FailedCell, ModelStudy, StudyResult
 from landscape.survey.probe import SurveyRun
@@ -111,7 +111,12 @@ def _measure(survey: SurveyRequest, cells: ModelProgress) -> ModelStudy:
     with Session.open(survey, cells) as session:
         run = SurveyRun(survey, session, cells)
         found = run.run()
-        return ModelStudy(found, claims(observe(run, found)), command="")
+        try:
+            judged = claims(observe(run, found))
+        except Exception as error:  # the survey is whole, and took hours: it stays
+            cells.fail(CLAIMS, error)
+            judged = ()
+        return ModelStudy(found, judged, command="")
 
 
 def _models(request: StudyRequest, progress: Progress) -> Iterator[tuple[SurveyRequest, ModelProgress]]:

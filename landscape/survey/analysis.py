@@ -16,7 +16,7 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import location, loss_word, ratio
 from landscape.estimators.radial_losses import RadialProbes, saturation
 from landscape.positions.position import CENTER, on_plane, on_segment
-from landscape.probing.losses import Divergences, Probes, radial_probes
+from landscape.probing.losses import Agreements, Divergences, Probes, radial_probes
 from landscape.session.expert_tokens import ExpertTokens
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec, plane_pairs
@@ -26,7 +26,15 @@ from landscape.survey.fidelity import fidelity_result
 from landscape.survey.layers import LayerResult
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
-from landscape.survey.result import MethodGap, Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult
+from landscape.survey.result import (
+    MethodGap,
+    Misalignment,
+    PlaneResult,
+    PointResult,
+    RayProfile,
+    SegmentResult,
+    StoredPoint,
+)
 from quant.errors import PointError
 from quant.size import ModelSize
 from quant.space import Difference, Vector, WeightSpace, dot
@@ -98,6 +106,7 @@ def point_results(
     training: Mapping[AnySpec, TrainingRecord | None] | None = None,
     along: Mapping[AnySpec, Crossing | None] | None = None,
     layers: Mapping[AnySpec, tuple[LayerResult, ...]] | None = None,
+    stored: Mapping[AnySpec, StoredPoint | None] | None = None,
 ) -> tuple[PointResult, ...]:
     """Return distance, losses, fidelity, location and word for the loss of every point, with what else is known of it.
 
@@ -111,6 +120,7 @@ def point_results(
         training: Epochs of the training.
         along: R along Δw.
         layers: Change of each matrix.
+        stored: Places in the store.
     """
 
     def result(spec: AnySpec, label: str) -> PointResult:
@@ -135,6 +145,7 @@ def point_results(
             layers=(layers or {}).get(spec, ()),
             fidelity={split: fidelity_result(probes, label, split) for split in probes.windows},
             size=(sizes or {}).get(spec),
+            stored=(stored or {}).get(spec),
         )
 
     return tuple(result(spec, label) for spec, label in labels.items())
@@ -156,7 +167,7 @@ def segment_results(
         alphas: Positions of each segment, the same on all splits, by the labels of its ends.
         compared: Whether they were compared with w.
     """
-    divergences = Divergences(probes.known, probes.windows)
+    divergences, agreements = (kind(probes.known, probes.windows) for kind in (Divergences, Agreements))
 
     def result(a: AnySpec | None, b: AnySpec, split: str) -> SegmentResult:
         start = CENTER if a is None else labels[a]
@@ -174,6 +185,7 @@ def segment_results(
             nll=totals.sum(1) / tokens.sum(),
             connectivity=connectivity(positions, totals, tokens, probes.blocks(split)),
             kl=np.array([divergences.nll(place, split) for place in places]) if compared else None,
+            agreement=np.array([agreements.nll(place, split) for place in places]) if compared else None,
         )
 
     ends = list(segment_ends(list(labels)))

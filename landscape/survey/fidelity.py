@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from landscape.estimators.divergence import divergence_radius, mean_per_token
+from landscape.estimators.divergence import divergence_radius, mean_per_token, share_of_tokens
+from landscape.estimators.radial_losses import RadialProbes
 from landscape.positions.position import CENTER, Position
-from landscape.probing.losses import Divergences, Probes, radial_probes
+from landscape.probing.losses import Agreements, Divergences, Probes, radial_probes
 from landscape.session.subject import RADIAL_SPLITS
-from landscape.survey.result import FidelityResult, KLRadius, RayProfile
+from landscape.survey.result import Array, FidelityResult, KLRadius, RayProfile
 
 
 def fidelity_result(probes: Probes, position: Position | str, split: str) -> FidelityResult:
@@ -17,18 +19,18 @@ def fidelity_result(probes: Probes, position: Position | str, split: str) -> Fid
     tokens, blocks = probes.tokens(split), probes.blocks(split)
     return FidelityResult(
         kl=mean_per_token(probes.kl(position, split), tokens, blocks),
-        agreement=mean_per_token(probes.agreeing(position, split), tokens, blocks, most=1.0),
+        agreement=share_of_tokens(probes.agreeing(position, split), tokens, blocks),
     )
 
 
 class KLRays:
-    """KL(w ‖ position) along the random directions, on each radial split."""
+    """KL(w ‖ position) along the random directions, and how often the first choice agrees, on each radial split."""
 
     def __init__(
         self, probes: Probes, family: str, directions: int, lambdas: Sequence[float], chance: float, pairs: bool
     ) -> None:
-        """Collect the sums of KL along the rays: see ``landscape.probing.losses.radial_probes``."""
-        divergences = Divergences(probes.known, probes.windows)
+        """Collect KL and agreeing tokens along the rays: see ``landscape.probing.losses.radial_probes``."""
+        divergences, agreements = (kind(probes.known, probes.windows) for kind in (Divergences, Agreements))
         self._references = {
             split: chance * probes.tokens(split) - probes.entropy(CENTER, split) for split in RADIAL_SPLITS
         }
@@ -36,6 +38,10 @@ class KLRays:
             split: radial_probes(
                 divergences, split, family, directions, lambdas, self._mean_reference(probes, split), pairs
             )
+            for split in RADIAL_SPLITS
+        }
+        self._agreeing = {
+            split: radial_probes(agreements, split, family, directions, lambdas, math.inf, pairs)
             for split in RADIAL_SPLITS
         }
 
@@ -51,6 +57,18 @@ class KLRays:
         }
 
     def added(self, rays: Sequence[RayProfile]) -> tuple[RayProfile, ...]:
-        """Return profiles of the same directions with the mean KL at each distance."""
-        means = {split: radial.totals.sum(2) / radial.tokens.sum() for split, radial in self._radial.items()}
-        return tuple(replace(ray, kl={split: rows[i] for split, rows in means.items()}) for i, ray in enumerate(rays))
+        """Return profiles of the same directions with the mean KL and the agreement at each distance."""
+        kl, agreement = (_means(radial) for radial in (self._radial, self._agreeing))
+        return tuple(
+            replace(
+                ray,
+                kl={split: rows[i] for split, rows in kl.items()},
+                agreement={split: rows[i] for split, rows in agreement.items()},
+            )
+            for i, ray in enumerate(rays)
+        )
+
+
+def _means(radial: Mapping[str, RadialProbes]) -> dict[str, Array]:
+    """Return the means over tokens by split, (n_d, n_λ)."""
+    return {split: data.totals.sum(2) / data.tokens.sum() for split, data in radial.items()}

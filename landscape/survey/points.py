@@ -11,6 +11,7 @@ from landscape.session.training_record import TrainingRecord
 from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.plans import segment_labels
+from landscape.survey.result import StoredPoint
 from quant.hashing import token_record
 from quant.size import ModelSize, model_size
 from quant.space import distance
@@ -52,6 +53,17 @@ class SurveyPoints:
         subject = self._session.subject
         return {
             spec: None if isinstance(spec, ExternalSpec) else model_size(subject.model, subject.space, spec.scheme)
+            for spec in self.specs
+        }
+
+    @property
+    def stored(self) -> dict[AnySpec, StoredPoint | None]:
+        """Place of each point in the store; None for those of other tools."""
+        session = self._session
+        return {
+            spec: None
+            if isinstance(spec, ExternalSpec)
+            else StoredPoint(session.maker.recipe(spec), session.labels[spec])
             for spec in self.specs
         }
 

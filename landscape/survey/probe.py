@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from landscape.estimators.basin import estimate_basin
 from landscape.estimators.crossing import Crossing
@@ -41,7 +40,6 @@ from landscape.survey.segments import AdaptiveSegments
 from landscape.survey.watcher import Watcher
 from quant.corpora.texts import SELF
 from quant.errors import UsageError
-from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.size import model_size
 
 PILOT_WINDOWS = 4
@@ -272,6 +270,7 @@ class SurveyRun:
                 training=self.points.training,
                 along=self._along(segments),
                 layers=self._layers(),
+                stored=self.points.stored,
             ),
             segments=analysis.segment_results(probes, labels, geometry, segments.alphas, request.by_kl),
             run=record,
@@ -280,6 +279,7 @@ class SurveyRun:
             gaps=analysis.method_gaps(probes, labels),
             kl_radii=kl_rays.radii if kl_rays else {},
             center_size=model_size(subject.model, subject.space, None),
+            slots=subject.space.slots,
         )
 
     def _along(self, segments: AdaptiveSegments) -> dict[AnySpec, Crossing | None]:
@@ -338,13 +338,7 @@ class SurveyRun:
             "methods": ", ".join(request.methods),
             "scales": ", ".join(request.scales),
             "granularities": ", ".join(request.granularities),
-            **{f"GPTQ {name}": value for name, value in _differences(request.gptq).items()},
+            **{f"GPTQ {name}": value for name, value in request.gptq.changed.items()},
             **(self.layers.settings if self.layers else {}),
             **{f"point {e.name}": f"{e.path.name}, gauge {e.gauge}" for e in request.external},
         }
-
-
-def _differences(options: GPTQOptions) -> dict[str, object]:
-    """Return the options that differ from the paper's."""
-    paper = asdict(PAPER_GPTQ)
-    return {name: value for name, value in asdict(options).items() if value != paper[name]}

@@ -20,6 +20,7 @@ from landscape.session.training_record import TrainingRecord
 from landscape.session.work_shard import WorkShard
 from landscape.survey.layers import LayerResult
 from quant.size import ModelSize
+from quant.slot import Slot
 
 Array = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class RayProfile:
     """NLL at each distance, by split."""
     kl: Mapping[str, Array] = field(default_factory=dict)
     """Mean KL(w ‖ position) at each distance, nats per token, by split; empty unless probed by KL."""
+    agreement: Mapping[str, Array] = field(default_factory=dict)
+    """Share of the tokens whose most probable id is the same as at w, by split; empty unless probed by KL."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,16 @@ class FidelityResult:
     """Mean KL(w ‖ point), nats per token."""
     agreement: Estimate
     """Share of the tokens whose most probable id is the same as at w."""
+
+
+@dataclass(frozen=True)
+class StoredPoint:
+    """Place of a point in the store of its model."""
+
+    recipe: str
+    """JSON of how it was made, under which the store keeps its weights."""
+    label: str
+    """Hash of its weights, under which the store keeps its probes."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,8 @@ class PointResult:
     """Epochs and learning rates of its training; None if it was not trained."""
     layers: tuple[LayerResult, ...] = ()
     """Change of each matrix; empty unless asked for."""
+    stored: StoredPoint | None = None
+    """Where its weights are; None for a point that another tool made, whose file is its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +122,8 @@ class SegmentResult:
     """Whether the two points are simply connected, and the barriers between them."""
     kl: Array | None = None
     """Mean KL(w ‖ position) at each α, nats per token; None unless probed by KL."""
+    agreement: Array | None = None
+    """Share of the tokens at each α whose most probable id is the same as at w; None unless probed by KL."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +234,8 @@ class SurveyResult:
     """Bits and bytes of w itself, at 16 bits a weight."""
     gaps: tuple[MethodGap, ...] = ()
     """L(GPTQ) − L(QAFT) of every grid that has both."""
+    slots: tuple[Slot, ...] = ()
+    """Matrices of the weight space, in flat order, so that points are read without the model; empty in old records."""
 
     @property
     def basin(self) -> Basin:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from landscape.survey.result import SurveyResult
+from landscape.survey.result import Array, SurveyResult
 from landscape.tables.column import L2, NATS, Row, column, estimate_cells, high_end, low_end
+from landscape.tables.points import TOKENS
 
 ALPHA = "share of the way from a to b"
+_AGREEMENT = "Share of the tokens whose most probable id is the same as at w; empty unless probed by KL."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class RayRow(Row):
     rho: float | None = column("λ / R on this split; empty if R was not reached.")
     nll: float = column("NLL there; inf or nan where the output overflowed.", NATS)
     kl: float | None = column("Mean KL(w ‖ position); empty unless probed by KL.", NATS)
+    agreement: float | None = column(_AGREEMENT, TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class SegmentRow(Row):
     distance: float = column("Distance from w; not linear in α.", L2)
     nll: float = column("NLL there; inf or nan where the output overflowed.", NATS)
     kl: float | None = column("Mean KL(w ‖ position); empty unless probed by KL.", NATS)
+    agreement: float | None = column(_AGREEMENT, TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +79,8 @@ def ray_rows(found: SurveyResult) -> Iterator[RayRow]:
     for split, basin in found.basins.items():
         radius = basin.radius.value
         for ray in found.rays:
-            kl = ray.kl[split].tolist() if split in ray.kl else [None] * len(ray.lambdas)
-            for lam, nll, divergence in zip(ray.lambdas.tolist(), ray.nll[split].tolist(), kl, strict=True):
+            columns = (ray.lambdas, ray.nll[split], ray.kl.get(split), ray.agreement.get(split))
+            for lam, nll, divergence, share in _together(*columns):
                 yield RayRow(
                     model=found.subject.model,
                     split=split,
@@ -85,15 +90,15 @@ def ray_rows(found: SurveyResult) -> Iterator[RayRow]:
                     rho=None if radius is None else lam / float(radius),
                     nll=nll,
                     kl=divergence,
+                    agreement=share,
                 )
 
 
 def segment_rows(found: SurveyResult) -> Iterator[SegmentRow]:
     """Yield a row for each position on each segment."""
     for segment in found.segments:
-        kl = [None] * len(segment.alphas) if segment.kl is None else segment.kl.tolist()
-        values = (segment.alphas.tolist(), segment.distances.tolist(), segment.nll.tolist(), kl)
-        for alpha, distance, nll, divergence in zip(*values, strict=True):
+        columns = (segment.alphas, segment.distances, segment.nll, segment.kl, segment.agreement)
+        for alpha, distance, nll, divergence, share in _together(*columns):
             yield SegmentRow(
                 model=found.subject.model,
                 a=segment.a,
@@ -104,7 +109,14 @@ def segment_rows(found: SurveyResult) -> Iterator[SegmentRow]:
                 distance=distance,
                 nll=nll,
                 kl=divergence,
+                agreement=share,
             )
+
+
+def _together(places: Array, *values: Array | None) -> Iterator[tuple[Any, ...]]:
+    """Yield each place with its values, which are None where there are none."""
+    columns = ([None] * len(places) if each is None else each.tolist() for each in values)
+    return zip(places.tolist(), *columns, strict=True)
 
 
 def segment_summary_rows(found: SurveyResult) -> Iterator[SegmentSummaryRow]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from landscape.estimators.perplexity import perplexity
 from landscape.session.request import SPLITS
 from landscape.survey.result import SurveyResult
 from landscape.tables.column import L2, NATS, Row, column, crossing_cells, estimate_cells, high_end, low_end
-from landscape.tables.numbers import perplexity
 from quant.errors import UsageError
 from quant.size import ModelSize
 

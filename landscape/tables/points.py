@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape.estimators.location import ratio
+from landscape.estimators.perplexity import in_per_cent, perplexity, perplexity_change
 from landscape.survey.result import PointResult, SurveyResult
 from landscape.tables.column import L2, NATS, Row, column, crossing_cells, estimate_cells, high_end, low_end
 from landscape.tables.models import size_cells
-from landscape.tables.numbers import perplexity, perplexity_change
 from quant.scheme import QuantScheme
 
 TOKENS = "share of the tokens"
@@ -30,9 +30,9 @@ class PointRow(Row):
     split: str = column("Split of the text.")
     nll: float = column("NLL of the point; inf or nan where its output overflowed.", NATS)
     perplexity: float = column("exp NLL, per token.")
-    perplexity_change: float = column("Change of the perplexity against w.", "per cent")
-    perplexity_change_low: float = low_end("perplexity_change", "per cent")
-    perplexity_change_high: float = high_end("perplexity_change", "per cent")
+    perplexity_change_percent: float = column("Change of the perplexity against w, 100 (exp ΔL − 1).", "per cent")
+    perplexity_change_percent_low: float = low_end("perplexity_change_percent", "per cent")
+    perplexity_change_percent_high: float = high_end("perplexity_change_percent", "per cent")
     rise: float = column("L(point) − L(w) over paired windows.", NATS)
     rise_low: float = low_end("rise", NATS)
     rise_high: float = high_end("rise", NATS)
@@ -73,7 +73,7 @@ def point_rows(found: SurveyResult) -> Iterator[PointRow]:
                 split=split,
                 nll=float(nll),
                 perplexity=perplexity(nll),
-                **estimate_cells("perplexity_change", perplexity_change(rise)),
+                **estimate_cells("perplexity_change_percent", in_per_cent(perplexity_change(rise))),
                 **estimate_cells("rise", rise),
                 **estimate_cells("kl", fidelity.kl if fidelity else None),
                 **estimate_cells("agreement", fidelity.agreement if fidelity else None),

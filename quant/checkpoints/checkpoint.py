@@ -8,7 +8,6 @@ loading a pickle would run code of strangers. No code from a repository is ever 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -82,7 +81,7 @@ class Checkpoint:
     @property
     def identity(self) -> str:
         """sha256 over the model and the weight space, which with a position's recipe determine its loss."""
-        return hashlib.sha256(f"{self.fingerprint} {self.space.fingerprint}".encode()).hexdigest()
+        return self.space.identity(self.fingerprint)
 
     @property
     def coverage(self) -> Coverage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 from quant.errors import UsageError
@@ -42,6 +42,12 @@ class GPTQOptions:
             raise UsageError(
                 "expected quantized inputs with true_sequential (--gptq-inputs quantized), got fp, which have no order"
             )
+
+    @property
+    def changed(self) -> dict[str, object]:
+        """Options that differ from the paper's."""
+        paper = asdict(PAPER_GPTQ)
+        return {name: value for name, value in asdict(self).items() if value != paper[name]}
 
 
 PAPER_GPTQ = GPTQOptions()

@@ -12,7 +12,7 @@ import pytest
 import landscape
 from landscape.cli.commands import COMMANDS
 
-VERBS = ("advise", "dissect", "export", "measure_curvature", "measure_radius", "probe", "quantize", "run_study")
+VERBS = ("advise", "dissect", "measure_curvature", "measure_radius", "probe", "quantize", "run_study")
 
 
 def test_every_command_has_its_verb() -> None:

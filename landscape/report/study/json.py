@@ -19,14 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.claims.claim import Claim
 from landscape.report.survey.json import shard_json, to_json
 from landscape.report.values import JSON_VERSION, estimate_json
-from landscape.study.plan import ModelPlan, StudyPlan
 from landscape.study.result import FailedCell, StudyResult
 from landscape.survey.result import ShardResult
+
+if TYPE_CHECKING:  # the planning of a study loads models
+    from landscape.study.plan import ModelPlan, StudyPlan
 
 
 def study_json(study: StudyResult, page: Path | None = None) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from landscape.claims.claim import Claim
+from landscape.estimators.perplexity import perplexity
 from landscape.formatting import data_size, duration, equals, number
 from landscape.report.table import Table
 from landscape.session.point_methods import METHODS
-from landscape.session.subject import TEST_SPLIT
-from landscape.study.plan import CellPlan, ModelPlan, StudyPlan
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import FailedCell, ModelStudy
 from landscape.survey.result import PointResult, SurveyResult
+
+if TYPE_CHECKING:  # the planning of a study loads models
+    from landscape.study.plan import CellPlan, ModelPlan, StudyPlan
 
 
 def model_lines(model: ModelStudy) -> Iterator[str]:
@@ -65,7 +68,8 @@ def failure_lines(failures: Iterable[FailedCell]) -> Iterator[str]:
 def plan_lines(plan: StudyPlan) -> Iterator[str]:
     """Report the cost of a whole study."""
     if not plan.seconds:
-        yield "nothing to do: all points and probes are in the cache"
+        if not plan.failures:
+            yield "nothing to do: all points and probes are in the cache"
         return
     yield (
         f"in all about {duration(plan.seconds)} in one process, {data_size(plan.memory)} of memory, "
@@ -100,4 +104,4 @@ def _distance(points: dict[str, PointResult], survey: SurveyResult) -> str:
 
 def _perplexity(nll: float) -> str:
     """Write exp(NLL); beyond what a float holds, as ∞."""
-    return number(math.exp(nll) if nll < 700 else math.inf, 4)
+    return number(perplexity(nll), 4)

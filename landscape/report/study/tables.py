@@ -20,7 +20,7 @@ from landscape.report.study.cells import (
     widths,
 )
 from landscape.report.study.findings import claim_number
-from landscape.report.survey.strip import perplexity_change
+from landscape.report.survey.strip import change_text
 from landscape.report.survey.verdicts import ratio_text
 from landscape.report.table import Table, provenance
 from landscape.session.subject import TEST_SPLIT
@@ -66,7 +66,7 @@ def _perplexity(point: PointResult) -> str:
         return "–"
     nll = point.nll[TEST_SPLIT]
     value = number(math.exp(nll), 4) if nll < 700 else "∞"  # nothing above is a float; NaN stays what it is
-    return f"{value} ({perplexity_change(point.rise[TEST_SPLIT])})" if math.isfinite(nll) else "overflowed"
+    return f"{value} ({change_text(point.rise[TEST_SPLIT])})" if math.isfinite(nll) else "overflowed"
 
 
 def point_table(study: StudyResult) -> Table:

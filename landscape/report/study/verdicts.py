@@ -25,7 +25,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class VerdictCell:
-    """What one model, or all of them, says to a finding."""
+    """The verdict of one model, or of all of them, on a finding."""
 
     model: str
     verdict: Verdict

@@ -26,17 +26,18 @@
                     over the random directions reaches half of the reference C − H(w), nats per token, with the mean
                     entropy H of the predictions at w; an interval over directions and windows, as that of R
     points          [{name, method, bits, grid, distance, rho, rho_interval: {low, high}, nll: {split}, location,
-                    loss, experts: {matrices, few, none}, perplexity: {split}, perplexity_change: {split: {value, low,
-                    high}}, kl: {split: {value, low, high}}, agreement: {split: {value, low, high}},
-                    size: {space_bits, model_bits, bytes}, training: {chosen, epochs: [{rate, epoch, validation_nll,
-                    training_nll, test_nll}]}, layers: [{name, block, kind, weights, norm, distance, zeros, clipped,
+                    loss, experts: {matrices, few, none}, perplexity: {split},
+                    perplexity_change_percent: {split: {value, low, high}}, kl: {split: {value, low, high}},
+                    agreement: {split: {value, low, high}}, size: {space_bits, model_bits, bytes},
+                    training: {chosen, epochs: [{rate, epoch, validation_nll, training_nll, test_nll}]},
+                    layers: [{name, block, kind, weights, norm, distance, zeros, clipped,
                     damping, error: {split}}]}]
                     rho is null if R is censored; bits and grid are null for a point that another tool made
                     loss: lost from half of the way to chance on; else kept if all of the interval of its rise is within
                     a perplexity 5 % higher, degraded if all of it lies beyond, inconclusive if it reaches across
                     experts: how many matrices of experts there are, how many saw fewer calibration tokens than inputs,
                     how many saw none; null but for GPTQ on experts
-                    perplexity_change: exp(ΔL) − 1 against w, a share: 0.05 is 5 % higher
+                    perplexity_change_percent: 100 (exp(ΔL) − 1), against w
                     kl: mean KL(w ‖ point), nats per token; agreement: the share of the tokens whose most probable id
                     is the same as at w; 95 % intervals over windows, or the articles of these
                     size: bits per weight of the space (codes, scales of 16 bits, zeros), bits per parameter of the
@@ -44,13 +45,14 @@
                     training: null if not trained; chosen is the epoch that was kept, epoch 0 the start, at no rate
                     layers: one for each matrix, empty unless looked at; norm ‖W‖, distance ‖ΔW‖, zeros and clipped
                     shares of its weights, damping GPTQ's choice, error ‖ΔW x‖²/n; null where it does not apply
-    rays            [{direction, lambdas, nll: {split: […]}, kl: {split: […]}}], random directions from w, with a value
-                    at each of lambdas, ℓ2 distances from w, which is not among them; kl is the mean KL(w ‖ position),
-                    null unless probed
+    rays            [{direction, lambdas, nll: {split: […]}, kl: {split: […]}, agreement: {split: […]}}], random
+                    directions from w, with a value at each of lambdas, ℓ2 distances from w, which is not among them; kl
+                    is the mean KL(w ‖ position), agreement the share of the tokens whose most probable id is the same
+                    as at w, both null without --loss kl
     segments        [{a, b, bits, split, alphas, nll, monotonic, prominence, prominence_interval: {low, high},
                     ridge_alpha, valley_alpha, barrier, barrier_interval, barrier_alpha, barrier_max,
-                    barrier_max_interval, barrier_max_alpha, kl}]; each segment has its own alphas
-                    kl: mean KL(w ‖ position) at each alpha, nats per token; null without --loss kl
+                    barrier_max_interval, barrier_max_alpha, kl, agreement}]; each segment has its own
+                    alphas; kl and agreement at each of them are as those of rays
                     prominence: the deepest fall, from ridge_alpha to valley_alpha
                     barrier: the largest excess over the straight line between the losses of the ends; barrier_max: the
                     largest excess over the higher of them
@@ -77,7 +79,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.estimators.other_radii import OtherRadii
-from landscape.estimators.perplexity import perplexity, perplexity_change
+from landscape.estimators.perplexity import in_per_cent, perplexity, perplexity_change
 from landscape.report.health import health_json
 from landscape.report.values import (
     JSON_VERSION,
@@ -183,7 +185,9 @@ def _point(point: PointResult) -> dict[str, Any]:
         "loss": point.loss,
         "experts": None if point.experts is None else asdict(point.experts),
         "perplexity": _perplexities(point.nll),
-        "perplexity_change": {split: estimate_json(perplexity_change(rise)) for split, rise in point.rise.items()},
+        "perplexity_change_percent": {
+            split: estimate_json(in_per_cent(perplexity_change(rise))) for split, rise in point.rise.items()
+        },
         "kl": {split: estimate_json(found.kl) for split, found in point.fidelity.items()},
         "agreement": {split: estimate_json(found.agreement) for split, found in point.fidelity.items()},
         "size": size_json(point.size),
@@ -202,11 +206,16 @@ def _ray(ray: RayProfile) -> dict[str, Any]:
         "lambdas": ray.lambdas.tolist(),
         "nll": _profiles(ray.nll),
         "kl": _profiles(ray.kl) or None,
+        "agreement": _profiles(ray.agreement) or None,
     }
 
 
 def _profiles(values: Mapping[str, Array]) -> dict[str, list[float | None]]:
     return {split: [finite_or_none(value) for value in row.tolist()] for split, row in values.items()}
+
+
+def _profile(values: Array | None) -> list[float | None] | None:
+    return None if values is None else [finite_or_none(value) for value in values.tolist()]
 
 
 def _training(record: TrainingRecord) -> dict[str, Any]:
@@ -256,7 +265,8 @@ def _segment(segment: SegmentResult) -> dict[str, Any]:
         "barrier_max": finite_or_none(shape.barrier_max),
         "barrier_max_interval": interval_json(shape.barrier_max_interval),
         "barrier_max_alpha": shape.barrier_max_alpha,
-        "kl": None if segment.kl is None else [finite_or_none(value) for value in segment.kl.tolist()],
+        "kl": _profile(segment.kl),
+        "agreement": _profile(segment.agreement),
     }
 
 

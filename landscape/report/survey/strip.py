@@ -73,7 +73,7 @@ def verdict_strip(landscape: SurveyResult) -> Strip:
     return Strip(tuple(palette.mark(method).label for method in methods), tuple(lines), others)
 
 
-def perplexity_change(rise: Estimate) -> str:
+def change_text(rise: Estimate) -> str:
     """Write exp(ΔL) − 1 in per cent; as a factor from tenfold on; in words where the output overflowed.
 
     Args:
@@ -110,7 +110,7 @@ def _cell(point: PointResult | None, landscape: SurveyResult, sized: bool) -> Ce
         method=palette.mark(point.method).label if point.method in METHODS else "",
         loss=point.loss,
         sign=SIGNS[point.loss],
-        change=perplexity_change(point.rise[landscape.split]),
+        change=change_text(point.rise[landscape.split]),
         location=point.location,
         steep=point.location == "inside" and point.loss != "kept" and is_steep(point, landscape),
         size=_size(point) if sized else "",

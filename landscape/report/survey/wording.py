@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from landscape.estimators.intervals import CONFIDENCE
+from landscape.estimators.perplexity import perplexity
 from landscape.formatting import distance_text, equals, height_text, nats, number, plural, rise_text, windows_text
 from landscape.report.survey.verdicts import near_but_steep, typical_rise
 from landscape.survey.result import PlaneResult, SegmentResult, SurveyResult
@@ -36,7 +37,7 @@ def subtitle(landscape: SurveyResult) -> str:
     radius = distance_text(landscape.basin.radius, landscape.basin, norm)
     return (
         f"{landscape.subject.data}, windows of {landscape.subject.seq_len} tokens; at w NLL {nats(base)}, perplexity "
-        f"{number(math.exp(base), 4)} on {split}; R/‖w‖: {radius}."
+        f"{number(perplexity(base), 4)} on {split}; R/‖w‖: {radius}."
     )
 
 

@@ -26,6 +26,10 @@ def test_a_point_of_another_tool_lies_where_it_was_measured_before(run, tmp_path
     page = Path(found["page"]).read_text()
     assert "point theirs" in page  # how it was measured
     assert str(tmp_path) not in page
+    words = ["export", found["run"], "-o", tmp_path / "x.h5", "--with-points", "--json"]
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert json.loads(out)["left_out"] == [{"model": "opt-nano", "point": "theirs"}]  # its weights are in its folder
 
 
 def test_awq_as_its_tool_writes_it_lies_as_near_as_its_rounding(run, tmp_path):

@@ -19,8 +19,8 @@ def test_the_whole_job_and_its_json(run, tmp_path, forwards):
     found = json.loads(out)
     assert set(found) == {
         "schema_version", "model", "space", "data", "center", "center_perplexity", "center_size", "chance", "basin",
-        "kl_radii", "points", "rays", "segments", "planes", "misalignments", "probes", "seconds", "store", "page", "run",
-        "health",
+        "kl_radii", "points", "rays", "segments", "planes", "misalignments", "probes", "seconds", "store", "page",
+        "run", "health",
     }  # fmt: skip
     assert [check["passed"] for check in found["health"]] == [True, True, None, True, True, True, True, True]
     assert "warning" not in err

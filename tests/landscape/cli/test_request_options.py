@@ -83,7 +83,7 @@ def test_every_option_has_a_flag_of_its_own_and_help(command: Command) -> None:
 @COMMAND
 def test_every_field_that_is_shown_is_asked_for(command: Command) -> None:
     hidden = {field.name for field in fields(command.request)} - set(request_options(command.request))
-    assert hidden == {"advise": {"gptq"}, "export": {"shard"}}.get(command.name, set())
+    assert hidden == {"advise": {"gptq"}, "study": {"model", "data", "external", "lambdas"}}.get(command.name, set())
 
 
 @COMMAND
@@ -102,21 +102,21 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     making = "calibration-windows qaft-examples qaft-epochs qaft-rates"
     point = "bits b method scale granularity symmetric no-symmetric"
     survey = (
-        f"bits b directions d family pairs methods scale granularity symmetric no-symmetric point unfold-gauge preset "
-        f"windows test-windows seq-len lambdas lambda-count plane alphas refinements {making} {gptq} output"
+        f"bits b directions d family loss pairs methods scale granularity symmetric no-symmetric plane layers preset "
+        f"windows test-windows seq-len lambda-count alphas refinements {making} {gptq} shard output open csv"
     )
     expected = {
         "advise": "bits b limit l scale granularity preset windows seq-len",
-        "probe": f"{survey} point unfold-gauge lambdas shard",
-        "study": f"{survey} open csv figures models layers no-layers name dry-run shard",
-        "export": f"{survey} o surfaces with-points",
+        "probe": f"{survey} point unfold-gauge lambdas",
+        "study": f"{survey} figures no-layers name dry-run",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
         f"test-windows seq-len {making} {gptq} output open",
         "quantize": f"export o {point} preset seq-len {making} {gptq}",
     }[command.name]
-    names = f"{expected} model m exclude revision data {run} json debug help".split()
+    model = "models" if command.name == "study" else "model"
+    names = f"{expected} {model} m exclude revision data {run} json debug help".split()
     parsed = typer.main.get_command(app).commands[command.name]  # type: ignore[attr-defined]
     context = typer.Context(parsed)
     found = [name for each in parsed.get_params(context) for name in (*each.opts, *each.secondary_opts)]

@@ -38,6 +38,7 @@ def test_a_study_is_written_and_written_again_without_its_model(run: Run, tmp_pa
     assert "int2-exact" in out
     page = tmp_path / "pages" / "two-bits.html"
     assert f"page   {page}" in out
+    page_bytes = page.read_bytes()
     forwards.clear()
 
     again = tmp_path / "again.html"
@@ -59,6 +60,30 @@ def test_a_study_is_written_and_written_again_without_its_model(run: Run, tmp_pa
     assert found["models"][0]["probes"]["evaluated"] == 0
     assert {claim["number"] for claim in found["models"][0]["claims"]} == {1, 2, 3, 4, 6}
     assert found["run"] == str(tmp_path / "store" / "studies" / "two-bits.json")
+
+    missing = ("--models", f"{tmp_path / 'none'}", "--methods", "rtn", "--name", "two bits")
+    code, out, err = run(*study_words(tmp_path, *missing))
+    assert code == 1
+    assert "a study of 1 models is kept as two-bits, this one measured 0" in " ".join(err.split())
+    assert run("report", "two-bits", "--output", again, *words)[0] == 0
+    assert again.read_bytes() == page_bytes
+
+
+def test_cells_that_fail_end_a_dry_run_and_a_shard_with_1(run: Run, tmp_path: Path) -> None:
+    for more in (("--dry-run",), ("--shard", "1/1")):
+        code, out, err = run("study", "--store", tmp_path, "--models", tmp_path / "none", *more)
+        assert code == 1, err
+        assert "failed:" in out
+        assert "nothing to do" not in out
+
+
+def test_studies_without_a_name_stand_beside_each_other(run: Run, tmp_path: Path) -> None:
+    for bits in ("3", "2"):
+        words = ("--methods", "rtn", "--bits", bits, "--no-layers")
+        assert run(*study_words(tmp_path, *words))[0] == 0
+    names = sorted(path.stem for path in (tmp_path / "store" / "studies").iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("opt-nano-") for name in names)
 
 
 def test_figures_are_written_as_files(run: Run, tmp_path: Path) -> None:

@@ -45,8 +45,20 @@ def test_the_command_line_overrides_the_file(asked: Callable[..., StudyRequest],
     assert (request.bits, request.name, request.dry_run, request.scales) == ((3,), "mine", True, ("absmax",))
 
 
+def test_a_switch_that_is_off_by_default_is_turned_off_by_leaving_it_out(
+    asked: Callable[..., StudyRequest], tmp_path: Path
+) -> None:
+    path = tmp_path / "off.toml"
+    lines = ("plane = false", "pairs = false", "layers = false", "symmetric = true", "dry-run = false")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    request = asked("study", "--bits", "3", "--layers", str(path))
+    assert (request.plane, request.pairs, request.dry_run, request.symmetric) == (False, False, False, True)
+    assert request.layers  # of the command line, which overrides the file wherever that stands
+    assert not asked("study", str(path)).layers
+
+
 def test_words_without_a_file_stay_as_they_are() -> None:
-    for words in ([], ["study"], ["study", "--models", "x.toml"], ["probe", "x.toml"]):
+    for words in ([], ["study"], ["study", "--models", "x.toml"], ["study", "--csv", "x.toml"], ["probe", "x.toml"]):
         assert expanded(words) == words
 
 

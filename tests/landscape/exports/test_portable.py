@@ -96,7 +96,7 @@ def test_rays_and_planes_are_arrays(study: StudyResult, found: dict[str, Any]) -
         np.testing.assert_array_equal(values[f"{place}/rays/distance"], survey.rays[0].lambdas)
         assert values[f"{place}/rays/direction"] == [0, 1, 2]
         for split in ("train", "validation"):
-            for name in ("nll", "kl"):
+            for name in ("nll", "kl", "agreement"):
                 expected = [getattr(ray, name)[split] for ray in survey.rays]
                 np.testing.assert_array_equal(values[f"{place}/rays/{name}/{split}"], expected)
         for j, plane in enumerate(survey.planes):
@@ -123,7 +123,7 @@ def test_what_overflowed_is_not_finite_and_what_is_missing_is_marked(tmp_path: P
         )
         assert points["nll"][lost] == math.inf
         assert "nll_known" not in points  # it is there, and infinite
-        assert "kl" not in points  # it was measured for none
+        assert "expert_matrices" not in points  # it was measured for none
         assert np.isnan(file["models/0/rays/nll/validation"][0, -1])
         assert "layers" not in file["models/0/tables"]
         models = file["models/0/tables/models"]
@@ -163,7 +163,7 @@ def test_codes_and_scales_decode_to_the_weights(make, tmp_path: Path) -> None:
     points["floats"] = WeightPoint("floats", None, {slot.name: center.tensor(slot) + 1 for slot in space})
     base = synthetic.landscape(bits=(4,), methods=("rtn",))
     named = tuple(replace(base.points[0], name=name) for name in ("unmade", *points))
-    export_hdf5(replace(base, points=named), tmp_path / "x.h5", {"opt-125m": ModelPoints(space, points)})
+    export_hdf5(replace(base, points=named), tmp_path / "x.h5", {0: ModelPoints(space, points)})
     with h5py.File(tmp_path / "x.h5") as file:
         written = file["models/0/points"]
         assert sorted(written) == ["1", "2", "3", "4", "5", "6"]  # the places of the points in the result
@@ -179,9 +179,9 @@ def test_points_that_the_result_lacks_are_refused_and_leave_no_file(tmp_path: Pa
     point = rtn(space, Center.of(model, space), QuantScheme(4))
     found = synthetic.landscape(bits=(4,), methods=("rtn",))
     for points in (
-        {"opt-125m": ModelPoints(space, {"rtn-int3-exact": point})},
-        {"other": ModelPoints(space, {"rtn-int4-exact": point})},
-        {"opt-125m": ModelPoints(space, {"rtn-int4-exact": replace(point, parts={})})},
+        {0: ModelPoints(space, {"rtn-int3-exact": point})},
+        {1: ModelPoints(space, {"rtn-int4-exact": point})},
+        {0: ModelPoints(space, {"rtn-int4-exact": replace(point, parts={})})},
     ):
         with pytest.raises(PointError):
             export_hdf5(found, tmp_path / "x.h5", points)

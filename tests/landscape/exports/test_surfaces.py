@@ -92,10 +92,39 @@ def test_matplotlib_draws_what_the_scripts_would(found: SurveyResult, folder: Pa
     pyplot.close(figure)
 
 
-def test_a_study_has_a_folder_for_each_model(tmp_path: Path) -> None:
-    files = export_surfaces(filled.study(), tmp_path)
-    assert {file.parent.name for file in files} == {"one", "two"}
-    assert (tmp_path / "one" / "rays_mean.h5").read_bytes() == (tmp_path / "two" / "rays_mean.h5").read_bytes()
+def test_accuracies_are_percentages_of_agreement_where_lines_were_probed_by_kl(tmp_path: Path) -> None:
+    found = filled.filled()
+    export_surfaces(found, tmp_path)
+    curves = read_repeated(tmp_path / "rays", 1, 3)
+    for curve, ray in zip(curves, found.rays, strict=True):
+        assert (curve.train_acc[0], curve.test_acc[0]) == (100, 100)  # w agrees with itself
+        np.testing.assert_allclose(curve.train_acc[1:], 100 * ray.agreement["train"], rtol=1e-15)
+        np.testing.assert_allclose(curve.test_acc[1:], 100 * ray.agreement["validation"], rtol=1e-15)
+    mean = read_line(tmp_path / "rays_mean.h5")
+    np.testing.assert_allclose(mean.test_acc, np.mean([curve.test_acc for curve in curves], 0), rtol=1e-15)
+    known, unknown = found.segments[:2]  # the same line on both splits: only the first was probed by KL
+    curve = read_line(tmp_path / f"segment_{known.a}_{known.b}.h5")
+    np.testing.assert_allclose(curve.train_acc, 100 * known.agreement, rtol=1e-15)
+    assert (known.split, unknown.split, np.isnan(curve.test_acc).all()) == ("train", "validation", True)
+
+
+def test_the_names_of_files_begin_with_the_model_where_there_are_several(tmp_path: Path) -> None:
+    study = filled.study()
+    files = export_surfaces(study, tmp_path / "both")
+    assert {file.name.split("_")[0] for file in files} == {"one", "two"}
+    assert [each.x.size for each in read_repeated(tmp_path / "both" / "two_rays", 1, 3)] == [14] * 3
+    alone = export_surfaces(replace(study, models=study.models[:1]), tmp_path / "alone")
+    assert [file.name for file in alone] == [file.name.removeprefix("one_") for file in files[: len(alone)]]
+
+
+def test_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    one, two = filled.study().models
+    names = ("org/Model", "other/model", "third")
+    surveys = [replace(one.survey, subject=replace(one.survey.subject, model=name)) for name in names]
+    models = tuple(replace(two, survey=survey) for survey in surveys)
+    files = export_surfaces(replace(filled.study(), models=models), tmp_path)
+    assert {file.name.split("_")[0] for file in files} == {"Model-0", "model-1", "third"}
+    assert len(set(files)) == len(list(tmp_path.iterdir()))
 
 
 def test_what_the_scripts_would_misread_is_refused_and_nothing_is_written(found: SurveyResult, tmp_path: Path) -> None:

@@ -95,7 +95,10 @@ def test_the_radius_by_kl_comes_out_with_the_mean_kl_of_every_ray(setting):
         assert radius.radius.value == pytest.approx(half, rel=0.01)
         assert radius.radius.low < half < radius.radius.high
         assert found.added(rays)[0].kl[split] == pytest.approx([divergence(0.98 * lam) for lam in LAMBDAS])
+        share = sum(TOKENS - i for i in range(len(windows))) / (TOKENS * len(windows))  # as the setting has it
+        assert found.added(rays)[2].agreement[split].tolist() == pytest.approx([share] * len(LAMBDAS))
     assert not rays[0].kl
+    assert not rays[0].agreement
     assert found.added(rays)[1].nll == rays[1].nll
 
 

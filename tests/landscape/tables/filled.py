@@ -54,8 +54,16 @@ def filled(model: str = "opt-125m") -> SurveyResult:
         experts=ExpertTokens(24, 3, 1),
     )
     plain = replace(first, grid="absmax-per-group128-asymmetric", along=replace(ALONG, value=50.0, low=40.0, high=80.0))
-    rays = tuple(replace(ray, kl={name: nll - 3.0 for name, nll in ray.nll.items()}) for ray in found.rays)
-    segments = (replace(found.segments[0], kl=found.segments[0].nll - 3.0), *found.segments[1:])
+    rays = tuple(
+        replace(
+            ray,
+            kl={name: nll - 3.0 for name, nll in ray.nll.items()},
+            agreement={name: 3.0 / nll for name, nll in ray.nll.items()},
+        )
+        for ray in found.rays
+    )
+    segment = found.segments[0]
+    segments = (replace(segment, kl=segment.nll - 3.0, agreement=3.0 / segment.nll), *found.segments[1:])
     m = Estimate(0.4, 0.3, 0.5)
     return replace(
         found,

@@ -54,7 +54,7 @@ def test_pandas_reads_numbers_as_numbers_and_missing_ones_as_missing(tmp_path: P
     assert (lost.nll, lost.rise_low) == (math.inf, -math.inf)
     assert points.bits.tolist() == [8] * 6 + [4] * 6 + [2] * 6
     assert points.symmetric.dtype == bool
-    assert points.kl.isna().all()
+    assert points.expert_matrices_few.isna().all()
     rays = pd.read_csv(tmp_path / "rays.csv")
     expected = filled.overflowing().rays[3].nll["train"]
     np.testing.assert_allclose(rays.query("direction == 3 and split == 'train'").nll, expected, rtol=4e-16)

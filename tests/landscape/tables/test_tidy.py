@@ -46,7 +46,7 @@ def test_a_row_for_each_point_and_split(found: SurveyResult, frames: dict[str, p
             )  # fmt: skip
             assert row.perplexity == pytest.approx(np.exp(point.nll[split]), rel=1e-15)
             change = 100 * (np.exp(np.float64(point.rise[split].high)) - 1)
-            assert row.perplexity_change_high == pytest.approx(change, rel=1e-12)
+            assert row.perplexity_change_percent_high == pytest.approx(change, rel=1e-12)
             assert (row.distance, row.location, row.loss) == (point.distance, point.location, point.loss)
             assert row.relative_distance == point.distance / found.subject.norm
             assert (row.rho, row.rho_low, row.rho_high) == (point.rho.value, point.rho.low, point.rho.high)
@@ -58,7 +58,7 @@ def test_the_change_of_perplexity_is_that_of_the_perplexities(
     """The rise is over paired windows and the NLL over all of them: the same windows here, but for rounding."""
     for row in frames["points"].itertuples():
         change = 100 * (row.perplexity / np.exp(found.center[row.split]) - 1)
-        assert row.perplexity_change == pytest.approx(change, rel=1e-9, abs=1e-9)
+        assert row.perplexity_change_percent == pytest.approx(change, rel=1e-9, abs=1e-9)
 
 
 def test_what_a_point_lacks_is_missing_and_what_it_has_is_there(frames: dict[str, pd.DataFrame]) -> None:
@@ -71,10 +71,11 @@ def test_what_a_point_lacks_is_missing_and_what_it_has_is_there(frames: dict[str
     assert (plain.scale, plain.granularity, plain.symmetric) == ("absmax", "group:128", False)
     assert plain.rho_along == plain.distance / 50
     assert (plain.rho_along_low, plain.rho_along_high) == (plain.distance / 80, plain.distance / 40)
-    rows = {row.point: row for row in tidy(filled.filled())["points"]}
+    bare = [replace(point, fidelity={}, size=None) for point in filled.filled().points]
+    rows = {row.point: row for row in tidy(replace(filled.filled(), points=tuple(bare)))["points"]}
     assert rows["gptq-int4-exact"].rho_along is None  # its radius was not reached
-    assert rows["rtn-int4-exact"].kl is None
-    assert rows["rtn-int4-exact"].bytes is None
+    assert rows["rtn-int4-exact"].expert_matrices is None
+    assert rows["q4_k_m"].bytes is None
     foreign = rows["q4_k_m"]
     assert (foreign.bits, foreign.scale, foreign.granularity, foreign.symmetric) == (None, None, None, None)
 
@@ -101,7 +102,7 @@ def test_models_and_splits(found: SurveyResult, frames: dict[str, pd.DataFrame])
 
 def test_rays_and_segments_pivot_back_to_the_arrays(found: SurveyResult, frames: dict[str, pd.DataFrame]) -> None:
     for split, group in frames["rays"].groupby("split"):
-        for value in ("nll", "kl"):
+        for value in ("nll", "kl", "agreement"):
             wide = group.pivot(index="direction", columns="distance", values=value)
             expected = np.array([getattr(ray, value)[split] for ray in found.rays])
             np.testing.assert_array_equal(wide.to_numpy(), expected)
@@ -113,7 +114,9 @@ def test_rays_and_segments_pivot_back_to_the_arrays(found: SurveyResult, frames:
         np.testing.assert_array_equal(rows.alpha, segment.alphas)
         np.testing.assert_array_equal(rows.distance, segment.distances)
         np.testing.assert_array_equal(rows.nll, segment.nll)
-        assert rows.kl.isna().all() == (segment.kl is None)
+        for value in ("kl", "agreement"):
+            expected = getattr(segment, value)
+            np.testing.assert_array_equal(rows[value], np.full(len(rows), np.nan) if expected is None else expected)
     for row, segment in zip(frames["segment_summary"].itertuples(), found.segments, strict=True):
         shape = segment.connectivity
         assert (row.a, row.b, row.split, row.low_end_alpha) == (segment.a, segment.b, segment.split, shape.low_end)
@@ -187,8 +190,8 @@ def test_a_radius_that_was_not_reached_is_missing_with_a_lower_bound() -> None:
 def test_what_overflowed_is_not_finite_and_not_missing() -> None:
     rows = {(row.point, row.split): row for row in tidy(filled.overflowing())["points"]}
     lost = rows["rtn-int2-exact", "validation"]
-    assert (lost.nll, lost.perplexity, lost.rise, lost.perplexity_change) == (math.inf,) * 4
-    assert lost.perplexity_change_low == -100
+    assert (lost.nll, lost.perplexity, lost.rise, lost.perplexity_change_percent) == (math.inf,) * 4
+    assert lost.perplexity_change_percent_low == -100
     last = [row for row in tidy(filled.overflowing())["rays"] if row.direction == 0 and row.split == "validation"][-1]
     assert math.isnan(last.nll)
 
@@ -197,5 +200,9 @@ def test_a_loss_whose_exponential_exceeds_all_floats_is_an_infinite_perplexity()
     found = synthetic.landscape(bits=(4,), methods=("rtn",))
     point = replace(found.points[0], nll={"train": 800.0}, rise={"train": Estimate(796.7, 700.0, 900.0)})
     (row,) = tidy(filled.only(found, point))["points"]
-    assert (row.perplexity, row.perplexity_change, row.perplexity_change_high) == (math.inf, math.inf, math.inf)
-    assert row.perplexity_change_low == pytest.approx(100 * (np.exp(700.0) - 1))
+    assert (row.perplexity, row.perplexity_change_percent, row.perplexity_change_percent_high) == (
+        math.inf,
+        math.inf,
+        math.inf,
+    )
+    assert row.perplexity_change_percent_low == pytest.approx(100 * (np.exp(700.0) - 1))

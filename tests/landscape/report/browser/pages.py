@@ -113,7 +113,7 @@ def opened(browser: Any, path: Path, width: int, height: int = 900) -> Iterator[
         page.on("console", lambda m: found.complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: found.complaints.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith(LOCAL) else found.requests.append(r.url))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri(), timeout=1000 * DRAWN_S)
         found.settle()
         yield found
     finally:

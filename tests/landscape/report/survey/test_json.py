@@ -59,7 +59,11 @@ def test_the_json_has_kl_along_rays_the_learning_curve_and_the_layers() -> None:
     found = filled.filled()
     written = json.loads(json.dumps(to_json(found), allow_nan=False))
     for entry, ray in zip(written["rays"], found.rays, strict=True):
-        assert entry["kl"] == {split: list(values) for split, values in ray.kl.items()}
+        for name in ("kl", "agreement"):
+            assert entry[name] == {split: list(values) for split, values in getattr(ray, name).items()}
+    first, second = written["segments"][:2]
+    assert (first["kl"], first["agreement"]) == (list(found.segments[0].kl), list(found.segments[0].agreement))
+    assert (second["kl"], second["agreement"]) == (None, None)
     rich, plain = written["points"][1], written["points"][2]
     assert (plain["training"], plain["layers"]) == (None, [])
     assert [layer["damping"] for layer in rich["layers"]] == [0.01, None]

@@ -98,7 +98,7 @@ def test_the_json_has_them_all(found: SurveyResult) -> None:
     for entry, point in zip(written["points"], found.points, strict=True):
         for split, fidelity in point.fidelity.items():
             assert entry["perplexity"][split] == math.exp(point.nll[split])
-            assert entry["perplexity_change"][split]["high"] == math.expm1(point.rise[split].high)
+            assert entry["perplexity_change_percent"][split]["high"] == 100 * math.expm1(point.rise[split].high)
             assert entry["kl"][split] == vars(fidelity.kl)
             assert entry["agreement"][split] == vars(fidelity.agreement)
         assert entry["size"] == (None if point.size is None else vars(point.size))
