@@ -57,7 +57,7 @@ def variance_share(
 
 
 def _numbered(labels: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Number labels in the order of their first appearance."""
+    """Map labels to numbers, in the order of their first appearance."""
     numbers = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     return np.array([numbers[label] for label in labels], np.int64)
 
