@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEAST = 4
@@ -54,3 +55,37 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
         rng=np.random.default_rng(0),
     )  # fmt: skip
     return RankCorrelation(float(test.statistic), float(test.pvalue), len(x))
+
+
+def matched_rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation | None:
+    """Estimate the rank correlation of units under the same conditions, with the p of dealing whole units.
+
+    Units are ranked under each condition apart, so that a condition which raises both values is no correlation; and all
+    values of a unit are dealt together, since they are not independent of each other. With one condition it is
+    ``rank_correlation``.
+
+    Args:
+        x: (n_units, n_conditions) finite values.
+        y: (n_units, n_conditions) finite values.
+
+    Returns:
+        None with fewer than ``LEAST`` units, or if no condition has an order of both.
+    """
+    first, second = (_centred_ranks(np.asarray(values, np.float64)) for values in (x, y))
+    scale = math.sqrt(float((first**2).sum() * (second**2).sum()))
+    if len(first) < LEAST or scale == 0:
+        return None
+
+    def statistic(order: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray((first[order] * second).sum((-2, -1)) / scale)
+
+    test = stats.permutation_test(
+        (np.arange(len(first)),), statistic, permutation_type="pairings", n_resamples=RESAMPLES, vectorized=True,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return RankCorrelation(float(test.statistic), float(test.pvalue), first.size)
+
+
+def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    ranks = np.asarray(stats.rankdata(values, axis=0), np.float64)
+    return np.asarray(ranks - ranks.mean(0))

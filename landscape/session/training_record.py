@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -20,7 +20,7 @@ class Epoch:
     training_nll: float | None = None
     """Mean over the steps of this epoch, each before its update; None at epoch 0."""
     test_nll: float | None = None
-    """NLL on the test windows, which chose nothing; None if it was not recorded, or is not finite."""
+    """NLL on the test windows, which chose nothing; None if it was not recorded on these windows, or is not finite."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,19 @@ class TrainingRecord:
     """The epoch of the lowest validation NLL."""
 
     @classmethod
-    def of(cls, provenance: Mapping[str, Any]) -> TrainingRecord | None:
-        """Read the record of a point; None if it was not trained."""
+    def of(cls, provenance: Mapping[str, Any], test: Mapping[str, Any]) -> TrainingRecord | None:
+        """Read the record of a point; None if it was not trained.
+
+        A stored point is used again whichever test windows it was trained beside, since they chose nothing. Where they
+        are not those at hand, its test losses cannot be compared with any other and are left out.
+
+        Args:
+            provenance: Provenance of the point.
+            test: Record of the test windows at hand, as ``quant.hashing.token_record`` makes it.
+        """
         if "curve" not in provenance:
             return None
-        return cls(tuple(Epoch(**row) for row in provenance["curve"]), Epoch(**provenance["chosen"]))
+        same = provenance.get("watched") == test
+        rows = [Epoch(**row) for row in (*provenance["curve"], provenance["chosen"])]
+        *curve, chosen = rows if same else [replace(row, test_nll=None) for row in rows]
+        return cls(tuple(curve), chosen)

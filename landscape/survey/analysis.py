@@ -26,7 +26,15 @@ from landscape.survey.fidelity import fidelity_result
 from landscape.survey.layers import LayerResult
 from landscape.survey.plane import PLANE_WINDOWS, PlaneLattice
 from landscape.survey.plans import segment_ends
-from landscape.survey.result import Misalignment, PlaneResult, PointResult, RayProfile, SegmentResult, StoredPoint
+from landscape.survey.result import (
+    MethodGap,
+    Misalignment,
+    PlaneResult,
+    PointResult,
+    RayProfile,
+    SegmentResult,
+    StoredPoint,
+)
 from quant.errors import PointError
 from quant.size import ModelSize
 from quant.space import Difference, Vector, WeightSpace, dot
@@ -216,6 +224,25 @@ def _misalignment(
         net={split: difference(split, (layerwise, free), (CENTER, trained)) for split in splits},
         raw={split: difference(split, (layerwise,), (trained,)) for split in splits},
     )
+
+
+def method_gaps(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[MethodGap, ...]:
+    """Estimate L(GPTQ) − L(QAFT) on every grid that has both, on the splits where the loss of QAFT is finite.
+
+    Args:
+        probes: The losses.
+        labels: Labels of the points.
+    """
+    found = []
+    for gptq, qaft in plane_pairs(labels):
+        losses = {split: [probes.totals(labels[spec], split) for spec in (gptq, qaft)] for split in probes.windows}
+        difference = {
+            split: paired_difference(high, low, probes.tokens(split), blocks=probes.blocks(split))
+            for split, (high, low) in losses.items()
+            if np.isfinite(low).all()
+        }
+        found.append(MethodGap(str(gptq.scheme), difference))
+    return tuple(found)
 
 
 def plane_result(

@@ -12,6 +12,7 @@ from landscape.survey.analysis import Geometry, geometry
 from landscape.survey.plane import PlaneBasis, PlaneLattice
 from landscape.survey.plans import segment_labels
 from landscape.survey.result import StoredPoint
+from quant.hashing import token_record
 from quant.size import ModelSize, model_size
 from quant.space import distance
 
@@ -42,8 +43,9 @@ class SurveyPoints:
 
     @property
     def training(self) -> dict[AnySpec, TrainingRecord | None]:
-        """Epochs of the training, for each point made so far."""
-        return {spec: TrainingRecord.of(self._session.points[spec].provenance) for spec in self.made}
+        """Epochs of the training, for each point made so far, with the test losses of the windows at hand."""
+        test = token_record(self._session.subject.calibration.test)
+        return {spec: TrainingRecord.of(self._session.points[spec].provenance, test) for spec in self.made}
 
     @property
     def sizes(self) -> dict[AnySpec, ModelSize | None]:

@@ -251,8 +251,7 @@ class SurveyRun:
         unigram = unigram_entropy(subject.corpus.windows("train")[:, -subject.seq_len :])
         labels = {spec: session.labels[spec] for spec in self.points.specs}
         rays, sizes = analysis.ray_profiles(radial), self.points.sizes
-        kl_rays = self._kl_rays(lambdas)
-        planes, health = self._planes(), self._health(lambdas[0])
+        kl_rays, planes, health = self._kl_rays(lambdas), self._planes(), self._health(lambdas[0])
         record = session.record(self._settings(), health)
         return SurveyResult(
             subject=session.info(subject.windows),
@@ -277,6 +276,7 @@ class SurveyRun:
             run=record,
             planes=planes,
             misalignments=analysis.misalignments(probes, labels),
+            gaps=analysis.method_gaps(probes, labels),
             kl_radii=kl_rays.radii if kl_rays else {},
             center_size=model_size(subject.model, subject.space, None),
             slots=subject.space.slots,

@@ -176,6 +176,17 @@ class Misalignment:
 
 
 @dataclass(frozen=True)
+class MethodGap:
+    """Difference between the losses of GPTQ and QAFT on one grid, whether or not there is a control."""
+
+    grid: str
+    """Name of the grid, such as ``int2-exact``."""
+    difference: Mapping[str, Estimate]
+    """L(GPTQ) − L(QAFT) by split, nats per token, with its interval over paired windows; ``inf``, unbounded, where the
+    loss of GPTQ is not finite. A split where that of QAFT is not finite is left out."""
+
+
+@dataclass(frozen=True)
 class KLRadius:
     """Radius of the basin by KL on one split."""
 
@@ -221,6 +232,8 @@ class SurveyResult:
     """R_kl by split; empty unless rays were probed by KL."""
     center_size: ModelSize | None = None
     """Bits and bytes of w itself, at 16 bits a weight."""
+    gaps: tuple[MethodGap, ...] = ()
+    """L(GPTQ) − L(QAFT) of every grid that has both."""
     slots: tuple[Slot, ...] = ()
     """Matrices of the weight space, in flat order, so that points are read without the model; empty in old records."""
 

@@ -19,8 +19,9 @@ GROUPINGS = ("type", "block", "bit width")
 CAPTION = (
     "Appendix C of the paper: the damping with the least error of each matrix, as a multiple of the mean diagonal "
     "of its Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that "
-    "type, block and bit width explain is compared with that of random groups of the same sizes (p by 9,999 "
-    "permutations; a pattern if p < 0.05 divided by the number of groupings)."
+    "type, block and bit width explain is compared with that of random groupings (p by 9,999 permutations, which deal "
+    "whole matrices to types and blocks, since the dampings of one matrix are alike, and the dampings of a matrix to "
+    "its bit widths; a pattern if p < 0.05 divided by the number of groupings)."
 )
 
 
@@ -88,7 +89,9 @@ def pattern(found: Sequence[tuple[int, LayerResult]]) -> Pattern:
         "block": [layer.block for _, layer in found],
         "bit width": [bits for bits, _ in found],
     }
-    judged = {name: variance_share(logs, groups) for name, groups in labels.items()} if len(logs) == len(found) else {}
+    units = [layer.name for _, layer in found]
+    whole = len(logs) == len(found)
+    judged = {name: variance_share(logs, groups, units) for name, groups in labels.items()} if whole else {}
     shares = {name: share for name, share in judged.items() if share is not None}
     counts = [chosen.count(value) for value in sorted(set(chosen))]
     entropy = -sum(n / len(chosen) * math.log2(n / len(chosen)) for n in counts)
@@ -133,7 +136,7 @@ def _title(model: str, found: Pattern) -> str:
     if not found.found:
         name, most = max(found.shares.items(), key=lambda each: each[1].value)
         numbers = f"the most that a grouping explains is {most.value:.0%}, by {name}, {p_text(most.p)}"
-        return f"{model}: no pattern in the best dampings, as in the paper: {numbers}"
+        return f"{model}: no pattern found in the best dampings: {numbers}"
     name = max(found.found, key=lambda each: found.shares[each].value)
     share = found.shares[name].value
     return f"{model}: the {name} explains {share:.0%} of the variance of the best dampings"

@@ -59,12 +59,29 @@ def _curve(record: TrainingRecord, rate: float | None) -> list[tuple[int, float]
 
 
 def first_below(cell: Cell, record: TrainingRecord) -> int | None:
-    """Return the first epoch whose test NLL is below GPTQ's; None if none is, or either is missing."""
+    """Return the first epoch of training whose test NLL is below GPTQ's; None if none is, or either is missing.
+
+    Epoch 0 is RTN and does not count: where RTN is below GPTQ, training did not bring it there.
+    """
     gptq = cell.get("gptq")
     level = None if gptq is None else test_nll(gptq)
     if level is None:
         return None
-    return next((epoch for epoch, nll in kept_curve(record) if nll < level), None)
+    return next((epoch for epoch, nll in kept_curve(record) if epoch > 0 and nll < level), None)
+
+
+def gap_after_one(cell: Cell, record: TrainingRecord) -> float | None:
+    """Return L(GPTQ) − L(QAFT after one epoch) on test; None if either is missing, not finite or of other windows."""
+    gptq, first = cell.get("gptq"), dict(kept_curve(record)).get(1)
+    level = None if gptq is None else test_nll(gptq)
+    return None if level is None or first is None or _of_other_windows(cell, record) else level - first
+
+
+def _of_other_windows(cell: Cell, record: TrainingRecord) -> bool:
+    """Return whether the kept epoch had another test NLL than the point that it became."""
+    point, kept = cell.get("qaft"), record.chosen.test_nll
+    own = None if point is None else test_nll(point)
+    return own is not None and kept is not None and not math.isclose(own, kept, abs_tol=SAME, rel_tol=0)
 
 
 def _panel(survey: SurveyResult, cell: Cell, record: TrainingRecord, titled: bool) -> Panel:
@@ -104,29 +121,16 @@ def _levels(survey: SurveyResult, cell: Cell, ends: tuple[float, float]) -> Iter
         yield Series("w", ends, (base, base), Look(INK, None, "dot", width=1.2), (f"w: {nats(base)}",) * 2)
 
 
-def _gap_after_one(cell: Cell, record: TrainingRecord) -> float:
-    """Return L(GPTQ) − L(QAFT after one epoch); minus infinity where either is missing."""
-    gptq, first = cell.get("gptq"), dict(kept_curve(record)).get(1)
-    level = None if gptq is None else test_nll(gptq)
-    return -math.inf if level is None or first is None else level - first
-
-
 def _title(survey: SurveyResult, recorded: list[tuple[Cell, TrainingRecord]]) -> str:
-    judged = [(cell, record) for cell, record in recorded if (p := cell.get("gptq")) and test_nll(p) is not None]
+    gaps = [(cell, record, gap) for cell, record in recorded if (gap := gap_after_one(cell, record)) is not None]
     model = survey.subject.model
-    if not judged:
-        return f"{model}: test NLL of QAFT by epoch, without GPTQ to compare with"
-    first = [(cell, first_below(cell, record)) for cell, record in judged]
-    soon = [cell_name(cell, survey) for cell, epoch in first if epoch is not None and epoch <= 1]
-    gaps = [_gap_after_one(cell, record) for cell, record in judged]
-    most = f", by up to {nats(max(gaps))} nats" if gaps and max(gaps) > 0 else ""
-    if len(soon) == len(judged):
-        return f"{model}: one epoch of QAFT is enough to be below GPTQ at {listed(soon)}{most}"
-    never = [cell_name(cell, survey) for cell, epoch in first if epoch is None]
-    some = (
-        f"one epoch of QAFT is enough to be below GPTQ at {listed(soon)}{most}" if soon else "one epoch is never enough"
-    )
-    return f"{model}: {some}" + (f"; no epoch is at {listed(never)}" if never else "")
+    if not gaps:
+        return f"{model}: test NLL of QAFT by epoch, without GPTQ to compare one epoch with"
+    soon = [cell_name(cell, survey) for cell, _, gap in gaps if gap > 0]
+    most = f", by up to {nats(max(gap for _, _, gap in gaps))} nats" if soon else ""
+    never = [cell_name(cell, survey) for cell, record, _ in gaps if first_below(cell, record) is None]
+    said = f"after one epoch QAFT is below GPTQ at {listed(soon) or 'no bit width'}{most}"
+    return f"{model}: {said}" + (f"; no epoch is at {listed(never)}" if never else "")
 
 
 def _notes(
@@ -138,9 +142,11 @@ def _notes(
     if alone := [cell_name(c, survey) for c in drawn if (p := c.get("gptq")) is None or test_nll(p) is None]:
         yield f"Without a finite NLL of GPTQ, and so without its line: {listed(alone)}."
     for cell, record in recorded:
-        point, kept = cell.get("qaft"), record.chosen.test_nll
-        own = None if point is None else test_nll(point)
-        if own is not None and kept is not None and not math.isclose(own, kept, abs_tol=SAME, rel_tol=0):
+        if _of_other_windows(cell, record):
+            point, kept = cell.get("qaft"), record.chosen.test_nll
+            assert point is not None  # both losses are there, and differ
+            assert kept is not None
+            own = point.nll[TEST_SPLIT]
             yield (
                 f"{cell_name(cell, survey)}: the kept epoch had a test NLL of {nats(kept)}, the point has {nats(own)}: "
                 "they are not of the same windows, and GPTQ’s line cannot be compared with the curve."

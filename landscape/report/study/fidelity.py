@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from landscape.formatting import nats, number, rise_text
 from landscape.report import palette
 from landscape.report.chart import Axis, Chart, Look, Mark, Missing, Panel, Series, rows_of, spanning
-from landscape.report.study.cells import grids, method_label, method_look, surveys
+from landscape.report.study.cells import grids, method_label, method_look, quantized, surveys
 from landscape.session.subject import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, RayProfile, SurveyResult
@@ -94,14 +94,21 @@ def _ray(ray: RayProfile, survey: SurveyResult) -> Series | None:
 
 
 def _title(drawn: list[SurveyResult]) -> str:
-    points = [(s, p, both) for s in drawn for p in s.points if (both := kl_and_rise(p)) is not None]
-    ratios = [(kl / rise, s, p) for s, p, (rise, kl) in points if rise > 0]
-    above = sum(kl > rise for _, _, (rise, kl) in points)
-    said = f"Predictions change more than the loss at {above} of {len(points)} points"
-    ratio, survey, point = max(ratios, key=lambda each: each[0], default=(0.0, None, None))
-    if survey is None or point is None or ratio <= 1:
-        return said
-    return f"{said}, most at {point.name} of {survey.subject.model}: KL is {number(ratio, 2)} times ΔL"
+    """Count the quantized points whose loss rose and whose KL lies above the rise, interval above interval."""
+    risen = [(s, p, both) for s in drawn for p in quantized(s) if (both := kl_and_rise(p)) is not None and both[0] > 0]
+    if not risen:
+        return "KL of the predictions where the loss did not rise"
+    above = [each for each in risen if _surely_above(each[1])]
+    said = f"Predictions change more than the loss at {len(above)} of {len(risen)} quantized points whose loss rose"
+    if not above:
+        return f"{said}, by intervals that do not overlap"
+    survey, point, (rise, kl) = max(above, key=lambda each: each[2][1] / each[2][0])
+    return f"{said}, most at {point.name} of {survey.subject.model}: KL is {number(kl / rise, 2)} times ΔL"
+
+
+def _surely_above(point: PointResult) -> bool:
+    """Return whether the interval of KL lies above that of ΔL."""
+    return point.fidelity[TEST_SPLIT].kl.low > point.rise[TEST_SPLIT].high
 
 
 def _notes(survey: SurveyResult) -> Iterator[str]:

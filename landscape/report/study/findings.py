@@ -8,17 +8,26 @@ from dataclasses import dataclass
 
 from landscape.claims.claim import Claim, Verdict
 from landscape.estimators.intervals import Estimate
-from landscape.estimators.rank_correlation import rank_correlation
+from landscape.estimators.rank_correlation import LEAST, rank_correlation
 from landscape.formatting import interval, number, plural, rise_text
-from landscape.report.study.cells import cell_name, cells, listed, p_text, rate_text, slugs, surveys
-from landscape.report.study.epochs import first_below, kept_curve
-from landscape.report.study.misalignment import correlation, places
+from landscape.report.study import misalignment
+from landscape.report.study.cells import Cell, cell_name, cells, listed, p_text, rate_text, slugs, surveys, test_nll
+from landscape.report.study.epochs import gap_after_one
 from landscape.report.study.objectives import gap, layer_pairs
 from landscape.report.study.rates import best_rate, trained
-from landscape.report.study.tradeoff import candidates, comparable, pareto_front
+from landscape.report.study.tradeoff import (
+    QuantizedPlace,
+    candidates,
+    comparable,
+    pareto_front,
+    quantized_places,
+)
 from landscape.session.subject import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import SurveyResult
+
+SURE = 0.05
+"""p of a permutation test below which a rank correlation decides a finding."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +78,34 @@ def claim_verdict(cases: Sequence[Claim]) -> Verdict:
 
 
 def lower_nll(survey: SurveyResult, slug: str) -> Finding:
-    """Judge that QAFT has a lower NLL than GPTQ, by the intervals of L(GPTQ) − L(QAFT) on test."""
-    found = {c: gap(c, TEST_SPLIT) for c in cells(survey)}
-    pairs = [(cell, value) for cell, value in found.items() if math.isfinite(value)]
-    known = {m.grid: m.raw[TEST_SPLIT] for m in survey.misalignments if TEST_SPLIT in m.raw}
-    below = [cell for cell, value in pairs if value > 0]
-    sure = {cell: known.get(f"int{cell.bits}-{cell.grid}") for cell, _ in pairs}
+    """Judge that QAFT has a lower NLL than GPTQ, by the intervals of L(GPTQ) − L(QAFT) on test.
+
+    A cell where GPTQ's loss is not finite has no difference: it is named and not judged. One where QAFT's is not finite
+    keeps the finding from holding.
+    """
+    found = [(c, gap(c, TEST_SPLIT)) for c in cells(survey) if (p := c.get("qaft")) and TEST_SPLIT in p.nll]
+    pairs = [(cell, value) for cell, value in found if math.isfinite(value)]
+    lost = [cell for cell, value in found if not math.isfinite(value) and cell.get("gptq")]
+    bounds, below = gap_intervals(survey), [cell for cell, value in pairs if value > 0]
     words = short = f"lower in {len(below)} of {len(pairs)} cells"
     if pairs:
         cell, value = max(pairs, key=lambda each: each[1])
-        bound = sure[cell]
+        bound = bounds.get(_grid(cell))
         text = number(value, 3) + " (no interval)" if bound is None else rise_text(bound)
         words += f"; most at {cell_name(cell, survey)}: L(GPTQ) − L(QAFT) = {text}"
         short = f"{text} nats at {cell_name(cell, survey)}"
-    verdict = _all_above_zero([sure[cell] for cell, _ in pairs])
+    if lost:
+        words += f"; a loss is not finite in {len(lost)} more: {listed([cell_name(c, survey) for c in lost])}"
+    diverged = [None for c in lost if (p := c.get("qaft")) and test_nll(p) is None]
+    verdict = _all_above_zero([*(bounds.get(_grid(cell)) for cell, _ in pairs), *diverged])
     text = "QAFT has a lower test NLL than GPTQ"
     return Finding(text, "§4.1, Figure 1, upper row", survey.subject.model, verdict, words, short, f"figure-1-{slug}")
+
+
+def gap_intervals(survey: SurveyResult) -> dict[str, Estimate]:
+    """Return L(GPTQ) − L(QAFT) on test with its interval, by grid; that beside M where a record has no other."""
+    old = {m.grid: m.raw[TEST_SPLIT] for m in survey.misalignments if TEST_SPLIT in m.raw}
+    return old | {g.grid: g.difference[TEST_SPLIT] for g in survey.gaps if TEST_SPLIT in g.difference}
 
 
 def lower_layer_error(survey: SurveyResult, slug: str) -> Finding:
@@ -104,68 +125,99 @@ def higher_layer_error(survey: SurveyResult, slug: str) -> Finding:
 
 
 def one_epoch(survey: SurveyResult, slug: str) -> Finding:
-    """Judge that one epoch of QAFT is enough for a lower test NLL than GPTQ's."""
-    found = [(cell, first_below(cell, record)) for cell, record in trained(survey) if kept_curve(record)]
-    found = [(cell, epoch) for cell, epoch in found if cell.get("gptq")]
-    soon = [cell_name(cell, survey) for cell, epoch in found if epoch is not None and epoch <= 1]
-    verdict: Verdict = "open" if not found else "holds" if len(soon) == len(found) else "fails"
-    numbers = f"{len(soon)} of {len(found)} cells after one epoch" + (f": {listed(soon)}" if soon else "")
-    text = "one epoch of QAFT is enough to outperform GPTQ"
-    none = "no test NLL by epoch"
-    short = f"{len(soon)} of {len(found)} cells" if found else none
-    return Finding(
-        text, "Appendix B, Figure 5", survey.subject.model, verdict, numbers if found else none, short,
-        f"figure-5-{slug}",
-    )  # fmt: skip
+    """Judge that one epoch of QAFT is enough for a lower test NLL than GPTQ's.
+
+    Only the losses of the point that was kept are known window by window: the interval is that of L(GPTQ) − L(QAFT)
+    where the first epoch was kept, and elsewhere there is none.
+    """
+    found = [
+        (cell, record, after) for cell, record in trained(survey) if (after := gap_after_one(cell, record)) is not None
+    ]
+    bounds = gap_intervals(survey)
+    sure = [bounds.get(_grid(cell)) if record.chosen.epoch == 1 else None for cell, record, _ in found]
+    text, source, figure = "one epoch of QAFT is enough to outperform GPTQ", "Appendix B, Figure 5", f"figure-5-{slug}"
+    if not found:
+        none = "no test NLL after one epoch beside a finite one of GPTQ"
+        return Finding(text, source, survey.subject.model, "open", none, none, figure)
+    soon = [cell_name(cell, survey) for cell, _, after in found if after > 0]
+    short = f"{len(soon)} of {len(found)} cells"
+    numbers = f"{short} after one epoch" + (f": {listed(soon)}" if soon else "")
+    if alone := sure.count(None):
+        numbers += f"; {alone} not judged by an interval, since a later epoch or none was kept"
+        short += " (no interval)"
+    return Finding(text, source, survey.subject.model, _all_above_zero(sure), numbers, short, figure)
 
 
 def rates_fall(survey: SurveyResult, slug: str) -> Finding:
-    """Judge that the best learning rate falls as bits rise."""
+    """Judge that the best learning rate falls as bits rise, by the rank correlation over bit widths.
+
+    The grids of one bit width count once, by their mean logarithm: they are too alike to be independent.
+    """
     best = [(cell, rate) for cell, record in trained(survey) if (rate := best_rate(record)) is not None]
     text, source = "more bits want a lower learning rate", "Appendix A, Figure 4"
-    if len(best) < 2 or len({cell.bits for cell, _ in best}) < 2:
+    by_bits = {cell.bits: [math.log10(rate) for c, rate in best if c.bits == cell.bits] for cell, _ in best}
+    if len(by_bits) < 2:
         few = "fewer than two bit widths with several rates"
         return Finding(text, source, survey.subject.model, "open", few, few, "figure-4")
     numbers = short = ", ".join(f"{cell_name(cell, survey)} {rate_text(rate)}" for cell, rate in best)
-    found = rank_correlation([float(cell.bits) for cell, _ in best], [rate for _, rate in best])
-    if found is not None:
-        short = f"r_s = {number(found.value, 2)}, {p_text(found.p)}"
-        numbers += f"; {short}"
-    order = [(a[1] <= b[1]) for a in best for b in best if a[0].grid == b[0].grid and a[0].bits > b[0].bits]
-    strict = len({rate for _, rate in best}) > 1
-    verdict: Verdict = "holds" if all(order) and strict else "open" if all(order) else "fails"
-    return Finding(text, source, survey.subject.model, verdict, numbers, short, "figure-4")
+    found = rank_correlation([float(bits) for bits in by_bits], [sum(v) / len(v) for v in by_bits.values()])
+    if found is None:
+        alike = len({rate for _, rate in best}) == 1
+        numbers += "; one rate is the best of all" if alike else f"; not tested with fewer than {LEAST} bit widths"
+        return Finding(text, source, survey.subject.model, "open", numbers, short, "figure-4")
+    short = f"r_s = {number(found.value, 2)}, {p_text(found.p)}"
+    verdict: Verdict = "open" if found.p >= SURE else "holds" if found.value < 0 else "fails"
+    return Finding(text, source, survey.subject.model, verdict, f"{numbers}; {short}", short, "figure-4")
 
 
 def front(study: StudyResult) -> Finding:
-    """Judge that QAFT holds most of the quantized places on the Pareto front."""
-    fronts = [each for group in comparable(surveys(study)) for each in pareto_front(candidates(group))]
-    quantized = [each for each in fronts if each.method != "w"]
-    trained_ones = [each for each in quantized if each.method.startswith("qaft")]
-    methods = {each.method for group in comparable(surveys(study)) for each in candidates(group)} - {"w"}
-    compared = any(m.startswith("qaft") for m in methods) and len(methods) > 1
-    verdict: Verdict = "open"
-    if quantized and compared:
-        verdict = "holds" if 2 * len(trained_ones) > len(quantized) else "fails"
-    numbers = (
-        f"{len(trained_ones)} of {len(quantized)} quantized places on the front" if quantized else "no place on it"
-    )
-    short = f"{len(trained_ones)} of {len(quantized)} places" if quantized else numbers
+    """Judge that QAFT holds most of the quantized places on the Pareto front.
+
+    A place counts for it where the interval of L(GPTQ) − L(QAFT) on its grid lies above 0, against it where another
+    point holds it and the interval lies below; other places, and those that it shares, decide nothing.
+    """
+    groups = [candidates(group) for group in comparable(surveys(study))]
+    places = [place for group in groups for place in quantized_places(pareto_front(group))]
+    bounds = {
+        (survey.subject.model, point.name): bound
+        for survey in surveys(study) for cell in cells(survey) for point in cell.points.values()
+        if (bound := gap_intervals(survey).get(_grid(cell))) is not None
+    }  # fmt: skip
+
+    def known(place: QuantizedPlace) -> list[Estimate]:
+        return [bounds[each.model, each.name] for each in place.held_by if (each.model, each.name) in bounds]
+
+    own = [place for place in places if place.is_trained]
+    sure = [place for place in own if any(bound.low > 0 for bound in known(place))]
+    against = [p for p in places if p.is_untrained and any(bound.high < 0 for bound in known(p))]
+    methods = {each.method for group in groups for each in group} - {"w"}
+    compared = places and any(method.startswith("qaft") for method in methods) and len(methods) > 1
+    holds, fails = 2 * len(sure) > len(places), 2 * len(against) >= len(places)
+    verdict: Verdict = "open" if not compared else "holds" if holds else "fails" if fails else "open"
+    numbers = short = "no place on it"
+    if places:
+        short = f"{len(own)} of {len(places)} places"
+        numbers = f"{len(own)} of {len(places)} quantized places on the front, {len(sure)} of them surely below GPTQ"
+        if unsure := len(places) - len(sure) - len(against):
+            numbers += f"; {plural(unsure, 'place')} not judged by an interval, or shared with RTN"
     text = "the Pareto front is dominantly held by QAFT"
     return Finding(text, "§4.2, Figure 2", "all models", verdict, numbers, short, "figure-2")
 
 
 def radius_predicts(study: StudyResult) -> Finding:
-    """Judge that misalignment goes with ρ = ‖Δw‖/R, by the rank correlation over all grids."""
-    found = correlation(places(study), "ρ")
+    """Judge that misalignment goes with ρ = ‖Δw‖/R among models at the same bit width.
+
+    Over the bit widths of one model both rise together whatever R is, so that it proves nothing.
+    """
+    found = misalignment.correlation(misalignment.places(study), "ρ")
     text, source = "the further ‖Δw‖ is beyond R(w), the larger the misalignment", "§4.3, last paragraph"
     if found is None:
         few = "fewer than four grids with M and ρ"
         return Finding(text, source, "all models", "open", few, few, "misalignment")
-    sure = found.p < 0.05
-    verdict: Verdict = "open" if not sure else "holds" if found.value > 0 else "fails"
-    short = f"r_s = {number(found.value, 2)}, {p_text(found.p)}, n = {found.pairs}"
-    return Finding(text, source, "all models", verdict, f"Spearman’s {short}", short, "misalignment")
+    tested = found.tested
+    verdict: Verdict = "open" if tested is None or tested.p >= SURE else "holds" if tested.value > 0 else "fails"
+    numbers = f"Spearman’s {found.words}" + (f": {found.untested}" if found.untested else "")
+    return Finding(text, source, "all models", verdict, numbers, found.words, "misalignment")
 
 
 def _layers(survey: SurveyResult) -> Iterator[tuple[str, float, float, float]]:
@@ -179,11 +231,18 @@ def _counted(survey: SurveyResult, slug: str, text: str, outcomes: Sequence[bool
     if outcomes:
         verdict = "holds" if (all(outcomes) if all_of else 2 * sum(outcomes) > len(outcomes)) else "fails"
     numbers = (
-        f"{sum(outcomes)} of {len(outcomes)} matrices × bit widths on test" if outcomes else "layer errors not measured"
+        f"{sum(outcomes)} of {len(outcomes)} matrices × bit widths on test, counted, not judged by an interval"
+        if outcomes
+        else "layer errors not measured"
     )
-    short = f"{sum(outcomes)} of {len(outcomes)} matrices" if outcomes else numbers
+    short = f"{sum(outcomes)} of {len(outcomes)} matrices (no interval)" if outcomes else numbers
     source = "§4.1, Figure 1, lower row"
     return Finding(text, source, survey.subject.model, verdict, numbers, short, f"figure-1-{slug}")
+
+
+def _grid(cell: Cell) -> str:
+    """Return the name of a cell's grid, such as ``int2-exact``."""
+    return f"int{cell.bits}-{cell.grid}"
 
 
 def _all_above_zero(intervals: Sequence[Estimate | None]) -> Verdict:

@@ -61,15 +61,17 @@ def tradeoff(study: StudyResult) -> Chart | Missing:
 
 
 def comparable(models: Iterable[SurveyResult]) -> list[list[SurveyResult]]:
-    """Group models whose NLL per token can be compared: the same text in windows as long, as many words.
+    """Group models whose NLL per token can be compared: the same windows of the same token ids.
 
-    NLL per token depends on how a tokenizer cuts the text. The number of words stands in for the tokenizer: where it
-    differs the tokenizers surely do.
+    NLL per token depends on the text and on how a tokenizer cuts it. The fingerprint of the corpus is over the ids of
+    all its windows (over model and recipe where a model wrote the text itself); seed and number choose those of test.
+    A model without a fingerprint in its record is compared with no other.
     """
-    found: dict[tuple[str, int, float, int | None], list[SurveyResult]] = {}
-    for survey in models:
-        subject = survey.subject
-        key = (subject.data, subject.seq_len, subject.chance, subject.windows.get(TEST_SPLIT))
+    found: dict[tuple[object, ...], list[SurveyResult]] = {}
+    for i, survey in enumerate(models):
+        settings, subject = survey.run.settings, survey.subject
+        text = settings.get("corpus fingerprint", i)
+        key = (text, settings.get("seed"), subject.seq_len, subject.windows.get(TEST_SPLIT))
         found.setdefault(key, []).append(survey)
     return list(found.values())
 
@@ -97,6 +99,37 @@ def pareto_front(found: Iterable[Candidate]) -> list[Candidate]:
         if not front or each.nll < front[-1].nll or tied:
             front.append(each)
     return front
+
+
+@dataclass(frozen=True)
+class QuantizedPlace:
+    """A size and a loss on the front that quantized points hold: one, or several that are the same."""
+
+    held_by: tuple[Candidate, ...]
+
+    @property
+    def methods(self) -> set[str]:
+        """Methods of its points."""
+        return {each.method for each in self.held_by}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether QAFT alone holds it: where QAFT kept RTN, training won nothing."""
+        return all(method.startswith("qaft") for method in self.methods)
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether QAFT has no part in it."""
+        return not any(method.startswith("qaft") for method in self.methods)
+
+
+def quantized_places(front: Iterable[Candidate]) -> list[QuantizedPlace]:
+    """Return the places on a front that quantized points hold, each once, whichever points share it."""
+    found: dict[tuple[str, float, float], list[Candidate]] = {}
+    for each in front:
+        if each.method != "w":
+            found.setdefault((each.model, each.gigabytes, each.nll), []).append(each)
+    return [QuantizedPlace(tuple(points)) for points in found.values()]
 
 
 def _panel(models: Sequence[SurveyResult], found: Sequence[Candidate], unit: SizeUnit) -> Panel:
@@ -189,19 +222,19 @@ def _place(size: float, nll: float, unit: SizeUnit) -> str:
 
 
 def _title(groups: Sequence[Sequence[Candidate]]) -> str:
-    fronts = [each for found in groups for each in pareto_front(found) if each.method != "w"]
-    if not fronts:
+    places = [place for found in groups for place in quantized_places(pareto_front(found))]
+    if not places:
         return "No quantized model is on the Pareto front of NLL and size"
-    trained = [each for each in fronts if each.method.startswith("qaft")]
+    trained = sum(place.is_trained for place in places)
     if not trained:
-        return f"QAFT is at none of the {len(fronts)} quantized places on the Pareto front of NLL and size"
-    return f"QAFT holds {len(trained)} of the {len(fronts)} quantized places on the Pareto front of NLL and size"
+        return f"QAFT is alone at none of the {len(places)} quantized places on the Pareto front of NLL and size"
+    return f"QAFT holds {trained} of the {len(places)} quantized places on the Pareto front of NLL and size"
 
 
 def _notes(study: StudyResult, panels: int) -> Iterator[str]:
     if panels > 1:
         yield (
-            "Models on other texts, other windows or with other vocabularies have panels of their own: nats per token "
+            "Models on other texts, other windows or cut by other tokenizers have panels of their own: nats per token "
             "do not compare across them."
         )
     for survey in surveys(study):

@@ -6,6 +6,7 @@ import json
 import math
 
 from landscape.session.training_record import Epoch, TrainingRecord
+from quant.hashing import token_record
 from quant.methods.options import TrainingOptions
 from quant.methods.qaft import finetune
 from quant.methods.training import EpochResult
@@ -22,7 +23,7 @@ def stored(provenance: object) -> dict:
 def test_every_epoch_of_every_rate_is_read_also_of_one_that_diverged() -> None:
     at = make()
     point = finetune(at.model, at.space, TRAIN, OTHER, OPTIONS, watched=TRAIN[:2])
-    record = TrainingRecord.of(stored(point.provenance))
+    record = TrainingRecord.of(stored(point.provenance), token_record(TRAIN[:2]))
     assert record is not None
     assert [(row.rate, row.epoch) for row in record.epochs] == [(None, 0), (1e-3, 1), (1e-3, 2), (1e30, 1)]
     start, first, _, lost = record.epochs
@@ -43,11 +44,21 @@ def test_a_point_of_an_earlier_version_has_no_test_loss() -> None:
     provenance = stored(run(at, TrainingOptions(rates=(1e-3,), epochs=1)).provenance)
     for row in (*provenance["curve"], provenance["chosen"]):
         del row["test_nll"]
-    record = TrainingRecord.of(provenance)
+    record = TrainingRecord.of(provenance, token_record(TRAIN[:2]))
     assert record is not None
     assert [row.test_nll for row in record.epochs] == [None, None]
 
 
 def test_a_point_that_was_not_trained_has_none() -> None:
     at = make()
-    assert TrainingRecord.of(at.start.provenance) is None
+    assert TrainingRecord.of(at.start.provenance, token_record(TRAIN[:2])) is None
+
+
+def test_test_losses_of_other_windows_are_left_out() -> None:
+    at = make()
+    point = finetune(at.model, at.space, TRAIN, OTHER, TrainingOptions(rates=(1e-3,), epochs=1), watched=TRAIN[:2])
+    for windows, known in ((TRAIN[:2], True), (TRAIN[:1], False), (TRAIN[1:3], False)):
+        record = TrainingRecord.of(stored(point.provenance), token_record(windows))
+        assert record is not None
+        assert [row.test_nll is not None for row in (*record.epochs, record.chosen)] == [known] * 3
+        assert record.epochs[1].validation_nll is not None

@@ -14,7 +14,7 @@ from landscape import PRESETS, SurveyRequest, probe, to_json
 from landscape.probing.losses import Probes
 from landscape.probing.plan import Probe, ProbeResult, Window
 from landscape.session.point_specs import AnySpec, FreeSpec, PointSpec
-from landscape.survey.analysis import misalignments
+from landscape.survey.analysis import method_gaps, misalignments
 from quant.scheme import QuantScheme
 
 TOKENS = 31
@@ -61,6 +61,32 @@ def test_m_is_net_of_the_control_with_the_same_rates(
 def test_a_grid_without_its_control_has_no_m(probes: Probes) -> None:
     without = {spec: label for spec, label in LABELS.items() if label != "point/free2"}
     assert [each.grid for each in misalignments(probes, without)] == ["int4-exact"]
+
+
+def test_the_raw_difference_needs_no_control_and_is_that_of_each_grid(
+    losses: dict[str, np.ndarray], probes: Probes
+) -> None:
+    without = {spec: label for spec, label in LABELS.items() if not isinstance(spec, FreeSpec)}
+    found = {each.grid: each.difference["test"] for each in method_gaps(probes, without)}
+    assert set(found) == {"int2-exact", "int4-exact"}
+    for bits in (2, 4):
+        nats = (losses[f"point/gptq{bits}"] - losses[f"point/qaft{bits}"]) / TOKENS
+        low, high = stats.t.interval(0.95, len(nats) - 1, nats.mean(), stats.sem(nats))
+        own = found[f"int{bits}-exact"]
+        assert (own.value, own.low, own.high) == pytest.approx((nats.mean(), low, high), rel=1e-9)
+
+
+def test_a_gptq_that_overflowed_has_no_bound_and_a_qaft_that_did_no_difference(probes: Probes) -> None:
+    def overflowed(label: str) -> Probes:
+        return Probes(
+            {key: replace(r, total=float("inf")) if key.position == label else r for key, r in probes.known.items()},
+            probes.windows,
+        )
+
+    gptq, _ = method_gaps(overflowed("point/gptq2"), LABELS)
+    assert (gptq.difference["test"].value, gptq.difference["test"].low) == (np.inf, -np.inf)
+    qaft, _ = method_gaps(overflowed("point/qaft2"), LABELS)
+    assert qaft.difference == {}
 
 
 def test_a_survey_that_trains_makes_the_control_and_m(tmp_path: Path) -> None:

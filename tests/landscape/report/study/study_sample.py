@@ -134,7 +134,8 @@ CLAIMS = (
 def model(survey: SurveyResult, blocks: int = 4, seed: int = 0) -> ModelStudy:
     name = survey.subject.model
     checks = (Check("repeats", True, "a probe gave the same bits twice"), Check("bf16", None, "the dtype is float32"))
-    survey = replace(filled(survey, blocks, seed), run=replace(survey.run, health=checks))
+    settings = {**survey.run.settings, "seed": 0, "corpus fingerprint": "ab" * 32}
+    survey = replace(filled(survey, blocks, seed), run=replace(survey.run, health=checks, settings=settings))
     return ModelStudy(survey, CLAIMS, f"landscape probe --model {name} --bits 8,6,4,3,2")
 
 

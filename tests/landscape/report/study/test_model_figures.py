@@ -16,7 +16,7 @@ from landscape.report.study.matrices import matrices
 from landscape.study.result import StudyResult
 from landscape.survey.layers import LayerResult
 from landscape.survey.result import PointResult, SurveyResult
-from tests.landscape.report.study.study_sample import BITS, DAMPINGS, KINDS, study, with_points
+from tests.landscape.report.study.study_sample import BITS, DAMPINGS, KINDS, around, study, with_points
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_dampings_stand_by_matrix_and_bit_width(survey: SurveyResult) -> None:
         layers = of(survey, "gptq", bits).layers
         assert [row[j] for row in drawn.values] == [layer.damping for layer in layers]
         assert drawn.rows[7] == f"1 {KINDS[1]}"
-    said = "opt-125m: no pattern in the best dampings, as in the paper: the most that a grouping explains is "
+    said = "opt-125m: no pattern found in the best dampings: the most that a grouping explains is "
     assert chart.title.startswith(said)  # they are drawn at random
     assert "type η² = " in chart.caption
     assert "over 120 dampings" in chart.caption
@@ -119,8 +119,23 @@ def test_kl_stands_against_the_rise_with_its_interval(found: StudyResult) -> Non
     points = found.models[0].survey.points
     assert [(m.x[0], m.y[0]) for m in drawn] == [(p.rise["test"].value, p.fidelity["test"].kl.value) for p in points]
     assert [m.high[0] for m in drawn] == [p.fidelity["test"].kl.high for p in points]
-    above = sum(p.fidelity["test"].kl.value > p.rise["test"].value for m in found.models for p in m.survey.points)
-    assert f"at {above} of 30 points" in chart.title
+    risen = [p for m in found.models for p in m.survey.points if p.rise["test"].value > 0]
+    above = sum(p.fidelity["test"].kl.low > p.rise["test"].high for p in risen)
+    assert f"at {above} of {len(risen)} quantized points" in chart.title
+
+
+def test_the_control_and_gains_are_not_counted_where_predictions_change_more_than_the_loss(found: StudyResult) -> None:
+    """Plain fine-tuning is no quantization, and any KL is above a loss that fell."""
+
+    def told(p: PointResult) -> PointResult:
+        rise, kl = {"rtn": (0.2, 0.5), "gptq": (0.2, 0.26), "qaft": (-0.2, 0.5)}[p.method]
+        fidelity = {"test": replace(p.fidelity["test"], kl=around(kl, 0.05))}
+        p = replace(p, rise={**p.rise, "test": around(rise, 0.05)}, fidelity=fidelity)
+        return replace(p, name="w_ft", method="w_ft") if p.bits == 8 and p.method == "rtn" else p
+
+    chart = fidelity(with_points(found, told))
+    assert isinstance(chart, Chart)
+    assert "at 8 of 18 quantized points whose loss rose" in chart.title  # 4 + 5 of each model; GPTQ's intervals meet
 
 
 def test_adapted_points_have_no_place_on_the_axes_and_are_named_with_their_kl(found: StudyResult) -> None:

@@ -98,7 +98,7 @@ def test_findings_are_those_of_the_numbers(found: StudyResult) -> None:
         in each["QAFT has a lower test NLL than GPTQ"].numbers
     )
     assert verdicts(found, "lower learning rate") == {"opt-125m": "holds", "opt-350m": "holds"}
-    assert verdicts(found, "one epoch") == {"opt-125m": "holds", "opt-350m": "holds"}
+    assert verdicts(found, "one epoch") == {"opt-125m": "open", "opt-350m": "open"}  # a later epoch was kept
     assert verdicts(found, "Pareto") == {"all models": "holds"}
 
 

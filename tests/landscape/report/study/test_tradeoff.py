@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from landscape.report.chart import Chart, Missing, Series
-from landscape.report.study.tradeoff import Candidate, candidates, comparable, pareto_front, tradeoff
+from landscape.report.study.tradeoff import (
+    Candidate,
+    candidates,
+    comparable,
+    pareto_front,
+    quantized_places,
+    tradeoff,
+)
 from landscape.study.result import StudyResult
+from landscape.survey.result import SurveyResult
 from tests.landscape.report.study.study_sample import BITS, study, with_points
 
 
@@ -83,7 +91,7 @@ def test_the_strips_go_from_qaft_to_gptq(found: StudyResult) -> None:
 
 def test_models_whose_nats_do_not_compare_have_panels_of_their_own(found: StudyResult) -> None:
     first, second = found.models
-    other = replace(second.survey, subject=replace(second.survey.subject, chance=6.93))
+    other = with_settings(second.survey, **{"corpus fingerprint": "cd" * 32})  # other ids: text or tokenizer
     apart = replace(found, models=(first, replace(second, survey=other)))
     assert len(comparable([first.survey, other])) == 2
     chart = tradeoff(apart)
@@ -91,9 +99,28 @@ def test_models_whose_nats_do_not_compare_have_panels_of_their_own(found: StudyR
     assert len(chart.panels) == 2
     assert len(series(chart, "Pareto front")) == 2
     assert any("nats per token do not compare" in note for note in chart.notes)
-    for text in ("data", "seq_len"):
-        changed = replace(second.survey.subject, **{text: "tales" if text == "data" else 7})  # type: ignore[arg-type]
-        assert len(comparable([first.survey, replace(second.survey, subject=changed)])) == 2
+    longer = replace(second.survey, subject=replace(second.survey.subject, seq_len=7))
+    assert len(comparable([first.survey, longer])) == 2
+    assert len(comparable([first.survey, with_settings(second.survey, seed=1)])) == 2
+    assert len(comparable([first.survey, second.survey])) == 1
+
+
+def with_settings(survey: SurveyResult, **changes: object) -> SurveyResult:
+    return replace(survey, run=replace(survey.run, settings={**survey.run.settings, **changes}))
+
+
+def test_models_without_a_fingerprint_of_their_text_are_not_compared(found: StudyResult) -> None:
+    bare = [replace(m.survey, run=replace(m.survey.run, settings={})) for m in found.models]
+    assert len(comparable(bare)) == 2
+
+
+def test_a_place_that_qaft_shares_with_rtn_counts_once_and_not_for_qaft() -> None:
+    tie = [Candidate("m", f"{method}-int4", method, 1.0, 3.0) for method in ("rtn", "qaft")]
+    alone = Candidate("m", "qaft-int3", "qaft", 0.75, 3.5)
+    places = quantized_places(pareto_front([*tie, alone, Candidate("m", "w", "w", 4.0, 2.9)]))
+    assert [(p.methods, p.is_trained, p.is_untrained) for p in places] == [
+        ({"qaft"}, True, False), ({"rtn", "qaft"}, False, False),
+    ]  # fmt: skip
 
 
 def test_the_control_is_not_on_the_front(found: StudyResult) -> None:

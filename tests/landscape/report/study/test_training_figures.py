@@ -112,7 +112,7 @@ def test_the_title_counts_the_cells_where_one_epoch_is_enough(found: StudyResult
     for bits in BITS:
         gptq = next(p for p in survey.points if (p.method, p.bits) == ("gptq", bits)).nll["test"]
         rows = [e for e in record(found, 0, bits).epochs if e.rate in (None, BEST_RATE[bits])]
-        by_hand[bits] = next((e.epoch for e in rows if e.test_nll is not None and e.test_nll < gptq), None)
+        by_hand[bits] = next((e.epoch for e in rows if e.epoch and e.test_nll is not None and e.test_nll < gptq), None)
     assert {cell.bits: first_below(cell, r) for cell, r in trained(survey)} == by_hand
     chart = epochs(survey, "x")
     soon = [f"int{b}" for b, epoch in by_hand.items() if epoch is not None and epoch <= 1]
