@@ -13,7 +13,7 @@ from landscape.estimators.intervals import Estimate
 from landscape.formatting import crossing_text, duration, interval, nats, number, rise_text, windows_text
 from landscape.report.health import health_json
 from landscape.report.values import JSON_VERSION, crossing_json, finite_or_none, interval_json, space_json
-from landscape.session.subject import JUDGED_SPLIT
+from landscape.session.request import JUDGED_SPLIT
 
 NAMES: dict[Recommendation, str] = {"rtn": "RTN", "grid": "another grid", "gptq": "GPTQ", "qaft": "QAFT"}
 

@@ -24,7 +24,7 @@ from landscape.report.anatomy.wording import (
     rho_text,
 )
 from landscape.report.plot import AXIS, BLANK, Cell, Figure, fitted, literal
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 
 HEIGHT = 300
 """Height of a panel, in pixels; a ranking is as high as its rows."""

@@ -11,7 +11,7 @@ from landscape.formatting import number
 from landscape.report import palette
 from landscape.report.chart import Look
 from landscape.session.point_methods import METHODS
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, SurveyResult
 

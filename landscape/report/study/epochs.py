@@ -10,7 +10,7 @@ from landscape.report.chart import Axis, Chart, Look, Mark, Missing, Panel, Seri
 from landscape.report.palette import INK
 from landscape.report.study.cells import Cell, cell_name, listed, method_look, rate_text, test_nll
 from landscape.report.study.rates import trained
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.session.training_record import Epoch, TrainingRecord
 from landscape.survey.result import SurveyResult
 

@@ -9,7 +9,7 @@ from landscape.formatting import nats, number, rise_text
 from landscape.report import palette
 from landscape.report.chart import Axis, Chart, Look, Mark, Missing, Panel, Series, rows_of, spanning
 from landscape.report.study.cells import grids, method_label, method_look, quantized, surveys
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, RayProfile, SurveyResult
 

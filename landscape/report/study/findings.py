@@ -22,7 +22,7 @@ from landscape.report.study.tradeoff import (
     pareto_front,
     quantized_places,
 )
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import SurveyResult
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from landscape.formatting import number
 from landscape.report.chart import Axis, Chart, Heatmap, Missing, Panel, heat_range
 from landscape.report.study.cells import Cell, cell_name, cells, method_label
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.survey.layers import LayerResult
 from landscape.survey.result import PointResult, SurveyResult
 

@@ -13,7 +13,7 @@ from landscape.report.chart import Axis, Chart, Level, Look, Mark, Missing, Pane
 from landscape.report.palette import INK
 from landscape.report.study.cells import bit_look, cells, p_text, surveys
 from landscape.report.study.ratios import rho, rho_along
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import Misalignment, PointResult, SurveyResult
 

@@ -23,7 +23,7 @@ from landscape.report.study.findings import claim_number
 from landscape.report.survey.strip import change_text
 from landscape.report.survey.verdicts import ratio_text
 from landscape.report.table import Table, provenance
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import ModelStudy, StudyResult
 from landscape.survey.result import PointResult, SurveyResult
 from quant.size import ModelSize

@@ -23,7 +23,7 @@ from landscape.report.study.cells import (
     surveys,
     test_nll,
 )
-from landscape.session.subject import TEST_SPLIT
+from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, SurveyResult
 
