@@ -33,7 +33,7 @@ class NotebookFigure:
     """A figure in both forms; a notebook shows it where it is the value of a cell."""
 
     chart: Chart
-    """What the picture shows."""
+    """The figure, described: the picture is drawn from it."""
     figure: Figure
     """The interactive form."""
 
