@@ -17,11 +17,16 @@ PATIENCE = 900  # seconds for one cell, on a busy machine
 
 
 def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
-    """Run a notebook from top to bottom in a folder, and return it with its output and without times."""
+    """Run a notebook from top to bottom in a folder, and return it with its output, without times and stderr.
+
+    Both are of the machine: libraries warn on stderr with the paths of their files.
+    """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=PATIENCE, resources=resources, record_timing=False).execute()
     notebook.metadata.language_info.pop("version", None)
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
 
 
