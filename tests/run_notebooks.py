@@ -23,7 +23,9 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=PATIENCE, resources=resources, record_timing=False).execute()
+    NotebookClient(
+        notebook, timeout=PATIENCE, resources=resources, record_timing=False, coalesce_streams=True
+    ).execute()
     notebook.metadata.language_info.pop("version", None)
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
