@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 FORMATS = ("pdf", "svg", "png")
 COLUMN, PAGE = 3.5, 7.1
 """Width of a figure with one column of panels, and of all others, in inches: a column and a page of a journal."""
-DPI = 300
+DPI, SCREEN_DPI = 300, 120
+"""Dots per inch in print, and of a picture beside text on a screen."""
 _PIXELS = 0.62  # points of print per pixel of a page: markers and lines
 _WORDS = {True: 98, False: 46}  # characters of a title that fit the width of a page, of a column
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (5, 2)), "dot": (0, (1, 1.6)), "dashdot": (0, (5, 1.6, 1, 1.6))}
@@ -80,6 +81,19 @@ def render(chart: Chart) -> dict[str, bytes]:
         return {kind: _saved(figure, kind) for kind in FORMATS}
 
 
+def picture(chart: Chart) -> bytes:
+    """Draw a chart for a screen and return the PNG; the same bytes for the same chart.
+
+    Raises:
+        UsageError: if matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib import rc_context, rcParamsDefault
+
+    with rc_context({**rcParamsDefault, **_STYLE}):
+        return _saved(draw(chart), "png", SCREEN_DPI)
+
+
 def draw(chart: Chart) -> Figure:
     """Draw a chart as a figure of matplotlib, in the settings of the caller."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -107,9 +121,9 @@ def draw(chart: Chart) -> Figure:
     return figure
 
 
-def _saved(figure: Figure, kind: str) -> bytes:
+def _saved(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, metadata=_METADATA[kind], dpi=DPI)
+    figure.savefig(stream, format=kind, metadata=_METADATA[kind], dpi=dpi)
     return stream.getvalue()
 
 
