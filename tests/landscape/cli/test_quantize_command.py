@@ -19,7 +19,9 @@ def test_its_json_is_what_was_made_and_where_it_lies(run: Run, tmp_path: Path) -
     code, out, err = run("quantize", *words, "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert set(found) == {"schema_version", "model", "point", "distance", "norm", "rounding", "experts", "export"}
+    assert set(found) == {
+        "schema_version", "model", "point", "distance", "norm", "size", "rounding", "experts", "export",
+    }  # fmt: skip
     checkpoint = load_checkpoint("opt-nano")
     center = Center.of(checkpoint.model, checkpoint.space)
     point = rtn(checkpoint.space, center, QuantScheme(3))
