@@ -130,10 +130,11 @@ def test_fidelity_has_the_mean_over_tokens_and_an_interval_over_windows(setting)
     assert found.kl.value == pytest.approx(divergence(LAMBDAS[0]))
     assert found.kl.high - found.kl.low == pytest.approx(0, abs=1e-9)  # alike on all windows
     shares = np.array([11, 10, 9]) / 11
-    by_scipy = stats.t.interval(0.95, 2, shares.mean(), stats.sem(shares))
-    assert (found.agreement.value, found.agreement.low) == pytest.approx((shares.mean(), by_scipy[0]))
-    assert by_scipy[1] > 1
-    assert found.agreement.high == 1  # no share is more
+    p, half = shares.mean(), stats.t.ppf(0.975, 2) * stats.sem(shares)
+    ratio = half**2 / (p * (1 - p))  # z² over as many tokens as the windows are worth, for Wilson's interval
+    ends = [(p + ratio / 2 + sign * math.sqrt(ratio * (p * (1 - p) + ratio / 4))) / (1 + ratio) for sign in (-1, 1)]
+    assert (found.agreement.value, found.agreement.low, found.agreement.high) == pytest.approx((p, *ends))
+    assert p + half > 1 > found.agreement.high  # no share is more
     alone = fidelity_result(probes, OnRay("f", 1, LAMBDAS[0]), "test")
     assert math.isinf(alone.kl.high)
 
