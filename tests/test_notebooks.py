@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from landscape.report.notebook import PLOTLY
 from tests.run_notebooks import NOTEBOOKS, executed
 
-PLACE = re.compile(r"(?:/home/|/tmp/|/work/|/root|/Users/|/usr/|[A-Z]:\\)\S*")
+PLACE = re.compile(r"(?:/home/|/tmp/|/mnt/|/opt/|/root|/Users/|/usr/|[A-Z]:\\)\S*")
 FROM_THE_NET = re.compile(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?https?:", re.IGNORECASE)
 TEXTS = ("text/plain", "text/markdown", "text/html")
 
