@@ -52,7 +52,7 @@ def files_in(folder, *suffixes):
 def test_a_wheel_holds_modules_templates_and_the_built_in_model_and_no_more(wheel):
     """No page of results, no row, no script of the benchmarks."""
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
-    code = {path for package in ("landscape", "quant") for path in files_in(package, ".py", ".html", ".css")}
+    code = {path for package in ("landscape", "quant") for path in files_in(package, ".py", ".html", ".css", ".js")}
     data = {f"quant/{path}" for folder in ("data/opt-nano", "data/tales") for path in files_in(folder)}
     assert {"landscape/report/templates/page.css", "quant/methods/gptq.py"} <= code
     assert {"quant/data/opt-nano/model.safetensors", "quant/data/tales/train.txt.xz"} <= data
