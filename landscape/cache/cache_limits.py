@@ -22,7 +22,7 @@ class CacheLimits:
     older_than: float | None = None
     """Seconds since the last use after which a unit goes; None for no limit."""
     stores: bool = False
-    """Whether whole stores may go too, with their probes."""
+    """Remove whole stores too, with their probes, if necessary."""
     spared: float = SPARED
     """Seconds since the last use within which a unit stays in any case."""
 

@@ -68,7 +68,7 @@ class Collection:
     over: int
     """Bytes above the limit that are left, since nothing else may go."""
     spared_results: bool
-    """Whether results, and stores, were left to the limit, which would not have been kept without them either."""
+    """True if results and stores stayed because the limit was out of reach without them too."""
     now: float
     """Time by the clock of the folder's file system."""
 
@@ -98,7 +98,7 @@ class _Tidying:
         self.units = list_units(root)
         self.left = sum(unit.size for unit in self.units)
         self.in_reach = True
-        """Whether the limit can be kept by removing what comes next."""
+        """True if the limit can be kept by removing what comes next."""
         self.removed: list[Candidate] = []
         self.failed: list[tuple[Candidate, str]] = []
         self.busy: list[Candidate] = []

@@ -249,7 +249,7 @@ def _recipe(provenance: Mapping[str, Any]) -> str:
         for key, value in provenance.items()
         if key not in _SUMMED and isinstance(value, str | int | float) and len(str(value)) <= 24
     }
-    told = [f"{key} {value}" for key, value in short.items()]
+    parts = [f"{key} {value}" for key, value in short.items()]
     if isinstance(versions, dict) and versions.get("torch"):
-        told.append(f"torch {versions['torch']}")
-    return ", ".join(told)
+        parts.append(f"torch {versions['torch']}")
+    return ", ".join(parts)

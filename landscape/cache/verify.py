@@ -93,7 +93,7 @@ def verify(
 
 
 Check = Callable[[Path], bool | None]
-"""Whether a file or folder is intact; None if it has gone meanwhile."""
+"""Check of a file or folder: True if it is intact, None if it has gone meanwhile."""
 
 
 def _checks(unit: Unit) -> Iterator[tuple[Path, Check]]:

@@ -45,7 +45,7 @@ class Output:
     csv: Path | None = None
     """Folder of the tables, if they are asked for."""
     opens: bool = False
-    """Whether the page is opened in a browser."""
+    """True to open the page in a browser."""
     figures: Path | None = None
     """Folder of the figures as files, if they are asked for."""
 

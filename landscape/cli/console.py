@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from landscape.curvature.anharmonicity import CurvatureResult
 from landscape.formatting import duration
 from landscape.quantize import QuantizeRequest, QuantizeResult
 from landscape.radius import RadiusRequest, RadiusResult
+from landscape.records.run_files import plain_name
 from landscape.report.advice import advice_json, cost_line, reason_lines, subject_lines, verdict_line
 from landscape.report.curvature import curvature_json, curvature_lines
 from landscape.report.point import point_json, point_lines
@@ -94,8 +94,7 @@ class ConsoleProgress:
 
 def page_path(folder: Path, model: str) -> Path:
     """Return the file for the page of a model: its last path component, in plain characters."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]).strip("-.")
-    return folder / f"{stem or 'model'}.html"
+    return folder / f"{plain_name(model)}.html"
 
 
 def print_result(

@@ -62,8 +62,8 @@ def export(
     written = () if surfaces is None else export_surfaces(record.result, surfaces)
     files = ExportedFiles(output, with_points, surfaces, written)
     if as_json:
-        told = {"run": str(path), "kind": record.kind, "command": record.command}
-        say_json(told | export_json(record.result, files))
+        described = {"run": str(path), "kind": record.kind, "command": record.command}
+        say_json(described | export_json(record.result, files))
     else:
         say([*export_lines(record.result, files), f"from   {path}, which this measured:", f"       {record.command}"])
 

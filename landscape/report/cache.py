@@ -122,8 +122,8 @@ def contents_lines(contents: StoreContents) -> Iterator[str]:
     total = sum(contents.probes.values())
     yield f"probes    {total} on {plural(contents.windows, 'window')}: {kinds}" if total else "probes    none"
     for name, settings in sorted(contents.settings.items()):
-        told = ", ".join(f"{key} {value}" for key, value in settings.items()) if settings is not None else "damaged"
-        yield f"{name:9} {told}"
+        text = ", ".join(f"{key} {value}" for key, value in settings.items()) if settings is not None else "damaged"
+        yield f"{name:9} {text}"
     for record in contents.provenances:
         yield f"made with {', '.join(f'{key} {value}' for key, value in record.items() if value is not None)}"
     for path in contents.unread:
