@@ -6,28 +6,36 @@ place of a batch, and beside any other windows, to the bit (``landscape.probing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from landscape.probing.batches import Batch, batches
-from landscape.probing.plan import Fidelity, Probe, ProbePlan, ProbeResult
+from landscape.probing.plan import Fidelity, Probe, ProbeResult, Window
 from quant.fidelity import batch_fidelity, batch_states
 from quant.nll import batch_nll
 
 
 class References:
-    """The last hidden states at w of the windows of a plan that are compared."""
+    """The last hidden states at w of windows that are compared; there are none at first."""
 
-    def __init__(self, model: nn.Module, plan: ProbePlan, batch: int) -> None:
-        """Compute them, one forward pass per batch; none if no step of the plan compares.
+    def __init__(self) -> None:
+        self._states: dict[str, Tensor] = {}
+        self._batch = 0
+
+    def hold(self, model: nn.Module, windows: Sequence[Window], batch: int) -> None:
+        """Keep those of these windows alone: compute what is missing, one forward pass per batch.
 
         Args:
             model: The model, at w.
-            plan: The plan.
-            batch: Number of windows in a forward pass.
+            windows: The windows that a plan compares.
+            batch: Number of windows in a forward pass, on which their last bits depend.
         """
-        self._states: dict[str, Tensor] = {}
-        for each in batches(plan.compared, batch):
+        wanted = {window.identity for window in windows} if batch == self._batch else set()
+        self._batch = batch
+        self._states = {identity: states for identity, states in self._states.items() if identity in wanted}
+        for each in batches([window for window in windows if window.identity not in self._states], batch):
             states = batch_states(model, each.tokens)
             kept = states if len(each.windows) == each.size else states[: len(each.windows)].clone()
             self._states.update(zip((window.identity for window in each.windows), kept, strict=True))

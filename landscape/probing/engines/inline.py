@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from torch import nn
@@ -32,17 +32,19 @@ class InlineEngine:
     atlas: Atlas
     batch: int = 1
     """Number of windows in a forward pass."""
+    references: References = field(default_factory=References)
+    """Predictions at w that are there already: those of the last plan, where engines share them."""
 
     def evaluate(self, plan: ProbePlan) -> Generator[ProbeResult, None, None]:
         """Evaluate the probes in the plan's order, and restore the model bit for bit, however this ends."""
         prefixes = Prefixes(self.model)
         with preserved(self.model, self.space, self.atlas.center), self.atlas.drawing_ahead():
-            references = References(self.model, plan, self.batch)
+            self.references.hold(self.model, plan.compared, self.batch)
             for step, following in zip_longest(plan.steps, plan.steps[1:]):
                 label, blocks = common_blocks(self.space, step.position)
                 self.space.write(self.model, self.atlas.vector(step.position))
                 self.atlas.expect(following.position if following else None)
-                recipe, compared = str(step.position), references if step.fidelity else None
+                recipe, compared = str(step.position), self.references if step.fidelity else None
                 for batch in batches(step.windows, self.batch):
                     with prefixes.reused(label, blocks, batch):
                         results = evaluate_batch(self.model, recipe, batch, compared)

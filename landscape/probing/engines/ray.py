@@ -19,7 +19,7 @@ from torch import nn
 
 from landscape.positions.atlas import Atlas
 from landscape.positions.position import CENTER, At, OnParts, OnPlane, OnRay, OnSegment, Position
-from landscape.probing.engines.ray_room import actors_in, check_memory, cores_for
+from landscape.probing.engines.ray_room import actors_in, check_memory, check_states, cores_for
 from landscape.probing.engines.ray_worker import Arithmetic, RayWorker, circumstances
 from landscape.probing.engines.shipping import PackedModel, PackedPlan, pack_family, pack_vector
 from landscape.probing.engines.tasks import TaskQueue
@@ -114,6 +114,15 @@ class RayActors:
         for _ in range(count):
             actor = kind.remote(packed, space, device, arithmetic, ray.get)
             self._starting[actor.circumstances.remote()] = actor
+
+    def check(self, model: nn.Module, plan: ProbePlan) -> None:
+        """Check that the actors have memory for a plan, where they share that of this machine.
+
+        Raises:
+            UsageError: if they have not.
+        """
+        if self._options.address is None and _device_of(model) == "cpu":
+            check_states(self.count, model, plan.compared)
 
     def submit(self, plan: ProbePlan, atlas: Atlas, space: WeightSpace, batch: int) -> tuple[Any, _Task]:
         """Give a task to an idle actor.
@@ -241,6 +250,7 @@ class RayEngine:
             return
         actors, queue = self.actors, TaskQueue(plan, self.batch)
         actors.start(self.model, self.space)
+        actors.check(self.model, plan)
         running: dict[Any, _Task] = {}
         try:
             while queue or running:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
+from landscape.probing.plan import Window
 from quant.center import copy_bytes
 from quant.errors import UsageError
+from quant.fidelity import state_bytes
 from quant.memory import MemoryNeed, check_room
 from quant.processor import usable_cores
 from quant.space import WeightSpace
 
 _FLOAT = 4  # bytes of a direction's numbers
+_FEWER = "ask for fewer --ray-workers"
 
 
 def cores_for(workers: int | None, threads: int, warn: Callable[[str], None]) -> int:
@@ -68,4 +71,21 @@ def check_memory(count: int, model: nn.Module, space: WeightSpace) -> None:
         "their pristine matrices": count * copy_bytes(model, space),
         "a direction each": count * _FLOAT * space.dimension,
     }
-    check_room(MemoryNeed(need, {}), (), f"{count} actors", "ask for fewer --ray-workers")
+    check_room(MemoryNeed(need, {}), (), f"{count} actors", _FEWER)
+
+
+def check_states(count: int, model: nn.Module, windows: Sequence[Window]) -> None:
+    """Check that the predictions at w that each actor on this machine keeps fit in its memory too.
+
+    Args:
+        count: Number of actors, whose models are there already.
+        model: The model.
+        windows: The windows that a plan compares.
+
+    Raises:
+        UsageError: if they do not; the message has the numbers.
+    """
+    if windows:
+        states = count * len(windows) * state_bytes(model, windows[0].tokens[None])
+        need = {f"predictions at w of {len(windows)} windows each": states}
+        check_room(MemoryNeed(need, {}), (), f"{count} actors", _FEWER)

@@ -17,6 +17,7 @@ from landscape.positions.drawing import HeldDirection
 from landscape.probing.engines.inline import InlineEngine
 from landscape.probing.engines.shipping import PackedModel, PackedPlan, unpack_family, unpack_vector
 from landscape.probing.plan import ProbeResult
+from landscape.probing.references import References
 from quant.architecture import vocabulary_size
 from quant.center import Center
 from quant.nll import EVALUATION, window_nll
@@ -96,6 +97,7 @@ class RayWorker:
         self.points: dict[str, Vector] = {}
         self.families: dict[str, Family] = {}
         self.held = HeldDirection()
+        self.references = References()
 
     def circumstances(self) -> dict[str, object]:
         """Return what the driver compares with its own."""
@@ -117,7 +119,7 @@ class RayWorker:
         for name in families.keys() - self.families.keys():
             self.families[name] = unpack_family(self.fetch(families[name]), self.center)
         atlas = Atlas(self.center, self.points, self.families, self.held)
-        engine = InlineEngine(self.model, self.space, atlas, batch)
+        engine = InlineEngine(self.model, self.space, atlas, batch, self.references)
         ready: list[ProbeResult] = []
         reported = time.monotonic()
         for result in engine.evaluate(plan.restored()):

@@ -11,11 +11,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from landscape.anatomy.effects import groups, in_block_order
 from landscape.positions.position import CENTER, At, on_segment, with_parts
+from landscape.probing import references
 from landscape.probing.engines.shipping import PackedPlan
 from landscape.probing.plan import Fidelity, PlanStep, Probe, ProbePlan, ProbeResult, identified, point_plan
+from landscape.probing.references import References
 from landscape.probing.runner import Runner
 from quant.fidelity import batch_fidelity, batch_states
 from tests import tiny
@@ -49,6 +52,32 @@ def test_losses_are_the_same_to_the_bit(tmp_path: Path, architecture: str, lengt
             assert (each.fidelity.kl, each.fidelity.agreeing) == (0.0, length - 1)
         else:
             assert each.fidelity.kl > 0
+
+
+def test_predictions_at_w_are_computed_once_for_plans_that_share_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tasks share a process of a Ray cluster; only the last plan's are kept, and those of a batch size apart."""
+    setting, computed = Setting(tmp_path), []
+    setting.windows = identified(tiny.windows(4))
+
+    def counted(model: nn.Module, windows: Tensor) -> Tensor:
+        computed.append(len(windows))
+        return batch_states(model, windows)
+
+    monkeypatch.setattr(references, "batch_states", counted)
+    engine, plan = setting.engine(), compared(setting.plan())
+    fresh = list(engine.evaluate(plan))
+    assert list(engine.evaluate(plan)) == fresh
+    assert computed == [1] * 4
+    (first, *_) = plan.steps
+    list(engine.evaluate(ProbePlan((replace(first, windows=first.windows[:1]),))))
+    assert computed == [1] * 4
+    assert list(engine.evaluate(plan)) == fresh
+    assert computed == [1] * 7
+    in_pairs = list(replace(engine, batch=2).evaluate(plan))
+    assert computed == [1] * 7 + [2] * 2
+    assert list(replace(engine, batch=2, references=References()).evaluate(plan)) == in_pairs
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from landscape.probing.engines import ray_room
-from landscape.probing.engines.ray_room import actors_in, check_memory, cores_for
+from landscape.probing.engines.ray_room import actors_in, check_memory, check_states, cores_for
+from landscape.probing.plan import identified
 from quant import memory
 from quant.errors import UsageError
 from quant.space import WeightSpace
+from tests import tiny
 from tests.tiny import opt
 
 
@@ -54,3 +56,13 @@ def test_actors_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.Monkey
     check_memory(3, model, space)
     with pytest.raises(UsageError, match=r"^expected 4 actors to fit in the .* ask for fewer --ray-workers$"):
         check_memory(4, model, space)
+
+
+def test_predictions_at_w_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, windows = opt(), identified(tiny.windows(5, 12))
+    states = 5 * 11 * 4 * model.config.vocab_size  # float32, of all tokens but the last: logits, windows being so short
+    monkeypatch.setattr(memory, "available_host_memory", lambda: 3 * states)
+    check_states(3, model, windows)
+    check_states(9, model, ())
+    with pytest.raises(UsageError, match=r"^expected 4 actors to fit in the .* ask for fewer --ray-workers$"):
+        check_states(4, model, windows)
