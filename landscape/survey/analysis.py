@@ -193,7 +193,7 @@ def segment_results(
 
 
 def misalignments(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[Misalignment, ...]:
-    """Estimate M on every grid that has GPTQ and QAFT, if QAFT's control is there too.
+    """Estimate M on every grid that has GPTQ and QAFT, if QAFT's control is there too and both have finite losses.
 
     Args:
         probes: The losses.
@@ -204,7 +204,9 @@ def misalignments(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[Misali
     for gptq, qaft in plane_pairs(labels):
         control = METHODS[qaft.method].control
         control_spec = next((spec for spec in free if spec.method == control and qaft.width in spec.widths), None)
-        if control_spec is not None:
+        trained = [labels[spec] for spec in (qaft, control_spec) if spec is not None]
+        finite = all(np.isfinite(probes.totals(label, split)).all() for label in trained for split in probes.windows)
+        if control_spec is not None and finite:
             estimates.append(_misalignment(probes, labels, gptq, qaft, control_spec))
     return tuple(estimates)
 

@@ -76,17 +76,28 @@ def test_the_raw_difference_needs_no_control_and_is_that_of_each_grid(
         assert (own.value, own.low, own.high) == pytest.approx((nats.mean(), low, high), rel=1e-9)
 
 
-def test_a_gptq_that_overflowed_has_no_bound_and_a_qaft_that_did_no_difference(probes: Probes) -> None:
-    def overflowed(label: str) -> Probes:
-        return Probes(
-            {key: replace(r, total=float("inf")) if key.position == label else r for key, r in probes.known.items()},
-            probes.windows,
-        )
+def overflowed(probes: Probes, label: str) -> Probes:
+    return Probes(
+        {key: replace(r, total=float("inf")) if key.position == label else r for key, r in probes.known.items()},
+        probes.windows,
+    )
 
-    gptq, _ = method_gaps(overflowed("point/gptq2"), LABELS)
+
+def test_a_gptq_that_overflowed_has_no_bound_and_a_qaft_that_did_no_difference(probes: Probes) -> None:
+    gptq, _ = method_gaps(overflowed(probes, "point/gptq2"), LABELS)
     assert (gptq.difference["test"].value, gptq.difference["test"].low) == (np.inf, -np.inf)
-    qaft, _ = method_gaps(overflowed("point/qaft2"), LABELS)
+    qaft, _ = method_gaps(overflowed(probes, "point/qaft2"), LABELS)
     assert qaft.difference == {}
+
+
+@pytest.mark.parametrize("label", ["point/qaft2", "point/free2"])
+def test_training_that_overflowed_has_no_m(label: str, probes: Probes) -> None:
+    assert [each.grid for each in misalignments(overflowed(probes, label), LABELS)] == ["int4-exact"]
+
+
+def test_m_of_a_gptq_that_overflowed_has_no_bound(probes: Probes) -> None:
+    first = misalignments(overflowed(probes, "point/gptq2"), LABELS)[0].net["test"]
+    assert (first.value, first.low) == (np.inf, -np.inf)
 
 
 def test_a_survey_that_trains_makes_the_control_and_m(tmp_path: Path) -> None:
