@@ -12,10 +12,13 @@ interrupted run resumes; ``--shard i/n`` evaluates one part, as for ``landscape 
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from PIL import Image
 
 from benchmarks.rows import Row, write_rows
 from landscape.formatting import duration
@@ -29,6 +32,7 @@ from landscape.study.result import StudyResult
 
 HERE = Path(__file__).resolve().parent
 FIGURES = HERE / "figures"
+_COLOURS = 64
 _MAIN = "from landscape.cli import main; main()"
 
 
@@ -63,14 +67,16 @@ def rows(study: StudyResult, command: str) -> Iterator[Row]:
 
 
 def draw(study: StudyResult, model: str) -> None:
-    """Write each figure as a PNG, in place of those of an earlier study of the model."""
+    """Write each figure as a PNG of few colours, a third as large, in place of those of an earlier study."""
     FIGURES.mkdir(exist_ok=True)
     for old in FIGURES.glob(f"{model}--*.png"):
         old.unlink()
     charts: list[Chart | Missing] = [chart for group in groups(study) for chart in group.charts]
     for chart in charts:
         if isinstance(chart, Chart):
-            (FIGURES / f"{model}--{chart.id}.png").write_bytes(render(chart)["png"])
+            drawn = Image.open(io.BytesIO(render(chart)["png"])).convert("RGB")
+            few = drawn.quantize(_COLOURS, dither=Image.Dither.NONE)
+            few.save(FIGURES / f"{model}--{chart.id}.png", optimize=True)
 
 
 def run(model: str, data: str | None, work: Path, more: list[str]) -> Record:

@@ -33,17 +33,20 @@ def name(rows: Sequence[Row]) -> str:
 
 
 def figures(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
-    """Yield the table of figures: those of the paper, then ours, with the picture and the findings on each."""
-    yield "| the paper | ours | model | what it shows here | holds? |"
-    yield "|---|---|---|---|---|"
-    for rows in measured:
-        model = name(rows)
-        for row in of_kind(rows, "figure"):
-            found = [each for each in of_kind(rows, "finding") if each["figure"] == row["id"]]
-            verdicts = "; ".join(f"{each['text']}: {marked(each['verdict'])}" for each in found) or "–"
-            shown = row["title"] if row["drawn"] else f"not drawn: {row['reason']}"
-            picture = f"[{row['group']}](figures/{model}--{row['id']}.png)" if row["drawn"] else row["group"]
-            yield f"| {row['source'] or '–'} | {picture} | {model} | {_cell(shown)} | {_cell(verdicts)} |"
+    """Yield the table of figures: that of the paper, the command, our pictures, and what the findings say of it."""
+    yield "| the paper | command | ours | holds? |"
+    yield "|---|---|---|---|"
+    groups = dict.fromkeys((row["group"], row["source"]) for rows in measured for row in of_kind(rows, "figure"))
+    for group, source in groups:
+        commands, pictures, verdicts = [], [], []
+        for rows in measured:
+            charts = [row for row in of_kind(rows, "figure") if row["group"] == group]
+            (study,) = of_kind(rows, "study")
+            commands.append(f"`{study['command']} --figures DIR`")
+            pictures += [_picture(study["model"], row, len(charts) > 1) for row in charts]
+            verdicts += _verdicts(study["model"], charts, of_kind(rows, "finding"))
+        ours = f"{group}: {', '.join(pictures)}"
+        yield f"| {source or '–'} | {'<br>'.join(commands)} | {_cell(ours)} | {_cell('<br>'.join(verdicts)) or '–'} |"
 
 
 def findings(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
@@ -84,6 +87,18 @@ def budgets(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
 def marked(verdict: str) -> str:
     """Set a verdict that fails in bold."""
     return f"**{verdict}**" if verdict == "fails" else verdict
+
+
+def _picture(model: str, row: Row, several: bool) -> str:
+    """Link to a picture, or say why there is none."""
+    label = f"{model} ({row['id']})" if several else model
+    return f"[{label}](figures/{model}--{row['id']}.png)" if row["drawn"] else f"{label}: not drawn, {row['reason']}"
+
+
+def _verdicts(model: str, charts: Sequence[Row], found: Sequence[Row]) -> list[str]:
+    """Say what the findings that some charts show are worth on a model, one line for each finding."""
+    shown = {row["id"] for row in charts}
+    return [f"{model}: {row['text']}: {marked(row['verdict'])}" for row in found if row["figure"] in shown]
 
 
 def _finding(rows: Sequence[Row], text: str) -> str:
