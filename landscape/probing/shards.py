@@ -68,6 +68,7 @@ class Shard:
         self.path = path
         self.attributes: dict[str, Any] = dict(file.attrs)
         self._file = file
+        self._opened: dict[str, Any] = {}  # datasets that were read before: to look one up takes as long as to read it
 
     def __contains__(self, key: str) -> bool:
         return key in self._file
@@ -80,7 +81,9 @@ class Shard:
         """Read the elements ``start`` to ``stop`` of an array, and no others."""
         with storage_errors("read", self.path):
             try:
-                values: NDArray[Any] = self._file[key][start:stop]
+                if key not in self._opened:
+                    self._opened[key] = self._file[key]
+                values: NDArray[Any] = self._opened[key][start:stop]
             except KeyError as error:  # h5py's name for the system's errors too, where it looks the key up
                 if (number := error_number(error)) is None:
                     raise
@@ -91,6 +94,7 @@ class Shard:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._opened.clear()
         self._file.close()
 
 

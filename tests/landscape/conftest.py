@@ -1,15 +1,47 @@
-"""The trap, saved and dissected once for all tests that look at it."""
+"""What is made once for all tests: the tokens of a text, and the trap, saved and dissected."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
+from quant.corpora import tokenized
+from quant.corpora.text_files import Text
 from tests.landscape.trap import ByHand, asked, save_trap
+
+
+@pytest.fixture(scope="package", autouse=True)
+def tokens_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tokenize a text once for all caches, of which nearly every test has a new one: this takes a second each.
+
+    The file of an earlier cache is put into the new one and read there as any other; its name is the hash of all that
+    determines it.
+    """
+    known, kept = tmp_path_factory.mktemp("tokens"), tokenized._kept
+
+    def shared(
+        text: Text, tokenizer: PreTrainedTokenizerBase, folder: Path, name: str, warn: Callable[[str], None]
+    ) -> tokenized.Tokens:
+        own, earlier = folder / f"{name}.safetensors", known / f"{name}.safetensors"
+        if earlier.exists() and not folder.exists():
+            folder.mkdir(parents=True)
+        if earlier.exists() and not own.exists():
+            shutil.copy(earlier, own)
+        found = kept(text, tokenizer, folder, name, warn)
+        if own.exists() and not earlier.exists():
+            shutil.copy(own, earlier)
+        return found
+
+    tokenized._kept = shared
+    yield
+    tokenized._kept = kept
 
 
 @pytest.fixture(scope="session")

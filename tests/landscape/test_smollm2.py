@@ -26,18 +26,16 @@ from quant.space import distance, norm
 
 # scale, bits: ‖Δw‖/‖w‖ and NLL of RTN per tensor
 ROUNDED = {
-    ("exact", 8): (0.0232, 4.173), ("exact", 6): (0.0559, 9.890), ("exact", 4): (0.1429, 12.48),
-    ("exact", 3): (0.2476, 13.82), ("exact", 2): (0.4650, 15.92),
+    ("exact", 8): (0.0232, 4.173), ("exact", 4): (0.1429, 12.48), ("exact", 2): (0.4650, 15.92),
     ("absmax", 8): (0.0362, 3.321), ("absmax", 6): (0.1483, 3.670), ("absmax", 4): (0.5815, 16.11),
-    ("histogram", 8): (0.0237, 4.954), ("histogram", 6): (0.0575, 9.288), ("histogram", 4): (0.1977, 13.16),
-    ("histogram", 3): (0.4752, 16.58), ("histogram", 2): (0.9667, 19.56),
+    ("histogram", 8): (0.0237, 4.954), ("histogram", 2): (0.9667, 19.56),
     ("histogram-torch", 8): (0.0237, 4.954), ("histogram-torch", 4): (0.3425, 10.02),
 }  # fmt: skip
 
 # λ/‖w‖: NLL along two directions drawn elsewhere (torch.randn, seeds 0 and 1), and the standard deviation over six
 # directions ±ê, measured: the two are closer to each other than most, since w is no exact minimum on this text and
 # the odd part of the loss is different in every direction
-RADIAL = {0.05: (3.341, 3.344, 0.031), 0.1: (3.716, 3.739, 0.055), 0.15: (4.585, 4.748, 0.14), 0.2: (6.462, 6.689, 0.3)}
+RADIAL = {0.1: (3.716, 3.739, 0.055), 0.2: (6.462, 6.689, 0.3)}
 
 
 class Bench:
@@ -93,7 +91,7 @@ def test_clipping_a_few_weights_ruins_a_near_point(bench):
     assert clipped / bench.space.dimension < 2e-4
     assert distance(bench.space, bench.center, point) < distance(bench.space, bench.center, bench.rounded("absmax", 8))
     assert bench.nll(point) > 3.2384 + 0.5
-    assert bench.nll(bench.rounded("exact", 6)) > 7.02  # half of the way to chance
+    assert bench.nll(bench.rounded("exact", 4)) > 7.02  # half of the way to chance
 
 
 def test_the_anatomy_names_clipping_and_undoing_it_in_a_few_tensors_restores_the_loss(bench):

@@ -19,9 +19,9 @@ from tests.landscape.small import NUMBERS
 SCRIPT = "from landscape.cli import main; main()"
 
 
-def study_words(place: Path, *more: object) -> list[object]:
+def study_words(place: Path, *more: object, bits: str = "3,2") -> list[object]:
     return [
-        "study", "--bits", "3,2", "--store", place / "store", "--output", place / "pages", "--csv", place / "csv",
+        "study", "--bits", bits, "--store", place / "store", "--output", place / "pages", "--csv", place / "csv",
         *NUMBERS, *more,
     ]  # fmt: skip
 
@@ -133,19 +133,19 @@ def test_a_study_that_is_killed_resumes_to_the_identical_tables(run: Run, tmp_pa
     """SIGKILL at three moments of the whole run, drawn at random, the first of them while points are made."""
     words = ("--methods", "rtn,gptq,qaft")
     started = time.monotonic()
-    code, _, err = run(*study_words(tmp_path / "whole", *words))
+    code, _, err = run(*study_words(tmp_path / "whole", *words, bits="2"))
     assert code == 0, err
     whole = time.monotonic() - started
     drawn = random.Random(0)
     moments = sorted(drawn.uniform(0.1, 0.8) for _ in range(3))
     for moment, before in zip(moments, [0.0, *moments], strict=False):
-        command = [sys.executable, "-c", SCRIPT, *map(str, study_words(tmp_path / "killed", *words))]
+        command = [sys.executable, "-c", SCRIPT, *map(str, study_words(tmp_path / "killed", *words, bits="2"))]
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             child.wait((moment - before) * whole + 4.0)  # seconds that a new process takes to begin
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGKILL)
             child.wait()
-    code, _, err = run(*study_words(tmp_path / "killed", *words))
+    code, _, err = run(*study_words(tmp_path / "killed", *words, bits="2"))
     assert code == 0, err
     assert contents(tmp_path / "killed" / "csv") == contents(tmp_path / "whole" / "csv")
