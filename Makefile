@@ -9,10 +9,11 @@
 # make methods    rewrite the tables: RTN, GPTQ and QAFT on a real model
 # make radius     rewrite the tables: whether the intervals of R hold, and what R costs
 # make speed      rewrite the tables: speed and memory, as ratios
+# make study      rewrite the tables: the figures of the paper beside ours
 #
 # Measuring anew, which takes minutes on opt-nano and hours on SmolLM2-135M:
 #
-# make measure-claims, measure-advice, measure-methods, measure-radius
+# make measure-claims, measure-advice, measure-methods, measure-radius, measure-study
 #                 measure a page's rows on MODEL (opt-nano) and DATA (the model's default), then rewrite its tables;
 #                 WORK (bench-work) holds the cache, so that an interrupted run resumes; OPTIONS go to the script
 # make validate   simulate how often the intervals of R hold, and rewrite the tables of radius
@@ -27,7 +28,7 @@ WORK ?= bench-work
 OPTIONS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PAGES := claims advice methods radius speed
+PAGES := claims advice methods radius speed study
 MEASURED := $(filter-out speed,$(PAGES))
 
 .PHONY: demo test lint $(PAGES) $(MEASURED:%=measure-%) validate bench clean

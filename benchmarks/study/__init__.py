@@ -1,1 +1,1 @@
-"""Reproduce the figures of the paper on two models: measure, table, and the page page.md."""
+"""Put the figures of the paper beside ours, on two small models."""

@@ -18,8 +18,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from benchmarks.rows import Row, write_rows
 from landscape.formatting import duration
 from landscape.records.record import Record, load_record
@@ -74,7 +72,10 @@ def draw(study: StudyResult, model: str) -> None:
     charts: list[Chart | Missing] = [chart for group in groups(study) for chart in group.charts]
     for chart in charts:
         if isinstance(chart, Chart):
-            drawn = Image.open(io.BytesIO(render(chart)["png"])).convert("RGB")
+            picture = render(chart)["png"]  # asks for the extra figures where it is missing
+            from PIL import Image
+
+            drawn = Image.open(io.BytesIO(picture)).convert("RGB")
             few = drawn.quantize(_COLOURS, dither=Image.Dither.NONE)
             few.save(FIGURES / f"{model}--{chart.id}.png", optimize=True)
 

@@ -1,4 +1,4 @@
-"""Make the tables of `page.md` from the rows of `measure.py`: `python -m benchmarks.study.table`."""
+"""Make the tables of `README.md` from the rows of `measure.py`: `python -m benchmarks.study.table`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.pages import Page
 from benchmarks.rows import Row, read_rows
 
 HERE = Path(__file__).resolve().parent
-PAGE = Page(HERE / "page.md")
+PAGE = Page(HERE / "README.md")
 MODELS = ("opt-nano", "smollm2-135m")
 METHODS = ("rtn", "gptq", "qaft")
 

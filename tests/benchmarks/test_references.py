@@ -21,7 +21,7 @@ MARKDOWN = sorted(
 
 
 def test_every_page_has_a_script_that_measures_one_that_makes_tables_and_rows() -> None:
-    assert PAGES == ["advice", "claims", "methods", "radius", "speed"]
+    assert PAGES == ["advice", "claims", "methods", "radius", "speed", "study"]
     for page in PAGES:
         assert callable(importlib.import_module(f"benchmarks.{page}.measure").main)
         assert importlib.import_module(f"benchmarks.{page}.table").PAGE.path == ROOT / "benchmarks" / page / "README.md"
