@@ -1,1 +1,1 @@
-"""Put the figures of the paper beside ours, on two small models."""
+"""Put the figures of the paper beside ours, on small models."""

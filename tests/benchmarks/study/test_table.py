@@ -45,7 +45,9 @@ def test_a_finding_stands_beside_its_numbers_on_every_model() -> None:
 def test_the_tables_are_those_of_the_rows() -> None:
     page = table.PAGE
     assert page.filled(table.tables()) == page.text
-    assert [table.name(rows) for rows in table.studies()] == list(table.MODELS)
+    measured = [table.name(rows) for rows in table.studies()]
+    assert measured == [model for model in table.MODELS if (measure.HERE / f"{model}.jsonl").exists()]
+    assert measured
 
 
 def test_every_picture_is_on_the_page_and_there() -> None:
