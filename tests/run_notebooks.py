@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from benchmarks.pictures import few_colours
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -29,6 +32,8 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     notebook.metadata.language_info.pop("version", None)
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        for data in (output.data for output in cell.outputs if "image/png" in output.get("data", {})):
+            data["image/png"] = base64.b64encode(few_colours(base64.b64decode(data["image/png"]))).decode()
     return notebook
 
 

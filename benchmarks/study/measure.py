@@ -12,12 +12,12 @@ interrupted run resumes; ``--shard i/n`` evaluates one part, as for ``landscape 
 from __future__ import annotations
 
 import argparse
-import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.pictures import few_colours
 from benchmarks.rows import Row, write_rows
 from landscape.formatting import duration
 from landscape.records.record import Record, load_record
@@ -30,7 +30,6 @@ from landscape.study.result import StudyResult
 
 HERE = Path(__file__).resolve().parent
 FIGURES = HERE / "figures"
-_COLOURS = 64
 _MAIN = "from landscape.cli import main; main()"
 
 
@@ -39,7 +38,7 @@ def rows(study: StudyResult, command: str) -> Iterator[Row]:
     (model,) = study.models
     subject, run = model.survey.subject, model.survey.run
     yield {
-        "kind": "study", "model": subject.model, "command": command, "seconds": round(run.seconds),
+        "kind": "study", "model": subject.model, "command": command,
         "probes": run.probes.total, "settings": {**study.settings, "seq_len": subject.seq_len, **subject.windows},
         "versions": {key: str(value) for key, value in run.settings.items() if key in ("torch", "processor")},
     }  # fmt: skip
@@ -72,12 +71,7 @@ def draw(study: StudyResult, model: str) -> None:
     charts: list[Chart | Missing] = [chart for group in groups(study) for chart in group.charts]
     for chart in charts:
         if isinstance(chart, Chart):
-            picture = render(chart)["png"]  # asks for the extra figures where it is missing
-            from PIL import Image
-
-            drawn = Image.open(io.BytesIO(picture)).convert("RGB")
-            few = drawn.quantize(_COLOURS, dither=Image.Dither.NONE)
-            few.save(FIGURES / f"{model}--{chart.id}.png", optimize=True)
+            (FIGURES / f"{model}--{chart.id}.png").write_bytes(few_colours(render(chart)["png"]))
 
 
 def run(model: str, data: str | None, work: Path, more: list[str]) -> Record:

@@ -1,4 +1,4 @@
-"""What is made once for all tests: the tokens of a text, and the trap, saved and dissected."""
+"""Fixtures shared by all tests of landscape: tokenized texts, and the saved trap model with its anatomy."""
 
 from __future__ import annotations
 
