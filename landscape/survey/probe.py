@@ -32,7 +32,7 @@ from landscape.survey.layer_results import layer_results
 from landscape.survey.layer_walks import LayerWalks
 from landscape.survey.layers import LayerResult
 from landscape.survey.plane import PLANE_WINDOWS, SIDE, PlaneLattice
-from landscape.survey.plans import nominal_probes, plane_plan, segment_alphas, segment_plan
+from landscape.survey.plans import REFINED, nominal_probes, plane_plan, segment_alphas, segment_plan
 from landscape.survey.points import SurveyPoints
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import PlaneResult, SurveyResult
@@ -227,7 +227,7 @@ class SurveyRun:
         except NotEvaluated:
             plan = self._plan([], segments)
             n_rays = self.request.directions * (1 + self.request.pairs) * preset.lambdas
-        probes = len(plan.missing(self.runner.known)) + segments.left * n_radial_windows
+        probes = len(plan.missing(self.runner.known)) + round(REFINED * segments.left * n_radial_windows)
         probes += nominal_probes(
             self.points.specs, new, n_rays, preset.alphas, preset.refinements, n_radial_windows, n_windows
         )

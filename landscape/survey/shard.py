@@ -28,7 +28,14 @@ from landscape.session.run_record import Check
 from landscape.session.session import Session
 from landscape.session.work_shard import WorkShard
 from landscape.survey.plane import SIDE
-from landscape.survey.plans import plane_plan, segment_alphas, segment_ends, segment_plan
+from landscape.survey.plans import (
+    REFINED,
+    plane_plan,
+    positions_along,
+    segment_alphas,
+    segment_ends,
+    segment_plan,
+)
 from landscape.survey.probe import SurveyRun
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult
@@ -165,9 +172,8 @@ class ShardRun(SurveyRun):
             unknown_rays = directions * (1 + self.request.pairs) * preset.lambdas
         plan = self._own_plan(lambdas)
         unmade = sum(1 for pair in self._own_ends if any(spec in self.points.missing for spec in pair))
-        along = len(segment_alphas(preset.alphas)) - 2 + preset.refinements  # the two ends are points
-        positions = unknown_rays + unmade * along + self._own_segments.left
-        probes = len(plan.missing(self.runner.known)) + positions * len(subject.radial_windows)
+        along = unmade * positions_along(preset.alphas, preset.refinements) + REFINED * self._own_segments.left
+        probes = len(plan.missing(self.runner.known)) + round((unknown_rays + along) * len(subject.radial_windows))
         probes += pilot + len(new) * len(subject.all_windows)
         if self.request.plane:
             planes = sum(1 for pair in plane_pairs(self.points.specs) if any(p in self.points.missing for p in pair))
