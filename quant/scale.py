@@ -1,4 +1,4 @@
-"""Find the scale of a weight grid in one of four ways.
+"""Find the scale of a weight grid in one of five ways.
 
 The paper requires "argmin MSE … by means of HistogramObserver", which are two different scales (§3.2):
 
@@ -6,6 +6,7 @@ The paper requires "argmin MSE … by means of HistogramObserver", which are two
     histogram         the observer's greedy search over 2048 bins, its error model with the grid's 2^B cells
     histogram-torch   the same with 256 cells at any bit width, as in PyTorch's observer
     absmax            max|w| / qmax: nothing is clipped; on an asymmetric grid (max − min) / (2^B − 1)
+    mse               the best of 100 scales, as the tools that people quantize with search: for channels and groups
 
 The observer's search goes row by row in Python: it suits tensors, and takes minutes for the channels of a large model.
 """
@@ -25,8 +26,14 @@ from quant.space import Slot
 _COARSE, _FINE = 512, 64  # points of the exact search's log grid (steps under 2 %), and between two of its points
 _REFINED = 16  # number of best points in the next stage
 _CELLS = 2**19  # pairs of a scale and a code that are evaluated together; 2**22 take 1.5 to 2 times as long
+_SCANNED = 100  # scales that ``mse`` tries, as many as llm-compressor's observer and the code of GPTQ
+_ABOVE = 1.1  # the largest of them, in units of the one that clips nothing
+_CODES = 6  # further scales: the largest weight becomes one of these codes
+_POLISHED = 2  # steps of the fixed point from the best of them
+_TOGETHER = 2**16  # weights that are scanned together: their temporaries stay in a cache
 _BINS = 2048  # HistogramObserver's default
 _QUANTILE_STEP = 1e-5  # HistogramObserver's
+_TINY = float(torch.finfo(torch.float32).tiny)
 _EPS = float(torch.finfo(torch.float32).eps)  # smallest scale, as in PyTorch's observers
 
 
@@ -64,6 +71,8 @@ def _symmetric(rows: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
         scale = rows.abs().amax(1).double() / scheme.high
     elif scheme.scale == "exact":
         scale = exact_scales(rows, scheme.high)
+    elif scheme.scale == "mse":
+        scale = scanned_scales(rows, scheme.high)
     else:
         found = [histogram_scale(row.numpy(), scheme.high, _cells(scheme)) for row in rows]
         scale = torch.tensor(found, dtype=torch.float64)
@@ -142,6 +151,48 @@ def _exact_scales(rows: Tensor, high: int) -> Tensor:
             break
         scales = refined
     return best(scales, 1)[:, 0].masked_fill(empty, 0.0)
+
+
+def scanned_scales(rows: Tensor, high: int) -> Tensor:
+    """Return the scale of least squared error among some hundred, polished, for each row.
+
+    ``exact_scales`` sorts each row and tries some thousand scales, which is dear where rows are short and many. Here
+    100 are tried between mean|w|/high and 1.1 max|w|/high, and those at which the largest weight is a small code, as a
+    row with one outlier wants it. Over all rows, the squared error is within 0.02 % of the least at 2 to 4 bits in
+    groups of 64 or more, and within 0.12 % in groups of 32. A few weights meet a fine grid by chance at a scale in
+    between: at 8 bits it is some per cent larger.
+
+    Args:
+        rows: (rows, n), float32.
+        high: Largest code.
+
+    Returns:
+        (rows,) float32; 0 for a row of zeros.
+    """
+    return torch.cat([_scanned_scales(some, high) for some in torch.split(rows, max(1, _TOGETHER // rows.shape[1]))])
+
+
+def _scanned_scales(rows: Tensor, high: int) -> Tensor:
+    magnitudes = rows.abs().contiguous()  # sums along strided rows differ in their last bits
+    mean, largest = magnitudes.mean(1, keepdim=True), magnitudes.amax(1, keepdim=True)
+    lowest = mean / high
+    step = (_ABOVE * largest / high - lowest) / (_SCANNED - 1)
+    tried = [
+        *(lowest + place * step for place in range(_SCANNED)),
+        *(largest / code for code in range(1, high)[:_CODES]),
+    ]
+    scale, least = lowest, torch.full_like(lowest, torch.inf)
+    codes = torch.empty_like(magnitudes)
+    for each in tried:
+        each.clamp_(min=_TINY)
+        torch.div(magnitudes, each, out=codes).round_().clamp_(max=high)
+        error = torch.linalg.vector_norm(codes.mul_(each).sub_(magnitudes), dim=1, keepdim=True)
+        scale, least = torch.where(error < least, each, scale), torch.minimum(error, least)
+    for _ in range(_POLISHED):
+        torch.div(magnitudes, scale, out=codes).round_().clamp_(max=high)
+        square = codes.square().sum(1, keepdim=True)
+        scale = torch.where(square > 0, codes.mul_(magnitudes).sum(1, keepdim=True) / square.clamp(min=1), scale)
+    return scale[:, 0].masked_fill(largest[:, 0] == 0, 0.0)
 
 
 def histogram_scale(weight: NDArray[np.float32], qmax: int, cells: int) -> float:

@@ -16,7 +16,7 @@ from quant.errors import UsageError
 if TYPE_CHECKING:
     from quant.space import Slot
 
-Scale = Literal["exact", "histogram", "histogram-torch", "absmax"]
+Scale = Literal["exact", "histogram", "histogram-torch", "absmax", "mse"]
 """Ways to find the scale of a grid: see ``quant.scale``."""
 StraightThrough = Literal["identity", "masked"]
 """Gradient of the rounding: see ``quant.grid.fake_quantize``."""

@@ -21,7 +21,7 @@ class AdviceRequest(PresetRequest, ProbingRequest):
     limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))
     """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax."""
+    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
     preset: Preset = option(

@@ -26,6 +26,7 @@ from quant.space import WeightSpace
 # tensor, channel, groups of 7, 32 and 128) and on the first block of SmolLM2-135M; absmax takes none.
 SORT = 1.5e-7  # per weight: to sort the weights and sum them from the largest down
 EXACT, EXACT_GROWTH = 1.5e-4, 0.7  # per scale, and its power of the number of positive codes
+SCAN = 3e-7  # per weight: to try some hundred scales
 HISTOGRAM_WALK = 1e-3  # per scale: the observer's greedy search, in Python
 _FLOAT, _CODE, _ROW = 4, 1, 64  # bytes of a float32 weight, an int8 code, a stored probe or layer-wise error
 
@@ -155,8 +156,8 @@ def search_seconds(space: WeightSpace, schemes: Collection[QuantScheme]) -> floa
 
 def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     """Return the seconds that the search for one grid takes on one thread."""
-    if scheme.scale == "absmax":
-        return 0.0
+    if scheme.scale in ("absmax", "mse"):
+        return SCAN * space.dimension if scheme.scale == "mse" else 0.0
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
     per_scale = EXACT * scheme.high**EXACT_GROWTH if scheme.scale == "exact" else HISTOGRAM_WALK
     return SORT * space.dimension + per_scale * scales

@@ -202,7 +202,7 @@ class PointRequest(PresetRequest):
     method: str = option(default="rtn", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     scale: str = "exact"
-    """Rule for the grid's scale: exact, histogram, histogram-torch or absmax."""
+    """Rule for the grid's scale: exact, histogram, histogram-torch, absmax or mse."""
     granularity: str = "tensor"
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs)."""
     symmetric: bool = True

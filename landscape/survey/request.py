@@ -34,7 +34,7 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
     """Methods whose points are made, comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax."""
+    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
     """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
     symmetric: bool = True

@@ -7,13 +7,13 @@ from quant.center import Center
 from quant.errors import PointError
 from quant.grid import Grid
 from quant.methods.rtn import rtn
-from quant.scale import exact_scales, find_grid, histogram_scale
+from quant.scale import exact_scales, find_grid, histogram_scale, scanned_scales
 from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace, distance
 from tests.tiny import ARCHITECTURES
 
 BITS = [2, 3, 4, 6, 8]
-SCALES = ["exact", "histogram", "histogram-torch", "absmax"]
+SCALES = ["exact", "histogram", "histogram-torch", "absmax", "mse"]
 
 
 def draw(kind: str, size: int = 300, seed: int = 0) -> np.ndarray:
@@ -50,6 +50,23 @@ def test_exact_is_never_beaten_by_a_dense_scan(kind: str, bits: int) -> None:
     best = min(squared_error(weight, part, qmax).min() for part in np.array_split(scan, 50))
     found = squared_error(weight, exact_scales(torch.from_numpy(weight)[None], qmax).numpy(), qmax)[0]
     assert found <= best * (1 + 1e-9) + 1e-12 * float(np.square(weight).sum())
+
+
+@pytest.mark.parametrize(("bits", "size"), [(2, 64), (3, 64), (4, 64), (4, 128)])
+@pytest.mark.parametrize("kind", ["gaussian", "heavy", "uniform"])
+def test_a_scan_is_within_a_thousandth_of_exact_and_no_row_is_worse_than_unclipped(
+    kind: str, bits: int, size: int
+) -> None:
+    rows, qmax = torch.from_numpy(draw(kind, 400 * size)).reshape(400, size), 2 ** (bits - 1) - 1
+
+    def errors(scales: torch.Tensor) -> np.ndarray:
+        each = zip(rows.numpy(), scales.double().numpy(), strict=True)
+        return np.array([squared_error(row, np.array([scale]), qmax)[0] for row, scale in each])
+
+    scanned, exact = errors(scanned_scales(rows, qmax)), errors(exact_scales(rows, qmax))
+    assert exact.sum() <= scanned.sum() * (1 + 1e-6)
+    assert scanned.sum() <= 1.001 * exact.sum()
+    assert (scanned <= errors(rows.abs().amax(1) / qmax) * (1 + 1e-5)).all()
 
 
 @pytest.mark.parametrize("bits", BITS)

@@ -9,7 +9,7 @@ import pytest
 from quant.errors import UsageError
 from quant.scheme import QuantScheme
 
-SCALES = ("exact", "histogram", "histogram-torch", "absmax")
+SCALES = ("exact", "histogram", "histogram-torch", "absmax", "mse")
 
 
 def test_a_scheme_is_read_back_from_the_name_of_its_grid() -> None:

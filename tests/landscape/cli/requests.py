@@ -26,7 +26,7 @@ WORD = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters
 PATHS = TEXT.map(Path)
 BITS = st.integers(2, 8)
 ABOVE_ZERO = st.floats(1e-300, 1e300)
-SCALES = ("exact", "histogram", "histogram-torch", "absmax")
+SCALES = ("exact", "histogram", "histogram-torch", "absmax", "mse")
 GRANULARITIES = ("tensor", "channel", "group:32", "group:128")
 
 

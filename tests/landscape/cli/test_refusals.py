@@ -35,7 +35,7 @@ USAGE = [
         ["--plane", "--methods", "rtn,qaft"],
         "expected gptq and qaft among --methods with --plane, which lies through both, got rtn, qaft",
     ),
-    (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax"),
+    (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax, mse"),
     (["--preset", "huge"], "expected one of quick, standard, paper"),
     (["--lambdas", "0,1"], "distances above 0"),
     (["--dtype", "int8"], "float32"),
