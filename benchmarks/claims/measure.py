@@ -20,7 +20,7 @@ from benchmarks.rows import write_rows
 from landscape.claims.claim import Observations, RtnDistance
 from landscape.claims.observe import observe
 from landscape.claims.point_claims import claims
-from landscape.cli.console import ConsoleProgress
+from landscape.cli.progress import ConsoleProgress
 from landscape.session.point_specs import PointSpec
 from landscape.session.presets import find_preset
 from landscape.session.progress import Progress

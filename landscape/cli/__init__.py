@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version as distribution_version
+from typing import Annotated
 
 import typer
 
@@ -26,6 +28,17 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command(_command.name, help=_command.help)(command_function(_command))
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"quant-landscape {distribution_version('quant-landscape')}")
+        raise typer.Exit
+
+
 app.command("export")(export)
 app.command("plot")(plot)
 app.command("report")(report)

@@ -74,6 +74,9 @@ class Command:
     dry_run: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for a dry run, and what prints its result; there is no page."""
 
+    forecasts: bool = False
+    """Whether it says what the work will cost before the work, and can stop there, with ``--dry-run``."""
+
     def answer(self, request: Request) -> tuple[str, Callable[[Any, Any, Output], None], bool]:
         """Return the function that answers a request, what prints its result, and whether that writes a page."""
         if self.dry_run is not None and getattr(request, "dry_run", False):
@@ -224,6 +227,7 @@ trained.""",
             "landscape advise",
             "landscape advise --model smollm2-135m --bits 8,4,3,2 --limit ppl+5% --data path/to/wikitext-2",
         ),
+        forecasts=True,
     ),
     Command(
         "probe",
@@ -241,12 +245,14 @@ cached: a second run evaluates only what is new.""",
             "landscape probe --model smollm2-135m --bits 8,4,2 --directions 4 --data path/to/wikitext-2",
             "landscape probe --scale exact,absmax --bits 2 --json",
             "landscape probe --bits 3,2 --directions 4 --plane --csv tables",
+            "landscape probe --bits 2 --preset paper --dry-run",
             "landscape probe --bits 2 --directions 9 --store shared --shard 1/3",
             "landscape probe --model smollm2-135m --methods rtn,awq --granularity channel --point q4=model.Q4_K_M.gguf",
         ),
         writes_page=True,
         writes_tables=True,
         shard=("landscape.survey.shard:probe_shard", _show_shard),
+        forecasts=True,
     ),
     Command(
         "study",
@@ -323,6 +329,7 @@ tensors is undone. With `--plan-bits` it makes and measures a mixed-precision pl
             "landscape anatomy --bits 4 --plan-bits 8,6,4,3 --limit ppl+5%",
         ),
         writes_page=True,
+        forecasts=True,
     ),
     Command(
         "quantize",

@@ -1,4 +1,4 @@
-"""Print for a person: the forecast and the progress on stderr, the result on stdout."""
+"""Print the result of a command for a person, on stdout; the progress on stderr is ``landscape.cli.progress``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
-
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.request import AdviceRequest
@@ -28,68 +25,14 @@ from landscape.report.radius import radius_json, radius_lines
 from landscape.report.survey.json import shard_json, to_json
 from landscape.report.survey.summary import loss_lines, misalignment_lines, shard_line, summary_lines, summary_table
 from landscape.report.survey.verdicts import near_but_steep
-from landscape.report.work import evaluations, forecast_lines, work_line
-from landscape.session.forecast import Forecast
+from landscape.report.work import evaluations, work_line
 from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult, SurveyResult
 from landscape.tables.tidy import Tables
-from quant.printable import printable
 
 PIPED_WIDTH = 120
 """Columns of a table where stdout is not a terminal, which has no width of its own."""
-
-
-class ConsoleProgress:
-    """A bar on stderr that follows a run."""
-
-    def __init__(self) -> None:
-        self.console = PlainConsole(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=self.console,
-            transient=True,
-        )
-        self._task = self._bar.add_task("starting", total=None)
-
-    def __enter__(self) -> ConsoleProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar.live.is_started:  # else it would print an empty line before the error of a refused request
-            self._bar.stop()
-
-    def forecast(self, forecast: Forecast) -> None:
-        """Print what will be done, and what it will cost."""
-        for line in forecast_lines(forecast):
-            self.console.print(line, highlight=False)
-        self._bar.update(self._task, total=forecast.work or None)
-
-    def stage(self, name: str) -> None:
-        """Name the work that begins; the bar appears with the first."""
-        self._bar.start()
-        self._bar.update(self._task, description=printable(name))
-        if not self.console.is_terminal:
-            self.console.print(name, highlight=False)
-
-    def advance(self, work: float) -> None:
-        """Move the bar."""
-        self._bar.advance(self._task, work)
-
-    def note(self, message: str) -> None:
-        """Print a line."""
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
-
-    def warn(self, message: str) -> None:
-        """Print a warning."""
-        self.console.print(f"landscape: warning: {message}", markup=False, highlight=False)
 
 
 def page_path(folder: Path, model: str) -> Path:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping
 from inspect import Signature
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.cli.command_option import CommandOption
 from landscape.cli.commands import REPORT, Command, Output
 from landscape.cli.errors import exit_on_error
+from landscape.cli.own_command import say, say_json
 from landscape.cli.request_options import read_request, request_options
-from landscape.session.request import PANEL_RUN
+from landscape.session.request import PANEL_RUN, Request
 from quant.errors import UsageError
+
+if TYPE_CHECKING:
+    from landscape.session.forecast import Forecast
 
 OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", PANEL_RUN)
 CSV = CommandOption(
@@ -35,6 +39,10 @@ FIGURES = CommandOption(
     metavar="DIR",
 )
 OPEN = CommandOption("open", ("--open",), bool, False, "Open the page in a browser.", PANEL_RUN)
+DRY_RUN = CommandOption(
+    "dry_run", ("--dry-run",), bool, False, "Only say what there is to do, with time, memory and disk.", PANEL_RUN
+)
+QUIET = CommandOption("quiet", ("--quiet", "-q"), bool, False, "Show no progress, warnings alone.", PANEL_RUN)
 JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
 DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
 """The options that belong to the command line alone."""
@@ -57,7 +65,8 @@ def command_options(command: Command) -> list[CommandOption]:
     asked = [option for field in request_options(command.request).values() for option in field.options]
     page = [OUTPUT, OPEN] if command.writes_page else []
     tables = [*([CSV] if command.writes_tables else []), *([FIGURES] if command.writes_figures else [])]
-    return [*asked, *page, *tables, JSON, DEBUG]
+    forecast = [DRY_RUN] if command.forecasts else []
+    return [*asked, *page, *tables, *forecast, JSON, QUIET, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
@@ -70,18 +79,31 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
         values.get("figures"),
     )
     verb, show, writes_page = command.answer(request)
+    alone = command.forecasts and values[DRY_RUN.name]
+    writes_page = writes_page and not alone
     for flag, folder in ((CSV.flag, output.csv), (FIGURES.flag, output.figures)):
         if folder is not None and not writes_page:
             raise UsageError(
                 f"expected no {flag} with --shard or --dry-run, which have no numbers of their own; leave {flag} out"
             )
     check_folders(output, writes_page)
-    from landscape.cli.console import ConsoleProgress
+    from landscape.cli.dry_run import forecast_alone
+    from landscape.cli.progress import ConsoleProgress
 
     answer = resolve_name(verb)
-    with ConsoleProgress() as progress:
-        result = answer(request, progress)
-    show(request, result, output)
+    with ConsoleProgress(values[QUIET.name]) as progress:
+        result = forecast_alone(answer, request, progress) if alone else answer(request, progress)
+    (_show_forecast if alone else show)(request, result, output)
+
+
+def _show_forecast(request: Request, forecast: Forecast, output: Output) -> None:
+    from landscape.cli.dry_run import forecast_json
+    from landscape.report.work import forecast_lines
+
+    if output.as_json:
+        say_json(forecast_json(forecast))
+    else:
+        say(forecast_lines(forecast))
 
 
 def check_folders(output: Output, writes_page: bool) -> None:

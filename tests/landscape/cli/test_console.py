@@ -14,8 +14,8 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 
 from landscape.cli import main
-from landscape.cli.console import ConsoleProgress
 from landscape.cli.plain_console import PlainConsole
+from landscape.cli.progress import ConsoleProgress
 
 Save = Callable[..., Path]
 EVIL = "\x1b[31mevil[bold]:smile:"

@@ -1,0 +1,63 @@
+"""Stop a run when its forecast is known: ``--dry-run`` of the commands that forecast their work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from landscape.session.forecast import Forecast
+from landscape.session.progress import Progress
+from landscape.session.request import Request
+
+JSON_VERSION = 1
+
+
+def forecast_alone(answer: Callable[[Any, Any], object], request: Request, progress: Progress) -> Forecast:
+    """Answer a request up to its forecast: no loss is evaluated, and no point is made that takes long.
+
+    Args:
+        answer: A verb that reports its forecast before the work begins.
+        request: Its request.
+        progress: Receives stages, notes and warnings.
+    """
+    try:
+        answer(request, _UntilForecast(progress))
+    except _ForecastMade as made:
+        return made.forecast
+    raise RuntimeError("expected a forecast before the work, there was none")
+
+
+def forecast_json(forecast: Forecast) -> dict[str, Any]:
+    """Return the forecast as JSON: ``{schema_version, forecast: the fields of Forecast}``."""
+    return {"schema_version": JSON_VERSION, "forecast": asdict(forecast)}
+
+
+class _ForecastMade(BaseException):
+    """Leaves the run, past everything that handles errors."""
+
+    def __init__(self, forecast: Forecast) -> None:
+        super().__init__()
+        self.forecast = forecast
+
+
+@dataclass(frozen=True)
+class _UntilForecast:
+    """Progress that passes on all reports, and ends the run at the forecast."""
+
+    progress: Progress
+
+    def forecast(self, forecast: Forecast) -> None:
+        raise _ForecastMade(forecast)
+
+    def stage(self, name: str) -> None:
+        self.progress.stage(name)
+
+    def advance(self, work: float) -> None:
+        self.progress.advance(work)
+
+    def note(self, message: str) -> None:
+        self.progress.note(message)
+
+    def warn(self, message: str) -> None:
+        self.progress.warn(message)

@@ -1,0 +1,117 @@
+"""Show the progress of a run on stderr: a bar on a terminal, a line now and then in a file or pipe."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from landscape.cli.plain_console import PlainConsole
+from landscape.formatting import duration
+from landscape.report.work import forecast_lines
+from landscape.session.forecast import Forecast
+from quant.printable import printable
+
+EVERY = 30.0
+"""Least seconds between two lines of progress where there is no terminal."""
+
+
+class ConsoleProgress:
+    """A bar that follows a run, or lines that say the same."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        """Show nothing yet.
+
+        Args:
+            quiet: Whether only warnings are shown.
+        """
+        self.console = PlainConsole(stderr=True)
+        self._quiet = quiet
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self.console,
+            transient=True,
+            disable=quiet,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._lines = None if quiet or self.console.is_terminal else WorkLines()
+
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar.live.is_started:  # else it would print an empty line before the error of a refused request
+            self._bar.stop()
+
+    def forecast(self, forecast: Forecast) -> None:
+        """Print what will be done, and what it will cost."""
+        for line in forecast_lines(forecast):
+            self._print(line)
+        self._bar.reset(self._task, total=forecast.work or None)
+        if self._lines is not None:
+            self._lines.begin(forecast.work)
+
+    def stage(self, name: str) -> None:
+        """Name the work that begins; the bar appears with the first."""
+        self._bar.start()
+        self._bar.update(self._task, description=printable(name))
+        if self._lines is not None:
+            self._print(name)
+            self._lines.stage = name
+
+    def advance(self, work: float) -> None:
+        """Move the bar."""
+        self._bar.advance(self._task, work)
+        if self._lines is not None and (line := self._lines.after(work)):
+            self._print(line)
+
+    def note(self, message: str) -> None:
+        """Print a line."""
+        if not self._quiet:
+            self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        """Print a warning."""
+        self.console.print(f"landscape: warning: {message}", markup=False, highlight=False)
+
+    def _print(self, line: str) -> None:
+        if not self._quiet:
+            self.console.print(line, highlight=False)
+
+
+class WorkLines:
+    """Lines on the work done so far, at most one every ``EVERY`` seconds."""
+
+    def __init__(self) -> None:
+        self.stage = "starting"
+        """Name of the present stage."""
+        self.begin(0.0)
+
+    def begin(self, work: float) -> None:
+        """Begin to count.
+
+        Args:
+            work: The work ahead, in forward passes of one window; 0 if it is not known.
+        """
+        self._total, self._done = work, 0.0
+        self._started = self._said = time.monotonic()
+
+    def after(self, work: float) -> str | None:
+        """Count work that was done, and return a line if it is time for one."""
+        self._done += work
+        now = time.monotonic()
+        if now - self._said < EVERY or not self._total:
+            return None
+        self._said = now
+        rate = self._done / max(now - self._started, 1e-9)
+        left = max(self._total - self._done, 0.0)
+        ahead = f"about {duration(left / rate)} left" if rate else "not known how long it will take"
+        return f"{self.stage}: {self._done:,.0f} of {self._total:,.0f} forward passes, {rate:.2g} a second, {ahead}"

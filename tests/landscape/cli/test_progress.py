@@ -1,0 +1,82 @@
+"""What is said of a run while it goes on."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from landscape.cli import progress
+from landscape.cli.progress import ConsoleProgress, WorkLines
+from landscape.session.forecast import Forecast
+
+FORECAST = Forecast(40, 0, (), 40.0, 80.0, 0.0, 10**9, 10**6)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The present time, which a test sets."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_line_every_half_minute_has_pace_and_rest(clock: list[float]) -> None:
+    lines = WorkLines()
+    lines.begin(400.0)
+    lines.stage = "probing"
+    clock[0] += 20
+    assert lines.after(50.0) is None
+    clock[0] += 20
+    assert lines.after(50.0) == "probing: 100 of 400 forward passes, 2.5 a second, about 2 min left"
+    clock[0] += 20
+    assert lines.after(50.0) is None
+    clock[0] += 20
+    assert lines.after(250.0) == "probing: 400 of 400 forward passes, 5 a second, about 0 s left"
+
+
+def test_without_a_forecast_there_is_no_line(clock: list[float]) -> None:
+    lines = WorkLines()
+    clock[0] += 100
+    assert lines.after(5.0) is None
+    lines.begin(400.0)
+    clock[0] += 100
+    assert lines.after(0.0) == "starting: 0 of 400 forward passes, 0 a second, not known how long it will take"
+
+
+def test_a_second_forecast_counts_from_nothing(clock: list[float]) -> None:
+    lines = WorkLines()
+    for total in (400.0, 100.0):
+        lines.begin(total)
+        clock[0] += 40
+        assert lines.after(40.0) == f"starting: 40 of {total:.0f} forward passes, 1 a second, " + (
+            "about 6 min left" if total == 400 else "about 60 s left"
+        )
+
+
+def test_where_there_is_no_terminal_the_lines_are_printed(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with ConsoleProgress() as shown:
+        shown.forecast(FORECAST)
+        shown.stage("probing")
+        shown.advance(10.0)
+        shown.note("a note")
+        shown.warn("a warning")
+    said = capsys.readouterr().err
+    assert "evaluate about 40 probes" in said
+    assert re.search(r"^probing: 10 of 40 forward passes, .* a second, about .* left$", said, re.MULTILINE)
+    assert "a note" in said
+
+
+def test_quiet_leaves_warnings_alone(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with ConsoleProgress(quiet=True) as shown:
+        shown.forecast(FORECAST)
+        shown.stage("probing")
+        shown.advance(10.0)
+        shown.note("a note")
+        shown.warn("a warning")
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("", "landscape: warning: a warning\n")
