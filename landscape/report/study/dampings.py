@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 from landscape.estimators.variance_share import VarianceShare, variance_share
 from landscape.formatting import number
@@ -15,7 +15,8 @@ from landscape.survey.result import SurveyResult
 
 SURE = 0.05
 """p below which a grouping counts as a pattern, before it is divided by the number of groupings."""
-GROUPINGS = ("type", "block", "bit width")
+MANY = 12
+"""Blocks beyond which one column of heat maps takes the width of a page."""
 CAPTION = (
     "Appendix C of the paper: the damping with the least error of each matrix, as a multiple of the mean diagonal "
     "of its Hessian. The paper finds no meaningful pattern; here the share η² of the variance of log10(damping) that "
@@ -56,7 +57,7 @@ class Pattern:
 
 
 def dampings(survey: SurveyResult, slug: str) -> Chart | Missing:
-    """Describe the heat map of one model: matrices × bits, a panel for each grid."""
+    """Describe the heat maps of one model, types × blocks: a row for each bit width, a panel for each grid."""
     name, model = f"appendix-c-{slug}", survey.subject.model
     title = f"The best damping by layer, {model}"
     if not any(cell.get("gptq") for cell in cells(survey)):
@@ -65,9 +66,20 @@ def dampings(survey: SurveyResult, slug: str) -> Chart | Missing:
     if not tuned:
         return Missing(name, title, f"The dampings of GPTQ were not recorded for {model}.")
     found = pattern([(cell.bits, layer) for cell, layers in tuned for layer in layers])
-    order = list(dict.fromkeys(cell.grid for cell, _ in tuned))
-    panels = tuple(_panel([each for each in tuned if each[0].grid == grid], grid, survey) for grid in order)
-    return Chart(name, _title(model, found), f"{CAPTION} {model}: {found.sentence}", (panels,))
+    maps = [_map(cell, layers, survey) for cell, layers in tuned]
+    ends = heat_range([drawn.values for drawn in maps], log=True)
+    assert ends is not None  # they are dampings above 0
+    rows = []
+    for bits in dict.fromkeys(cell.bits for cell, _ in tuned):
+        row = [(cell, drawn) for (cell, _), drawn in zip(tuned, maps, strict=True) if cell.bits == bits]
+        last = len(row) - 1
+        panels = (
+            Panel(cell_name(cell, survey), Axis("block"), Axis(""), (replace(drawn, range=ends, bar=i == last),))
+            for i, (cell, drawn) in enumerate(row)
+        )
+        rows.append(tuple(panels))
+    wide = any(len(drawn.columns) > MANY for drawn in maps)
+    return Chart(name, _title(model, found), f"{CAPTION} {model}: {found.sentence}", tuple(rows), wide=wide)
 
 
 def damped(cell: Cell) -> list[LayerResult]:
@@ -98,34 +110,31 @@ def pattern(found: Sequence[tuple[int, LayerResult]]) -> Pattern:
     return Pattern(len(chosen), shares, entropy, len(counts))
 
 
-def _panel(tuned: Sequence[tuple[Cell, list[LayerResult]]], grid: str, survey: SurveyResult) -> Panel:
-    names = list(dict.fromkeys(layer.name for _, layers in tuned for layer in layers))
-    by_cell = [{layer.name: layer for layer in layers} for _, layers in tuned]
-    values = tuple(tuple(_damping(layers.get(name)) for layers in by_cell) for name in names)
-    hover = tuple(tuple(_hovers(name, tuned, by_cell, survey)) for name in names)
-    rows = tuple(_short(next(layers[name] for layers in by_cell if name in layers)) for name in names)
-    columns = tuple(f"int{cell.bits}" for cell, _ in tuned)
-    ends = heat_range([values], log=True)
-    assert ends is not None  # they are dampings above 0
-    heat = Heatmap(columns, rows, values, "damping", hover, ends, log=True)
-    return Panel(f"{survey.subject.model}, {grid}", Axis("bit width"), Axis(""), (heat,))
+def _map(cell: Cell, layers: Sequence[LayerResult], survey: SurveyResult) -> Heatmap:
+    """Return the dampings of a cell by type and block, with the colours of this cell alone."""
+    kinds = list(dict.fromkeys(layer.kind for layer in layers))
+    blocks = list(dict.fromkeys(layer.block for layer in layers))
+    of: dict[tuple[str, int | None], list[LayerResult]] = {}
+    for layer in layers:
+        of.setdefault((layer.kind, layer.block), []).append(layer)
+    values = tuple(tuple(_mean(of.get((kind, block), [])) for block in blocks) for kind in kinds)
+    point = cell_name(cell, survey)
+    hover = tuple(tuple(_hover(of.get((kind, block), []), point) for block in blocks) for kind in kinds)
+    names = tuple("–" if block is None else str(block) for block in blocks)
+    return Heatmap(names, tuple(kinds), values, "damping", hover, (1.0, 1.0), log=True)
 
 
-def _damping(layer: LayerResult | None) -> float:
-    return math.nan if layer is None or layer.damping is None else layer.damping
+def _mean(layers: Sequence[LayerResult]) -> float:
+    """Return the geometric mean of the dampings of a type in a block, where experts are several; NaN without any."""
+    logs = [math.log(layer.damping) for layer in layers if layer.damping]
+    return math.exp(sum(logs) / len(logs)) if len(logs) > 1 else (layers[0].damping or math.nan) if logs else math.nan
 
 
-def _hovers(
-    name: str, tuned: Sequence[tuple[Cell, list[LayerResult]]], by_cell: Sequence[dict[str, LayerResult]],
-    survey: SurveyResult,
-) -> Iterator[str]:  # fmt: skip
-    for (cell, _), layers in zip(tuned, by_cell, strict=True):
-        value = _damping(layers.get(name))
-        yield f"{name}, {cell_name(cell, survey)}\n" + ("not recorded" if math.isnan(value) else f"damping {value:g}")
-
-
-def _short(layer: LayerResult) -> str:
-    return layer.kind if layer.block is None else f"{layer.block} {layer.kind}"
+def _hover(layers: Sequence[LayerResult], point: str) -> str:
+    if not layers:
+        return f"{point}\nnone"
+    more = f" and {len(layers) - 1} more, their geometric mean" if len(layers) > 1 else ""
+    return f"{layers[0].name}{more}, {point}\ndamping {_mean(layers):g}"
 
 
 def _title(model: str, found: Pattern) -> str:

@@ -12,6 +12,8 @@ from landscape.report.study.cells import Cell, bit_look, cell_name, cells, grids
 from landscape.survey.result import PointResult, SurveyResult
 
 SPLITS = ("train", "test")
+ALIKE = 1.05
+"""Ratio of two mean layer errors up to which the title calls them as large."""
 CAPTION = (
     "Figure 1 of the paper: the loss after QAFT (vertical) against that after GPTQ (horizontal). Upper row: NLL of the "
     "model; lower row: squared output error per token of each matrix on full-precision inputs, small marks, and their "
@@ -139,6 +141,8 @@ def _title(survey: SurveyResult, pairs: list[Cell]) -> str:
     if not {"gptq", "qaft"} <= set(means) or not means["gptq"] > 0:
         return said
     ratio = means["qaft"] / means["gptq"]
+    if 1 / ALIKE < ratio < ALIKE:
+        return f"{said}, with a mean layer error as large as GPTQ’s"
     if ratio > 1:
         return f"{said}, {'though' if size > 0 else 'and'} its layer error is {number(ratio, 2)} times GPTQ’s"
     return f"{said}, {'and' if size > 0 else 'though'} its layer error is {number(ratio, 2)} times GPTQ’s"

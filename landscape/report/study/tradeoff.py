@@ -142,7 +142,8 @@ def _panel(models: Sequence[SurveyResult], found: Sequence[Candidate], unit: Siz
     for survey in models:
         marks += _points(survey, unit)
     subject = models[0].subject
-    title = f"{listed([survey.subject.model for survey in models])} on {subject.data}"
+    text = subject.data.rstrip("/").rsplit("/", 1)[-1]  # of a path on somebody's disk the last name says enough
+    title = f"{listed([survey.subject.model for survey in models])} on {text}"
     x = Axis(f"size of the model ({unit.name}, logarithmic)", log=True, range=wide)
     return Panel(title, x, Axis("NLL on test (nats per token)", range=high), tuple(marks))
 

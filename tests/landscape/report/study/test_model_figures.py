@@ -42,11 +42,13 @@ def heat(chart: Chart, row: int = 0, column: int = 0) -> Heatmap:
 def test_dampings_stand_by_matrix_and_bit_width(survey: SurveyResult) -> None:
     chart = dampings(survey, "x")
     assert isinstance(chart, Chart)
-    drawn = heat(chart)
-    for j, bits in enumerate(BITS):
-        layers = of(survey, "gptq", bits).layers
-        assert [row[j] for row in drawn.values] == [layer.damping for layer in layers]
-        assert drawn.rows[7] == f"1 {KINDS[1]}"
+    assert [panel.title for _, _, panel in chart.each_panel] == [f"int{bits}" for bits in BITS]
+    for i, bits in enumerate(BITS):
+        drawn = heat(chart, i)
+        by = {(layer.kind, layer.block): layer.damping for layer in of(survey, "gptq", bits).layers}
+        assert (drawn.rows, drawn.columns) == (KINDS, ("0", "1", "2", "3"))
+        assert drawn.values == tuple(tuple(by[kind, block] for block in range(4)) for kind in KINDS)
+        assert drawn.range == heat(chart).range
     said = "opt-125m: no pattern found in the best dampings: the most that a grouping explains is "
     assert chart.title.startswith(said)  # they are drawn at random
     assert "type η² = " in chart.caption

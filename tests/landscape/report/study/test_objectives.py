@@ -79,6 +79,16 @@ def test_the_title_names_the_widest_gap_and_the_ratio_of_layer_errors(survey: Su
     assert "though" in chart.title  # better in the loss, worse in the layers
 
 
+def test_layer_errors_that_are_alike_are_called_so() -> None:
+    def as_gptq(at: PointResult) -> PointResult:
+        return replace(at, layers=gptq[at.bits]) if at.method == "qaft" else at
+
+    gptq = {p.bits: p.layers for p in study().models[0].survey.points if p.method == "gptq"}
+    chart = objectives(with_points(study(), as_gptq).models[0].survey, "x")
+    assert isinstance(chart, Chart)
+    assert chart.title.endswith("nats below GPTQ, with a mean layer error as large as GPTQ’s")
+
+
 def test_a_method_that_was_not_run_is_said() -> None:
     found = with_points(study(), lambda p: None if p.method == "gptq" else p)
     missing = objectives(found.models[0].survey, "x")

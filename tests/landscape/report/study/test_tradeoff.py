@@ -105,6 +105,14 @@ def test_models_whose_nats_do_not_compare_have_panels_of_their_own(found: StudyR
     assert len(comparable([first.survey, second.survey])) == 1
 
 
+def test_of_a_text_that_is_a_path_the_title_has_the_last_name(found: StudyResult) -> None:
+    (first, *_), folder = found.models, "somewhere/on/disk/wikitext-2/"
+    survey = replace(first.survey, subject=replace(first.survey.subject, data=folder))
+    chart = tradeoff(replace(found, models=(replace(first, survey=survey),)))
+    assert isinstance(chart, Chart)
+    assert chart.panels[0][0].title == "opt-125m on wikitext-2"
+
+
 def with_settings(survey: SurveyResult, **changes: object) -> SurveyResult:
     return replace(survey, run=replace(survey.run, settings={**survey.run.settings, **changes}))
 
