@@ -47,8 +47,8 @@ def _rates(*by_bits: tuple[range, tuple[float, ...]]) -> dict[int, tuple[float, 
     return {bits: rates for widths, rates in by_bits for bits in widths}
 
 
-# Segments begin with few positions, as refinement adds more where it counts: on the 61 segments of a study of opt-nano, 6
-# and up to 11 more take 0.71 of the probes of 11 and up to 6 more, and miss as little of a ridge (0.013 nats at most).
+# Segments begin with few positions, as refinement adds more where it counts: on the 61 segments of a study of opt-nano,
+# 6 and up to 11 more take 0.71 of the probes of 11 and up to 6 more, and miss no more of a ridge (0.013 nats).
 # Appendix A of the paper: low learning rates for high precision, high ones for int3 and int2; higher for small models.
 PRESETS = {
     preset.name: preset
