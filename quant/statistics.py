@@ -12,7 +12,7 @@ from quant.errors import PointError
 from quant.grid import Grid, GridTensor
 from quant.point import WeightPoint
 from quant.scale import find_grid
-from quant.scheme import QuantScheme
+from quant.scheme import QuantScheme, Scale
 from quant.space import Vector, WeightSpace
 
 _HALF_A_STEP = 0.5 + 1e-4  # float32 rounding of a code of at most 128: quotient, product and scale, 128 · 3 · 2⁻²⁴
@@ -27,7 +27,8 @@ class GridStatistics:
     squared_error: float
     """Σ (Q(w) − w)²."""
     least_squared_error: float
-    """Σ (Q(w) − w)² at the scale of least squared error: ``scale="exact"`` with the same bits and granularity."""
+    """Σ (Q(w) − w)² at the scale of least squared error with the same bits and granularity: that of ``exact`` for a
+    tensor and for points of that scale; else that of ``mse``, as the exact search of channels and groups is dear."""
     zeros: int
     """Weights whose value on the grid is 0."""
     clipped: int
@@ -88,7 +89,8 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
     """
     if point.scheme is None:
         raise PointError(f"expected a point on a grid, got {point.name}")
-    best_scheme = QuantScheme(point.scheme.bits, "exact", point.scheme.granularity)
+    scale: Scale = "exact" if point.scheme.granularity == "tensor" or point.scheme.scale == "exact" else "mse"
+    best_scheme = QuantScheme(point.scheme.bits, scale, point.scheme.granularity)
     found = {}
     for slot in space:
         weight = center.tensor(slot).float()

@@ -168,7 +168,8 @@ def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:
     finer = "channel" if scheme.granularity == "tensor" else "group:32"
     grids = (
         replace(scheme, scale="absmax"),
-        replace(scheme, scale="exact", symmetric=True),
+        replace(scheme, scale="exact" if scheme.granularity == "tensor" else "mse", symmetric=True),
         replace(scheme, scale="absmax", granularity=finer),
     )
-    return tuple(grid for grid in dict.fromkeys(grids) if grid != scheme)
+    least = {"exact", "mse"}  # of squared error, one as good as the other
+    return tuple(grid for grid in dict.fromkeys(grids) if grid != scheme and {grid.scale, scheme.scale} != least)

@@ -30,13 +30,19 @@ for _command in COMMANDS:
     app.command(_command.name, help=_command.help)(command_function(_command))
 
 
-@app.callback(invoke_without_command=True)
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    if version:
+def _show_version(asked: bool) -> None:
+    if asked:
         print(f"quant-landscape {distribution_version('quant-landscape')}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options before the name of a command."""
 
 
 app.command("export")(export)

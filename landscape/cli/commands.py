@@ -73,7 +73,6 @@ class Command:
     """The function that answers a request for one shard of the work, and what prints its result; there is no page."""
     dry_run: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for a dry run, and what prints its result; there is no page."""
-
     forecasts: bool = False
     """Whether it says what the work will cost before the work, and can stop there, with ``--dry-run``."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from landscape.session.forecast import Forecast
 from landscape.session.progress import Progress
 from landscape.session.request import Request
 
-JSON_VERSION = 1
-
 
 def forecast_alone(answer: Callable[[Any, Any], object], request: Request, progress: Progress) -> Forecast:
     """Answer a request up to its forecast: no loss is evaluated, and no point is made that takes long.
+
+    The store is opened, which fixes its threads and batch size, and a text that is sampled from the model is sampled.
 
     Args:
         answer: A verb that reports its forecast before the work begins.
@@ -26,11 +26,6 @@ def forecast_alone(answer: Callable[[Any, Any], object], request: Request, progr
     except _ForecastMade as made:
         return made.forecast
     raise RuntimeError("expected a forecast before the work, there was none")
-
-
-def forecast_json(forecast: Forecast) -> dict[str, Any]:
-    """Return the forecast as JSON: ``{schema_version, forecast: the fields of Forecast}``."""
-    return {"schema_version": JSON_VERSION, "forecast": asdict(forecast)}
 
 
 class _ForecastMade(BaseException):

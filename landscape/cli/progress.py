@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from landscape.cli.plain_console import PlainConsole
-from landscape.formatting import duration
+from landscape.formatting import duration, number
 from landscape.report.work import forecast_lines
 from landscape.session.forecast import Forecast
 from quant.printable import printable
@@ -40,7 +40,7 @@ class ConsoleProgress:
             disable=quiet,
         )
         self._task = self._bar.add_task("starting", total=None)
-        self._lines = None if quiet or self.console.is_terminal else WorkLines()
+        self._lines = None if quiet or self.console.is_interactive else WorkLines()
 
     def __enter__(self) -> ConsoleProgress:
         return self
@@ -55,7 +55,8 @@ class ConsoleProgress:
         """Print what will be done, and what it will cost."""
         for line in forecast_lines(forecast):
             self._print(line)
-        self._bar.reset(self._task, total=forecast.work or None)
+        self._bar.remove_task(self._task)
+        self._task = self._bar.add_task("starting", total=forecast.work or None)
         if self._lines is not None:
             self._lines.begin(forecast.work)
 
@@ -84,7 +85,7 @@ class ConsoleProgress:
 
     def _print(self, line: str) -> None:
         if not self._quiet:
-            self.console.print(line, highlight=False)
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class WorkLines:
@@ -108,10 +109,13 @@ class WorkLines:
         """Count work that was done, and return a line if it is time for one."""
         self._done += work
         now = time.monotonic()
-        if now - self._said < EVERY or not self._total:
+        if now - self._said < EVERY or not self._done:
             return None
         self._said = now
         rate = self._done / max(now - self._started, 1e-9)
-        left = max(self._total - self._done, 0.0)
-        ahead = f"about {duration(left / rate)} left" if rate else "not known how long it will take"
-        return f"{self.stage}: {self._done:,.0f} of {self._total:,.0f} forward passes, {rate:.2g} a second, {ahead}"
+        of_all = f" of {self._total:,.0f}" if self._total else ""
+        pace = f"{self.stage}: {self._done:,.0f}{of_all} forward passes, {number(rate, 2)} a second"
+        if not self._total:
+            return pace
+        left = (self._total - self._done) / rate
+        return f"{pace}, about {duration(left)} left" if left >= 0 else f"{pace}, more than was forecast"

@@ -97,8 +97,7 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
 
 
 def _show_forecast(request: Request, forecast: Forecast, output: Output) -> None:
-    from landscape.cli.dry_run import forecast_json
-    from landscape.report.work import forecast_lines
+    from landscape.report.work import forecast_json, forecast_lines
 
     if output.as_json:
         say_json(forecast_json(forecast))

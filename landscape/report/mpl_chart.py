@@ -28,7 +28,7 @@ COLUMN, PAGE = 3.5, 7.1
 DPI, SCREEN_DPI = 300, 120
 """Dots per inch in print, and of a picture beside text on a screen."""
 MOST_NAMES = 12
-"""Columns of a heat map that are named; of more, such as the blocks of a deep model, every second or third one is."""
+"""Columns of a heat map that are named; of more, such as the blocks of a deep model, only every n-th one is."""
 _PIXELS = 0.62  # points of print per pixel of a page: markers and lines
 _WORDS = {True: 98, False: 46}  # characters of a title that fit the width of a page, of a column
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (5, 2)), "dot": (0, (1, 1.6)), "dashdot": (0, (5, 1.6, 1, 1.6))}

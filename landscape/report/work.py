@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 from landscape.formatting import data_size, duration
+from landscape.report.values import JSON_VERSION
 from landscape.session.forecast import Forecast
 from landscape.session.run_record import ProbeCount
 
@@ -18,6 +21,11 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
             f"about {duration(forecast.seconds)}, {data_size(forecast.memory)} of memory, {on_device}"
             f"{data_size(forecast.disk)} of disk"
         )
+
+
+def forecast_json(forecast: Forecast) -> dict[str, Any]:
+    """Return the forecast as JSON: ``{schema_version, forecast: the fields of Forecast}``."""
+    return {"schema_version": JSON_VERSION, "forecast": asdict(forecast)}
 
 
 def work_line(probes: ProbeCount, seconds: float) -> str:

@@ -156,8 +156,10 @@ def search_seconds(space: WeightSpace, schemes: Collection[QuantScheme]) -> floa
 
 def _search(space: WeightSpace, scheme: QuantScheme) -> float:
     """Return the seconds that the search for one grid takes on one thread."""
-    if scheme.scale in ("absmax", "mse"):
-        return SCAN * space.dimension if scheme.scale == "mse" else 0.0
+    if scheme.scale == "absmax":
+        return 0.0
+    if scheme.scale == "mse":
+        return SCAN * space.dimension
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
     per_scale = EXACT * scheme.high**EXACT_GROWTH if scheme.scale == "exact" else HISTOGRAM_WALK
     return SORT * space.dimension + per_scale * scales

@@ -335,6 +335,7 @@ class SurveyRun:
             "both ways, ±ê": request.pairs,
             "loss": request.loss,
             "preset": request.preset.name,
+            "positions per segment": f"{request.preset.alphas} at first, {request.preset.refinements} more at most",
             "methods": ", ".join(request.methods),
             "scales": ", ".join(request.scales),
             "granularities": ", ".join(request.granularities),

@@ -44,7 +44,7 @@ def test_the_exact_scale_is_the_optimum_and_absmax_clips_nothing(make, granulari
         for scale, symmetric in (("exact", True), ("absmax", True), ("absmax", False))
     )
     assert all(row.over_optimum == pytest.approx(1) for row in exact.values())
-    assert all(row.over_optimum >= 1 for row in full.values())
+    assert all(row.over_optimum > 0.999 for row in full.values())  # of channels and groups the optimum is scanned for
     assert sum(row.clipped for row in exact.values()) > 0
     assert sum(row.clipped for row in full.values()) == 0
     assert sum(row.clipped for row in asymmetric.values()) <= 0.01 * space.dimension  # the rounding of the zero

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from landscape.estimators.variance_share import VarianceShare, variance_share
 from landscape.formatting import number
@@ -59,26 +59,23 @@ class Pattern:
 def dampings(survey: SurveyResult, slug: str) -> Chart | Missing:
     """Describe the heat maps of one model, types × blocks: a row for each bit width, a panel for each grid."""
     name, model = f"appendix-c-{slug}", survey.subject.model
-    title = f"The best damping by layer, {model}"
+    subject = f"The best damping by layer, {model}"
     if not any(cell.get("gptq") for cell in cells(survey)):
-        return Missing(name, title, f"{model} was not quantized by GPTQ.")
+        return Missing(name, subject, f"{model} was not quantized by GPTQ.")
     tuned = [(cell, layers) for cell in cells(survey) if (layers := damped(cell))]
     if not tuned:
-        return Missing(name, title, f"The dampings of GPTQ were not recorded for {model}.")
+        return Missing(name, subject, f"The dampings of GPTQ were not recorded for {model}.")
     found = pattern([(cell.bits, layer) for cell, layers in tuned for layer in layers])
-    maps = [_map(cell, layers, survey) for cell, layers in tuned]
-    ends = heat_range([drawn.values for drawn in maps], log=True)
+    ends = heat_range([_table(layers) for _, layers in tuned], log=True)
     assert ends is not None  # they are dampings above 0
     rows = []
     for bits in dict.fromkeys(cell.bits for cell, _ in tuned):
-        row = [(cell, drawn) for (cell, _), drawn in zip(tuned, maps, strict=True) if cell.bits == bits]
-        last = len(row) - 1
-        panels = (
-            Panel(cell_name(cell, survey), Axis("block"), Axis(""), (replace(drawn, range=ends, bar=i == last),))
-            for i, (cell, drawn) in enumerate(row)
-        )
-        rows.append(tuple(panels))
-    wide = any(len(drawn.columns) > MANY for drawn in maps)
+        row = [pair for pair in tuned if pair[0].bits == bits]
+        maps = [_map(*pair, survey, ends, bar=pair is row[-1]) for pair in row]
+        titles = [cell_name(cell, survey) for cell, _ in row]
+        each = zip(titles, maps, strict=True)
+        rows.append(tuple(Panel(title, Axis("block"), Axis(""), (drawn,)) for title, drawn in each))
+    wide = max(len(_blocks(layers)) for _, layers in tuned) > MANY
     return Chart(name, _title(model, found), f"{CAPTION} {model}: {found.sentence}", tuple(rows), wide=wide)
 
 
@@ -110,24 +107,38 @@ def pattern(found: Sequence[tuple[int, LayerResult]]) -> Pattern:
     return Pattern(len(chosen), shares, entropy, len(counts))
 
 
-def _map(cell: Cell, layers: Sequence[LayerResult], survey: SurveyResult) -> Heatmap:
-    """Return the dampings of a cell by type and block, with the colours of this cell alone."""
-    kinds = list(dict.fromkeys(layer.kind for layer in layers))
-    blocks = list(dict.fromkeys(layer.block for layer in layers))
-    of: dict[tuple[str, int | None], list[LayerResult]] = {}
-    for layer in layers:
-        of.setdefault((layer.kind, layer.block), []).append(layer)
-    values = tuple(tuple(_mean(of.get((kind, block), [])) for block in blocks) for kind in kinds)
-    point = cell_name(cell, survey)
-    hover = tuple(tuple(_hover(of.get((kind, block), []), point) for block in blocks) for kind in kinds)
+def _map(
+    cell: Cell, layers: Sequence[LayerResult], survey: SurveyResult, ends: tuple[float, float], bar: bool
+) -> Heatmap:
+    """Return the dampings of a cell by type and block."""
+    kinds, blocks, point = _kinds(layers), _blocks(layers), cell_name(cell, survey)
+    hover = tuple(tuple(_hover(_at(layers, kind, block), point) for block in blocks) for kind in kinds)
     names = tuple("–" if block is None else str(block) for block in blocks)
-    return Heatmap(names, tuple(kinds), values, "damping", hover, (1.0, 1.0), log=True)
+    return Heatmap(names, tuple(kinds), _table(layers), "damping", hover, ends, log=True, bar=bar)
+
+
+def _table(layers: Sequence[LayerResult]) -> tuple[tuple[float, ...], ...]:
+    """Return the damping of each type, a row, in each block."""
+    return tuple(tuple(_mean(_at(layers, kind, block)) for block in _blocks(layers)) for kind in _kinds(layers))
+
+
+def _kinds(layers: Sequence[LayerResult]) -> list[str]:
+    return list(dict.fromkeys(layer.kind for layer in layers))
+
+
+def _blocks(layers: Sequence[LayerResult]) -> list[int | None]:
+    return list(dict.fromkeys(layer.block for layer in layers))
+
+
+def _at(layers: Sequence[LayerResult], kind: str, block: int | None) -> list[LayerResult]:
+    """Return the matrices of a type in a block: one, several experts, or none."""
+    return [layer for layer in layers if (layer.kind, layer.block) == (kind, block)]
 
 
 def _mean(layers: Sequence[LayerResult]) -> float:
     """Return the geometric mean of the dampings of a type in a block, where experts are several; NaN without any."""
-    logs = [math.log(layer.damping) for layer in layers if layer.damping]
-    return math.exp(sum(logs) / len(logs)) if len(logs) > 1 else (layers[0].damping or math.nan) if logs else math.nan
+    found = [layer.damping for layer in layers if layer.damping]
+    return found[0] if len(found) == 1 else math.exp(sum(map(math.log, found)) / len(found)) if found else math.nan
 
 
 def _hover(layers: Sequence[LayerResult], point: str) -> str:

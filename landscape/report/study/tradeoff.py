@@ -142,10 +142,14 @@ def _panel(models: Sequence[SurveyResult], found: Sequence[Candidate], unit: Siz
     for survey in models:
         marks += _points(survey, unit)
     subject = models[0].subject
-    text = subject.data.rstrip("/").rsplit("/", 1)[-1]  # of a path on somebody's disk the last name says enough
-    title = f"{listed([survey.subject.model for survey in models])} on {text}"
+    title = f"{listed([survey.subject.model for survey in models])} on {_text_name(subject.data)}"
     x = Axis(f"size of the model ({unit.name}, logarithmic)", log=True, range=wide)
     return Panel(title, x, Axis("NLL on test (nats per token)", range=high), tuple(marks))
+
+
+def _text_name(data: str) -> str:
+    """Return the name of a text: the last one of a path on somebody's disk."""
+    return data if data.startswith("hf:") else data.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _front_line(front: Sequence[Candidate], right: float, unit: SizeUnit) -> Series:

@@ -213,7 +213,10 @@ def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:
 def test_other_grids_do_not_repeat_the_one_at_hand() -> None:
     assert other_grids(QuantScheme(4)) == (QuantScheme(4, "absmax"), QuantScheme(4, "absmax", "channel"))
     assert other_grids(QuantScheme(4, "absmax")) == (QuantScheme(4), QuantScheme(4, "absmax", "channel"))
-    assert QuantScheme(4, "absmax", "group:32") in other_grids(QuantScheme(4, "exact", "channel"))
+    assert other_grids(QuantScheme(4, "exact", "channel")) == (
+        QuantScheme(4, "absmax", "channel"), QuantScheme(4, "absmax", "group:32"),
+    )  # fmt: skip
+    assert QuantScheme(4, "mse", "channel") in other_grids(QuantScheme(4, "absmax", "channel"))  # as good as exact
 
 
 def test_the_command_prints_verdicts_and_json(

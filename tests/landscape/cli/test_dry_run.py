@@ -9,6 +9,7 @@ import pytest
 
 from landscape.cli.commands import COMMANDS
 from landscape.cli.dry_run import forecast_alone
+from landscape.report.values import JSON_VERSION
 from landscape.session.progress import Silent
 from tests.landscape.cli.asking import probe_words
 
@@ -31,7 +32,7 @@ def test_it_says_the_cost_and_evaluates_and_makes_nothing(run, tmp_path: Path, w
     code, out, err = run(*words, "--store", store, "--dry-run", "--json", "--quiet")
     assert (code, err) == (0, "")
     told = json.loads(out)
-    assert told["schema_version"] == 1
+    assert told["schema_version"] == JSON_VERSION
     assert told["forecast"]["probes"] > 0
     assert told["forecast"]["seconds"] > 0
     assert not list(store.rglob("probes/*.h5"))
@@ -48,7 +49,7 @@ def test_it_is_that_of_the_run(run, tmp_path: Path) -> None:
     assert (again["probes"], again["work"], again["points"]) == (0, 0, [])
 
 
-def test_no_page_or_table_is_written(run, failure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_page_or_table_is_written(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*COSTLY[2], "--store", tmp_path / "store", "--dry-run")[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
@@ -73,3 +74,4 @@ def test_the_version_is_printed(run) -> None:
     code, out, _ = run("--version")
     assert code == 0
     assert out.startswith("quant-landscape ")
+    assert run("--")[0] == 2  # no command is named

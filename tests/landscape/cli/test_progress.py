@@ -32,16 +32,16 @@ def test_a_line_every_half_minute_has_pace_and_rest(clock: list[float]) -> None:
     clock[0] += 20
     assert lines.after(50.0) is None
     clock[0] += 20
-    assert lines.after(250.0) == "probing: 400 of 400 forward passes, 5 a second, about 0 s left"
+    assert lines.after(250.0) == "probing: 400 of 400 forward passes, 5.0 a second, about 0 s left"
+    clock[0] += 40
+    assert lines.after(8.0) == "probing: 408 of 400 forward passes, 3.4 a second, more than was forecast"
 
 
-def test_without_a_forecast_there_is_no_line(clock: list[float]) -> None:
+def test_without_a_forecast_there_is_the_pace_alone(clock: list[float]) -> None:
     lines = WorkLines()
     clock[0] += 100
-    assert lines.after(5.0) is None
-    lines.begin(400.0)
-    clock[0] += 100
-    assert lines.after(0.0) == "starting: 0 of 400 forward passes, 0 a second, not known how long it will take"
+    assert lines.after(0.0) is None
+    assert lines.after(12_480.0) == "starting: 12,480 forward passes, 125 a second"
 
 
 def test_a_second_forecast_counts_from_nothing(clock: list[float]) -> None:
@@ -49,7 +49,7 @@ def test_a_second_forecast_counts_from_nothing(clock: list[float]) -> None:
     for total in (400.0, 100.0):
         lines.begin(total)
         clock[0] += 40
-        assert lines.after(40.0) == f"starting: 40 of {total:.0f} forward passes, 1 a second, " + (
+        assert lines.after(40.0) == f"starting: 40 of {total:.0f} forward passes, 1.0 a second, " + (
             "about 6 min left" if total == 400 else "about 60 s left"
         )
 
@@ -60,13 +60,15 @@ def test_where_there_is_no_terminal_the_lines_are_printed(
     monkeypatch.setattr(progress, "EVERY", 0.0)
     with ConsoleProgress() as shown:
         shown.forecast(FORECAST)
-        shown.stage("probing")
+        shown.stage(f"{'a long name ' * 9}(1/1): probing")
         shown.advance(10.0)
         shown.note("a note")
         shown.warn("a warning")
     said = capsys.readouterr().err
     assert "evaluate about 40 probes" in said
-    assert re.search(r"^probing: 10 of 40 forward passes, .* a second, about .* left$", said, re.MULTILINE)
+    assert re.search(
+        r"^a long name .*: probing: 10 of 40 forward passes, .* a second, about .* left$", said, re.MULTILINE
+    )
     assert "a note" in said
 
 
