@@ -1,4 +1,4 @@
-"""Write the README's table of methods from the rows of ``landscape.session.point_methods``.
+"""Write the table of methods in ``landscape/README.md`` from the rows of ``landscape.session.point_methods``.
 
 python -m tests.method_table
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.pages import Page
 from landscape.session.point_methods import METHODS, PAPER_METHODS, PointMethod
 
-README = Page(Path(__file__).resolve().parents[1] / "README.md")
+README = Page(Path(__file__).resolve().parents[1] / "landscape" / "README.md")
 
 
 def table() -> Iterator[str]:

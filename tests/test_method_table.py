@@ -1,4 +1,4 @@
-"""The README's table of methods is made of their rows."""
+"""The table of methods in ``landscape/README.md`` is made of their rows."""
 
 from tests.method_table import README, table
 

@@ -1,4 +1,4 @@
-"""Every command in README and in a help text is understood."""
+"""Every command in a page and in a help text is understood."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def documented_commands(text: str) -> list[str]:
     return re.findall(r"^\s*(landscape [a-z].*?)(?:\s+#.*)?$", joined, re.MULTILINE)
 
 
-@pytest.mark.parametrize("source", ["README.md", "landscape/MACHINES.md", *(command.name for command in COMMANDS)])
+PAGES = ("README.md", "landscape/README.md", "landscape/MACHINES.md")
+
+
+@pytest.mark.parametrize("source", [*PAGES, *(command.name for command in COMMANDS)])
 def test_every_documented_command_is_understood(source: str) -> None:
     """Parsed by the real command line up to the point where work would begin."""
     if source.endswith(".md"):
