@@ -1,20 +1,27 @@
-"""Show the progress of a run on stderr: a bar on a terminal, a line now and then in a file or pipe."""
+"""Show the progress of a run on stderr: a bar on a terminal, a line now and then in a file or pipe.
+
+This module is there before torch is: the first line comes while that is imported.
+"""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from landscape.cli.plain_console import PlainConsole
 from landscape.formatting import duration, number
-from landscape.report.work import forecast_lines
-from landscape.session.forecast import Forecast
 from quant.printable import printable
+
+if TYPE_CHECKING:
+    from landscape.session.forecast import Forecast
 
 EVERY = 30.0
 """Least seconds between two lines of progress where there is no terminal."""
+BAR, BESIDE = 20, 28
+"""Columns of the bar, and of the numbers beside it."""
 
 
 class ConsoleProgress:
@@ -30,7 +37,7 @@ class ConsoleProgress:
         self._quiet = quiet
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(BAR),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -53,6 +60,8 @@ class ConsoleProgress:
 
     def forecast(self, forecast: Forecast) -> None:
         """Print what will be done, and what it will cost."""
+        from landscape.report.work import forecast_lines
+
         for line in forecast_lines(forecast):
             self._print(line)
         self._bar.remove_task(self._task)
@@ -63,7 +72,9 @@ class ConsoleProgress:
     def stage(self, name: str) -> None:
         """Name the work that begins; the bar appears with the first."""
         self._bar.start()
-        self._bar.update(self._task, description=printable(name))
+        room = max(self.console.width - BAR - BESIDE, 10)  # without them the rest of the line would give way
+        shown = printable(name)
+        self._bar.update(self._task, description=shown if len(shown) <= room else f"{shown[: room - 1]}…")
         if self._lines is not None:
             self._print(name)
             self._lines.stage = name

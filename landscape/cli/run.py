@@ -17,6 +17,7 @@ from landscape.session.request import PANEL_RUN, Request
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
+    from landscape.cli.progress import ConsoleProgress
     from landscape.session.forecast import Forecast
 
 OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", PANEL_RUN)
@@ -87,13 +88,19 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
                 f"expected no {flag} with --shard or --dry-run, which have no numbers of their own; leave {flag} out"
             )
     check_folders(output, writes_page)
-    from landscape.cli.dry_run import forecast_alone
     from landscape.cli.progress import ConsoleProgress
 
-    answer = resolve_name(verb)
     with ConsoleProgress(values[QUIET.name]) as progress:
-        result = forecast_alone(answer, request, progress) if alone else answer(request, progress)
+        progress.stage("loading the libraries")  # some seconds of silence otherwise
+        answer = resolve_name(verb)
+        result = _forecast_alone(answer, request, progress) if alone else answer(request, progress)
     (_show_forecast if alone else show)(request, result, output)
+
+
+def _forecast_alone(answer: Callable[[Any, Any], object], request: Request, progress: ConsoleProgress) -> Forecast:
+    from landscape.cli.dry_run import forecast_alone
+
+    return forecast_alone(answer, request, progress)
 
 
 def _show_forecast(request: Request, forecast: Forecast, output: Output) -> None:

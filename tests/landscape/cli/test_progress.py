@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -82,3 +84,24 @@ def test_quiet_leaves_warnings_alone(capsys: pytest.CaptureFixture, monkeypatch:
         shown.warn("a warning")
     out = capsys.readouterr()
     assert (out.out, out.err) == ("", "landscape: warning: a warning\n")
+
+
+def test_a_long_stage_leaves_room_for_the_bar_and_its_times(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with ConsoleProgress() as shown:
+        assert shown.console.is_terminal
+        shown.forecast(FORECAST)
+        shown.stage("opt-nano (1/1): measuring layer-wise errors on the train windows")
+        shown.advance(10.0)
+        shown._bar.refresh()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert re.search(r"opt-nano \(1/1\): measuring la.*… .*25 % 0:00:0\d left [-0]:", drawn)
+
+
+def test_the_first_line_needs_no_torch() -> None:
+    code = "import sys, landscape.cli.progress as p; p.ConsoleProgress().stage('x'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
