@@ -82,6 +82,10 @@ class Band:
     legend: bool = True
 
 
+MOST_NAMES = 12
+"""Columns of a heat map that are named; of more, such as the blocks of a deep model, only every n-th one is."""
+
+
 @dataclass(frozen=True)
 class Heatmap:
     """Values by two categories, as coloured cells."""
@@ -104,6 +108,11 @@ class Heatmap:
     """Whether the panel has the colour bar; panels of one row with one range share that of the last."""
     named: bool = True
     """Whether the rows are named; panels of one row with the same rows share the names of the first."""
+
+    @property
+    def named_columns(self) -> tuple[int, ...]:
+        """Places of the columns that are named."""
+        return tuple(range(0, len(self.columns), max(1, math.ceil(len(self.columns) / MOST_NAMES))))
 
 
 @dataclass(frozen=True)

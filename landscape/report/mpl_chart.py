@@ -27,8 +27,6 @@ COLUMN, PAGE = 3.5, 7.1
 """Width of a figure with one column of panels, and of all others, in inches: a column and a page of a journal."""
 DPI, SCREEN_DPI = 300, 120
 """Dots per inch in print, and of a picture beside text on a screen."""
-MOST_NAMES = 12
-"""Columns of a heat map that are named; of more, such as the blocks of a deep model, only every n-th one is."""
 _PIXELS = 0.62  # points of print per pixel of a page: markers and lines
 _WORDS = {True: 98, False: 46}  # characters of a title that fit the width of a page, of a column
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (5, 2)), "dot": (0, (1, 1.6)), "dashdot": (0, (5, 1.6, 1, 1.6))}
@@ -231,10 +229,10 @@ def _draw_heat(figure: Figure, axes: Axes, mark: Heatmap) -> None:
     if mark.log:
         values = np.where(values > 0, values, np.nan)
     edges = np.arange(len(mark.columns) + 1) - 0.5, np.arange(len(mark.rows) + 1) - 0.5
-    every = math.ceil(len(mark.columns) / MOST_NAMES)
-    seam = 0.5 / every  # finer cells, finer seams
+    named = mark.named_columns
+    seam = 0.5 * len(named) / len(mark.columns)  # finer cells, finer seams
     drawn = axes.pcolormesh(*edges, np.ma.masked_invalid(values), norm=norm, edgecolors="white", linewidth=seam)
-    axes.set_xticks(range(0, len(mark.columns), every), mark.columns[::every])
+    axes.set_xticks(named, [mark.columns[place] for place in named])
     axes.set_yticks(range(len(mark.rows)), mark.rows if mark.named else [""] * len(mark.rows))
     axes.set_ylim(len(mark.rows) - 0.5, -0.5)
     axes.grid(False)

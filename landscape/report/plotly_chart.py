@@ -211,14 +211,14 @@ def _draw_heat(drawing: _Drawing, mark: Heatmap, axes: dict[str, str]) -> None:
         drawing.unnamed.append(panel)
     drawing.traces.append(trace)
     upright = [len(mark.rows) - 0.5, -0.5]  # the first row at the top
-    drawing.axes[f"xaxis{suffix}"] |= {"showgrid": False, **_named(mark.columns)}
+    drawing.axes[f"xaxis{suffix}"] |= {"showgrid": False, **_named(mark.columns, mark.named_columns)}
     drawing.axes[f"yaxis{suffix}"] |= {
-        "showgrid": False, "range": upright, "showticklabels": mark.named, **_named(mark.rows),
+        "showgrid": False, "range": upright, "showticklabels": mark.named, **_named(mark.rows, range(len(mark.rows))),
     }  # fmt: skip
 
 
-def _named(names: Sequence[str]) -> dict[str, Any]:
-    return {"tickvals": list(range(len(names))), "ticktext": [literal(name) for name in names]}
+def _named(names: Sequence[str], places: Sequence[int]) -> dict[str, Any]:
+    return {"tickvals": list(places), "ticktext": [literal(names[place]) for place in places]}
 
 
 def _draw_surface(drawing: _Drawing, mark: Surface, axes: dict[str, str]) -> None:

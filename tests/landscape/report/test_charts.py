@@ -102,6 +102,19 @@ def test_heat_maps_show_the_values_and_gaps_in_both() -> None:
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row at the top
 
 
+@pytest.mark.parametrize(("columns", "named"), [(3, 3), (12, 12), (13, 7), (30, 10), (80, 12)])
+def test_of_many_columns_every_few_are_named_in_both(columns: int, named: int) -> None:
+    names = tuple(str(i) for i in range(columns))
+    row = tuple(float(i + 1) for i in range(columns))
+    heat = Heatmap(names, ("a",), (row,), "unit", (names,), (1.0, 99.0))
+    chart = Chart("many", "Many", "", ((Panel("p", Axis("block"), Axis(""), (heat,)),),))
+    axis = plotly_chart.draw(chart).layout.xaxis
+    assert len(axis.tickvals) == named
+    assert list(axis.ticktext) == [names[place] for place in axis.tickvals]
+    (axes, *_) = mpl_chart.draw(chart).axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(axis.ticktext)
+
+
 def test_ranges_and_ticks_are_in_the_units_of_the_values() -> None:
     layout = plotly_chart.draw(CHART).layout
     assert layout.xaxis.range == pytest.approx((math.log10(0.5), math.log10(200)))

@@ -88,6 +88,9 @@ class OpenPage:
     def hover(self, figure: str, x: float, y: float, panel: str = "") -> str:
         """Text of the label that appears when the mouse is moved onto a datum."""
         self.page.locator(f"#{figure}").scroll_into_view_if_needed()
+        middle = self.page.evaluate("window.innerHeight / 2")
+        away = self.pixel(figure, x, y, panel)[1] - middle  # a figure can be taller than the window
+        self.page.evaluate("by => window.scrollBy({top: by, behavior: 'instant'})", away)
         left, top = self.pixel(figure, x, y, panel)
         self.page.mouse.move(left - 40, top - 40)
         self.page.mouse.move(left, top, steps=4)
