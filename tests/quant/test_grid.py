@@ -37,7 +37,7 @@ def test_range_is_narrow_and_symmetric(bits: int, qmax: int) -> None:
     [
         {"bits": 1},
         {"bits": 9},
-        {"bits": 4, "scale": "mse"},
+        {"bits": 4, "scale": "minmax"},
         {"bits": 4, "granularity": "row"},
         {"bits": 4, "granularity": "group:0"},
         {"bits": 4, "granularity": "group:"},

@@ -32,7 +32,7 @@ class LongerRequest(RadiusRequest):
     after which the search ends."""
     words: tuple[str, ...] = ()
     """Words, comma-separated."""
-    quiet: bool = True
+    spoken: bool = True
     """Say *nothing*."""
     share: float | None = option(default=None, unset="all of it")
     """Share of the windows."""
@@ -63,11 +63,11 @@ def test_one_more_field_is_one_more_option_with_its_help_and_its_value(
     patience = r"--patience +-P +<int range> \[x>=1\] +Rounds without a gain after which the search ends\."
     assert re.search(patience, text)
     assert re.search(r"--words +<str> +Words, comma-separated\.", text)
-    assert re.search(r"--quiet +--no-quiet +<bool> +Say \*nothing\*\.", text)
+    assert re.search(r"--spoken +--no-spoken +<bool> +Say \*nothing\*\.", text)
     assert re.search(r"--share +<float> +Share of the windows\.  \[default: all of it\]", text)
     app([], standalone_mode=False)
-    app(["-P", "7", "--words", "b, a,b", "--no-quiet", "--share", "0.5", "--seed", "2"], standalone_mode=False)
-    assert got == [LongerRequest(), LongerRequest(patience=7, words=("b", "a"), quiet=False, share=0.5, seed=2)]
+    app(["-P", "7", "--words", "b, a,b", "--no-spoken", "--share", "0.5", "--seed", "2"], standalone_mode=False)
+    assert got == [LongerRequest(), LongerRequest(patience=7, words=("b", "a"), spoken=False, share=0.5, seed=2)]
 
 
 @COMMAND
@@ -106,17 +106,17 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         f"windows test-windows seq-len lambda-count alphas refinements {making} {gptq} shard output open csv"
     )
     expected = {
-        "advise": "bits b limit l scale granularity preset windows seq-len",
-        "probe": f"{survey} point unfold-gauge lambdas",
+        "advise": "bits b limit l scale granularity preset windows seq-len dry-run",
+        "probe": f"{survey} point unfold-gauge lambdas dry-run",
         "study": f"{survey} figures no-layers name dry-run",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
         "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
-        f"test-windows seq-len {making} {gptq} output open",
+        f"test-windows seq-len {making} {gptq} output open dry-run",
         "quantize": f"export o {point} preset seq-len {making} {gptq}",
     }[command.name]
     model = "models" if command.name == "study" else "model"
-    names = f"{expected} {model} m exclude revision data {run} json debug help".split()
+    names = f"{expected} {model} m exclude revision data {run} json quiet q debug help".split()
     parsed = typer.main.get_command(app).commands[command.name]  # type: ignore[attr-defined]
     context = typer.Context(parsed)
     found = [name for each in parsed.get_params(context) for name in (*each.opts, *each.secondary_opts)]
