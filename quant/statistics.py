@@ -27,8 +27,7 @@ class GridStatistics:
     squared_error: float
     """Σ (Q(w) − w)²."""
     least_squared_error: float
-    """Σ (Q(w) − w)² at the scale of least squared error with the same bits and granularity: that of ``exact`` for a
-    tensor and for points of that scale; else that of ``mse``, as the exact search of channels and groups is dear."""
+    """Σ (Q(w) − w)² of rounding at the scale of ``reference_scale``, with the same bits and granularity."""
     zeros: int
     """Weights whose value on the grid is 0."""
     clipped: int
@@ -36,7 +35,7 @@ class GridStatistics:
 
     @property
     def over_optimum(self) -> float:
-        """MSE over the least MSE of rounding; NaN where the least is 0."""
+        """MSE over that of rounding at the scale of ``reference_scale``; NaN where the latter is 0."""
         return self.squared_error / self.least_squared_error if self.least_squared_error else math.nan
 
     @property
@@ -48,6 +47,15 @@ class GridStatistics:
     def clipped_fraction(self) -> float:
         """Share of weights that are clipped."""
         return self.clipped / self.weights
+
+
+def reference_scale(scheme: QuantScheme) -> Scale:
+    """Return the kind of scale that a point is compared with: the exact optimum, where its search is cheap or was made.
+
+    It is cheap for tensors, and was made for points of that scale. For channels and groups it takes minutes to hours:
+    they are compared with ``mse``, whose error is within 0.12 % of the least at 2 to 4 bits, and some per cent larger at 8.
+    """
+    return "exact" if scheme.granularity == "tensor" or scheme.scale == "exact" else "mse"
 
 
 def clipped_weights(grid: Grid, weight: Tensor) -> Tensor:
@@ -89,8 +97,7 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
     """
     if point.scheme is None:
         raise PointError(f"expected a point on a grid, got {point.name}")
-    scale: Scale = "exact" if point.scheme.granularity == "tensor" or point.scheme.scale == "exact" else "mse"
-    best_scheme = QuantScheme(point.scheme.bits, scale, point.scheme.granularity)
+    best_scheme = QuantScheme(point.scheme.bits, reference_scale(point.scheme), point.scheme.granularity)
     found = {}
     for slot in space:
         weight = center.tensor(slot).float()

@@ -74,7 +74,7 @@ class Command:
     dry_run: tuple[str, Callable[[Any, Any, Output], None]] | None = None
     """The function that answers a request for a dry run, and what prints its result; there is no page."""
     forecasts: bool = False
-    """Whether it says what the work will cost before the work, and can stop there, with ``--dry-run``."""
+    """Whether it forecasts its cost before the work, so that ``--dry-run`` can stop there."""
 
     def answer(self, request: Request) -> tuple[str, Callable[[Any, Any, Output], None], bool]:
         """Return the function that answers a request, what prints its result, and whether that writes a page."""

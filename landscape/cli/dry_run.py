@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from landscape.session.forecast import Forecast
-from landscape.session.progress import Progress
-from landscape.session.request import Request
+if TYPE_CHECKING:
+    from landscape.session.forecast import Forecast
+    from landscape.session.progress import Progress
+    from landscape.session.request import Request
 
 
 def forecast_alone(answer: Callable[[Any, Any], object], request: Request, progress: Progress) -> Forecast:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.cli.command_option import CommandOption
 from landscape.cli.commands import REPORT, Command, Output
+from landscape.cli.dry_run import forecast_alone
 from landscape.cli.errors import exit_on_error
 from landscape.cli.own_command import say, say_json
 from landscape.cli.request_options import read_request, request_options
@@ -17,7 +18,6 @@ from landscape.session.request import PANEL_RUN, Request
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
-    from landscape.cli.progress import ConsoleProgress
     from landscape.session.forecast import Forecast
 
 OUTPUT = CommandOption("output", ("--output",), Path, REPORT, "Folder for the page.", PANEL_RUN)
@@ -93,14 +93,8 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
     with ConsoleProgress(values[QUIET.name]) as progress:
         progress.stage("loading the libraries")  # some seconds of silence otherwise
         answer = resolve_name(verb)
-        result = _forecast_alone(answer, request, progress) if alone else answer(request, progress)
+        result = forecast_alone(answer, request, progress) if alone else answer(request, progress)
     (_show_forecast if alone else show)(request, result, output)
-
-
-def _forecast_alone(answer: Callable[[Any, Any], object], request: Request, progress: ConsoleProgress) -> Forecast:
-    from landscape.cli.dry_run import forecast_alone
-
-    return forecast_alone(answer, request, progress)
 
 
 def _show_forecast(request: Request, forecast: Forecast, output: Output) -> None:

@@ -15,16 +15,17 @@ from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.size import ModelSize, model_size
 from quant.space import distance, norm
-from quant.statistics import GridStatistics, grid_statistics, total
+from quant.statistics import GridStatistics, grid_statistics, reference_scale, total
 
 
 def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict[str, Any]:
     """Return the JSON object of ``landscape quantize``.
 
-    ``{schema_version, model, point, distance, norm, rounding: {over_optimum, zero_fraction, clipped_fraction}, experts:
-    {matrices, few, none}, size: {space_bits, model_bits, bytes}, export}``; distance is ‖Δw‖ and norm ‖w‖; over_optimum
-    is the squared error of the weights in units of that of rounding at the exact scale; rounding is null for a point
-    off the grid (AWQ); experts and size as in ``landscape probe``.
+    ``{schema_version, model, point, distance, norm, rounding: {over_optimum, reference, zero_fraction,
+    clipped_fraction}, experts: {matrices, few, none}, size: {space_bits, model_bits, bytes}, export}``; distance is
+    ‖Δw‖ and norm ‖w‖; over_optimum is the squared error of the weights in units of that of rounding at the scale named
+    by reference (exact, or mse for channels and groups); rounding is null for a point off the grid (AWQ); experts and
+    size as in ``landscape probe``.
 
     Args:
         checkpoint: The model, its weights restored.
@@ -43,6 +44,7 @@ def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict
         if grid is None
         else {
             "over_optimum": finite_or_none(grid.over_optimum),
+            "reference": _reference(point),
             "zero_fraction": grid.zero_fraction,
             "clipped_fraction": grid.clipped_fraction,
         },
@@ -59,8 +61,8 @@ def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> lis
     lines = [f"{point.name} of {checkpoint.name}: ‖Δw‖ = {away:.4g} = {away / length:.4f} ‖w‖"]
     if (grid := _rounding(checkpoint, center, point)) is not None:
         lines.append(
-            f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the exact scale, "
-            f"zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
+            f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the "
+            f"{_reference(point)} scale, zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
         )
     size, experts = _size(checkpoint, point), ExpertTokens.of(point.provenance)
     lines.append(
@@ -73,6 +75,11 @@ def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> lis
 
 def _size(checkpoint: Checkpoint, point: WeightPoint) -> ModelSize:
     return model_size(checkpoint.model, checkpoint.space, point.scheme)
+
+
+def _reference(point: WeightPoint) -> str:
+    assert point.scheme is not None  # it is on a grid
+    return reference_scale(point.scheme)
 
 
 def _rounding(checkpoint: Checkpoint, center: Center, point: WeightPoint) -> GridStatistics | None:

@@ -11,7 +11,7 @@ from quant.methods.rtn import rtn
 from quant.point import WeightPoint
 from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
-from quant.statistics import GridStatistics, grid_statistics, total
+from quant.statistics import GridStatistics, grid_statistics, reference_scale, total
 from tests import tiny
 
 SLOT = Slot("w", (1, 5), False, 0, 0)
@@ -51,6 +51,23 @@ def test_the_exact_scale_is_the_optimum_and_absmax_clips_nothing(make, granulari
     whole = total(full.values())
     assert whole.weights == space.dimension
     assert whole.zeros == sum(row.zeros for row in full.values())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "scale"),
+    [
+        (QuantScheme(4, "absmax"), "exact"), (QuantScheme(4, "exact", "channel"), "exact"),
+        (QuantScheme(4, "absmax", "group:7"), "mse"), (QuantScheme(8, "mse", "channel"), "mse"),
+    ],
+)  # fmt: skip
+def test_a_point_is_compared_with_the_scale_that_is_named(scheme: QuantScheme, scale: str) -> None:
+    model = tiny.llama()
+    space, bits = WeightSpace.of(model), scheme.bits
+    center = Center.of(model, space)
+    found = grid_statistics(space, center, rtn(space, center, scheme))
+    best = grid_statistics(space, center, rtn(space, center, QuantScheme(bits, scale, scheme.granularity)))
+    assert reference_scale(scheme) == scale
+    assert all(row.least_squared_error == pytest.approx(best[name].squared_error) for name, row in found.items())
 
 
 def test_weights_on_the_grid_have_no_optimum_to_miss() -> None:

@@ -11,6 +11,7 @@ from landscape.cli.commands import COMMANDS
 from landscape.cli.dry_run import forecast_alone
 from landscape.report.values import JSON_VERSION
 from landscape.session.progress import Silent
+from landscape.survey.request import SurveyRequest
 from tests.landscape.cli.asking import probe_words
 
 SMALL = ["--windows", "2", "--seq-len", "32"]
@@ -31,20 +32,20 @@ def test_it_says_the_cost_and_evaluates_and_makes_nothing(run, tmp_path: Path, w
     assert " of memory, " in out
     code, out, err = run(*words, "--store", store, "--dry-run", "--json", "--quiet")
     assert (code, err) == (0, "")
-    told = json.loads(out)
-    assert told["schema_version"] == JSON_VERSION
-    assert told["forecast"]["probes"] > 0
-    assert told["forecast"]["seconds"] > 0
+    printed = json.loads(out)
+    assert printed["schema_version"] == JSON_VERSION
+    assert printed["forecast"]["probes"] > 0
+    assert printed["forecast"]["seconds"] > 0
     assert not list(store.rglob("probes/*.h5"))
     assert not [point for point in store.rglob("points/*") if words[0] != "anatomy"]  # RTN, which it looks at first
 
 
 def test_it_is_that_of_the_run(run, tmp_path: Path) -> None:
     words = probe_words(tmp_path, "--bits", "3", "--methods", "rtn", "--refinements", "0", "--json")
-    told = json.loads(run(*words, "--dry-run")[1])["forecast"]
+    forecast = json.loads(run(*words, "--dry-run")[1])["forecast"]
     code, out, err = run(*words)
     assert code == 0, err
-    assert json.loads(out)["probes"]["evaluated"] == pytest.approx(told["probes"], rel=0.1)
+    assert json.loads(out)["probes"]["evaluated"] == pytest.approx(forecast["probes"], rel=0.1)
     again = json.loads(run(*words, "--dry-run")[1])["forecast"]
     assert (again["probes"], again["work"], again["points"]) == (0, 0, [])
 
@@ -67,7 +68,7 @@ def test_commands_that_do_not_forecast_do_not_offer_it(run) -> None:
 
 def test_a_verb_that_does_not_forecast_is_a_fault_of_ours() -> None:
     with pytest.raises(RuntimeError, match="expected a forecast"):
-        forecast_alone(lambda request, progress: progress.stage("done"), None, Silent())  # type: ignore[arg-type]
+        forecast_alone(lambda request, progress: progress.stage("done"), SurveyRequest(), Silent())
 
 
 def test_the_version_is_printed(run) -> None:

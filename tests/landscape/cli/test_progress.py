@@ -1,4 +1,4 @@
-"""What is said of a run while it goes on."""
+"""The progress of a run on stderr."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ def test_its_json_is_what_was_made_and_where_it_lies(run: Run, tmp_path: Path) -
     assert found["distance"] == pytest.approx(distance(checkpoint.space, center, point))
     assert found["norm"] == pytest.approx(norm(checkpoint.space, center))
     assert found["rounding"]["over_optimum"] == pytest.approx(1.0)
+    assert found["rounding"]["reference"] == "exact"
     assert 0 < found["rounding"]["clipped_fraction"] < found["rounding"]["zero_fraction"] < 1
     assert found["experts"] is None
     assert AutoModelForCausalLM.from_pretrained(found["export"]).config.model_type == "opt"
