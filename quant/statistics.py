@@ -53,7 +53,8 @@ def reference_scale(scheme: QuantScheme) -> Scale:
     """Return the kind of scale that a point is compared with: the exact optimum, where its search is cheap or was made.
 
     It is cheap for tensors, and was made for points of that scale. For channels and groups it takes minutes to hours:
-    they are compared with ``mse``, whose error is within 0.12 % of the least at 2 to 4 bits, and some per cent larger at 8.
+    they are compared with ``mse``, whose error is within 0.12 % of the least at 2 to 4 bits, and some per cent larger
+    at 8.
     """
     return "exact" if scheme.granularity == "tensor" or scheme.scale == "exact" else "mse"
 

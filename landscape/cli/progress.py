@@ -71,13 +71,14 @@ class ConsoleProgress:
 
     def stage(self, name: str) -> None:
         """Name the work that begins; the bar appears with the first."""
+        if self._lines is not None:
+            self._print(name)
+            self._lines.stage = name
+            return
         self._bar.start()
         room = max(self.console.width - BAR - BESIDE, 10)  # without them the rest of the line would give way
         shown = printable(name)
         self._bar.update(self._task, description=shown if len(shown) <= room else f"{shown[: room - 1]}…")
-        if self._lines is not None:
-            self._print(name)
-            self._lines.stage = name
 
     def advance(self, work: float) -> None:
         """Move the bar."""

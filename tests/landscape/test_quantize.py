@@ -110,7 +110,7 @@ def test_a_full_folder_is_refused_before_any_work(
         code, _, err = run(capsys, monkeypatch, "--model", "no/such/model", "--export", export)
         assert code == 2
         expected = f"landscape: error: expected a new or an empty folder as --export, {problem}; choose another"
-        assert err.splitlines() == [expected]  # nothing was begun
+        assert err.splitlines() == ["loading the libraries", expected]  # nothing else was begun
 
 
 @pytest.mark.parametrize(
