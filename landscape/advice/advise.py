@@ -1,54 +1,92 @@
-"""Advise on every grid: from a model's name to a verdict, and the cost of the methods that use data.
+"""Advise on every bit width: from a model's name to a verdict, the evidence behind it, and what it would cost to do.
 
-    checkpoint → weight space → R → RTN on each grid → evidence → rules → result
+    checkpoint → weight space → RTN on each grid → trials where they decide → choices → verdict
 
-The measurements are in ``landscape.advice.evidence``, the rules in ``landscape.advice.rules``.
+The measurements are in ``landscape.advice.evidence``, the rule in ``landscape.advice.choice``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from landscape.advice.evidence import EvidenceCollector
+from landscape.advice.choice import Choice, Verdict, Way, decide
+from landscape.advice.evidence import EvidenceCollector, GridEvidence
+from landscape.advice.explain import Explanation, explain, work_of
+from landscape.advice.grids import Candidates, candidates, ragged
 from landscape.advice.request import AdviceRequest
-from landscape.advice.rules import Advice, Recommendation, decide
-from landscape.estimators.intervals import article_count
+from landscape.estimators.intervals import Estimate, article_count
+from landscape.estimators.location import ratio
+from landscape.estimators.looks import FIRST
 from landscape.estimators.loss_limit import Limit
 from landscape.estimators.radius_search import RadiusSearch
-from landscape.probing.plan import blocks_of
-from landscape.session.forecast import Forecast, forward_seconds
+from landscape.health.checks import SLOPE, unchecked
+from landscape.health.self_checks import SLOPE_DIRECTIONS, FinishedRun, examine, measure_slope, slope_plan
+from landscape.positions.position import CENTER
+from landscape.probing.plan import ProbePlan, blocks_of, point_plan
+from landscape.session.forecast import Forecast, forecast_of, forward_seconds
 from landscape.session.point_methods import point_work
-from landscape.session.presets import Preset
+from landscape.session.point_specs import PointSpec
 from landscape.session.progress import Progress
-from landscape.session.run_record import RunRecord, SubjectInfo
+from landscape.session.run_record import Check, RunRecord, SubjectInfo
 from landscape.session.session import Session
+from quant.errors import UsageError
+
+LOOKED = 8
+"""Windows that a loss takes in the median, for the forecast."""
+RADIUS_WORK = 100
+"""Probes of a search for R, for the forecast."""
+
+
+@dataclass(frozen=True)
+class WidthAdvice:
+    """The advice for one bit width."""
+
+    bits: int
+    grids: tuple[GridEvidence, ...]
+    """The evidence on each grid."""
+    choices: tuple[Choice, ...]
+    """All ways on these grids."""
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
 class AdviceResult:
-    """The advice for every grid, and the numbers behind it."""
+    """The advice for every bit width, and the numbers behind it."""
 
     subject: SubjectInfo
     articles: int | None
-    """Number of articles in the windows of ΔL; None if unknown, and each window then counts as independent."""
+    """Number of articles in the windows; None if unknown, and each window then counts as independent."""
     center_nll: float
-    """L(w), nats per token, on the validation windows."""
-    search: RadiusSearch
-    """R, its losses, and the rounds of the search."""
+    """L(w), nats per token, on all validation windows."""
     limit: Limit
-    advice: tuple[Advice, ...]
-    """One for each grid."""
-    work: tuple[Mapping[Recommendation, float], ...]
-    """For each grid: the cost of GPTQ and of QAFT with this preset, in forward passes of a window."""
+    confidence: float
+    """Probability with which the limit shall be kept."""
+    net: bool
+    """Whether QAFT is judged less its control."""
+    advice: tuple[WidthAdvice, ...]
+    """One for each bit width, as they were asked for."""
+    search: RadiusSearch | None
+    """R, its losses, and the rounds of the search; None if it was not asked for."""
+    control: Estimate | None
+    """ΔL of w_FT after 32 steps; None where no verdict needed it, or training does not fit in memory."""
+    explanations: Mapping[str, Explanation]
+    """By the name of the grid; empty if they were not asked for."""
+    work: Mapping[int, Mapping[Way, float]]
+    """For each bit width the cost of GPTQ and of QAFT with this preset, in forward passes of a window."""
     pace: float
     """Wall seconds of one forward pass of a window, timed even if every loss is cached, because the advice gives costs
     in time."""
     run: RunRecord
 
+    def rho(self, grid: GridEvidence) -> Estimate | None:
+        """Return ρ = ‖Δw‖/R of a grid; None if R was not measured, or is censored."""
+        return None if self.search is None else ratio(grid.distance, self.search.radius)
+
 
 def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceResult:
-    """Measure the evidence for each grid, and apply the rules of ``landscape.advice.rules``.
+    """Measure the evidence for each grid, and name the cheapest way that keeps the limit at each bit width.
 
     Args:
         request: The grids and the limit.
@@ -63,36 +101,138 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
     Example:
         >>> from dataclasses import replace
         >>> from landscape import PRESETS, AdviceRequest, advise
-        >>> small = replace(PRESETS["quick"], seq_len=64, validation_windows=2)
-        >>> [each.verdict for each in advise(AdviceRequest("opt-nano", bits=(8,), preset=small)).advice]
-        ['rtn']
+        >>> small = replace(PRESETS["quick"], seq_len=64)
+        >>> asked = AdviceRequest("opt-nano", bits=(8,), preset=small, windows=8, radius=False)
+        >>> [(each.verdict.choice.way, each.verdict.keeps) for each in advise(asked).advice]
+        [('rtn', True)]
     """
     with Session.open(request, progress) as session:
         collector = EvidenceCollector(request, session)
-        forecast = collector.forecast(request.specs)
+        asked = _asked(request, session)
+        forecast = _forecast(collector, asked)
         session.progress.forecast(forecast)
         center_nll = session.check_center(session.windows)
-        evidence = [collector.evidence(spec) for spec in request.specs]
-        health = collector.health()
-        judging = session.subject.calibration.judging_windows
-        widths = [spec.scheme.bits for spec in request.specs]
+        advice = tuple(_advice(collector, tried) for tried in _by_width(asked))
+        schemes = [grid.scheme for each in advice for grid in each.grids] if request.explain else []
+        explanations = {str(scheme): explain(session, scheme, request.seed) for scheme in schemes}
+        search = collector.found if request.radius else None
         return AdviceResult(
             subject=session.info([session.split]),
             articles=article_count(blocks_of(session.windows)),
             center_nll=center_nll,
-            search=collector.found,
             limit=request.limit,
-            advice=tuple(decide(each, request.limit) for each in evidence),
-            work=tuple(work_of_ways(bits, request.preset, judging) for bits in widths),
+            confidence=request.confidence,
+            net=request.net,
+            advice=advice,
+            search=search,
+            control=collector.__dict__.get("control"),
+            explanations=explanations,
+            work={bits: _work_of_ways(bits, request) for bits in request.bits},
             pace=_pace(forecast, session),
-            run=session.record({"preset": request.preset.name, "limit": request.limit.text}, health),
+            run=session.record(
+                {"preset": request.preset.name, "limit": request.limit.text, "confidence": request.confidence},
+                _health(collector, search),
+            ),
         )
 
 
-def work_of_ways(bits: int, preset: Preset, judging_windows: int) -> dict[Recommendation, float]:
+def _asked(request: AdviceRequest, session: Session) -> list[Candidates]:
+    """Return the grids to look at; say which of them do not fit the matrices.
+
+    Raises:
+        UsageError: if none of them fits.
+    """
+    space = session.subject.space
+    found = list(candidates(request.bits, request.granularities, request.scales, space))  # type: ignore[arg-type]
+    if not found:
+        raise UsageError(
+            "expected a granularity that fits, got groups, of which none of 16 or more divides all matrices; use "
+            "--granularity channel"
+        )
+    for granularity in dict.fromkeys(each.granularity for each in found):
+        if words := ragged(granularity, space):
+            session.progress.warn(words)
+    return found
+
+
+def _by_width(asked: Sequence[Candidates]) -> list[list[Candidates]]:
+    """Group the grids by bit width."""
+    return [[each for each in asked if each.bits == bits] for bits in dict.fromkeys(each.bits for each in asked)]
+
+
+def _advice(collector: EvidenceCollector, tried: Sequence[Candidates]) -> WidthAdvice:
+    """Collect the evidence for one bit width, and decide."""
+    request = collector.request
+    grids = tuple(collector.grid(each) for each in tried)
+    choices = tuple(collector.choices(grids))
+    return WidthAdvice(tried[0].bits, grids, choices, decide(choices, request.limit, request.net))
+
+
+def _forecast(collector: EvidenceCollector, asked: Sequence[Candidates]) -> Forecast:
+    """Forecast the cost of the evidence; one forward pass is measured if there is work to do.
+
+    Everything is rehearsed on the known results: evidence for which they are enough costs nothing. How many looks a
+    loss will take, and which trials will be made, is not known beforehand: a loss counts with the median, and each bit
+    width below 8 with one small GPTQ.
+    """
+    session, runner, request = collector.session, collector.session.runner, collector.request
+    windows = len(session.windows)
+    with runner.rehearsal():
+        session.evaluate(point_plan([CENTER], session.windows))
+    probes = len(point_plan([CENTER], session.windows).missing(runner.known))
+    if request.radius and not runner.knows(lambda: collector.found):
+        probes += RADIUS_WORK
+    if request.radius:
+        probes += len(_slope(collector).missing(runner.known))
+    unknown = [tried for tried in asked if not runner.knows(partial(collector.grid, tried))]
+    probes += sum(min(LOOKED, windows) + min(FIRST, windows) * (len(tried.schemes) - 1) for tried in unknown)
+    trials = 0.0
+    for tried in _by_width(asked):
+        if not runner.knows(partial(_advice, collector, tried)) and tried[0].bits < max(request.bits):
+            trials += collector.trials.gptq_work + min(LOOKED, windows)
+    explained = asked if request.explain else ()
+    probes += sum(work_of(windows) for tried in explained if not runner.knows(partial(_explained, collector, tried)))
+    specs = [PointSpec("rtn", scheme) for tried in asked for scheme in tried.schemes]
+    new = [spec for spec in specs if session.find(spec) is None]
+    return forecast_of(
+        collector.subject,
+        request.preset,
+        new,
+        session.maker.searched(new),
+        probes=probes + round(trials),
+        batch=session.batch,
+        needed=runner.asked,
+        known=runner.known,
+    )
+
+
+def _explained(collector: EvidenceCollector, tried: Candidates) -> Explanation:
+    return explain(collector.session, collector.grid(tried).scheme, collector.request.seed)
+
+
+def _slope(collector: EvidenceCollector) -> ProbePlan:
+    """Plan the probes for the slope at w."""
+    return slope_plan(collector.sphere, SLOPE_DIRECTIONS, collector.subject.norm, collector.session.windows)
+
+
+def _health(collector: EvidenceCollector, search: RadiusSearch | None) -> tuple[Check, ...]:
+    """Check that the run was sound, and warn of each check that failed; the slope at w belongs to R."""
+    session, sphere, norm = collector.session, collector.sphere, collector.subject.norm
+    if search is None:
+        done = FinishedRun.of(session, sphere, 1, norm, unchecked(SLOPE, "R was not asked for"))
+    else:
+        slope = measure_slope(session, sphere)
+        directions, lam = search.rounds[-1].directions, float(search.probes.lambdas[0])
+        done = FinishedRun.of(session, sphere, directions, lam, slope)
+    return examine(done, session.progress)
+
+
+def _work_of_ways(bits: int, request: AdviceRequest) -> dict[Way, float]:
     """Return the cost of the methods that use data, in forward passes of a window."""
-    ways: tuple[Recommendation, ...] = ("gptq", "qaft")
-    return {way: point_work(way, bits, preset, judging_windows) for way in ways}
+    preset = request.preset
+    judging = (preset.validation_windows or request.windows) + (preset.test_windows or request.windows)
+    ways: tuple[Way, ...] = ("gptq", "qaft")
+    return {way: point_work(way, bits, preset, judging) for way in ways}
 
 
 def _pace(forecast: Forecast, session: Session) -> float:

@@ -1,175 +1,187 @@
-"""Collect the evidence for advice on each grid: radial probes, RTN, and the lines along its Δw.
+"""Collect the evidence for advice in the order of its price: RTN on every grid, small trials where they can decide.
 
-R           along uniform directions, once for all grids (``landscape.estimators.radius_search``)
-ρ_prof      along directions with the per-tensor norms of this grid's Δw
-ρ_Δ         along Δw itself
-ΔL          at RTN, at RTN with its clipping undone, and at RTN on other grids, on all validation windows
+RTN         on every grid, on 4, 8, 16, … validation windows, until ΔL lies on one side of the limit, and of the
+            largest ΔL at which GPTQ may still bring it within (``landscape.estimators.looks``)
+GPTQ        foretold; where RTN leaves it open, tried on little data, grid by grid in the order of their bits per weight
+            until one keeps the limit
+w_FT        32 steps, once, where neither RTN nor GPTQ keeps the limit: QAFT is foretold less this control
+R           along uniform directions, once for all grids: it places each grid in the basin, and decides nothing
 
-Nothing is calibrated or trained. The test split is left for the point that comes of the advice.
+What is measured for a grid does not depend on the grids beside it, except that trials stop where one keeps the limit.
+The test split is left for the point that comes of the advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 
+from landscape.advice.choice import Choice, keeps
+from landscape.advice.foretell import GPTQ_LEAST, foretell_gptq, foretell_qaft, raw_qaft
+from landscape.advice.grids import Candidates
 from landscape.advice.request import AdviceRequest
-from landscape.advice.rules import Evidence
-from landscape.anatomy.waterfall import Kind, families
-from landscape.estimators.crossing import crossing
-from landscape.estimators.intervals import Estimate, paired_ratio
-from landscape.estimators.location import ratio
-from landscape.estimators.radius_search import RadiusSearch, StoppingRule, fixed_design, search
-from landscape.health.self_checks import SLOPE_DIRECTIONS, FinishedRun, examine, measure_slope, slope_plan
+from landscape.advice.trials import Trials
+from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.looks import FIRST, Look, look
+from landscape.estimators.radius_search import RadiusSearch, StoppingRule, search
 from landscape.positions.directions import Sphere
-from landscape.positions.perturbation import Perturbation
-from landscape.positions.position import CENTER, At, Position, without_parts
-from landscape.probing.plan import ProbePlan
-from landscape.session.forecast import Forecast, forecast_of
+from landscape.positions.position import CENTER
+from landscape.probing.losses import Probes
+from landscape.probing.plan import point_plan
 from landscape.session.point_specs import PointSpec
-from landscape.session.run_record import Check
 from landscape.session.session import Session
+from quant.errors import UsageError
+from quant.point import WeightPoint
 from quant.scheme import QuantScheme
+from quant.size import model_size
+from quant.space import distance
 
 PRECISION = 0.1
-"""Half width of R's interval over R; the rules compare ρ with a rim that is no sharper."""
-DIRECTIONS = 4
-"""Random directions for each ρ_prof."""
-RATIO_WINDOWS = 8
-"""Largest number of windows for ρ_prof and ρ_Δ."""
-# Probes of a search, for the forecast: the pilot's distances, and those around R, of which one moves now and then.
-PILOT_STEPS, BRACKET, RADIUS_WORK = 4, 3, 100
+"""Half width of R's interval over R: each grid is placed no more exactly."""
+
+
+@dataclass(frozen=True)
+class GridEvidence:
+    """The measurements on one grid."""
+
+    scheme: QuantScheme
+    bits_per_weight: float
+    """With scales and zero points."""
+    distance: float
+    """‖Δw‖ of RTN."""
+    rtn: Look
+    """ΔL of RTN."""
+    left: Mapping[QuantScheme, float]
+    """ΔL on the first windows of the grids that were left for this one, which differ in their scale."""
 
 
 class EvidenceCollector:
-    """Collector of the evidence of one model, grid by grid; every loss goes to the store."""
+    """Collector of the evidence of one model; every loss goes to the store."""
 
     def __init__(self, request: AdviceRequest, session: Session) -> None:
         """Bind to a session of the request."""
         self.request, self.session, self.subject = request, session, session.subject
-        self._collected: dict[PointSpec, Evidence] = {}
-        self._sphere = Sphere(session.subject.space, request.seed)
-
-    def forecast(self, specs: Sequence[PointSpec]) -> Forecast:
-        """Forecast the cost of the evidence; one forward pass is measured if there is work to do.
-
-        Everything is rehearsed on the known results: evidence for which they are enough costs nothing.
-        """
-        session, runner, windows = self.session, self.session.runner, self.session.windows
-        slope = slope_plan(self._sphere, SLOPE_DIRECTIONS, self.subject.norm, windows)
-        with runner.rehearsal():
-            session.evaluate(slope)
-        probes = len(ProbePlan.of([At(CENTER)], windows).missing(runner.known)) + len(slope.missing(runner.known))
-        probes += 0 if runner.knows(lambda: self.found) else RADIUS_WORK
-        probes += sum(0 if runner.knows(partial(self.evidence, spec)) else self._cost(spec) for spec in specs)
-        points = dict.fromkeys(point for spec in specs for point in (spec, *_others(spec)))
-        new = [spec for spec in points if session.find(spec) is None]
-        return forecast_of(
-            self.subject,
-            self.request.preset,
-            new,
-            session.maker.searched(new),
-            probes=probes,
-            batch=session.batch,
-            needed=runner.asked,
-            known=runner.known,
-        )
-
-    def _cost(self, spec: PointSpec) -> int:
-        """Count the probes that the evidence of a grid takes, about: at points, and along lines."""
-        windows = min(RATIO_WINDOWS, len(self.session.windows))
-        lines = sum(PILOT_STEPS * windows + BRACKET * directions * windows for directions in (1, DIRECTIONS))
-        return (2 + len(_others(spec))) * len(self.session.windows) + lines
+        self.trials = Trials(request, session)
+        self.sphere = Sphere(session.subject.space, request.seed)
+        self._grids: dict[Candidates, GridEvidence] = {}
 
     @cached_property
     def found(self) -> RadiusSearch:
         """R along uniform directions, and the search for it."""
         self.session.stage("searching for R")
         rule = StoppingRule(PRECISION, windows=len(self.session.windows))
-        return search(self.session.radial(self._sphere), self.subject.norm, self.subject.chance, rule)
+        return search(self.session.radial(self.sphere), self.subject.norm, self.subject.chance, rule)
 
-    def health(self) -> tuple[Check, ...]:
-        """Check that the run was sound, once all evidence is collected, and warn of each check that failed."""
-        slope = measure_slope(self.session, self._sphere)
-        directions, lam = self.found.rounds[-1].directions, float(self.found.probes.lambdas[0])
-        done = FinishedRun.of(self.session, self._sphere, directions, lam, slope)
-        return examine(done, self.session.progress)
+    @property
+    def marks(self) -> tuple[float, float]:
+        """ΔL from which RTN is told, nats per token: the limit, and the largest that GPTQ may bring within it."""
+        return self.request.limit.nats, self.request.limit.nats / GPTQ_LEAST
 
-    def evidence(self, spec: PointSpec) -> Evidence:
-        """Collect the evidence on one grid.
+    def grid(self, tried: Candidates) -> GridEvidence:
+        """Measure RTN on a grid, with the scale that loses less.
 
         Raises:
             NotEvaluated: in a rehearsal, if some of it is not known.
         """
-        if spec not in self._collected:
-            self._collected[spec] = self._collect(spec)
-        return self._collected[spec]
+        if tried not in self._grids:
+            self._grids[tried] = self._measured(tried)
+        return self._grids[tried]
 
-    def _collect(self, spec: PointSpec) -> Evidence:
-        subject, session = self.subject, self.session
-        point, radius = session.point(spec), self.found.radius
-        session.stage(f"following {spec.name}")
-        label = session.label(spec)
-        bare = without_parts(label, ["clip"])
-        session.evaluate(ProbePlan.of([At(label), bare], session.windows))
-        others = {other.scheme: self._measured(other) for other in _others(spec)}
-        rises = {scheme: self.rise(other) for scheme, other in others.items()}
-        best = min(rises, key=lambda scheme: rises[scheme].value)
-        perturbation = Perturbation(subject.space, subject.center, point, label)
-        away, parts = perturbation.distance, perturbation.total
-        return Evidence(
-            scheme=spec.scheme,
-            distance=away,
-            rise=self.rise(label),
-            unclipped=self.rise(bare),
-            remaining=self._share(bare, label),
-            clipped=parts.clipped / parts.weights,
-            others=rises,
-            over_here=self._share(others[best], label),
-            rho=ratio(away, radius),
-            rho_prof=self.ratio(perturbation, "profile"),
-            rho_along=self.ratio(perturbation, "along"),
+    def gptq(self, scheme: QuantScheme) -> Look:
+        """Try GPTQ on a grid.
+
+        Raises:
+            NotEvaluated: in a rehearsal, if some of it is not known.
+        """
+        return self._look(self.trials.gptq(scheme), self.marks[:1])
+
+    @cached_property
+    def control(self) -> Estimate | None:
+        """ΔL of w_FT after 32 steps; None where training does not fit in memory.
+
+        Raises:
+            NotEvaluated: in a rehearsal, if some of it is not known.
+        """
+        try:
+            label = self.trials.finetuned()
+        except UsageError as error:
+            self.session.progress.warn(
+                f"what plain fine-tuning gains is not known, and QAFT is foretold less it: {error}"
+            )
+            return None
+        return self._look(label, (0.0,)).rise
+
+    def choices(self, found: Sequence[GridEvidence]) -> list[Choice]:
+        """Return the ways on the grids of one bit width, with what was measured and what is foretold of each.
+
+        Raises:
+            NotEvaluated: in a rehearsal, if some of it is not known.
+        """
+        decides = partial(keeps, limit=self.request.limit, net=self.request.net)
+        rounded = [self._rounded(grid) for grid in found]
+        foretold = {grid.scheme: self._foretold_gptq(grid) for grid in found}
+        if any(map(decides, rounded)):
+            return [*rounded, *foretold.values(), *(self._foretold_qaft(grid, None) for grid in found)]
+        for grid in sorted(found, key=lambda grid: foretold[grid.scheme].price):
+            if self._open(grid):
+                foretold[grid.scheme] = self._tried_gptq(grid)
+                if decides(foretold[grid.scheme]):
+                    break
+        control = None if any(map(decides, foretold.values())) else self.control
+        return [*rounded, *foretold.values(), *(self._foretold_qaft(grid, control) for grid in found)]
+
+    def _open(self, grid: GridEvidence) -> bool:
+        """Return whether GPTQ may keep the limit on a grid where RTN does not."""
+        return not grid.rtn.rise.low > self.marks[1]
+
+    def _rounded(self, grid: GridEvidence) -> Choice:
+        return Choice("rtn", grid.scheme, grid.bits_per_weight, grid.rtn.rise, "measured", windows=grid.rtn.windows)
+
+    def _foretold_gptq(self, grid: GridEvidence) -> Choice:
+        rise = foretell_gptq(grid.rtn.rise, self.request.confidence)
+        return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
+
+    def _tried_gptq(self, grid: GridEvidence) -> Choice:
+        found = self.gptq(grid.scheme)
+        return Choice(
+            "gptq", grid.scheme, grid.bits_per_weight, found.rise, "measured",
+            windows=found.windows, tokens=self.trials.gptq_tokens,
+        )  # fmt: skip
+
+    def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
+        net = foretell_qaft(grid.rtn.rise, grid.distance / self.subject.norm, self.request.confidence)
+        raw = raw_qaft(net, grid.rtn.rise, control or Estimate(0.0, 0.0, 0.0))
+        return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
+
+    def _measured(self, tried: Candidates) -> GridEvidence:
+        session, first = self.session, min(FIRST, len(self.session.windows))
+        session.stage(f"rounding to {tried.name}")
+        labels = {scheme: session.label(PointSpec("rtn", scheme)) for scheme in tried.schemes}
+        rises = {scheme: self._rise(label, first, 0.5).value for scheme, label in labels.items()}
+        best = min(rises, key=lambda scheme: rises[scheme])
+        point = session.point(PointSpec("rtn", best))
+        return GridEvidence(
+            scheme=best,
+            bits_per_weight=model_size(self.subject.model, self.subject.space, best).space_bits,
+            distance=distance(self.subject.space, point, self.subject.center),
+            rtn=self._look(labels[best], self.marks),
+            left={scheme: rise for scheme, rise in rises.items() if scheme != best},
         )
 
-    def rise(self, position: Position | str) -> Estimate:
-        """Estimate ΔL at a position that was evaluated."""
-        return self.session.probes.rise(position, self.session.split)
+    def _look(self, label: str, marks: Sequence[float]) -> Look:
+        """Measure the rise at a point until it is told from the marks."""
+        measure = partial(self._rise, label)
+        return look(measure, len(self.session.windows), self.request.confidence, marks)
 
-    def ratio(self, perturbation: Perturbation, kind: Kind) -> Estimate | None:
-        """Estimate ‖Δw‖ over R along one of the point's families of directions; None if R is censored."""
-        subject, fixed = self.subject, kind == "along"
-        family = families(perturbation, self.request.seed)[kind]
-        windows = self.session.windows[:RATIO_WINDOWS]
-        losses, directions = self.session.radial(family, windows), 1 if fixed else DIRECTIONS
-        found = crossing(fixed_design(losses, subject.norm, subject.chance, directions, len(windows), fixed))
-        return ratio(perturbation.distance, found)
+    def _rise(self, label: str, windows: int, level: float) -> Estimate:
+        """Measure ΔL at a point on the first windows, with a two-sided interval of this level."""
+        some = self.session.windows[:windows]
+        self.session.evaluate(point_plan([CENTER, label], some), self._own(label))
+        probes = Probes(self.session.runner.known, {"": some})
+        totals, center = probes.totals(label, ""), probes.totals(CENTER, "")
+        return paired_difference(totals, center, probes.tokens(""), level, probes.blocks(""))
 
-    def _measured(self, spec: PointSpec) -> str:
-        """Evaluate a point, and return its label."""
-        label = self.session.label(spec)
-        self.session.evaluate(ProbePlan.of([At(CENTER), At(label)], self.session.windows))
-        return label
-
-    def _share(self, position: Position | str, label: str) -> Estimate | None:
-        """Estimate ΔL at a position over ΔL at a point."""
-        probes, split = self.session.probes, self.session.split
-        totals, whole, center = (probes.totals(at, split) for at in (position, label, CENTER))
-        return paired_ratio(totals, whole, center, probes.tokens(split), blocks=probes.blocks(split))
-
-
-def _others(spec: PointSpec) -> tuple[PointSpec, ...]:
-    """Return RTN on other grids of as many bits."""
-    return tuple(PointSpec("rtn", scheme) for scheme in other_grids(spec.scheme))
-
-
-def other_grids(scheme: QuantScheme) -> tuple[QuantScheme, ...]:
-    """Return further grids for RTN: up to the largest weight, at the least squared error, and with more scales."""
-    finer = "channel" if scheme.granularity == "tensor" else "group:32"
-    grids = (
-        replace(scheme, scale="absmax"),
-        replace(scheme, scale="exact" if scheme.granularity == "tensor" else "mse", symmetric=True),
-        replace(scheme, scale="absmax", granularity=finer),
-    )
-    least = {"exact", "mse"}  # of squared error, one as good as the other
-    return tuple(grid for grid in dict.fromkeys(grids) if grid != scheme and {grid.scale, scheme.scale} != least)
+    def _own(self, label: str) -> Mapping[str, WeightPoint]:
+        """Return the point of a label if it is one of the trials, which the session does not hold."""
+        return {label: self.trials.points[label]} if label in self.trials.points else {}

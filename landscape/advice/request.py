@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
+from landscape.advice.grids import MEASURED, SHIPPED
 from landscape.estimators.loss_limit import Limit
-from landscape.session.point_specs import PointSpec, point_specs
+from landscape.session.point_specs import scheme_of
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PresetRequest, ProbingRequest, option
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+
+TRIAL_CALIBRATION, TRIAL_TRAINING = 16, 32
+"""Training windows of the small GPTQ and of the short fine-tuning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,28 +25,55 @@ class AdviceRequest(PresetRequest, ProbingRequest):
     """Bit widths, 2 to 8, comma-separated."""
     limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))
     """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
-    scales: tuple[str, ...] = option("--scale", default=("exact",))
+    confidence: float = option("--confidence", default=0.9)
+    """Probability with which the limit shall be kept, above 0.5 and below 1."""
+    net: bool = False
+    """Judge QAFT less what plain fine-tuning on the same text gains; by default its raw loss decides."""
+    granularities: tuple[str, ...] = option("--granularity", default=SHIPPED)
+    """Weights that share a scale: tensor, channel (output), group:N (N of its inputs), or group (128, or the largest
+    number that divides all matrices), comma-separated."""
+    scales: tuple[str, ...] = option("--scale", default=(), unset=MEASURED)
     """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
-    granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
-    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
+    radius: bool = True
+    """Measure the radius R of the basin too, which places each grid in it; no verdict needs it."""
+    explain: bool = False
+    """Measure why: what clipping costs, and R along directions that move each tensor as far as rounding does."""
+    windows: int = option("--windows", default=32, least=2)
+    """Validation windows to measure a loss on, at most; a loss far from the limit takes 4 or 8 of them."""
     preset: Preset = option(
         factory=lambda: PRESETS["standard"],
         rank=LAST,
-        numbers=("validation_windows", "seq_len"),
-        least=2,  # windows without which no interval is known, and tokens without which no loss is
+        numbers=("seq_len",),
+        least=2,  # tokens without which no loss is known
     )
-    """quick, standard or paper: gives the numbers under "Set by --preset" that you do not, and those with which the
-    time of GPTQ and QAFT is estimated."""
+    """quick, standard or paper: gives the tokens per window, if you do not, and the numbers with which the time of GPTQ
+    and QAFT is estimated."""
 
     gptq: GPTQOptions = option(default=PAPER_GPTQ, hidden=True)
-    """Options of GPTQ, which advice does not run: its cost does not depend on them."""
+    """Options of GPTQ; advice tries it as it is shipped: see ``landscape.advice.trials``."""
 
     def __post_init__(self) -> None:
-        windows = self.preset.validation_windows
-        if windows is not None and windows < 2:
-            raise UsageError(f"expected at least 2 --windows, without which no interval is known, got {windows}")
+        if self.windows < 2:
+            raise UsageError(f"expected at least 2 --windows, without which no interval is known, got {self.windows}")
+        if not 0.5 < self.confidence < 1:
+            raise UsageError(f"expected a --confidence above 0.5 and below 1, such as 0.9, got {self.confidence:g}")
+        units = ("group:16" if each == "group" else each for each in self.granularities)
+        for bits, scale, unit in product(self.bits, self.scales or ("absmax",), units):
+            scheme_of(bits, scale, unit, symmetric=True)  # refuse an unknown grid now
 
     @property
-    def specs(self) -> tuple[PointSpec, ...]:
-        """RTN on every grid."""
-        return point_specs(("rtn",), self.bits, self.scales, self.granularities)
+    def drawn(self) -> Preset:
+        """See ``PresetRequest``: the trials take fewer windows than the methods."""
+        return replace(
+            self.preset,
+            train_windows=TRIAL_TRAINING,
+            validation_windows=self.windows,
+            test_windows=1,
+            calibration_windows=TRIAL_CALIBRATION,
+            qaft_examples=TRIAL_TRAINING,
+        )
+
+    @property
+    def data_for(self) -> tuple[str, ...]:
+        """See ``PresetRequest``."""
+        return ("gptq", "w_ft")

@@ -91,9 +91,15 @@ class Command:
 
 
 def _show_advice(request: AdviceRequest, result: AdviceResult, output: Output) -> None:
-    from landscape.cli.console import print_advice
+    from landscape.cli.console import page_path, print_advice
+    from landscape.cli.next_command import after_advice
+    from landscape.report.advice.page import write_advice_page
 
-    print_advice(request, result, output.as_json)
+    page = page_path(output.folder, f"{request.model.rstrip('/')}-advice")
+    following = after_advice(request, result)
+    write_advice_page(result, page, following)
+    print_advice(result, page, following, output.as_json)
+    _open(page, output)
 
 
 def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -> None:
@@ -218,14 +224,15 @@ COMMANDS = (
         AdviceRequest,
         "landscape.advice.advise:advise",
         _show_advice,
-        """Say for each bit width whether RTN is enough, GPTQ should do, QAFT is needed, or another grid is better.
+        """Say for each bit width which way keeps your limit: RTN, GPTQ or QAFT, and on which grid.
 
-Measures the radius of the basin, rounds to nearest, and follows the lines along Δw; nothing is calibrated or
-trained.""",
+Rounds to nearest on every grid and measures what that costs; tries GPTQ on little data where that can decide;
+foretells the rest, with its error. A verdict is the cheapest way that keeps the limit at the probability asked for.""",
         (
             "landscape advise",
-            "landscape advise --model smollm2-135m --bits 8,4,3,2 --limit ppl+5% --data path/to/wikitext-2",
+            "landscape advise --model smollm2-135m --bits 4,3 --limit ppl+5% --data path/to/wikitext-2",
         ),
+        writes_page=True,
         forecasts=True,
     ),
     Command(

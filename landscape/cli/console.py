@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from landscape.advice.advise import AdviceResult
-from landscape.advice.request import AdviceRequest
-from landscape.cli.next_command import after_advice, after_probe, after_quantize, after_radius, after_shard
+from landscape.cli.next_command import after_probe, after_quantize, after_radius, after_shard
 from landscape.cli.plain_console import PlainConsole, drawn
 from landscape.curvature.anharmonicity import CurvatureResult
 from landscape.formatting import duration
 from landscape.quantize import QuantizeRequest, QuantizeResult
 from landscape.radius import RadiusRequest, RadiusResult
 from landscape.records.run_files import plain_name
-from landscape.report.advice import advice_json, cost_line, reason_lines, subject_lines, verdict_line
+from landscape.report.advice.json import advice_json
+from landscape.report.advice.tables import READING, cost_line, decision_table
+from landscape.report.advice.wording import (
+    control_line,
+    explanation_line,
+    reason_lines,
+    subject_lines,
+    verdict_line,
+)
 from landscape.report.curvature import curvature_json, curvature_lines
 from landscape.report.point import point_json, point_lines
 from landscape.report.radius import radius_json, radius_lines
@@ -119,20 +126,30 @@ def print_radius(request: RadiusRequest, measured: RadiusResult, as_json: bool) 
     _print_lines(PlainConsole(), [*radius_lines(request, measured), f"next   {after_radius(request, measured)}"])
 
 
-def print_advice(request: AdviceRequest, advised: AdviceResult, as_json: bool) -> None:
-    """Print the advice: one JSON object, or for each grid the verdict, its reasons, and the cost of each method."""
+def print_advice(advised: AdviceResult, page: Path, following: str, as_json: bool) -> None:
+    """Print the advice: one JSON object, or the table of ways and grids, and a verdict for each bit width.
+
+    Args:
+        advised: The advice.
+        page: The file of its page.
+        following: The command to type next.
+        as_json: Whether to print JSON.
+    """
     if as_json:
-        print_json(advice_json(advised))
+        print_json(advice_json(advised) | {"page": str(page)})
         return
-    console = PlainConsole(soft_wrap=True)
-    _print_lines(console, subject_lines(advised))
-    for advice, work in zip(advised.advice, advised.work, strict=True):
-        console.print(f"\n{verdict_line(advice)}", markup=False, style="bold")
-        _print_lines(console, (f"    {line}" for line in (*reason_lines(advice), cost_line(work, advised.pace))))
+    console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    _print_lines(console, [*subject_lines(advised), ""])
+    console.print(drawn(decision_table(advised)))
+    _print_lines(console, [READING, *([control_line(advised.control)] if advised.control else []), ""])
+    for found in advised.advice:
+        console.print(verdict_line(found, advised), markup=False, style="bold", soft_wrap=True)
+        _print_lines(console, (f"    {line}" for line in reason_lines(found, advised)))
+    explained = (f"{name}: {explanation_line(each)}" for name, each in advised.explanations.items())
     run = advised.run
-    _print_lines(console, [f"\n{evaluations(run.probes)}, in {duration(run.seconds)}", f"cache  {run.store}"])
-    if following := after_advice(request, advised):
-        _print_lines(console, [f"next   {following}"])
+    work = f"{evaluations(run.probes)}, in {duration(run.seconds)}"
+    _print_lines(console, ["", *explained, cost_line(advised), work])
+    _print_lines(console, [f"page   {page}", f"cache  {run.store}", f"next   {following}"])
 
 
 def print_curvature(curved: CurvatureResult, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.request import AdviceRequest
-from landscape.advice.rules import Recommendation
+from landscape.advice.trials import shipped_gptq
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
 from landscape.cli.command_line import command_line, in_preset
@@ -20,9 +20,6 @@ from landscape.session.presets import PRESETS
 from landscape.session.request import PointRequest, Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
-
-_ENOUGH: dict[Recommendation, str] = {"rtn": "RTN is enough there", "gptq": "GPTQ should do there"}
-"""Verdicts after which a point is worth making at once, and why; the cheaper one first."""
 
 
 def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output: Path) -> str:
@@ -79,23 +76,27 @@ def after_anatomy(request: AnatomyRequest, found: AnatomyResult, output: Path) -
     return _suggest(_survey(request, PAPER_METHODS), "where are GPTQ and QAFT?", output)
 
 
-def after_advice(request: AdviceRequest, found: AdviceResult) -> str | None:
-    """Suggest making the point of fewest bits at which RTN is enough, else GPTQ should do; None where neither is."""
-    for verdict, reason in _ENOUGH.items():
-        schemes = [advice.evidence.scheme for advice in found.advice if advice.verdict == verdict]
-        if schemes:
-            scheme = min(schemes, key=lambda each: each.bits)
-            name = request.model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
-            point = QuantizeRequest(
-                **_shared(request, QuantizeRequest),
-                bits=scheme.bits,
-                method=verdict,
-                scale=scheme.scale,
-                granularity=scheme.granularity,
-                export=Path(f"{name}-{verdict}-int{scheme.bits}"),
-            )
-            return _suggest(point, reason)
-    return None
+def after_advice(request: AdviceRequest, found: AdviceResult) -> str:
+    """Suggest making the point of fewest bits that keeps the limit, else the one that comes nearest to it."""
+    verdicts = [each.verdict for each in found.advice]
+    kept = [verdict for verdict in verdicts if verdict.keeps]
+    if kept:
+        chosen = min(kept, key=lambda verdict: verdict.choice.bits_per_weight).choice
+        reason = "the fewest bits that keep the limit"
+    else:
+        chosen = min(verdicts, key=lambda verdict: verdict.choice.judged(found.net).high).choice
+        reason = "comes nearest to the limit"
+    name, scheme = request.model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], chosen.scheme
+    order = shipped_gptq(scheme).act_order if chosen.way == "gptq" else False
+    point = QuantizeRequest(
+        **(_shared(request, QuantizeRequest) | {"gptq": replace(request.gptq, act_order=order)}),
+        bits=scheme.bits,
+        method=chosen.way,
+        scale=scheme.scale,
+        granularity=scheme.granularity,
+        export=Path(f"{name}-{chosen.way}-{scheme}"),
+    )
+    return _suggest(point, reason)
 
 
 def after_quantize(request: QuantizeRequest) -> str:

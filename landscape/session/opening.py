@@ -98,7 +98,7 @@ def prepare_subject(request: Request, checkpoint: Checkpoint, progress: Progress
         )
     assert isinstance(request, PresetRequest)
     methods = request.data_for
-    return prepare(checkpoint, data, request.preset, methods, seed, cache, revision=revision, bos=bos, warn=warn)
+    return prepare(checkpoint, data, request.drawn, methods, seed, cache, revision=revision, bos=bos, warn=warn)
 
 
 @contextmanager

@@ -188,6 +188,11 @@ class PresetRequest(Request):
     """Options of GPTQ."""
 
     @property
+    def drawn(self) -> Preset:
+        """Numbers of the windows that are drawn from the text."""
+        return self.preset
+
+    @property
     def data_for(self) -> tuple[str, ...]:
         """Methods whose calibration and training windows are drawn."""
         return ()

@@ -1,0 +1,84 @@
+"""Foretell what GPTQ and QAFT would cost from what RTN costs, with the error of the formula as an interval.
+
+Both formulas are from 38 cells of three models, fitted to two of them and tested on the third:
+
+GPTQ    leaves 0.73 of RTN's ΔL in the median; the logarithm of the share is off by 0.29. Neither bits, nor ΔL, nor the
+        distance relative to the basin foretold it to a useful degree better than this constant.
+QAFT    less w_FT is 0.92 · ΔL(RTN)^0.64 · (‖Δw‖/‖w‖)^0.475; its logarithm is off by 0.34.
+
+``benchmarks/advice/README.md`` shows how often these intervals hold on other models.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+from landscape.estimators.intervals import Estimate
+
+GPTQ_SHARE, GPTQ_ERROR = 0.73, 0.29
+"""Median share of RTN's ΔL that GPTQ leaves, and the standard error of its logarithm."""
+GPTQ_LEAST = 0.35
+"""Least share that GPTQ left in any cell: beyond limit/0.35, it will not keep the limit."""
+QAFT_FACTOR, QAFT_RISE, QAFT_DISTANCE, QAFT_ERROR = 0.92, 0.64, 0.475, 0.34
+"""Factor and exponents of QAFT's formula, and the standard error of its logarithm."""
+
+
+def foretell_gptq(rtn: Estimate, confidence: float) -> Estimate:
+    """Foretell ΔL of GPTQ on a grid.
+
+    Args:
+        rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
+        confidence: Probability with which each end shall hold.
+    """
+    return _scaled(rtn, GPTQ_SHARE, 1.0, _quantile(confidence) * GPTQ_ERROR)
+
+
+def foretell_qaft(rtn: Estimate, distance: float, confidence: float) -> Estimate:
+    """Foretell ΔL of QAFT less that of its control w_FT.
+
+    Args:
+        rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
+        distance: ‖Δw‖/‖w‖ of RTN.
+        confidence: Probability with which each end shall hold.
+    """
+    return _scaled(rtn, QAFT_FACTOR * distance**QAFT_DISTANCE, QAFT_RISE, _quantile(confidence) * QAFT_ERROR)
+
+
+def raw_qaft(net: Estimate, rtn: Estimate, control: Estimate) -> Estimate:
+    """Return ΔL of QAFT: that less its control, plus the control's.
+
+    Training keeps its best epoch, and RTN is one of them: QAFT does not end above it.
+
+    Args:
+        net: ΔL of QAFT less that of w_FT.
+        rtn: ΔL of RTN.
+        control: ΔL of w_FT.
+    """
+    return Estimate(
+        min(net.value + control.value, rtn.value),
+        min(net.low + control.low, rtn.low),
+        min(net.high + control.high, rtn.high),
+    )
+
+
+def _scaled(rtn: Estimate, factor: float, power: float, error: float) -> Estimate:
+    """Return ``factor · rtn^power``; on a log scale the distances of the ends add up as independent errors do.
+
+    Where RTN's interval reaches down to 0 or below, the logarithm has no lower end: the interval then begins at the
+    lower of RTN's and 0, and where even its value does, it is RTN's own.
+    """
+    if not rtn.value > 0 or not math.isfinite(rtn.value):
+        return rtn
+    value = factor * rtn.value**power
+    up = math.hypot(error, power * math.log(rtn.high / rtn.value)) if math.isfinite(rtn.high) else math.inf
+    if rtn.low <= 0:
+        return Estimate(value, min(rtn.low, 0.0), value * math.exp(up))
+    down = math.hypot(error, power * math.log(rtn.value / rtn.low))
+    return Estimate(value, value * math.exp(-down), value * math.exp(up))
+
+
+def _quantile(confidence: float) -> float:
+    """Return the quantile of the standard normal distribution."""
+    return float(special.ndtri(confidence))

@@ -1,0 +1,1 @@
+"""Report advice: words and tables for the terminal and the page, and JSON."""

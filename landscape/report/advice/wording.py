@@ -1,0 +1,161 @@
+"""Put advice into words of the field: perplexities in per cent, bits per weight, and what to do at each bit width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from landscape.advice.advise import AdviceResult, WidthAdvice
+from landscape.advice.choice import NAMES, Choice
+from landscape.advice.explain import Explanation
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.perplexity import perplexity, perplexity_change
+from landscape.formatting import crossing_text, number, plural, windows_text, with_minus
+from landscape.session.request import JUDGED_SPLIT
+from quant.scheme import QuantScheme
+
+MANYFOLD = 10.0
+"""Factor of the perplexity from which it is written as a factor, not in per cent."""
+
+
+RULES = (
+    "RTN is measured on every grid, on 4, 8, 16 … windows until its loss lies on one side of the limit, with intervals "
+    "that hold over all looks.",
+    "GPTQ is foretold from RTN's loss. Where RTN does not keep the limit and GPTQ may, it is tried on little data, and "
+    "measured.",
+    "QAFT is foretold from RTN's loss and distance, plus what plain fine-tuning on the same text gains.",
+    "The verdict is the cheapest way whose loss keeps the limit with the probability asked for: RTN before GPTQ before "
+    "QAFT, and within a way the grid of fewest bits per weight. Where none does, it is the one that comes nearest.",
+)
+"""How a verdict comes about, for readers."""
+
+
+def subject_lines(advised: AdviceResult) -> list[str]:
+    """Name the model, the limit and the basin."""
+    subject = advised.subject
+    windows = windows_text(subject.windows[JUDGED_SPLIT], advised.articles)
+    lines = [
+        f"{subject.model} on {subject.data} ({JUDGED_SPLIT}, up to {windows}, {subject.seq_len} tokens each): "
+        f"perplexity {number(perplexity(advised.center_nll), 4)}",
+        limit_line(advised),
+    ]
+    if advised.search is not None:
+        found, last = advised.search.radius, advised.search.rounds[-1]
+        radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
+        lines.append(
+            f"basin: along random directions the loss is half way to chance at a distance R = {radius} from the weights"
+        )
+    return lines
+
+
+def limit_line(advised: AdviceResult) -> str:
+    """Name the limit, and the probability with which it shall be kept."""
+    most = number(perplexity(advised.center_nll + advised.limit.nats), 4)
+    judged = "; QAFT is judged less what plain fine-tuning gains" if advised.net else ""
+    return (
+        f"limit {advised.limit.text}: perplexity at most {most}, to be kept with {100 * advised.confidence:g} % "
+        f"probability{judged}"
+    )
+
+
+def grid_name(scheme: QuantScheme) -> str:
+    """Name what has one scale, and the rule for it: ``group of 128, absmax``."""
+    return f"{_unit(scheme)}, {scheme.scale}"
+
+
+def _unit(scheme: QuantScheme) -> str:
+    return f"group of {scheme.group}" if scheme.group else scheme.granularity
+
+
+def change(rise: Estimate) -> str:
+    """Write a rise of the loss as a change of the perplexity with its interval: ``+14 % (5 … 25)``.
+
+    From tenfold on it is a factor: ``× 27 (19 … 38)``.
+    """
+    if not math.isfinite(rise.value):
+        return "overflow"
+    if math.exp(rise.value) < MANYFOLD:
+        shares = perplexity_change(rise)
+        value, low, high = (_percent(share) for share in (shares.value, shares.low, shares.high))
+        text = f"{'+' if shares.value > 0 else ''}{value} %"
+    else:
+        value, low, high = (number(_factor(end), 2) for end in (rise.value, rise.low, rise.high))
+        text = f"× {value}"
+    return f"{text} ({low} … {high})" if math.isfinite(rise.high) else f"{text} (not bounded)"
+
+
+def _percent(share: float) -> str:
+    """Write a share in per cent, to a tenth below 10 and whole above."""
+    return with_minus(f"{100 * share:.{0 if abs(share) >= 0.0995 else 1}f}") if math.isfinite(share) else number(share)
+
+
+def _factor(nats: float) -> float:
+    return math.exp(nats) if nats < 700 else math.inf
+
+
+def choice_name(choice: Choice) -> str:
+    """Name a way and its grid: ``GPTQ with one scale per channel (mse)``."""
+    return f"{NAMES[choice.way]} with one scale per {_unit(choice.scheme)} ({choice.scheme.scale})"
+
+
+def verdict_line(found: WidthAdvice, advised: AdviceResult) -> str:
+    """Say what to do at a bit width, in one sentence."""
+    choice = found.verdict.choice
+    rise, size = change(choice.judged(advised.net)), f"{choice.bits_per_weight:.2f} bits per weight"
+    cost = f"perplexity {rise}{how(choice, ', ')}, {size}"
+    if found.verdict.keeps:
+        return f"{found.bits} bits: {choice_name(choice)} keeps the limit: {cost}"
+    return f"{found.bits} bits: nothing is likely to keep the limit; {choice_name(choice)} comes nearest: {cost}"
+
+
+def how(choice: Choice, before: str = "") -> str:
+    """Say how a loss is known, where it is not measured at the point that one would ship; else nothing."""
+    if choice.source == "foretold":
+        return f"{before}foretold"
+    return f"{before}calibrated with {choice.tokens:,} tokens" if choice.tokens else ""
+
+
+def reason_lines(found: WidthAdvice, advised: AdviceResult) -> Iterator[str]:
+    """Say what became of the cheaper ways on the grid of the verdict."""
+    chosen = found.verdict.choice
+    for choice in found.choices:
+        if choice.scheme == chosen.scheme and choice.price < chosen.price:
+            rise = f"{change(choice.judged(advised.net))}{how(choice, ', ')}"
+            yield f"{NAMES[choice.way]}: {rise}: {_against(choice, advised)}"
+
+
+def _against(choice: Choice, advised: AdviceResult) -> str:
+    """Say how a choice that does not keep the limit stands to it."""
+    if choice.judged(advised.net).low > advised.limit.nats:
+        return "not enough"
+    return "at the limit" if choice.source == "measured" else "open"
+
+
+def explanation_line(explained: Explanation) -> str:
+    """Say why RTN on a grid costs what it costs."""
+    if explained.remaining is None:
+        clipping = (
+            "nothing is clipped" if not explained.clipped else f"{explained.clipped:.2g} of the weights are clipped"
+        )
+    else:
+        clipping = (
+            f"with the clipping of {explained.clipped:.2g} of the weights undone, "
+            f"{number(100 * explained.remaining.value, 3)} % of the rise is left"
+        )
+    if explained.rho_prof is None:
+        return f"{clipping}; R along directions that move each matrix as far as rounding does is not reached"
+    share = number(100 * explained.rho_prof.value, 3)
+    return f"{clipping}; the distance is {share} % of R along directions that move each matrix as far as rounding does"
+
+
+def control_line(control: Estimate) -> str:
+    """Say what plain fine-tuning gains, which QAFT's raw loss includes."""
+    return (
+        f"plain fine-tuning on the same text, tried for {plural(32, 'step')}: perplexity {change(control)}; "
+        "QAFT is foretold with this gain, and a longer training gains more"
+    )
+
+
+def share_text(rho: Estimate | None) -> str:
+    """Write ‖Δw‖ in per cent of R."""
+    return "–" if rho is None else f"{_percent(rho.value)} %"
