@@ -24,7 +24,7 @@ from landscape.estimators.radius_search import RadiusSearch
 from landscape.health.checks import SLOPE, unchecked
 from landscape.health.self_checks import SLOPE_DIRECTIONS, FinishedRun, examine, measure_slope, slope_plan
 from landscape.positions.position import CENTER
-from landscape.probing.plan import ProbePlan, blocks_of, point_plan
+from landscape.probing.plan import blocks_of, point_plan
 from landscape.session.forecast import Forecast, forecast_of, forward_seconds
 from landscape.session.point_methods import point_work
 from landscape.session.point_specs import PointSpec
@@ -177,13 +177,14 @@ def _forecast(collector: EvidenceCollector, asked: Sequence[Candidates]) -> Fore
     """
     session, runner, request = collector.session, collector.session.runner, collector.request
     windows = len(session.windows)
+    plan = point_plan([CENTER], session.windows)
+    if request.radius:
+        plan += slope_plan(collector.sphere, SLOPE_DIRECTIONS, collector.subject.norm, session.windows)
     with runner.rehearsal():
-        session.evaluate(point_plan([CENTER], session.windows))
-    probes = len(point_plan([CENTER], session.windows).missing(runner.known))
+        session.evaluate(plan)
+    probes = len(plan.missing(runner.known))
     if request.radius and not runner.knows(lambda: collector.found):
         probes += RADIUS_WORK
-    if request.radius:
-        probes += len(_slope(collector).missing(runner.known))
     unknown = [tried for tried in asked if not runner.knows(partial(collector.grid, tried))]
     probes += sum(min(LOOKED, windows) + min(FIRST, windows) * (len(tried.schemes) - 1) for tried in unknown)
     trials = 0.0
@@ -208,11 +209,6 @@ def _forecast(collector: EvidenceCollector, asked: Sequence[Candidates]) -> Fore
 
 def _explained(collector: EvidenceCollector, tried: Candidates) -> Explanation:
     return explain(collector.session, collector.grid(tried).scheme, collector.request.seed)
-
-
-def _slope(collector: EvidenceCollector) -> ProbePlan:
-    """Plan the probes for the slope at w."""
-    return slope_plan(collector.sphere, SLOPE_DIRECTIONS, collector.subject.norm, collector.session.windows)
 
 
 def _health(collector: EvidenceCollector, search: RadiusSearch | None) -> tuple[Check, ...]:

@@ -60,7 +60,7 @@ class Trials:
         Raises:
             NotEvaluated: in a rehearsal, if it must be made.
         """
-        return self._label(PointSpec("gptq", scheme), shipped_gptq(scheme))
+        return self._label(PointSpec("gptq", scheme), shipped_gptq(scheme), self.gptq_work)
 
     def finetuned(self) -> str:
         """Fine-tune w for 32 steps, and return the label of the point.
@@ -69,7 +69,7 @@ class Trials:
             NotEvaluated: in a rehearsal, if it must be made.
             UsageError: if training does not fit in memory.
         """
-        return self._label(FINETUNED, PAPER_GPTQ)
+        return self._label(FINETUNED, PAPER_GPTQ, self.finetuning_work)
 
     @property
     def gptq_tokens(self) -> int:
@@ -87,7 +87,7 @@ class Trials:
         """Work of the short fine-tuning, in forward passes of a window of the run."""
         return QAFT_PER_EXAMPLE * len(self._subject.calibration.training) + 2.0 * JUDGING_WINDOWS
 
-    def _label(self, spec: MadeSpec, options: GPTQOptions) -> str:
+    def _label(self, spec: MadeSpec, options: GPTQOptions, work: float) -> str:
         session = self._session
         preset = replace(self._request.preset, qaft_epochs=1, rates=dict.fromkeys(self._request.preset.rates, (RATE,)))
         maker = PointMaker(self._subject, session.store, preset, self._request.seed, options)
@@ -98,7 +98,7 @@ class Trials:
             check_run(making_need(self._subject, spec, TRIAL_CALIBRATION), self._subject.checkpoint)
             session.stage(f"trying {spec.name} on little data")
             session.directions.release()  # making a point takes memory of its own
-            point = maker.make(spec)
+            point = maker.make(spec, lambda share: session.progress.advance(share * work))
         label = point_label(point, session.subject.space)
         self.points[label] = point
         return label

@@ -12,27 +12,36 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.advice.advise import AdviceResult, advise
-from landscape.advice.evidence import DIRECTIONS, EvidenceCollector, other_grids
+from landscape.advice.advise import AdviceResult, _asked, _forecast, advise
+from landscape.advice.choice import Choice
+from landscape.advice.evidence import EvidenceCollector
+from landscape.advice.explain import DIRECTIONS
 from landscape.advice.request import AdviceRequest
-from landscape.anatomy.waterfall import Kind, families
+from landscape.advice.trials import DAMPING, TRIAL_TOKENS
+from landscape.anatomy.waterfall import families
 from landscape.cli import main
-from landscape.cli.console import print_advice
-from landscape.estimators.radius_search import Round
-from landscape.formatting import nats, number
+from landscape.estimators.loss_limit import Limit
 from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
 from landscape.positions.atlas import Ray
-from landscape.positions.directions import Sphere
 from landscape.positions.perturbation import Perturbation
-from landscape.report.advice import advice_json, reason_lines, subject_lines
+from landscape.report.advice.wording import choice_name, verdict_line
 from landscape.session.forecast import Forecast
 from landscape.session.presets import Preset
 from landscape.session.progress import Silent
 from landscape.session.session import Session
-from quant import Center, QuantScheme, load_checkpoint, load_corpus, rtn
+from quant import Center, GPTQOptions, QuantScheme, gptq, load_checkpoint, load_corpus, rtn
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import UsageError
+from quant.point import WeightPoint
 
 TINY = Preset("tiny", 1, 4, 1, 32, 4, 3, 4, 4, 1, dict.fromkeys(range(2, 9), (0.001,)))
+WINDOWS = 4
+
+
+def request(store: Path, **changes: object) -> AdviceRequest:
+    grids = ("tensor", "channel")
+    asked = AdviceRequest(bits=(8, 2), granularities=grids, preset=TINY, windows=WINDOWS, explain=True, store=store)
+    return replace(asked, **changes)  # type: ignore[arg-type]
 
 
 class Heard(Silent):
@@ -53,94 +62,164 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def advised(store: Path) -> AdviceResult:
-    return advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
+    return advise(request(store))
 
 
-def test_the_losses_are_those_of_transformers(advised: AdviceResult) -> None:
-    checkpoint = load_checkpoint("opt-nano")
-    model, space = checkpoint.model, checkpoint.space
-    center, scheme = Center.of(model, space), QuantScheme(2)
-    corpus = load_corpus("tales", checkpoint, 32, sizes={"train": 1, "validation": 4, "test": 1})
-    windows = corpus.windows("validation", 4, 0)
-
-    def loss() -> float:
-        with torch.no_grad():
-            return float(np.mean([model(input_ids=t[None], labels=t[None]).loss.item() for t in windows]))
-
-    at_w = loss()
-    space.write(model, rtn(space, center, scheme))
-    at_rtn = loss()
-    point = rtn(space, center, scheme)
-    with torch.no_grad():  # more than half a step beyond the codes ±1, with what quant.statistics allows for rounding
-        for slot, parameter in space.weights(model):
-            w, step = center.tensor(slot), float(point.grid_tensor(slot).grid.scale)
-            parameter.copy_(torch.where(w.abs() > 1.5001 * step, w, parameter))
-    without_clipping = loss()
-    evidence = advised.advice[1].evidence
-    articles = corpus.window_articles("validation", 4, 0)
-    assert articles is not None
-    assert advised.articles == len(set(articles.tolist()))
-    assert advised.center_nll == pytest.approx(at_w, abs=1e-5)
-    assert evidence.rise.value == pytest.approx(at_rtn - at_w, abs=1e-5)
-    assert evidence.unclipped.value == pytest.approx(without_clipping - at_w, abs=1e-5)
-    assert evidence.remaining is not None
-    assert evidence.remaining.value == pytest.approx((without_clipping - at_w) / (at_rtn - at_w), rel=1e-4)
+@pytest.fixture(scope="module")
+def nano() -> Checkpoint:
+    return load_checkpoint("opt-nano")
 
 
-def test_what_is_measured_decides(advised: AdviceResult) -> None:
-    fine, coarse = advised.advice
-    assert fine.verdict == "rtn"
-    assert fine.evidence.rise.high <= advised.limit.nats
-    assert coarse.verdict != "rtn"
-    assert coarse.evidence.rise.value > advised.limit.nats
+@pytest.fixture(scope="module")
+def windows(nano: Checkpoint) -> torch.Tensor:
+    sizes = {"train": 32, "validation": WINDOWS, "test": 1}
+    return load_corpus("tales", nano, 32, sizes=sizes).windows("validation", WINDOWS, 0)
 
 
-def test_the_ratios_are_of_one_distance(advised: AdviceResult) -> None:
-    """ρ and ρ_prof share ‖Δw‖; the paper's has R of the whole space."""
-    evidence = advised.advice[1].evidence
-    assert evidence.rho is not None
-    assert advised.search.radius.value is not None
-    assert evidence.rho.value == pytest.approx(evidence.distance / advised.search.radius.value)
-    assert evidence.rho_prof is not None
-    assert evidence.rho_along is not None
-    assert 0.3 < evidence.rho_prof.value / evidence.rho.value < 3
+def loss(nano: Checkpoint, windows: torch.Tensor, point: WeightPoint | Ray | Center) -> float:
+    """Compute the mean loss with transformers' own function, and put the weights back."""
+    center = Center.of(nano.model, nano.space)
+    nano.space.write(nano.model, point)
+    with torch.no_grad():
+        found = [nano.model(input_ids=row[None], labels=row[None]).loss.item() for row in windows]
+    nano.space.write(nano.model, center)
+    return float(np.mean(found))
 
 
-@pytest.mark.parametrize(("kind", "directions"), [("profile", DIRECTIONS), ("along", 1)])
-def test_at_the_radius_of_a_kind_its_directions_have_lost_half_of_the_way(
-    advised: AdviceResult, kind: Kind, directions: int
+def of(advised: AdviceResult, bits: int, way: str) -> list[Choice]:
+    (found,) = (each for each in advised.advice if each.bits == bits)
+    return [choice for choice in found.choices if choice.way == way]
+
+
+def test_the_losses_of_rtn_are_those_of_transformers(
+    advised: AdviceResult, nano: Checkpoint, windows: torch.Tensor
 ) -> None:
-    evidence = advised.advice[1].evidence
-    rho = {"profile": evidence.rho_prof, "along": evidence.rho_along}[kind]
+    center = Center.of(nano.model, nano.space)
+    at_w = loss(nano, windows, center)
+    assert advised.center_nll == pytest.approx(at_w, abs=1e-5)
+    for choice in of(advised, 2, "rtn"):
+        at_rtn = loss(nano, windows, rtn(nano.space, center, choice.scheme))
+        assert choice.rise.value == pytest.approx(at_rtn - at_w, abs=1e-5)
+        assert (choice.source, choice.windows) == ("measured", WINDOWS)
+
+
+def test_of_two_scales_the_one_that_loses_less_is_taken(
+    advised: AdviceResult, nano: Checkpoint, windows: torch.Tensor
+) -> None:
+    center = Center.of(nano.model, nano.space)
+    for found in advised.advice[1].grids:
+        losses = {
+            scheme: loss(nano, windows, rtn(nano.space, center, scheme)) - advised.center_nll
+            for scheme in (found.scheme, *found.left)
+        }
+        assert len(losses) == 2
+        assert min(losses, key=lambda scheme: losses[scheme]) == found.scheme
+        for scheme, rise in found.left.items():
+            assert rise == pytest.approx(losses[scheme], abs=1e-5)
+
+
+def test_the_small_gptq_is_gptq_on_little_data(store: Path, nano: Checkpoint, windows: torch.Tensor) -> None:
+    """With a limit that leaves it open, against the method called by hand on the same tokens."""
+    advised = advise(request(store, bits=(3,), granularities=("channel",), limit=Limit.parse("nll+0.12"), radius=False))
+    (tried,) = of(advised, 3, "gptq")
+    assert (tried.source, tried.tokens) == ("measured", 16 * 32)
+    assert TRIAL_TOKENS > 32
+    corpus = load_corpus("tales", nano, 32, sizes={"train": 32, "validation": WINDOWS, "test": 1})
+    center = Center.of(nano.model, nano.space)
+    start = rtn(nano.space, center, tried.scheme)
+    options = GPTQOptions(dampings=(DAMPING,), act_order=True)
+    point = gptq(nano.model, nano.space, start, corpus.windows("train", 16, 0), options, center=center)
+    rise = loss(nano, windows, point) - loss(nano, windows, center)
+    assert tried.rise.value == pytest.approx(rise, abs=1e-4)
+
+
+def test_gptq_is_tried_only_where_it_can_decide(advised: AdviceResult) -> None:
+    """Not where RTN keeps the limit, and not where RTN is far beyond it."""
+    assert advised.advice[0].verdict.choice.way == "rtn"
+    for bits in (8, 2):
+        assert {choice.source for choice in of(advised, bits, "gptq")} == {"foretold"}
+
+
+def test_fine_tuning_is_tried_where_neither_rtn_nor_gptq_keeps_the_limit(advised: AdviceResult, store: Path) -> None:
+    assert advised.control is not None
+    net, raw = zip(*((choice.net, choice.rise) for choice in of(advised, 2, "qaft")), strict=True)
+    for less, whole in zip(net, raw, strict=True):
+        assert less is not None
+        assert whole.value == pytest.approx(less.value + advised.control.value)
+    assert advise(request(store, bits=(8,), radius=False)).control is None
+
+
+def test_a_recommended_grid_asked_about_alone_gets_the_same_verdict(advised: AdviceResult, store: Path) -> None:
+    for found in advised.advice:
+        scheme = found.verdict.choice.scheme
+        alone = advise(
+            request(
+                store, bits=(found.bits,), scales=(scheme.scale,), granularities=(scheme.granularity,), radius=False,
+                explain=False,
+            )
+        )  # fmt: skip
+        assert alone.advice[0].verdict == found.verdict
+
+
+def test_each_grid_is_placed_by_r(advised: AdviceResult) -> None:
+    assert advised.search is not None
+    radius = advised.search.radius.value
+    assert radius is not None
+    for found in advised.advice:
+        for grid in found.grids:
+            rho = advised.rho(grid)
+            assert rho is not None
+            assert rho.value == pytest.approx(grid.distance / radius)
+
+
+def test_without_r_the_verdicts_are_the_same(advised: AdviceResult, store: Path) -> None:
+    without = advise(request(store, radius=False, explain=False))
+    assert without.search is None
+    assert without.advice == advised.advice
+    assert without.rho(without.advice[0].grids[0]) is None
+    assert [check.passed for check in without.run.health].count(False) == 0
+
+
+def test_clipping_is_explained_by_the_loss_without_it(
+    advised: AdviceResult, nano: Checkpoint, windows: torch.Tensor
+) -> None:
+    scheme = QuantScheme(2)
+    explained = advised.explanations[str(scheme)]
+    center = Center.of(nano.model, nano.space)
+    point = rtn(nano.space, center, scheme)
+    at_w, at_rtn = loss(nano, windows, center), loss(nano, windows, point)
+    nano.space.write(nano.model, point)
+    clipped = 0
+    with torch.no_grad():  # more than half a step beyond the codes ±1, with what quant.statistics allows for rounding
+        for slot, parameter in nano.space.weights(nano.model):
+            w, step = center.tensor(slot), float(point.grid_tensor(slot).grid.scale)
+            beyond = w.abs() > 1.5001 * step
+            clipped += int(beyond.sum())
+            parameter.copy_(torch.where(beyond, w, parameter))
+        found = [nano.model(input_ids=row[None], labels=row[None]).loss.item() for row in windows]
+    nano.space.write(nano.model, center)
+    assert explained.clipped == pytest.approx(clipped / nano.space.dimension, rel=1e-3)
+    assert explained.remaining is not None
+    assert explained.remaining.value == pytest.approx((np.mean(found) - at_w) / (at_rtn - at_w), rel=1e-4)
+
+
+def test_at_rho_prof_directions_like_the_rounding_have_lost_half_of_the_way(
+    advised: AdviceResult, nano: Checkpoint, windows: torch.Tensor
+) -> None:
+    scheme = QuantScheme(2)
+    rho = advised.explanations[str(scheme)].rho_prof
     assert rho is not None
-    checkpoint = load_checkpoint("opt-nano")
-    model, space = checkpoint.model, checkpoint.space
-    center = Center.of(model, space)
-    sizes = {"train": 1, "validation": 4, "test": 1}
-    windows = load_corpus("tales", checkpoint, 32, sizes=sizes).windows("validation", 4, 0)
-    family = families(Perturbation(space, center, rtn(space, center, QuantScheme(2)), ""))[kind]
-    losses = []
-    for index in range(directions):
-        space.write(model, Ray(center, family.draw(index), evidence.distance / rho.value))
-        with torch.no_grad():
-            losses += [model(input_ids=t[None], labels=t[None]).loss.item() for t in windows]
+    center = Center.of(nano.model, nano.space)
+    family = families(Perturbation(nano.space, center, rtn(nano.space, center, scheme), ""))["profile"]
+    (distance,) = (grid.distance for grid in advised.advice[1].grids if grid.scheme == scheme)
+    losses = [loss(nano, windows, Ray(center, family.draw(i), distance / rho.value)) for i in range(DIRECTIONS)]
     u = (np.mean(losses) - advised.center_nll) / (advised.subject.chance - advised.center_nll)
     assert u == pytest.approx(0.5, abs=0.01)  # R is read off between two distances 9 % apart: 0.2 % of it at most
 
 
-def test_words_on_r_are_of_the_design_that_it_was_read_from(advised: AdviceResult) -> None:
-    found = advised.search
-    assert "R = " in subject_lines(advised)[0]
-    assert "not bounded" not in subject_lines(advised)[0]
-    unbounded = replace(found.radius, low=0.0, high=math.inf)
-    for directions, windows, why in ((1, 4, "one direction"), (4, 1, "one window"), (4, 4, "the data")):
-        last = replace(found, rounds=(*found.rounds, Round(directions, windows, unbounded)))
-        assert f"not bounded by {why}" in subject_lines(replace(advised, search=last))[0]
-
-
 def test_a_second_run_evaluates_nothing_and_says_the_same(advised: AdviceResult, store: Path) -> None:
     heard = Heard()
-    again = advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store), heard)
+    again = advise(request(store), heard)
     probes = again.run.probes
     assert (probes.evaluated, probes.cached) == (0, advised.run.probes.total)
     (told,) = heard.forecasts
@@ -150,52 +229,22 @@ def test_a_second_run_evaluates_nothing_and_says_the_same(advised: AdviceResult,
     assert again.advice == advised.advice
 
 
-def test_the_forecast_counts_what_this_run_needs(advised: AdviceResult, store: Path) -> None:
-    """The store holds more: the probes of int2. Of int3 no point is made, and of int8 nothing is missing."""
+def test_the_forecast_is_of_the_size_of_the_run(tmp_path: Path) -> None:
     heard = Heard()
-    eight = advise(AdviceRequest(bits=(8,), preset=TINY, store=store), heard).run.probes
-    assert eight.cached < advised.run.probes.evaluated
-    more = advise(AdviceRequest(bits=(8, 3), preset=TINY, store=store), heard).run.probes
-    known, new = heard.forecasts
-    assert (known.work, known.cached) == (0, eight.cached)
-    assert new.cached == eight.cached == more.cached
-    assert new.points == ("rtn-int3-exact", "rtn-int3-absmax", "rtn-int3-absmax-per-channel")
-    assert new.probes == pytest.approx(more.evaluated, rel=0.2)
+    probes = advise(request(tmp_path, bits=(4,), explain=False), heard).run.probes
+    (told,) = heard.forecasts
+    assert {"rtn-int4-exact", "rtn-int4-absmax", "rtn-int4-absmax-per-channel"} < set(told.points)
+    assert 0.5 < told.probes / probes.evaluated < 2
 
 
-def test_the_forecast_counts_the_slope_at_w(advised: AdviceResult, store: Path) -> None:
-    """Where nothing else is missing."""
-    request = AdviceRequest(bits=(8,), preset=TINY, store=store)
-    with Session.open(request) as session:
-        subject, collector = session.subject, EvidenceCollector(request, session)
-        directions = Sphere(subject.space, request.seed)
-        near = slope_plan(directions, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
+def test_the_forecast_counts_the_slope_at_w_where_nothing_else_is_missing(advised: AdviceResult, store: Path) -> None:
+    asked = request(store, bits=(8,))
+    with Session.open(asked) as session:
+        subject, collector = session.subject, EvidenceCollector(asked, session)
+        near = slope_plan(collector.sphere, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
         for probe in near.probes():
             del session.runner.known[probe]
-        assert collector.forecast(request.specs).probes == len(near) > 0
-
-
-def test_what_decided_is_told_with_its_interval(advised: AdviceResult) -> None:
-    evidence = advised.advice[1].evidence
-    (written,) = [one for one in advice_json(advised)["advice"] if one["bits"] == 2]
-    said = "\n".join(reason_lines(advised.advice[1]))
-    for name, words in (("rho", "ρ"), ("rho_prof", "ρ_prof"), ("rho_along", "ρ_Δ")):
-        estimate = getattr(evidence, name)
-        assert written[f"{name}_interval"] == {"low": estimate.low, "high": estimate.high}
-        assert f"{words} = {number(estimate.value, 3)} [{number(estimate.low, 3)}, {number(estimate.high, 3)}]" in said
-    for scheme, rise in evidence.others.items():
-        assert written["others_interval"][scheme.grid] == {"low": rise.low, "high": rise.high}
-        assert f"{scheme.grid} {nats(rise.value, True)} [{nats(rise.low, True)}, {nats(rise.high, True)}]" in said
-
-
-def test_costs_are_told_in_time_also_where_every_loss_is_cached(
-    advised: AdviceResult, store: Path, capsys: pytest.CaptureFixture
-) -> None:
-    again = advise(AdviceRequest(bits=(8, 2), preset=TINY, store=store))
-    print_advice(AdviceRequest(), replace(again, pace=3600.0), as_json=False)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "would cost" in line]
-    hours = (f"{again.work[0][way]:.1f} h" for way in ("gptq", "qaft"))
-    assert lines[0].strip() == "would cost: GPTQ about {}, QAFT about {}".format(*hours)
+        assert _forecast(collector, _asked(asked, session)).probes == len(near) > 0
 
 
 def test_the_run_is_checked(advised: AdviceResult) -> None:
@@ -205,43 +254,62 @@ def test_the_run_is_checked(advised: AdviceResult) -> None:
     assert f"at λ = {advised.subject.norm / 64:.3g}" in health[4].words
 
 
-def test_on_its_own_text_the_slope_at_w_is_judged(tmp_path: Path) -> None:
-    advised = advise(AdviceRequest(data="self", bits=(8,), preset=TINY, store=tmp_path))
-    assert [check.passed for check in advised.run.health] == [True] * 8
+def test_groups_that_leave_a_rest_are_said_before_the_work(store: Path) -> None:
+    heard = Heard()
+    advise(request(store, bits=(8,), granularities=("group:48",), radius=False, explain=False), heard)
+    assert any("groups of 48 do not divide the 128 inputs" in line for line in heard.warnings)
 
 
-def test_other_grids_do_not_repeat_the_one_at_hand() -> None:
-    assert other_grids(QuantScheme(4)) == (QuantScheme(4, "absmax"), QuantScheme(4, "absmax", "channel"))
-    assert other_grids(QuantScheme(4, "absmax")) == (QuantScheme(4), QuantScheme(4, "absmax", "channel"))
-    assert other_grids(QuantScheme(4, "exact", "channel")) == (
-        QuantScheme(4, "absmax", "channel"), QuantScheme(4, "absmax", "group:32"),
-    )  # fmt: skip
-    assert QuantScheme(4, "mse", "channel") in other_grids(QuantScheme(4, "absmax", "channel"))  # as good as exact
+def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> str:
+    monkeypatch.setattr(sys, "argv", ["landscape", "advise", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    return str(capsys.readouterr().out)
 
 
-def test_the_command_prints_verdicts_and_json(
-    store: Path, advised: AdviceResult, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_the_command_prints_a_table_verdicts_and_json_and_writes_a_page(
+    store: Path, advised: AdviceResult, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["landscape", "advise", "--bits", "2", "--windows", "4", "--seq-len", "32", "--store", str(store)]
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as end:
-        main()
-    out = capsys.readouterr().out
-    assert not end.value.code
-    assert "int2 exact: " in out
-    assert "limit ppl+5%" in out
-    monkeypatch.setattr(sys, "argv", [*words, "--json", "--limit", "nll+9"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    found = json.loads(capsys.readouterr().out)
-    assert not end.value.code
+    words = [
+        "--bits",
+        "2",
+        "--granularity",
+        "tensor,channel",
+        "--windows",
+        "4",
+        "--seq-len",
+        "32",
+        "--store",
+        str(store),
+        "--output",
+        str(tmp_path),
+    ]
+    out = run(words, monkeypatch, capsys)
+    assert verdict_line(advised.advice[1], advised) in out
+    assert "limit ppl+5%: perplexity at most " in out
+    assert "next   landscape quantize --model opt-nano" in out
+    page = (tmp_path / "opt-nano-advice.html").read_text(encoding="utf-8")
+    assert f"nearest: {choice_name(advised.advice[1].verdict.choice)}" in page
+    found = json.loads(run([*words, "--json", "--limit", "nll+9"], monkeypatch, capsys))
     assert found["limit"] == {"text": "nll+9", "nats": 9.0}
-    assert [(one["bits"], one["verdict"]) for one in found["advice"]] == [(2, "rtn")]
-    assert found["advice"][0]["rise"] == pytest.approx(advised.advice[1].evidence.rise.value, rel=0.5)
+    assert [(one["bits"], one["verdict"]) for one in found["advice"]] == [
+        (2, {"way": "rtn", "grid": "exact", "keeps": True})
+    ]
+    assert found["advice"][0]["choices"][0]["rise"]["value"] == of(advised, 2, "rtn")[0].rise.value
     assert math.isfinite(found["advice"][0]["cost"]["qaft"])
     assert [check["passed"] for check in found["health"]].count(False) == 0
 
 
-def test_a_model_without_a_bit_width_is_refused() -> None:
-    with pytest.raises(UsageError, match="bits"):
-        advise(AdviceRequest(bits=(1,), preset=TINY))
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bits": (1,)}, "bits"),
+        ({"windows": 1}, "at least 2 --windows"),
+        ({"confidence": 0.5}, "--confidence above 0.5"),
+        ({"granularities": ("row",)}, "granularity tensor, channel or group:N"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(changes: dict[str, object], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        request(tmp_path, **changes)

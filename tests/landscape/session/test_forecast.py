@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from landscape.advice.advise import _pace, advise
-from landscape.advice.evidence import other_grids
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
@@ -93,11 +92,11 @@ def test_every_job_that_makes_rtn_forecasts_its_search(nano: Checkpoint, tmp_pat
     alone = search_seconds(nano.space, [GROUPED])
     survey = SurveyRequest(bits=(4,), granularities=("group:7",), methods=("rtn", "gptq"), preset=TINY, store=tmp_path)
     anatomy = AnatomyRequest(bits=4, granularity="group:7", method="rtn", preset=TINY, store=tmp_path)
-    advice = AdviceRequest(bits=(4,), granularities=("group:7",), preset=TINY, store=tmp_path)
+    advice = AdviceRequest(
+        bits=(4,), scales=("exact",), granularities=("group:7",), windows=2, preset=TINY, store=tmp_path
+    )
     point = QuantizeRequest(bits=4, granularity="group:7", method="gptq", preset=TINY, store=tmp_path)
-    assert {anatomy.spec, point.spec, *survey.specs, *advice.specs} == {
-        PointSpec(method, GROUPED) for method in ("rtn", "gptq")
-    }
+    assert {anatomy.spec, point.spec, *survey.specs} == {PointSpec(method, GROUPED) for method in ("rtn", "gptq")}
     jobs: dict[str, Callable[[Progress], object]] = {
         "probe": lambda progress: probe(survey, progress),  # once, for both methods
         "anatomy": lambda progress: dissect(anatomy, progress),
@@ -110,7 +109,6 @@ def test_every_job_that_makes_rtn_forecasts_its_search(nano: Checkpoint, tmp_pat
         assert forecast.searching == pytest.approx(alone), name
         assert forecast.seconds - forecast.searching == pytest.approx(0, abs=20), name  # some passes of tiny windows
         assert forecast.points, name
-    assert all(other.scale == "absmax" for other in other_grids(GROUPED))  # what advice makes besides
 
 
 def noted_passes(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> list[int]:
