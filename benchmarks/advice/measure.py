@@ -1,133 +1,234 @@
-"""Measure the advice and its outcomes: the evidence on each grid, beside the loss of RTN, GPTQ, QAFT and w_FT.
+"""Measure the evidence of advice, and what every way then gave: one row a grid, each kept as soon as it is measured.
 
     python -m benchmarks.advice.measure --model opt-nano --work WORK
     python -m benchmarks.advice.measure --model smollm2-135m --data path/to/wikitext-2 --work WORK
+    python -m benchmarks.advice.measure --model path/to/gpt-neox --data path/to/wikitext-2 --work WORK
 
-One command makes the points and measures the outcomes (the rows of ``benchmarks.methods``). Then it gathers for each
-grid the evidence of ``landscape advise`` on the same validation windows, ρ_shrink for the contest, and the loss of RTN
-on the other grids on the test windows: one row per grid in ``benchmarks/advice/<model>.jsonl``. At the end it rewrites
-the tables of `README.md`. Every row is kept as soon as it is measured, and is not measured again.
+Everything is in the cache of ``WORK``, so that an interrupted run resumes. Rows go to
+``benchmarks/advice/<model>.jsonl``; ``python -m benchmarks.advice.table`` makes the tables of `README.md` from them.
 
 Declared before anything was measured:
 
-- Cells: on opt-nano bits 8, 6, 4, 3, 2 × exact, histogram, histogram-torch, absmax; on SmolLM2-135M bits 8, 4, 3, 2 ×
-  exact, histogram, and int6 at exact and absmax. Limits: ppl+1%, ppl+5%, ppl+20%.
-- The right option, on the test split: among RTN, RTN on the other grid that lost least on the validation split, GPTQ
-  and QAFT, in this order, the first within the limit of L(w); if none is, the first whose loss is within the limit of
-  the least of them. QAFT counts less its control, L(QAFT) − L(w_FT), as in M.
-- A hit is the advice of exactly that option. A miss is too cheap (a more expensive option was right) or too expensive.
-- ``RESCUE`` and ``RIM`` are those, among powers of 2^(1/4), with the most hits on opt-nano over all cells and limits;
-  among equals the nearest to 5 and 1, the guesses beforehand. SmolLM2-135M is then a test.
-- The contest: within each bit width, Spearman's rank correlation over scales with the misalignment
-  M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split, for ρ, ρ_prof, ρ_shrink, ρ_Δ and the baselines: the
-  squared error of the weights, and ΔL of RTN; averaged over bit widths. Also over all cells, with bits as a baseline.
-
-On SmolLM2-135M the outcomes of the exact scale were known before this was written, those of the others were not.
+- Models: opt-nano (OPT), smollm2-135m (Llama), and those of ``benchmarks.models`` (families other than these two).
+- Cells: 8, 4, 3 and 2 bits × tensor, channel and groups (128, or the largest common divisor), each with the scale that
+  loses less on the first four validation windows.
+- Outcomes, on 32 test windows of 512 tokens: RTN; GPTQ with 128 calibration windows, as the paper runs it on tensors
+  (eight dampings) and as it is shipped on channels and groups (act-order, damping 0.01); QAFT and w_FT with the numbers
+  of the preset ``standard``, on smollm2-135m with those of ``quick`` at 512 tokens.
+- Limits: ppl+1%, ppl+5%, ppl+20%. Confidence: 0.9.
+- The right way: the cheapest whose ΔL on test is within the limit. Where none is, any way within the limit of the best.
+- Constants of the formulas are fitted to all models but the one that they are tested on.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from benchmarks.advice.table import rewrite
-from benchmarks.methods.bench import Bench, Budget
-from benchmarks.methods.measure import cells as outcomes_of
-from benchmarks.methods.measure import measure
 from benchmarks.rows import Row, append_row, read_rows
-from landscape.advice.evidence import EvidenceCollector
+from landscape.advice.adviser import Adviser
+from landscape.advice.evidence import MeasuredEvidence
+from landscape.advice.explain import explain
+from landscape.advice.grids import SHIPPED, Candidates, candidates
 from landscape.advice.request import AdviceRequest
-from landscape.estimators.intervals import Estimate
-from landscape.positions.perturbation import Perturbation
+from landscape.advice.trials import shipped_gptq
 from landscape.positions.position import CENTER
+from landscape.probing.losses import Probes
 from landscape.probing.plan import point_plan
-from landscape.session.point_specs import PointSpec
-from landscape.session.presets import PRESETS
+from landscape.session.point_maker import PointMaker, point_label
+from landscape.session.point_specs import FreeSpec, PointSpec
+from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import default_corpus
 from landscape.session.session import Session
+from landscape.survey.request import SurveyRequest
+from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.point import WeightPoint
 from quant.scheme import QuantScheme
 
 HERE = Path(__file__).resolve().parent
-PRESET = replace(PRESETS["standard"], validation_windows=16, test_windows=32, seq_len=512)
-"""The windows on which ``benchmarks.methods`` measures the outcomes."""
-CELLS = {
-    "opt-nano": [(b, s) for b in (8, 6, 4, 3, 2) for s in ("exact", "histogram", "histogram-torch", "absmax")],
-    "smollm2-135m": [(b, s) for b in (8, 4, 3, 2) for s in ("exact", "histogram")] + [(6, "exact"), (6, "absmax")],
-}
-OUTCOMES = ("w", "rtn", "gptq", "qaft", "w_ft")
+BITS = (8, 4, 3, 2)
+WINDOWS = 32
+"""Validation windows of the evidence, and test windows of the outcomes."""
+DIGITS = 7
+"""Digits of a loss in the rows."""
 
 
-def row(collector: EvidenceCollector, spec: PointSpec) -> Row:
-    """Measure the evidence of one grid, and ΔL of RTN on the test split on this grid and the others."""
-    evidence, scheme, session = collector.evidence(spec), spec.scheme, collector.session
-    subject, test = session.subject, session.subject.windows["test"]
-    point, label = session.point(spec), session.label(spec)
-    shrink = collector.ratio(Perturbation(subject.space, subject.center, point, label), "shrink")
+@dataclass(frozen=True)
+class Job:
+    """One model, its text and its place in the cache."""
 
-    def rise(other: QuantScheme) -> float:
-        label = session.label(PointSpec("rtn", other))
-        probes = session.evaluate(point_plan([CENTER, label], test))
-        return probes.nll(label, "test") - probes.nll(CENTER, "test")
+    model: str
+    """Name, or folder."""
+    data: str
+    store: Path
 
-    return {
-        "bits": scheme.bits,
-        "scale": scheme.scale,
-        "distance": evidence.distance / subject.norm,
-        "clipped": evidence.clipped,
-        **{
-            name: numbers(getattr(evidence, name))
-            for name in ("rise", "unclipped", "remaining", "over_here", "rho", "rho_prof", "rho_along")
-        },
-        "rho_shrink": numbers(shrink),
-        "others": [{"scheme": asdict(other), "rise": numbers(value)} for other, value in evidence.others.items()],
-        "test": {"rtn": rise(scheme), "others": [rise(other) for other in evidence.others]},
-    }
+    @property
+    def name(self) -> str:
+        """Name of the model in the rows."""
+        return Path(self.model).name
+
+    @property
+    def file(self) -> Path:
+        """File of the rows."""
+        return HERE / f"{self.name}.jsonl"
+
+    @property
+    def preset(self) -> Preset:
+        """Numbers that the methods run with."""
+        of = PRESETS["quick" if self.name == "smollm2-135m" else "standard"]
+        return replace(of, seq_len=512, validation_windows=16, test_windows=WINDOWS, calibration_windows=128)
+
+    @property
+    def request(self) -> AdviceRequest:
+        """Request of the evidence."""
+        return AdviceRequest(self.model, self.data, bits=BITS, windows=WINDOWS, preset=self.preset, store=self.store)
+
+    @property
+    def outcomes(self) -> SurveyRequest:
+        """Request that draws the data for the methods."""
+        methods = ("rtn", "gptq", "qaft")
+        return SurveyRequest(self.model, self.data, bits=BITS, methods=methods, preset=self.preset, store=self.store)
+
+    def missing(self, kind: str, wanted: list[Any]) -> list[Any]:
+        """Return those of the wanted keys that have no row of a kind."""
+        known = [row["key"] for row in read_rows(self.file) if row["kind"] == kind]
+        return [key for key in wanted if key not in known]
+
+    def keep(self, kind: str, key: Any, values: Row) -> None:
+        """Add a row, and say so."""
+        append_row(self.file, {"kind": kind, "key": key, **values})
+        print(f"{self.name} {kind} {key}", flush=True)
 
 
-def numbers(estimate: Estimate | None) -> list[float] | None:
-    """Turn an estimate into JSON."""
-    return None if estimate is None else [estimate.value, estimate.low, estimate.high]
-
-
-def measure_outcomes(model: str, data: str, folder: Path, threads: int) -> None:
-    """Measure the loss of the methods on every grid, and of fine-tuning without one."""
-    budget = Budget()
-    wanted = (cell for cell in outcomes_of(CELLS[model], budget.rates) if cell.method in OUTCOMES)
-    measure(Bench(model, data, folder, budget), wanted, threads)
-
-
-def gather(model: str, data: str, store_folder: Path) -> None:
-    """Gather the evidence on every grid."""
-    file = HERE / f"{model}.jsonl"
-    request = AdviceRequest(model, data, preset=PRESET, store=store_folder)
-    with Session.open(request) as session:
+def gather_evidence(job: Job) -> None:
+    """Measure RTN, the small GPTQ and w_FT on all validation windows, R, and how each grid lies to it."""
+    with Session.open(job.request) as session:
         session.check_center(session.windows)
-        collector = EvidenceCollector(request, session)
-        for bits, scale in CELLS[model]:
-            if (bits, scale) in {(known["bits"], known["scale"]) for known in read_rows(file)}:
-                continue
-            measured = row(collector, PointSpec("rtn", QuantScheme(bits, scale)))
-            append_row(file, measured)
-            print(f"int{bits} {scale:16} ΔL {measured['rise'][0]:+.4f}  ρ_prof {measured['rho_prof']}", flush=True)
+        evidence = MeasuredEvidence(job.request, session)
+        adviser = Adviser(job.request.question, evidence, session.subject.norm)
+        grids = list(candidates(BITS, SHIPPED, (), session.subject.space))
+        if job.missing("model", [""]):
+            job.keep("model", "", _model_row(session, evidence))
+        for key in job.missing("evidence", [key_of(tried) for tried in grids]):
+            (tried,) = (each for each in grids if key_of(each) == key)
+            job.keep("evidence", key, _evidence_row(tried, adviser, evidence))
         session.store.compact()
 
 
+def key_of(tried: Candidates) -> list[Any]:
+    """Name a cell: its bit width and granularity."""
+    return [tried.bits, tried.granularity]
+
+
+def _model_row(session: Session, evidence: MeasuredEvidence) -> Row:
+    """Measure what all grids of a model share."""
+    found, windows = evidence.found, session.windows
+    probes = Probes(session.runner.known, {"": windows})
+    return {
+        "family": session.subject.model.config.model_type,
+        "dimension": session.subject.space.dimension,
+        "norm": session.subject.norm,
+        "chance": session.subject.chance,
+        "seq_len": session.subject.seq_len,
+        "articles": [window.article for window in windows],
+        "tokens": probes.tokens("").tolist(),
+        "center": rounded(probes.totals(CENTER, "")),
+        "w_ft": totals(session, evidence.trials.finetuned(), evidence.trials.points),
+        "radius": [found.radius.value, found.radius.low, found.radius.high],
+        "gptq_tokens": evidence.gptq_tokens,
+    }
+
+
+def _evidence_row(tried: Candidates, adviser: Adviser, evidence: MeasuredEvidence) -> Row:
+    """Measure one grid."""
+    session, grid = evidence.session, adviser.grid(tried)
+    explained = explain(session, grid.scheme, seed=0)
+    tried_gptq = evidence.trials.gptq(grid.scheme)
+    return {
+        "grid": grid.scheme.grid,
+        "bits_per_weight": grid.bits_per_weight,
+        "distance": grid.distance,
+        "scales": len(tried.schemes),
+        "rtn": totals(session, session.label(PointSpec("rtn", grid.scheme)), {}),
+        "gptq_small": totals(session, tried_gptq, evidence.trials.points),
+        "rho_prof": explained.rho_prof and explained.rho_prof.value,
+        "remaining": explained.remaining and explained.remaining.value,
+    }
+
+
+def totals(session: Session, label: str, points: dict[str, WeightPoint]) -> list[float]:
+    """Return the NLL sums of all validation windows at a point, in nats."""
+    own = {label: points[label]} if label in points else {}
+    session.evaluate(point_plan([label], session.windows), own)
+    return rounded(Probes(session.runner.known, {"": session.windows}).totals(label, ""))
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    """Round losses to the digits that the rows keep."""
+    return [float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def full_gptq(scheme: QuantScheme) -> GPTQOptions:
+    """Return the options of GPTQ as it would be run: the paper's on its grid, else as it is shipped."""
+    return PAPER_GPTQ if scheme.granularity == "tensor" else shipped_gptq(scheme)
+
+
+def gather_outcomes(job: Job) -> None:
+    """Measure what every way gave on the test windows."""
+    rows = {tuple(row["key"]): row for row in read_rows(job.file) if row["kind"] == "evidence"}
+    schemes = {key: QuantScheme.of_grid(key[0], row["grid"]) for key, row in rows.items()}
+    with Session.open(job.outcomes) as session:
+        for key in job.missing("outcome", ["w", *map(list, rows)]):
+            values = {"w": _test_nll(session, CENTER)} if key == "w" else _outcomes(session, job, schemes[tuple(key)])
+            job.keep("outcome", key, values)
+        session.store.compact()
+
+
+def _outcomes(session: Session, job: Job, scheme: QuantScheme) -> dict[str, float]:
+    """Make the points of all ways on a grid, and measure them."""
+    return dict(_ways(session, job, scheme))
+
+
+def _ways(session: Session, job: Job, scheme: QuantScheme) -> Iterator[tuple[str, float]]:
+    """Yield each way with its test loss."""
+    yield "rtn", _test_nll(session, session.label(PointSpec("rtn", scheme)))
+    maker = PointMaker(session.subject, session.store, job.preset, 0, full_gptq(scheme))
+    spec = PointSpec("gptq", scheme)
+    point = maker.find(spec) or maker.make(spec)
+    label = point_label(point, session.subject.space)
+    yield "gptq", _test_nll(session, label, {label: point})
+    yield "qaft", _test_nll(session, session.label(PointSpec("qaft", scheme)))
+    same = tuple(bits for bits in BITS if job.preset.rates_for(bits) == job.preset.rates_for(scheme.bits))
+    yield "w_ft", _test_nll(session, session.label(FreeSpec("w_ft", same)))
+    session.points.clear()  # those of a large model fill the memory
+    session.labels.clear()
+
+
+def _test_nll(session: Session, label: str, points: dict[str, WeightPoint] | None = None) -> float:
+    """Return the loss on the test windows, nats per token."""
+    windows = session.subject.windows["test"]
+    session.evaluate(point_plan([CENTER, label], windows), points or {})
+    return float(f"{Probes(session.runner.known, {'': windows}).nll(label, ''):.{DIGITS}g}")
+
+
 def main() -> None:
-    """Measure the rows that are missing, and rewrite the tables."""
+    """Measure the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=CELLS, default="opt-nano")
+    parser.add_argument("--model", default="opt-nano", help="name or folder")
     parser.add_argument("--data", help="(default: that of `landscape`)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the cache and for interrupted training")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    data = options.data or default_corpus(options.model)
-    measure_outcomes(options.model, data, options.work / "training", options.threads)
-    gather(options.model, data, options.work / "store")
-    rewrite()
+    job = Job(options.model, options.data or default_corpus(options.model), options.work)
+    gather_evidence(job)
+    gather_outcomes(job)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     checkpoint → weight space → RTN on each grid → trials where they decide → choices → verdict
 
-The measurements are in ``landscape.advice.evidence``, the rule in ``landscape.advice.choice``.
+The measurements are in ``landscape.advice.evidence``, what is measured when in ``landscape.advice.adviser``, the rule
+in ``landscape.advice.choice``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from landscape.advice.choice import Choice, Verdict, Way, decide
-from landscape.advice.evidence import EvidenceCollector, GridEvidence
+from landscape.advice.adviser import Adviser, GridEvidence, WidthAdvice
+from landscape.advice.choice import Way
+from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import Explanation, explain, work_of
 from landscape.advice.grids import Candidates, candidates, ragged
 from landscape.advice.request import AdviceRequest
@@ -40,18 +42,6 @@ RADIUS_WORK = 100
 
 
 @dataclass(frozen=True)
-class WidthAdvice:
-    """The advice for one bit width."""
-
-    bits: int
-    grids: tuple[GridEvidence, ...]
-    """The evidence on each grid."""
-    choices: tuple[Choice, ...]
-    """All ways on these grids."""
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
 class AdviceResult:
     """The advice for every bit width, and the numbers behind it."""
 
@@ -69,8 +59,6 @@ class AdviceResult:
     """One for each bit width, as they were asked for."""
     search: RadiusSearch | None
     """R, its losses, and the rounds of the search; None if it was not asked for."""
-    control: Estimate | None
-    """ΔL of w_FT after 32 steps; None where no verdict needed it, or training does not fit in memory."""
     explanations: Mapping[str, Explanation]
     """By the name of the grid; empty if they were not asked for."""
     work: Mapping[int, Mapping[Way, float]]
@@ -79,6 +67,11 @@ class AdviceResult:
     """Wall seconds of one forward pass of a window, timed even if every loss is cached, because the advice gives costs
     in time."""
     run: RunRecord
+
+    @property
+    def control(self) -> Estimate | None:
+        """ΔL of w_FT after a short training; None where no verdict needed it, or training does not fit in memory."""
+        return next((found.control for found in self.advice if found.control is not None), None)
 
     def rho(self, grid: GridEvidence) -> Estimate | None:
         """Return ρ = ‖Δw‖/R of a grid; None if R was not measured, or is censored."""
@@ -107,15 +100,16 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
         [('rtn', True)]
     """
     with Session.open(request, progress) as session:
-        collector = EvidenceCollector(request, session)
+        evidence = MeasuredEvidence(request, session)
+        adviser = Adviser(request.question, evidence, session.subject.norm)
         asked = _asked(request, session)
-        forecast = _forecast(collector, asked)
+        forecast = _forecast(request, evidence, adviser, asked)
         session.progress.forecast(forecast)
         center_nll = session.check_center(session.windows)
-        advice = tuple(_advice(collector, tried) for tried in _by_width(asked))
+        advice = tuple(adviser.advise(tried) for tried in _by_width(asked))
         schemes = [grid.scheme for each in advice for grid in each.grids] if request.explain else []
         explanations = {str(scheme): explain(session, scheme, request.seed) for scheme in schemes}
-        search = collector.found if request.radius else None
+        search = evidence.found if request.radius else None
         return AdviceResult(
             subject=session.info([session.split]),
             articles=article_count(blocks_of(session.windows)),
@@ -125,13 +119,12 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
             net=request.net,
             advice=advice,
             search=search,
-            control=collector.__dict__.get("control"),
             explanations=explanations,
             work={bits: _work_of_ways(bits, request) for bits in request.bits},
             pace=_pace(forecast, session),
             run=session.record(
                 {"preset": request.preset.name, "limit": request.limit.text, "confidence": request.confidence},
-                _health(collector, search),
+                _health(evidence, search),
             ),
         )
 
@@ -160,43 +153,40 @@ def _by_width(asked: Sequence[Candidates]) -> list[list[Candidates]]:
     return [[each for each in asked if each.bits == bits] for bits in dict.fromkeys(each.bits for each in asked)]
 
 
-def _advice(collector: EvidenceCollector, tried: Sequence[Candidates]) -> WidthAdvice:
-    """Collect the evidence for one bit width, and decide."""
-    request = collector.request
-    grids = tuple(collector.grid(each) for each in tried)
-    choices = tuple(collector.choices(grids))
-    return WidthAdvice(tried[0].bits, grids, choices, decide(choices, request.limit, request.net))
-
-
-def _forecast(collector: EvidenceCollector, asked: Sequence[Candidates]) -> Forecast:
+def _forecast(
+    request: AdviceRequest, evidence: MeasuredEvidence, adviser: Adviser, asked: Sequence[Candidates]
+) -> Forecast:
     """Forecast the cost of the evidence; one forward pass is measured if there is work to do.
 
     Everything is rehearsed on the known results: evidence for which they are enough costs nothing. How many looks a
     loss will take, and which trials will be made, is not known beforehand: a loss counts with the median, and each bit
     width below 8 with one small GPTQ.
     """
-    session, runner, request = collector.session, collector.session.runner, collector.request
-    windows = len(session.windows)
+    session, runner, windows = evidence.session, evidence.session.runner, evidence.windows
     plan = point_plan([CENTER], session.windows)
     if request.radius:
-        plan += slope_plan(collector.sphere, SLOPE_DIRECTIONS, collector.subject.norm, session.windows)
+        plan += slope_plan(evidence.sphere, SLOPE_DIRECTIONS, evidence.subject.norm, session.windows)
     with runner.rehearsal():
         session.evaluate(plan)
     probes = len(plan.missing(runner.known))
-    if request.radius and not runner.knows(lambda: collector.found):
+    if request.radius and not runner.knows(lambda: evidence.found):
         probes += RADIUS_WORK
-    unknown = [tried for tried in asked if not runner.knows(partial(collector.grid, tried))]
+    unknown = [tried for tried in asked if not runner.knows(partial(adviser.grid, tried))]
     probes += sum(min(LOOKED, windows) + min(FIRST, windows) * (len(tried.schemes) - 1) for tried in unknown)
     trials = 0.0
     for tried in _by_width(asked):
-        if not runner.knows(partial(_advice, collector, tried)) and tried[0].bits < max(request.bits):
-            trials += collector.trials.gptq_work + min(LOOKED, windows)
-    explained = asked if request.explain else ()
-    probes += sum(work_of(windows) for tried in explained if not runner.knows(partial(_explained, collector, tried)))
+        if not runner.knows(partial(adviser.advise, tried)) and tried[0].bits < max(request.bits):
+            trials += evidence.trials.gptq_work + min(LOOKED, windows)
+
+    def explained(tried: Candidates) -> Explanation:
+        return explain(session, adviser.grid(tried).scheme, request.seed)
+
+    to_explain = asked if request.explain else ()
+    probes += sum(work_of(windows) for tried in to_explain if not runner.knows(partial(explained, tried)))
     specs = [PointSpec("rtn", scheme) for tried in asked for scheme in tried.schemes]
     new = [spec for spec in specs if session.find(spec) is None]
     return forecast_of(
-        collector.subject,
+        evidence.subject,
         request.preset,
         new,
         session.maker.searched(new),
@@ -207,13 +197,9 @@ def _forecast(collector: EvidenceCollector, asked: Sequence[Candidates]) -> Fore
     )
 
 
-def _explained(collector: EvidenceCollector, tried: Candidates) -> Explanation:
-    return explain(collector.session, collector.grid(tried).scheme, collector.request.seed)
-
-
-def _health(collector: EvidenceCollector, search: RadiusSearch | None) -> tuple[Check, ...]:
+def _health(evidence: MeasuredEvidence, search: RadiusSearch | None) -> tuple[Check, ...]:
     """Check that the run was sound, and warn of each check that failed; the slope at w belongs to R."""
-    session, sphere, norm = collector.session, collector.sphere, collector.subject.norm
+    session, sphere, norm = evidence.session, evidence.sphere, evidence.subject.norm
     if search is None:
         done = FinishedRun.of(session, sphere, 1, norm, unchecked(SLOPE, "R was not asked for"))
     else:

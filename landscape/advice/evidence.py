@@ -1,29 +1,16 @@
-"""Collect the evidence for advice in the order of its price: RTN on every grid, small trials where they can decide.
+"""Measure the evidence for advice in a session: RTN on each grid, small trials, and R. Every loss goes to the store.
 
-RTN         on every grid, on 4, 8, 16, … validation windows, until ΔL lies on one side of the limit, and of the
-            largest ΔL at which GPTQ may still bring it within (``landscape.estimators.looks``)
-GPTQ        foretold; where RTN leaves it open, tried on little data, grid by grid in the order of their bits per weight
-            until one keeps the limit
-w_FT        32 steps, once, where neither RTN nor GPTQ keeps the limit: QAFT is foretold less this control
-R           along uniform directions, once for all grids: it places each grid in the basin, and decides nothing
-
-What is measured for a grid does not depend on the grids beside it, except that trials stop where one keeps the limit.
 The test split is left for the point that comes of the advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import cached_property
 
-from landscape.advice.choice import Choice, keeps
-from landscape.advice.foretell import GPTQ_LEAST, foretell_gptq, foretell_qaft, raw_qaft
-from landscape.advice.grids import Candidates
 from landscape.advice.request import AdviceRequest
 from landscape.advice.trials import Trials
 from landscape.estimators.intervals import Estimate, paired_difference
-from landscape.estimators.looks import FIRST, Look, look
 from landscape.estimators.radius_search import RadiusSearch, StoppingRule, search
 from landscape.positions.directions import Sphere
 from landscape.positions.position import CENTER
@@ -41,138 +28,62 @@ PRECISION = 0.1
 """Half width of R's interval over R: each grid is placed no more exactly."""
 
 
-@dataclass(frozen=True)
-class GridEvidence:
-    """The measurements on one grid."""
-
-    scheme: QuantScheme
-    bits_per_weight: float
-    """With scales and zero points."""
-    distance: float
-    """‖Δw‖ of RTN."""
-    rtn: Look
-    """ΔL of RTN."""
-    left: Mapping[QuantScheme, float]
-    """ΔL on the first windows of the grids that were left for this one, which differ in their scale."""
-
-
-class EvidenceCollector:
-    """Collector of the evidence of one model; every loss goes to the store."""
+class MeasuredEvidence:
+    """Evidence on one model that is measured when it is asked for: a ``landscape.advice.adviser.Source``."""
 
     def __init__(self, request: AdviceRequest, session: Session) -> None:
         """Bind to a session of the request."""
-        self.request, self.session, self.subject = request, session, session.subject
+        self.session, self.subject = session, session.subject
         self.trials = Trials(request, session)
         self.sphere = Sphere(session.subject.space, request.seed)
-        self._grids: dict[Candidates, GridEvidence] = {}
+        self._no_room = False
 
     @cached_property
     def found(self) -> RadiusSearch:
         """R along uniform directions, and the search for it."""
         self.session.stage("searching for R")
-        rule = StoppingRule(PRECISION, windows=len(self.session.windows))
+        rule = StoppingRule(PRECISION, windows=self.windows)
         return search(self.session.radial(self.sphere), self.subject.norm, self.subject.chance, rule)
 
     @property
-    def marks(self) -> tuple[float, float]:
-        """ΔL from which RTN is told, nats per token: the limit, and the largest that GPTQ may bring within it."""
-        return self.request.limit.nats, self.request.limit.nats / GPTQ_LEAST
+    def windows(self) -> int:
+        """Number of validation windows there are."""
+        return len(self.session.windows)
 
-    def grid(self, tried: Candidates) -> GridEvidence:
-        """Measure RTN on a grid, with the scale that loses less.
+    @property
+    def gptq_tokens(self) -> int:
+        """Number of tokens that calibrate the small GPTQ."""
+        return self.trials.gptq_tokens
 
-        Raises:
-            NotEvaluated: in a rehearsal, if some of it is not known.
-        """
-        if tried not in self._grids:
-            self._grids[tried] = self._measured(tried)
-        return self._grids[tried]
+    def rtn(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        """Measure ΔL of RTN; see ``Source``."""
+        label = self.session.label(PointSpec("rtn", scheme))
+        self.session.stage(f"measuring rtn-{scheme}")
+        return self._rise(label, windows, level)
 
-    def gptq(self, scheme: QuantScheme) -> Look:
-        """Try GPTQ on a grid.
+    def gptq(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        """Measure ΔL of the small GPTQ; see ``Source``."""
+        return self._rise(self.trials.gptq(scheme), windows, level)
 
-        Raises:
-            NotEvaluated: in a rehearsal, if some of it is not known.
-        """
-        return self._look(self.trials.gptq(scheme), self.marks[:1])
-
-    @cached_property
-    def control(self) -> Estimate | None:
-        """ΔL of w_FT after 32 steps; None where training does not fit in memory.
-
-        Raises:
-            NotEvaluated: in a rehearsal, if some of it is not known.
-        """
+    def control(self, windows: int, level: float) -> Estimate | None:
+        """Measure ΔL of w_FT; see ``Source``."""
+        if self._no_room:
+            return None
         try:
             label = self.trials.finetuned()
         except UsageError as error:
-            self.session.progress.warn(
-                f"what plain fine-tuning gains is not known, and QAFT is foretold less it: {error}"
-            )
+            self._no_room = True
+            self.session.progress.warn(f"QAFT is foretold without what plain fine-tuning gains: {error}")
             return None
-        return self._look(label, (0.0,)).rise
+        return self._rise(label, windows, level)
 
-    def choices(self, found: Sequence[GridEvidence]) -> list[Choice]:
-        """Return the ways on the grids of one bit width, with what was measured and what is foretold of each.
+    def distance(self, scheme: QuantScheme) -> float:
+        """Return ‖Δw‖ of RTN."""
+        return distance(self.subject.space, self.session.point(PointSpec("rtn", scheme)), self.subject.center)
 
-        Raises:
-            NotEvaluated: in a rehearsal, if some of it is not known.
-        """
-        decides = partial(keeps, limit=self.request.limit, net=self.request.net)
-        rounded = [self._rounded(grid) for grid in found]
-        foretold = {grid.scheme: self._foretold_gptq(grid) for grid in found}
-        if any(map(decides, rounded)):
-            return [*rounded, *foretold.values(), *(self._foretold_qaft(grid, None) for grid in found)]
-        for grid in sorted(found, key=lambda grid: foretold[grid.scheme].price):
-            if self._open(grid):
-                foretold[grid.scheme] = self._tried_gptq(grid)
-                if decides(foretold[grid.scheme]):
-                    break
-        control = None if any(map(decides, foretold.values())) else self.control
-        return [*rounded, *foretold.values(), *(self._foretold_qaft(grid, control) for grid in found)]
-
-    def _open(self, grid: GridEvidence) -> bool:
-        """Return whether GPTQ may keep the limit on a grid where RTN does not."""
-        return not grid.rtn.rise.low > self.marks[1]
-
-    def _rounded(self, grid: GridEvidence) -> Choice:
-        return Choice("rtn", grid.scheme, grid.bits_per_weight, grid.rtn.rise, "measured", windows=grid.rtn.windows)
-
-    def _foretold_gptq(self, grid: GridEvidence) -> Choice:
-        rise = foretell_gptq(grid.rtn.rise, self.request.confidence)
-        return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
-
-    def _tried_gptq(self, grid: GridEvidence) -> Choice:
-        found = self.gptq(grid.scheme)
-        return Choice(
-            "gptq", grid.scheme, grid.bits_per_weight, found.rise, "measured",
-            windows=found.windows, tokens=self.trials.gptq_tokens,
-        )  # fmt: skip
-
-    def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
-        net = foretell_qaft(grid.rtn.rise, grid.distance / self.subject.norm, self.request.confidence)
-        raw = raw_qaft(net, grid.rtn.rise, control or Estimate(0.0, 0.0, 0.0))
-        return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
-
-    def _measured(self, tried: Candidates) -> GridEvidence:
-        session, first = self.session, min(FIRST, len(self.session.windows))
-        session.stage(f"rounding to {tried.name}")
-        labels = {scheme: session.label(PointSpec("rtn", scheme)) for scheme in tried.schemes}
-        rises = {scheme: self._rise(label, first, 0.5).value for scheme, label in labels.items()}
-        best = min(rises, key=lambda scheme: rises[scheme])
-        point = session.point(PointSpec("rtn", best))
-        return GridEvidence(
-            scheme=best,
-            bits_per_weight=model_size(self.subject.model, self.subject.space, best).space_bits,
-            distance=distance(self.subject.space, point, self.subject.center),
-            rtn=self._look(labels[best], self.marks),
-            left={scheme: rise for scheme, rise in rises.items() if scheme != best},
-        )
-
-    def _look(self, label: str, marks: Sequence[float]) -> Look:
-        """Measure the rise at a point until it is told from the marks."""
-        measure = partial(self._rise, label)
-        return look(measure, len(self.session.windows), self.request.confidence, marks)
+    def bits_per_weight(self, scheme: QuantScheme) -> float:
+        """Return the bits of a weight, with scales and zero points."""
+        return model_size(self.subject.model, self.subject.space, scheme).space_bits
 
     def _rise(self, label: str, windows: int, level: float) -> Estimate:
         """Measure ΔL at a point on the first windows, with a two-sided interval of this level."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from landscape.advice.grids import MEASURED, SHIPPED
 from landscape.estimators.loss_limit import Limit
@@ -12,6 +13,9 @@ from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PresetRequest, ProbingRequest, option
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+
+if TYPE_CHECKING:
+    from landscape.advice.adviser import Question
 
 TRIAL_CALIBRATION, TRIAL_TRAINING = 16, 32
 """Training windows of the small GPTQ and of the short fine-tuning."""
@@ -60,6 +64,13 @@ class AdviceRequest(PresetRequest, ProbingRequest):
         units = ("group:16" if each == "group" else each for each in self.granularities)
         for bits, scale, unit in product(self.bits, self.scales or ("absmax",), units):
             scheme_of(bits, scale, unit, symmetric=True)  # refuse an unknown grid now
+
+    @property
+    def question(self) -> Question:
+        """What the user accepts."""
+        from landscape.advice.adviser import Question  # which imports numpy
+
+        return Question(self.limit, self.confidence, self.net)
 
     @property
     def drawn(self) -> Preset:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from landscape.advice.advise import AdviceResult, WidthAdvice
+from landscape.advice.advise import AdviceResult
+from landscape.advice.adviser import WidthAdvice
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import ratio
 from landscape.report.advice.wording import change, grid_name

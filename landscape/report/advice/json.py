@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from landscape.advice.advise import AdviceResult, WidthAdvice
+from landscape.advice.advise import AdviceResult
+from landscape.advice.adviser import GridEvidence, WidthAdvice
 from landscape.advice.choice import Choice
-from landscape.advice.evidence import GridEvidence
 from landscape.advice.explain import Explanation
 from landscape.report.health import health_json
 from landscape.report.values import JSON_VERSION, crossing_json, estimate_json, finite_or_none, space_json

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from landscape.advice.advise import AdviceResult, WidthAdvice
+from landscape.advice.advise import AdviceResult
+from landscape.advice.adviser import WidthAdvice
 from landscape.formatting import sentence
 from landscape.report.advice.figure import CAPTION, basin_chart
 from landscape.report.advice.tables import READING, cost_line, decision_table, measured_table

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from landscape.advice.advise import AdviceResult, WidthAdvice
+from landscape.advice.advise import AdviceResult
+from landscape.advice.adviser import GridEvidence, WidthAdvice
 from landscape.advice.choice import NAMES, Choice, Way
-from landscape.advice.evidence import GridEvidence
 from landscape.formatting import duration, rise_text
 from landscape.report.advice.wording import change, choice_name, grid_name, share_text
 from landscape.report.table import Table

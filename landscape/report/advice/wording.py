@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from landscape.advice.advise import AdviceResult, WidthAdvice
+from landscape.advice.advise import AdviceResult
+from landscape.advice.adviser import WidthAdvice
 from landscape.advice.choice import NAMES, Choice
 from landscape.advice.explain import Explanation
 from landscape.estimators.intervals import Estimate

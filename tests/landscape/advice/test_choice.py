@@ -95,7 +95,7 @@ def of(way: str, scheme: QuantScheme, value: float, spread: float = 0.01, net: f
 
 
 def test_a_better_grid_that_is_still_ruined_is_not_recommended() -> None:
-    """int3 absmax was told to go to absmax per channel, on which RTN loses 1.84 nats, and which itself was told QAFT."""
+    """int3 absmax was sent to absmax per channel, on which RTN loses 1.84 nats, and which itself was told QAFT."""
     tensor, channel = QuantScheme(4, "absmax"), QuantScheme(4, "absmax", "channel")
     choices = [
         of("rtn", tensor, 4.1), of("rtn", channel, 1.84), of("gptq", tensor, 3.0), of("gptq", channel, 1.3),

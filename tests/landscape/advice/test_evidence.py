@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from landscape.advice.advise import AdviceResult, _asked, _forecast, advise
+from landscape.advice.adviser import Adviser
 from landscape.advice.choice import Choice
-from landscape.advice.evidence import EvidenceCollector
+from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import DIRECTIONS
 from landscape.advice.request import AdviceRequest
 from landscape.advice.trials import DAMPING, TRIAL_TOKENS
@@ -240,11 +241,12 @@ def test_the_forecast_is_of_the_size_of_the_run(tmp_path: Path) -> None:
 def test_the_forecast_counts_the_slope_at_w_where_nothing_else_is_missing(advised: AdviceResult, store: Path) -> None:
     asked = request(store, bits=(8,))
     with Session.open(asked) as session:
-        subject, collector = session.subject, EvidenceCollector(asked, session)
-        near = slope_plan(collector.sphere, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
+        subject, evidence = session.subject, MeasuredEvidence(asked, session)
+        adviser = Adviser(asked.question, evidence, subject.norm)
+        near = slope_plan(evidence.sphere, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
         for probe in near.probes():
             del session.runner.known[probe]
-        assert _forecast(collector, _asked(asked, session)).probes == len(near) > 0
+        assert _forecast(asked, evidence, adviser, _asked(asked, session)).probes == len(near) > 0
 
 
 def test_the_run_is_checked(advised: AdviceResult) -> None:
@@ -271,20 +273,8 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_the_command_prints_a_table_verdicts_and_json_and_writes_a_page(
     store: Path, advised: AdviceResult, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [
-        "--bits",
-        "2",
-        "--granularity",
-        "tensor,channel",
-        "--windows",
-        "4",
-        "--seq-len",
-        "32",
-        "--store",
-        str(store),
-        "--output",
-        str(tmp_path),
-    ]
+    words = ["--bits", "2", "--granularity", "tensor,channel", "--windows", "4", "--seq-len", "32"]
+    words += ["--store", str(store), "--output", str(tmp_path)]
     out = run(words, monkeypatch, capsys)
     assert verdict_line(advised.advice[1], advised) in out
     assert "limit ppl+5%: perplexity at most " in out

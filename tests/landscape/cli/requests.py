@@ -112,6 +112,10 @@ VALUES: dict[str, st.SearchStrategy] = {
     "limit": st.integers(1, 999).flatmap(
         lambda amount: st.sampled_from([f"ppl+{amount / 10}%", f"nll+{amount / 1000:f}"]).map(Limit.parse)
     ),
+    "confidence": st.floats(0.5, 1, exclude_min=True, exclude_max=True),
+    "net": st.booleans(),
+    "radius": st.booleans(),
+    "explain": st.booleans(),
     "external": external(),
     "plane": st.booleans(),
     "lambdas": st.none() | several(ABOVE_ZERO, least=1),

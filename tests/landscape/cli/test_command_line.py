@@ -46,6 +46,7 @@ ANATOMIES = [
 ]
 OTHERS = [
     ["advise", "--limit", "ppl+3%", "--bits", "4", "--scale", "absmax,exact", "--windows", "2", *RUN],
+    ["advise", "--net", "--no-radius", "--explain", "--confidence", "0.95", "--granularity", "group,channel", *RUN],
     ["curvature", "--no-top", "--windows", "2", "-d", "3", "--split", "test", "--seq-len", "64", "-p", "0.125"],
     ["radius", "--family", "filter", "--pairs", "--max-minutes", "2", "--exclude", "*.experts.0.*,q_proj", *RUN],
     ["study", "--models", "a,b c", "--data", "x,y z", "--name", "n m", "--bits", "3", "--dry-run", *NUMBERS, *GPTQ],

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from landscape.advice.choice import Choice, decide
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
 from landscape.cli.next_command import after_advice, after_anatomy, after_probe, after_quantize, after_radius
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
 from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
 from landscape.session.presets import PRESETS
@@ -102,30 +105,30 @@ def test_after_an_anatomy_its_grid_and_method_stay(scheme: QuantScheme, culprit:
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ({8: "rtn", 4: "rtn", 3: "gptq", 2: "qaft"}, (4, "rtn")),
-        ({8: "grid", 4: "gptq", 3: "qaft"}, (4, "gptq")),
-        ({3: "grid", 2: "qaft"}, None),
+        ({8: ("rtn", 0.01), 4: ("rtn", 0.02), 3: ("gptq", 0.3), 2: ("qaft", 0.9)}, (4, "rtn")),
+        ({8: ("rtn", 0.01), 4: ("gptq", 0.04), 3: ("qaft", 0.2)}, (4, "gptq")),
+        ({3: ("gptq", 0.3), 2: ("qaft", 0.9)}, (3, "gptq")),
+        ({4: ("qaft", 0.03)}, (4, "qaft")),
     ],
     ids=str,
 )
-def test_after_advice_the_smallest_point_that_needs_no_training_is_suggested(
-    verdicts: dict[int, str], expected: tuple[int, str] | None, asked: Callable[..., Request]
+def test_after_advice_the_point_of_fewest_bits_that_keeps_the_limit_is_suggested_else_the_nearest(
+    verdicts: dict[int, tuple[str, float]], expected: tuple[int, str], asked: Callable[..., Request]
 ) -> None:
-    advice = [
-        SimpleNamespace(verdict=verdict, evidence=SimpleNamespace(scheme=QuantScheme(bits, "absmax", "channel")))
-        for bits, verdict in verdicts.items()
-    ]
+    limit = Limit.parse("nll+0.05")
+    advice = []
+    for bits, (way, rise) in verdicts.items():
+        scheme, estimate = QuantScheme(bits, "absmax", "channel"), Estimate(rise, rise, rise)
+        choice = Choice(way, scheme, float(bits), estimate, "measured")  # type: ignore[arg-type]
+        advice.append(SimpleNamespace(verdict=decide([choice], limit)))
     request = AdviceRequest("a/model", data="tales", exclude=("lm_head",), seed=3)
-    line = after_advice(request, SimpleNamespace(advice=advice))
-    if expected is None:
-        assert line is None
-        return
-    assert line is not None
-    point = asked(*shlex.split(line.partition("    #")[0])[1:])
+    found: Any = SimpleNamespace(advice=advice, net=False)
+    point = asked(*shlex.split(after_advice(request, found).partition("    #")[0])[1:])
     assert isinstance(point, QuantizeRequest)
     assert (point.bits, point.method) == expected
-    assert point.export == Path("model-{1}-int{0}".format(*expected))
+    assert point.export == Path("model-{1}-int{0}-absmax-per-channel".format(*expected))
     assert (point.scale, point.granularity, point.exclude, point.seed) == ("absmax", "channel", ("lm_head",), 3)
+    assert point.gptq.act_order == (point.method == "gptq")
     assert point.preset.name == "standard"
 
 

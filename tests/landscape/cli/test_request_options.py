@@ -106,7 +106,8 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         f"windows test-windows seq-len lambda-count alphas refinements {making} {gptq} shard output open csv"
     )
     expected = {
-        "advise": "bits b limit l scale granularity preset windows seq-len dry-run",
+        "advise": "bits b limit l confidence net scale granularity no-radius radius explain preset windows seq-len "
+        "output open dry-run",
         "probe": f"{survey} point unfold-gauge lambdas dry-run",
         "study": f"{survey} figures no-layers name dry-run",
         "radius": "precision p max-minutes split seq-len family pairs",
@@ -123,7 +124,7 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
     assert sorted(name.lstrip("-") for name in found) == sorted(names)
 
 
-@pytest.mark.parametrize("name", ["probe", "anatomy", "advise"])
+@pytest.mark.parametrize("name", ["probe", "anatomy"])
 def test_windows_sets_those_of_training_and_validation(name: str, asked: Callable[..., Request]) -> None:
     """As it always did: the training windows of a run are part of what ``self`` samples, also where none is probed."""
     preset = asked(name, "--windows", "3").preset  # type: ignore[attr-defined]

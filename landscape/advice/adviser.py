@@ -1,0 +1,192 @@
+"""Advise on one bit width, asking for evidence in the order of its price: RTN everywhere, trials where they can decide.
+
+RTN         on every grid, on 4, 8, 16, … validation windows, until ΔL lies on one side of the limit, and of the
+            largest ΔL at which GPTQ may still bring it within (``landscape.estimators.looks``)
+GPTQ        foretold; where RTN leaves it open, tried on little data, grid by grid in the order of their bits per weight
+            until one keeps the limit
+w_FT        once, where neither RTN nor GPTQ keeps the limit: QAFT is foretold less this control
+
+What is asked for a grid does not depend on the grids beside it, except that trials stop where one keeps the limit. Who
+answers is a ``Source``: a session that measures, or a table of measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from landscape.advice.choice import Choice, Verdict, decide, keeps
+from landscape.advice.foretell import GPTQ_LEAST, foretell_gptq, foretell_qaft, raw_qaft
+from landscape.advice.grids import Candidates
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.looks import FIRST, Look, look
+from landscape.estimators.loss_limit import Limit
+from quant.scheme import QuantScheme
+
+
+class Source(Protocol):
+    """The source of the evidence; in a rehearsal its answers may raise ``NotEvaluated``."""
+
+    @property
+    def windows(self) -> int:
+        """Number of validation windows there are."""
+        ...
+
+    @property
+    def gptq_tokens(self) -> int:
+        """Number of tokens that calibrate the small GPTQ."""
+        ...
+
+    def rtn(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        """Measure ΔL of RTN on the first windows, with a two-sided interval of this level."""
+        ...
+
+    def gptq(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        """Measure ΔL of GPTQ calibrated on little data, in the same way."""
+        ...
+
+    def control(self, windows: int, level: float) -> Estimate | None:
+        """Measure ΔL of w_FT after a short training, in the same way; None if training does not fit in memory."""
+        ...
+
+    def distance(self, scheme: QuantScheme) -> float:
+        """Return ‖Δw‖ of RTN."""
+        ...
+
+    def bits_per_weight(self, scheme: QuantScheme) -> float:
+        """Return the bits of a weight, with scales and zero points."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a user accepts."""
+
+    limit: Limit
+    confidence: float
+    """Probability with which the limit shall be kept."""
+    net: bool = False
+    """Whether QAFT is judged less its control."""
+
+    @property
+    def marks(self) -> tuple[float, float]:
+        """ΔL from which RTN is told, nats per token: the limit, and the largest that GPTQ may bring within it."""
+        return self.limit.nats, self.limit.nats / GPTQ_LEAST
+
+
+@dataclass(frozen=True)
+class GridEvidence:
+    """The measurements of RTN on one grid."""
+
+    scheme: QuantScheme
+    bits_per_weight: float
+    """With scales and zero points."""
+    distance: float
+    """‖Δw‖."""
+    rtn: Look
+    """ΔL."""
+    left: Mapping[QuantScheme, float]
+    """ΔL on the first windows of the grids that were left for this one, which differ in their scale."""
+
+
+@dataclass(frozen=True)
+class WidthAdvice:
+    """The advice for one bit width."""
+
+    bits: int
+    grids: tuple[GridEvidence, ...]
+    """The evidence on each grid."""
+    choices: tuple[Choice, ...]
+    """All ways on these grids."""
+    verdict: Verdict
+    control: Estimate | None
+    """ΔL of w_FT after a short training; None where no verdict needed it, or training does not fit in memory."""
+
+
+class Adviser:
+    """Adviser of one model, bit width by bit width."""
+
+    def __init__(self, question: Question, source: Source, norm: float) -> None:
+        """Bind to what a user accepts, and to the evidence on a model with this ‖w‖."""
+        self._question, self._source, self._norm = question, source, norm
+        self._grids: dict[Candidates, GridEvidence] = {}
+
+    def grid(self, tried: Candidates) -> GridEvidence:
+        """Look at RTN on a grid, with the scale that loses less on the first windows."""
+        if tried not in self._grids:
+            source, first = self._source, min(FIRST, self._source.windows)
+            rises = {scheme: source.rtn(scheme, first, 0.5).value for scheme in tried.schemes}
+            best = min(rises, key=lambda scheme: rises[scheme])
+            self._grids[tried] = GridEvidence(
+                scheme=best,
+                bits_per_weight=source.bits_per_weight(best),
+                distance=source.distance(best),
+                rtn=look(partial(source.rtn, best), source.windows, self._question.confidence, self._question.marks),
+                left={scheme: rise for scheme, rise in rises.items() if scheme != best},
+            )
+        return self._grids[tried]
+
+    def advise(self, tried: Sequence[Candidates]) -> WidthAdvice:
+        """Collect the evidence on the grids of one bit width, and decide.
+
+        Args:
+            tried: The grids, at least one.
+        """
+        grids = tuple(map(self.grid, tried))
+        enough = partial(keeps, limit=self._question.limit, net=self._question.net)
+        rounded = [self._rounded(grid) for grid in grids]
+        foretold = {grid.scheme: self._foretold_gptq(grid) for grid in grids}
+        control = None
+        if not any(map(enough, rounded)):
+            for grid in sorted(grids, key=lambda grid: foretold[grid.scheme].price):
+                if not grid.rtn.rise.low > self._question.marks[1]:
+                    foretold[grid.scheme] = self._tried_gptq(grid)
+                    if enough(foretold[grid.scheme]):
+                        break
+            else:
+                control = self._control()
+        trained = (self._foretold_qaft(grid, control) for grid in grids)
+        choices = (*rounded, *foretold.values(), *trained)
+        verdict = decide(choices, self._question.limit, self._question.net)
+        return WidthAdvice(tried[0].bits, grids, choices, verdict, control)
+
+    def _rounded(self, grid: GridEvidence) -> Choice:
+        return Choice("rtn", grid.scheme, grid.bits_per_weight, grid.rtn.rise, "measured", windows=grid.rtn.windows)
+
+    def _foretold_gptq(self, grid: GridEvidence) -> Choice:
+        rise = foretell_gptq(grid.rtn.rise, self._question.confidence)
+        return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
+
+    def _tried_gptq(self, grid: GridEvidence) -> Choice:
+        source, question = self._source, self._question
+        found = look(partial(source.gptq, grid.scheme), source.windows, question.confidence, question.marks[:1])
+        return Choice(
+            "gptq", grid.scheme, grid.bits_per_weight, found.rise, "measured",
+            windows=found.windows, tokens=source.gptq_tokens,
+        )  # fmt: skip
+
+    def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
+        net = foretell_qaft(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
+        raw = raw_qaft(net, grid.rtn.rise, control or Estimate(0.0, 0.0, 0.0))
+        return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
+
+    def _control(self) -> Estimate | None:
+        """Look at w_FT until its gain is told from none; None if training does not fit in memory."""
+        source = self._source
+
+        def measure(windows: int, level: float) -> Estimate:
+            found = source.control(windows, level)
+            if found is None:
+                raise _NoRoomError
+            return found
+
+        try:
+            return look(measure, source.windows, self._question.confidence, (0.0,)).rise
+        except _NoRoomError:
+            return None
+
+
+class _NoRoomError(Exception):
+    """Ends a series of looks at a control that cannot be trained."""

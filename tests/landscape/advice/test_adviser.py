@@ -1,0 +1,153 @@
+"""The adviser over random evidence: what it asks for, and that its verdicts do not contradict each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landscape.advice.adviser import Adviser, Question, WidthAdvice
+from landscape.advice.foretell import GPTQ_LEAST
+from landscape.advice.grids import Candidates
+from landscape.estimators.intervals import Estimate, paired_difference
+from landscape.estimators.loss_limit import Limit
+from quant.scheme import QuantScheme
+
+WINDOWS, NORM = 16, 10.0
+GRIDS = {
+    "tensor": Candidates(4, "tensor", (QuantScheme(4), QuantScheme(4, "absmax"))),
+    "channel": Candidates(4, "channel", (QuantScheme(4, "absmax", "channel"), QuantScheme(4, "mse", "channel"))),
+    "group:128": Candidates(4, "group:128", (QuantScheme(4, "mse", "group:128"),)),
+}
+BITS = {"tensor": 4.0, "channel": 4.05, "group:128": 4.125}
+
+
+@dataclass
+class Table:
+    """Evidence from a table of rises by window, which notes what it is asked for."""
+
+    rounded: dict[QuantScheme, np.ndarray]
+    layered: dict[QuantScheme, np.ndarray]
+    tuned: np.ndarray | None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    windows: int = WINDOWS
+    gptq_tokens: int = 2048
+
+    def rtn(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        self.asked.append(("rtn", str(scheme)))
+        return rise(self.rounded[scheme][:windows], level)
+
+    def gptq(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        self.asked.append(("gptq", str(scheme)))
+        return rise(self.layered[scheme][:windows], level)
+
+    def control(self, windows: int, level: float) -> Estimate | None:
+        self.asked.append(("w_ft", ""))
+        return None if self.tuned is None else rise(self.tuned[:windows], level)
+
+    def distance(self, scheme: QuantScheme) -> float:
+        return 2.0
+
+    def bits_per_weight(self, scheme: QuantScheme) -> float:
+        return BITS[scheme.granularity]
+
+
+def rise(values: np.ndarray, level: float) -> Estimate:
+    tokens = np.full(len(values), 100)
+    return paired_difference(100 * values, np.zeros(len(values)), tokens, level)
+
+
+def around(seed: int, log_mean: float, log_spread: float) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return math.exp(log_mean) * (1 + math.exp(log_spread) * rng.standard_normal(WINDOWS))
+
+
+rows = st.builds(around, st.integers(0, 2**16), st.floats(-6, 1.5), st.floats(-4, 0.5))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    schemes = [scheme for each in GRIDS.values() for scheme in each.schemes]
+    tuned = draw(st.none() | rows.map(lambda values: -values))
+    return Table({s: draw(rows) for s in schemes}, {s: draw(rows) for s in schemes}, tuned)
+
+
+limits = st.floats(-5, 1).map(lambda log: Limit("some", math.exp(log)))
+
+
+def advice(table: Table, question: Question, grids: Sequence[Candidates] = tuple(GRIDS.values())) -> WidthAdvice:
+    return Adviser(question, replace(table, asked=table.asked), NORM).advise(grids)
+
+
+@settings(max_examples=60)
+@given(tables(), limits, st.sampled_from([0.8, 0.9, 0.95]), st.booleans())
+def test_a_recommended_grid_asked_about_alone_gets_the_same_verdict(
+    table: Table, limit: Limit, confidence: float, net: bool
+) -> None:
+    question = Question(limit, confidence, net)
+    verdict = advice(table, question).verdict
+    scheme = verdict.choice.scheme
+    assert advice(table, question, [GRIDS[scheme.granularity]]).verdict == verdict
+    assert advice(table, question, [Candidates(4, scheme.granularity, (scheme,))]).verdict == verdict
+
+
+@settings(max_examples=60)
+@given(tables(), limits, st.booleans())
+def test_trials_are_made_only_where_they_can_decide(table: Table, limit: Limit, net: bool) -> None:
+    found = advice(table, Question(limit, 0.9, net))
+    kinds = {kind for kind, _ in table.asked}
+    if found.verdict.choice.way == "rtn" and found.verdict.keeps:
+        assert kinds == {"rtn"}
+    if found.verdict.choice.way == "gptq" and found.verdict.keeps:
+        assert "w_ft" not in kinds
+    ruined = {str(grid.scheme) for grid in found.grids if grid.rtn.rise.low > limit.nats / GPTQ_LEAST}
+    assert not ruined & {name for kind, name in table.asked if kind == "gptq"}
+
+
+def exactly(value: float) -> np.ndarray:
+    return value + np.linspace(-1e-6, 1e-6, WINDOWS)
+
+
+def one_grid(rtn: float, gptq: float, tuned: float | None) -> tuple[Table, list[Candidates]]:
+    scheme = QuantScheme(4, "absmax", "channel")
+    table = Table({scheme: exactly(rtn)}, {scheme: exactly(gptq)}, None if tuned is None else exactly(tuned))
+    return table, [Candidates(4, "channel", (scheme,))]
+
+
+def test_the_ways_are_tried_in_the_order_of_their_price() -> None:
+    question = Question(Limit("nll+0.1", 0.1), 0.9)
+    for rtn, gptq, way, keeps in ((0.05, 9.0, "rtn", True), (0.15, 0.08, "gptq", True), (0.15, 0.12, "gptq", False)):
+        table, grids = one_grid(rtn, gptq, tuned=0.0)
+        found = advice(table, question, grids)
+        assert (found.verdict.choice.way, found.verdict.keeps) == (way, keeps)
+        assert found.verdict.choice.source == "measured"
+
+
+def test_what_fine_tuning_gains_counts_for_qaft_unless_its_net_loss_is_asked_for() -> None:
+    table, grids = one_grid(0.9, 0.7, tuned=-0.6)
+    limit = Limit("nll+0.1", 0.1)
+    raw, net = (advice(table, Question(limit, 0.9, net), grids).verdict for net in (False, True))
+    assert (raw.choice.way, raw.keeps) == ("qaft", True)
+    assert not net.keeps
+
+
+def test_where_training_does_not_fit_qaft_is_foretold_without_its_gain() -> None:
+    table, grids = one_grid(0.9, 0.7, tuned=None)
+    found = advice(table, Question(Limit("nll+0.1", 0.1), 0.9), grids)
+    assert found.control is None
+    (trained,) = (choice for choice in found.choices if choice.way == "qaft")
+    assert trained.net is not None
+    assert trained.rise.value == trained.net.value
+
+
+def test_the_better_scale_is_chosen_on_the_first_windows_alone() -> None:
+    first, second = GRIDS["channel"].schemes
+    table = Table({first: exactly(0.3), second: np.r_[exactly(0.2)[:4], exactly(0.9)[4:]]}, {}, exactly(0.0))
+    table.layered = dict.fromkeys(table.rounded, exactly(0.5))
+    found = advice(table, Question(Limit("nll+0.01", 0.01), 0.9), [GRIDS["channel"]])
+    assert found.grids[0].scheme == second
+    assert list(found.grids[0].left) == [first]
