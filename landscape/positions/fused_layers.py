@@ -1,0 +1,44 @@
+"""Group the matrices that servers load as one, so that they must be quantized alike.
+
+vLLM and SGLang join q, k and v into one matrix, and gate and up, before they look up how a layer is quantized. They
+read all experts of a layer with one scheme. Matrices of one group must thus share bit width and scheme, and in NVFP4
+the scale of the whole tensor. llama.cpp keeps the matrices apart and needs none of this.
+
+Sources: ``FUSED_LAYER_NAMES`` in llmcompressor/observers/helpers.py (llm-compressor 0.14.0.1); "Fused Modules in
+Inference Engines" in the README of GPTQModel 7.7.0, for experts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("q_a_proj", "kv_a_proj_with_mqa"), ("w1", "w3"))
+"""Names of the matrices that are joined where they are parts of one module."""
+_LEADER = {name: names[0] for names in FUSED for name in names}
+_EXPERTS = re.compile(r"(.*\.experts)\.")
+
+
+def fused_group(name: str) -> str:
+    """Name the group of a matrix: by its first member, whether the model has that or not, or by the experts' module.
+
+    Args:
+        name: Name of the parameter or module in the model, ``model.layers.0.self_attn.k_proj.weight``.
+    """
+    experts = _EXPERTS.match(name)
+    if experts:
+        return experts[1]
+    module, dot, leaf = name.removesuffix(".weight").rpartition(".")
+    return f"{module}{dot}{_LEADER.get(leaf, leaf)}"
+
+
+def fused_groups(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Divide matrices into groups that must be quantized alike, in the order in which the groups begin.
+
+    Args:
+        names: Names as ``fused_group`` takes them. A matrix that is joined with no other is a group of its own.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(fused_group(name), []).append(name)
+    return tuple(map(tuple, groups.values()))
