@@ -28,24 +28,24 @@ decompress decorate decrease deduplicate define delete dequantize derive describ
 differentiate discard dispatch display dissect divide do download draw drop duplicate embed emit enable encode end
 enforce ensure enter enumerate escape estimate evaluate examine exceed exclude exit expand explain export express
 extend extract extrapolate factor factorize fail feed fetch fill filter find fine-tune finish fit fix flag flatten
-flush fold follow forbid force forecast forget format forward freeze fuse gather generate get give go group grow
-guard halve hand handle hash hide hold identify ignore imitate implement import include increase index infer inherit
-initialize insert inspect install integrate interleave interpolate interpret intersect invert invite iterate join
-judge keep label lay lead leave lend let lift limit link list load locate lock log look lower make map mark mask
+flush fold follow forbid force forecast foretell forget format forward freeze fuse gather generate get give go group
+grow guard halve hand handle hash hide hold identify ignore imitate implement import include increase index infer
+inherit initialize insert inspect install integrate interleave interpolate interpret intersect invert invite iterate
+join judge keep label lay lead leave lend let lift limit link list load locate lock log look lower make map mark mask
 match measure mend merge minimize mirror mix modify mount move multiply name narrow negate normalize note notice
-observe offer omit open optimize order orthogonalize outline overwrite pack pad paint pair parse partition pass
-patch penalize perform permute perturb pick pin place plan plot point pool populate predict prefer prepare preserve
-print probe process produce profile project propose protect prove provide prune pull push put quantize quote raise
-rank rate reach read rebuild recall recompute reconstruct record recover reduce refer refine refuse register
-rehearse reject relate relax release remember remove rename render reorder repack repair repeat replace replay
-report reproduce request require resample rescale reset reshape resolve restate restore restrict resume retrieve
-retry return reuse reveal reverse rewrite rotate round route run sample save say scale scan scatter schedule score
-seal search seed select send separate serialize set settle shape share shift shorten show shrink shuffle sign
-silence simulate sketch skip slice smooth solve sort span specify spell split square stack stand standardize start
-state step stop store stream stretch strip structure substitute subtract suggest sum summarize supply support
-suppress swap sweep switch synchronize tabulate take tally test thin throw tie time tokenize trace track train
-transform translate transpose treat trigger trim truncate try turn undo unfold unify unite unpack unwrap update
-upload use validate vary verify view visit wait walk warn watch weigh weight wrap write yield
+observe offer omit open optimize order orthogonalize outline overwrite pack pad paint pair parse partition pass patch
+penalize perform permute perturb pick pin place plan plot point pool populate predict prefer prepare preserve print
+probe process produce profile project propose protect prove provide prune pull push put quantize quote raise rank rate
+reach read rebuild recall recompute reconstruct record recover reduce refer refine refuse register rehearse reject
+relate relax release remember remove rename render reorder repack repair repeat replace replay report reproduce
+request require resample rescale reset reshape resolve restate restore restrict resume retrieve retry return reuse
+reveal reverse rewrite rotate round route run sample save say scale scan scatter schedule score seal search seed
+select send separate serialize set settle shape share shift shorten show shrink shuffle sign silence simulate sketch
+skip slice smooth solve sort span specify spell split square stack stand standardize start state step stop store
+stream stretch strip structure substitute subtract suggest sum summarize supply support suppress swap sweep switch
+synchronize tabulate take tally test thin throw tie time tokenize trace track train transform translate transpose
+treat trigger trim truncate try turn undo unfold unify unite unpack unwrap update upload use validate vary verify view
+visit wait walk warn watch weigh weight wrap write yield
 """
 VERBS = frozenset(_VERBS.split())
 """Verbs that may open a docstring, in the imperative."""

@@ -1,96 +1,146 @@
-"""Put the evidence on each grid beside the outcomes: what was known beforehand, and what each option then gave.
-
-An option is one of the four recommendations: RTN, RTN on another grid, GPTQ or QAFT.
-"""
+"""Read the rows of a model: the evidence on each grid, and what every way then gave on the test windows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.rows import Row, read_rows
-from landscape.advice.rules import RECOMMENDATIONS, Evidence, Recommendation
-from landscape.estimators.intervals import Estimate
+from landscape.advice.grids import Candidates
+from landscape.advice.ways import WAYS, Way
+from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.loss_limit import Limit
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 HERE = Path(__file__).resolve().parent
-MODELS = ("opt-nano", "smollm2-135m")
 LIMITS = tuple(map(Limit.parse, ("ppl+1%", "ppl+5%", "ppl+20%")))
+CONFIDENCE = 0.9
+
+Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
-    """The evidence and the outcomes of one grid."""
+    """One grid of one model."""
 
-    bits: int
-    scale: str
-    evidence: Evidence
-    rho_shrink: float
-    weight_error: float
-    """‖Δw‖²/‖w‖², the squared error of the weights."""
-    options: Mapping[Recommendation, float]
-    """ΔL of each option on the test split; for QAFT less that of its control."""
+    model: str
+    scheme: QuantScheme
+    row: Row
+    """The evidence."""
+    outcomes: Mapping[Way, float]
+    """ΔL of each way on the test windows."""
     control: float
-    """ΔL of w_FT on the test split."""
+    """ΔL of w_FT on the test windows, with QAFT's budget."""
 
     @property
-    def misalignment(self) -> float:
-        """Compute M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test split."""
-        return self.options["gptq"] - self.options["qaft"]
+    def tried(self) -> Candidates:
+        """The grid as it is asked about."""
+        return Candidates(self.scheme.bits, self.scheme.granularity, (self.scheme,))
 
     @property
     def name(self) -> str:
-        """Name the grid, as in ``int4 exact``."""
-        return f"int{self.bits} {self.scale}"
+        """Name for the tables: ``4 bits, channel, mse``."""
+        return f"{self.scheme.bits} bits, {self.scheme.granularity.replace(':', ' of ')}, {self.scheme.scale}"
+
+    @property
+    def family(self) -> str:
+        """Kind of grid: ``tensor``, ``channel`` or ``group``."""
+        return self.scheme.granularity.partition(":")[0]
+
+    @property
+    def misalignment(self) -> float:
+        """M = [L(GPTQ) − L(w)] − [L(QAFT) − L(w_FT)] on the test windows."""
+        return self.outcomes["gptq"] - (self.outcomes["qaft"] - self.control)
+
+    def right(self, limit: Limit) -> tuple[Way, ...]:
+        """Return the ways that are right: the cheapest within the limit; if none is, those within it of the best."""
+        kept = [way for way in WAYS if self.outcomes[way] <= limit.nats]
+        if kept:
+            return (kept[0],)
+        best = min(self.outcomes.values())
+        return tuple(way for way in WAYS if self.outcomes[way] <= best + limit.nats)
 
 
-def cells(model: str) -> list[Cell]:
-    """Return the cells of a model for which both evidence and outcomes are measured."""
-    outcomes = {row["key"]: row for row in read_rows(HERE.parent / "methods" / f"{model}.jsonl")}
-    return [cell for row in read_rows(HERE / f"{model}.jsonl") if (cell := _cell(row, outcomes)) is not None]
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The rows of one model, as a ``landscape.advice.adviser.Source``: windows are looked at as the adviser asks."""
+
+    name: str
+    row: Row
+    cells: tuple[Cell, ...]
+
+    @property
+    def windows(self) -> int:
+        """Number of validation windows."""
+        return len(self.row["tokens"])
+
+    @property
+    def gptq_tokens(self) -> int:
+        """Number of tokens that calibrate the small GPTQ."""
+        return int(self.row["gptq_tokens"])
+
+    @property
+    def norm(self) -> float:
+        """‖w‖."""
+        return float(self.row["norm"])
+
+    @property
+    def chance(self) -> float:
+        """ΔL of a uniform guess."""
+        return float(self.row["chance"] - sum(self.row["center"]) / sum(self.row["tokens"]))
+
+    def rtn(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        """Estimate ΔL of RTN; see ``Source``."""
+        return self._rise(self._evidence(scheme)["rtn"], windows, level)
+
+    def gptq(self, scheme: QuantScheme, windows: int, level: float) -> Estimate:
+        """Estimate ΔL of the small GPTQ; see ``Source``."""
+        return self._rise(self._evidence(scheme)["gptq_small"], windows, level)
+
+    def control(self, windows: int, level: float) -> Estimate:
+        """Estimate ΔL of w_FT after a short training; see ``Source``."""
+        return self._rise(self.row["w_ft"], windows, level)
+
+    def distance(self, scheme: QuantScheme) -> float:
+        """Return ‖Δw‖."""
+        return float(self._evidence(scheme)["distance"])
+
+    def bits_per_weight(self, scheme: QuantScheme) -> float:
+        """Return the bits of a weight, with scales."""
+        return float(self._evidence(scheme)["bits_per_weight"])
+
+    def _evidence(self, scheme: QuantScheme) -> Row:
+        return next(cell.row for cell in self.cells if cell.scheme == scheme)
+
+    def _rise(self, totals: list[float], windows: int, level: float) -> Estimate:
+        some = slice(windows)
+        articles = self.row["articles"][some]
+        blocks = None if None in articles else np.array(articles)
+        reached, center, tokens = (np.array(each[some]) for each in (totals, self.row["center"], self.row["tokens"]))
+        return paired_difference(reached, center, tokens, level, blocks)
 
 
-def _cell(row: Row, outcomes: Mapping[str, Row]) -> Cell | None:
-    scheme = QuantScheme(row["bits"], row["scale"])
-    rates = "0.0001,0.001" if scheme.bits <= 3 else "1e-05,0.0001"
-    keys = ["w", f"gptq {scheme}", f"qaft {scheme}", f"w_ft {rates}"]
-    if not outcomes.keys() >= set(keys):
-        return None
-    w, gptq, qaft, control = (outcomes[key]["nll"]["test"] for key in keys)
-    evidence = _evidence(row, scheme)
-    best = list(evidence.others).index(evidence.best_other)
-    options: dict[Recommendation, float] = {
-        "rtn": row["test"]["rtn"], "grid": row["test"]["others"][best], "gptq": gptq - w, "qaft": qaft - control,
-    }  # fmt: skip
-    shrink = row["rho_shrink"][0] if row["rho_shrink"] else np.nan
-    return Cell(scheme.bits, scheme.scale, evidence, shrink, row["distance"] ** 2, options, control - w)
+def models() -> list[Model]:
+    """Read all models that have rows."""
+    return [model for file in sorted(HERE.glob("*.jsonl")) if (model := read_model(file)).cells]
 
 
-def _evidence(row: Row, scheme: QuantScheme) -> Evidence:
-    def estimate(numbers: list[float] | None) -> Estimate | None:
-        return None if numbers is None else Estimate(*numbers)
-
-    return Evidence(
-        scheme=scheme,
-        distance=row["distance"],
-        rise=Estimate(*row["rise"]),
-        unclipped=Estimate(*row["unclipped"]),
-        remaining=estimate(row["remaining"]),
-        clipped=row["clipped"],
-        others={QuantScheme(**other["scheme"]): Estimate(*other["rise"]) for other in row["others"]},
-        over_here=estimate(row["over_here"]),
-        rho=estimate(row["rho"]),
-        rho_prof=estimate(row["rho_prof"]),
-        rho_along=estimate(row["rho_along"]),
-    )
+def read_model(file: Path) -> Model:
+    """Read one model; only cells with both evidence and outcomes are in it."""
+    rows = read_rows(file)
+    by_kind: dict[str, dict[str, Row]] = {"model": {}, "evidence": {}, "outcome": {}}
+    for row in rows:
+        by_kind[row["kind"]][str(row["key"])] = row
+    return Model(file.stem, next(iter(by_kind["model"].values())), tuple(_cells(file.stem, by_kind)))
 
 
-def right(options: Mapping[Recommendation, float], limit: Limit) -> Recommendation:
-    """Return the first option within the limit; if none is, the first within the limit of the least loss of all."""
-    least = min(options.values())
-    most = limit.nats if least <= limit.nats else least + limit.nats
-    return next(option for option in RECOMMENDATIONS if options[option] <= most)
+def _cells(model: str, rows: Mapping[str, Mapping[str, Row]]) -> Iterator[Cell]:
+    for key, row in rows["evidence"].items():
+        if key in rows["outcome"]:
+            after, w = rows["outcome"][key], rows["outcome"]["w"]["w"]
+            outcomes: dict[Way, float] = {way: after[way] - w for way in WAYS}
+            yield Cell(model, QuantScheme.of_grid(row["key"][0], row["grid"]), row, outcomes, after["w_ft"] - w)

@@ -1,47 +1,83 @@
-"""Rank numbers that are known beforehand by how well they order the cells by their misalignment M."""
+"""Hold the advice against advisers that know less, and rank numbers that might foretell the misalignment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import combinations
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.advice.cells import Cell
+from benchmarks.advice.cells import Cell, Model
+from benchmarks.advice.scores import Decision
+from landscape.advice.foretell import FORMULAS
+from landscape.advice.ways import Way
 
-CONTESTANTS: dict[str, Callable[[Cell], float]] = {
-    "ρ": lambda c: c.evidence.rho.value if c.evidence.rho else np.nan,
-    "ρ_prof": lambda c: c.evidence.rho_prof.value if c.evidence.rho_prof else np.nan,
-    "ρ_shrink": lambda c: c.rho_shrink,
-    "ρ_Δ": lambda c: c.evidence.rho_along.value if c.evidence.rho_along else np.nan,
-    "squared error of the weights": lambda c: c.weight_error,
-    "ΔL of RTN": lambda c: c.evidence.rise.value,
-    "bits (fewer is worse)": lambda c: -c.bits,
+Rule = Callable[[Decision], Way]
+
+
+def by_rise(decision: Decision) -> Way:
+    """Advise by ΔL of RTN alone: RTN within the limit, GPTQ where it may bring it within, else QAFT."""
+    rise = _rtn(decision)
+    if rise <= decision.limit.nats:
+        return "rtn"
+    return "gptq" if rise <= decision.limit.nats / FORMULAS.gptq_share else "qaft"
+
+
+def by_bits(decision: Decision) -> Way:
+    """Advise by the bit width alone: RTN at 8, GPTQ at 4, QAFT below."""
+    return "rtn" if decision.cell.scheme.bits >= 6 else "gptq" if decision.cell.scheme.bits >= 4 else "qaft"
+
+
+def by_rho(decision: Decision) -> Way:
+    """Advise as the paper does: RTN within the limit, GPTQ inside the basin, QAFT outside."""
+    return _by_ratio(decision, decision.cell.row["distance"] / decision.model.row["radius"][0])
+
+
+def by_rho_prof(decision: Decision) -> Way:
+    """Advise in the same way, by R along directions that move each matrix as far as rounding does."""
+    return _by_ratio(decision, decision.cell.row["rho_prof"])
+
+
+def _by_ratio(decision: Decision, rho: float | None) -> Way:
+    if _rtn(decision) <= decision.limit.nats:
+        return "rtn"
+    return "gptq" if rho is not None and rho < 1 else "qaft"
+
+
+def _rtn(decision: Decision) -> float:
+    """Return ΔL of RTN on all validation windows."""
+    return decision.model.rtn(decision.cell.scheme, decision.model.windows, 0.5).value
+
+
+RULES: dict[str, Rule] = {
+    "ΔL of RTN alone": by_rise,
+    "bits alone": by_bits,
+    "the paper's ρ < 1": by_rho,
+    "ρ_prof < 1": by_rho_prof,
 }
 
 
-def rank(correlation: float) -> str:
-    """Format a correlation, or a dash if there is none."""
-    return "–" if np.isnan(correlation) else f"{correlation:+.2f}"
+def commonest(decisions: Sequence[Decision]) -> int:
+    """Count the hits of an adviser that always names the way that is most often right."""
+    counts = Counter(way for decision in decisions for way in decision.right)
+    return max(counts.values(), default=0)
 
 
-def in_order(found: list[Cell], number: Callable[[Cell], float]) -> str:
-    """Count the pairs within a bit width that the number puts in the order of M: clear even with two scales a width."""
-    pairs = [(a, b) for a, b in combinations(found, 2) if a.bits == b.bits and number(a) != number(b)]
-    right = sum((number(a) < number(b)) == (a.misalignment < b.misalignment) for a, b in pairs)
-    return f"{right} of {len(pairs)}" if pairs else "–"
+CONTESTANTS: dict[str, Callable[[Model, Cell], float]] = {
+    "ρ": lambda model, cell: cell.row["distance"] / model.row["radius"][0],
+    "ρ_prof": lambda model, cell: cell.row["rho_prof"] or np.nan,
+    "ΔL of RTN": lambda model, cell: cell.outcomes["rtn"],
+    "squared error of the weights": lambda model, cell: (cell.row["distance"] / model.norm) ** 2,
+    "bits (fewer is worse)": lambda model, cell: -cell.scheme.bits,
+}
+"""Numbers that are ranked by how well they order the cells by M."""
 
 
-def within_bits(found: list[Cell], number: Callable[[Cell], float]) -> float:
-    """Average over bit widths the rank correlation over scales; NaN where the number is the same for all."""
-    groups = [[cell for cell in found if cell.bits == bits] for bits in dict.fromkeys(cell.bits for cell in found)]
-    return float(np.mean([correlation(group, number) for group in groups if len(group) > 1]))
-
-
-def correlation(found: list[Cell], number: Callable[[Cell], float]) -> float:
-    """Compute Spearman's rank correlation with M; NaN if the number is the same for all."""
-    values, target = [number(cell) for cell in found], [cell.misalignment for cell in found]
+def correlation(model: Model, number: Callable[[Model, Cell], float]) -> float:
+    """Compute Spearman's rank correlation with M over the cells of a model; NaN where all numbers are the same."""
+    values = [number(model, cell) for cell in model.cells]
+    target = [cell.misalignment for cell in model.cells]
     if len(set(values)) < 2 or len(set(target)) < 2:
         return float("nan")
-    return float(stats.spearmanr(values, target).statistic)
+    return float(stats.spearmanr(values, target, nan_policy="omit").statistic)

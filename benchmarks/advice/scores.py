@@ -1,66 +1,115 @@
-"""Score the advice against the outcomes: hits and misses, the fit of the thresholds, and advisers that know less."""
+"""Score advice against outcomes: hits and misses, limits kept, coverage of what was foretold, tokens.
+
+Every model is advised with constants that were fitted to the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import product
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from benchmarks.advice.cells import LIMITS, Cell, right
-from landscape.advice.rules import RECOMMENDATIONS, RESCUE, RIM, WORTH_CHANGING, Evidence, Recommendation, decide, rules
+from benchmarks.advice.cells import CONFIDENCE, LIMITS, Cell, Model
+from benchmarks.advice.fit import fit
+from landscape.advice.adviser import Adviser, Question, WidthAdvice
+from landscape.advice.foretell import FORMULAS, Formulas
+from landscape.advice.ways import WAYS, Way
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.looks import FIRST
 from landscape.estimators.loss_limit import Limit
 
-GUESSED = (5.0, 1.0)
-"""RESCUE and RIM before anything was measured."""
-TRIED = tuple(float(2.0 ** (k / 4)) for k in range(-16, 33))
-"""Thresholds to choose from: 1/16 to 256."""
+CALIBRATION = 2 * 128 * 512
+"""Token passes of GPTQ's calibration: each of 128 windows of 512 tokens goes through every block twice."""
+TRAINING = 2 * 4 * 128 * 512
+"""Token passes of QAFT: two learning rates, and a forward, a backward and two more passes' worth for each token."""
 
 
-def hits(
-    found: list[Cell],
-    rescue: float = RESCUE,
-    rim: float = RIM,
-    worth: float = WORTH_CHANGING,
-    limits: Iterable[Limit] = LIMITS,
-) -> int:
-    """Count the pieces of advice that were right."""
-    tried, pairs = rules(rescue, rim, worth), product(found, limits)
-    return sum(decide(cell.evidence, limit, tried).verdict == right(cell.options, limit) for cell, limit in pairs)
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The advice on one grid for one limit, beside what was right."""
+
+    model: Model
+    cell: Cell
+    limit: Limit
+    advice: WidthAdvice
+
+    @property
+    def way(self) -> Way:
+        """The way that is advised."""
+        return self.advice.verdict.choice.way
+
+    @property
+    def right(self) -> tuple[Way, ...]:
+        """The ways that are right."""
+        return self.cell.right(self.limit)
+
+    @property
+    def hit(self) -> bool:
+        """Whether the advised way is right."""
+        return self.way in self.right
+
+    @property
+    def cheap(self) -> bool:
+        """Whether a more expensive way was right."""
+        return not self.hit and WAYS.index(self.way) < WAYS.index(self.right[0])
+
+    @property
+    def kept(self) -> bool:
+        """Whether the advised way kept the limit on the test windows."""
+        return self.cell.outcomes[self.way] <= self.limit.nats
+
+    @property
+    def could_be_kept(self) -> bool:
+        """Whether any way kept it."""
+        return min(self.cell.outcomes.values()) <= self.limit.nats
+
+    @property
+    def open(self) -> bool:
+        """Whether a small GPTQ was made."""
+        return any(choice.tokens for choice in self.advice.choices)
+
+    @property
+    def tokens(self) -> int:
+        """Token passes that this advice took, those that all grids of a model share left out: w, w_FT and R."""
+        seq_len = self.model.row["seq_len"]
+        looked = sum(choice.windows or 0 for choice in self.advice.choices)
+        compared = FIRST * (self.cell.row["scales"] - 1)
+        calibrated = sum(2 * choice.tokens for choice in self.advice.choices if choice.tokens)
+        return (looked + compared) * seq_len + calibrated
 
 
-def fit(found: list[Cell]) -> tuple[float, float, int]:
-    """Return the thresholds with the most hits, and their number; among equals the nearest to the first guesses."""
+def decisions(models: Sequence[Model], leave_out: bool = True) -> Iterator[Decision]:
+    """Yield the advice on every grid and limit, each grid asked about alone.
 
-    def quality(pair: tuple[float, float]) -> tuple[int, float]:
-        return hits(found, *pair), -float(np.abs(np.log(np.divide(pair, GUESSED))).sum())
-
-    best = max(product(TRIED, TRIED), key=quality)
-    return *best, hits(found, *best)
-
-
-def verdict_word(advised: Recommendation, true: Recommendation) -> str:
-    """Return whether the advice hit, or named too cheap or too expensive an option."""
-    if advised == true:
-        return "hit"
-    cheap = RECOMMENDATIONS.index(advised) < RECOMMENDATIONS.index(true)
-    return "**miss, too cheap**" if cheap else "**miss, too expensive**"
+    Args:
+        models: All models.
+        leave_out: Whether the constants are fitted to the other models; else they are those of the package.
+    """
+    for model in models:
+        formulas = fit([each for each in models if each is not model]).formulas if leave_out else FORMULAS
+        for cell in model.cells:
+            for limit in LIMITS:
+                yield decide_alone(model, cell, limit, formulas)
 
 
-def kept(cell: Cell, option: Recommendation, limit: Limit) -> bool:
-    """Return whether an option was within the limit on the test split."""
-    return cell.options[option] <= limit.nats
+def decide_alone(model: Model, cell: Cell, limit: Limit, formulas: Formulas) -> Decision:
+    """Advise on one grid from the rows."""
+    adviser = Adviser(Question(limit, CONFIDENCE), model, model.norm, formulas)
+    return Decision(model, cell, limit, adviser.advise([cell.tried]))
 
 
-def by_rise_alone(evidence: Evidence, limit: Limit) -> Recommendation:
-    """Advise RTN within the limit, GPTQ within RESCUE limits, else QAFT."""
-    if evidence.rise.value <= limit.nats:
-        return "rtn"
-    return "gptq" if evidence.rise.value <= RESCUE * limit.nats else "qaft"
+def foretold(model: Model, cell: Cell, formulas: Formulas, level: float) -> dict[Way, tuple[Estimate, float]]:
+    """Foretell GPTQ and QAFT (net of w_FT) with intervals of a two-sided level, beside what they then gave.
 
-
-def by_rho_alone(evidence: Evidence, limit: Limit) -> Recommendation:
-    """Advise as the paper does: RTN within the limit, GPTQ inside the basin, QAFT outside."""
-    if evidence.rise.value <= limit.nats:
-        return "rtn"
-    return "gptq" if evidence.rho is not None and evidence.rho.value < 1 else "qaft"
+    Args:
+        model: The model.
+        cell: The grid.
+        formulas: Constants that the model had no part in.
+        level: Confidence of the intervals.
+    """
+    one_sided = (1 + level) / 2
+    rtn = model.rtn(cell.scheme, model.windows, level)
+    distance = cell.row["distance"] / model.norm
+    return {
+        "gptq": (formulas.gptq(rtn, one_sided), cell.outcomes["gptq"]),
+        "qaft": (formulas.qaft(rtn, distance, one_sided), cell.outcomes["qaft"] - cell.control),
+    }

@@ -1,124 +1,162 @@
 """Make the tables of `README.md`: the advice against the outcomes.
 
-    python -m benchmarks.advice.table          rewrite the tables from the rows of this page and of the methods' page
-    python -m benchmarks.advice.table --fit    print the thresholds with the most hits on opt-nano
+    python -m benchmarks.advice.table          rewrite the tables from the rows
+    python -m benchmarks.advice.table --fit    print the constants of the formulas, fitted to all models
 
 The rules of the count were declared in ``measure.py`` beforehand.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.advice.cells import HERE, LIMITS, MODELS, Cell, cells, right
-from benchmarks.advice.contest import CONTESTANTS, correlation, in_order, rank, within_bits
-from benchmarks.advice.scores import by_rho_alone, by_rise_alone, fit, hits, kept, verdict_word
+from benchmarks.advice.cells import HERE, LIMITS, Model, models
+from benchmarks.advice.contest import CONTESTANTS, RULES, commonest, correlation
+from benchmarks.advice.fit import fit, foretellable
+from benchmarks.advice.scores import CALIBRATION, TRAINING, Decision, decisions, foretold
 from benchmarks.pages import Page
-from landscape.advice.rules import RECOMMENDATIONS, RESCUE, RIM, decide
-from landscape.estimators.loss_limit import Limit
+from landscape.advice.ways import NAMES
 
 PAGE = Page(HERE / "README.md")
+LEVEL = 0.9
+"""Level of the intervals whose coverage is counted."""
 
 
-def verdicts(found: list[Cell]) -> Iterator[str]:
-    """Yield the lines of the advice of every cell for the middle limit: its numbers, and the right option."""
-    limit = LIMITS[1]
-    heads = ["grid", "ΔL RTN", "without clipping", "another grid", "ρ_prof", "advice", "also possible", "right", ""]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
-    for cell in found:
-        advice, true = decide(cell.evidence, limit), right(cell.options, limit)
-        e = cell.evidence
-        rho = "not reached" if e.rho_prof is None else f"{e.rho_prof.value:.3f}"
-        before = [f"{e.rise.value:.4f}", f"{e.unclipped.value:.4f}", f"{e.others[e.best_other].value:.4f}", rho]
-        said = [advice.verdict, ", ".join(advice.possible)]
-        yield f"| {' | '.join([cell.name, *before, *said, true, verdict_word(advice.verdict, true)])} |"
+def row(cells: Iterable[object]) -> str:
+    """Write a row of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
-def outcomes(found: list[Cell]) -> Iterator[str]:
-    """Yield the lines of the outcomes: ΔL of every option in every cell."""
-    heads = ["grid", "RTN", "RTN, other grid", "GPTQ", "QAFT", "w_FT", "QAFT − w_FT", "M"]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
-    for cell in found:
-        rtn, grid, gptq, qaft = (cell.options[option] for option in RECOMMENDATIONS)
-        after = [rtn, grid, gptq, qaft + cell.control, cell.control, qaft]
-        yield f"| {' | '.join([cell.name, *(f'{value:.4f}' for value in (*after, cell.misalignment))])} |"
+def head(names: Sequence[str]) -> Iterator[str]:
+    """Yield the head of a table."""
+    yield row(names)
+    yield "|---" * len(names) + "|"
 
 
-COUNTS = (
-    *("hits", "too cheap", "too expensive", "limit kept", "could be kept"),
-    *("without ρ_prof", "without the bound on ΔL", "without both", "any better grid", "any better grid, without both"),
-    *("always the most common", "ΔL of RTN alone", "paper's ρ < 1"),
-)
-WEAKER = ((RESCUE, np.inf), (np.inf, RIM), (np.inf, np.inf), (RESCUE, RIM, 1.0), (np.inf, np.inf, 1.0))
-"""Thresholds of the advisers that know less, in the order of their columns."""
+COUNTS = ("decisions", "right", "too cheap", "too expensive", "limit kept", "could be kept")
 
 
-def counts(found: Mapping[str, list[Cell]]) -> Iterator[str]:
-    """Yield the lines of hits by model and limit, beside those of advisers that know less."""
-    heads = ["model", "limit", "cells", *COUNTS]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
-    for (model, of_model), limit in product(found.items(), LIMITS):
-        if of_model:
-            cells_and_counts = [len(of_model), *_counted(of_model, limit)]
-            yield f"| {model} | {limit.text} | {' | '.join(map(str, cells_and_counts))} |"
+def counted(found: Sequence[Decision]) -> list[int]:
+    """Return the numbers under ``COUNTS``."""
+    cheap = sum(decision.cheap for decision in found)
+    hits = sum(decision.hit for decision in found)
+    kept = sum(decision.kept for decision in found)
+    return [len(found), hits, cheap, len(found) - hits - cheap, kept, sum(d.could_be_kept for d in found)]
 
 
-def _counted(found: list[Cell], limit: Limit) -> Iterator[int]:
-    """Yield the numbers under COUNTS."""
-    advised = [decide(cell.evidence, limit).verdict for cell in found]
-    true = [right(cell.options, limit) for cell in found]
-    words = [verdict_word(*pair) for pair in zip(advised, true, strict=True)]
-    yield from (words.count(word) for word in ("hit", "**miss, too cheap**", "**miss, too expensive**"))
-    yield sum(kept(cell, option, limit) for cell, option in zip(found, advised, strict=True))
-    yield sum(any(kept(cell, option, limit) for option in RECOMMENDATIONS) for cell in found)
-    yield from (hits(found, *thresholds, limits=(limit,)) for thresholds in WEAKER)
-    yield max(true.count(option) for option in RECOMMENDATIONS)
-    for adviser in (by_rise_alone, by_rho_alone):
-        yield sum(adviser(cell.evidence, limit) == option for cell, option in zip(found, true, strict=True))
+def by_limit(found: Sequence[Decision]) -> Iterator[str]:
+    """Yield hits and misses by model and limit, beside those of advisers that know less."""
+    yield from head(["model", "limit", *COUNTS, "always the commonest", *RULES])
+    names = dict.fromkeys(decision.model.name for decision in found)
+    for name in names:
+        for limit in LIMITS:
+            some = [d for d in found if d.model.name == name and d.limit == limit]
+            others = [sum(rule(d) in d.right for d in some) for rule in RULES.values()]
+            yield row([name, limit.text, *counted(some), commonest(some), *others])
+    others = [sum(rule(d) in d.right for d in found) for rule in RULES.values()]
+    yield row(["all", "", *counted(found), commonest(found), *others])
 
 
-def contest(found: Mapping[str, list[Cell]]) -> Iterator[str]:
-    """Yield the lines of rank correlations with M, within bit widths and over all cells, and of pairs in its order."""
-    known = {model: of_model for model, of_model in found.items() if len(of_model) > 2}
-    heads = [f"{model}, {what}" for model in known for what in ("within bit widths", "pairs in order", "all cells")]
-    yield f"| | {' | '.join(heads)} |"
-    yield "|---|" + "---|" * len(heads)
+def by_grid(found: Sequence[Decision]) -> Iterator[str]:
+    """Yield hits and misses by kind of grid."""
+    yield from head(["grid", *COUNTS])
+    for family in dict.fromkeys(decision.cell.family for decision in found):
+        yield row([family, *counted([d for d in found if d.cell.family == family])])
+
+
+def coverage(every: Sequence[Model]) -> Iterator[str]:
+    """Yield how often what was foretold held, each model by constants fitted to the others."""
+    yield from head(
+        ["way", "cells", "within the 90 % interval", "median of foretold over measured", "within a factor 2"]
+    )
+    pairs: dict[str, list[tuple[bool, float]]] = {"gptq": [], "qaft": []}
+    for model in every:
+        formulas = fit([each for each in every if each is not model]).formulas
+        for cell in filter(foretellable, model.cells):
+            for way, (said, true) in foretold(model, cell, formulas, LEVEL).items():
+                factor = said.value / true if true > 0 else np.inf
+                pairs[way].append((said.low <= true <= said.high, factor))
+    for way, name in (("gptq", "GPTQ"), ("qaft", "QAFT less w_FT")):
+        inside = [each for each, _ in pairs[way]]
+        factors = [factor for _, factor in pairs[way]]
+        near = sum(0.5 <= factor <= 2 for factor in factors)
+        share = f"{sum(inside)} ({sum(inside) / len(inside):.0%})"
+        yield row([name, len(inside), share, f"{statistics.median(factors):.2f}", f"{near} of {len(factors)}"])
+
+
+def prices(found: Sequence[Decision]) -> Iterator[str]:
+    """Yield the tokens of advice over those of the deed."""
+    yield from head(["decisions", "number", "median tokens", "of GPTQ's calibration", "of QAFT's training"])
+    opened = [d for d in found if d.open]
+    closed = [d for d in found if not d.open]
+    for name, some in (("all", list(found)), ("RTN decides", closed), ("a small GPTQ was made", opened)):
+        if some:
+            tokens = statistics.median(d.tokens for d in some)
+            yield row(
+                [name, len(some), f"{tokens:,.0f}", f"1/{CALIBRATION / tokens:.1f}", f"1/{TRAINING / tokens:.0f}"]
+            )
+
+
+def contest(every: Sequence[Model]) -> Iterator[str]:
+    """Yield rank correlations with M over the cells of each model."""
+    yield from head(["", *(model.name for model in every)])
     for name, number in CONTESTANTS.items():
-        row = []
-        for of_model in known.values():
-            within, over_all = within_bits(of_model, number), correlation(of_model, number)
-            row += [rank(within), in_order(of_model, number), rank(over_all)]
-        yield f"| {name} | {' | '.join(row)} |"
+        yield row([name, *(f"{correlation(model, number):+.2f}" for model in every)])
 
 
-def tables(found: Mapping[str, list[Cell]]) -> dict[str, Iterator[str]]:
+def outcomes(found: Sequence[Decision]) -> Iterator[str]:
+    """Yield every cell: what was known beforehand, what each way then gave, and the advice at ppl+5%."""
+    yield from head([
+        "model", "grid", "ρ", "ρ_prof", "small GPTQ", "RTN", "GPTQ", "QAFT", "w_FT", "QAFT − w_FT", "M", "advice",
+        "right", "",
+    ])  # fmt: skip
+    for d in found:
+        if d.limit == LIMITS[1]:
+            model, cell = d.model, d.cell
+            rho = cell.row["distance"] / model.row["radius"][0]
+            prof = "–" if cell.row["rho_prof"] is None else f"{cell.row['rho_prof']:.2f}"
+            small = model.gptq(cell.scheme, model.windows, 0.5).value
+            after = [*cell.outcomes.values(), cell.control, cell.outcomes["qaft"] - cell.control, cell.misalignment]
+            said = [NAMES[d.way], " or ".join(NAMES[way] for way in d.right), "hit" if d.hit else "**miss**"]
+            yield row([model.name, cell.name, f"{rho:.2f}", prof, *(f"{x:.4f}" for x in (small, *after)), *said])
+
+
+def shape(every: Sequence[Model]) -> Iterator[str]:
+    """Yield the models: family, size, loss, R."""
+    yield from head(["model", "family", "D", "tokens a window", "perplexity", "R/‖w‖", "cells"])
+    for model in every:
+        facts, (radius, low, high) = model.row, model.row["radius"]
+        loss = sum(facts["center"]) / sum(facts["tokens"])
+        said = f"{radius / model.norm:.3f} [{low / model.norm:.3f}, {high / model.norm:.3f}]"
+        numbers = [f"{facts['dimension']:,}", facts["seq_len"], f"{np.exp(loss):.2f}", said, len(model.cells)]
+        yield row([model.name, facts["family"], *numbers])
+
+
+def tables(every: Sequence[Model]) -> dict[str, Iterable[str]]:
     """Return all tables by their names on the page."""
-    before = {model: verdicts(of_model) for model, of_model in found.items()}
-    after = {f"{model}-outcomes": outcomes(of_model) for model, of_model in found.items()}
-    return {"counts": counts(found), "contest": contest(found), **before, **after}
-
-
-def rewrite() -> None:
-    """Rewrite the tables of the page from the rows that are measured."""
-    PAGE.write(tables({model: cells(model) for model in MODELS}))
+    found = list(decisions(every, leave_out=len(every) > 1))
+    return {
+        "models": shape(every),
+        "limits": by_limit(found),
+        "grids": by_grid(found),
+        "prices": prices(found),
+        "coverage": coverage(every) if len(every) > 1 else head(["one model: nothing to fit to"]),
+        "contest": contest(every),
+        "cells": outcomes(found),
+    }
 
 
 def main() -> None:
-    """Rewrite the tables, or fit the thresholds."""
+    """Rewrite the tables, or print the constants."""
     if sys.argv[1:] == ["--fit"]:
-        fitted = cells("opt-nano")
-        rescue, rim, count = fit(fitted)
-        total = len(fitted) * len(LIMITS)
-        print(f"RESCUE {rescue:.4g}, RIM {rim:.4g}: {count} of {total} hits; as they are {hits(fitted)}")
+        found = fit(models())
+        print(f"{found.cells} cells: {found.formulas}")
         return
-    rewrite()
+    PAGE.write(tables(models()))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from landscape.advice.adviser import Adviser, GridEvidence, WidthAdvice
-from landscape.advice.choice import Way
+from landscape.advice.choice import Verdict
 from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import Explanation, explain, work_of
 from landscape.advice.grids import Candidates, candidates, ragged
 from landscape.advice.request import AdviceRequest
+from landscape.advice.ways import Way
 from landscape.estimators.intervals import Estimate, article_count
 from landscape.estimators.location import ratio
 from landscape.estimators.looks import FIRST
@@ -72,6 +73,15 @@ class AdviceResult:
     def control(self) -> Estimate | None:
         """ΔL of w_FT after a short training; None where no verdict needed it, or training does not fit in memory."""
         return next((found.control for found in self.advice if found.control is not None), None)
+
+    @property
+    def smallest(self) -> Verdict:
+        """The verdict of fewest bits that keeps the limit; where none does, the one that comes nearest to it."""
+        verdicts = [found.verdict for found in self.advice]
+        kept = [verdict for verdict in verdicts if verdict.keeps]
+        if kept:
+            return min(kept, key=lambda verdict: verdict.choice.bits_per_weight)
+        return min(verdicts, key=lambda verdict: verdict.choice.judged(self.net).high)
 
     def rho(self, grid: GridEvidence) -> Estimate | None:
         """Return ρ = ‖Δw‖/R of a grid; None if R was not measured, or is censored."""

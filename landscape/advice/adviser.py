@@ -6,8 +6,8 @@ GPTQ        foretold; where RTN leaves it open, tried on little data, grid by gr
             until one keeps the limit
 w_FT        once, where neither RTN nor GPTQ keeps the limit: QAFT is foretold less this control
 
-What is asked for a grid does not depend on the grids beside it, except that trials stop where one keeps the limit. Who
-answers is a ``Source``: a session that measures, or a table of measurements.
+The evidence on a grid does not depend on the grids beside it, except that trials stop where one keeps the limit. It
+comes from a ``Source``: a session that measures, or a table of measurements.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from landscape.advice.choice import Choice, Verdict, decide, keeps
-from landscape.advice.foretell import GPTQ_LEAST, foretell_gptq, foretell_qaft, raw_qaft
+from landscape.advice.foretell import FORMULAS, Formulas, raw_qaft
 from landscape.advice.grids import Candidates
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.looks import FIRST, Look, look
@@ -62,18 +62,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """What a user accepts."""
+    """A loss that a user accepts, and how surely it shall be kept."""
 
     limit: Limit
     confidence: float
     """Probability with which the limit shall be kept."""
     net: bool = False
     """Whether QAFT is judged less its control."""
-
-    @property
-    def marks(self) -> tuple[float, float]:
-        """ΔL from which RTN is told, nats per token: the limit, and the largest that GPTQ may bring within it."""
-        return self.limit.nats, self.limit.nats / GPTQ_LEAST
 
 
 @dataclass(frozen=True)
@@ -108,10 +103,15 @@ class WidthAdvice:
 class Adviser:
     """Adviser of one model, bit width by bit width."""
 
-    def __init__(self, question: Question, source: Source, norm: float) -> None:
+    def __init__(self, question: Question, source: Source, norm: float, formulas: Formulas = FORMULAS) -> None:
         """Bind to what a user accepts, and to the evidence on a model with this ‖w‖."""
-        self._question, self._source, self._norm = question, source, norm
+        self._question, self._source, self._norm, self._formulas = question, source, norm, formulas
         self._grids: dict[Candidates, GridEvidence] = {}
+
+    @property
+    def _marks(self) -> tuple[float, float]:
+        """ΔL that RTN is compared with, nats per token: the limit, and the largest that GPTQ may bring within it."""
+        return self._question.limit.nats, self._question.limit.nats / self._formulas.gptq_least
 
     def grid(self, tried: Candidates) -> GridEvidence:
         """Look at RTN on a grid, with the scale that loses less on the first windows."""
@@ -123,7 +123,7 @@ class Adviser:
                 scheme=best,
                 bits_per_weight=source.bits_per_weight(best),
                 distance=source.distance(best),
-                rtn=look(partial(source.rtn, best), source.windows, self._question.confidence, self._question.marks),
+                rtn=look(partial(source.rtn, best), source.windows, self._question.confidence, self._marks),
                 left={scheme: rise for scheme, rise in rises.items() if scheme != best},
             )
         return self._grids[tried]
@@ -141,7 +141,7 @@ class Adviser:
         control = None
         if not any(map(enough, rounded)):
             for grid in sorted(grids, key=lambda grid: foretold[grid.scheme].price):
-                if not grid.rtn.rise.low > self._question.marks[1]:
+                if not grid.rtn.rise.low > self._marks[1]:
                     foretold[grid.scheme] = self._tried_gptq(grid)
                     if enough(foretold[grid.scheme]):
                         break
@@ -156,24 +156,24 @@ class Adviser:
         return Choice("rtn", grid.scheme, grid.bits_per_weight, grid.rtn.rise, "measured", windows=grid.rtn.windows)
 
     def _foretold_gptq(self, grid: GridEvidence) -> Choice:
-        rise = foretell_gptq(grid.rtn.rise, self._question.confidence)
+        rise = self._formulas.gptq(grid.rtn.rise, self._question.confidence)
         return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
 
     def _tried_gptq(self, grid: GridEvidence) -> Choice:
         source, question = self._source, self._question
-        found = look(partial(source.gptq, grid.scheme), source.windows, question.confidence, question.marks[:1])
+        found = look(partial(source.gptq, grid.scheme), source.windows, question.confidence, self._marks[:1])
         return Choice(
             "gptq", grid.scheme, grid.bits_per_weight, found.rise, "measured",
             windows=found.windows, tokens=source.gptq_tokens,
         )  # fmt: skip
 
     def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
-        net = foretell_qaft(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
+        net = self._formulas.qaft(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
         raw = raw_qaft(net, grid.rtn.rise, control or Estimate(0.0, 0.0, 0.0))
         return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
 
     def _control(self) -> Estimate | None:
-        """Look at w_FT until its gain is told from none; None if training does not fit in memory."""
+        """Look at w_FT until the sign of its ΔL is clear; None if training does not fit in memory."""
         source = self._source
 
         def measure(windows: int, level: float) -> Estimate:

@@ -14,16 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from landscape.advice.ways import WAYS, Way
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from quant.scheme import QuantScheme
 
-Way = Literal["rtn", "gptq", "qaft"]
-WAYS: tuple[Way, ...] = get_args(Way)
-"""The ways to quantize, the cheap ones first."""
-NAMES: dict[Way, str] = {"rtn": "RTN", "gptq": "GPTQ", "qaft": "QAFT"}
 Source = Literal["measured", "foretold"]
 """Whether a point was made and its loss measured, or its loss is foretold from that of others."""
 

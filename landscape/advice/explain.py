@@ -29,7 +29,7 @@ DIRECTIONS, WINDOWS = 4, 8
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why RTN on a grid costs what it costs."""
+    """Numbers that say why RTN on a grid costs what it costs."""
 
     clipped: float
     """Share of the weights that are clipped."""

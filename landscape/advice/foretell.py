@@ -12,38 +12,53 @@ QAFT    less w_FT is 0.92 · ΔL(RTN)^0.64 · (‖Δw‖/‖w‖)^0.475; its log
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from scipy import special
 
 from landscape.estimators.intervals import Estimate
 
-GPTQ_SHARE, GPTQ_ERROR = 0.73, 0.29
-"""Median share of RTN's ΔL that GPTQ leaves, and the standard error of its logarithm."""
-GPTQ_LEAST = 0.35
-"""Least share that GPTQ left in any cell: beyond limit/0.35, it will not keep the limit."""
-QAFT_FACTOR, QAFT_RISE, QAFT_DISTANCE, QAFT_ERROR = 0.92, 0.64, 0.475, 0.34
-"""Factor and exponents of QAFT's formula, and the standard error of its logarithm."""
+
+@dataclass(frozen=True)
+class Formulas:
+    """The constants of both formulas."""
+
+    gptq_share: float = 0.73
+    """Median share of RTN's ΔL that GPTQ leaves."""
+    gptq_error: float = 0.29
+    """Standard error of the share's logarithm."""
+    gptq_least: float = 0.35
+    """Least share that GPTQ left in any cell: where RTN is beyond limit/0.35, it will not keep the limit."""
+    qaft_factor: float = 0.92
+    qaft_rise: float = 0.64
+    """Exponent of RTN's ΔL."""
+    qaft_distance: float = 0.475
+    """Exponent of ‖Δw‖/‖w‖."""
+    qaft_error: float = 0.34
+    """Standard error of the logarithm."""
+
+    def gptq(self, rtn: Estimate, confidence: float) -> Estimate:
+        """Foretell ΔL of GPTQ on a grid.
+
+        Args:
+            rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
+            confidence: Probability with which each end shall hold.
+        """
+        return _scaled(rtn, self.gptq_share, 1.0, _quantile(confidence) * self.gptq_error)
+
+    def qaft(self, rtn: Estimate, distance: float, confidence: float) -> Estimate:
+        """Foretell ΔL of QAFT less that of its control w_FT.
+
+        Args:
+            rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
+            distance: ‖Δw‖/‖w‖ of RTN.
+            confidence: Probability with which each end shall hold.
+        """
+        factor = self.qaft_factor * distance**self.qaft_distance
+        return _scaled(rtn, factor, self.qaft_rise, _quantile(confidence) * self.qaft_error)
 
 
-def foretell_gptq(rtn: Estimate, confidence: float) -> Estimate:
-    """Foretell ΔL of GPTQ on a grid.
-
-    Args:
-        rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
-        confidence: Probability with which each end shall hold.
-    """
-    return _scaled(rtn, GPTQ_SHARE, 1.0, _quantile(confidence) * GPTQ_ERROR)
-
-
-def foretell_qaft(rtn: Estimate, distance: float, confidence: float) -> Estimate:
-    """Foretell ΔL of QAFT less that of its control w_FT.
-
-    Args:
-        rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
-        distance: ‖Δw‖/‖w‖ of RTN.
-        confidence: Probability with which each end shall hold.
-    """
-    return _scaled(rtn, QAFT_FACTOR * distance**QAFT_DISTANCE, QAFT_RISE, _quantile(confidence) * QAFT_ERROR)
+FORMULAS = Formulas()
 
 
 def raw_qaft(net: Estimate, rtn: Estimate, control: Estimate) -> Estimate:

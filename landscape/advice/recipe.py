@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from landscape.advice.ways import Way as Way
 from quant.scheme import QuantScheme
 
-Way = Literal["rtn", "gptq", "qaft"]
-"""Method to ship, as ``landscape.advice.rules`` names it; after the verdict ``grid`` it is RTN on the other grid."""
 PostTraining = Literal["rtn", "gptq"]
 FloatFormat = Literal["nvfp4", "mxfp4", "fp8"]
 Scheme = QuantScheme | FloatFormat

@@ -67,7 +67,7 @@ class AdviceRequest(PresetRequest, ProbingRequest):
 
     @property
     def question(self) -> Question:
-        """What the user accepts."""
+        """The loss that the user accepts."""
         from landscape.advice.adviser import Question  # which imports numpy
 
         return Question(self.limit, self.confidence, self.net)

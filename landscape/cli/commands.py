@@ -6,13 +6,26 @@ call when they call it, so that ``landscape --help`` answers without torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
+from landscape.cli.show import (
+    Output,
+    show_advice,
+    show_anatomy,
+    show_curvature,
+    show_plan,
+    show_point,
+    show_radius,
+    show_shard,
+    show_study,
+    show_study_shards,
+    show_survey,
+)
 from landscape.curvature.request import CurvatureRequest
 from landscape.quantize import QuantizeRequest
 from landscape.radius import RadiusRequest
@@ -20,34 +33,8 @@ from landscape.session.request import Request
 from landscape.study.request import StudyRequest
 from landscape.survey.request import SurveyRequest
 
-if TYPE_CHECKING:
-    from landscape.advice.advise import AdviceResult
-    from landscape.anatomy.result import AnatomyResult
-    from landscape.curvature.anharmonicity import CurvatureResult
-    from landscape.quantize import QuantizeResult
-    from landscape.radius import RadiusResult
-    from landscape.study.plan import StudyPlan
-    from landscape.study.result import StudyResult
-    from landscape.survey.result import ShardResult, SurveyResult
-
 REPORT = Path("landscape-report")
 """Default folder of pages."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """The ways of the command line to show a result."""
-
-    folder: Path
-    """Folder of the page, if there is one."""
-    as_json: bool
-    """Whether one JSON object is printed instead of text."""
-    csv: Path | None = None
-    """Folder of the tables, if they are asked for."""
-    opens: bool = False
-    """True to open the page in a browser."""
-    figures: Path | None = None
-    """Folder of the figures as files, if they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -90,140 +77,12 @@ class Command:
         return "\n\n".join([self.text, "**Examples**", *(f"    {example}" for example in self.examples)])
 
 
-def _show_advice(request: AdviceRequest, result: AdviceResult, output: Output) -> None:
-    from landscape.cli.console import page_path, print_advice
-    from landscape.cli.next_command import after_advice
-    from landscape.report.advice.page import write_advice_page
-
-    page = page_path(output.folder, f"{request.model.rstrip('/')}-advice")
-    following = after_advice(request, result)
-    write_advice_page(result, page, following)
-    print_advice(result, page, following, output.as_json)
-    _open(page, output)
-
-
-def _show_survey(request: SurveyRequest, result: SurveyResult, output: Output) -> None:
-    import sys
-
-    from landscape.cli.console import page_path, print_result
-    from landscape.cli.kept_run import keep_run
-    from landscape.report.survey.page import write_page
-
-    page, run = page_path(output.folder, request.model), keep_run(request, result)
-    write_page(result, page)
-    print_result(request, result, page, output.as_json, sys.stdout, run, csv_lines(result, output))
-    _open(page, output)
-
-
-def csv_lines(result: SurveyResult | StudyResult, output: Output) -> list[str]:
-    """Write the tables of a result if they are asked for, and return the lines that say so."""
-    from landscape.cli.console import tables_line
-    from landscape.tables.csv_files import write_tables
-
-    if output.csv is None:
-        return []
-    return [tables_line(write_tables(result, output.csv), output.csv)]
-
-
-def _show_shard(request: SurveyRequest, result: ShardResult, output: Output) -> None:
-    from landscape.cli.console import print_shard
-
-    print_shard(request, result, output.folder, output.as_json)
-
-
-def _show_study(request: StudyRequest, result: StudyResult, output: Output) -> None:
-    from landscape.cli.command_line import with_commands
-    from landscape.cli.kept_run import keep_study, study_name
-    from landscape.cli.study_console import print_study
-    from landscape.report.study.page import write_study_page
-
-    study, page = with_commands(request, result), output.folder / f"{study_name(request)}.html"
-    kept = keep_study(request, study)  # before it is drawn: what took hours must not hang on a figure
-    write_study_page(study, page)
-    print_study(request, study, page, kept, study_files(study, output), output.as_json)
-    _open(page, output)
-    _end(study.failures)
-
-
-def study_files(study: StudyResult, output: Output) -> list[str]:
-    """Write the tables and figures of a study that are asked for, and return the lines that say so."""
-    written = csv_lines(study, output)
-    if output.figures is not None:
-        from landscape.report.study.files import write_figures
-
-        count = len(write_figures(study, output.figures))
-        written.append(f"files  {output.figures} ({count} files: PDF, SVG and PNG of each figure, and captions)")
-    return written
-
-
-def _show_study_shards(request: StudyRequest, result: Any, output: Output) -> None:
-    from landscape.cli.next_command import after_shard
-    from landscape.cli.study_console import print_study_shards
-
-    _, failures = result
-    print_study_shards(result, after_shard(request, output.folder), output.as_json)
-    _end(failures)
-
-
-def _show_plan(request: StudyRequest, result: StudyPlan, output: Output) -> None:
-    from landscape.cli.study_console import print_plan
-
-    print_plan(result, output.as_json)
-    _end(result.failures)
-
-
-def _end(failures: Sized) -> None:
-    """Exit with the code of a failure if a cell of a study failed."""
-    from landscape.cli.errors import FAILED
-
-    if len(failures):
-        raise SystemExit(FAILED)
-
-
-def _show_radius(request: RadiusRequest, result: RadiusResult, output: Output) -> None:
-    from landscape.cli.console import print_radius
-
-    print_radius(request, result, output.as_json)
-
-
-def _show_curvature(request: CurvatureRequest, result: CurvatureResult, output: Output) -> None:
-    from landscape.cli.console import print_curvature
-
-    print_curvature(result, output.as_json)
-
-
-def _show_anatomy(request: AnatomyRequest, result: AnatomyResult, output: Output) -> None:
-    from landscape.cli.anatomy_console import print_anatomy
-    from landscape.cli.console import page_path
-    from landscape.cli.kept_run import keep_run
-    from landscape.report.anatomy.page import write_anatomy_page
-
-    page = page_path(output.folder, f"{request.model.rstrip('/')}-{result.point}-anatomy")
-    run = keep_run(request, result)
-    write_anatomy_page(result, page)
-    print_anatomy(request, result, page, output.as_json, run)
-    _open(page, output)
-
-
-def _open(page: Path, output: Output) -> None:
-    if output.opens:
-        from landscape.cli.browser import open_or_say
-
-        open_or_say(page)
-
-
-def _show_point(request: QuantizeRequest, result: QuantizeResult, output: Output) -> None:
-    from landscape.cli.console import print_point
-
-    print_point(request, result, output.as_json)
-
-
 COMMANDS = (
     Command(
         "advise",
         AdviceRequest,
         "landscape.advice.advise:advise",
-        _show_advice,
+        show_advice,
         """Say for each bit width which way keeps your limit: RTN, GPTQ or QAFT, and on which grid.
 
 Rounds to nearest on every grid and measures what that costs; tries GPTQ on little data where that can decide;
@@ -239,7 +98,7 @@ foretells the rest, with its error. A verdict is the cheapest way that keeps the
         "probe",
         SurveyRequest,
         "landscape.survey.probe:probe",
-        _show_survey,
+        show_survey,
         """Probe the loss landscape around a model's weights and their quantized versions.
 
 Makes the quantized weights (RTN, GPTQ, QAFT), evaluates the loss along random directions and along the segments
@@ -257,14 +116,14 @@ cached: a second run evaluates only what is new.""",
         ),
         writes_page=True,
         writes_tables=True,
-        shard=("landscape.survey.shard:probe_shard", _show_shard),
+        shard=("landscape.survey.shard:probe_shard", show_shard),
         forecasts=True,
     ),
     Command(
         "study",
         StudyRequest,
         "landscape.study.run:run_study",
-        _show_study,
+        show_study,
         """Measure models × bit widths × methods, the matrix of Xu et al. 2024, and write one page with all figures.
 
 For each model: a survey with all points, w_FT beside QAFT, the layer-wise errors, and the paper's claims judged on it.
@@ -280,14 +139,14 @@ its reason, and the exit code is then 1.""",
         writes_page=True,
         writes_tables=True,
         writes_figures=True,
-        shard=("landscape.study.run:run_study_shard", _show_study_shards),
-        dry_run=("landscape.study.plan:plan_study", _show_plan),
+        shard=("landscape.study.run:run_study_shard", show_study_shards),
+        dry_run=("landscape.study.plan:plan_study", show_plan),
     ),
     Command(
         "radius",
         RadiusRequest,
         "landscape.radius:measure_radius",
-        _show_radius,
+        show_radius,
         """Measure the radius R of the basin around a model's weights, and nothing else.
 
 Evaluates the loss at two neighbouring distances around R, on as many random directions and windows of text as it takes
@@ -302,7 +161,7 @@ for `landscape curvature`, `advise` and `anatomy`.""",
         "curvature",
         CurvatureRequest,
         "landscape.curvature.anharmonicity:measure_curvature",
-        _show_curvature,
+        show_curvature,
         """Measure the curvature at a model's weights: Tr H, the top eigenvalue, and how anharmonic the basin is.
 
 Tr H comes from products with the Hessian (Hutchinson) and, separately, from losses at ±λ. With ReLU, as in OPT, the two
@@ -323,7 +182,7 @@ is measured as by `landscape radius`, and cached with it; products are not cache
         "anatomy",
         AnatomyRequest,
         "landscape.anatomy.dissect:dissect",
-        _show_anatomy,
+        show_anatomy,
         """Take one quantized point apart: what its Δw is made of, and which part of it costs the loss.
 
 Measures how much of the basin the length of Δw, its allocation over the tensors, its shrinkage and its clipping
@@ -341,7 +200,7 @@ tensors is undone. With `--plan-bits` it makes and measures a mixed-precision pl
         "quantize",
         QuantizeRequest,
         "landscape.quantize:quantize",
-        _show_point,
+        show_point,
         """Quantize a model and write it as a folder that transformers loads.
 
 The weights are fake-quantized: floats that lie on the grid, so that any tool can measure them. Their codes and scales

@@ -149,7 +149,8 @@ def print_advice(advised: AdviceResult, page: Path, following: str, as_json: boo
     run = advised.run
     work = f"{evaluations(run.probes)}, in {duration(run.seconds)}"
     _print_lines(console, ["", *explained, cost_line(advised), work])
-    _print_lines(console, [f"page   {page}", f"cache  {run.store}", f"next   {following}"])
+    page_line = f"page   {page}    # with recipes for llm-compressor, GPTQModel and llama.cpp"
+    _print_lines(console, [page_line, f"cache  {run.store}", f"next   {following}"])
 
 
 def print_curvature(curved: CurvatureResult, as_json: bool) -> None:

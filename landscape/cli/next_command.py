@@ -78,14 +78,9 @@ def after_anatomy(request: AnatomyRequest, found: AnatomyResult, output: Path) -
 
 def after_advice(request: AdviceRequest, found: AdviceResult) -> str:
     """Suggest making the point of fewest bits that keeps the limit, else the one that comes nearest to it."""
-    verdicts = [each.verdict for each in found.advice]
-    kept = [verdict for verdict in verdicts if verdict.keeps]
-    if kept:
-        chosen = min(kept, key=lambda verdict: verdict.choice.bits_per_weight).choice
-        reason = "the fewest bits that keep the limit"
-    else:
-        chosen = min(verdicts, key=lambda verdict: verdict.choice.judged(found.net).high).choice
-        reason = "comes nearest to the limit"
+    verdict = found.smallest
+    chosen = verdict.choice
+    reason = "the fewest bits that keep the limit" if verdict.keeps else "comes nearest to the limit"
     name, scheme = request.model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], chosen.scheme
     order = shipped_gptq(scheme).act_order if chosen.way == "gptq" else False
     point = QuantizeRequest(

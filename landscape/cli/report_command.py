@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.commands import REPORT, Output, study_files
+from landscape.cli.commands import REPORT
 from landscape.cli.own_command import DebugOption, JsonOption, StoreOption, cache_root, reported, say, say_json
 from landscape.cli.run import CSV, FIGURES, OPEN
+from landscape.cli.show import Output, study_files
 
 _PAGE = ".html"
 

@@ -9,11 +9,12 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from landscape.cli.command_option import CommandOption
-from landscape.cli.commands import REPORT, Command, Output
+from landscape.cli.commands import REPORT, Command
 from landscape.cli.dry_run import forecast_alone
 from landscape.cli.errors import exit_on_error
 from landscape.cli.own_command import say, say_json
 from landscape.cli.request_options import read_request, request_options
+from landscape.cli.show import Output
 from landscape.session.request import PANEL_RUN, Request
 from quant.errors import UsageError
 

@@ -63,7 +63,7 @@ def look(measure: Callable[[int, float], Estimate], windows: int, confidence: fl
         measure: Measures the rise on the first so many windows, with a two-sided interval of this level.
         windows: Number of windows there are.
         confidence: The probability with which each end shall hold.
-        marks: Rises to be told from, nats per token. Below the lowest of them nothing else is asked.
+        marks: Rises to compare it with, nats per token. Below the lowest of them nothing else is asked.
 
     Raises:
         UsageError: see ``two_sided``.

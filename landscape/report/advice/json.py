@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import GridEvidence, WidthAdvice
 from landscape.advice.choice import Choice
 from landscape.advice.explain import Explanation
+from landscape.advice.recipes import recipes
 from landscape.report.health import health_json
 from landscape.report.values import JSON_VERSION, crossing_json, estimate_json, finite_or_none, space_json
 from landscape.session.request import JUDGED_SPLIT
@@ -17,14 +19,14 @@ def advice_json(advised: AdviceResult) -> dict[str, Any]:
     """Return the JSON object of ``landscape advise``.
 
     ``{schema_version, model, data, seq_len, windows, articles, space: {dimension, norm, …}, center, chance, limit:
-    {text, nats}, confidence, net, radius: {value, low, high}, control: {value, low, high}, advice: [{bits, verdict:
-    {way, grid, keeps}, choices: [{way, grid, bits_per_weight, rise: {value, low, high}, net: {value, low, high},
-    source, windows, tokens}], grids: [{grid, bits_per_weight, distance, rho: {value, low, high}, windows, decided,
-    left: {grid: rise}, explanation: {clipped, remaining, rho_prof}}], cost: {gptq, qaft}}], seconds_per_pass,
-    evaluated, cached, seconds, store, health: [{name, passed, words}]}``; a number that was not measured is null; rises
-    are nats per token, costs forward passes of a window.
+    {text, nats}, confidence, net, radius: {value, low, high}, control: {value, low, high}, recipes: [{tool,
+    language, code, notes}], advice: [{bits, verdict: {way, grid, keeps}, choices: [{way, grid, bits_per_weight, rise:
+    {value, low, high}, net: {value, low, high}, source, windows, tokens}], grids: [{grid, bits_per_weight, distance,
+    rho: {value, low, high}, windows, decided, left: {grid: rise}, explanation: {clipped, remaining, rho_prof}}], cost:
+    {gptq, qaft}}], seconds_per_pass, evaluated, cached, seconds, store, health: [{name, passed, words}], page}``; a
+    number that was not measured is null; rises are nats per token, costs forward passes of a window.
     """
-    subject, run = advised.subject, advised.run
+    subject, run, shipped = advised.subject, advised.run, advised.smallest.choice
     return {
         "schema_version": JSON_VERSION,
         "model": subject.model,
@@ -40,6 +42,7 @@ def advice_json(advised: AdviceResult) -> dict[str, Any]:
         "net": advised.net,
         "radius": None if advised.search is None else crossing_json(advised.search.radius),
         "control": estimate_json(advised.control),
+        "recipes": [asdict(recipe) for recipe in recipes(subject.model, shipped.way, shipped.scheme)],
         "advice": [_width(found, advised) for found in advised.advice],
         "seconds_per_pass": advised.pace,
         "evaluated": run.probes.evaluated,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import WidthAdvice
+from landscape.advice.recipes import recipes
 from landscape.formatting import sentence
 from landscape.report.advice.figure import CAPTION, basin_chart
 from landscape.report.advice.tables import READING, cost_line, decision_table, measured_table
@@ -46,7 +47,7 @@ def advice_page(advised: AdviceResult, following: str) -> str:
         advised: The advice.
         following: The command to type next.
     """
-    chart = basin_chart(advised)
+    chart, shipped = basin_chart(advised), advised.smallest.choice
     reasons = [
         f"{verdict_line(found, advised)}. {'. '.join([*reason_lines(found, advised), ''])}" for found in advised.advice
     ]
@@ -63,6 +64,8 @@ def advice_page(advised: AdviceResult, following: str) -> str:
         control=None if advised.control is None else f"{sentence(control_line(advised.control))}.",
         figure=None if chart is None else figure_html(draw(chart), "basin-plot"),
         caption=CAPTION,
+        handed=choice_name(shipped),
+        recipes=recipes(advised.subject.model, shipped.way, shipped.scheme),
         reasons=[*reasons, *explained],
         rules=RULES,
         subject=subject_lines(advised),

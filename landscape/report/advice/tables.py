@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import GridEvidence, WidthAdvice
-from landscape.advice.choice import NAMES, Choice, Way
+from landscape.advice.choice import Choice
+from landscape.advice.ways import NAMES, Way
 from landscape.formatting import duration, rise_text
 from landscape.report.advice.wording import change, choice_name, grid_name, share_text
 from landscape.report.table import Table

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import WidthAdvice
-from landscape.advice.choice import NAMES, Choice
+from landscape.advice.choice import Choice
 from landscape.advice.explain import Explanation
+from landscape.advice.ways import NAMES
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.perplexity import perplexity, perplexity_change
 from landscape.formatting import crossing_text, number, plural, windows_text, with_minus

@@ -1,99 +1,132 @@
-"""The tables of the advice: what is right, what is a hit, and that the page is made of the rows."""
+"""The tables of the advice: what is right, the fit, and the replay of the adviser on rows."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 
-from benchmarks.advice import cells, contest, scores, table
-from landscape.advice.rules import Evidence, decide
-from landscape.estimators.intervals import Estimate
+from benchmarks.advice.cells import LIMITS, Cell, Model
+from benchmarks.advice.contest import RULES, commonest
+from benchmarks.advice.fit import fit
+from benchmarks.advice.scores import Decision, decide_alone, decisions, foretold
+from benchmarks.advice.table import tables
+from landscape.advice.foretell import FORMULAS
 from landscape.estimators.loss_limit import Limit
-from quant.grid import QuantScheme
+from quant.scheme import QuantScheme
 
 LIMIT = Limit.parse("nll+0.1")
+WINDOWS, TOKENS = 16, 100
+
+
+def cell(bits: int, rtn: float, gptq: float, qaft: float, control: float = 0.0, small: float | None = None) -> Cell:
+    """A grid whose losses are the same on all windows, and on validation and test."""
+    scheme = QuantScheme(bits, "absmax", "channel")
+    at = TOKENS * (2.0 + 1e-6 * np.arange(WINDOWS))
+
+    def totals(rise: float) -> list[float]:
+        return (at + TOKENS * rise * (1 + 1e-3 * np.cos(np.arange(WINDOWS)))).tolist()
+
+    row = {
+        "grid": scheme.grid, "bits_per_weight": bits + 0.1, "distance": 10 * 2.0**-bits, "scales": 2, "rho_prof": 0.5,
+        "rtn": totals(rtn), "gptq_small": totals(gptq if small is None else small),
+    }  # fmt: skip
+    return Cell("a model", scheme, row, {"rtn": rtn, "gptq": gptq, "qaft": qaft}, control)
+
+
+def model(*cells: Cell, name: str = "a model") -> Model:
+    row = {
+        "tokens": [TOKENS] * WINDOWS, "center": (TOKENS * (2.0 + 1e-6 * np.arange(WINDOWS))).tolist(),
+        "w_ft": (TOKENS * (1.99 + 1e-6 * np.arange(WINDOWS))).tolist(), "articles": [None] * WINDOWS, "norm": 10.0,
+        "chance": 7.0, "gptq_tokens": 2048, "radius": [8.0, 7.0, 9.0], "seq_len": 512, "family": "test",
+        "dimension": 1000,
+    }  # fmt: skip
+    return Model(name, row, cells)
 
 
 @pytest.mark.parametrize(
-    ("rtn", "grid", "gptq", "qaft", "right"),
+    ("rtn", "gptq", "qaft", "right"),
     [
-        (0.05, 0.0, 0.0, 0.0, "rtn"),
-        (0.15, 0.05, 0.0, 0.0, "grid"),
-        (0.15, 0.12, 0.1, 0.0, "gptq"),
-        (0.15, 0.12, 0.11, -0.3, "qaft"),
-        (9.0, 5.0, 2.05, 2.0, "gptq"),  # nothing is within the limit; GPTQ comes as near as the best
-        (9.0, 5.0, 2.15, 2.0, "qaft"),
-        (2.05, 5.0, 2.15, 2.0, "rtn"),
+        (0.05, 0.0, 0.0, ("rtn",)),
+        (0.15, 0.05, 0.0, ("gptq",)),
+        (0.15, 0.12, -0.3, ("qaft",)),
+        (9.0, 2.05, 2.0, ("gptq", "qaft")),  # nothing is within the limit; GPTQ comes as near as the best
+        (9.0, 2.15, 2.0, ("qaft",)),
     ],
 )
-def test_the_cheapest_way_that_does_is_right(rtn: float, grid: float, gptq: float, qaft: float, right: str) -> None:
-    assert cells.right({"rtn": rtn, "grid": grid, "gptq": gptq, "qaft": qaft}, LIMIT) == right
+def test_the_cheapest_way_within_the_limit_is_right(rtn: float, gptq: float, qaft: float, right: tuple[str]) -> None:
+    assert cell(4, rtn, gptq, qaft).right(LIMIT) == right
 
 
-def cell(bits: int, rise: float, gptq: float, qaft: float = 0.0) -> object:
-    def exactly(value: float) -> Estimate:
-        return Estimate(value, value, value)
-
-    evidence = Evidence(
-        scheme=QuantScheme(bits), distance=rise, rise=exactly(rise), unclipped=exactly(rise), remaining=exactly(1.0),
-        clipped=0.0, others={QuantScheme(bits, "absmax"): exactly(9.0)}, over_here=exactly(9.0 / rise),
-        rho=exactly(rise), rho_prof=exactly(0.1), rho_along=exactly(-rise),
-    )  # fmt: skip
-    options = {"rtn": rise, "grid": 9.0, "gptq": gptq, "qaft": qaft}
-    return cells.Cell(bits, "exact", evidence, 0.5, rise**2, options, control=-0.1)
+def made_by(formula: object, share: float, cells: int = 12) -> Model:
+    """A model whose outcomes follow a formula exactly, with a share of GPTQ that varies around its median."""
+    rng, found = np.random.default_rng(3), []
+    for i in range(cells):
+        bits, rtn = int(rng.integers(2, 5)), float(rng.uniform(0.05, 2.0))
+        net = 0.5 * rtn**0.8 * (2.0**-bits) ** 0.3
+        found.append(cell(bits, rtn, share * rtn * math.exp(0.1 * (i % 3 - 1)), net - 0.2, control=-0.2))
+    return model(*found)
 
 
-def test_a_fit_finds_the_threshold_that_separates() -> None:
-    """GPTQ does up to 20 limits of 5 % and not beyond 40: the threshold nearest to the guess of 5 that says so."""
-    limit = cells.LIMITS[1].nats
-    found = [cell(4, k * limit, gptq=0.0 if k <= 20 else 9.0) for k in (5, 10, 20, 40, 80)]
-    rescue, rim, count = scores.fit(found)
-    assert rim == 1.0
-    wrong_before = scores.hits(found, 5.0, 1.0)
-    assert count == scores.hits(found, rescue, rim) > wrong_before
-    assert count == max(scores.hits(found, tried, 1.0) for tried in scores.TRIED)
+def test_the_fit_finds_the_formula_that_made_the_outcomes() -> None:
+    found = fit([made_by(None, 0.6)]).formulas
+    assert found.gptq_share == pytest.approx(0.6)
+    assert found.gptq_error == pytest.approx(0.1 * math.sqrt(2 / 3), rel=1e-6)
+    assert found.gptq_least == pytest.approx(0.6 * math.exp(-0.1))
+    assert (found.qaft_rise, found.qaft_distance) == (pytest.approx(0.8), pytest.approx(0.3))
+    assert found.qaft_factor == pytest.approx(0.5)
+    assert found.qaft_error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_model_is_advised_by_constants_of_the_others() -> None:
+    one, other = made_by(None, 0.6), made_by(None, 0.9)
+    (left,) = {decision.advice.choices[1].rise.value / decision.advice.choices[0].rise.value
+               for decision in [next(iter(decisions([one, other])))]}  # fmt: skip
+    assert left == pytest.approx(0.9, rel=1e-3)
+
+
+def decided(found: Cell, limit: Limit = LIMIT) -> Decision:
+    return decide_alone(model(found), found, limit, FORMULAS)
+
+
+def test_the_advice_is_replayed_from_the_rows() -> None:
+    assert decided(cell(4, 0.05, 0.04, 0.0)).way == "rtn"
+    open_case = decided(cell(4, 0.15, 0.09, 0.0, small=0.08))
+    assert (open_case.way, open_case.open, open_case.hit, open_case.kept) == ("gptq", True, True, True)
+    far = decided(cell(4, 3.0, 2.5, 1.0))
+    assert (far.way, far.open) == ("qaft", False)
 
 
 def test_misses_have_a_side() -> None:
-    assert scores.verdict_word("gptq", "gptq") == "hit"
-    assert scores.verdict_word("rtn", "qaft") == "**miss, too cheap**"
-    assert scores.verdict_word("qaft", "grid") == "**miss, too expensive**"
+    cheap, dear = decided(cell(4, 0.15, 0.12, 0.0, small=0.09)), decided(cell(4, 0.15, 0.09, -0.5, small=0.12))
+    assert (cheap.hit, cheap.cheap) == (False, True)
+    assert (dear.hit, dear.cheap) == (False, False)
 
 
-def test_correlations_are_within_bit_widths() -> None:
-    """Inside each bit width more ΔL goes with more M, and over all of them with less."""
-    found = [cell(4, rise, 20 + rise, qaft=10.0) for rise in (1.0, 2.0, 3.0)]
-    found += [cell(8, rise, rise, qaft=10.0) for rise in (11.0, 12.0, 13.0)]
-    number = contest.CONTESTANTS["ΔL of RTN"]
-    assert contest.within_bits(found, number) == pytest.approx(1.0)
-    assert contest.correlation(found, number) < 0
-    assert contest.within_bits(found, contest.CONTESTANTS["ρ_Δ"]) == pytest.approx(-1.0)
-    assert np.isnan(contest.within_bits(found, contest.CONTESTANTS["bits (fewer is worse)"]))
-    assert contest.in_order(found, number) == "6 of 6"
-    found += [cell(2, rise, -rise) for rise in (1.0, 2.0)]  # the other way round
-    found += [cell(3, 1.0, 1.0)]  # a single scale has no rank
-    assert contest.within_bits(found, number) == pytest.approx((1 + 1 - 1) / 3)
-    assert contest.in_order(found, number) == "6 of 7"
-    assert contest.in_order(found, contest.CONTESTANTS["ρ_prof"]) == "–"
+def test_tokens_count_looks_and_calibration() -> None:
+    clear = decided(cell(4, 0.01, 0.01, 0.0))
+    assert clear.tokens == (4 + 4) * 512  # one look, and the other scale on four windows
+    tried = decided(cell(4, 0.15, 0.09, 0.0, small=0.08))
+    assert tried.tokens == (4 + 4 + 4) * 512 + 2 * 2048
 
 
-def test_limits_are_counted_that_the_advised_way_kept_and_that_any_would() -> None:
-    """RTN is within 5 %; GPTQ is advised for three points, brings one within it, and training one of the others."""
-    limit = cells.LIMITS[1].nats
-    found = [cell(4, k * limit, gptq * limit, qaft=9.0) for k, gptq in ((0.5, 0.2), (2.0, 0.9), (3.0, 1.5))]
-    found += [cell(4, 4 * limit, 9.0, qaft=0.5 * limit)]
-    assert [decide(c.evidence, cells.LIMITS[1]).verdict for c in found] == ["rtn", "gptq", "gptq", "gptq"]
-    row = next(line for line in table.counts({"m": found}) if "ppl+5%" in line).split(" | ")
-    assert row[2:8] == ["4", "3", "1", "0", "2", "3"]
+def test_what_is_foretold_is_compared_with_what_it_became() -> None:
+    found = cell(4, 0.5, 0.4, 0.1, control=-0.05)
+    pairs = foretold(model(found), found, FORMULAS, 0.9)
+    assert pairs["gptq"][1] == 0.4
+    assert pairs["qaft"][1] == pytest.approx(0.15)
+    assert pairs["gptq"][0].value == pytest.approx(0.73 * 0.5, rel=1e-3)
 
 
-def test_the_outcomes_stand_beside_each_other() -> None:
-    """QAFT as it is, its control, and what is left; M counts what is left."""
-    *_, line = table.outcomes([cell(4, 0.5, gptq=0.3, qaft=0.2)])
-    assert line == "| int4 exact | 0.5000 | 9.0000 | 0.3000 | 0.1000 | -0.1000 | 0.2000 | 0.1000 |"
+def test_an_adviser_that_names_the_commonest_way_is_counted() -> None:
+    found = [decided(cell(4, 0.01, 0.0, 0.0)), decided(cell(4, 0.02, 0.0, 0.0)), decided(cell(4, 5.0, 4.0, 0.0))]
+    assert commonest(found) == 2
+    assert [RULES["bits alone"](decision) for decision in found] == ["gptq"] * 3
 
 
-def test_the_document_is_made_of_the_rows() -> None:
-    tables = table.tables({model: cells.cells(model) for model in cells.MODELS})
-    assert table.PAGE.filled(tables) == table.PAGE.text
-    assert "| opt-nano | ppl+5% |" in table.PAGE.table("counts")
+def test_every_table_can_be_made() -> None:
+    made = tables([made_by(None, 0.6), made_by(None, 0.9)])
+    for name, lines in made.items():
+        assert len(list(lines)) > 2, name
+    assert len(LIMITS) == 3

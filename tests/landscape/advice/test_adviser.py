@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.advice.adviser import Adviser, Question, WidthAdvice
-from landscape.advice.foretell import GPTQ_LEAST
+from landscape.advice.foretell import FORMULAS
 from landscape.advice.grids import Candidates
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.loss_limit import Limit
@@ -104,7 +104,7 @@ def test_trials_are_made_only_where_they_can_decide(table: Table, limit: Limit, 
         assert kinds == {"rtn"}
     if found.verdict.choice.way == "gptq" and found.verdict.keeps:
         assert "w_ft" not in kinds
-    ruined = {str(grid.scheme) for grid in found.grids if grid.rtn.rise.low > limit.nats / GPTQ_LEAST}
+    ruined = {str(grid.scheme) for grid in found.grids if grid.rtn.rise.low > limit.nats / FORMULAS.gptq_least}
     assert not ruined & {name for kind, name in table.asked if kind == "gptq"}
 
 

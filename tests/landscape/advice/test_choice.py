@@ -8,7 +8,8 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.advice.choice import WAYS, Choice, decide, keeps
+from landscape.advice.choice import Choice, decide, keeps
+from landscape.advice.ways import WAYS
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from quant.scheme import QuantScheme

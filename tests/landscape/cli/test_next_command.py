@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from landscape.advice.advise import AdviceResult
 from landscape.advice.choice import Choice, decide
 from landscape.advice.request import AdviceRequest
 from landscape.anatomy.request import AnatomyRequest
@@ -123,6 +124,7 @@ def test_after_advice_the_point_of_fewest_bits_that_keeps_the_limit_is_suggested
         advice.append(SimpleNamespace(verdict=decide([choice], limit)))
     request = AdviceRequest("a/model", data="tales", exclude=("lm_head",), seed=3)
     found: Any = SimpleNamespace(advice=advice, net=False)
+    found.smallest = AdviceResult.smallest.fget(found)  # type: ignore[attr-defined]
     point = asked(*shlex.split(after_advice(request, found).partition("    #")[0])[1:])
     assert isinstance(point, QuantizeRequest)
     assert (point.bits, point.method) == expected

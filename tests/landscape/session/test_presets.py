@@ -39,7 +39,7 @@ def test_every_number_has_an_option_and_its_help_says_what_presets_have() -> Non
 
 
 def test_where_the_training_split_is_not_probed_the_help_of_windows_is_about_validation_windows_alone() -> None:
-    for name in ("advise", "anatomy"):
+    for name in ("anatomy",):
         command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
         (windows,) = (option for option in command.params if option.opts == ["--windows"])
         assert windows.help.endswith(in_presets("validation_windows"))
