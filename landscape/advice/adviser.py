@@ -18,7 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from landscape.advice.choice import Choice, Verdict, decide, keeps
-from landscape.advice.foretell import FORMULAS, Formulas, raw_qaft
+from landscape.advice.foretell import FORMULAS, Formulas, added, at_most
 from landscape.advice.grids import Candidates
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.looks import FIRST, Look, look
@@ -156,7 +156,7 @@ class Adviser:
         return Choice("rtn", grid.scheme, grid.bits_per_weight, grid.rtn.rise, "measured", windows=grid.rtn.windows)
 
     def _foretold_gptq(self, grid: GridEvidence) -> Choice:
-        rise = self._formulas.gptq(grid.rtn.rise, self._question.confidence)
+        rise = at_most(self._formulas.gptq(grid.rtn.rise, self._question.confidence), grid.rtn.rise)
         return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
 
     def _tried_gptq(self, grid: GridEvidence) -> Choice:
@@ -169,7 +169,7 @@ class Adviser:
 
     def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
         net = self._formulas.qaft(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
-        raw = raw_qaft(net, grid.rtn.rise, control or Estimate(0.0, 0.0, 0.0))
+        raw = at_most(added(net, control or Estimate(0.0, 0.0, 0.0)), grid.rtn.rise)
         return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
 
     def _control(self) -> Estimate | None:

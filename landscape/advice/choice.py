@@ -82,7 +82,12 @@ def decide(choices: Iterable[Choice], limit: Limit, net: bool = False) -> Verdic
     return Verdict(min(choices, key=lambda choice: _nearness(choice, net)), keeps=False)
 
 
-def _nearness(choice: Choice, net: bool) -> tuple[float, int, tuple[int, float, str]]:
-    """Return the key by which a choice comes near a limit; where the data bound none, training comes first."""
-    high = choice.judged(net).high
-    return high, 0 if math.isfinite(high) else -WAYS.index(choice.way), choice.price
+def _nearness(choice: Choice, net: bool) -> tuple[float, float, tuple[int, float, str]]:
+    """Return the key by which a choice comes near a limit: the end of its interval, then its value, then its price.
+
+    Where the data bound none, training comes first.
+    """
+    rise = choice.judged(net)
+    if not math.isfinite(rise.high):
+        return rise.high, float(-WAYS.index(choice.way)), choice.price
+    return rise.high, rise.value, choice.price

@@ -12,7 +12,7 @@ QAFT    less w_FT is 0.92 · ΔL(RTN)^0.64 · (‖Δw‖/‖w‖)^0.475; its log
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from scipy import special
 
@@ -61,21 +61,14 @@ class Formulas:
 FORMULAS = Formulas()
 
 
-def raw_qaft(net: Estimate, rtn: Estimate, control: Estimate) -> Estimate:
-    """Return ΔL of QAFT: that less its control, plus the control's.
+def added(net: Estimate, control: Estimate) -> Estimate:
+    """Return ΔL of QAFT from that less its control, and the control's."""
+    return Estimate(net.value + control.value, net.low + control.low, net.high + control.high)
 
-    Training keeps its best epoch, and RTN is one of them: QAFT does not end above it.
 
-    Args:
-        net: ΔL of QAFT less that of w_FT.
-        rtn: ΔL of RTN.
-        control: ΔL of w_FT.
-    """
-    return Estimate(
-        min(net.value + control.value, rtn.value),
-        min(net.low + control.low, rtn.low),
-        min(net.high + control.high, rtn.high),
-    )
+def at_most(rise: Estimate, rtn: Estimate) -> Estimate:
+    """Return the rise of a way that starts from RTN, which is shipped where the way would end above it."""
+    return Estimate(*(min(pair) for pair in zip(astuple(rise), astuple(rtn), strict=True)))
 
 
 def _scaled(rtn: Estimate, factor: float, power: float, error: float) -> Estimate:

@@ -151,3 +151,10 @@ def test_the_better_scale_is_chosen_on_the_first_windows_alone() -> None:
     found = advice(table, Question(Limit("nll+0.01", 0.01), 0.9), [GRIDS["channel"]])
     assert found.grids[0].scheme == second
     assert list(found.grids[0].left) == [first]
+
+
+def test_where_no_way_keeps_the_limit_gptq_comes_nearer_than_the_rounding_that_it_improves() -> None:
+    """Although the upper end of what is foretold may lie above what RTN was measured to lose."""
+    table, grids = one_grid(0.04, 0.03, tuned=0.0)
+    verdict = advice(table, Question(Limit("ppl+1%", 0.00995), 0.9), grids).verdict
+    assert (verdict.choice.way, verdict.keeps) == ("gptq", False)
