@@ -27,14 +27,15 @@ BAR, BESIDE = 20, 28
 class ConsoleProgress:
     """A bar that follows a run, or lines that say the same."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         """Show nothing yet.
 
         Args:
             quiet: Whether only warnings are shown.
+            verbose: Whether each stage leaves a line with the time that it took.
         """
         self.console = PlainConsole(stderr=True)
-        self._quiet = quiet
+        self._quiet, self._timed = quiet, StageTimes() if verbose else None
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(BAR),
@@ -55,6 +56,8 @@ class ConsoleProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timed is not None and (line := self._timed.turn()):
+            self._print(line)
         if self._bar.live.is_started:  # else it would print an empty line before the error of a refused request
             self._bar.stop()
 
@@ -71,6 +74,8 @@ class ConsoleProgress:
 
     def stage(self, name: str) -> None:
         """Name the work that begins; the bar appears with the first."""
+        if self._timed is not None and (line := self._timed.turn(name)):
+            self._print(line)
         if self._lines is not None:
             self._print(name)
             self._lines.stage = name
@@ -98,6 +103,26 @@ class ConsoleProgress:
     def _print(self, line: str) -> None:
         if not self._quiet:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class StageTimes:
+    """Times of the stages, one after the other."""
+
+    def __init__(self) -> None:
+        self._stage: str | None = None
+        self._since = 0.0
+
+    def turn(self, stage: str | None = None) -> str | None:
+        """Begin a stage, and return a line with the time of the one before; none where it is the same one.
+
+        Args:
+            stage: Its name; None at the end of the run.
+        """
+        if stage == self._stage:
+            return None
+        ended, since, now = self._stage, self._since, time.monotonic()
+        self._stage, self._since = stage, now
+        return None if ended is None else f"{ended} took {duration(now - since)}"
 
 
 class WorkLines:

@@ -45,6 +45,9 @@ DRY_RUN = CommandOption(
     "dry_run", ("--dry-run",), bool, False, "Only say what there is to do, with time, memory and disk.", PANEL_RUN
 )
 QUIET = CommandOption("quiet", ("--quiet", "-q"), bool, False, "Show no progress, warnings alone.", PANEL_RUN)
+VERBOSE = CommandOption(
+    "verbose", ("--verbose", "-v"), bool, False, "Show each stage with the time that it took.", PANEL_RUN
+)
 JSON = CommandOption("json", ("--json",), bool, False, "Print one JSON object instead of text.", PANEL_RUN)
 DEBUG = CommandOption("debug", ("--debug",), bool, False, "Show tracebacks.", PANEL_RUN)
 """The options that belong to the command line alone."""
@@ -68,7 +71,7 @@ def command_options(command: Command) -> list[CommandOption]:
     page = [OUTPUT, OPEN] if command.writes_page else []
     tables = [*([CSV] if command.writes_tables else []), *([FIGURES] if command.writes_figures else [])]
     forecast = [DRY_RUN] if command.forecasts else []
-    return [*asked, *page, *tables, *forecast, JSON, QUIET, DEBUG]
+    return [*asked, *page, *tables, *forecast, JSON, QUIET, VERBOSE, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
@@ -88,10 +91,12 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"expected no {flag} with --shard or --dry-run, which have no numbers of their own; leave {flag} out"
             )
+    if values[QUIET.name] and values[VERBOSE.name]:
+        raise UsageError("expected --quiet or --verbose, got both; leave one out")
     check_folders(output, writes_page)
     from landscape.cli.progress import ConsoleProgress
 
-    with ConsoleProgress(values[QUIET.name]) as progress:
+    with ConsoleProgress(values[QUIET.name], values[VERBOSE.name]) as progress:
         progress.stage("loading the libraries")  # some seconds of silence otherwise
         answer = resolve_name(verb)
         result = forecast_alone(answer, request, progress) if alone else answer(request, progress)

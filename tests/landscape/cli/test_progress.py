@@ -11,6 +11,7 @@ import pytest
 from landscape.cli import progress
 from landscape.cli.progress import ConsoleProgress, WorkLines
 from landscape.session.forecast import Forecast
+from tests.landscape.cli.asking import Run
 
 FORECAST = Forecast(40, 0, (), 40.0, 80.0, 0.0, 10**9, 10**6)
 
@@ -105,3 +106,22 @@ def test_the_first_line_needs_no_torch() -> None:
     code = "import sys, landscape.cli.progress as p; p.ConsoleProgress().stage('x'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_every_stage_leaves_its_time_where_that_is_asked_for(
+    clock: list[float], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ConsoleProgress(verbose=True) as shown:
+        for name, seconds in (("loading the model", 4), ("probing", 60), ("probing", 65), ("drawing", 0)):
+            shown.stage(name)
+            clock[0] += seconds
+    err = capsys.readouterr().err
+    assert [line for line in err.splitlines() if " took " in line] == [
+        "loading the model took 4 s", "probing took 2 min", "drawing took 0 s",
+    ]  # fmt: skip
+
+
+def test_quiet_and_verbose_do_not_go_together(run: Run) -> None:
+    code, _, err = run("radius", "--quiet", "--verbose")
+    assert code == 2
+    assert "expected --quiet or --verbose, got both" in err
