@@ -7,6 +7,7 @@
 # make claims     rewrite the tables: what the paper says of the landscape
 # make advice     rewrite the tables: whether the advice of `landscape advise` comes true
 # make methods    rewrite the tables: RTN, GPTQ and QAFT on a real model
+# make models     rewrite the tables: small models of other families, trained to try the toolkit on
 # make radius     rewrite the tables: whether the intervals of R hold, and what R costs
 # make speed      rewrite the tables: speed and memory, as ratios
 # make study      rewrite the tables: the figures of the paper beside ours
@@ -16,6 +17,9 @@
 # make measure-claims, measure-advice, measure-methods, measure-radius, measure-study
 #                 measure a page's rows on MODEL (opt-nano) and DATA (the model's default), then rewrite its tables;
 #                 WORK (bench-work) holds the cache, so that an interrupted run resumes; OPTIONS go to the script
+# make train-models
+#                 train these models into WORK/models, two hours on one core, and rewrite their tables;
+#                 DATA is WikiText-2 (wikitext2, from the Hub), OPTIONS go to the script
 # make validate   simulate how often the intervals of R hold, and rewrite the tables of radius
 # make bench      measure speed and memory as ratios, in twenty minutes on two idle cores, then rewrite the
 #                 tables of speed; OPTIONS go to the script
@@ -28,10 +32,10 @@ WORK ?= bench-work
 OPTIONS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PAGES := claims advice methods radius speed study
-MEASURED := $(filter-out speed,$(PAGES))
+PAGES := claims advice methods models radius speed study
+MEASURED := $(filter-out models speed,$(PAGES))
 
-.PHONY: demo test lint $(PAGES) $(MEASURED:%=measure-%) validate bench clean
+.PHONY: demo test lint $(PAGES) $(MEASURED:%=measure-%) train-models validate bench clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
@@ -50,6 +54,9 @@ $(PAGES): .venv/installed
 $(MEASURED:%=measure-%): measure-%: .venv/installed
 	$(BIN)/python -m benchmarks.$*.measure --model $(MODEL) $(if $(DATA),--data $(DATA)) --work $(WORK)/$* $(OPTIONS)
 	$(BIN)/python -m benchmarks.$*.table
+
+train-models: .venv/installed
+	$(BIN)/python -m benchmarks.models.train $(if $(DATA),--data $(DATA)) --work $(WORK)/models $(OPTIONS)
 
 validate: .venv/installed
 	$(BIN)/python -m benchmarks.radius.simulate

@@ -11,6 +11,7 @@ import csv
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import OPTConfig, OPTForCausalLM
+from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Recipe:
     seed: int = 20
 
 
+Build = Callable[[Recipe, int], PreTrainedModel]
+"""Function from a recipe and the number of token ids to a freshly initialised model."""
+
+
 @dataclass
 class State:
     """A training under way.
@@ -70,7 +75,7 @@ class State:
         rows: The training curve: step, train loss, validation loss, learning rate.
     """
 
-    model: OPTForCausalLM
+    model: PreTrainedModel
     optimizer: torch.optim.AdamW
     step: int = 0
     seconds: float = 0.0
@@ -135,14 +140,14 @@ def epoch_batches(stories: list[np.ndarray], recipe: Recipe, epoch: int) -> list
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def loss_of(model: OPTForCausalLM, batch: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+def loss_of(model: PreTrainedModel, batch: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
     """Return the next-token cross entropy of a batch (windows, length), in nats."""
     logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
     return cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction=reduction)
 
 
 @torch.no_grad()
-def nll(model: OPTForCausalLM, tokens: np.ndarray, length: int) -> float:
+def nll(model: PreTrainedModel, tokens: np.ndarray, length: int) -> float:
     """Return the mean NLL in nats per scored token, over contiguous windows; the tail is dropped.
 
     Tokens 2 to `length` of each window are scored, given those before them in the window.
@@ -167,10 +172,10 @@ def train_step(state: State, recipe: Recipe, batch: torch.Tensor) -> float:
     return loss.item()
 
 
-def new_state(recipe: Recipe, vocabulary: int) -> State:
+def new_state(recipe: Recipe, vocabulary: int, build: Build = build_model) -> State:
     """Return a seeded training at step 0; weight decay is on the matrices only."""
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe, vocabulary)
+    model = build(recipe, vocabulary)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -190,9 +195,9 @@ def save_state(state: State, recipe: Recipe, file: Path) -> None:
     os.replace(file.with_suffix(".part"), file)
 
 
-def load_state(recipe: Recipe, vocabulary: int, file: Path) -> State:
+def load_state(recipe: Recipe, vocabulary: int, file: Path, build: Build = build_model) -> State:
     """Return the training in `file`, or a new one where there is none of this recipe."""
-    state = new_state(recipe, vocabulary)
+    state = new_state(recipe, vocabulary, build)
     if not file.exists():
         return state
     parts = torch.load(file, weights_only=True)
@@ -215,7 +220,14 @@ def record(state: State, recipe: Recipe, losses: list[float], validation: np.nda
     print("step {:5d}  train {:.4f}  validation {:.4f}  lr {:.2e}".format(*state.rows[-1]), flush=True)
 
 
-def train(stories: list[np.ndarray], validation: np.ndarray, recipe: Recipe, vocabulary: int, work: Path) -> State:
+def train(
+    stories: list[np.ndarray],
+    validation: np.ndarray,
+    recipe: Recipe,
+    vocabulary: int,
+    work: Path,
+    build: Build = build_model,
+) -> State:
     """Train to the end of the recipe and return the state.
 
     Args:
@@ -224,9 +236,10 @@ def train(stories: list[np.ndarray], validation: np.ndarray, recipe: Recipe, voc
         recipe: What to train and how.
         vocabulary: Number of token ids.
         work: Folder of the checkpoint, outside the repository.
+        build: The model to train; OPT, if not given.
     """
     file = work / "checkpoint.pt"
-    state = load_state(recipe, vocabulary, file)
+    state = load_state(recipe, vocabulary, file, build)
     clock = time.perf_counter() - state.seconds
     losses: list[float] = []
     epoch, seen = 0, 0

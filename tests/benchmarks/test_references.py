@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path.parent.name for path in (ROOT / "benchmarks").glob("*/README.md"))
 PATHS = re.compile(r"(?<![\w/])((?:benchmarks|landscape|tests|quant)/[\w/-]+\.(?:py|md|jsonl))\b")
-RUNS = {"speed": {"now", "before", "peers"}, "advice": {"opt-nano"}}  # rows that are not those of two models
+RUNS = {"speed": {"now", "before", "peers"}, "advice": {"opt-nano"}, "models": {"models"}}
+"""Rows that are not those of two models."""
+SCRIPTS = {"models": "train"}  # which measures what it has trained
 MARKDOWN = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (
@@ -22,9 +24,9 @@ MARKDOWN = sorted(
 
 
 def test_every_page_has_a_script_that_measures_one_that_makes_tables_and_rows() -> None:
-    assert PAGES == ["advice", "claims", "methods", "radius", "speed", "study"]
+    assert PAGES == ["advice", "claims", "methods", "models", "radius", "speed", "study"]
     for page in PAGES:
-        assert callable(importlib.import_module(f"benchmarks.{page}.measure").main)
+        assert callable(importlib.import_module(f"benchmarks.{page}.{SCRIPTS.get(page, 'measure')}").main)
         assert importlib.import_module(f"benchmarks.{page}.table").PAGE.path == ROOT / "benchmarks" / page / "README.md"
         runs = RUNS.get(page, {"opt-nano", "smollm2-135m"})
         assert {path.stem for path in (ROOT / "benchmarks" / page).glob("*.jsonl")} >= runs

@@ -1,0 +1,117 @@
+"""Read the texts that the models learn, and their tokenizers, as token ids ready for training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from benchmarks.models.raw_tales import new_stories
+from data.corpus import END, join, parse
+from quant.checkpoints.embedded import EMBEDDED, embedded
+from quant.corpora.texts import TALES, Text, read_texts
+
+VOCABULARY = 2048
+"""Tokens of the tokenizer of WikiText-2."""
+PAD = "<pad>"  # torch never trains the padding row of an embedding, so it must not be the row of END
+SPREAD = 64
+"""Validation windows on which the training curve is measured, spread evenly: two seconds where all would take forty."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingText:
+    """A text in the tokens of a model."""
+
+    data: str
+    """The name under which ``landscape --data`` reads it."""
+    tokenizer: PreTrainedTokenizerBase
+    """Its tokenizer; token 0 begins a document."""
+    documents: list[np.ndarray]
+    """Token ids of each document to train on, beginning with token 0."""
+    validation: np.ndarray
+    """Token ids of the validation split in one piece."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens to train on, each counted once."""
+        return sum(map(len, self.documents))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the tokens to train on."""
+        return hashlib.sha256(np.concatenate(self.documents).tobytes()).hexdigest()[:8]
+
+    def counts(self) -> np.ndarray:
+        """Return how often each token occurs in the documents, (vocabulary,)."""
+        return np.bincount(np.concatenate(self.documents), minlength=len(self.tokenizer))
+
+    def spread(self, length: int) -> np.ndarray:
+        """Return ``SPREAD`` validation windows at even distances, joined; all of them where there are fewer."""
+        rows = self.validation[: len(self.validation) // length * length].reshape(-1, length)
+        return rows[np.linspace(0, len(rows) - 1, min(SPREAD, len(rows))).astype(int)].ravel()
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> np.ndarray:
+    """Return the token ids of a text as it stands."""
+    return np.array(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+
+
+def tales(raw: Path | None) -> TrainingText:
+    """Read the built-in tales in the tokens of opt-nano.
+
+    Args:
+        raw: Folder of raw stories to train on besides, as far as they are new; None for none.
+    """
+    splits = {split: parse(text.content) for split, text in read_texts(TALES).items()}
+    known = [story for stories in splits.values() for story in stories]
+    stories = splits["train"] + (new_stories(raw, known) if raw else [])
+    tokenizer = AutoTokenizer.from_pretrained(embedded(EMBEDDED))
+    documents = [encode(tokenizer, join([story])) for story in stories]
+    return TrainingText(TALES, tokenizer, documents, encode(tokenizer, join(splits["validation"])))
+
+
+def wikitext(data: str, positions: int) -> TrainingText:
+    """Read WikiText-2, or another text, and train a tokenizer on its train split.
+
+    Args:
+        data: Its name, as ``landscape --data`` takes it.
+        positions: The longest window of the model, in tokens.
+    """
+    splits = read_texts(data)
+    pieces = articles(splits["train"])
+    tokenizer = train_tokenizer(pieces, positions)
+    begin = np.array([tokenizer.bos_token_id])
+    documents = [np.concatenate([begin, encode(tokenizer, piece)]) for piece in pieces]
+    return TrainingText(data, tokenizer, documents, encode(tokenizer, splits["validation"].content))
+
+
+def articles(text: Text) -> list[str]:
+    """Return the articles of a text; the whole text where they are not known."""
+    starts = text.starts or (0,)
+    ends = (*starts[1:], len(text.content))
+    return [text.content[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def train_tokenizer(texts: Iterable[str], positions: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE whose text round trip is exact and which adds no special token by itself."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[END, PAD], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token=END,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=positions,
+        clean_up_tokenization_spaces=False,
+    )
