@@ -7,7 +7,7 @@ text and token 1 is padding, in the tokenizers of both texts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from transformers import (
@@ -56,7 +56,7 @@ class Family:
     @property
     def recipe(self) -> Recipe:
         """Return everything that decides the weights, apart from the family and its text."""
-        return Recipe(**{**vars(RECIPE), "layers": self.layers, "steps": self.steps})
+        return replace(RECIPE, layers=self.layers, steps=self.steps)
 
     def build(self, recipe: Recipe, vocabulary: int) -> PreTrainedModel:
         """Return a freshly initialised model; the seed is torch's."""
