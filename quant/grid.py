@@ -1,7 +1,7 @@
-"""Put weights on integer grids: codes times scales, and fake quantization with a straight-through gradient.
+"""Put weights on grids: codes times scales, and fake quantization with a straight-through gradient.
 
-The grids follow a ``quant.scheme.QuantScheme``: symmetric as in Xu et al. 2024, §3.2, or the asymmetric min-max grid of
-the GPTQ paper.
+The grids follow a ``quant.scheme.QuantScheme``: whole numbers, symmetric as in Xu et al. 2024, §3.2, or the asymmetric
+min-max grid of the GPTQ paper; or the levels of a codebook, for the float formats.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from quant.codebook import Codebook
 from quant.scheme import QuantScheme, StraightThrough
 from quant.space import Slot
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The points that the weights of one matrix may take: ``(code − zero) × scale``."""
+    """The points that the weights of one matrix may take: ``(code − zero) × scale``, or ``level of code × scale``."""
 
     scale: Tensor
     """float32, of ``QuantScheme.scale_shape``."""
@@ -31,25 +32,36 @@ class Grid:
     """Number of neighbouring inputs that share a scale; None where the scales broadcast."""
     input_dim: int = 1
     """The axis of the matrix that runs over inputs."""
+    codebook: Codebook | None = None
+    """The levels of the codes, for a grid without zeros; None where a code is its own level."""
 
     def encode(self, weight: Tensor) -> Tensor:
         """Return codes of the nearest grid points, saturating at the ends; float, in the shape of ``weight``.
 
-        Ties go to the even multiple of the scale, before the zero is added, as in GPTQ's own code.
+        Ties go to the even multiple of the scale, before the zero is added, as in GPTQ's own code; of a codebook, to
+        the even code.
         """
-        codes = torch.div(weight, self._spread(self.scale, weight)).round_()
+        codes = torch.div(weight, self._spread(self.scale, weight))
+        if self.codebook is not None:
+            return self.codebook.encode(codes)
+        codes.round_()
         if self.zero is not None:
             codes.add_(self._spread(self.zero, weight))
         return codes.clamp_(self.low, self.high)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the weights that codes stand for, in the dtype of ``codes``."""
-        if self.zero is not None:
+        if self.codebook is not None:
+            codes = self.codebook.decode(codes)
+        elif self.zero is not None:
             codes = codes - self._spread(self.zero, codes)
         return codes * self._spread(self.scale, codes)
 
     def nearest(self, weight: Tensor) -> Tensor:
         """Return ``Q(W)``: ``decode(encode(W))`` without another temporary."""
+        if self.codebook is not None:
+            spread = self._spread(self.scale, weight)
+            return self.codebook.nearest(torch.div(weight, spread)).mul_(spread)
         codes = self.encode(weight)
         if self.zero is not None:
             codes.sub_(self._spread(self.zero, weight))
@@ -59,9 +71,20 @@ class Grid:
         """Round a matrix to the nearest points of the grid (RTN)."""
         return GridTensor(self.encode(weight.float()).to(torch.int8), self)
 
+    def covers(self, weight: Tensor) -> Tensor:
+        """Return which weights would round to a point of the grid if it went on beyond its ends: bool."""
+        if self.codebook is not None:
+            return self.codebook.covers(torch.div(weight, self._spread(self.scale, weight)))
+        free = replace(self, low=-(2**31), high=2**31).encode(weight)
+        return (free >= self.low) & (free <= self.high)
+
     def steps(self, matrix: Tensor) -> Tensor:
-        """Return the distance of neighbouring grid points, broadcastable against a matrix."""
-        return self._spread(self.scale, matrix)
+        """Return the distance of neighbouring grid points, broadcastable against a matrix.
+
+        Where distances grow away from 0, it is that of the outermost two, the largest.
+        """
+        steps = self._spread(self.scale, matrix)
+        return steps if self.codebook is None else steps * self.codebook.widest
 
     def sum_shared(self, values: Tensor) -> Tensor:
         """Sum one value per weight over the weights that share a scale; the result has the shape of ``scale``."""
@@ -86,7 +109,7 @@ class Grid:
         if not slot.transposed:
             return self
         zero = None if self.zero is None else self.zero.T
-        return Grid(self.scale.T, self.low, self.high, zero, self.group, 1)
+        return Grid(self.scale.T, self.low, self.high, zero, self.group, 1, self.codebook)
 
     def _spread(self, values: Tensor, matrix: Tensor) -> Tensor:
         """Repeat the value of each group along its inputs, so that it broadcasts against the matrix."""
@@ -98,7 +121,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class GridTensor:
-    """One weight matrix on an integer grid."""
+    """One weight matrix on a grid."""
 
     codes: Tensor
     """int8, in the stored shape of its slot."""
@@ -121,7 +144,9 @@ class GridTensor:
 
 def make_grid(slot: Slot, scheme: QuantScheme, scale: Tensor, zero: Tensor | None = None) -> Grid:
     """Make the grid of a matrix from its scales, of ``scheme.scale_shape(slot)``, and its zeros."""
-    return Grid(scale, scheme.low, scheme.high, zero, scheme.group, slot.input_dim)
+    form = scheme.float_format
+    codebook = None if form is None else Codebook(form.levels)
+    return Grid(scale, scheme.low, scheme.high, zero, scheme.group, slot.input_dim, codebook)
 
 
 def channel_view(slot: Slot, weight: Tensor) -> Tensor:
@@ -139,8 +164,7 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weight: Tensor, grid: Grid, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
         if ste == "masked":
-            free = replace(grid, low=-(2**31), high=2**31).encode(weight)
-            ctx.save_for_backward((free >= grid.low) & (free <= grid.high))
+            ctx.save_for_backward(grid.covers(weight))
         return grid.nearest(weight)
 
     @staticmethod
@@ -169,8 +193,7 @@ class _LearnedFakeQuantize(torch.autograd.Function):
     def forward(ctx, weight: Tensor, log_factor: Tensor, grid: Grid, ste: StraightThrough) -> Tensor:  # type: ignore[no-untyped-def]
         learned = grid.with_scale(grid.scale * log_factor.exp())
         quantized = learned.nearest(weight)
-        free = replace(learned, low=-(2**31), high=2**31).encode(weight)
-        inside = (free >= grid.low) & (free <= grid.high)
+        inside = learned.covers(weight)
         # s ∂Q/∂s: the rounding error inside the grid, and Q(w) itself for a weight that is clipped to an end of it.
         slope = quantized - weight * inside
         ctx.save_for_backward(slope, inside)

@@ -1,4 +1,4 @@
-"""Find the scale of a weight grid in one of five ways.
+"""Find the scale of a weight grid in one of five ways, or that of a float format (``quant.float_scale``).
 
 The paper requires "argmin MSE … by means of HistogramObserver", which are two different scales (§3.2):
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.errors import PointError
+from quant.float_scale import block_scales
 from quant.grid import Grid, channel_view, make_grid
 from quant.scheme import QuantScheme
 from quant.space import Slot
@@ -50,10 +51,16 @@ def find_grid(slot: Slot, weight: Tensor, scheme: QuantScheme) -> Grid:
 
     Raises:
         PointError: if the matrix holds a value that is not finite.
+        UsageError: if the groups of a float format do not fit the matrix.
     """
     if not bool(torch.isfinite(weight).all()):
         raise PointError(f"expected finite weights in {slot.name}, found NaN or infinity")
     values = weight.detach().float().cpu()
+    form = scheme.float_format
+    if form is not None:
+        scheme.check_fits([slot])
+        scale = channel_view(slot, block_scales(channel_view(slot, values), form, scheme.group))
+        return make_grid(slot, scheme, scale.contiguous()).to(weight.device)
     matrix = values.reshape(1, -1) if scheme.granularity == "tensor" else channel_view(slot, values)
     shared = torch.split(matrix, scheme.group or matrix.shape[1], dim=1)  # a row of each has one scale
     find = _symmetric if scheme.symmetric else _asymmetric

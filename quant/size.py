@@ -1,7 +1,9 @@
 """Count the bits and bytes that a quantized model takes on disk.
 
 A code takes its B bits, a scale 16 bits as in files of GPTQ, AWQ and GGUF, a zero point B bits, and a weight that is
-not quantized 16 bits: the convention of tables that compare quantized models. Padding and headers are not counted.
+not quantized 16 bits: the convention of tables that compare quantized models. The scales of a float format take what
+it stores them in: 8 bits for NVFP4 and MXFP4, and NVFP4 has 32 more for each matrix. Padding and headers are not
+counted.
 """
 
 from __future__ import annotations
@@ -54,5 +56,7 @@ def model_size(model: nn.Module, space: WeightSpace, scheme: QuantScheme | None)
 def _grid_bits(space: WeightSpace, scheme: QuantScheme) -> int:
     """Return the bits of the codes, scales and zero points of all matrices."""
     scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
+    if (form := scheme.float_format) is not None:
+        return form.bits * space.dimension + form.scale_bits * scales + form.matrix_bits * len(space.slots)
     each = PLAIN_BITS + (0 if scheme.symmetric else scheme.bits)
     return scheme.bits * space.dimension + each * scales

@@ -27,15 +27,16 @@ class GridStatistics:
     squared_error: float
     """Σ (Q(w) − w)²."""
     least_squared_error: float
-    """Σ (Q(w) − w)² of rounding at the scale of ``reference_scale``, with the same bits and granularity."""
+    """Σ (Q(w) − w)² of rounding at the scale of ``reference_scale``, with the same bits and granularity; NaN for a
+    float format, which has no other scale."""
     zeros: int
     """Weights whose value on the grid is 0."""
     clipped: int
-    """Weights of ``w`` more than half a step beyond the ends of the grid."""
+    """Weights of ``w`` more than half a step beyond the ends of the grid, the last step where steps differ."""
 
     @property
     def over_optimum(self) -> float:
-        """MSE over that of rounding at the scale of ``reference_scale``; NaN where the latter is 0."""
+        """MSE over that of rounding at the scale of ``reference_scale``; NaN where the latter is 0 or NaN."""
         return self.squared_error / self.least_squared_error if self.least_squared_error else math.nan
 
     @property
@@ -49,18 +50,25 @@ class GridStatistics:
         return self.clipped / self.weights
 
 
-def reference_scale(scheme: QuantScheme) -> Scale:
+def reference_scale(scheme: QuantScheme) -> Scale | None:
     """Return the kind of scale that a point is compared with: the exact optimum, where its search is cheap or was made.
+
+    None for a float format, whose scales follow from the weights: there is no better one to compare with.
 
     It is cheap for tensors, and was made for points of that scale. For channels and groups it takes minutes to hours:
     they are compared with ``mse``, whose error is within 0.12 % of the least at 2 to 4 bits, and some per cent larger
     at 8.
     """
+    if scheme.format is not None:
+        return None
     return "exact" if scheme.granularity == "tensor" or scheme.scale == "exact" else "mse"
 
 
 def clipped_weights(grid: Grid, weight: Tensor) -> Tensor:
     """Return which weights lie more than half a step beyond the ends of a grid.
+
+    Where steps differ, as those of a float format, it is half of the last step, the largest: no weight between the ends
+    is as far from its grid point.
 
     Args:
         grid: The grid of the matrix.
@@ -98,20 +106,27 @@ def grid_statistics(space: WeightSpace, center: Vector, point: WeightPoint) -> d
     """
     if point.scheme is None:
         raise PointError(f"expected a point on a grid, got {point.name}")
-    best_scheme = QuantScheme(point.scheme.bits, reference_scale(point.scheme), point.scheme.granularity)
+    reference = reference_scale(point.scheme)
+    best_scheme = QuantScheme(point.scheme.bits, reference, point.scheme.granularity) if reference else None
     found = {}
     for slot in space:
         weight = center.tensor(slot).float()
         part = point.grid_tensor(slot).to(weight.device)
         rounded = part.dequantize()
-        best = find_grid(slot, weight, best_scheme).nearest(weight)
+        least = math.nan
+        if best_scheme is not None:
+            least = _squared(find_grid(slot, weight, best_scheme).nearest(weight) - weight)
         found[slot.name] = GridStatistics(
             slot.size,
-            float((rounded - weight).double().square().sum()),
-            float((best - weight).double().square().sum()),
+            _squared(rounded - weight),
+            least,
             *grid_counts(part, weight),
         )
     return found
+
+
+def _squared(delta: Tensor) -> float:
+    return float(delta.double().square().sum())
 
 
 def total(statistics: Iterable[GridStatistics]) -> GridStatistics:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.pages import Page
 from benchmarks.rows import Row, read_rows
+from quant.scheme import grid_label
 
 HERE = Path(__file__).resolve().parent
 PAGE = Page(HERE / "README.md")
@@ -65,8 +66,8 @@ def perplexities(measured: Sequence[Sequence[Row]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for rows in measured:
         points = of_kind(rows, "point")
-        for grid in dict.fromkeys(f"int{p['bits']}-{p['grid']}" for p in points if p["bits"]):
-            own = {p["method"]: p for p in points if f"int{p['bits']}-{p['grid']}" == grid}
+        for grid in dict.fromkeys(grid_label(p["bits"], p["grid"]) for p in points if p["bits"]):
+            own = {p["method"]: p for p in points if grid_label(p["bits"], p["grid"]) == grid}
             perplexity = [f"{math.exp(own[m]['nll']['test']):.4g}" if m in own else "" for m in METHODS]
             kl = [f"{own[m]['kl']['test']:.3g}" if m in own else "" for m in METHODS]
             yield f"| {name(rows)} | {grid} | {' | '.join([*perplexity, *kl])} |"

@@ -34,7 +34,7 @@ from quant.space import Slot, WeightSpace
 FLOAT_BYTES = 2
 """Bytes of a weight that is not quantized: models are released in 16 bits."""
 SCALE_BYTES = 4
-"""Bytes of a scale, and of a zero: they are float32."""
+"""Bytes of a scale, and of a zero: they are float32. Those of a float format are as its files store them."""
 MARGIN = 1.0
 """Standard errors that are added to each measured ΔL.
 
@@ -169,8 +169,11 @@ def stored_bytes(point: WeightPoint, slot: Slot) -> int:
     if point.scheme is None:
         raise PointError(f"expected a point on a grid, got {point.name}, whose bit width is not known")
     grid = point.grid_tensor(slot).grid
+    codes = -(-slot.size * point.scheme.bits // 8)
+    if (form := point.scheme.float_format) is not None:
+        return codes + -(-(form.scale_bits * grid.scale.numel() + form.matrix_bits) // 8)
     shared = grid.scale.numel() * (1 if grid.zero is None else 2)
-    return -(-slot.size * point.scheme.bits // 8) + SCALE_BYTES * shared
+    return codes + SCALE_BYTES * shared
 
 
 def mixed_point(choice: Choice, points: Mapping[str, WeightPoint], center: Center) -> WeightPoint:

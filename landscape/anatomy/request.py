@@ -11,6 +11,7 @@ from landscape.session.point_specs import PointSpec, scheme_of
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PointRequest, ProbingRequest, option
 from quant.errors import UsageError
+from quant.scheme import Width
 
 Grouping = Literal["block", "type", "tensor"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
@@ -23,8 +24,8 @@ ON_GRID = tuple(row for row in METHODS.values() if row.on_grid)
 class AnatomyRequest(PointRequest, ProbingRequest):
     """The point of an anatomy, and how closely to look at it."""
 
-    bits: int = option("--bits", "-b", default=8)
-    """Bit width, 2 to 8."""
+    bits: Width = option("--bits", "-b", default=8)
+    """Bit width, 2 to 8, or a float format: nvfp4, mxfp4 or fp8."""
     method: str = option(default="rtn", choices=listed(ON_GRID, "or"))
     """Method that makes the point."""
     directions: int = option("--directions", "-d", default=4, least=2)
@@ -64,6 +65,11 @@ class AnatomyRequest(PointRequest, ProbingRequest):
         for name in self.groups:
             if name not in GROUPINGS:
                 raise UsageError(f"expected groups from {', '.join(GROUPINGS)}, got {name!r}")
+        if self.plan_bits and isinstance(self.bits, str):
+            raise UsageError(
+                f"expected a bit width as --bits with --plan-bits, whose points share its kind of grid, got "
+                f"{self.bits}; leave --plan-bits out"
+            )
         _ = self.offered  # refuses now a bit width that is out of range
 
     @property

@@ -237,6 +237,8 @@ def _run(unit: Unit) -> StoredRun:
 def _grid(scheme: Mapping[str, Any] | None) -> str:
     if scheme is None:
         return "none"
+    if scheme.get("format"):
+        return str(scheme["format"])
     symmetric = "" if scheme.get("symmetric", True) else ", asymmetric"
     return f"int{scheme['bits']}, {scheme['scale']}, {scheme['granularity']}{symmetric}"
 

@@ -26,6 +26,8 @@ from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.location import KEPT_LIMIT, location, ratio
 from landscape.session.point_methods import PAPER_METHODS
 from landscape.survey.result import PointResult
+from quant.float_format import FLOAT_FORMATS
+from quant.scheme import grid_label
 
 Place = Literal["inside", "border", "outside"]
 EXPECTED: dict[int, Place] = {8: "inside", 6: "inside", 4: "border", 3: "outside", 2: "outside"}
@@ -57,11 +59,11 @@ def located(observed: Observations) -> Iterator[Claim]:
     probed = (RtnDistance(p.bits or 0, p.grid or "", p.distance) for p in of_method(observed, "rtn"))
     for point in (*probed, *observed.rtn):
         expected = EXPECTED.get(point.bits)
-        if expected is None:
+        if expected is None or point.grid in FLOAT_FORMATS:  # the paper has integers alone
             continue
         yield Claim(
             number=3,
-            case=f"int{point.bits}-{point.grid}",
+            case=grid_label(point.bits, point.grid),
             text="w_RTN lies within the basin for int8 and int6, around the border for int4, outside for int3 and int2",
             source=f"{SOURCE} (first item), Figure 3, blue circles",
             measure="ρ = ‖Δw_RTN‖/R",

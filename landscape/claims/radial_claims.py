@@ -18,6 +18,7 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.other_radii import curvature_cells
 from landscape.estimators.radial_losses import RadialProbes, excess, saturation
 from landscape.survey.result import PointResult
+from quant.scheme import grid_label
 
 Array = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ def of_method(observed: Observations, method: str) -> list[PointResult]:
 
 def case_of(point: PointResult) -> str:
     """Name the grid of a point: ``int4-exact``."""
-    return f"int{point.bits}-{point.grid}"
+    return grid_label(point.bits, point.grid)
 
 
 def rtn_of(observed: Observations, point: PointResult) -> PointResult | None:

@@ -35,7 +35,8 @@ def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output
         return _suggest(replace(request, lambdas=None), "--lambdas ends before R", output)
     if math.isinf(found.basin.radius.high) and request.directions < 2:
         return _suggest(replace(request, directions=8), "several directions bound R", output)
-    if steep and request.scales == ("exact",):
+    on_integers = any(isinstance(width, int) for width in request.bits)
+    if steep and on_integers and request.scales == ("exact",):
         unclipped = replace(request, scales=("exact", "absmax"))
         return _suggest(unclipped, "near but steep: does clipping do it?", output)
     standard = in_preset(request.preset, "standard")
@@ -68,6 +69,8 @@ def after_radius(request: RadiusRequest, result: RadiusResult) -> str:
 
 def after_anatomy(request: AnatomyRequest, found: AnatomyResult, output: Path) -> str:
     """Suggest what follows an anatomy; see ``after_probe``."""
+    if isinstance(request.bits, str):  # a float format has no other scale, and no other widths
+        return _suggest(_survey(request, PAPER_METHODS), "where are GPTQ and QAFT?", output)
     if found.anatomy.culprit == "clip" and request.scale != "absmax":
         unclipped = replace(_survey(request, PAPER_METHODS), scales=(request.scale, "absmax"))
         return _suggest(unclipped, "is it better unclipped?", output)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from landscape.estimators.loss_limit import Limit
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
-from quant.scheme import MAX_BITS, MIN_BITS
+from quant.scheme import MAX_BITS, MIN_BITS, Width, read_width
 
 T = TypeVar("T")
 
@@ -31,13 +31,16 @@ def value_type(hint: Any) -> ValueType:
     """Return the way to read and write values of a type; None is an option that is left out.
 
     Args:
-        hint: bool, int, float, str, Path, Literal, Limit, WorkShard, or a tuple of strings, of bit widths (integers) or
-            of floats.
+        hint: bool, int, float, str, Path, Literal, Limit, WorkShard, Width, or a tuple of strings, of bit widths
+            (integers), of widths or of floats.
     """
+    if hint == Width:
+        return ValueType(str, lambda text, flag: width(text, flag), str)
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
     if get_origin(hint) is tuple:
-        return ValueType(str, {int: bit_widths, float: floats}.get(get_args(hint)[0], _words), join_words)
+        readers = {int: bit_widths, Width: widths, float: floats}
+        return ValueType(str, readers.get(get_args(hint)[0], _words), join_words)
     if hint is WorkShard:
         return ValueType(str, lambda text, flag: WorkShard.parse(text), str)
     if hint is Limit:
@@ -54,6 +57,30 @@ def split_words(text: str) -> tuple[str, ...]:
 def join_words(values: tuple[object, ...]) -> str:
     """Join a list with commas."""
     return ",".join(map(str, values))
+
+
+def width(text: str, flag: str) -> Width:
+    """Read a bit width or the name of a float format.
+
+    Raises:
+        UsageError: naming the option, if it is neither.
+    """
+    try:
+        return read_width(text)
+    except UsageError as error:
+        raise UsageError(f"{error} in {flag}") from None
+
+
+def widths(text: str, flag: str) -> tuple[Width, ...]:
+    """Read a comma-separated list of bit widths and names of float formats.
+
+    Raises:
+        UsageError: naming the option, if it is not one.
+    """
+    found = tuple(width(word, flag) for word in split_words(text))
+    if not found:
+        raise UsageError(f"expected at least one width in {flag}, got {text!r}")
+    return found
 
 
 def bit_widths(text: str, flag: str) -> tuple[int, ...]:

@@ -4,10 +4,12 @@
         <matrix>/codes      int8, in the stored shape of the matrix
         <matrix>/scale      float32; (1, 1) for the matrix, else one for each output, or output and group of inputs
         <matrix>/zero       float32, in the shape of scale; only on an asymmetric grid
+        <matrix>/levels     float32; only of a float format: magnitudes of the codes 0, 1, 2, …
         <matrix>/weights    float32; in place of the others for a point that is on no grid
 
 A weight is ``(code − zero) × scale``, the scale of its output, and of its group of ``group`` neighbouring inputs if
-that is above 0. ``input_axis`` is the axis of the inputs.
+that is above 0. In a float format it is ``sign of code × levels[|code|] × scale``. ``input_axis`` is the axis of the
+inputs.
 """
 
 from __future__ import annotations
@@ -61,7 +63,11 @@ def _write_part(group: Group, slot: Slot, part: PointTensor) -> None:
     grid = part.grid
     group.attrs.update({"low": grid.low, "high": grid.high, "group": grid.group or 0})
     codes = part.codes.detach().cpu().numpy().astype(np.int8, copy=False)
-    write_array(group, "codes", codes, "", "Codes; a weight is (code - zero) * scale.")
+    meaning = "(code - zero) * scale" if grid.codebook is None else "sign(code) * levels[abs(code)] * scale"
+    write_array(group, "codes", codes, "", f"Codes; a weight is {meaning}.")
+    if grid.codebook is not None:
+        levels = np.array(grid.codebook.magnitudes, np.float32)
+        write_array(group, "levels", levels, "", "Magnitudes of the codes 0, 1, 2, ...")
     write_array(group, "scale", grid.scale.detach().cpu().numpy(), "", "Scales, by output and group of inputs.")
     if grid.zero is not None:
         write_array(group, "zero", grid.zero.detach().cpu().numpy(), "", "Codes that stand for 0.")

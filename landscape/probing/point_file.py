@@ -3,7 +3,8 @@
 The file holds a vector in the flat order of the weight space (``Slot.offset``), D coordinates long:
 
     codes       int8 (D,)
-    scales      float32, the slots' scales one after the other, each of ``QuantScheme.scale_shape`` and row-major
+    scales      float32, the slots' scales one after the other, each of ``QuantScheme.scale_shape`` and row-major; what
+                a level of a float format is multiplied by
     zeros       float32, in the order of the scales, if the grid is asymmetric
     weights     float32 (D,), in place of the other three, if the point is on no grid
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attrib
     """Describe a point in the attributes of its file."""
     return {
         "method": point.method,
-        "scheme": json.dumps(asdict(point.scheme) if point.scheme else None),
+        "scheme": json.dumps(point.scheme.record if point.scheme else None),
         "provenance": json.dumps(dict(point.provenance), sort_keys=True),
         "space": space.fingerprint,
     }
@@ -135,7 +135,9 @@ def _check_grid(point: WeightPoint, slot: Slot, part: GridTensor) -> None:
     if point.scheme is None:
         raise PointError(f"expected a scheme with the codes of point {point.name}, found none")
     expected, grid = make_grid(slot, point.scheme, part.grid.scale, part.grid.zero), part.grid
-    same = all(getattr(expected, key) == getattr(grid, key) for key in ("low", "high", "group", "input_dim"))
+    same = all(
+        getattr(expected, key) == getattr(grid, key) for key in ("low", "high", "group", "input_dim", "codebook")
+    )
     wanted, found = point.scheme.scale_shape(slot), tuple(grid.scale.shape)
     if not same or wanted != found or (grid.zero is None) != point.scheme.symmetric:
         raise PointError(f"expected the grid of {point.scheme} with {wanted} scales in {slot.name}, got {found} scales")

@@ -24,7 +24,8 @@ def point_json(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> dict
     ``{schema_version, model, point, distance, norm, rounding: {over_optimum, reference, zero_fraction,
     clipped_fraction}, experts: {matrices, few, none}, size: {space_bits, model_bits, bytes}, export}``; distance is
     ‖Δw‖ and norm ‖w‖; over_optimum is the squared error of the weights in units of that of rounding at the scale named
-    by reference (exact, or mse for channels and groups); rounding is null for a point off the grid (AWQ); experts and
+    by reference (exact, or mse for channels and groups; both are null for a float format, whose scales are given);
+    rounding is null for a point off the grid (AWQ); experts and
     size as in ``landscape probe``.
 
     Args:
@@ -60,10 +61,13 @@ def point_lines(checkpoint: Checkpoint, point: WeightPoint, folder: Path) -> lis
     away, length = distance(checkpoint.space, center, point), norm(checkpoint.space, center)
     lines = [f"{point.name} of {checkpoint.name}: ‖Δw‖ = {away:.4g} = {away / length:.4f} ‖w‖"]
     if (grid := _rounding(checkpoint, center, point)) is not None:
-        lines.append(
-            f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the "
-            f"{_reference(point)} scale, zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}"
+        reference = _reference(point)
+        compared = (
+            f"squared error of the weights {grid.over_optimum:.3g} times that of rounding at the {reference} scale, "
+            if reference
+            else ""  # a float format has no other scale to compare with
         )
+        lines.append(f"{compared}zeros {grid.zero_fraction:.2%}, clipped {grid.clipped_fraction:.2g}")
     size, experts = _size(checkpoint, point), ExpertTokens.of(point.provenance)
     lines.append(
         f"{number(size.space_bits, 3)} bits per weight with scales; the whole model at 16 bits a weight elsewhere: "
@@ -77,7 +81,7 @@ def _size(checkpoint: Checkpoint, point: WeightPoint) -> ModelSize:
     return model_size(checkpoint.model, checkpoint.space, point.scheme)
 
 
-def _reference(point: WeightPoint) -> str:
+def _reference(point: WeightPoint) -> str | None:
     assert point.scheme is not None  # it is on a grid
     return reference_scale(point.scheme)
 

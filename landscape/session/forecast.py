@@ -104,8 +104,12 @@ def forecast_of(
         walks: The walks that measure layer-wise errors.
 
     Raises:
-        UsageError: if the run cannot fit in the memory that is left on the host or on the model's device.
+        UsageError: if the run cannot fit in the memory that is left on the host or on the model's device, or a float
+            format does not fit the matrices.
     """
+    for made in new:
+        if made.scheme is not None:
+            made.scheme.check_fits(subject.space)
     need = largest(
         [
             evaluation_need(subject, batch, compared),
@@ -141,8 +145,10 @@ def search_forecast(checkpoint: Checkpoint, made: PointSpec) -> Forecast:
     """Forecast the cost of RTN alone, which needs neither a text nor a store.
 
     Raises:
-        UsageError: if it cannot fit in the memory that is left on the host or on the model's device.
+        UsageError: if it cannot fit in the memory that is left on the host or on the model's device, or a float format
+            does not fit the matrices.
     """
+    made.scheme.check_fits(checkpoint.space)
     seconds, need = search_seconds(checkpoint.space, [made.scheme]), rounding_need(checkpoint)
     check_run(need, checkpoint)
     memory, on_device = peak(need, checkpoint)

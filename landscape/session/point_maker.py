@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from landscape.probing.store import Store
@@ -95,7 +94,7 @@ class PointMaker:
         row, data = find_method(spec.method), self.subject.calibration
         yield from (("version", RECIPE_VERSION), ("method", row.name))
         if spec.scheme:
-            yield "scheme", asdict(spec.scheme)
+            yield "scheme", spec.scheme.record
         yield from recipe_options(row, self._settings(spec))
         if row.calibrates:
             yield "train", token_hash(data.windows)

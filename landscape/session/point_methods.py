@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from quant.errors import UsageError
+from quant.float_format import FLOAT_FORMATS
 from quant.methods.options import PAPER_GPTQ, AWQOptions, GPTQOptions, SignRoundOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class PointMethod:
     """Method that trains in the same way without a grid: M subtracts its gain, which quantization does not explain."""
     joined: tuple[str, ...] = ()
     """Earlier methods; a segment is drawn to their points on the same grid."""
+    float_formats: tuple[str, ...] = ()
+    """Float formats that it makes points in, besides integer grids."""
     note: str = ""
     """Remark that ``--help`` shows beside the name."""
 
@@ -109,11 +112,7 @@ def _make_rtn(bench: Workbench) -> WeightPoint:
 def _make_gptq(bench: Workbench) -> WeightPoint:
     from quant.methods.gptq import gptq
 
-    return bench.run(gptq, (bench.subject.calibration.windows,), _gptq_options(bench.settings))
-
-
-def _gptq_options(settings: Settings) -> GPTQOptions:
-    return settings.gptq
+    return bench.run(gptq, (bench.subject.calibration.windows,), bench.settings.gptq)
 
 
 def _make_awq(bench: Workbench) -> WeightPoint:
@@ -188,17 +187,20 @@ def _qaft_work(preset: Preset, bits: int) -> float:
     return preset.qaft_epochs * len(preset.rates_for(bits)) * QAFT_PER_EXAMPLE * preset.qaft_examples
 
 
+_EVERY_FORMAT = tuple(FLOAT_FORMATS)
+
 _ROWS = (
-    PointMethod("rtn", "RTN", _make_rtn),
+    PointMethod("rtn", "RTN", _make_rtn, float_formats=_EVERY_FORMAT),
     PointMethod(
         "gptq",
         "GPTQ",
         _make_gptq,
-        options=_gptq_options,
+        options=lambda settings: settings.gptq,
         work=lambda preset, bits: GPTQ_PER_WINDOW * preset.calibration_windows + GPTQ_SOLVER,
         start="rtn",
         calibrates=True,
         joined=("rtn",),
+        float_formats=_EVERY_FORMAT,
     ),
     PointMethod(
         "awq",
@@ -228,6 +230,7 @@ _ROWS = (
         trains=True,
         control="w_ft",
         joined=("rtn", "gptq"),
+        float_formats=_EVERY_FORMAT,
     ),
     PointMethod(
         "qaft-lsq",
@@ -238,6 +241,7 @@ _ROWS = (
         start="rtn",
         trains=True,
         control="w_ft",
+        float_formats=("fp8",),  # a learned scale is no E4M3 number and no power of two
         note="scales learn too",
     ),
     PointMethod(
@@ -250,6 +254,7 @@ _ROWS = (
         trains=True,
         control="w_ft",
         joined=("gptq", "qaft"),
+        float_formats=_EVERY_FORMAT,
     ),
     PointMethod(
         "w_ft",

@@ -11,7 +11,7 @@ from landscape.session.point_methods import METHODS, Settings, find_method, with
 from landscape.session.presets import Preset
 from quant.errors import UsageError
 from quant.external.gauge import Gauge, check_gauge
-from quant.scheme import QuantScheme
+from quant.scheme import QuantScheme, Width, width_bits, width_name
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,17 @@ class PointSpec:
         names = [name for name, row in METHODS.items() if row.needs_grid]
         if self.method not in names:
             raise UsageError(f"expected methods from {', '.join(names)} on a grid, got {self.method!r}")
+        form = self.scheme.format
+        if form is not None and form not in METHODS[self.method].float_formats:
+            able = ", ".join(name for name, row in METHODS.items() if form in row.float_formats)
+            raise UsageError(
+                f"expected methods from {able} for {form}, got {self.method}; run {self.method} apart, with integer "
+                "--bits"
+            )
 
     @property
     def name(self) -> str:
-        """``gptq-int4-exact``."""
+        """``gptq-int4-exact``, ``gptq-nvfp4``."""
         return f"{self.method}-{self.scheme}"
 
     @property
@@ -44,18 +51,23 @@ class FreeSpec:
 
     method: str
     """One of ``landscape.session.point_methods.METHODS`` that needs no grid."""
-    widths: tuple[int, ...]
-    """Bit widths that share the options of the method."""
+    widths: tuple[Width, ...]
+    """Bit widths and float formats that share the options of the method."""
 
     @property
     def name(self) -> str:
-        """``w_ft-int4``, or ``w_ft-int8-int4``."""
-        return "-".join([self.method, *(f"int{bits}" for bits in self.widths)])
+        """``w_ft-int4``, or ``w_ft-int8-int4-nvfp4``."""
+        return "-".join([self.method, *map(width_name, self.widths)])
+
+    @property
+    def bits(self) -> frozenset[int]:
+        """The bit widths, those of float formats included; all have the same options."""
+        return frozenset(map(width_bits, self.widths))
 
     @property
     def width(self) -> int:
-        """One of the bit widths; all have the same options."""
-        return self.widths[0]
+        """One of the bit widths."""
+        return width_bits(self.widths[0])
 
     @property
     def scheme(self) -> None:
@@ -96,16 +108,25 @@ AnySpec = PointSpec | FreeSpec | ExternalSpec
 
 def point_specs(
     methods: Sequence[str],
-    bits: Sequence[int],
+    bits: Sequence[Width],
     scales: Sequence[str],
     granularities: Sequence[str] = ("tensor",),
     symmetric: bool = True,
 ) -> tuple[PointSpec, ...]:
     """Return a point for each grid and each method that needs one, the cheap methods first.
 
+    Args:
+        methods: Names of methods.
+        bits: Bit widths, and names of float formats, whose scales and granularity are given.
+        scales: Rules for the scales of integer grids.
+        granularities: Weights that share a scale of an integer grid.
+        symmetric: Whether integer grids are symmetric.
+
     Raises:
-        UsageError: for an unknown method, scale or granularity, or bits out of range.
+        UsageError: for an unknown method, width, scale or granularity, a method that cannot make a float format, or
+            scales and granularities without an integer grid that they apply to.
     """
+    check_integer_options(bits, scales, granularities, symmetric)
     schemes = [
         scheme_of(b, scale, granularity, symmetric) for scale, granularity, b in product(scales, granularities, bits)
     ]
@@ -114,19 +135,20 @@ def point_specs(
     return tuple(PointSpec(method, scheme) for scheme in dict.fromkeys(schemes) for method in on_grids)
 
 
-def free_specs(methods: Sequence[str], bits: Sequence[int], preset: Preset) -> tuple[FreeSpec, ...]:
+def free_specs(methods: Sequence[str], bits: Sequence[Width], preset: Preset) -> tuple[FreeSpec, ...]:
     """Return the points of methods that need no grid: one for all bit widths with the same options.
 
     Args:
         methods: Names of methods; their controls are added.
-        bits: The bit widths of the run.
+        bits: The bit widths and float formats of the run.
         preset: Sets the options.
     """
     specs = []
     for row in with_controls(methods):
-        widths_by_options: dict[str, list[int]] = {}
+        widths_by_options: dict[str, list[Width]] = {}
         for width in () if row.needs_grid else dict.fromkeys(bits):
-            widths_by_options.setdefault(repr(row.options(Settings(preset, width))), []).append(width)
+            options = row.options(Settings(preset, width_bits(width)))
+            widths_by_options.setdefault(repr(options), []).append(width)
         specs += [FreeSpec(row.name, tuple(widths)) for widths in widths_by_options.values()]
     return tuple(specs)
 
@@ -141,13 +163,43 @@ def plane_pairs(specs: Iterable[AnySpec]) -> list[tuple[PointSpec, PointSpec]]:
     ]
 
 
-def scheme_of(bits: int, scale: str, granularity: str, symmetric: bool) -> QuantScheme:
+def scheme_of(bits: Width, scale: str, granularity: str, symmetric: bool) -> QuantScheme:
     """Return the grid that a user's words name, checked by ``QuantScheme``.
 
+    Args:
+        bits: Bit width of an integer grid, or name of a float format, to which the others do not apply.
+        scale: Rule for the scales.
+        granularity: Weights that share a scale.
+        symmetric: Whether the grid is symmetric.
+
     Raises:
-        UsageError: for an unknown scale or granularity, or bits out of range.
+        UsageError: for an unknown width, scale or granularity.
     """
+    if isinstance(bits, str):
+        return QuantScheme.of_format(bits)
     return QuantScheme(bits, scale, granularity, symmetric)  # type: ignore[arg-type]
+
+
+def check_integer_options(
+    bits: Sequence[Width], scales: Sequence[str], granularities: Sequence[str], symmetric: bool
+) -> None:
+    """Check that nothing is asked of integer grids where all grids are float formats.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if not bits or any(isinstance(width, int) for width in bits):
+        return
+    asked = {
+        "--scale": tuple(scales) != (QuantScheme.scale,),
+        "--granularity": tuple(granularities) != (QuantScheme.granularity,),
+        "--no-symmetric": not symmetric,
+    }
+    if given := [flag for flag, is_given in asked.items() if is_given]:
+        raise UsageError(
+            f"expected an integer width among --bits with {given[0]}, got {', '.join(map(str, bits))}, whose scales "
+            f"are given; leave {given[0]} out"
+        )
 
 
 def check_names(specs: Iterable[AnySpec]) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from landscape.session.point_methods import GRID_METHODS, listed
-from landscape.session.point_specs import PointSpec, scheme_of
+from landscape.session.point_specs import PointSpec, check_integer_options, scheme_of
 from landscape.session.presets import PRESETS, Preset
 from quant.cache import cache_folder
 from quant.checkpoints.embedded import EMBEDDED
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.scheme import Width
 
 SPLITS = ("train", "validation", "test")
 JUDGED_SPLIT, TEST_SPLIT = "validation", "test"
@@ -202,14 +203,14 @@ class PresetRequest(Request):
 class PointRequest(PresetRequest):
     """A request for one point, which a method makes on a grid."""
 
-    bits: int = option("--bits", "-b", default=4)
-    """Bit width, 2 to 8."""
+    bits: Width = option("--bits", "-b", default=4)
+    """Bit width, 2 to 8, or a float format: nvfp4, mxfp4 or fp8."""
     method: str = option(default="rtn", choices=listed(GRID_METHODS, "or"))
     """Method that makes the point."""
     scale: str = "exact"
-    """Rule for the grid's scale: exact, histogram, histogram-torch, absmax or mse."""
+    """Rule for an integer grid's scale: exact, histogram, histogram-torch, absmax or mse."""
     granularity: str = "tensor"
-    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs)."""
+    """Weights that share an integer grid's scale: tensor, channel (output), or group:N (N of its inputs)."""
     symmetric: bool = True
     """Symmetric grid around zero; --no-symmetric: min–max grid with a zero point (needs --scale absmax)."""
 
@@ -219,6 +220,7 @@ class PointRequest(PresetRequest):
     @property
     def spec(self) -> PointSpec:
         """Method and grid of the point."""
+        check_integer_options((self.bits,), (self.scale,), (self.granularity,), self.symmetric)
         return PointSpec(self.method, scheme_of(self.bits, self.scale, self.granularity, self.symmetric))
 
     @property

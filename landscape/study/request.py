@@ -8,6 +8,7 @@ from landscape.session.request import FIRST, LAST, option
 from landscape.survey.request import SurveyRequest
 from quant.checkpoints.embedded import EMBEDDED
 from quant.errors import UsageError
+from quant.scheme import Width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class StudyRequest(SurveyRequest):
     """Models, as --model of probe takes them, comma-separated."""
     texts: tuple[str, ...] = option("--data", default=(), rank=LAST, unset="tales for opt-nano, else wikitext2")
     """Text for all models, or one for each, comma-separated: as --data of probe takes it."""
-    bits: tuple[int, ...] = option("--bits", "-b", default=(8, 6, 4, 3, 2))
-    """Bit widths, 2 to 8, comma-separated."""
+    bits: tuple[Width, ...] = option("--bits", "-b", default=(8, 6, 4, 3, 2))
+    """Bit widths, 2 to 8, and float formats (nvfp4, mxfp4, fp8), comma-separated."""
     layers: bool = option(default=True)
     """Measure each matrix too: distances, clipping, dampings, and the layer-wise error on train and test."""
     name: str | None = option(default=None, rank=FIRST - 1, unset="that of its file, else its models")

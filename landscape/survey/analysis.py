@@ -203,7 +203,7 @@ def misalignments(probes: Probes, labels: Mapping[AnySpec, str]) -> tuple[Misali
     estimates = []
     for gptq, qaft in plane_pairs(labels):
         control = METHODS[qaft.method].control
-        control_spec = next((spec for spec in free if spec.method == control and qaft.width in spec.widths), None)
+        control_spec = next((spec for spec in free if spec.method == control and qaft.width in spec.bits), None)
         trained = [labels[spec] for spec in (qaft, control_spec) if spec is not None]
         finite = all(np.isfinite(probes.totals(label, split)).all() for label in trained for split in probes.windows)
         if control_spec is not None and finite:

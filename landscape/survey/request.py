@@ -10,6 +10,7 @@ from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PANEL_RUN, PresetRequest, ProbingRequest, option
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
+from quant.scheme import Width
 
 LOSSES = ("nll", "kl")
 """Values of ``loss``."""
@@ -19,8 +20,8 @@ LOSSES = ("nll", "kl")
 class SurveyRequest(PresetRequest, ProbingRequest):
     """Points, directions and numbers of a survey."""
 
-    bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 2))
-    """Bit widths, 2 to 8, comma-separated."""
+    bits: tuple[Width, ...] = option("--bits", "-b", default=(8, 4, 2))
+    """Bit widths, 2 to 8, and float formats (nvfp4, mxfp4, fp8), comma-separated."""
     directions: int = option("--directions", "-d", default=8, least=1)
     """Random directions from w."""
     family: str = "sphere"
@@ -34,9 +35,10 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     methods: tuple[str, ...] = option(default=PAPER_METHODS, choices=listed(METHODS.values()))
     """Methods whose points are made, comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=("exact",))
-    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
+    """Rules for the scales of integer grids, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
     granularities: tuple[str, ...] = option("--granularity", default=("tensor",))
-    """Weights that share a scale: tensor, channel (output), or group:N (N of its inputs), comma-separated."""
+    """Weights that share a scale of an integer grid: tensor, channel (output), or group:N (N of its inputs),
+    comma-separated."""
     symmetric: bool = True
     """Symmetric grid around zero; --no-symmetric: min–max grid with a zero point (needs --scale absmax)."""
     external: tuple[ExternalSpec, ...] = option(

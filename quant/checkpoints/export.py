@@ -3,7 +3,10 @@
     config.json, model.safetensors, …     the files of ``AutoModelForCausalLM.from_pretrained``, and the tokenizer
     codes/quantization.safetensors        for every slot on a grid ``<name>.codes`` (int8), ``<name>.scale`` (float32)
                                           and, where it is asymmetric, ``<name>.zero`` (float32)
-    codes/quantization.json               method, scheme and provenance
+    codes/quantization.json               method, scheme and provenance; for a float format its name as ``format``, and
+                                          as ``levels`` the magnitudes of the codes 0, 1, 2, …
+
+A weight is its code less the zero, or the level of its code with its sign, times its scale.
 
 The weights are the fake-quantized ones, in float32 whatever the checkpoint's dtype, since codes times scales are exact
 in no narrower dtype: loaded with ``dtype="float32"`` they are the point bit for bit. The codes are in a folder of their
@@ -13,7 +16,6 @@ own, so that no tool takes them for weights because they lie beside the configur
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -94,7 +96,9 @@ def _save_codes(space: WeightSpace, point: WeightPoint, folder: Path) -> None:
             tensors |= {f"{slot.name}.{field}": tensor for field, tensor in _tensors(part).items()}
     if tensors:
         save_file(tensors, folder / TENSORS, {"method": point.method, "scheme": str(point.scheme)})
-    scheme = asdict(point.scheme) if point.scheme else None
+    scheme = point.scheme.record if point.scheme else None
+    if point.scheme and point.scheme.float_format:
+        scheme = {**point.scheme.record, "levels": point.scheme.float_format.levels}
     record = {"method": point.method, "scheme": scheme, "provenance": dict(point.provenance)}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

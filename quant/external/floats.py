@@ -14,11 +14,10 @@ from torch import Tensor
 
 from quant.errors import PointError
 from quant.external.packing import neighbours
+from quant.float_format import E2M1, E2M3
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
-_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-_E2M3 = (*(m / 8 for m in range(8)), *((1 + m / 8) * 2.0**e for e in range(3) for m in range(8)))
 _E8M0_BIAS, _E8M0_NAN = 127, 255
 
 
@@ -36,7 +35,7 @@ def e2m1(packed: Tensor) -> Tensor:
     """
     _bytes(packed)
     codes = torch.stack((packed & 15, packed >> 4), -1).flatten(1).long()
-    return _signed(torch.tensor(_E2M1, dtype=torch.float64), codes)
+    return _signed(torch.tensor(E2M1, dtype=torch.float64), codes)
 
 
 def e2m3(packed: Tensor) -> Tensor:
@@ -57,7 +56,7 @@ def e2m3(packed: Tensor) -> Tensor:
     low, middle, high = packed.reshape(len(packed), -1, 3).int().unbind(-1)
     word = low | middle << 8 | high << 16
     codes = torch.stack([word >> shift & 63 for shift in (0, 6, 12, 18)], -1).flatten(1).long()
-    return _signed(torch.tensor(_E2M3, dtype=torch.float64), codes)
+    return _signed(torch.tensor(E2M3, dtype=torch.float64), codes)
 
 
 def scaled_floats(

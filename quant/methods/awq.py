@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center, preserved
-from quant.errors import PointError
+from quant.errors import PointError, UsageError
 from quant.grid import channel_view
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
@@ -85,9 +85,11 @@ def awq(
         Point ``awq`` with one ``AWQRecord`` per matrix in its provenance.
 
     Raises:
-        UsageError: if ``windows`` are not (n, L).
+        UsageError: if ``windows`` are not (n, L), or the grid is of a float format.
         PointError: if weights or inputs are not finite, or no token reaches a matrix.
     """
+    if scheme.format is not None:
+        raise UsageError(f"expected an integer grid for AWQ, which searches its scales there, got {scheme}; use gptq")
     options = options or AWQOptions()
     parts: dict[str, Tensor] = {}
     records: dict[str, AWQRecord] = {}

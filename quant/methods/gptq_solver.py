@@ -4,7 +4,8 @@ Columns are rounded one by one; the error of each is fed forward to the columns 
 row of U, where ``(H + d·mean(diag H)·I)⁻¹ = UᵀU`` and U is upper triangular.
 
 Two choices make the damping grid cheap. Rows of W do not interact, so each is divided by its scale beforehand and the
-grid becomes the integers (where scales change along a row, the columns keep their own step). And the working copies are
+grid becomes the integers, or the levels of a float format (where scales change along a row, the columns keep their own
+step). And the working copies are
 stored as (damping, column, row): a column of every candidate is contiguous, and one step of the sweep is one fused
 update.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quant.codebook import Codebook
 from quant.grid import Grid
 
 _CHUNK_BYTES = 2**29  # working memory of the candidates that run together; SmolLM2-135M's eight fit in one chunk
@@ -111,6 +113,8 @@ class _Target:
     """Least and greatest multiple of the step where the grid is symmetric."""
     zero: Tensor
     """Codes are multiples of the step plus this; broadcasts against (in, out)."""
+    codebook: Codebook | None = None
+    """The levels that multiples of the step may be; None for whole numbers."""
 
     @classmethod
     def of(cls, problem: Problem, dead: Tensor, order: Tensor) -> _Target:
@@ -123,7 +127,7 @@ class _Target:
         step = scale.T[order].contiguous() if along_rows else None
         limits = (grid.low, grid.high)
         if grid.zero is None:
-            return cls(values, unit, step, None, limits, weight.new_zeros(1))
+            return cls(values, unit, step, None, limits, weight.new_zeros(1), grid.codebook)
         unscaled = Grid(torch.ones_like(grid.zero), grid.low, grid.high, grid.zero, grid.group)
         zero = -unscaled.decode(torch.zeros_like(weight)).T[order].contiguous()
         return cls(values, unit, step, (grid.low - zero, grid.high - zero), limits, zero)
@@ -134,6 +138,9 @@ class _Target:
 
     def rounded(self, current: Tensor, column: int) -> Tensor:
         """Return the nearest grid points in one column of all candidates, (dampings, out)."""
+        if self.codebook is not None:
+            multiples = self.codebook.nearest(current if self.step is None else current / self.step[column])
+            return multiples if self.step is None else multiples.mul_(self.step[column])
         multiples = current.round() if self.step is None else torch.div(current, self.step[column]).round_()
         if self.bounds is None:
             multiples.clamp_(*self.limits)
@@ -143,6 +150,8 @@ class _Target:
 
     def codes(self, points: Tensor) -> Tensor:
         """Return the codes of grid points (in, out)."""
+        if self.codebook is not None:
+            return self.codebook.encode(points if self.step is None else points / self.step).to(torch.int8)
         multiples = points if self.step is None else (points / self.step).round_()
         return (multiples + self.zero).to(torch.int8)
 

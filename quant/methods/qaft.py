@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.center import Center
-from quant.errors import PointError
+from quant.errors import PointError, UsageError
 from quant.grid import Grid, GridTensor, fake_quantize, learned_fake_quantize
 from quant.hashing import token_record
 from quant.identity import fingerprint
@@ -72,13 +72,20 @@ def qaft(
 
     Raises:
         PointError: if ``start`` is on no grid, or is named RTN but is not RTN of this ``w``.
+        UsageError: if scales are to be learned that the float format of ``start`` cannot store.
         CorpusError: if the windows are not (count, length) token ids.
         StoreError: if the state in ``folder`` cannot be written.
     """
     center = center or Center.of(model, space)
     if start.scheme is None:
         raise PointError(f"expected QAFT to start from a point on a grid, got {start.name}; make it with quant.rtn")
-    form = _OnGrid(_grids(space, start, center), options)
+    form = start.scheme.float_format
+    if options.learn_scale and form is not None and form.scale != "float":
+        raise UsageError(
+            f"expected an integer grid or fp8 with learned scales, got {start.scheme}, whose scales are {form.scale} "
+            "numbers, which no gradient step reaches; use qaft with fixed scales"
+        )
+    on_grid = _OnGrid(_grids(space, start, center), options)
     kind = "qaft-lsq" if options.learn_scale else "qaft"
     method, masters = (kind, center) if start.method == "rtn" else (f"{kind}-from-{start.method}", start)
     inputs = {
@@ -88,8 +95,8 @@ def qaft(
         "start": start.fingerprint(space),
     }
     data = _Data(train, validation, watched)
-    result, record = _run(model, space, form, data, options, inputs, center, masters, folder, progress)
-    parts = {name: GridTensor(codes, form.grid(name, result.extra)) for name, codes in result.kept.items()}
+    result, record = _run(model, space, on_grid, data, options, inputs, center, masters, folder, progress)
+    parts = {name: GridTensor(codes, on_grid.grid(name, result.extra)) for name, codes in result.kept.items()}
     return WeightPoint(method, start.scheme, parts, record)
 
 

@@ -24,7 +24,9 @@ def rtn(space: WeightSpace, center: Vector, scheme: QuantScheme) -> WeightPoint:
 
     Raises:
         PointError: if a weight is not finite.
+        UsageError: if the groups of a float format do not fit a matrix.
     """
+    scheme.check_fits(space)
 
     def part(slot: Slot) -> GridTensor:
         weight = center.tensor(slot).float()

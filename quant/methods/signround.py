@@ -29,7 +29,7 @@ from torch.func import functional_call
 
 from quant.architecture import decoder_blocks
 from quant.center import Center, preserved
-from quant.errors import PointError
+from quant.errors import PointError, UsageError
 from quant.grid import GridTensor
 from quant.hashing import token_record
 from quant.methods.block_stream import BlockStream
@@ -86,11 +86,15 @@ def signround(
         Point ``signround`` with one ``BlockRecord`` per block in its provenance.
 
     Raises:
-        UsageError: if ``windows`` are not (n, L).
+        UsageError: if ``windows`` are not (n, L), or the point is in a float format.
         PointError: if ``rtn`` is not RTN of this ``w``, or a block's output with it is not finite.
     """
     if rtn.scheme is None:
         raise PointError(f"expected a point on a grid for SignRound's scales, got {rtn.name}")
+    if rtn.scheme.format is not None:
+        raise UsageError(
+            f"expected an integer grid for SignRound, whose steps are even, got {rtn.name}; use gptq or qaft"
+        )
     options = options or SignRoundOptions()
     parts: dict[str, GridTensor] = {}
     records: list[BlockRecord] = []

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from landscape.formatting import number
 from landscape.report import palette
 from landscape.report.chart import Look
+from landscape.report.survey.view import width_text
 from landscape.session.point_methods import METHODS
 from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, SurveyResult
+from quant.scheme import grid_label, width_label
 
 _BIT_LOOKS = {
     8: ("#0072B2", "circle"), 6: ("#56B4E9", "square"), 5: ("#CC79A7", "hexagon"), 4: ("#009E73", "diamond"),
@@ -64,8 +66,16 @@ def surveys(study: StudyResult) -> list[SurveyResult]:
 
 
 def cell_name(cell: Cell, survey: SurveyResult) -> str:
-    """Write ``int4``, or ``int4 absmax`` where the model has several grids."""
-    return f"int{cell.bits}" + (f" {cell.grid}" if len(grids(survey)) > 1 else "")
+    """Write ``int4``, or ``int4 absmax`` where the model has several grids; ``nvfp4`` for a float format."""
+    if len(grids(survey)) > 1:
+        return grid_label(cell.bits, cell.grid, between=" ")
+    return width_label(cell.bits, cell.grid)
+
+
+def width_names(bits: Iterable[int], surveys: Iterable[SurveyResult]) -> tuple[str, ...]:
+    """Write bit widths of some models: ``int4``, or ``4 bits`` where points of a float format have them too."""
+    points = [point for survey in surveys for point in survey.points]
+    return tuple(width_text(width, points) for width in bits)
 
 
 def listed(names: Sequence[str]) -> str:

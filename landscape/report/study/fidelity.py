@@ -12,6 +12,7 @@ from landscape.report.study.cells import grids, method_label, method_look, quant
 from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, RayProfile, SurveyResult
+from quant.scheme import width_label
 
 NAME, TITLE = "fidelity", "KL against the rise of the NLL"
 CAPTION = (
@@ -72,7 +73,7 @@ def _point(point: PointResult, survey: SurveyResult) -> Series:
     )
     low = found.kl.low if found.kl.low > 0 else math.nan
     look = method_look(point.method, variant, dash=None, size=10.0)
-    label = () if point.bits is None else (f"int{point.bits}",)
+    label = () if point.bits is None else (width_label(point.bits, point.grid),)
     return Series(
         method_label(point.method) + several, (both[0],), (both[1],), look, (hover,), (low,), (found.kl.high,), label,
         palette.mark(point.method).text,  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ from landscape.report.study.tradeoff import (
 from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import SurveyResult
+from quant.scheme import grid_label
 
 SURE = 0.05
 """p of a permutation test below which a rank correlation decides a finding."""
@@ -242,7 +243,7 @@ def _counted(survey: SurveyResult, slug: str, text: str, outcomes: Sequence[bool
 
 def _grid(cell: Cell) -> str:
     """Return the name of a cell's grid, such as ``int2-exact``."""
-    return f"int{cell.bits}-{cell.grid}"
+    return grid_label(cell.bits, cell.grid)
 
 
 def _all_above_zero(intervals: Sequence[Estimate | None]) -> Verdict:

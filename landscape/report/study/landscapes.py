@@ -17,7 +17,8 @@ from landscape.report.survey.figures import plane_figure, radial_figure
 from landscape.report.survey.view import omissions, panels, view
 from landscape.report.survey.wording import plane_sentences
 from landscape.study.result import StudyResult
-from landscape.survey.result import PlaneResult, SegmentResult, SurveyResult
+from landscape.survey.result import PlaneResult, PointResult, SegmentResult, SurveyResult
+from quant.scheme import width_label
 
 BEYOND = 1.25
 """Largest u with a colour of its own."""
@@ -115,7 +116,7 @@ def _radial_points(survey: SurveyResult, split: str) -> list[Series]:
         variant = grids(survey).index(point.grid) if point.grid is not None else 0
         several = f" {point.grid}" if point.grid and len(grids(survey)) > 1 else ""
         look = method_look(point.method, variant, dash=None, size=palette.size(point.bits) * 0.8)
-        label = "" if is_control(point) else point.name if point.bits is None else str(point.bits)
+        label = "" if is_control(point) else point.name if point.bits is None else _bits(point)
         hover = f"{point.name}\n‖Δw‖ = {number(point.distance)}\nNLL {nats(point.nll[split])}"
         found.append(
             Series(
@@ -126,15 +127,22 @@ def _radial_points(survey: SurveyResult, split: str) -> list[Series]:
     return found
 
 
+def _bits(point: PointResult) -> str:
+    """Write the bits of an integer grid, or the name of a float format."""
+    return width_label(point.bits, point.grid).removeprefix("int")
+
+
+def _short(point: PointResult) -> str:
+    return f"{method_label(point.method)} {width_label(point.bits, point.grid)}"
+
+
 def _radial_title(survey: SurveyResult) -> str:
     basin, model = survey.basin, survey.subject.model
     if basin.radius.value is None:
         return f"{model}: {equals('the radius R', basin.radius, basin)}"
     share = f"{number(basin.radius.value / survey.subject.norm, 2)} ‖w‖"
-    lost = [f"{method_label(p.method)} int{p.bits}" for p in survey.points if p.bits is not None and p.loss == "lost"]
-    inside = [
-        f"{method_label(p.method)} int{p.bits}" for p in survey.points if p.loss == "lost" and p.location == "inside"
-    ]
+    lost = [_short(p) for p in survey.points if p.bits is not None and p.loss == "lost"]
+    inside = [_short(p) for p in survey.points if p.loss == "lost" and p.location == "inside"]
     said = f"{model}: half of the way to chance is reached at R = {distance_text(basin.radius, basin)}"
     said += f", {share}"
     if inside:

@@ -16,6 +16,7 @@ from landscape.report.study.ratios import rho, rho_along
 from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import Misalignment, PointResult, SurveyResult
+from quant.scheme import grid_label, width_label
 
 NAME, TITLE = "misalignment", "Misalignment against the distance of RTN"
 CAPTION = (
@@ -38,6 +39,11 @@ class Place:
     rho: float | None
     rho_along: float | None
     """None without R along Δw, or if it is censored: a bound has no rank."""
+
+    @property
+    def short(self) -> str:
+        """``int4``, or the name of a float format."""
+        return width_label(self.bits, self.grid)
 
 
 def places(study: StudyResult) -> list[Place]:
@@ -124,7 +130,7 @@ def _of_model(survey: SurveyResult) -> Iterator[Place]:
 
 def _rtn(survey: SurveyResult, each: Misalignment) -> PointResult | None:
     """Return the RTN point of a grid named like ``int2-exact``."""
-    return next((c.get("rtn") for c in cells(survey) if f"int{c.bits}-{c.grid}" == each.grid), None)
+    return next((c.get("rtn") for c in cells(survey) if grid_label(c.bits, c.grid) == each.grid), None)
 
 
 def _with(found: Sequence[Place], symbol: str) -> list[tuple[float, Place]]:
@@ -147,7 +153,7 @@ def _panel(symbol: str, found: Sequence[Place]) -> Panel:
             hover = f"{model}, {place.grid}\n{symbol} = {number(x, 3)}\nM = {rise_text(place.m)}"
             low, high = (end if math.isfinite(end) else math.nan for end in (place.m.low, place.m.high))
             marks.append(
-                Series("", (x,), (place.m.value,), look, (hover,), (low,), (high,), (f"int{place.bits}",), "top right",
+                Series("", (x,), (place.m.value,), look, (hover,), (low,), (high,), (place.short,), "top right",
                        legend=False)
             )  # fmt: skip
         key = Look(INK, shapes[i % len(shapes)], None, size=10)
@@ -167,7 +173,7 @@ def _correlation_text(found: Sequence[Place], symbol: str) -> str:
 def _title(found: Sequence[Place], symbol: str) -> str:
     kept, relation = _with(found, symbol), correlation(found, symbol)
     worst = max((place for _, place in kept), key=lambda place: place.m.value)
-    most = f"M is largest with int{worst.bits} of {worst.model}, {rise_text(worst.m)} nats"
+    most = f"M is largest with {worst.short} of {worst.model}, {rise_text(worst.m)} nats"
     if relation is None:
         return f"{most}, where {symbol} = {number(next(x for x, place in kept if place is worst), 2)}"
     if relation.tested is None:

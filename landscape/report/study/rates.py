@@ -20,7 +20,18 @@ from landscape.report.chart import (
     rows_of,
     spanning,
 )
-from landscape.report.study.cells import Cell, bit_color, bit_look, cell_name, cells, grids, listed, rate_text, surveys
+from landscape.report.study.cells import (
+    Cell,
+    bit_color,
+    bit_look,
+    cell_name,
+    cells,
+    grids,
+    listed,
+    rate_text,
+    surveys,
+    width_names,
+)
 from landscape.session.training_record import Epoch, TrainingRecord
 from landscape.study.result import StudyResult
 from landscape.survey.result import SurveyResult
@@ -105,7 +116,7 @@ def best_rates(study: StudyResult) -> Chart | Missing:
     values = tuple(tuple(line[b][0] if b in line else math.nan for b in bits) for line in lines.values())
     hover_texts = tuple(tuple(line[b][1] if b in line else "" for b in bits) for line in lines.values())
     text = tuple(tuple(f"{rate_text(line[b][0])}" if b in line else "" for b in bits) for line in lines.values())
-    columns = tuple(f"int{b}" for b in bits)
+    columns = width_names(bits, surveys(study))
     ends = heat_range([values], log=True)
     assert ends is not None  # rates are above 0
     unlike = len({v for line in values for v in line if math.isfinite(v)}) > 1

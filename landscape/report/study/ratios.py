@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from landscape.formatting import equals, number
 from landscape.report.chart import Axis, Band, Chart, Level, Look, Mark, Missing, Panel, Series, spanning
 from landscape.report.palette import INK
-from landscape.report.study.cells import cells, grids, listed, method_label, method_look, quantized, surveys, widths
+from landscape.report.study.cells import (
+    cells,
+    grids,
+    listed,
+    method_label,
+    method_look,
+    quantized,
+    surveys,
+    width_names,
+    widths,
+)
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, SurveyResult
+from quant.scheme import width_label
 
 NAME, TITLE = "radius", "The step of quantization in radii of the basin"
 CAPTION = (
@@ -77,19 +88,20 @@ def _random(survey: SurveyResult, bits: Sequence[int]) -> Panel:
         )
     marks.append(Level("y", 1.0, "‖Δw‖ = R", Look(INK, None, "dash", width=1.4)))
     marks += _by_method(survey, bits, along=False)
-    return _paneled(f"{survey.subject.model}: {equals('R', basin.radius, basin)}", "ρ = ‖Δw‖/R", bits, marks)
+    names = width_names(bits, [survey])
+    return _paneled(f"{survey.subject.model}: {equals('R', basin.radius, basin)}", "ρ = ‖Δw‖/R", names, marks)
 
 
 def _along(survey: SurveyResult, bits: Sequence[int]) -> Panel:
     marks: list[Mark] = [Level("y", 1.0, "‖Δw‖ = R", Look(INK, None, "dash", width=1.4))]
     marks += _by_method(survey, bits, along=True)
-    return _paneled(f"{survey.subject.model}: along Δw", "ρ_Δ = ‖Δw‖/R(Δw)", bits, marks)
+    return _paneled(f"{survey.subject.model}: along Δw", "ρ_Δ = ‖Δw‖/R(Δw)", width_names(bits, [survey]), marks)
 
 
-def _paneled(title: str, label: str, bits: Sequence[int], marks: list[Mark]) -> Panel:
-    ticks = tuple((float(i), f"int{b}") for i, b in enumerate(bits))
+def _paneled(title: str, label: str, names: Sequence[str], marks: list[Mark]) -> Panel:
+    ticks = tuple((float(i), name) for i, name in enumerate(names))
     drawn = [v for mark in marks if isinstance(mark, Series) for v in (*mark.y, *mark.low, *mark.high)]
-    x = Axis("bit width", ticks=ticks, range=(-0.6, len(bits) - 0.4))
+    x = Axis("bit width", ticks=ticks, range=(-0.6, len(names) - 0.4))
     return Panel(
         title, x, Axis(f"{label} (logarithmic)", log=True, range=spanning([*drawn, 1.0], log=True)), tuple(marks)
     )
@@ -135,9 +147,9 @@ def _title(models: Sequence[SurveyResult]) -> str:
         rounded = [(p.rho.value, p) for cell in cells(survey) if (p := cell.get("rtn")) and p.rho is not None]
         if not rounded:
             continue
-        bits = [f"int{point.bits}" for ratio, point in rounded if ratio > 1]
+        bits = [width_label(point.bits, point.grid) for ratio, point in rounded if ratio > 1]
         ratio, point = max(rounded, key=lambda each: each[0])
-        most = f"ρ = {number(ratio, 2)} at int{point.bits}"
+        most = f"ρ = {number(ratio, 2)} at {width_label(point.bits, point.grid)}"
         if bits:
             most = f"{'up to ' if len(bits) > 1 else ''}{most}"
             beyond.append(f"{listed(list(dict.fromkeys(bits)))} of {survey.subject.model} ({most})")

@@ -14,6 +14,7 @@ from landscape.session.point_methods import METHODS
 from landscape.session.request import TEST_SPLIT
 from landscape.study.result import FailedCell, ModelStudy
 from landscape.survey.result import PointResult, SurveyResult
+from quant.scheme import grid_label
 
 if TYPE_CHECKING:  # the planning of a study loads models
     from landscape.study.plan import CellPlan, ModelPlan, StudyPlan
@@ -45,7 +46,7 @@ def perplexity_table(survey: SurveyResult) -> Table:
         if point.grid is None:
             free[point.name] = point
         else:
-            by_grid.setdefault(f"int{point.bits}-{point.grid}", {})[point.method] = point
+            by_grid.setdefault(grid_label(point.bits, point.grid), {})[point.method] = point
     methods = [name for name in METHODS if any(name in points for points in by_grid.values())]
     rows = [
         (grid, *(_cell(points.get(name)) for name in methods), _distance(points, survey))

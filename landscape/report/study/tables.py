@@ -17,6 +17,7 @@ from landscape.report.study.cells import (
     rate_text,
     size_unit,
     surveys,
+    width_names,
     widths,
 )
 from landscape.report.study.findings import claim_number
@@ -58,7 +59,7 @@ def _perplexities(survey: SurveyResult) -> Table | None:
     rows = tuple((name, *(line.get(width, "–") for width in bits)) for name, line in cells.items())
     caption = f"Perplexity of {survey.subject.model} on test, and its change against w, which has "
     caption += f"{number(math.exp(base), 4)}" + "".join(f"; {each}" for each in aside) + "."
-    return Table(caption, ("method", *(f"int{width}" for width in bits)), rows) if rows else None
+    return Table(caption, ("method", *width_names(bits, [survey])), rows) if rows else None
 
 
 def _perplexity(point: PointResult) -> str:

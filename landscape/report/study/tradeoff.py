@@ -26,6 +26,7 @@ from landscape.report.study.cells import (
 from landscape.session.request import TEST_SPLIT
 from landscape.study.result import StudyResult
 from landscape.survey.result import PointResult, SurveyResult
+from quant.scheme import width_label
 
 NAME, TITLE = "figure-2", "Test NLL against size"
 CAPTION = (
@@ -175,7 +176,7 @@ def _strips(survey: SurveyResult, unit: SizeUnit) -> Iterator[Series]:
         hover = f"{survey.subject.model}, {name}\nGPTQ − QAFT {nats(ends[1] - ends[0], True)} nats"
         look = Look(bit_color(cell.bits), None, "solid", width=11, opacity=0.32)
         sizes = (qaft.size.gigabytes * unit.per_gb, gptq.size.gigabytes * unit.per_gb)
-        yield Series(f"gap, int{cell.bits}", sizes, (ends[0], ends[1]), look, (hover, hover))
+        yield Series(f"gap, {width_label(cell.bits, cell.grid)}", sizes, (ends[0], ends[1]), look, (hover, hover))
 
 
 def _ways(survey: SurveyResult, unit: SizeUnit) -> Iterator[Series]:
@@ -217,7 +218,7 @@ def _point(point: PointResult, survey: SurveyResult, nll: float, unit: SizeUnit,
     variant = grids(survey).index(point.grid) if point.grid is not None else 0
     look = method_look(point.method, variant, dash=None, filled=point.method != "rtn", size=9.0 + 2 * (variant > 0))
     label = method_label(point.method) + (f" {point.grid}" if point.grid and len(grids(survey)) > 1 else "")
-    text = (f"int{point.bits}",) if labelled and point.bits is not None else ()
+    text = (width_label(point.bits, point.grid),) if labelled and point.bits is not None else ()
     hover = f"{survey.subject.model}: {point.name}\n{_place(size, nll, unit)}"
     return Series(label, (size,), (nll,), look, (hover,), labels=text, side="top center")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.report.survey.view import Ranges, bit_widths, points_view, units, view
+from landscape.report.survey.view import Ranges, bit_widths, points_view, units, view, width_text
 from landscape.survey.result import SurveyResult
 
 
@@ -47,7 +47,10 @@ def controls(landscape: SurveyResult) -> Controls:
     groups = {
         "unit": ("Unit of the distance", [Button(unit.label, str(i)) for i, unit in enumerate(found)]),
         "view": ("What is shown", shown if landscape.points else []),
-        "bits": ("Bit width", [Button("all bits", ""), *(Button(f"int{b}", str(b)) for b in widths)]),
+        "bits": (
+            "Bit width",
+            [Button("all bits", ""), *(Button(width_text(b, landscape.points), str(b)) for b in widths)],
+        ),
     }
     if len(widths) < 2:
         del groups["bits"]

@@ -12,7 +12,7 @@ from landscape.report.plot import AXIS, BLANK, Cell, Figure, fitted, literal
 from landscape.report.survey.plane_traces import plane_traces
 from landscape.report.survey.summary import headline
 from landscape.report.survey.traces import legend_entries, panel_traces
-from landscape.report.survey.view import Frame, bit_widths, panels, units, view
+from landscape.report.survey.view import Frame, bit_widths, panels, units, view, width_text
 from landscape.survey.result import PlaneResult, SurveyResult
 
 HEIGHT = 660
@@ -112,7 +112,7 @@ def _bits_menu(figure: Figure, landscape: SurveyResult) -> list[dict[str, Any]]:
         # The labels that were left out for want of room have it once there is one bit width alone.
         own = [trace.meta["bits"] in (None, bits) for trace in owned]
         chosen = {"visible": own, "text": [list(trace.meta["label"]) for trace in owned]}
-        buttons.append({"label": f"int{bits}", "method": "restyle", "args": [chosen, indices]})
+        buttons.append({"label": width_text(bits, landscape.points), "method": "restyle", "args": [chosen, indices]})
     return [_menu(buttons, left=1.0, anchor="right")]
 
 

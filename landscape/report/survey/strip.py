@@ -13,6 +13,7 @@ from landscape.report import palette
 from landscape.report.survey.verdicts import is_steep
 from landscape.session.point_methods import METHODS
 from landscape.survey.result import PointResult, SurveyResult
+from quant.scheme import grid_label
 
 SIGNS: dict[Loss, str] = {"kept": "✓", "inconclusive": "?", "degraded": "↑", "lost": "✕"}
 """A sign beside each word for a loss, for readers who do not see colours."""
@@ -68,7 +69,7 @@ def verdict_strip(landscape: SurveyResult) -> Strip:
     for grid in grids:
         own = {p.method: p for p in points if (p.bits, p.grid) == grid}
         cells = [own.get(method) for method in methods]
-        lines.append(_line(f"int{grid[0]} {grid[1]}", cells, landscape))
+        lines.append(_line(grid_label(*grid, between=" "), cells, landscape))
     others = tuple(_line(p.name, [p], landscape) for p in landscape.points if p.method not in METHODS)
     return Strip(tuple(palette.mark(method).label for method in methods), tuple(lines), others)
 

@@ -20,6 +20,7 @@ from landscape.report.plot import literal
 from landscape.report.survey.verdicts import ratio_text
 from landscape.report.survey.view import Frame, Ranges, bit_widths, points_view
 from landscape.survey.result import Array, PointResult, RayProfile, SegmentResult, SurveyResult
+from quant.scheme import width_label
 
 PlotTrace = dict[str, Any]
 _HOVER = "%{customdata}<extra></extra>"
@@ -220,8 +221,8 @@ def _point(point: PointResult, split: str, landscape: SurveyResult, bare: list[s
 
 
 def _label(point: PointResult) -> str:
-    """Return the label of a marker: the bit width, or the name where that is not known."""
-    return point.name if point.bits is None else f"int{point.bits}"
+    """Return the label of a marker: the bit width or float format, or the name where that is not known."""
+    return point.name if point.bits is None else width_label(point.bits, point.grid)
 
 
 def _point_hover(point: PointResult, split: str, landscape: SurveyResult) -> str:

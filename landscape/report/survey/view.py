@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from landscape.formatting import number
 from landscape.report.plot import literal
-from landscape.survey.result import Array, SurveyResult
+from landscape.survey.result import Array, PointResult, SurveyResult
+from quant.scheme import width_label
 
 ABOVE_CHANCE = 1.5
 """Rays and segments are shown up to this many times ``C − L(w)`` above chance; points and chance always."""
@@ -81,13 +82,24 @@ def units(landscape: SurveyResult) -> list[Unit]:
         rtn = min(rounded, key=lambda p: p.bits or 0)
         name, length = literal(rtn.name), number(rtn.distance)
         title = f"ℓ2 distance from w, in units of ‖Δw‖ = {length} of {name}"
-        found.append(Unit(f"÷ ‖Δw‖ of RTN int{rtn.bits}", title, rtn.distance))
+        found.append(Unit(f"÷ ‖Δw‖ of RTN {width_label(rtn.bits, rtn.grid)}", title, rtn.distance))
     return found
 
 
 def bit_widths(landscape: SurveyResult) -> list[int]:
     """Return the bit widths of the points, highest first."""
     return sorted({point.bits for point in landscape.points if point.bits}, reverse=True)
+
+
+def width_text(bits: int, points: Iterable[PointResult]) -> str:
+    """Write a bit width: ``int4`` for integers, ``nvfp4`` if it is that of one float format alone, else ``4 bits``.
+
+    Args:
+        bits: The bit width.
+        points: All points, those of other widths included.
+    """
+    names = {width_label(point.bits, point.grid) for point in points if point.bits == bits}
+    return names.pop() if len(names) == 1 else f"{bits} bits"
 
 
 def points_view(landscape: SurveyResult, bits: int | None = None) -> Ranges:
