@@ -46,7 +46,7 @@ class Codebook:
 
     def _indices(self, values: Tensor) -> Tensor:
         _, bounds = _tables(self.magnitudes, values.dtype, values.device)
-        return torch.bucketize(values.abs(), bounds, out_int32=True)
+        return torch.bucketize(values.abs().contiguous(), bounds, out_int32=True)
 
     @staticmethod
     def _signed(found: Tensor, values: Tensor) -> Tensor:

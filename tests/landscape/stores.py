@@ -56,6 +56,17 @@ def grid_point(granularity: str, symmetric: bool = True) -> WeightPoint:
     return WeightPoint("gptq", scheme, parts, {"damping": 0.1, "data": "é"})
 
 
+def fp8_point() -> WeightPoint:
+    generator = torch.Generator().manual_seed(0)
+    scheme = QuantScheme.of_format("fp8")
+    parts = {}
+    for slot in SPACE:
+        codes = torch.randint(-126, 127, slot.shape, generator=generator, dtype=torch.int8)
+        scale = torch.rand(scheme.scale_shape(slot), generator=generator)
+        parts[slot.name] = GridTensor(codes, make_grid(slot, scheme, scale))
+    return WeightPoint("gptq", scheme, parts, {"damping": 0.1})
+
+
 def off_grid_point() -> WeightPoint:
     return WeightPoint("awq", QuantScheme(4, "absmax", "channel"), float_point().parts)
 

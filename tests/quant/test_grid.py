@@ -7,6 +7,7 @@ import torch
 
 from quant.errors import UsageError
 from quant.grid import Grid, GridTensor, channel_view, fake_quantize, learned_fake_quantize, make_grid
+from quant.scale import find_grid
 from quant.scheme import QuantScheme
 from quant.space import Slot
 
@@ -161,6 +162,37 @@ def test_every_scale_gets_the_gradient_of_the_weights_that_share_it(
         alone[index] = 1
         mine = grid.with_scale(alone).steps(weight).expand(slot.shape) == 1
         assert float(factor.grad[index]) == pytest.approx(float(expected[mine].sum()), rel=1e-4, abs=1e-5)
+
+
+def test_a_float_formats_masked_gradient_stops_beyond_half_a_step_from_the_last_level() -> None:
+    """E2M1 ends at 6, and its last step is 2: up to 7 times the scale, where a tie goes to the even code after 6's."""
+    grid = make_grid(Slot("w", (1, 32), False, 0, 0), QuantScheme.of_format("mxfp4"), torch.full((1, 1), 0.5))
+    multiples = [0.0, 5.5, 6.5, 6.99, 7.0, 7.5, -6.99, -7.5, *range(-5, 5), *[0] * 14]
+    weight = (torch.tensor([multiples]) / 2).requires_grad_()
+    upstream = torch.arange(1.0, 33)[None]
+    fake_quantize(weight, grid, "masked").backward(upstream)
+    stopped = {4, 5, 7}
+    assert weight.grad is not None
+    assert [i for i in range(32) if weight.grad[0, i] == 0] == sorted(stopped)
+    assert weight.grad.sum() == upstream.sum() - sum(upstream[0, i] for i in stopped)
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "fp8"])
+def test_a_float_formats_learned_scale_gets_the_gradient_of_its_weights(name: str) -> None:
+    """Against ∂Q/∂log s with the level held: (Q − w) inside the grid, Q beyond it."""
+    generator = torch.Generator().manual_seed(2)
+    slot, scheme = Slot("w", (3, 64), False, 0, 0), QuantScheme.of_format(name)
+    weight, upstream = (torch.randn(3, 64, generator=generator) for _ in range(2))
+    grid = find_grid(slot, 0.5 * weight, scheme)
+    factor = torch.zeros_like(grid.scale, requires_grad=True)
+    learned_fake_quantize(weight, factor, grid).backward(upstream)
+    last = {"mxfp4": 6.0, "fp8": 448.0}[name]
+    gap = {"mxfp4": 2.0, "fp8": 32.0}[name]
+    inside = (weight / grid.scale.repeat_interleave(64 // grid.scale.shape[1], 1)).abs() < last + gap / 2
+    assert 0 < int(inside.sum()) < inside.numel()
+    nearest = grid.nearest(weight)
+    expected = (upstream * torch.where(inside, nearest - weight, nearest)).reshape(*grid.scale.shape, -1).sum(2)
+    torch.testing.assert_close(factor.grad, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_channel_view_puts_outputs_first() -> None:

@@ -18,6 +18,7 @@ from quant.methods.rtn import rtn
 from quant.scheme import QuantScheme
 from quant.size import model_size
 from tests import tiny
+from tests.quant.peer_floats import PeerMatrix
 
 Save = Callable[..., Path]
 BITS = (2, 3, 4, 8)
@@ -65,6 +66,23 @@ def test_bits_are_those_of_an_exported_folder(
     assert size.model_bits == (inside + outside) / sum(tensor.size for tensor in weights.values())
     assert size.bytes == math.ceil((inside + outside) / 8)
     assert size.gigabytes == size.bytes / 1e9
+
+
+@pytest.mark.parametrize("name", ["nvfp4", "mxfp4"])
+def test_bits_of_a_float_format_are_those_of_compressed_tensors_files(name: str) -> None:
+    checkpoint = load_checkpoint("opt-nano")
+    bits = 0
+    for _, weight in checkpoint.space.weights(checkpoint.model):
+        bits += sum(8 * tensor.nbytes for tensor in PeerMatrix.of(name, weight.detach()).written.values())
+    size = model_size(checkpoint.model, checkpoint.space, QuantScheme.of_format(name))
+    assert size.space_bits == bits / checkpoint.space.dimension
+
+
+def test_bits_of_fp8_are_a_byte_and_a_scale_of_16_bits_for_each_output() -> None:
+    checkpoint = load_checkpoint("opt-nano")
+    outputs = sum(slot.shape[0] for slot in checkpoint.space)
+    size = model_size(checkpoint.model, checkpoint.space, QuantScheme.of_format("fp8"))
+    assert size.space_bits == 8 + 16 * outputs / checkpoint.space.dimension
 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)

@@ -70,6 +70,20 @@ def test_a_point_is_compared_with_the_scale_that_is_named(scheme: QuantScheme, s
     assert all(row.least_squared_error == pytest.approx(best[name].squared_error) for name, row in found.items())
 
 
+def test_a_float_format_is_compared_with_no_other_scale_and_clips_beyond_half_its_last_step() -> None:
+    """E2M1 at scale 1: 6.9 is within half a step, of 2, of the last level 6, and 7.1 is not; 0.2 becomes 0."""
+    center = Center({"w": torch.tensor([[6.9, -7.1, 0.2, 5.1, *[0.0] * 28]])})
+    scheme, slot = QuantScheme.of_format("mxfp4"), Slot("w", (1, 32), False, 0, 0)
+    codes = torch.tensor([[7, -7, 0, 7, *[0] * 28]], dtype=torch.int8)
+    part = GridTensor(codes, make_grid(slot, scheme, torch.ones(1, 1)))
+    found = grid_statistics(WeightSpace((slot,)), center, WeightPoint("rtn", scheme, {"w": part}))["w"]
+    assert (found.zeros, found.clipped) == (29, 1)
+    assert found.squared_error == pytest.approx(0.9**2 + 1.1**2 + 0.2**2 + 0.9**2)
+    assert reference_scale(scheme) is None
+    assert math.isnan(found.over_optimum)
+    assert math.isnan(total([found]).over_optimum)
+
+
 def test_weights_on_the_grid_have_no_optimum_to_miss() -> None:
     assert math.isnan(GridStatistics(4, 0.0, 0.0, 4, 0).over_optimum)
 

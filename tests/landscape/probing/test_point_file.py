@@ -15,7 +15,7 @@ from quant.grid import Grid, GridTensor
 from quant.point import WeightPoint
 from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
-from tests.landscape.stores import SPACE, float_point, grid_point, off_grid_point, result, store
+from tests.landscape.stores import SPACE, float_point, fp8_point, grid_point, off_grid_point, result, store
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ from tests.landscape.stores import SPACE, float_point, grid_point, off_grid_poin
             for granularity in ("tensor", "channel", "group:2")
             for symmetric in (True, False)
         ),
+        fp8_point(),
         float_point(),
         off_grid_point(),
     ],

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -95,7 +94,7 @@ def test_codes_and_scales_are_beside_the_weights(checkpoint: Checkpoint, tmp_pat
     record = json.loads((tmp_path / "out" / "codes" / "quantization.json").read_text())
     assert record == {
         "method": "rtn",
-        "scheme": asdict(QuantScheme(3, granularity="channel")),
+        "scheme": {"bits": 3, "scale": "exact", "granularity": "channel", "symmetric": True},
         "provenance": dict(point.provenance),
     }
     with safe_open(tmp_path / "out" / "codes" / "quantization.safetensors", "pt") as file:
@@ -112,6 +111,22 @@ def test_the_zeros_of_an_asymmetric_grid_are_exported(checkpoint: Checkpoint, tm
         assert zero.shape == scale.shape == scheme.scale_shape(slot)
         grid = make_grid(slot, scheme, scale, zero)
         assert torch.equal(grid.decode(codes.float()), point.tensor(slot))
+
+
+@pytest.mark.parametrize("name", ["nvfp4", "fp8"])
+def test_a_float_format_decodes_by_the_levels_beside_it(name: str, saved: Save, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(str(saved(tiny.gpt2())))  # whose 16 and 64 inputs are whole groups, and rows
+    point = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), QuantScheme.of_format(name))
+    export_point(checkpoint, point, tmp_path / "out")
+    tensors = load_file(tmp_path / "out" / "codes" / "quantization.safetensors")
+    scheme = json.loads((tmp_path / "out" / "codes" / "quantization.json").read_text())["scheme"]
+    levels = torch.tensor(scheme["levels"])
+    assert (scheme["format"], len(levels)) == (name, {"nvfp4": 8, "fp8": 127}[name])
+    for slot in checkpoint.space:
+        codes, scale = (tensors[f"{slot.name}.{key}"] for key in ("codes", "scale"))
+        values = codes.sign() * levels[codes.abs().int()]
+        spread = scale.repeat_interleave(len(values) // len(scale), 0)
+        assert torch.equal(values * spread, point.tensor(slot))
 
 
 def test_point_on_no_grid_has_a_record_but_no_codes(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -123,6 +123,45 @@ def test_codes_equal_the_naive_loop_on_every_grid(
     assert float(torch.trace(delta @ damped @ delta.T)) == pytest.approx(loss, rel=1e-9)
 
 
+def naive_on_levels(weight: Tensor, scale: Tensor, levels: Tensor, damped: Tensor, order: list[int]) -> Tensor:
+    """The same loop with the nearest of some levels, found among all of them."""
+    w, points = weight.clone(), torch.zeros_like(weight)
+    for step, column in enumerate(order):
+        left = order[step:]
+        inverse = torch.linalg.inv(damped[left][:, left])
+        candidates = scale[:, column, None] * levels
+        points[:, column] = candidates.gather(1, (candidates - w[:, column, None]).abs().argmin(1, keepdim=True))[:, 0]
+        w[:, left] -= (w[:, column] - points[:, column])[:, None] * inverse[0] / inverse[0, 0]
+    return points
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), name=st.sampled_from(["nvfp4", "mxfp4", "fp8"]), groups=st.integers(1, 2),
+    block_size=st.integers(1, 70), act_order=st.booleans(), damping=st.sampled_from(GRID),
+)  # fmt: skip
+def test_points_equal_the_naive_loop_on_the_levels_of_float_formats(
+    seed: int, name: str, groups: int, block_size: int, act_order: bool, damping: float
+) -> None:
+    shape = (4, 32 * groups)
+    weight, hessian = randn(*shape, seed=seed), correlated_hessian(shape[1], 3 * shape[1], seed)
+    scheme = QuantScheme.of_format(name)
+    # As above, some weights are clipped, so that errors of more than half a step are fed forward.
+    grid = find_grid(Slot("w", shape, False, 0, 0), 0.7 * weight, scheme)
+    magnitudes = {"fp8": torch.arange(127, dtype=torch.uint8).view(torch.float8_e4m3fn).double()}.get(
+        name, torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6], dtype=torch.float64)
+    )
+    levels = torch.cat([-magnitudes.flip(0), magnitudes])
+    order = sorted(range(shape[1]), key=lambda i: -float(hessian[i, i])) if act_order else list(range(shape[1]))
+    damped = hessian + damping * hessian.diagonal().mean() * torch.eye(shape[1], dtype=torch.float64)
+    expected = naive_on_levels(weight, full(grid.scale.double(), scheme.group, weight), levels, damped, order)
+    found = solve(Problem(weight, grid), hessian, dampings=(damping,), block_size=block_size, act_order=act_order).codes
+    assert found.dtype == torch.int8
+    torch.testing.assert_close(grid.decode(found.double()), expected, rtol=1e-12, atol=0)
+    if damping <= 0.1:
+        assert not torch.equal(found.double(), grid.encode(weight))  # else RTN would pass as well
+
+
 @pytest.mark.parametrize("act_order", [False, True])
 def test_float32_agrees_with_the_naive_loop_in_float64(act_order: bool) -> None:
     """A code may fall on the other side of a tie, and its error moves the codes after it."""

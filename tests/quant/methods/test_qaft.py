@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from quant.center import Center
-from quant.errors import PointError
+from quant.errors import PointError, UsageError
 from quant.grid import GridTensor
 from quant.hashing import token_hash
 from quant.methods.gptq import gptq
@@ -20,8 +20,11 @@ from quant.scheme import QuantScheme, StraightThrough
 from tests.quant.finetuning import INT2, INT4, OTHER, TRAIN, contents, make, nll_of, run, state_of
 from tests.tiny import ARCHITECTURES
 
+FLOATS = (QuantScheme.of_format("nvfp4"), QuantScheme.of_format("fp8"))
+"""Float formats whose groups fit the 16 and 64 inputs of the tiny GPT-2."""
 
-@pytest.mark.parametrize("scheme", [INT2, INT4, QuantScheme(8), QuantScheme(3, "absmax", "channel")], ids=str)
+
+@pytest.mark.parametrize("scheme", [INT2, INT4, QuantScheme(8), QuantScheme(3, "absmax", "channel"), *FLOATS], ids=str)
 def test_a_rate_of_zero_gives_rtn_to_the_bit(scheme: QuantScheme) -> None:
     at = make("gpt2", scheme)
     point = run(at, TrainingOptions(rates=(0.0,), epochs=2))
@@ -54,6 +57,34 @@ def test_result_lies_on_rtns_grid_and_nothing_else_moves(name: str, ste: Straigh
         assert torch.equal(part.scale, origin.scale)
         changed += int((part.codes != origin.codes).sum())
     assert changed > 0
+
+
+@pytest.mark.parametrize("ste", ["identity", "masked"])
+@pytest.mark.parametrize("scheme", FLOATS, ids=str)
+def test_result_lies_on_the_grid_of_a_float_format(scheme: QuantScheme, ste: StraightThrough) -> None:
+    at = make("gpt2", scheme)
+    point = run(at, TrainingOptions(rates=(3e-3,), epochs=3, ste=ste))
+    assert point.provenance["chosen"]["epoch"] > 0
+    levels = {0.5 * code for code in (0, 1, 2, 3, 4, 6, 8, 12)}
+    for slot in at.space:
+        part, origin = point.grid_tensor(slot), at.start.grid_tensor(slot)
+        assert torch.equal(part.scale, origin.scale)
+        assert not torch.equal(part.codes, origin.codes)
+        multiples = (point.tensor(slot) / part.grid.steps(part.codes)).abs() * part.grid.codebook.widest
+        if scheme.format == "nvfp4":
+            assert set(multiples.mul(2).round().div(2).unique().tolist()) <= levels
+        nearest = multiples.to(torch.float8_e4m3fn).float()  # levels of E2M1 are numbers of E4M3 too
+        torch.testing.assert_close(multiples, nearest, rtol=1e-6, atol=0)
+
+
+def test_scales_that_a_float_format_cannot_store_are_not_learned() -> None:
+    at = make("gpt2", QuantScheme.of_format("nvfp4"))
+    with pytest.raises(UsageError, match="expected an integer grid or fp8 with learned scales, got nvfp4"):
+        run(at, TrainingOptions(learn_scale=True))
+    learned = run(
+        make("gpt2", QuantScheme.of_format("fp8")), TrainingOptions(rates=(1e-3,), epochs=1, learn_scale=True)
+    )
+    assert (learned.method, str(learned.scheme)) == ("qaft-lsq", "fp8")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
