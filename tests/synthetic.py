@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +67,18 @@ class Well:
 
 
 COVERAGE = Coverage(84_934_656, 85_054_464, (Omission("norms and biases", (), 119_808),))
+
+
+def with_formats(found: SurveyResult, formats: Mapping[str, str]) -> SurveyResult:
+    """The int4 points of some scales in float formats of 4 bits in their place, and no other point of these scales."""
+    points = tuple(
+        replace(p, grid=formats[p.grid], name=f"{p.method}-{formats[p.grid]}") if p.grid in formats else p
+        for p in found.points
+        if p.grid not in formats or p.bits == 4
+    )
+    names = {"w", *(p.name for p in points)}
+    kept = tuple(s for s in found.segments if {s.a, s.b} <= names)
+    return replace(found, points=points, segments=kept)
 
 
 def landscape(

@@ -24,7 +24,7 @@ class PointRow(Row):
     point: str = column("Name of the point.")
     method: str = column("Method that made it; its own name for a point of another tool.")
     bits: int | None = column("Bit width; empty off the grid and for a point of another tool.", "bits")
-    scale: str | None = column("Rule for the scales of its grid.")
+    scale: str | None = column("Rule for the scales of its grid; of a float format its name, such as nvfp4.")
     granularity: str | None = column("Weights that share a scale: tensor, channel or group:N.")
     symmetric: bool | None = column("Whether its grid is symmetric around zero.")
     split: str = column("Split of the text.")
@@ -112,7 +112,7 @@ def grid_cells(bits: int | None, grid: str | None) -> dict[str, Any]:
     scheme = None if bits is None or grid is None else QuantScheme.of_grid(bits, grid)
     return {
         "bits": bits,
-        "scale": scheme and scheme.scale,
+        "scale": scheme and (scheme.format or scheme.scale),
         "granularity": scheme and scheme.granularity,
         "symmetric": None if scheme is None else scheme.symmetric,
     }

@@ -103,6 +103,19 @@ def test_after_an_anatomy_its_grid_and_method_stay(scheme: QuantScheme, culprit:
     assert after_anatomy(request, found, OUT).startswith(f"landscape {expected}")
 
 
+@pytest.mark.parametrize("culprit", ["clip", "round"])
+def test_after_an_anatomy_of_a_float_format_no_other_scale_and_no_plan_is_suggested(culprit: str) -> None:
+    found: Any = SimpleNamespace(anatomy=SimpleNamespace(culprit=culprit), plan=None)
+    told = after_anatomy(AnatomyRequest(bits="nvfp4"), found, OUT)
+    assert told.startswith("landscape probe --model opt-nano --data tales --bits nvfp4    #")
+
+
+def test_steep_points_of_float_formats_are_not_asked_for_with_another_scale() -> None:
+    found = synthetic.landscape(bits=(4,))
+    assert "--scale" not in after_probe(SurveyRequest(bits=("nvfp4", "fp8")), found, True, OUT)
+    assert "--scale exact,absmax" in after_probe(SurveyRequest(bits=("nvfp4", 4)), found, True, OUT)
+
+
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [

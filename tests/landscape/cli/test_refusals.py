@@ -13,9 +13,20 @@ from tests.conftest import ROOT
 from tests.landscape.cli.asking import probe_words
 
 USAGE = [
-    (["--bits", "9"], "bits from 2 to 8 in --bits, got 9"),
-    (["--bits", "1"], "bits from 2 to 8 in --bits, got 1"),
-    (["--bits", "four"], "whole numbers in --bits, got 'four'"),
+    (["--bits", "9"], "bits from 2 to 8, or a float format from nvfp4, mxfp4, fp8, got '9' in --bits"),
+    (["--bits", "4,1"], "bits from 2 to 8, or a float format from nvfp4, mxfp4, fp8, got '1' in --bits"),
+    (["--bits", "four"], "or a float format from nvfp4, mxfp4, fp8, got 'four' in --bits"),
+    (["--bits", ","], "expected at least one width in --bits, got ','"),
+    (
+        ["--bits", "nvfp4,fp8", "--scale", "absmax"],
+        "expected an integer width among --bits with --scale, got nvfp4, fp8, whose scales are given",
+    ),
+    (["--bits", "fp8", "--granularity", "group:32"], "expected an integer width among --bits with --granularity"),
+    (
+        ["--bits", "4,nvfp4", "--methods", "rtn,awq"],
+        "expected methods from rtn, gptq, qaft, qaft-from-gptq for nvfp4, got awq; run awq apart, with integer --bits",
+    ),
+    (["--bits", "4,mxfp4", "--methods", "qaft-lsq"], "for mxfp4, got qaft-lsq"),
     (
         ["--methods", "rtm"],
         "expected methods from rtn, gptq, awq, signround, qaft, qaft-lsq, qaft-from-gptq, w_ft, got 'rtm'",

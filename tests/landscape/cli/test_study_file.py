@@ -40,6 +40,16 @@ def test_a_file_asks_for_what_the_same_options_ask_for(asked: Callable[..., Stud
     assert asked("study", str(study)) == asked("study", *words)
 
 
+def test_a_file_may_name_float_formats(asked: Callable[..., StudyRequest], tmp_path: Path) -> None:
+    path = tmp_path / "floats.toml"
+    path.write_text('bits = [4, "nvfp4", "fp8"]\nmethods = ["rtn", "gptq"]\n')
+    request = asked("study", str(path))
+    assert request.bits == (4, "nvfp4", "fp8")
+    assert {spec.name for spec in request.specs} == {
+        f"{method}-{grid}" for method in ("rtn", "gptq") for grid in ("int4-exact", "nvfp4", "fp8")
+    }
+
+
 def test_the_command_line_overrides_the_file(asked: Callable[..., StudyRequest], study: Path) -> None:
     request = asked("study", str(study), "--bits", "3", "--name", "mine", "--dry-run")
     assert (request.bits, request.name, request.dry_run, request.scales) == ((3,), "mine", True, ("absmax",))

@@ -20,7 +20,10 @@ from quant.methods.block_stream import walk
 from quant.methods.gptq import gptq
 from quant.methods.layer_error import LayerHessians, layer_error, layer_errors
 from quant.methods.options import GPTQOptions
+from quant.methods.rtn import rtn
 from quant.point import WeightPoint
+from quant.scheme import QuantScheme
+from quant.space import WeightSpace
 from tests import tiny
 from tests.quant.calibration import ALL, codes_of, prepared, same, state
 from tests.quant.methods.test_block_stream import recorded_inputs
@@ -34,6 +37,25 @@ def test_infinite_damping_is_rtn(make: Callable[[], nn.Module], granularity: str
     point = gptq(model, space, start, tiny.windows(3), GPTQOptions(dampings=(1e12,)))
     assert same(codes_of(point), codes_of(start))
     assert all(torch.equal(point.parts[s.name].scale, start.parts[s.name].scale) for s in space)
+
+
+@pytest.mark.parametrize("name", ["nvfp4", "fp8"])
+def test_infinite_damping_is_rtn_in_a_float_format_and_a_small_one_is_better(name: str) -> None:
+    """On GPT-2, whose matrices are stored (in, out): groups run down the columns."""
+    model = tiny.gpt2()
+    space = WeightSpace.of(model)
+    start = rtn(space, Center.of(model, space), QuantScheme.of_format(name))
+    still = gptq(model, space, start, tiny.windows(3), GPTQOptions(dampings=(1e12,)))
+    assert same(codes_of(still), codes_of(start))
+    point = gptq(model, space, start, tiny.windows(6), GPTQOptions(dampings=(0.01,)))
+    assert point.name == f"gptq-{name}"
+    assert not same(codes_of(point), codes_of(start))
+    for slot in space:
+        part = point.grid_tensor(slot)
+        assert torch.equal(part.grid.scale, start.grid_tensor(slot).grid.scale)
+        assert torch.equal(part.grid.encode(part.dequantize()).to(torch.int8), part.codes)
+    layers = point.provenance["layers"].values()
+    assert sum(layer["error"] for layer in layers) < sum(layer["rtn_error"] for layer in layers)
 
 
 def test_conv1d_equals_the_transposed_linear() -> None:

@@ -12,9 +12,10 @@ from landscape.estimators.location import Loss
 from landscape.report.survey.controls import controls
 from landscape.report.survey.strip import SIGNS, change_text, verdict_strip
 from landscape.report.survey.verdicts import near_but_steep
-from landscape.report.survey.view import points_view
+from landscape.report.survey.view import points_view, units, width_text
 from quant.size import ModelSize
 from tests import synthetic
+from tests.synthetic import with_formats
 
 
 def test_there_is_one_line_a_grid_and_one_cell_a_method() -> None:
@@ -36,6 +37,21 @@ def test_a_method_that_was_not_asked_for_on_a_grid_has_no_cell() -> None:
     strip = verdict_strip(replace(found, points=found.points[1:]))
     assert [cell is None for cell in strip.lines[0].cells] == [False, True]  # GPTQ was seen first
     assert strip.lines[1].cells[1] is not None
+
+
+def test_a_float_format_stands_by_its_name_and_shares_the_button_of_its_bits() -> None:
+    found = with_formats(synthetic.landscape(bits=(8, 4), scales=("exact", "absmax", "mse")), {"absmax": "nvfp4"})
+    assert [line.name for line in verdict_strip(found).lines] == [
+        "int8 exact",
+        "int8 mse",
+        "int4 exact",
+        "nvfp4",
+        "int4 mse",
+    ]
+    assert [width_text(bits, found.points) for bits in (8, 4)] == ["int8", "4 bits"]
+    alone = with_formats(synthetic.landscape(bits=(4,)), {"exact": "nvfp4"})
+    assert width_text(4, alone.points) == "nvfp4"
+    assert units(alone)[2].label == "÷ ‖Δw‖ of RTN nvfp4"
 
 
 def test_steep_points_are_those_that_the_terminal_names() -> None:
