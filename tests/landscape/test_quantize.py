@@ -117,7 +117,7 @@ def test_a_full_folder_is_refused_before_any_work(
     ("words", "message"),
     [
         (["--method", "rtm"], "qaft-lsq, qaft-from-gptq on a grid, got 'rtm'"),
-        (["--bits", "9"], "expected bits from 2 to 8, got 9"),
+        (["--bits", "9"], "expected bits from 2 to 8, or a float format from nvfp4, mxfp4, fp8, got '9' in --bits"),
         (["--no-symmetric"], "expected the scale absmax (--scale) for an asymmetric grid"),
         (["--granularity", "row"], "expected granularity tensor, channel or group:N, got 'row'"),
     ],

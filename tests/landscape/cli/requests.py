@@ -18,6 +18,7 @@ from landscape.session.request import SPLITS, Request
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
 from quant.external.gauge import GAUGES
+from quant.float_format import FLOAT_FORMATS
 from quant.methods.options import GPTQOptions
 
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
@@ -25,6 +26,7 @@ TEXT = st.text(CHARACTERS, min_size=1, max_size=12)
 WORD = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=","), max_size=8).map(str.strip)
 PATHS = TEXT.map(Path)
 BITS = st.integers(2, 8)
+WIDTHS = BITS | st.sampled_from(list(FLOAT_FORMATS))
 ABOVE_ZERO = st.floats(1e-300, 1e300)
 SCALES = ("exact", "histogram", "histogram-torch", "absmax", "mse")
 GRANULARITIES = ("tensor", "channel", "group:32", "group:128")
@@ -69,6 +71,12 @@ def presets(draw: st.DrawFn, numbers: tuple[str, ...], least: int) -> Preset:
     return preset
 
 
+BIT_VALUES: dict[str, st.SearchStrategy] = {
+    "Width": WIDTHS,
+    "tuple[Width, ...]": several(WIDTHS, least=1),
+    "tuple[int, ...]": several(BITS, least=1),
+}
+"""By the type of the field ``bits``."""
 VALUES: dict[str, st.SearchStrategy] = {
     "model": TEXT,
     "models": several(WORD.filter(bool), least=1),
@@ -141,7 +149,7 @@ def requests(draw: st.DrawFn, kind: type[Request]) -> Request:
         if field.name == "preset":
             chosen["preset"] = draw(presets(option.numbers, option.least or 0))
         elif field.name == "bits":
-            chosen["bits"] = draw(BITS if field.type == "int" else several(BITS, least=1))
+            chosen["bits"] = draw(BIT_VALUES[str(field.type)])
         else:
             chosen[field.name] = draw(VALUES[field.name])
     try:
