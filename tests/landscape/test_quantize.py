@@ -19,7 +19,9 @@ from landscape.session.progress import Silent
 from landscape.session.subject import prepare
 from quant import GPTQOptions, QuantScheme, export_point, gptq, load_checkpoint, load_external, rtn
 from quant.center import Center
+from quant.errors import UsageError
 from quant.grid import GridTensor
+from tests import tiny
 
 SMALL = ["--seq-len", "32", "--calibration-windows", "2", "--qaft-examples", "3", "--qaft-rates", "1e-4"]
 
@@ -95,6 +97,29 @@ def test_rtn_needs_no_text(tmp_path: Path) -> None:
     expected = rtn(checkpoint.space, Center.of(checkpoint.model, checkpoint.space), scheme)
     assert point.fingerprint(checkpoint.space) == expected.fingerprint(checkpoint.space)
     assert all(isinstance(part, GridTensor) and part.grid.zero is not None for part in point.parts.values())
+
+
+def test_groups_that_do_not_fit_are_refused_before_any_work(saved, tmp_path: Path) -> None:
+    request = QuantizeRequest(str(saved(tiny.gpt2())), bits="mxfp4", method="rtn", store=tmp_path / "store")
+    heard = Heard()
+    with pytest.raises(UsageError, match=r"for mxfp4, got 16 inputs in transformer\.h\.0\.attn\.c_attn\.weight"):
+        quantize(request, heard)
+    assert (heard.forecasts, heard.done) == ([], 0)
+
+
+@pytest.mark.parametrize("method", ["rtn", "gptq"])
+def test_a_float_format_is_exported_and_read_back(method: str, tmp_path: Path) -> None:
+    request = QuantizeRequest(
+        bits="mxfp4", method=method, store=tmp_path / "store", export=tmp_path / "out",
+        preset=replace(PRESETS["quick"], seq_len=32, calibration_windows=2),
+    )  # fmt: skip
+    result = quantize(request)
+    assert result.point.name == f"{method}-mxfp4"
+    back = load_external(tmp_path / "out", result.checkpoint, "back")
+    for slot in result.checkpoint.space:
+        weight = back.tensor(slot)
+        assert torch.equal(weight, result.point.tensor(slot))
+        assert max(len(group.abs().unique()) for group in weight.reshape(-1, 32)) <= 8
 
 
 def test_a_full_folder_is_refused_before_any_work(

@@ -146,6 +146,7 @@ def test_a_noisy_cost_counts_with_its_standard_error(landscape):
             QuantScheme(4, "absmax", "group:8", symmetric=False),
             lambda rows, columns: rows * columns // 2 + 8 * rows * (columns // 8),
         ),
+        (QuantScheme.of_format("fp8"), lambda rows, columns: rows * columns + 2 * rows),
     ],
 )
 def test_bytes_are_those_of_codes_scales_and_zeros(scheme, expected):

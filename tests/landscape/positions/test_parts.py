@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ SCHEMES = [
     QuantScheme(3, granularity="group:8"),
     QuantScheme(4, "absmax", "channel", symmetric=False),
     QuantScheme(8, "absmax"),
+    QuantScheme.of_format("fp8"),
 ]
 
 
@@ -68,6 +70,18 @@ def test_the_parts_of_a_tensor_match_float64_by_hand(architecture):
         assert row.norm("round") == pytest.approx(np.linalg.norm(rest), rel=1e-5)
         assert sum(row.share(part) for part in PARTS) == pytest.approx(1)
         assert row.distance == pytest.approx(np.linalg.norm(delta), rel=1e-6)
+
+
+def test_weights_of_a_float_format_are_clipped_half_of_the_last_step_beyond_its_last_level():
+    _, center, point = setting("gpt2", QuantScheme.of_format("nvfp4"))
+    slot = next(iter(WeightSpace.of(tiny.gpt2())))
+    part = point.grid_tensor(slot)
+    low = replace(part.grid, scale=0.5 * part.grid.scale)  # where E2M1's 6 stands for half as much
+    halved = replace(point, parts={**point.parts, slot.name: low.quantize(center.tensor(slot))})
+    found = decompose(slot, center, halved)
+    w, scale = center.tensor(slot).numpy(), low.scale.numpy().repeat(16, axis=slot.input_dim)
+    assert (found.clipped.numpy() == (np.abs(w) > 7.0001 * scale)).all()
+    assert found.clipped.any()
 
 
 def test_optimal_rounding_shrinks_by_the_square_of_the_perturbation():

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from landscape.anatomy.request import AnatomyRequest
 from landscape.quantize import QuantizeRequest
+from landscape.session.forecast import forecast_of
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import FreeSpec, PointSpec, free_specs, point_specs
 from landscape.session.presets import PRESETS
 from quant.errors import UsageError
 from quant.scheme import QuantScheme
+from quant.space import Slot, WeightSpace
 
 
 def test_scales_and_granularities_multiply_integer_grids_alone() -> None:
@@ -58,6 +62,13 @@ def test_a_plan_of_bits_takes_an_integer_grid() -> None:
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(UsageError, match="expected a float format from nvfp4, mxfp4, fp8, got 'nf4'"):
         QuantizeRequest(bits="nf4")
+
+
+def test_a_forecast_refuses_groups_that_do_not_fit_a_matrix() -> None:
+    subject: Any = SimpleNamespace(space=WeightSpace((Slot("fc.weight", (8, 40), False, 0, 0),)))
+    (spec,) = point_specs(("gptq",), ("nvfp4",), ("exact",))
+    with pytest.raises(UsageError, match=r"expected groups of 16 inputs .* got 40 inputs in fc\.weight"):
+        forecast_of(subject, PRESETS["quick"], [spec], [])
 
 
 def test_recipes_of_float_formats_name_them() -> None:

@@ -236,6 +236,12 @@ def test_inputs_that_are_not_finite_are_refused() -> None:
     assert state(model) == before
 
 
+def test_a_float_format_is_refused() -> None:
+    model = tiny.gpt2()
+    with pytest.raises(UsageError, match=r"expected an integer grid for AWQ, .* got nvfp4"):
+        awq(model, WeightSpace.of(model), None, QuantScheme.of_format("nvfp4"), tiny.windows(2))
+
+
 def test_windows_of_another_shape_are_refused() -> None:
     model = tiny.opt()
     with pytest.raises(UsageError, match="shape"):

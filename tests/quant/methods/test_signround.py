@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from quant.center import Center
 from quant.errors import PointError, UsageError
 from quant.methods.options import SignRoundOptions
+from quant.methods.rtn import rtn
 from quant.methods.signround import signround
 from quant.point import WeightPoint
 from quant.scheme import QuantScheme
@@ -306,6 +307,14 @@ def test_provenance() -> None:
 def test_options_are_checked(options: dict) -> None:
     with pytest.raises(UsageError, match="expected"):
         SignRoundOptions(**options)
+
+
+def test_a_float_format_is_refused() -> None:
+    model = tiny.gpt2()
+    space = WeightSpace.of(model)
+    start = rtn(space, Center.of(model, space), QuantScheme.of_format("nvfp4"))
+    with pytest.raises(UsageError, match="expected an integer grid for SignRound, whose steps are even, got rtn-nvfp4"):
+        signround(model, space, start, tiny.windows(2))
 
 
 def test_other_points_are_refused() -> None:
