@@ -43,13 +43,15 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name for the tables: ``4 bits, channel, mse``."""
+        """Name for the tables: ``4 bits, channel, mse``, ``nvfp4``."""
+        if self.scheme.format:
+            return self.scheme.format
         return f"{self.scheme.bits} bits, {self.scheme.granularity.replace(':', ' of ')}, {self.scheme.scale}"
 
     @property
     def family(self) -> str:
-        """Kind of grid: ``tensor``, ``channel`` or ``group``."""
-        return self.scheme.granularity.partition(":")[0]
+        """Kind of grid: ``tensor``, ``channel``, ``group`` or ``float``."""
+        return "float" if self.scheme.format else self.scheme.granularity.partition(":")[0]
 
     @property
     def misalignment(self) -> float:

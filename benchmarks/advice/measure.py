@@ -11,7 +11,7 @@ Declared before anything was measured:
 
 - Models: opt-nano (OPT), smollm2-135m (Llama), and those of ``benchmarks.models`` (families other than these two).
 - Cells: 8, 4, 3 and 2 bits × tensor, channel and groups (128, or the largest common divisor), each with the scale that
-  loses less on the first four validation windows.
+  loses less on the first four validation windows; NVFP4 and MXFP4.
 - Outcomes, on 32 test windows of 512 tokens: RTN; GPTQ with 128 calibration windows, as the paper runs it on tensors
   (eight dampings) and as it is shipped on channels and groups (act-order, damping 0.01); QAFT and w_FT with the numbers
   of the preset ``standard``, on smollm2-135m with those of ``quick`` at 512 tokens.
@@ -49,10 +49,10 @@ from landscape.session.session import Session
 from landscape.survey.request import SurveyRequest
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.point import WeightPoint
-from quant.scheme import QuantScheme
+from quant.scheme import QuantScheme, Width, width_bits
 
 HERE = Path(__file__).resolve().parent
-BITS = (8, 4, 3, 2)
+BITS: tuple[Width, ...] = (8, 4, 3, 2, "nvfp4", "mxfp4")
 WINDOWS = 32
 """Validation windows of the evidence, and test windows of the outcomes."""
 DIGITS = 7
@@ -122,8 +122,8 @@ def gather_evidence(job: Job) -> None:
 
 
 def key_of(tried: Candidates) -> list[Any]:
-    """Name a cell: its bit width and granularity."""
-    return [tried.bits, tried.granularity]
+    """Name a cell: its bit width, and its granularity or float format."""
+    return [tried.bits, tried.schemes[0].format or tried.granularity]
 
 
 def _model_row(session: Session, evidence: MeasuredEvidence) -> Row:
@@ -204,7 +204,8 @@ def _ways(session: Session, job: Job, scheme: QuantScheme) -> Iterator[tuple[str
     label = point_label(point, session.subject.space)
     yield "gptq", _test_nll(session, label, {label: point})
     yield "qaft", _test_nll(session, session.label(PointSpec("qaft", scheme)))
-    same = tuple(bits for bits in BITS if job.preset.rates_for(bits) == job.preset.rates_for(scheme.bits))
+    own = job.preset.rates_for(scheme.bits)
+    same = tuple(bits for bits in BITS if job.preset.rates_for(width_bits(bits)) == own)
     yield "w_ft", _test_nll(session, session.label(FreeSpec("w_ft", same)))
     session.points.clear()  # those of a large model fill the memory
     session.labels.clear()

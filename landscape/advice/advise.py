@@ -16,7 +16,7 @@ from landscape.advice.adviser import Adviser, GridEvidence, WidthAdvice
 from landscape.advice.choice import Verdict
 from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import Explanation, explain, work_of
-from landscape.advice.grids import Candidates, candidates, ragged
+from landscape.advice.grids import Candidates, candidates, misfit, ragged
 from landscape.advice.request import AdviceRequest
 from landscape.advice.ways import Way
 from landscape.estimators.intervals import Estimate, article_count
@@ -35,6 +35,7 @@ from landscape.session.progress import Progress
 from landscape.session.run_record import Check, RunRecord, SubjectInfo
 from landscape.session.session import Session
 from quant.errors import UsageError
+from quant.scheme import QuantScheme, width_bits
 
 LOOKED = 8
 """Windows that a loss takes in the median, for the forecast."""
@@ -57,7 +58,7 @@ class AdviceResult:
     net: bool
     """Whether QAFT is judged less its control."""
     advice: tuple[WidthAdvice, ...]
-    """One for each bit width, as they were asked for."""
+    """One for each bit width, the largest first."""
     search: RadiusSearch | None
     """R, its losses, and the rounds of the search; None if it was not asked for."""
     explanations: Mapping[str, Explanation]
@@ -130,7 +131,7 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
             advice=advice,
             search=search,
             explanations=explanations,
-            work={bits: _work_of_ways(bits, request) for bits in request.bits},
+            work={found.bits: _work_of_ways(found.bits, request) for found in advice},
             pace=_pace(forecast, session),
             run=session.record(
                 {"preset": request.preset.name, "limit": request.limit.text, "confidence": request.confidence},
@@ -152,15 +153,20 @@ def _asked(request: AdviceRequest, session: Session) -> list[Candidates]:
             "expected a granularity that fits, got groups, of which none of 16 or more divides all matrices; use "
             "--granularity channel"
         )
-    for granularity in dict.fromkeys(each.granularity for each in found):
-        if words := ragged(granularity, space):
+    integers = (each.granularity for each in found if each.schemes[0].format is None)
+    for words in (ragged(granularity, space) for granularity in dict.fromkeys(integers)):
+        if words:
             session.progress.warn(words)
+    for scheme in (QuantScheme.of_format(width) for width in request.bits if isinstance(width, str)):
+        if words := misfit(scheme, space):
+            session.progress.warn(f"{scheme} is left out: {words}")
     return found
 
 
 def _by_width(asked: Sequence[Candidates]) -> list[list[Candidates]]:
-    """Group the grids by bit width."""
-    return [[each for each in asked if each.bits == bits] for bits in dict.fromkeys(each.bits for each in asked)]
+    """Group the grids by bit width, the largest first."""
+    widths = sorted({each.bits for each in asked}, reverse=True)
+    return [[each for each in asked if each.bits == bits] for bits in widths]
 
 
 def _forecast(
@@ -185,7 +191,7 @@ def _forecast(
     probes += sum(min(LOOKED, windows) + min(FIRST, windows) * (len(tried.schemes) - 1) for tried in unknown)
     trials = 0.0
     for tried in _by_width(asked):
-        if not runner.knows(partial(adviser.advise, tried)) and tried[0].bits < max(request.bits):
+        if not runner.knows(partial(adviser.advise, tried)) and tried[0].bits < max(map(width_bits, request.bits)):
             trials += evidence.trials.gptq_work + min(LOOKED, windows)
 
     def explained(tried: Candidates) -> Explanation:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quant.scheme import QuantScheme, Scale
+from quant.errors import UsageError
+from quant.scheme import QuantScheme, Scale, Width
 
 if TYPE_CHECKING:
     from quant.space import WeightSpace
@@ -16,8 +17,10 @@ GROUP = 128
 """Group size of most published models."""
 LEAST_GROUP = 16
 """Smallest group that is worth its scales: at 16 bits each, one more bit per weight."""
+WIDTHS: tuple[Width, ...] = (8, 4, 3, 2, "fp8", "nvfp4", "mxfp4")
+"""The widths to look at by default."""
 SHIPPED = ("tensor", "channel", "group")
-"""The granularities to look at by default: the paper's, and those that people ship."""
+"""The granularities of integer grids to look at by default: the paper's, and those that people ship."""
 SEARCHED_BITS = 4
 """Up to this bit width a scale that clips can pay; a finer grid hardly loses by one that does not."""
 MEASURED = "the one of two that loses less"
@@ -35,30 +38,43 @@ class Candidates:
 
     @property
     def name(self) -> str:
-        """Name for progress: ``int4 per channel``."""
-        return f"int{self.bits} per {self.granularity.replace(':', ' of ')}"
+        """Name of the grids without their scale: ``int4 per channel``, ``nvfp4``."""
+        form = self.schemes[0].format
+        return form or f"int{self.bits} per {self.granularity.replace(':', ' of ')}"
 
 
 def candidates(
-    bits: Sequence[int], granularities: Sequence[str], scales: Sequence[Scale], space: WeightSpace
+    widths: Sequence[Width], granularities: Sequence[str], scales: Sequence[Scale], space: WeightSpace
 ) -> Iterator[Candidates]:
-    """Yield the grids of a request, each granularity once.
+    """Yield the grids of a request, each granularity once; float formats that do not fit the matrices are left out.
 
     Args:
-        bits: Bit widths.
+        widths: Bit widths, and names of float formats, to which the rest does not apply.
         granularities: ``tensor``, ``channel``, ``group:N`` or ``group``; the last is left out where no group fits.
         scales: Rules for the scale, each a grid of its own; if there are none, two are compared by the loss.
         space: The matrices.
     """
     resolved = (_resolved(granularity, space) for granularity in granularities)
     for granularity in dict.fromkeys(each for each in resolved if each is not None):
-        for width in bits:
+        for width in (each for each in widths if isinstance(each, int)):
             if scales:
                 for scale in scales:
                     yield Candidates(width, granularity, (QuantScheme(width, scale, granularity),))
             else:
                 tried = _tried(width, granularity)
                 yield Candidates(width, granularity, tuple(QuantScheme(width, s, granularity) for s in tried))
+    for scheme in (QuantScheme.of_format(each) for each in widths if isinstance(each, str)):
+        if misfit(scheme, space) is None:
+            yield Candidates(scheme.bits, scheme.granularity, (scheme,))
+
+
+def misfit(scheme: QuantScheme, space: WeightSpace) -> str | None:
+    """Say why a float format does not fit the matrices; None if it does."""
+    try:
+        scheme.check_fits(space)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def common_group(space: WeightSpace) -> int | None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from landscape.advice.grids import MEASURED, SHIPPED
+from landscape.advice.grids import MEASURED, SHIPPED, WIDTHS
 from landscape.estimators.loss_limit import Limit
 from landscape.session.point_specs import scheme_of
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PresetRequest, ProbingRequest, option
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
+from quant.scheme import Width
 
 if TYPE_CHECKING:
     from landscape.advice.adviser import Question
@@ -25,8 +26,8 @@ TRIAL_CALIBRATION, TRIAL_TRAINING = 16, 32
 class AdviceRequest(PresetRequest, ProbingRequest):
     """The grids to advise on, and the loss that is acceptable."""
 
-    bits: tuple[int, ...] = option("--bits", "-b", default=(8, 4, 3, 2))
-    """Bit widths, 2 to 8, comma-separated."""
+    bits: tuple[Width, ...] = option("--bits", "-b", default=WIDTHS)
+    """Bit widths, 2 to 8, and float formats (nvfp4, mxfp4, fp8), comma-separated."""
     limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))
     """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
     confidence: float = option("--confidence", default=0.9)
@@ -34,10 +35,10 @@ class AdviceRequest(PresetRequest, ProbingRequest):
     net: bool = False
     """Judge QAFT less what plain fine-tuning on the same text gains; by default its raw loss decides."""
     granularities: tuple[str, ...] = option("--granularity", default=SHIPPED)
-    """Weights that share a scale: tensor, channel (output), group:N (N of its inputs), or group (128, or the largest
-    number that divides all matrices), comma-separated."""
+    """Weights of an integer grid that share a scale: tensor, channel (output), group:N (N of its inputs), or group
+    (128, or the largest number that divides all matrices), comma-separated."""
     scales: tuple[str, ...] = option("--scale", default=(), unset=MEASURED)
-    """Rules for the grid's scale, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
+    """Rules for the scale of integer grids, comma-separated: exact, histogram, histogram-torch, absmax, mse."""
     radius: bool = True
     """Measure the radius R of the basin too, which places each grid in it; no verdict needs it."""
     explain: bool = False
@@ -61,9 +62,9 @@ class AdviceRequest(PresetRequest, ProbingRequest):
             raise UsageError(f"expected at least 2 --windows, without which no interval is known, got {self.windows}")
         if not 0.5 < self.confidence < 1:
             raise UsageError(f"expected a --confidence above 0.5 and below 1, such as 0.9, got {self.confidence:g}")
-        units = ("group:16" if each == "group" else each for each in self.granularities)
-        for bits, scale, unit in product(self.bits, self.scales or ("absmax",), units):
-            scheme_of(bits, scale, unit, symmetric=True)  # refuse an unknown grid now
+        units = ["group:16" if each == "group" else each for each in self.granularities]
+        for width, scale, unit in product(self.bits, self.scales or ("absmax",), units):
+            scheme_of(width, scale, unit, symmetric=True)  # refuse an unknown grid now
 
     @property
     def question(self) -> Question:

@@ -20,6 +20,7 @@ from landscape.session.presets import PRESETS
 from landscape.session.request import PointRequest, Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import SurveyResult
+from quant.scheme import QuantScheme
 
 
 def after_probe(request: SurveyRequest, found: SurveyResult, steep: bool, output: Path) -> str:
@@ -88,13 +89,18 @@ def after_advice(request: AdviceRequest, found: AdviceResult) -> str:
     order = shipped_gptq(scheme).act_order if chosen.way == "gptq" else False
     point = QuantizeRequest(
         **(_shared(request, QuantizeRequest) | {"gptq": replace(request.gptq, act_order=order)}),
-        bits=scheme.bits,
+        **_grid_options(scheme),
         method=chosen.way,
-        scale=scheme.scale,
-        granularity=scheme.granularity,
         export=Path(f"{name}-{chosen.way}-{scheme}"),
     )
     return _suggest(point, reason)
+
+
+def _grid_options(scheme: QuantScheme) -> dict[str, Any]:
+    """Return the fields that ask for a grid; a float format has no others."""
+    if scheme.format:
+        return {"bits": scheme.format}
+    return {"bits": scheme.bits, "scale": scheme.scale, "granularity": scheme.granularity}
 
 
 def after_quantize(request: QuantizeRequest) -> str:

@@ -61,8 +61,8 @@ def limit_line(advised: AdviceResult) -> str:
 
 
 def grid_name(scheme: QuantScheme) -> str:
-    """Name what has one scale, and the rule for it: ``group of 128, absmax``."""
-    return f"{_unit(scheme)}, {scheme.scale}"
+    """Name what has one scale, and the rule for it: ``group of 128, absmax``, or the float format."""
+    return f"{_unit(scheme)}, {scheme.format or scheme.scale}"
 
 
 def _unit(scheme: QuantScheme) -> str:
@@ -96,7 +96,9 @@ def _factor(nats: float) -> float:
 
 
 def choice_name(choice: Choice) -> str:
-    """Name a way and its grid: ``GPTQ with one scale per channel (mse)``."""
+    """Name a way and its grid: ``GPTQ with one scale per channel (mse)``, ``RTN to nvfp4``."""
+    if choice.scheme.format:
+        return f"{NAMES[choice.way]} to {choice.scheme.format}"
     return f"{NAMES[choice.way]} with one scale per {_unit(choice.scheme)} ({choice.scheme.scale})"
 
 

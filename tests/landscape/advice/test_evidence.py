@@ -303,3 +303,16 @@ def test_the_command_prints_a_table_verdicts_and_json_and_writes_a_page(
 def test_what_cannot_be_answered_is_refused(changes: dict[str, object], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         request(tmp_path, **changes)
+
+
+def test_float_formats_stand_in_the_table_of_their_width(store: Path, nano: Checkpoint, windows: torch.Tensor) -> None:
+    advised = advise(request(store, bits=("nvfp4", "fp8"), radius=False, explain=False))
+    assert [(found.bits, [str(grid.scheme) for grid in found.grids]) for found in advised.advice] == [
+        (8, ["fp8"]), (4, ["nvfp4"]),
+    ]  # fmt: skip
+    center = Center.of(nano.model, nano.space)
+    (rounded,) = of(advised, 4, "rtn")
+    point = rtn(nano.space, center, QuantScheme.of_format("nvfp4"))
+    assert rounded.rise.value == pytest.approx(loss(nano, windows, point) - loss(nano, windows, center), abs=1e-5)
+    assert rounded.bits_per_weight == pytest.approx(4.5, abs=0.01)
+    assert choice_name(rounded) == "RTN to nvfp4"
