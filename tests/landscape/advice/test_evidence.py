@@ -25,6 +25,7 @@ from landscape.estimators.loss_limit import Limit
 from landscape.health.self_checks import SLOPE_DIRECTIONS, slope_plan
 from landscape.positions.atlas import Ray
 from landscape.positions.perturbation import Perturbation
+from landscape.records.record import load_record, save_record
 from landscape.report.advice.wording import choice_name, verdict_line
 from landscape.session.forecast import Forecast
 from landscape.session.presets import Preset
@@ -316,3 +317,10 @@ def test_float_formats_stand_in_the_table_of_their_width(store: Path, nano: Chec
     assert rounded.rise.value == pytest.approx(loss(nano, windows, point) - loss(nano, windows, center), abs=1e-5)
     assert rounded.bits_per_weight == pytest.approx(4.5, abs=0.01)
     assert choice_name(rounded) == "RTN to nvfp4"
+
+
+def test_a_kept_result_is_read_back(advised: AdviceResult, tmp_path: Path) -> None:
+    save_record(advised, tmp_path / "advice.json", "landscape advise")
+    found = load_record(tmp_path / "advice.json").result
+    assert (found.advice, found.explanations, found.limit) == (advised.advice, advised.explanations, advised.limit)
+    assert found.smallest == advised.smallest
