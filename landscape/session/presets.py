@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from quant.errors import UsageError
 
+WINDOW = 512
+"""Tokens per window of every command by default: R depends on it, and so do losses."""
 ALL_WINDOWS = None
 """All windows of the split, where a number of windows is expected."""
 
@@ -54,11 +56,11 @@ PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
-            "quick", 4, 4, 8, 256, 10, 6, 32, 64, 1,
+            "quick", 4, 4, 8, WINDOW, 10, 6, 32, 64, 1,
             _rates((range(2, 4), (1e-3,)), (range(4, 6), (1e-4,)), (range(6, 9), (1e-5,))),
         ),
         Preset(
-            "standard", 16, 16, 32, 512, 14, 6, 128, 128, 1,
+            "standard", 16, 16, 32, WINDOW, 14, 6, 128, 128, 1,
             _rates((range(2, 4), (1e-4, 1e-3)), (range(4, 9), (1e-5, 1e-4))), refinements=11,
         ),
         Preset(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from landscape.probing.plan import Window, identified
 from landscape.session.point_methods import calibrates, trains
-from landscape.session.presets import Preset
+from landscape.session.presets import WINDOW, Preset
 from landscape.session.request import JUDGED_SPLIT as JUDGED_SPLIT
 from landscape.session.request import SPLITS
 from landscape.session.request import TEST_SPLIT as TEST_SPLIT
@@ -28,8 +28,6 @@ from quant.space import WeightSpace, norm
 
 RADIAL_SPLITS = ("train", "validation")
 """Splits on which rays and segments are probed; on the test split, only points are."""
-SEQ_LEN = 512
-"""Tokens per window of a search for R. R depends on it: a longer context lowers the loss at w."""
 SAMPLED_WINDOWS = 64
 """Windows to sample for a search for R on the corpus ``self``; a text supplies all of its own."""
 
@@ -185,7 +183,7 @@ def prepare(
     counts = {"train": preset.train_windows, "validation": preset.validation_windows, "test": preset.test_windows}
     train = counts["train"]
     sizes = {**counts, "train": None if train is None else max(train, gptq, qaft)}
-    length = preset.seq_len or longest_window(checkpoint, data, bos) or UNLIMITED
+    length = _length(preset, longest_window(checkpoint, data, bos), warn)
     corpus = load_corpus(
         data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn
     )
@@ -200,6 +198,22 @@ def prepare(
     }
     _check_leakage(windows["test"], calibration)
     return Subject(checkpoint, center, norm(checkpoint.space, center), corpus, windows, calibration)
+
+
+def _length(preset: Preset, longest: int | None, warn: Callable[[str], None]) -> int:
+    """Return the tokens of text per window: the default is cut to what the model accepts, a number of the user's not.
+
+    Args:
+        preset: Numbers of windows, and their length.
+        longest: The longest window that the model accepts; None if there is no limit.
+        warn: Receives a line if windows are shorter than the default.
+    """
+    if preset.seq_len is None or longest is None:
+        return preset.seq_len or longest or UNLIMITED
+    if preset.seq_len == WINDOW and longest < WINDOW:
+        warn(f"windows have {longest} tokens, as the model accepts no more; the default is {WINDOW}")
+        return longest
+    return preset.seq_len
 
 
 def prepare_split(
@@ -220,7 +234,7 @@ def prepare_split(
         checkpoint: The model.
         data: Name of the corpus.
         split: Name of the split.
-        seq_len: Tokens per window; None for ``SEQ_LEN``, or fewer if the model accepts fewer.
+        seq_len: Tokens per window; None for ``WINDOW``, or fewer if the model accepts fewer.
         seed: Seed of the order of the windows.
         cache: The cache folder.
         revision: Branch, tag or commit of a data set ``hf:…``.
@@ -232,7 +246,7 @@ def prepare_split(
         CorpusError: if the text is not available, or too short.
     """
     longest = longest_window(checkpoint, data, bos)
-    length = seq_len or (SEQ_LEN if longest is None else min(SEQ_LEN, longest))
+    length = seq_len or (WINDOW if longest is None else min(WINDOW, longest))
     sizes = {split: SAMPLED_WINDOWS} if data == SELF else None
     corpus = load_corpus(
         data, checkpoint, length, sizes=sizes, seed=seed, cache=cache, revision=revision, bos=bos, warn=warn

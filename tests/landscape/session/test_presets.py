@@ -17,7 +17,7 @@ from landscape.session.request import PANEL_NUMBERS
     [
         (("train_windows", "validation_windows"), "[quick 4, standard 16, paper 128/all]"),
         (("validation_windows",), "[quick 4, standard 16, paper all]"),
-        (("seq_len",), "[quick 256, standard 512, paper the model's]"),
+        (("seq_len",), "[quick 512, standard 512, paper the model's]"),
         (("qaft_epochs",), "[quick 1, standard 1, paper 8]"),
         (("rates",), "[quick 1, standard 2, paper 4]"),
     ],

@@ -69,6 +69,18 @@ def test_windows_are_as_long_as_a_model_takes(
     assert prepare_split(checkpoint, str(text), "validation", None, 0, tmp_path).seq_len == shorter
 
 
+def test_the_default_length_is_cut_to_what_a_model_takes_and_a_number_of_the_user_is_not(
+    saved: Save, text: Path, tmp_path: Path
+) -> None:
+    checkpoint, few = load_checkpoint(str(saved(neox()))), {"train_windows": 1, "validation_windows": 2}
+    heard: list[str] = []
+    quick = replace(PRESETS["quick"], test_windows=1, **few)  # type: ignore[arg-type]
+    assert prepare(checkpoint, str(text), quick, (), 0, tmp_path, warn=heard.append).seq_len == 32
+    assert heard == ["windows have 32 tokens, as the model accepts no more; the default is 512"]
+    with pytest.raises(UsageError, match="from 2 to 32"):
+        prepare(checkpoint, str(text), replace(quick, seq_len=33), (), 0, tmp_path)
+
+
 def test_a_length_beyond_a_limit_is_refused_and_beyond_none_is_not(saved: Save, text: Path, tmp_path: Path) -> None:
     free, bound = (load_checkpoint(str(saved(make(), make.__name__))) for make in (bloom, neox))
     assert load_corpus(str(text), free, 3000, cache=tmp_path).splits["test"].shape == (2, 3000)
