@@ -38,7 +38,7 @@ MEASURED := $(filter-out models speed,$(PAGES))
 .PHONY: demo test lint $(PAGES) $(MEASURED:%=measure-%) train-models validate bench clean
 
 demo: .venv/installed
-	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8
+	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8 --seq-len 256
 
 test: .venv/tested
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
