@@ -45,6 +45,8 @@ VLLM_GPTQ, VLLM_MARLIN = (2, 3, 4, 8), (4, 8)
 C4 = ('"allenai/c4", data_files="en/c4-train.00001-of-01024.json.gz"', 'split="train"')
 """Arguments of ``load_dataset`` for the text in GPTQModel's README."""
 OWN_TEXT = "The calibration text is the tool's own example: take text like that which the model will see."
+GGUF_SOURCE = "convert_hf_to_gguf.py reads a folder: download the model first."
+NO_GPTQ = "llama.cpp has no GPTQ: an importance matrix weighs the squared error of each input."
 OUR_GPTQ = "landscape's GPTQ keeps the order of columns and tries eight dampings, unless its options say otherwise."
 
 
@@ -99,10 +101,10 @@ def llm_compressor(model: str, way: PostTraining, scheme: Scheme) -> Recipe:
     ]
     ordered = "GPTQ orders columns by the size of their inputs (actorder) and has one damping."
     notes = [
-        *_compressor_notes(scheme),
-        *_vllm_notes(scheme),
+        *compressor_notes(scheme),
+        *vllm_notes(scheme),
         *[f"{ordered} {OUR_GPTQ}", OWN_TEXT] * calibrated,
-        _place(model, output_name(model, way, scheme)),
+        place(model, output_name(model, way, scheme)),
     ]
     return Recipe("llm-compressor", "python", lines(code), tuple(notes))
 
@@ -117,7 +119,7 @@ def weight_arguments(scheme: Scheme) -> dict[str, object]:
     return {"num_bits": scheme.bits, "type": "int", "symmetric": scheme.symmetric, **shared, **search}
 
 
-def _compressor_notes(scheme: Scheme) -> Iterable[str]:
+def compressor_notes(scheme: Scheme) -> Iterable[str]:
     """Say how llm-compressor's grid differs from the one that was measured."""
     name = float_format(scheme)
     if name == "fp8":
@@ -132,7 +134,7 @@ def _compressor_notes(scheme: Scheme) -> Iterable[str]:
             yield f"The inputs of each matrix must be a multiple of {scheme.group}: add those that are not to ignore."
 
 
-def _vllm_notes(scheme: Scheme) -> Iterable[str]:
+def vllm_notes(scheme: Scheme) -> Iterable[str]:
     """Say which integer grids vLLM cannot run, or only in recent versions."""
     if float_format(scheme) or not isinstance(scheme, QuantScheme):
         return
@@ -152,7 +154,7 @@ def gptqmodel(model: str, way: PostTraining, scheme: Scheme) -> Recipe:
         way: See ``recipes``.
         scheme: See ``recipes``.
     """
-    config, options = _gptqmodel_config(way, scheme)
+    config, options = gptqmodel_config(way, scheme)
     if not config:
         return Recipe("GPTQModel", "python", "", (f"It has no {way.upper()} on {scheme}.",))
     calibrated, made = way == "gptq", output_name(model, way, scheme)
@@ -167,11 +169,11 @@ def gptqmodel(model: str, way: PostTraining, scheme: Scheme) -> Recipe:
         f"model.save({made!r})",
     ]
     read = not isinstance(scheme, QuantScheme) or scheme.bits in VLLM_GPTQ
-    notes = [*_gptqmodel_notes(way, scheme), *[OWN_TEXT] * calibrated, *[_place(model, made)] * read]
+    notes = [*gptqmodel_notes(way, scheme), *[OWN_TEXT] * calibrated, *[place(model, made)] * read]
     return Recipe("GPTQModel", "python", lines(code), tuple(notes))
 
 
-def _gptqmodel_config(way: PostTraining, scheme: Scheme) -> tuple[str, list[str]]:
+def gptqmodel_config(way: PostTraining, scheme: Scheme) -> tuple[str, list[str]]:
     """Return the class of the configuration, empty where there is none, and its arguments."""
     name = float_format(scheme)
     if name == "fp8" and way == "rtn":
@@ -186,7 +188,7 @@ def _gptqmodel_config(way: PostTraining, scheme: Scheme) -> tuple[str, list[str]
     return "QuantizeConfig", [grid, "desc_act=False, act_group_aware=True, damp_percent=0.05", *search]
 
 
-def _gptqmodel_notes(way: PostTraining, scheme: Scheme) -> Iterable[str]:
+def gptqmodel_notes(way: PostTraining, scheme: Scheme) -> Iterable[str]:
     """Say how GPTQModel's grid and method differ from what was measured."""
     if float_format(scheme) or not isinstance(scheme, QuantScheme):
         return
@@ -214,31 +216,44 @@ def llama_cpp(model: str, way: PostTraining, scheme: Scheme, kind: GGUFType | No
         kind: Another type, such as ``nearest_gguf`` finds for a size.
     """
     kind = kind or gguf_type(scheme)
-    plain, made = f"{model_name(model)}-f16.gguf", f"{model_name(model)}-{kind.name}.gguf"
+    made = f"{model_name(model)}-{kind.name}.gguf"
     weighed = way == "gptq" or kind.imatrix
     whole = ["--pure"]
     if kind.name == "MXFP4":  # as the type of a file it would leave all but experts in Q8_0
         whole = ["--tensor-type", "blk=mxfp4"]
-    kept = ["--leave-output-tensor", "--token-embedding-type", "f16"]
     argument = "Q8_0" if kind.name == "MXFP4" else kind.argument or kind.name
-    matrix = ["--imatrix", "imatrix.gguf"] * weighed
-    commands = [
-        ["python", "convert_hf_to_gguf.py", model, "--outtype", "f16", "--outfile", plain],
-        *[["llama-imatrix", "-m", plain, "-f", "calibration.txt", "-o", "imatrix.gguf"]] * weighed,
-        ["llama-quantize", *whole, *kept, *matrix, plain, made, argument],
-        ["llama-perplexity", "-m", made, "-f", "test.txt"],
-    ]
+    commands = gguf_commands(model, made, whole, argument, weighed)
     size = f"{kind.bits_per_weight:g} bits per weight and a scale for {kind.group} weights"
     notes = [
         f"{kind.name} is the nearest type, not the same grid: {size}, where {scheme} was measured.",
         "Embedding and head stay in 16 bits, as they were measured. The mixes that people ship, such as Q4_K_M without "
         "these options, spend more bits on some matrices, and fewer on embedding and head.",
         f"Matrices whose inputs are no multiple of {kind.block} get a larger type.",
-        "convert_hf_to_gguf.py reads a folder: download the model first.",
-        *["llama.cpp has no GPTQ: an importance matrix weighs the squared error of each input."] * weighed,
-        _place(model, made),
+        GGUF_SOURCE,
+        *[NO_GPTQ] * weighed,
+        place(model, made),
     ]
     return Recipe("llama.cpp", "shell", lines(map(shlex.join, commands)), tuple(notes))
+
+
+def gguf_commands(model: str, made: str, types: list[str], argument: str, weighed: bool) -> list[list[str]]:
+    """Return the commands that convert, quantize and try a model, with embedding and head left in 16 bits.
+
+    Args:
+        model: See ``recipes``.
+        made: File to write.
+        types: Options of llama-quantize that say which tensors get which type.
+        argument: Type of the file.
+        weighed: Whether an importance matrix weighs the inputs.
+    """
+    plain = f"{model_name(model)}-f16.gguf"
+    kept = ["--leave-output-tensor", "--token-embedding-type", "f16"]
+    return [
+        ["python", "convert_hf_to_gguf.py", model, "--outtype", "f16", "--outfile", plain],
+        *[["llama-imatrix", "-m", plain, "-f", "calibration.txt", "-o", "imatrix.gguf"]] * weighed,
+        ["llama-quantize", *types, *kept, *["--imatrix", "imatrix.gguf"] * weighed, plain, made, argument],
+        ["llama-perplexity", "-m", made, "-f", "test.txt"],
+    ]
 
 
 def gguf_type(scheme: Scheme) -> GGUFType:
@@ -266,7 +281,7 @@ def lm_eval(folder: str, backend: Literal["hf", "vllm"] = "hf") -> Recipe:
     return Recipe("lm_eval", "shell", lines([shlex.join(words)]), notes)
 
 
-def _place(model: str, made: str) -> str:
+def place(model: str, made: str) -> str:
     """Say how to measure what was made, since it is another point than the one that was."""
     return (
         f"Measure what was made: {shlex.join(['landscape', 'probe', '--model', model, '--point', f'shipped={made}'])}"

@@ -15,6 +15,14 @@ from collections.abc import Iterable
 
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("q_a_proj", "kv_a_proj_with_mqa"), ("w1", "w3"))
 """Names of the matrices that are joined where they are parts of one module."""
+ENGINE_NAMES = {
+    "q_proj": ("qkv_proj",),
+    "gate_proj": ("gate_up_proj",),
+    "q_a_proj": ("fused_qkv_a_proj", "fused_qkv_a_proj_with_mqa"),
+    "w1": ("gate_up_proj",),
+}
+"""Names that vLLM and SGLang give the joined matrix, by the first that they join: ``packed_modules_mapping`` of
+vLLM's models/llama.py, deepseek_v2.py and internlm2.py, and SGLang's models/deepseek_v2.py."""
 _LEADER = {name: names[0] for names in FUSED for name in names}
 _EXPERTS = re.compile(r"(.*\.experts)\.")
 
@@ -42,3 +50,16 @@ def fused_groups(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     for name in names:
         groups.setdefault(fused_group(name), []).append(name)
     return tuple(map(tuple, groups.values()))
+
+
+def engine_names(name: str) -> tuple[str, ...]:
+    """Return the names of the modules into which engines join a matrix; none where it stays alone.
+
+    Args:
+        name: See ``fused_group``.
+    """
+    group = fused_group(name)
+    if _EXPERTS.fullmatch(f"{group}."):
+        return (group,)
+    module, dot, leaf = group.rpartition(".")
+    return tuple(f"{module}{dot}{joined}" for joined in ENGINE_NAMES.get(leaf, ()))

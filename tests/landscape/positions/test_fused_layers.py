@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from landscape.positions.fused_layers import fused_group, fused_groups
+from landscape.positions.fused_layers import engine_names, fused_group, fused_groups
 from quant.space import WeightSpace
 from tests import tiny
 
@@ -47,3 +47,19 @@ def test_a_group_has_one_name_without_its_first_member():
     assert fused_group("h.1.attn.v_proj") == fused_group("h.1.attn.k_proj.weight") != fused_group("h.11.attn.k_proj")
     assert fused_group("w3") == fused_group("w1") != fused_group("w2")
     assert fused_groups([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "joined"),
+    [
+        ("model.layers.3.self_attn.v_proj.weight", ("model.layers.3.self_attn.qkv_proj",)),
+        ("model.layers.3.mlp.up_proj", ("model.layers.3.mlp.gate_up_proj",)),
+        ("model.layers.3.mlp.experts.7.w3.weight", ("model.layers.3.mlp.experts",)),
+        ("model.layers.3.mlp.shared_experts.up_proj.weight", ("model.layers.3.mlp.shared_experts.gate_up_proj",)),
+        ("model.layers.3.self_attn.o_proj.weight", ()),
+        ("model.layers.3.mlp.down_proj.weight", ()),
+    ],
+)
+def test_an_engine_has_a_name_of_its_own_for_what_it_joins(name, joined):
+    assert engine_names(name) == joined
+    assert engine_names("model.layers.0.self_attn.kv_a_proj_with_mqa")[0].endswith(".fused_qkv_a_proj")
