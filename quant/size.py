@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # results that hold a size are read without torch
     from torch import nn
 
     from quant.scheme import QuantScheme
-    from quant.space import WeightSpace
+    from quant.space import Slot, WeightSpace
 
 PLAIN_BITS = 16
 """Bits of a scale, and of a weight that is not quantized."""
@@ -48,15 +48,27 @@ def model_size(model: nn.Module, space: WeightSpace, scheme: QuantScheme | None)
         scheme: The grid of the point; None where no weight is quantized, as at w and w_FT.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    inside = PLAIN_BITS * space.dimension if scheme is None else _grid_bits(space, scheme)
+    inside = sum(matrix_bits(slot, scheme) for slot in space)
     whole = inside + PLAIN_BITS * (parameters - space.dimension)
     return ModelSize(inside / space.dimension, whole / parameters, -(-whole // 8))
 
 
-def _grid_bits(space: WeightSpace, scheme: QuantScheme) -> int:
-    """Return the bits of the codes, scales and zero points of all matrices."""
-    scales = sum(math.prod(scheme.scale_shape(slot)) for slot in space)
+def matrix_bits(slot: Slot, scheme: QuantScheme | None) -> int:
+    """Count the bits of the codes, scales and zero points of one matrix.
+
+    Args:
+        slot: The matrix.
+        scheme: Its grid; None where it is not quantized.
+    """
+    if scheme is None:
+        return PLAIN_BITS * slot.size
     if (form := scheme.float_format) is not None:
-        return form.bits * space.dimension + form.scale_bits * scales + form.matrix_bits * len(space.slots)
+        scales = math.prod(scheme.scale_shape(slot))
+        return form.bits * slot.size + form.scale_bits * scales + form.matrix_bits
     each = PLAIN_BITS + (0 if scheme.symmetric else scheme.bits)
-    return scheme.bits * space.dimension + each * scales
+    return scheme.bits * slot.size + each * math.prod(scheme.scale_shape(slot))
+
+
+def matrix_bytes(slot: Slot, scheme: QuantScheme | None) -> int:
+    """Count the bytes of one matrix, whose last byte may be part full; see ``matrix_bits``."""
+    return -(-matrix_bits(slot, scheme) // 8)

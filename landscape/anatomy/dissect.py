@@ -7,7 +7,7 @@ The forecast rehearses each stage on the known results: a stage for which they a
 
 from __future__ import annotations
 
-from landscape.anatomy.bit_plan import check_windows
+from landscape.anatomy.bit_plan import check_size, check_windows
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
 from landscape.anatomy.stages import Cost, Stages
@@ -51,6 +51,8 @@ def dissect(request: AnatomyRequest, progress: Progress | None = None) -> Anatom
     with Session.open(request, progress) as session:
         if request.offered:
             check_windows(session.windows)
+        if request.size is not None:
+            check_size(session.subject.space, [spec.scheme for spec in request.offered], request.size)
         return _Anatomy(request, session).run()
 
 
@@ -138,4 +140,5 @@ class _Anatomy:
             "preset": request.preset.name,
             "groups": ", ".join(self.stages.groupings),
             "limit": request.limit.text,
+            **({"size of the plan": request.size.text} if request.size else {}),
         }

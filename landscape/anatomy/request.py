@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from landscape.anatomy.size_limit import SizeLimit
 from landscape.estimators.loss_limit import Limit
 from landscape.session.point_methods import METHODS, find_method, listed
 from landscape.session.point_specs import PointSpec, scheme_of
@@ -35,7 +36,13 @@ class AnatomyRequest(PointRequest, ProbingRequest):
     layer_radii: bool | None = option(default=None, unset="of blocks and types of small models")
     """Measure R within each block and matrix type; if given explicitly, on a small model also within each tensor."""
     plan_bits: tuple[int, ...] = option(default=(), unset="no plan")
-    """Bit widths of a mixed-precision plan under --limit, such as 8,6,4,3."""
+    """Bit widths of a mixed-precision plan, such as 8,6,4,3: the smallest plan under --limit, or the best of --size."""
+    size: SizeLimit | None = option(default=None, metavar="4.25bpw", unset="the smallest under --limit")
+    """Size of the plan, in bits per weight of the matrices, scales included: take the plan with the least predicted
+    loss that keeps it; --limit then only judges the measured loss."""
+    fused: bool = True
+    """Give matrices that servers load as one (q, k, v; gate, up; a layer's experts) one bit width in a plan;
+    --no-fused: each its own, for engines that keep them apart, such as llama.cpp."""
     limit: Limit = option("--limit", "-l", factory=lambda: Limit.parse("ppl+5%"))
     """The loss that you accept: ppl+5% (perplexity), or nll+0.05 (nats per token)."""
     preset: Preset = option(
@@ -69,6 +76,11 @@ class AnatomyRequest(PointRequest, ProbingRequest):
             raise UsageError(
                 f"expected a bit width as --bits with --plan-bits, whose points share its kind of grid, got "
                 f"{self.bits}; leave --plan-bits out"
+            )
+        if self.size is not None and not self.plan_bits:
+            raise UsageError(
+                f"expected --plan-bits with --size, got --size {self.size.text} alone; add bit widths to choose from, "
+                "such as --plan-bits 8,4,3"
             )
         _ = self.offered  # refuses now a bit width that is out of range
 

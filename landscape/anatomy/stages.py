@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from landscape.anatomy.bit_choice import options_plan
-from landscape.anatomy.bit_plan import BitPlan, plan_bits
+from landscape.anatomy.bit_options import options_plan
+from landscape.anatomy.bit_plan import BitPlan, PlanGoal, plan_bits
 from landscape.anatomy.effects import (
     Anatomy,
     Effect,
@@ -165,7 +165,8 @@ class Stages:
         self.session.stage("probing every tensor at each bit width, and the plan")
         offered = {self.session.label(spec): self.session.point(spec) for spec in self.request.offered}
         windows = {split: self.subject.windows[split] for split in (JUDGED_SPLIT, TEST_SPLIT)}
-        return plan_bits(self.session.evaluate, self.space, self.center, offered, windows, self.request.limit)
+        goal = PlanGoal(self.request.limit, self.request.size, self.request.fused)
+        return plan_bits(self.session.evaluate, self.space, self.center, offered, windows, goal)
 
     def slope(self) -> Check:
         """Check the slope at w, along the first of the uniform directions."""

@@ -192,6 +192,7 @@ tensors is undone. With `--plan-bits` it makes and measures a mixed-precision pl
             "landscape anatomy --bits 3",
             "landscape anatomy --model smollm2-135m --bits 8 --data path/to/wikitext-2 --windows 2 --directions 2",
             "landscape anatomy --bits 4 --plan-bits 8,6,4,3 --limit ppl+5%",
+            "landscape anatomy --bits 4 --plan-bits 8,4,3 --size 4.25bpw",
         ),
         writes_page=True,
         forecasts=True,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from landscape.anatomy.size_limit import SizeLimit
 from landscape.estimators.loss_limit import Limit
 from landscape.session.work_shard import WorkShard
 from quant.errors import UsageError
@@ -31,8 +32,8 @@ def value_type(hint: Any) -> ValueType:
     """Return the way to read and write values of a type; None is an option that is left out.
 
     Args:
-        hint: bool, int, float, str, Path, Literal, Limit, WorkShard, Width, or a tuple of strings, of bit widths
-            (integers), of widths or of floats.
+        hint: bool, int, float, str, Path, Literal, Limit, SizeLimit, WorkShard, Width, or a tuple of strings, of bit
+            widths (integers), of widths or of floats.
     """
     if hint == Width:
         return ValueType(str, lambda text, flag: width(text, flag), str)
@@ -43,8 +44,8 @@ def value_type(hint: Any) -> ValueType:
         return ValueType(str, readers.get(get_args(hint)[0], _words), join_words)
     if hint is WorkShard:
         return ValueType(str, lambda text, flag: WorkShard.parse(text), str)
-    if hint is Limit:
-        return ValueType(str, lambda text, flag: Limit.parse(text), lambda limit: limit.text)
+    if hint in (Limit, SizeLimit):
+        return ValueType(str, lambda text, flag: hint.parse(text), lambda limit: limit.text)
     parsed = str if get_origin(hint) is Literal else hint  # the request or its part checks the word
     return ValueType(parsed, lambda value, flag: value, str)
 

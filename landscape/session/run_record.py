@@ -31,6 +31,8 @@ class SubjectInfo:
     """Tokens per window."""
     windows: Mapping[str, int]
     """Number of probed windows by split."""
+    architecture: str = ""
+    """The configuration's ``model_type``, such as llama; empty in a run that was kept before it was."""
 
 
 @dataclass(frozen=True)

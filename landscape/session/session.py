@@ -293,6 +293,7 @@ class Session:
             data=self.request.corpus,
             seq_len=subject.seq_len,
             windows={split: len(subject.windows[split]) for split in splits},
+            architecture=str(getattr(subject.model.config, "model_type", "")),
         )
 
     def record(self, settings: Mapping[str, object], health: tuple[Check, ...]) -> RunRecord:

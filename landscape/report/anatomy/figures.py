@@ -15,11 +15,11 @@ from landscape.estimators.intervals import Estimate
 from landscape.formatting import nats, number, rise_text
 from landscape.positions.parts import PARTS
 from landscape.report import palette
+from landscape.report.anatomy.names import group_name
 from landscape.report.anatomy.wording import (
     PART_NAMES,
     STEP_NAMES,
     SYMBOLS,
-    group_name,
     grouping_name,
     rho_text,
 )

@@ -25,6 +25,8 @@
                                  if the upper end of its interval is within it
     layers                       {grouping: [{slots, distance, norm, radius, rho}]}, most spent first
     plan                         null, or {bits: {tensor: bits}, bytes, float_bytes, mean_bits, predicted,
+                                 size: {text, bits_per_weight}, or null for the fewest bytes under the limit,
+                                 fused: whether q, k, v and gate, up have one width, groups: [[tensor]] of one width,
                                  checks: {split: {sum, whole, excess, kept}},
                                  uniform: [{name, bits, bytes, rise: {split}}]}
     probes: {total, cached, evaluated}, seconds, store, page
@@ -163,6 +165,9 @@ def _plan(plan: BitPlan) -> dict[str, Any]:
         "float_bytes": plan.float_bytes,
         "mean_bits": plan.mean_bits,
         "predicted": plan.predicted,
+        "size": None if plan.size is None else {"text": plan.size.text, "bits_per_weight": plan.size.bits_per_weight},
+        "fused": plan.fused,
+        "groups": [list(group) for group in plan.groups],
         "checks": {split: {**_additivity(check), "kept": plan.kept(split)} for split, check in plan.checks.items()},
         "uniform": [
             {

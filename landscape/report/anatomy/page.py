@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 import landscape.report.anatomy.figures as draw
 from landscape.anatomy.result import AnatomyResult
+from landscape.report.anatomy.hand_over import hand_over
 from landscape.report.anatomy.tables import anatomy_tables
 from landscape.report.anatomy.wording import READING, finding, subject_sentences, title
 from landscape.report.health import health_summary
@@ -33,6 +34,7 @@ def anatomy_page(found: AnatomyResult) -> str:
         subject=subject_sentences(found),
         finding=finding(found),
         figures=list(_drawings(found)),
+        handed=hand_over(found),
         reading=READING,
         health=health_summary(found.run.health),
         tables=anatomy_tables(found),

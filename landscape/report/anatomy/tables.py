@@ -7,11 +7,12 @@ from landscape.anatomy.request import Grouping
 from landscape.anatomy.result import AnatomyResult
 from landscape.formatting import nats, number, rise_text
 from landscape.positions.parts import PARTS
+from landscape.report.anatomy.names import group_name, members_name
+from landscape.report.anatomy.plan_wording import WHY_FUSED, joins, plan_goal
 from landscape.report.anatomy.wording import (
     PART_NAMES,
     STEP_NAMES,
     SYMBOLS,
-    group_name,
     grouping_name,
     radius_text,
     rho_text,
@@ -154,18 +155,20 @@ def plan_table(found: AnatomyResult) -> Table:
     ]  # fmt: skip
     header = ("point", "bytes", "bits per weight", "ΔL predicted", *(f"ΔL measured, {split}" for split in splits))
     caption = (
-        f"Mixed precision under {plan.limit.text} ({nats(plan.limit.nats)} nats), beside one bit width throughout. It "
-        f"is chosen on {splits[0]} windows, where each tensor's ΔL counts with one standard error added; 16 bits take "
-        f"{plan.float_bytes:,} bytes."
+        f"{plan_goal(plan)}, beside one bit width throughout. It is chosen on {splits[0]} windows, where each tensor's "
+        f"ΔL counts with one standard error added; 16 bits take {plan.float_bytes:,} bytes."
     )
     return Table(caption, header, tuple(rows), frozenset({0}), wide=True)
 
 
 def bits_table(found: AnatomyResult) -> Table:
-    """Return the bits of each tensor."""
+    """Return the bits of each tensor, or of each group of tensors that were given one bit width."""
     plan = found.plan
-    rows = () if plan is None else tuple((group_name(name), _width(bits)) for name, bits in plan.bits.items())
-    return Table("The bits of each tensor in the plan", ("tensor", "bits"), rows, frozenset({0}), folded=True)
+    if plan is None:
+        return Table("", (), ())
+    rows = tuple((members_name(group), _width(plan.bits[group[0]])) for group in plan.groups)
+    caption = "The bits of each tensor in the plan" + (f". {WHY_FUSED}" if joins(plan) else "")
+    return Table(caption, ("tensors" if joins(plan) else "tensor", "bits"), rows, frozenset({0}), folded=True)
 
 
 def provenance_table(found: AnatomyResult) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from landscape.anatomy.effects import Effect
 from landscape.anatomy.layer_radii import LayerRadius
@@ -16,7 +15,8 @@ from landscape.estimators.location import Location, WithinLimit, limit_word
 from landscape.estimators.loss_limit import Limit
 from landscape.formatting import crossing_text, interval, nats, number, rise_text, why_unbounded, windows_text
 from landscape.positions.parts import Part
-from landscape.positions.selection import ALL_TENSORS
+from landscape.report.anatomy.names import group_name
+from landscape.report.anatomy.plan_wording import plan_sentences
 from landscape.report.survey.verdicts import two_words
 
 PART_NAMES: dict[Part, str] = {"shrink": "shrinkage", "round": "rounding", "clip": "clipping"}
@@ -51,11 +51,6 @@ _LEVELS: dict[Location, str] = {
 }
 """Place of u at ‖Δw‖ among the levels of ``landscape.estimators.location.location_at``, by location."""
 _WITHIN: dict[WithinLimit, str] = {"kept": "yes", "inconclusive": "inconclusive", "degraded": "no"}
-_PLAN_KEPT: dict[WithinLimit, str] = {
-    "kept": "the limit is kept",
-    "inconclusive": "inconclusive, its interval reaches across the limit",
-    "degraded": "the limit is not kept",
-}
 _MANY = 2  # directions: an anatomy has two at least, so that they are never why an interval is unbounded
 _NAMED = 8  # tensors named in a sentence
 
@@ -69,7 +64,7 @@ def finding(found: AnatomyResult) -> list[str]:
     """Report the finding in a few sentences, the point first."""
     said = [_where(found), _against_random(found), _blame(found)]
     said += [text for text in (_restoration(found), _layers(found)) if text]
-    return said + list(_plan(found))
+    return said + ([] if found.plan is None else list(plan_sentences(found.plan)))
 
 
 def subject_sentences(found: AnatomyResult) -> list[str]:
@@ -110,18 +105,6 @@ def spent_text(radius: LayerRadius, found: AnatomyResult) -> str:
 def within_text(rise: Estimate, limit: Limit) -> str:
     """Say whether a ΔL is within a limit: yes, no or inconclusive."""
     return _WITHIN[limit_word(rise, limit.nats)]
-
-
-def group_name(slots: str) -> str:
-    """Write a selection in short: ``block 3``, ``mlp.down_proj``, ``3.mlp.down_proj``."""
-    if slots == ALL_TENSORS:
-        return "all tensors"
-    kind, equals, value = slots.partition("=")
-    if equals:
-        return f"block {value}" if kind == "block" else value
-    parts = slots.removesuffix(".weight").split(".")
-    first = next((i for i, part in enumerate(parts) if part.isdecimal()), 0)
-    return ".".join(parts[first:])
 
 
 def grouping_name(grouping: Grouping) -> str:
@@ -225,23 +208,6 @@ def _layers(found: AnatomyResult) -> str:
     most = [(by, rows[0]) for by, rows in found.layers.items() if rows and rows[0].rho is not None]
     said = [f"{group_name(row.slots)} ({spent_text(row, found)} of its R_l)" for _, row in most]
     return f"Δw spends most of the radius of {' and of '.join(said)}." if said else ""
-
-
-def _plan(found: AnatomyResult) -> Iterator[str]:
-    """Report the mixed-precision plan, and whether its prediction held."""
-    plan = found.plan
-    if plan is None:
-        return
-    yield (
-        f"Mixed precision: {number(plan.mean_bits, 3)} bits per weight ({plan.bytes / plan.float_bytes:.0%} of "
-        f"the 16-bit size) keep the predicted ΔL under {plan.limit.text} ({nats(plan.limit.nats)} nats)."
-    )
-    for split, check in plan.checks.items():
-        word = _PLAN_KEPT[limit_word(check.whole, plan.limit.nats)]
-        yield (
-            f"Measured on {split}: ΔL = {rise_text(check.whole)} against a sum of {rise_text(check.sum)} of the "
-            f"tensors one at a time: {word}."
-        )
 
 
 def _listed(effects: tuple[Effect, ...]) -> str:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -6,15 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.anatomy.bit_choice import (
-    Option,
-    checked,
-    choose,
-    mixed_point,
-    options_plan,
-    stored_bytes,
-    tensor_options,
-)
+from landscape.anatomy.bit_choice import Option, choose, choose_in_size, for_members, joint_options
+from landscape.anatomy.bit_options import checked, mixed_point, options_plan, stored_bytes, tensor_options
 from landscape.positions.position import CENTER, At, with_parts
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from quant.center import Center
@@ -54,6 +48,69 @@ def test_the_choice_is_the_best_of_all_there_are(rows, limit):
     assert list(found.labels) == list(named)
     assert found.bytes == sum(o.bytes for o in picked)
     assert found.rise == sum(max(o.rise, 0) for o in picked)
+
+
+def every(named, groups):
+    """All choices that give the tensors of a group one place: sizes, losses, places by tensor."""
+    for places in product(*(range(len(named[group[0]])) for group in groups)):
+        at = {name: place for group, place in zip(groups, places, strict=True) for name in group}
+        picked = [named[name][place] for name, place in at.items()]
+        yield sum(o.bytes for o in picked), sum(max(o.rise, 0) for o in picked), at
+
+
+@st.composite
+def grouped(draw):
+    """Tensors with options of the same labels, in groups of one to three, the first of which need not be neighbours."""
+    widths = [f"p{i}" for i in range(draw(st.integers(1, 3)))]
+    names = [f"t{i}" for i in range(draw(st.integers(1, 6)))]
+    named = {name: tuple(replace(draw(options), label=width) for width in widths) for name in names}
+    parts = {}
+    for name in names:
+        parts.setdefault(draw(st.integers(0, 3)), []).append(name)
+    return named, tuple(map(tuple, parts.values()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(grouped(), st.integers(0, 160), st.booleans())
+def test_the_choice_in_a_size_has_the_least_loss_of_all_there_are(drawn, most, fused):
+    named, groups = drawn
+    groups = groups if fused else tuple((name,) for name in named)
+    joint = joint_options(named, groups)
+    within = [(loss, size) for size, loss, _ in every(named, groups) if size <= most]
+    if not within:
+        least = min(size for size, _, _ in every(named, groups))
+        with pytest.raises(UsageError, match=f"got {most} bytes; the least .* is {least}:"):
+            choose_in_size(joint, most)
+        return
+    found = for_members(choose_in_size(joint, most), groups)
+    assert (found.rise, found.bytes) == min(within)
+    assert set(found.labels) == set(named)
+    picked = [next(o for o in named[name] if o.label == label) for name, label in found.labels.items()]
+    assert (sum(max(o.rise, 0) for o in picked), sum(o.bytes for o in picked)) == (found.rise, found.bytes)
+    for group in groups:
+        assert len({found.labels[name] for name in group}) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(grouped(), st.integers(0, 160).map(lambda n: n / 64))
+def test_the_choice_under_a_limit_is_the_best_of_those_with_one_width_a_group(drawn, limit):
+    named, groups = drawn
+    within = [(size, loss) for size, loss, _ in every(named, groups) if loss <= limit]
+    if within:
+        found = for_members(choose(joint_options(named, groups), limit), groups)
+        assert (found.bytes, found.rise) == min(within)
+
+
+def test_a_tensor_that_gains_makes_up_for_no_other_of_its_group():
+    named = {"a": (Option("p", 1, -0.5), Option("w", 2, 0.0)), "b": (Option("p", 1, 0.5), Option("w", 2, 0.0))}
+    assert joint_options(named, [("a", "b")]) == {"a": (Option("p", 2, 0.5), Option("w", 4, 0.0))}
+
+
+def test_no_size_takes_an_option_that_overflows():
+    named = {"t": (Option("small", 1, math.inf), Option("large", 9, 0.5))}
+    assert choose_in_size(named, 9).labels == {"t": "large"}
+    with pytest.raises(UsageError, match="got 8 bytes; the least whose losses are finite is 9:"):
+        choose_in_size(named, 8)
 
 
 def test_an_option_that_overflows_is_never_taken_and_an_endless_limit_takes_the_smallest():
@@ -140,11 +197,11 @@ def test_a_noisy_cost_counts_with_its_standard_error(landscape):
 @pytest.mark.parametrize(
     ("scheme", "expected"),
     [
-        (QuantScheme(3), lambda rows, columns: math.ceil(rows * columns * 3 / 8) + 4),
-        (QuantScheme(4, granularity="channel"), lambda rows, columns: rows * columns // 2 + 4 * rows),
+        (QuantScheme(3), lambda rows, columns: math.ceil((rows * columns * 3 + 16) / 8)),
+        (QuantScheme(4, granularity="channel"), lambda rows, columns: rows * columns // 2 + 2 * rows),
         (
-            QuantScheme(4, "absmax", "group:8", symmetric=False),
-            lambda rows, columns: rows * columns // 2 + 8 * rows * (columns // 8),
+            QuantScheme(4, "absmax", "group:8", symmetric=False),  # zero points of 4 bits
+            lambda rows, columns: (rows * columns * 4 + (16 + 4) * rows * (columns // 8)) // 8,
         ),
         (QuantScheme.of_format("fp8"), lambda rows, columns: rows * columns + 2 * rows),
     ],
@@ -189,4 +246,4 @@ def test_a_mixed_point_takes_each_tensor_from_its_own_point_when_it_is_asked_for
 def test_the_last_byte_of_a_matrix_may_be_part_full():
     slot = Slot("x.weight", (3, 5), False, 0, 0)
     space, center = WeightSpace((slot,)), Center({"x.weight": torch.linspace(-1, 1, 15).reshape(3, 5)})
-    assert stored_bytes(rtn(space, center, QuantScheme(3)), slot) == 6 + 4  # 45 bits and a scale
+    assert stored_bytes(rtn(space, center, QuantScheme(3)), slot) == 8  # 45 bits, and 16 of a scale

@@ -15,12 +15,16 @@ from landscape.anatomy import stages
 from landscape.anatomy.dissect import dissect
 from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
+from landscape.anatomy.size_limit import SizeLimit
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
+from landscape.formatting import nats
 from landscape.positions.directions import Layers, Sphere
 from landscape.report.anatomy.figures import plan_figure
+from landscape.report.anatomy.hand_over import hand_over
 from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.page import anatomy_page
+from landscape.report.anatomy.plan_wording import WHY_FUSED
 from landscape.report.anatomy.wording import finding, spent_text
 from landscape.session.forecast import Forecast
 from landscape.session.run_record import Check
@@ -205,7 +209,7 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Ana
     low, high = (next(u for u in plan.uniform if u.bits == bits) for bits in (3, 8))
     assert low.bytes < plan.bytes < high.bytes
     sizes = {s.name: s.size for s in load_checkpoint(str(trap)).space}
-    assert plan.bytes == sum(sizes[n] * b // 8 + (4 if b < 16 else 0) for n, b in plan.bits.items())
+    assert plan.bytes == sum(sizes[n] * b // 8 + (2 if b < 16 else 0) for n, b in plan.bits.items())
     assert set(plan.checks) == {"validation", "test"}
     hand = ByHand(trap)
     by_bits = {bits: rtn(hand.space, hand.center, QuantScheme(bits)) for bits in (8, 3)}
@@ -233,6 +237,66 @@ def test_a_plan_keeps_the_limit_that_it_was_made_for(trap: Path, dissection: Ana
     table = Page(anatomy_page(planned)).table("Mixed precision under")
     assert [row["point"] for row in table] == ["mixed precision", "rtn-int8-exact", "rtn-int3-exact"]
     assert floats(table[0]["bytes"]) == [plan.bytes]
+
+
+def test_a_plan_for_a_size_is_shown_with_its_groups_and_recipes(dissection: AnatomyRequest) -> None:
+    size = SizeLimit.parse("5bpw")
+    planned = dissect(replace(dissection, plan_bits=(8, 3), size=size, limit=Limit.parse("nll+0.2")))
+    plan = planned.plan
+    assert plan is not None
+    assert (plan.size, plan.fused, plan.method) == (size, True, "rtn")
+    assert 4.5 < plan.mean_bits <= 5
+    assert planned.subject.architecture == "opt"
+    said = " ".join(finding(planned))
+    assert "Mixed precision in 5bpw: " in said
+    assert f"{nats(plan.predicted, True)}. The limit nll+0.2 (0.2000 nats) judges it below" in said
+    assert WHY_FUSED in said
+    page = Page(anatomy_page(planned))
+    rows = page.table("The bits of each tensor")
+    assert len(rows) == len(plan.groups) == 4 * 5  # of five blocks: qkv, out_proj, fc1, fc2
+    named = {row["tensors"]: row["bits"] for row in rows}
+    layer = "model.decoder.layers.3.self_attn"
+    assert named["3.self_attn.q_proj, k_proj, v_proj"] == _shown(plan.bits[f"{layer}.q_proj.weight"])
+    assert {plan.bits[f"{layer}.{leaf}_proj.weight"] for leaf in "qkv"} == {plan.bits[f"{layer}.q_proj.weight"]}
+    assert page.table("Mixed precision in 5bpw, judged by nll+0.2")
+    text = page.text
+    assert "Hand over" in text
+    for recipe in hand_over(planned).recipes:  # type: ignore[union-attr]
+        assert recipe.tool in text
+    told = anatomy_json(planned)["plan"]
+    assert told["size"] == {"text": "5bpw", "bits_per_weight": 5.0}
+    assert told["fused"] is True
+    assert told["groups"] == [list(group) for group in plan.groups]
+    apart = dissect(replace(dissection, plan_bits=(8, 3), size=size, fused=False)).plan
+    assert apart is not None
+    assert apart.predicted < plan.predicted
+    assert len(apart.groups) == len(apart.bits)
+
+
+def test_a_plan_of_a_run_that_kept_no_grids_has_no_recipes(
+    dissection: AnatomyRequest, dissected: AnatomyResult
+) -> None:
+    assert hand_over(dissected) is None  # no plan was asked for
+    planned = dissect(replace(dissection, plan_bits=(8, 3)))
+    assert planned.plan is not None
+    assert hand_over(planned) is not None
+    older = replace(planned, plan=replace(planned.plan, method=""))
+    assert hand_over(older) is None
+    assert "Hand over" not in Page(anatomy_page(older)).text
+
+
+def _shown(bits: int) -> str:
+    return "16 (left as it is)" if bits == 16 else str(bits)
+
+
+def test_a_size_that_no_plan_keeps_is_refused_before_anything_is_made(
+    dissection: AnatomyRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landscape.anatomy.dissect._AT_ONCE", 0.0)
+    heard, size = Heard(), SizeLimit.parse("2.5bpw")
+    with pytest.raises(UsageError, match=r"got 2\.5bpw: int3-exact throughout takes 3\.\d+bpw; use --size 3"):
+        dissect(replace(dissection, plan_bits=(8, 3), size=size, store=tmp_path), heard)
+    assert not heard.forecasts
 
 
 def test_a_plan_of_bits_from_one_window_is_refused_before_anything_is_measured(

@@ -10,6 +10,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from landscape.anatomy.request import GROUPINGS
+from landscape.anatomy.size_limit import SizeLimit
 from landscape.estimators.loss_limit import Limit
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import ExternalSpec
@@ -120,6 +121,8 @@ VALUES: dict[str, st.SearchStrategy] = {
     "limit": st.integers(1, 999).flatmap(
         lambda amount: st.sampled_from([f"ppl+{amount / 10}%", f"nll+{amount / 1000:f}"]).map(Limit.parse)
     ),
+    "size": st.none() | st.integers(1, 1600).map(lambda bits: SizeLimit.parse(f"{bits / 100}bpw")),
+    "fused": st.booleans(),
     "confidence": st.floats(0.5, 1, exclude_min=True, exclude_max=True),
     "net": st.booleans(),
     "radius": st.booleans(),

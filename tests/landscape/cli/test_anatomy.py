@@ -74,6 +74,8 @@ def test_a_page_that_cannot_be_written_is_not_worked_for(run: Run, tmp_path: Pat
         (["--method", "awq"], "expected a method that leaves the weights on a grid"),
         (["--method", "rtm"], "expected methods from rtn"),
         (["--plan-bits", "8,x"], "whole numbers in --plan-bits, got '8,x'"),
+        (["--plan-bits", "8,4", "--size", "3.2GB"], "expected a size like 4.25bpw (bits per weight of the matrices"),
+        (["--size", "4.25bpw"], "expected --plan-bits with --size, got --size 4.25bpw alone"),
         (["--plan-bits", "4,9"], "expected bits from 2 to 8 in --plan-bits, got 9"),
     ],
 )

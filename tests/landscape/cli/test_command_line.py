@@ -42,6 +42,7 @@ ANATOMIES = [
     [],
     ["--bits", "3", "--method", "gptq", "--scale", "absmax", "--granularity", "channel", "--no-symmetric", *GPTQ],
     ["--groups", "block,tensor", "--no-layer-radii", "--directions", "2", *NUMBERS, *RUN],
+    ["--plan-bits", "8,4,3", "--size", "4.25bpw", "--no-fused"],
     ["--layer-radii", "--plan-bits", "8,4", "--limit", "nll+0.05", "--model", "a model", "--true-sequential"],
 ]
 OTHERS = [

@@ -112,7 +112,8 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         "study": f"{survey} figures no-layers name dry-run",
         "radius": "precision p max-minutes split seq-len family pairs",
         "curvature": "directions d windows top no-top precision p split seq-len",
-        "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits limit l preset windows "
+        "anatomy": f"{point} directions d groups layer-radii no-layer-radii plan-bits size fused "
+        f"no-fused limit l preset windows "
         f"test-windows seq-len {making} {gptq} output open dry-run",
         "quantize": f"export o {point} preset seq-len {making} {gptq}",
     }[command.name]

@@ -20,8 +20,8 @@ from landscape.report.anatomy.figures import (
     waterfall_figure,
 )
 from landscape.report.anatomy.json import anatomy_json
+from landscape.report.anatomy.names import group_name
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.wording import group_name
 from tests.landscape.reading import Page
 
 

@@ -13,8 +13,9 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from landscape.positions.parts import PARTS
 from landscape.report.anatomy.json import anatomy_json
+from landscape.report.anatomy.names import group_name
 from landscape.report.anatomy.page import anatomy_page
-from landscape.report.anatomy.wording import finding, group_name, subject_sentences, title
+from landscape.report.anatomy.wording import finding, subject_sentences, title
 from tests.landscape.reading import Page
 
 
