@@ -44,27 +44,27 @@ class Decision:
 
     @property
     def hit(self) -> bool:
-        """Whether the advised way is right."""
+        """True if the advised way is right."""
         return self.way in self.right
 
     @property
     def cheap(self) -> bool:
-        """Whether a more expensive way was right."""
+        """True if a more expensive way was right."""
         return not self.hit and WAYS.index(self.way) < WAYS.index(self.right[0])
 
     @property
     def kept(self) -> bool:
-        """Whether the advised way kept the limit on the test windows."""
+        """True if the advised way kept the limit on the test windows."""
         return self.cell.outcomes[self.way] <= self.limit.nats
 
     @property
     def could_be_kept(self) -> bool:
-        """Whether any way kept it."""
+        """True if any way kept it."""
         return min(self.cell.outcomes.values()) <= self.limit.nats
 
     @property
     def open(self) -> bool:
-        """Whether a small GPTQ was made."""
+        """True if a small GPTQ was made."""
         return any(choice.tokens for choice in self.advice.choices)
 
     @property

@@ -30,7 +30,7 @@ class TrainingText:
     data: str
     """The name under which ``landscape --data`` reads it."""
     tokenizer: PreTrainedTokenizerBase
-    """Its tokenizer; token 0 begins a document."""
+    """Tokenizer of the text; token 0 begins a document."""
     documents: list[np.ndarray]
     """Token ids of each document to train on, beginning with token 0."""
     validation: np.ndarray

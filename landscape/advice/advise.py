@@ -16,7 +16,7 @@ from landscape.advice.adviser import Adviser, GridEvidence, WidthAdvice
 from landscape.advice.choice import Verdict
 from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import Explanation, explain, work_of
-from landscape.advice.grids import Candidates, candidates, misfit, ragged
+from landscape.advice.grids import Candidates, candidates, left_out, ragged
 from landscape.advice.request import AdviceRequest
 from landscape.advice.ways import Way
 from landscape.estimators.intervals import Estimate, article_count
@@ -35,7 +35,7 @@ from landscape.session.progress import Progress
 from landscape.session.run_record import Check, RunRecord, SubjectInfo
 from landscape.session.session import Session
 from quant.errors import UsageError
-from quant.scheme import QuantScheme, width_bits
+from quant.scheme import width_bits
 
 LOOKED = 8
 """Windows that a loss takes in the median, for the forecast."""
@@ -56,7 +56,7 @@ class AdviceResult:
     confidence: float
     """Probability with which the limit shall be kept."""
     net: bool
-    """Whether QAFT is judged less its control."""
+    """True if QAFT was judged less its control."""
     advice: tuple[WidthAdvice, ...]
     """One for each bit width, the largest first."""
     search: RadiusSearch | None
@@ -148,18 +148,13 @@ def _asked(request: AdviceRequest, session: Session) -> list[Candidates]:
     """
     space = session.subject.space
     found = list(candidates(request.bits, request.granularities, request.scales, space))  # type: ignore[arg-type]
+    left = list(left_out(request.bits, request.granularities, space))
     if not found:
-        raise UsageError(
-            "expected a granularity that fits, got groups, of which none of 16 or more divides all matrices; use "
-            "--granularity channel"
-        )
+        raise UsageError(f"expected a grid that fits the model, got none: {'; '.join(left)}")
     integers = (each.granularity for each in found if each.schemes[0].format is None)
-    for words in (ragged(granularity, space) for granularity in dict.fromkeys(integers)):
-        if words:
-            session.progress.warn(words)
-    for scheme in (QuantScheme.of_format(width) for width in request.bits if isinstance(width, str)):
-        if words := misfit(scheme, space):
-            session.progress.warn(f"{scheme} is left out: {words}")
+    shorter = (ragged(granularity, space) for granularity in dict.fromkeys(integers))
+    for words in (*left, *filter(None, shorter)):
+        session.progress.warn(words)
     return found
 
 

@@ -68,7 +68,7 @@ class Question:
     confidence: float
     """Probability with which the limit shall be kept."""
     net: bool = False
-    """Whether QAFT is judged less its control."""
+    """True to judge QAFT less its control."""
 
 
 @dataclass(frozen=True)

@@ -64,11 +64,20 @@ def candidates(
                 tried = _tried(width, granularity)
                 yield Candidates(width, granularity, tuple(QuantScheme(width, s, granularity) for s in tried))
     for scheme in (QuantScheme.of_format(each) for each in widths if isinstance(each, str)):
-        if misfit(scheme, space) is None:
+        if _misfit(scheme, space) is None:
             yield Candidates(scheme.bits, scheme.granularity, (scheme,))
 
 
-def misfit(scheme: QuantScheme, space: WeightSpace) -> str | None:
+def left_out(widths: Sequence[Width], granularities: Sequence[str], space: WeightSpace) -> Iterator[str]:
+    """Yield a sentence for each grid of a request that does not fit the matrices; see ``candidates``."""
+    if "group" in granularities and common_group(space) is None and any(isinstance(each, int) for each in widths):
+        yield "groups are left out: no group of 16 or more divides the inputs of all matrices"
+    for scheme in (QuantScheme.of_format(each) for each in widths if isinstance(each, str)):
+        if words := _misfit(scheme, space):
+            yield f"{scheme} is left out: {words}"
+
+
+def _misfit(scheme: QuantScheme, space: WeightSpace) -> str | None:
     """Say why a float format does not fit the matrices; None if it does."""
     try:
         scheme.check_fits(space)

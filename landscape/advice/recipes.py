@@ -206,22 +206,21 @@ def gptqmodel_notes(way: PostTraining, scheme: Scheme) -> Iterable[str]:
         yield f"GPTQ orders columns within groups (act_group_aware), and starts with a damping of 0.05. {OUR_GPTQ}"
 
 
-def llama_cpp(model: str, way: PostTraining, scheme: Scheme, kind: GGUFType | None = None) -> Recipe:
+def llama_cpp(model: str, way: PostTraining, scheme: Scheme) -> Recipe:
     """Write commands for llama.cpp, with the tensor type nearest to a grid.
 
     Args:
         model: See ``recipes``.
         way: See ``recipes``; for GPTQ an importance matrix weighs the inputs, which is the nearest to it there.
         scheme: See ``recipes``.
-        kind: Another type, such as ``nearest_gguf`` finds for a size.
     """
-    kind = kind or gguf_type(scheme)
+    kind = gguf_type(scheme)
     made = f"{model_name(model)}-{kind.name}.gguf"
-    weighed = way == "gptq" or kind.imatrix
+    weighed = way == "gptq"
     whole = ["--pure"]
     if kind.name == "MXFP4":  # as the type of a file it would leave all but experts in Q8_0
         whole = ["--tensor-type", "blk=mxfp4"]
-    argument = "Q8_0" if kind.name == "MXFP4" else kind.argument or kind.name
+    argument = "Q8_0" if kind.name == "MXFP4" else kind.name
     commands = gguf_commands(model, made, whole, argument, weighed)
     size = f"{kind.bits_per_weight:g} bits per weight and a scale for {kind.group} weights"
     notes = [

@@ -62,6 +62,13 @@ class AdviceRequest(PresetRequest, ProbingRequest):
             raise UsageError(f"expected at least 2 --windows, without which no interval is known, got {self.windows}")
         if not 0.5 < self.confidence < 1:
             raise UsageError(f"expected a --confidence above 0.5 and below 1, such as 0.9, got {self.confidence:g}")
+        if not self.granularities:
+            raise UsageError("expected at least one --granularity, such as channel, got none")
+        if all(isinstance(width, str) for width in self.bits) and (self.scales or self.granularities != SHIPPED):
+            raise UsageError(
+                "expected an integer width among --bits with --scale or --granularity, got "
+                f"{', '.join(map(str, self.bits))}, whose scales are given; leave these options out"
+            )
         units = ["group:16" if each == "group" else each for each in self.granularities]
         for width, scale, unit in product(self.bits, self.scales or ("absmax",), units):
             scheme_of(width, scale, unit, symmetric=True)  # refuse an unknown grid now

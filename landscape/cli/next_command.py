@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.advice.advise import AdviceResult
+from landscape.advice.recipe import output_name
 from landscape.advice.request import AdviceRequest
 from landscape.advice.trials import shipped_gptq
 from landscape.anatomy.request import AnatomyRequest
@@ -85,13 +86,13 @@ def after_advice(request: AdviceRequest, found: AdviceResult) -> str:
     verdict = found.smallest
     chosen = verdict.choice
     reason = "the fewest bits that keep the limit" if verdict.keeps else "comes nearest to the limit"
-    name, scheme = request.model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], chosen.scheme
+    scheme = chosen.scheme
     order = shipped_gptq(scheme).act_order if chosen.way == "gptq" else False
     point = QuantizeRequest(
         **(_shared(request, QuantizeRequest) | {"gptq": replace(request.gptq, act_order=order)}),
         **_grid_options(scheme),
         method=chosen.way,
-        export=Path(f"{name}-{chosen.way}-{scheme}"),
+        export=Path(output_name(request.model, chosen.way, scheme)),
     )
     return _suggest(point, reason)
 

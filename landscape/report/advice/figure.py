@@ -9,9 +9,10 @@ from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import WidthAdvice
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import ratio
-from landscape.report.advice.wording import change, grid_name
+from landscape.report.advice.wording import grid_name
 from landscape.report.chart import Axis, Band, Chart, Level, Look, Mark, Panel, Series, spanning
 from landscape.report.palette import BLUE, INK, VERMILLION
+from landscape.report.perplexity_change import change_with_ends
 
 CAPTION = (
     "Each mark is RTN on one grid. To the right: its distance from the weights in units of R, at which the loss along "
@@ -54,6 +55,6 @@ def _points(found: WidthAdvice, advised: AdviceResult) -> Iterator[Series]:
         yield Series(
             f"RTN, one scale per {unit}", (rho.value,), (value,),
             Look(BLUE, _SYMBOLS[unit], size=10.0, filled=unit != "tensor"),
-            (f"{found.bits} bits, {grid_name(grid.scheme)}: perplexity {change(rise)} at {rho.value:.2g} R",),
+            (f"{found.bits} bits, {grid_name(grid.scheme)}: perplexity {change_with_ends(rise)} at {rho.value:.2g} R",),
             (low,), (high,), (str(found.bits),), "top right",
         )  # fmt: skip

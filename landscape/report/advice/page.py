@@ -13,7 +13,6 @@ from landscape.report.advice.figure import CAPTION, basin_chart
 from landscape.report.advice.tables import READING, cost_line, decision_table, measured_table
 from landscape.report.advice.wording import (
     RULES,
-    change,
     choice_name,
     control_line,
     explanation_line,
@@ -25,6 +24,7 @@ from landscape.report.advice.wording import (
 )
 from landscape.report.health import health_summary
 from landscape.report.markup import render, write_text
+from landscape.report.perplexity_change import change_with_ends
 from landscape.report.plot import figure_html
 from landscape.report.plotly_chart import draw
 
@@ -93,5 +93,5 @@ def _verdict(found: WidthAdvice, advised: AdviceResult) -> _Verdict:
     size = f"{choice.bits_per_weight:.2f} bits per weight"
     note = f"{how(choice)}; {size}" if how(choice) else size
     lost = "" if found.verdict.keeps else "nothing is likely to keep the limit; nearest: "
-    rise = change(choice.judged(advised.net))
+    rise = change_with_ends(choice.judged(advised.net))
     return _Verdict(found.bits, found.verdict.keeps, f"{lost}{choice_name(choice)}", rise, note)

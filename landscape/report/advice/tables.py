@@ -7,7 +7,8 @@ from landscape.advice.adviser import GridEvidence, WidthAdvice
 from landscape.advice.choice import Choice
 from landscape.advice.ways import NAMES, Way
 from landscape.formatting import duration, rise_text
-from landscape.report.advice.wording import change, choice_name, grid_name, share_text
+from landscape.report.advice.wording import choice_name, grid_name, share_text
+from landscape.report.perplexity_change import change_with_ends
 from landscape.report.table import Table
 
 MARK = "←"
@@ -45,7 +46,7 @@ def _row(found: WidthAdvice, grid: GridEvidence, advised: AdviceResult, placed: 
 
 def _cell(choice: Choice, found: WidthAdvice, advised: AdviceResult) -> str:
     mark = f" {MARK}" if choice == found.verdict.choice else ""
-    return f"{FORETOLD if choice.source == 'foretold' else ''}{change(choice.judged(advised.net))}{mark}"
+    return f"{FORETOLD if choice.source == 'foretold' else ''}{change_with_ends(choice.judged(advised.net))}{mark}"
 
 
 def cost_line(advised: AdviceResult) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from landscape.advice.advise import AdviceResult
@@ -11,14 +10,11 @@ from landscape.advice.choice import Choice
 from landscape.advice.explain import Explanation
 from landscape.advice.ways import NAMES
 from landscape.estimators.intervals import Estimate
-from landscape.estimators.perplexity import perplexity, perplexity_change
-from landscape.formatting import crossing_text, number, plural, windows_text, with_minus
+from landscape.estimators.perplexity import perplexity
+from landscape.formatting import crossing_text, number, plural, windows_text
+from landscape.report.perplexity_change import change_with_ends
 from landscape.session.request import JUDGED_SPLIT
 from quant.scheme import QuantScheme
-
-MANYFOLD = 10.0
-"""Factor of the perplexity from which it is written as a factor, not in per cent."""
-
 
 RULES = (
     "RTN is measured on every grid, on 4, 8, 16 … windows until its loss lies on one side of the limit, with intervals "
@@ -69,32 +65,6 @@ def _unit(scheme: QuantScheme) -> str:
     return f"group of {scheme.group}" if scheme.group else scheme.granularity
 
 
-def change(rise: Estimate) -> str:
-    """Write a rise of the loss as a change of the perplexity with its interval: ``+14 % (5 … 25)``.
-
-    From tenfold on it is a factor: ``× 27 (19 … 38)``.
-    """
-    if not math.isfinite(rise.value):
-        return "overflow"
-    if math.exp(rise.value) < MANYFOLD:
-        shares = perplexity_change(rise)
-        value, low, high = (_percent(share) for share in (shares.value, shares.low, shares.high))
-        text = f"{'+' if shares.value > 0 else ''}{value} %"
-    else:
-        value, low, high = (number(_factor(end), 2) for end in (rise.value, rise.low, rise.high))
-        text = f"× {value}"
-    return f"{text} ({low} … {high})" if math.isfinite(rise.high) else f"{text} (not bounded)"
-
-
-def _percent(share: float) -> str:
-    """Write a share in per cent, to a tenth below 10 and whole above."""
-    return with_minus(f"{100 * share:.{0 if abs(share) >= 0.0995 else 1}f}") if math.isfinite(share) else number(share)
-
-
-def _factor(nats: float) -> float:
-    return math.exp(nats) if nats < 700 else math.inf
-
-
 def choice_name(choice: Choice) -> str:
     """Name a way and its grid: ``GPTQ with one scale per channel (mse)``, ``RTN to nvfp4``."""
     if choice.scheme.format:
@@ -105,7 +75,7 @@ def choice_name(choice: Choice) -> str:
 def verdict_line(found: WidthAdvice, advised: AdviceResult) -> str:
     """Say what to do at a bit width, in one sentence."""
     choice = found.verdict.choice
-    rise, size = change(choice.judged(advised.net)), f"{choice.bits_per_weight:.2f} bits per weight"
+    rise, size = change_with_ends(choice.judged(advised.net)), f"{choice.bits_per_weight:.2f} bits per weight"
     cost = f"perplexity {rise}{how(choice, ', ')}, {size}"
     if found.verdict.keeps:
         return f"{found.bits} bits: {choice_name(choice)} keeps the limit: {cost}"
@@ -124,7 +94,7 @@ def reason_lines(found: WidthAdvice, advised: AdviceResult) -> Iterator[str]:
     chosen = found.verdict.choice
     for choice in found.choices:
         if choice.scheme == chosen.scheme and choice.price < chosen.price:
-            rise = f"{change(choice.judged(advised.net))}{how(choice, ', ')}"
+            rise = f"{change_with_ends(choice.judged(advised.net))}{how(choice, ', ')}"
             yield f"{NAMES[choice.way]}: {rise}: {_against(choice, advised)}"
 
 
@@ -155,11 +125,11 @@ def explanation_line(explained: Explanation) -> str:
 def control_line(control: Estimate) -> str:
     """Say what plain fine-tuning gains, which QAFT's raw loss includes."""
     return (
-        f"plain fine-tuning on the same text, tried for {plural(32, 'step')}: perplexity {change(control)}; "
+        f"plain fine-tuning on the same text, tried for {plural(32, 'step')}: perplexity {change_with_ends(control)}; "
         "QAFT is foretold with this gain, and a longer training gains more"
     )
 
 
 def share_text(rho: Estimate | None) -> str:
     """Write ‖Δw‖ in per cent of R."""
-    return "–" if rho is None else f"{_percent(rho.value)} %"
+    return "–" if rho is None else f"{100 * rho.value:.2g} %" if rho.value < 0.1 else f"{100 * rho.value:.0f} %"

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from landscape.claims.claim import Claim
 from landscape.estimators.intervals import CONFIDENCE
 from landscape.formatting import distance_text, interval, nats, number, plural, rise_text
+from landscape.report.perplexity_change import change_text
 from landscape.report.study.cells import (
     SizeUnit,
     grids,
@@ -21,7 +22,6 @@ from landscape.report.study.cells import (
     widths,
 )
 from landscape.report.study.findings import claim_number
-from landscape.report.survey.strip import change_text
 from landscape.report.survey.verdicts import ratio_text
 from landscape.report.table import Table, provenance
 from landscape.session.request import TEST_SPLIT

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import Location, Loss
-from landscape.formatting import number, with_minus
+from landscape.formatting import number
 from landscape.report import palette
+from landscape.report.perplexity_change import change_text
 from landscape.report.survey.verdicts import is_steep
 from landscape.session.point_methods import METHODS
 from landscape.survey.result import PointResult, SurveyResult
@@ -17,8 +16,6 @@ from quant.scheme import grid_label
 
 SIGNS: dict[Loss, str] = {"kept": "✓", "inconclusive": "?", "degraded": "↑", "lost": "✕"}
 """A sign beside each word for a loss, for readers who do not see colours."""
-_TIMES = 10.0  # from so many times the perplexity on, a factor says more than per cent
-_MOST = 1000.0  # the factor beyond which its digits do not matter
 
 
 @dataclass(frozen=True)
@@ -72,25 +69,6 @@ def verdict_strip(landscape: SurveyResult) -> Strip:
         lines.append(_line(grid_label(*grid, between=" "), cells, landscape))
     others = tuple(_line(p.name, [p], landscape) for p in landscape.points if p.method not in METHODS)
     return Strip(tuple(palette.mark(method).label for method in methods), tuple(lines), others)
-
-
-def change_text(rise: Estimate) -> str:
-    """Write exp(ΔL) − 1 in per cent; as a factor from tenfold on; in words where the output overflowed.
-
-    Args:
-        rise: ΔL in nats per token.
-    """
-    if not math.isfinite(rise.value):
-        return "overflowed"
-    if rise.value > math.log(_MOST):
-        return f"over ×{number(_MOST, 4)}"
-    factor = math.exp(rise.value)
-    if factor >= _TIMES:
-        return f"×{number(factor, 2)}"
-    percent = 100 * (factor - 1)
-    digits = 0 if abs(percent) >= 10 else 1
-    text = f"{percent:+.{digits}f} %"
-    return "±0 %" if float(text[:-2]) == 0 else with_minus(text)
 
 
 def _line(name: str, points: Iterable[PointResult | None], landscape: SurveyResult) -> Line:

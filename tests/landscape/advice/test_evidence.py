@@ -17,6 +17,7 @@ from landscape.advice.adviser import Adviser
 from landscape.advice.choice import Choice
 from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import DIRECTIONS
+from landscape.advice.grids import SHIPPED
 from landscape.advice.request import AdviceRequest
 from landscape.advice.trials import DAMPING, TRIAL_TOKENS
 from landscape.anatomy.waterfall import families
@@ -31,7 +32,7 @@ from landscape.session.forecast import Forecast
 from landscape.session.presets import Preset
 from landscape.session.progress import Silent
 from landscape.session.session import Session
-from quant import Center, GPTQOptions, QuantScheme, gptq, load_checkpoint, load_corpus, rtn
+from quant import Center, GPTQOptions, QuantScheme, WeightSpace, gptq, load_checkpoint, load_corpus, rtn
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.errors import UsageError
 from quant.point import WeightPoint
@@ -299,6 +300,9 @@ def test_the_command_prints_a_table_verdicts_and_json_and_writes_a_page(
         ({"windows": 1}, "at least 2 --windows"),
         ({"confidence": 0.5}, "--confidence above 0.5"),
         ({"granularities": ("row",)}, "granularity tensor, channel or group:N"),
+        ({"granularities": ()}, "at least one --granularity"),
+        ({"bits": ("nvfp4",), "granularities": SHIPPED, "scales": ("exact",)}, "an integer width among --bits"),
+        ({"bits": ("nvfp4",), "granularities": ("channel",)}, "an integer width among --bits"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(changes: dict[str, object], words: str, tmp_path: Path) -> None:
@@ -307,7 +311,7 @@ def test_what_cannot_be_answered_is_refused(changes: dict[str, object], words: s
 
 
 def test_float_formats_stand_in_the_table_of_their_width(store: Path, nano: Checkpoint, windows: torch.Tensor) -> None:
-    advised = advise(request(store, bits=("nvfp4", "fp8"), radius=False, explain=False))
+    advised = advise(request(store, bits=("nvfp4", "fp8"), granularities=SHIPPED, radius=False, explain=False))
     assert [(found.bits, [str(grid.scheme) for grid in found.grids]) for found in advised.advice] == [
         (8, ["fp8"]), (4, ["nvfp4"]),
     ]  # fmt: skip
@@ -324,3 +328,12 @@ def test_a_kept_result_is_read_back(advised: AdviceResult, tmp_path: Path) -> No
     found = load_record(tmp_path / "advice.json").result
     assert (found.advice, found.explanations, found.limit) == (advised.advice, advised.explanations, advised.limit)
     assert found.smallest == advised.smallest
+
+
+def test_a_request_of_which_nothing_fits_is_refused_with_the_reason(store: Path) -> None:
+    asked = request(store, bits=("mxfp4",), granularities=SHIPPED)
+    with Session.open(asked) as session:
+        narrow = WeightSpace(tuple(replace(slot, shape=(slot.shape[0], 24)) for slot in session.subject.space))
+        session.subject = replace(session.subject, checkpoint=replace(session.subject.checkpoint, space=narrow))
+        with pytest.raises(UsageError, match=r"none: mxfp4 is left out: .* got 24 inputs"):
+            _asked(asked, session)

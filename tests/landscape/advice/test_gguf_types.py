@@ -6,14 +6,9 @@ import gguf
 import numpy as np
 import pytest
 from gguf.quants import dequantize
-from hypothesis import given
-from hypothesis import strategies as st
 
-from landscape.advice.gguf_types import GGUF_TYPES, GGUFType, gguf_named, gguf_of_grid, nearest_gguf
-from quant.errors import UsageError
+from landscape.advice.gguf_types import GGUF_TYPES, GGUFType, gguf_named, gguf_of_grid
 
-SIZES = {kind.name: 8 * size / block for kind, (block, size) in gguf.GGML_QUANT_SIZES.items()}
-OFFERED = [each.name for each in GGUF_TYPES]
 CODE = 8  # weights that one bit of a code book's index changes, at most
 
 
@@ -42,23 +37,7 @@ def test_the_smallest_set_of_weights_that_a_bit_of_a_scale_moves_is_the_group(ki
 @pytest.mark.parametrize("kind", GGUF_TYPES, ids=lambda kind: kind.name)
 def test_an_argument_is_a_type_of_file(kind: GGUFType) -> None:
     known = {each.name.removeprefix("MOSTLY_") for each in gguf.LlamaFileType}
-    name = kind.argument or kind.name
-    assert name in known or f"{name}_M" in known or kind.name == "MXFP4"  # Q4_K stands for Q4_K_M
-
-
-@given(st.floats(1, 20))
-def test_the_nearest_is_the_largest_that_is_not_above_the_size(size: float) -> None:
-    fitting = [SIZES[name] for name in OFFERED if SIZES[name] <= size]
-    if not fitting:
-        with pytest.raises(UsageError, match="expected at least"):
-            nearest_gguf(size)
-    else:
-        assert SIZES[nearest_gguf(size).name] == max(fitting)
-
-
-def test_a_size_of_a_type_finds_it_or_one_of_its_size() -> None:
-    for name in OFFERED:
-        assert SIZES[nearest_gguf(SIZES[name]).name] == SIZES[name]
+    assert kind.name in known or f"{kind.name}_M" in known or kind.name == "MXFP4"  # Q4_K stands for Q4_K_M
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

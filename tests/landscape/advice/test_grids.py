@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from landscape.advice.grids import candidates, common_group, misfit, ragged
+from landscape.advice.grids import candidates, common_group, left_out, ragged
 from quant import WeightSpace
 from quant.scheme import QuantScheme
 from quant.space import Slot
@@ -68,10 +68,17 @@ def test_scales_that_are_asked_for_are_grids_of_their_own() -> None:
 def test_float_formats_are_grids_of_their_own_and_those_that_do_not_fit_are_left_out() -> None:
     found = list(candidates((4, "nvfp4", "mxfp4", "fp8"), ("channel",), ("absmax",), space(48)))
     assert [(each.bits, each.name) for each in found] == [(4, "int4 per channel"), (4, "nvfp4"), (8, "fp8")]
-    assert misfit(QuantScheme.of_format("nvfp4"), space(48)) is None
-    assert "groups of 32 inputs in every matrix for mxfp4, got 48" in (
-        misfit(QuantScheme.of_format("mxfp4"), space(48)) or ""
-    )
+    (words,) = left_out((4, "nvfp4", "mxfp4", "fp8"), ("channel",), space(48))
+    assert words.startswith("mxfp4 is left out: ")
+    assert "groups of 32 inputs in every matrix for mxfp4, got 48" in words
+
+
+def test_groups_that_no_size_fits_are_said_to_be_left_out() -> None:
+    assert list(left_out((4,), ("channel", "group"), space(24))) == [
+        "groups are left out: no group of 16 or more divides the inputs of all matrices"
+    ]
+    assert list(left_out((4,), ("channel", "group:8"), space(24))) == []
+    assert list(left_out(("fp8",), ("group",), space(24))) == []
 
 
 def test_groups_that_leave_a_rest_are_named_with_the_matrix_and_one_that_fits() -> None:

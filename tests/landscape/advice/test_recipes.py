@@ -21,7 +21,7 @@ from compressed_tensors.quantization import (
 )
 from compressed_tensors.quantization.utils import calculate_qparams, calculate_range
 
-from landscape.advice.gguf_types import nearest_gguf
+from landscape.advice.gguf_types import gguf_of_grid
 from landscape.advice.recipe import FLOATS, Recipe, code_notes, output_name, scale_ratio
 from landscape.advice.recipes import GROUPS, VLLM_GPTQ, gptqmodel, llama_cpp, llm_compressor, lm_eval, recipes
 from landscape.advice.training_recipes import torchao
@@ -161,14 +161,14 @@ def test_a_tool_without_the_grid_has_no_code_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_llama_cpp_writes_the_type_whose_size_is_asked_for(way: str) -> None:
-    for size in (8.5, 4.25, 2.7, 2.6, 2.1):
-        kind = nearest_gguf(size)
-        *_, quantize, perplexity = (shlex.split(line) for line in llama_cpp("m", way, GRIDS[0], kind).code.splitlines())
+def test_llama_cpp_writes_the_type_of_as_many_bits_and_weighs_inputs_for_gptq(way: str) -> None:
+    for bits in (8, 4, 3, 2):
+        scheme = QuantScheme(bits, "absmax", "group:32")
+        *_, quantize, perplexity = (shlex.split(line) for line in llama_cpp("m", way, scheme).code.splitlines())
         assert quantize[0] == "llama-quantize"
-        assert quantize[-1] == (kind.argument or kind.name)
+        assert quantize[-1] == gguf_of_grid(bits, symmetric=True).name
         assert quantize[-2] in perplexity
-        assert ("--imatrix" in quantize) == (way == "gptq" or kind.imatrix)
+        assert ("--imatrix" in quantize) == (way == "gptq")
 
 
 def test_llama_cpp_gives_mxfp4_to_the_matrices_of_blocks() -> None:

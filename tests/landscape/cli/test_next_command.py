@@ -69,9 +69,9 @@ def test_after_lambdas_that_end_before_r_they_are_left_to_the_sweep() -> None:
 
 def test_after_a_search_for_r_the_points_are_looked_for_on_windows_of_its_length() -> None:
     request = RadiusRequest("some model", data="tales", seed=1, pairs=True)
-    found: Any = SimpleNamespace(subject=SimpleNamespace(seq_len=512), search=SimpleNamespace(ended="precise"))
+    found: Any = SimpleNamespace(subject=SimpleNamespace(seq_len=256), search=SimpleNamespace(ended="precise"))
     assert after_radius(request, found).startswith(
-        "landscape probe --model 'some model' --data tales --bits 8,4,2 --pairs --seq-len 512 --seed 1    #"
+        "landscape probe --model 'some model' --data tales --bits 8,4,2 --pairs --seq-len 256 --seed 1    #"
     )
 
 

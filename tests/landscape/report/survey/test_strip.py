@@ -9,8 +9,9 @@ import pytest
 
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.location import Loss
+from landscape.report.perplexity_change import change_text
 from landscape.report.survey.controls import controls
-from landscape.report.survey.strip import SIGNS, change_text, verdict_strip
+from landscape.report.survey.strip import SIGNS, verdict_strip
 from landscape.report.survey.verdicts import near_but_steep
 from landscape.report.survey.view import points_view, units, width_text
 from quant.size import ModelSize
