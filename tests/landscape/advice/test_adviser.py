@@ -158,3 +158,11 @@ def test_where_no_way_keeps_the_limit_gptq_comes_nearer_than_the_rounding_that_i
     table, grids = one_grid(0.04, 0.03, tuned=0.0)
     verdict = advice(table, Question(Limit("ppl+1%", 0.00995), 0.9), grids).verdict
     assert (verdict.choice.way, verdict.keeps) == ("gptq", False)
+
+
+def test_gptq_is_not_tried_where_rounding_is_beyond_what_it_ever_won_back() -> None:
+    question = Question(Limit("nll+0.1", 0.1), 0.9)
+    for factor, tried in ((0.99, True), (1.01, False)):
+        table, grids = one_grid(factor * 0.1 / FORMULAS.gptq_least, 0.05, tuned=0.0)
+        advice(table, question, grids)
+        assert ("gptq" in {kind for kind, _ in table.asked}) == tried
