@@ -166,3 +166,13 @@ def test_gptq_is_not_tried_where_rounding_is_beyond_what_it_ever_won_back() -> N
         table, grids = one_grid(factor * 0.1 / FORMULAS.gptq_least, 0.05, tuned=0.0)
         advice(table, question, grids)
         assert ("gptq" in {kind for kind, _ in table.asked}) == tried
+
+
+def test_trials_stop_at_the_first_grid_on_which_gptq_keeps_the_limit() -> None:
+    """The one of fewest bits per weight; nothing is fine-tuned then."""
+    schemes = [QuantScheme(4, "absmax", "channel"), QuantScheme(4, "absmax", "group:128")]
+    table = Table(dict.fromkeys(schemes, exactly(0.15)), dict.fromkeys(schemes, exactly(0.08)), exactly(0.0))
+    grids = [Candidates(4, scheme.granularity, (scheme,)) for scheme in reversed(schemes)]
+    found = advice(table, Question(Limit("nll+0.1", 0.1), 0.9), grids)
+    assert (found.verdict.choice.way, found.verdict.choice.scheme) == ("gptq", schemes[0])
+    assert {asked for asked in table.asked if asked[0] != "rtn"} == {("gptq", str(schemes[0]))}
