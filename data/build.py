@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from clean import Cleaning, clean_stories
-from corpus import join, read_raw, write
+from corpus import END, join, read_raw, write
 from curve import draw_curve
 from train import Recipe, State, build_model, nll, train, write_curve
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
-from vocabulary import save_tokenizer, train_tokenizer
+from vocabulary import VOCABULARY, save_tokenizer, train_tokenizer
 
 HERE = Path(__file__).resolve().parent
 MEASURED_LENGTHS = (256, 512)
@@ -99,7 +99,8 @@ def main() -> None:
     splits = write(cleaning.stories, arguments.out / "tales")
     print(f"{len(raw)} raw stories, kept {len(cleaning.stories)}, dropped {dict(cleaning.dropped)}", flush=True)
 
-    save_tokenizer(train_tokenizer(splits["train"], recipe.positions), folder)
+    stories = (f"{story}\n" for story in splits["train"])
+    save_tokenizer(train_tokenizer(stories, END, VOCABULARY, recipe.positions), folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stories = [encode(tokenizer, join([story])) for story in splits["train"]]
     validation = encode(tokenizer, join(splits["validation"]))

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from benchmarks.models.raw_tales import new_stories
 from data.corpus import END, join, parse
+from data.vocabulary import train_tokenizer
 from quant.checkpoints.embedded import EMBEDDED, embedded
 from quant.corpora.texts import TALES, Text, read_texts
 
 VOCABULARY = 2048
 """Tokens of the tokenizer of WikiText-2."""
-PAD = "<pad>"  # torch never trains the padding row of an embedding, so it must not be the row of END
 SPREAD = 64
 """Validation windows on which the training curve is measured, spread evenly: two seconds where all would take forty."""
 
@@ -84,7 +82,7 @@ def wikitext(data: str, positions: int) -> TrainingText:
     """
     splits = read_texts(data)
     pieces = articles(splits["train"])
-    tokenizer = train_tokenizer(pieces, positions)
+    tokenizer = train_tokenizer(pieces, END, VOCABULARY, positions)
     begin = np.array([tokenizer.bos_token_id])
     documents = [np.concatenate([begin, encode(tokenizer, piece)]) for piece in pieces]
     return TrainingText(data, tokenizer, documents, encode(tokenizer, splits["validation"].content))
@@ -95,23 +93,3 @@ def articles(text: Text) -> list[str]:
     starts = text.starts or (0,)
     ends = (*starts[1:], len(text.content))
     return [text.content[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-def train_tokenizer(texts: Iterable[str], positions: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE whose text round trip is exact and which adds no special token by itself."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=[END, PAD], initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token=END,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=positions,
-        clean_up_tokenization_spaces=False,
-    )
