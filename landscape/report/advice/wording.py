@@ -78,7 +78,8 @@ def verdict_line(found: WidthAdvice, advised: AdviceResult) -> str:
     rise, size = change_with_ends(choice.judged(advised.net)), f"{choice.bits_per_weight:.2f} bits per weight"
     cost = f"perplexity {rise}{how(choice, ', ')}, {size}"
     if found.verdict.keeps:
-        return f"{found.bits} bits: {choice_name(choice)} keeps the limit: {cost}"
+        keeps = "keeps" if choice.source == "measured" else "should keep"
+        return f"{found.bits} bits: {choice_name(choice)} {keeps} the limit: {cost}"
     return f"{found.bits} bits: nothing is likely to keep the limit; {choice_name(choice)} comes nearest: {cost}"
 
 

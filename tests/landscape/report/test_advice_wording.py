@@ -1,0 +1,47 @@
+"""The sentences of advice: what was measured is said as such, and what is foretold too."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from landscape.advice.choice import Choice, Source, Verdict
+from landscape.estimators.intervals import Estimate
+from landscape.estimators.loss_limit import Limit
+from landscape.report.advice.wording import reason_lines, verdict_line
+from quant.scheme import QuantScheme
+
+SCHEME = QuantScheme(4, "absmax", "group:64")
+ADVISED: Any = SimpleNamespace(net=False, limit=Limit.parse("ppl+5%"))
+
+
+def choice(way: Any, source: Source, low: float, value: float, high: float, **more: Any) -> Choice:
+    return Choice(way, SCHEME, 4.25, Estimate(value, low, high), source, **more)
+
+
+@pytest.mark.parametrize(
+    ("source", "keeps", "words"),
+    [("measured", True, " keeps the limit: "), ("foretold", True, " should keep the limit: "),
+     ("measured", False, " comes nearest: "), ("foretold", False, " comes nearest: ")],
+)  # fmt: skip
+def test_a_verdict_says_how_sure_it_is(source: Source, keeps: bool, words: str) -> None:
+    made = choice("qaft", source, -0.1, 0.0, 0.04)
+    found: Any = SimpleNamespace(bits=4, verdict=Verdict(made, keeps), choices=(made,))
+    line = verdict_line(found, ADVISED)
+    assert line.startswith("4 bits: " if keeps else "4 bits: nothing is likely to keep the limit; ")
+    assert f"QAFT with one scale per group of 64 (absmax){words}perplexity ±0 % (−9.5 … 4.1)" in line
+    assert (", foretold" in line) == (source == "foretold")
+    assert line.endswith("4.25 bits per weight")
+
+
+def test_cheaper_ways_on_the_same_grid_are_held_against_the_limit() -> None:
+    rounded = choice("rtn", "measured", 0.04, 0.06, 0.08, windows=32)
+    tried = choice("gptq", "measured", 0.06, 0.07, 0.08, windows=8, tokens=2048)
+    trained = choice("qaft", "foretold", 0.0, 0.02, 0.04)
+    found: Any = SimpleNamespace(bits=4, verdict=Verdict(trained, True), choices=(rounded, tried, trained))
+    assert list(reason_lines(found, ADVISED)) == [
+        "RTN: +6.2 % (4.1 … 8.3): at the limit",
+        "GPTQ: +7.3 % (6.2 … 8.3), calibrated with 2,048 tokens: not enough",
+    ]
