@@ -66,15 +66,19 @@ class OpenPage:
 
     def settle(self) -> None:
         """Wait until the page's script has no more work with figures."""
-        self.page.wait_for_function("document.documentElement.dataset.fitted", timeout=1000 * DRAWN_S)
+        self.wait_for("html[data-fitted]")
+
+    def wait_for(self, selector: str) -> None:
+        """Wait until an element is there; a condition in JavaScript would be evaluated, which the page forbids."""
+        self.page.locator(selector).wait_for(state="attached", timeout=1000 * DRAWN_S)
 
     def click_legend(self, figure: str, name: str) -> None:
         """Click an entry of a legend by its text."""
-        counted = "(id) => { const gd = document.getElementById(id); gd.clicks = 0; "
-        self.js(counted + "gd.once('plotly_restyle', () => { gd.clicks = 1; }); }", figure)
+        counted = "(id) => { const gd = document.getElementById(id); delete gd.dataset.clicked; "
+        self.js(counted + "gd.once('plotly_restyle', () => { gd.dataset.clicked = 'yes'; }); }", figure)
         self.page.locator(f"#{figure} .legend .traces", has_text=name).locator(".legendtoggle").first.click()
         # Plotly waits whether it is a double click
-        self.page.wait_for_function("(id) => document.getElementById(id).clicks", arg=figure, timeout=1000 * DRAWN_S)
+        self.wait_for(f"#{figure}[data-clicked]")
 
     def pixel(self, figure: str, x: float, y: float, panel: str = "") -> tuple[float, float]:
         """Place of a datum in the window."""

@@ -56,7 +56,7 @@ def test_a_window_that_is_made_narrow_is_laid_out_again(browser: Any, survey_fil
         for width in (390, 1400):
             page.page.set_viewport_size({"width": width, "height": 900})
             kind = "narrow" if width < 700 else "wide"
-            page.page.wait_for_function(f"document.documentElement.dataset.fitted === '{kind}'", timeout=60_000)
+            page.wait_for(f"html[data-fitted={kind}]")
             assert_clear(page, width)
 
 
