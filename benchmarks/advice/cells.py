@@ -30,7 +30,7 @@ class Cell:
     model: str
     scheme: QuantScheme
     row: Row
-    """The evidence."""
+    """The evidence; ``rho_prof`` is None where it was not measured, or not reached."""
     outcomes: Mapping[Way, float]
     """ΔL of each way on the test windows."""
     control: float
@@ -134,7 +134,7 @@ def models() -> list[Model]:
 def read_model(file: Path) -> Model:
     """Read one model; only cells with both evidence and outcomes are in it."""
     rows = read_rows(file)
-    by_kind: dict[str, dict[str, Row]] = {"model": {}, "evidence": {}, "outcome": {}}
+    by_kind: dict[str, dict[str, Row]] = {"model": {}, "evidence": {}, "geometry": {}, "outcome": {}}
     for row in rows:
         by_kind[row["kind"]][str(row["key"])] = row
     return Model(file.stem, next(iter(by_kind["model"].values())), tuple(_cells(file.stem, by_kind)))
@@ -145,4 +145,5 @@ def _cells(model: str, rows: Mapping[str, Mapping[str, Row]]) -> Iterator[Cell]:
         if key in rows["outcome"]:
             after, w = rows["outcome"][key], rows["outcome"]["w"]["w"]
             outcomes: dict[Way, float] = {way: after[way] - w for way in WAYS}
-            yield Cell(model, QuantScheme.of_grid(row["key"][0], row["grid"]), row, outcomes, after["w_ft"] - w)
+            known = {"rho_prof": None, **row, **rows["geometry"].get(key, {})}
+            yield Cell(model, QuantScheme.of_grid(row["key"][0], row["grid"]), known, outcomes, after["w_ft"] - w)

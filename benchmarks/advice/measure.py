@@ -10,11 +10,12 @@ Everything is in the cache of ``WORK``, so that an interrupted run resumes. Rows
 Declared before anything was measured:
 
 - Models: opt-nano (OPT), smollm2-135m (Llama), and those of ``benchmarks.models`` (families other than these two).
-- Cells: 8, 4, 3 and 2 bits × tensor, channel and groups (128, or the largest common divisor), each with the scale that
-  loses less on the first four validation windows; NVFP4 and MXFP4.
+- Cells: 8, 4, 3 and 2 bits × tensor, channel and groups (128, or the largest common divisor; on smollm2-135m groups of
+  32 too), each with the scale that loses less on the first four validation windows; NVFP4 and MXFP4.
 - Outcomes, on 32 test windows of 512 tokens: RTN; GPTQ with 128 calibration windows, as the paper runs it on tensors
   (eight dampings) and as it is shipped on channels and groups (act-order, damping 0.01); QAFT and w_FT with the numbers
-  of the preset ``standard``, on smollm2-135m with those of ``quick`` at 512 tokens.
+  of the preset ``standard``. On smollm2-135m, where a window takes four seconds of a core: 16 windows of each split, 32
+  for calibration, and QAFT and w_FT with the numbers of ``quick``.
 - Limits: ppl+1%, ppl+5%, ppl+20%. Confidence: 0.9.
 - The right way: the cheapest whose ΔL on test is within the limit. Where none is, any way within the limit of the best.
 - Constants of the formulas are fitted to all models but the one that they are tested on.
@@ -53,8 +54,8 @@ from quant.scheme import QuantScheme, Width, width_bits
 
 HERE = Path(__file__).resolve().parent
 BITS: tuple[Width, ...] = (8, 4, 3, 2, "nvfp4", "mxfp4")
-WINDOWS = 32
-"""Validation windows of the evidence, and test windows of the outcomes."""
+LARGE = "smollm2-135m"
+"""The model that is measured with smaller numbers."""
 DIGITS = 7
 """Digits of a loss in the rows."""
 
@@ -79,15 +80,34 @@ class Job:
         return HERE / f"{self.name}.jsonl"
 
     @property
+    def large(self) -> bool:
+        """True for the model that is measured with smaller numbers."""
+        return self.name == LARGE
+
+    @property
+    def windows(self) -> int:
+        """Validation windows of the evidence, and test windows of the outcomes."""
+        return 16 if self.large else 32
+
+    @property
+    def granularities(self) -> tuple[str, ...]:
+        """Granularities of the integer grids."""
+        return (*SHIPPED, "group:32") if self.large else SHIPPED
+
+    @property
     def preset(self) -> Preset:
         """Numbers that the methods run with."""
-        of = PRESETS["quick" if self.name == "smollm2-135m" else "standard"]
-        return replace(of, seq_len=512, validation_windows=16, test_windows=WINDOWS, calibration_windows=128)
+        of, calibration = (PRESETS["quick"], 32) if self.large else (PRESETS["standard"], 128)
+        return replace(
+            of, seq_len=512, validation_windows=16, test_windows=self.windows, calibration_windows=calibration
+        )
 
     @property
     def request(self) -> AdviceRequest:
         """Request of the evidence."""
-        return AdviceRequest(self.model, self.data, bits=BITS, windows=WINDOWS, preset=self.preset, store=self.store)
+        return AdviceRequest(
+            self.model, self.data, bits=BITS, windows=self.windows, preset=self.preset, store=self.store
+        )
 
     @property
     def outcomes(self) -> SurveyRequest:
@@ -95,10 +115,9 @@ class Job:
         methods = ("rtn", "gptq", "qaft")
         return SurveyRequest(self.model, self.data, bits=BITS, methods=methods, preset=self.preset, store=self.store)
 
-    def missing(self, kind: str, wanted: list[Any]) -> list[Any]:
-        """Return those of the wanted keys that have no row of a kind."""
-        known = [row["key"] for row in read_rows(self.file) if row["kind"] == kind]
-        return [key for key in wanted if key not in known]
+    def has(self, kind: str, key: Any) -> bool:
+        """Return whether a row was kept; another process may have kept it."""
+        return any(row["kind"] == kind and row["key"] == key for row in read_rows(self.file))
 
     def keep(self, kind: str, key: Any, values: Row) -> None:
         """Add a row, and say so."""
@@ -106,18 +125,41 @@ class Job:
         print(f"{self.name} {kind} {key}", flush=True)
 
 
-def gather_evidence(job: Job) -> None:
-    """Measure RTN, the small GPTQ and w_FT on all validation windows, R, and how each grid lies to it."""
+def gather(job: Job, from_end: bool) -> None:
+    """Measure a model: what its grids share, then grid by grid what was known beforehand and what every way gave."""
     with Session.open(job.request) as session:
         session.check_center(session.windows)
+        if not job.has("model", ""):
+            job.keep("model", "", _model_row(session, job))
+        grids = list(candidates(BITS, job.granularities, (), session.subject.space))
+    for tried in reversed(grids) if from_end else grids:
+        if not job.has("outcome", key_of(tried)):
+            gather_evidence(job, tried)
+            gather_outcomes(job, key_of(tried))
+    for tried in grids:
+        if not job.has("geometry", key_of(tried)):
+            gather_geometry(job, tried)
+
+
+def gather_evidence(job: Job, tried: Candidates) -> None:
+    """Measure RTN and the small GPTQ of a grid on all validation windows."""
+    if job.has("evidence", key_of(tried)):
+        return
+    with Session.open(job.request) as session:
         evidence = MeasuredEvidence(job.request, session)
         adviser = Adviser(job.request.question, evidence, session.subject.norm)
-        grids = list(candidates(BITS, SHIPPED, (), session.subject.space))
-        if job.missing("model", [""]):
-            job.keep("model", "", _model_row(session, evidence))
-        for key in job.missing("evidence", [key_of(tried) for tried in grids]):
-            (tried,) = (each for each in grids if key_of(each) == key)
-            job.keep("evidence", key, _evidence_row(tried, adviser, evidence))
+        job.keep("evidence", key_of(tried), _evidence_row(tried, adviser, evidence))
+
+
+def gather_geometry(job: Job, tried: Candidates) -> None:
+    """Measure how a grid lies to the basin."""
+    row = next(row for row in read_rows(job.file) if row["kind"] == "evidence" and row["key"] == key_of(tried))
+    with Session.open(job.request) as session:
+        explained = explain(session, QuantScheme.of_grid(tried.bits, row["grid"]), seed=0)
+        job.keep("geometry", key_of(tried), {
+            "rho_prof": explained.rho_prof and explained.rho_prof.value,
+            "remaining": explained.remaining and explained.remaining.value,
+        })  # fmt: skip
         session.store.compact()
 
 
@@ -126,8 +168,9 @@ def key_of(tried: Candidates) -> list[Any]:
     return [tried.bits, tried.schemes[0].format or tried.granularity]
 
 
-def _model_row(session: Session, evidence: MeasuredEvidence) -> Row:
+def _model_row(session: Session, job: Job) -> Row:
     """Measure what all grids of a model share."""
+    evidence = MeasuredEvidence(job.request, session)
     found, windows = evidence.found, session.windows
     probes = Probes(session.runner.known, {"": windows})
     return {
@@ -148,7 +191,6 @@ def _model_row(session: Session, evidence: MeasuredEvidence) -> Row:
 def _evidence_row(tried: Candidates, adviser: Adviser, evidence: MeasuredEvidence) -> Row:
     """Measure one grid."""
     session, grid = evidence.session, adviser.grid(tried)
-    explained = explain(session, grid.scheme, seed=0)
     tried_gptq = evidence.trials.gptq(grid.scheme)
     return {
         "grid": grid.scheme.grid,
@@ -157,8 +199,6 @@ def _evidence_row(tried: Candidates, adviser: Adviser, evidence: MeasuredEvidenc
         "scales": len(tried.schemes),
         "rtn": totals(session, session.label(PointSpec("rtn", grid.scheme)), {}),
         "gptq_small": totals(session, tried_gptq, evidence.trials.points),
-        "rho_prof": explained.rho_prof and explained.rho_prof.value,
-        "remaining": explained.remaining and explained.remaining.value,
     }
 
 
@@ -179,20 +219,14 @@ def full_gptq(scheme: QuantScheme) -> GPTQOptions:
     return PAPER_GPTQ if scheme.granularity == "tensor" else shipped_gptq(scheme)
 
 
-def gather_outcomes(job: Job) -> None:
-    """Measure what every way gave on the test windows."""
-    rows = {tuple(row["key"]): row for row in read_rows(job.file) if row["kind"] == "evidence"}
-    schemes = {key: QuantScheme.of_grid(key[0], row["grid"]) for key, row in rows.items()}
+def gather_outcomes(job: Job, key: list[Any]) -> None:
+    """Measure what every way gave on the test windows, and w itself."""
+    row = next(row for row in read_rows(job.file) if row["kind"] == "evidence" and row["key"] == key)
     with Session.open(job.outcomes) as session:
-        for key in job.missing("outcome", ["w", *map(list, rows)]):
-            values = {"w": _test_nll(session, CENTER)} if key == "w" else _outcomes(session, job, schemes[tuple(key)])
-            job.keep("outcome", key, values)
+        if not job.has("outcome", "w"):
+            job.keep("outcome", "w", {"w": _test_nll(session, CENTER)})
+        job.keep("outcome", key, dict(_ways(session, job, QuantScheme.of_grid(row["key"][0], row["grid"]))))
         session.store.compact()
-
-
-def _outcomes(session: Session, job: Job, scheme: QuantScheme) -> dict[str, float]:
-    """Make the points of all ways on a grid, and measure them."""
-    return dict(_ways(session, job, scheme))
 
 
 def _ways(session: Session, job: Job, scheme: QuantScheme) -> Iterator[tuple[str, float]]:
@@ -207,8 +241,6 @@ def _ways(session: Session, job: Job, scheme: QuantScheme) -> Iterator[tuple[str
     own = job.preset.rates_for(scheme.bits)
     same = tuple(bits for bits in BITS if job.preset.rates_for(width_bits(bits)) == own)
     yield "w_ft", _test_nll(session, session.label(FreeSpec("w_ft", same)))
-    session.points.clear()  # those of a large model fill the memory
-    session.labels.clear()
 
 
 def _test_nll(session: Session, label: str, points: dict[str, WeightPoint] | None = None) -> float:
@@ -224,12 +256,12 @@ def main() -> None:
     parser.add_argument("--model", default="opt-nano", help="name or folder")
     parser.add_argument("--data", help="(default: that of `landscape`)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the cache and for interrupted training")
+    parser.add_argument("--from-end", action="store_true", help="take the last grid first, for a second process")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     job = Job(options.model, options.data or default_corpus(options.model), options.work)
-    gather_evidence(job)
-    gather_outcomes(job)
+    gather(job, options.from_end)
 
 
 if __name__ == "__main__":
