@@ -31,12 +31,14 @@ def change_text(rise: Estimate) -> str:
 
 
 def change_with_ends(rise: Estimate) -> str:
-    """Write the same with the ends of its interval: ``+14 % (5 … 25)``, ``×27 (19 … 38)``."""
+    """Write the same with the ends of its interval, unless their digits do not matter: ``+14 % (5 … 25)``."""
     text = change_text(rise)
     if not math.isfinite(rise.value):
         return text
     if not math.isfinite(rise.high):
         return f"{text} (not bounded)"
+    if rise.low > math.log(_MOST):
+        return text
     low, high = (_end(nats, factor=rise.value >= math.log(_TIMES)) for nats in (rise.low, rise.high))
     return f"{text} ({low} … {high})"
 

@@ -19,6 +19,7 @@ from landscape.report.perplexity_change import change_with_ends
         ((math.log(27), math.log(19), math.log(38)), "×27 (19 … 38)"),
         ((math.log(5), math.log(2), 800.0), "+400 % (100 … over 100,000)"),
         ((900.0, 2.0, 1000.0), "over ×1,000 (7.4 … over 1,000)"),
+        ((12.0, 11.0, 13.0), "over ×1,000"),
         ((0.05, -math.inf, math.inf), "+5.1 % (not bounded)"),
         ((math.inf, -math.inf, math.inf), "overflowed"),
     ],
