@@ -11,7 +11,7 @@ from landscape.advice.explain import Explanation
 from landscape.advice.ways import NAMES
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.perplexity import perplexity
-from landscape.formatting import crossing_text, number, plural, windows_text
+from landscape.formatting import crossing_text, number, windows_text
 from landscape.report.perplexity_change import change_with_ends
 from landscape.session.request import JUDGED_SPLIT
 from quant.scheme import QuantScheme
@@ -126,7 +126,7 @@ def explanation_line(explained: Explanation) -> str:
 def control_line(control: Estimate) -> str:
     """Say what plain fine-tuning gains, which QAFT's raw loss includes."""
     return (
-        f"plain fine-tuning on the same text, tried for {plural(32, 'step')}: perplexity {change_with_ends(control)}; "
+        f"plain fine-tuning on the same text, tried for 32 short steps: perplexity {change_with_ends(control)}; "
         "QAFT is foretold with this gain, and a longer training gains more"
     )
 
