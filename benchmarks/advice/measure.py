@@ -14,8 +14,9 @@ Declared before anything was measured:
   32 too), each with the scale that loses less on the first four validation windows; NVFP4 and MXFP4.
 - Outcomes, on 32 test windows of 512 tokens: RTN; GPTQ with 128 calibration windows, as the paper runs it on tensors
   (eight dampings) and as it is shipped on channels and groups (act-order, damping 0.01); QAFT and w_FT with the numbers
-  of the preset ``standard``. On smollm2-135m, where a window takes four seconds of a core: 16 windows of each split, 32
-  for calibration, and QAFT and w_FT with the numbers of ``quick``.
+  of the preset ``standard``.
+- On smollm2-135m, of which 512 tokens take four seconds of a core: windows of 256 tokens, 16 of the validation and of
+  the test split; GPTQ, QAFT and w_FT with the numbers of ``quick`` (decided when none of its cells was measured).
 - Limits: ppl+1%, ppl+5%, ppl+20%. Confidence: 0.9.
 - The right way: the cheapest whose ΔL on test is within the limit. Where none is, any way within the limit of the best.
 - Constants of the formulas are fitted to all models but the one that they are tested on.
@@ -97,10 +98,9 @@ class Job:
     @property
     def preset(self) -> Preset:
         """Numbers that the methods run with."""
-        of, calibration = (PRESETS["quick"], 32) if self.large else (PRESETS["standard"], 128)
-        return replace(
-            of, seq_len=512, validation_windows=16, test_windows=self.windows, calibration_windows=calibration
-        )
+        if self.large:
+            return replace(PRESETS["quick"], seq_len=256, test_windows=self.windows)
+        return replace(PRESETS["standard"], seq_len=512, test_windows=self.windows, calibration_windows=128)
 
     @property
     def request(self) -> AdviceRequest:
@@ -185,6 +185,8 @@ def _model_row(session: Session, job: Job) -> Row:
         "w_ft": totals(session, evidence.trials.finetuned(), evidence.trials.points),
         "radius": [found.radius.value, found.radius.low, found.radius.high],
         "gptq_tokens": evidence.gptq_tokens,
+        "calibration_tokens": (job.preset.calibration_windows or 0) * session.subject.seq_len,
+        "training_tokens": job.preset.qaft_examples * session.subject.seq_len * len(job.preset.rates_for(4)),
     }
 
 

@@ -17,10 +17,10 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.looks import FIRST
 from landscape.estimators.loss_limit import Limit
 
-CALIBRATION = 2 * 128 * 512
-"""Token passes of GPTQ's calibration: each of 128 windows of 512 tokens goes through every block twice."""
-TRAINING = 2 * 4 * 128 * 512
-"""Token passes of QAFT: two learning rates, and a forward, a backward and two more passes' worth for each token."""
+CALIBRATING = 2
+"""Passes of a calibration token in GPTQ: it goes through every block twice."""
+TRAINING = 4
+"""Passes of a token in QAFT: a forward, a backward and two more passes' worth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +73,18 @@ class Decision:
         seq_len = self.model.row["seq_len"]
         looked = sum(choice.windows or 0 for choice in self.advice.choices)
         compared = FIRST * (self.cell.row["scales"] - 1)
-        calibrated = sum(2 * choice.tokens for choice in self.advice.choices if choice.tokens)
+        calibrated = sum(CALIBRATING * choice.tokens for choice in self.advice.choices if choice.tokens)
         return (looked + compared) * seq_len + calibrated
+
+    @property
+    def of_calibration(self) -> float:
+        """These over the token passes of GPTQ's calibration."""
+        return self.tokens / (CALIBRATING * self.model.row["calibration_tokens"])
+
+    @property
+    def of_training(self) -> float:
+        """These over the token passes of QAFT, all its learning rates together."""
+        return self.tokens / (TRAINING * self.model.row["training_tokens"])
 
 
 def decisions(models: Sequence[Model], leave_out: bool = True) -> Iterator[Decision]:

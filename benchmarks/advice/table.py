@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.advice.cells import HERE, LIMITS, Model, models
 from benchmarks.advice.contest import CONTESTANTS, RULES, commonest, correlation
 from benchmarks.advice.fit import fit, foretellable
-from benchmarks.advice.scores import CALIBRATION, TRAINING, Decision, decisions, foretold
+from benchmarks.advice.scores import Decision, decisions, foretold
 from benchmarks.pages import Page
 from landscape.advice.ways import NAMES
 
@@ -95,10 +95,9 @@ def prices(found: Sequence[Decision]) -> Iterator[str]:
     closed = [d for d in found if not d.open]
     for name, some in (("all", list(found)), ("RTN decides", closed), ("a small GPTQ was made", opened)):
         if some:
-            tokens = statistics.median(d.tokens for d in some)
-            yield row(
-                [name, len(some), f"{tokens:,.0f}", f"1/{CALIBRATION / tokens:.1f}", f"1/{TRAINING / tokens:.0f}"]
-            )
+            tokens = f"{statistics.median(d.tokens for d in some):,.0f}"
+            shares = (statistics.median(d.of_calibration for d in some), statistics.median(d.of_training for d in some))
+            yield row([name, len(some), tokens, *(f"1/{1 / share:.1f}" for share in shares)])
 
 
 def contest(every: Sequence[Model]) -> Iterator[str]:

@@ -39,7 +39,7 @@ def model(*cells: Cell, name: str = "a model") -> Model:
     row = {
         "tokens": [TOKENS] * WINDOWS, "center": (TOKENS * (2.0 + 1e-6 * np.arange(WINDOWS))).tolist(),
         "w_ft": (TOKENS * (1.99 + 1e-6 * np.arange(WINDOWS))).tolist(), "articles": [None] * WINDOWS, "norm": 10.0,
-        "chance": 7.0, "gptq_tokens": 2048, "radius": [8.0, 7.0, 9.0], "seq_len": 512, "family": "test",
+        "chance": 7.0, "gptq_tokens": 2048, "calibration_tokens": 65536, "training_tokens": 2 * 65536, "radius": [8.0, 7.0, 9.0], "seq_len": 512, "family": "test",
         "dimension": 1000,
     }  # fmt: skip
     return Model(name, row, cells)
@@ -107,6 +107,8 @@ def test_misses_have_a_side() -> None:
 def test_tokens_count_looks_and_calibration() -> None:
     clear = decided(cell(4, 0.01, 0.01, 0.0))
     assert clear.tokens == (4 + 4) * 512  # one look, and the other scale on four windows
+    assert clear.of_calibration == pytest.approx(1 / 32)  # 2 passes of 65,536 tokens
+    assert clear.of_training == pytest.approx(1 / 128)  # 4 passes of them at two rates
     tried = decided(cell(4, 0.15, 0.09, 0.0, small=0.08))
     assert tried.tokens == (4 + 4 + 4) * 512 + 2 * 2048
 
