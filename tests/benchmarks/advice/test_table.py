@@ -39,8 +39,8 @@ def model(*cells: Cell, name: str = "a model") -> Model:
     row = {
         "tokens": [TOKENS] * WINDOWS, "center": (TOKENS * (2.0 + 1e-6 * np.arange(WINDOWS))).tolist(),
         "w_ft": (TOKENS * (1.99 + 1e-6 * np.arange(WINDOWS))).tolist(), "articles": [None] * WINDOWS, "norm": 10.0,
-        "chance": 7.0, "gptq_tokens": 2048, "calibration_tokens": 65536, "training_tokens": 2 * 65536, "radius": [8.0, 7.0, 9.0], "seq_len": 512, "family": "test",
-        "dimension": 1000,
+        "chance": 7.0, "gptq_tokens": 2048, "calibration_tokens": 65536, "training_tokens": 2 * 65536,
+        "radius": [8.0, 7.0, 9.0], "seq_len": 512, "family": "test", "dimension": 1000,
     }  # fmt: skip
     return Model(name, row, cells)
 
