@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
-from benchmarks.advice.cells import Cell, Model
-from landscape.advice.foretell import Formulas
+from benchmarks.advice.cells import Array, Cell, Model
+from landscape.advice.foretell import Formulas, PowerLaw
 
 LEAST = 0.01
 """ΔL of RTN, nats, below which a cell foretells nothing: GPTQ and QAFT then differ from it by noise."""
@@ -16,37 +17,32 @@ LEAST = 0.01
 
 @dataclass(frozen=True)
 class Fit:
-    """Constants, and the number of cells that they were fitted to."""
+    """Laws, and the number of cells that they were fitted to."""
 
     formulas: Formulas
     cells: int
 
 
 def fit(models: Sequence[Model]) -> Fit:
-    """Fit both formulas by least squares on the logarithms, GPTQ's share by its median.
+    """Fit both laws by least squares on the logarithms.
 
     Cells in which RTN costs next to nothing, or a way ends below w, have no logarithm worth fitting.
     """
-    cells = [(model, cell) for model in models for cell in model.cells if cell.outcomes["rtn"] > LEAST]
-    shares = np.array([np.log(c.outcomes["gptq"] / c.outcomes["rtn"]) for _, c in cells if c.outcomes["gptq"] > 0])
-    trained = [(model, cell) for model, cell in cells if cell.outcomes["qaft"] - cell.control > 0]
-    rises = np.log([cell.outcomes["rtn"] for _, cell in trained])
-    distances = np.log([cell.row["distance"] / model.norm for model, cell in trained])
-    net = np.log([cell.outcomes["qaft"] - cell.control for _, cell in trained])
-    design = np.stack([np.ones_like(rises), rises, distances], axis=1)
-    found, *_ = np.linalg.lstsq(design, net, rcond=None)
-    residuals = net - design @ found
-    return Fit(
-        Formulas(
-            gptq_share=float(np.exp(np.median(shares))),
-            gptq_error=float(np.sqrt(np.mean((shares - np.median(shares)) ** 2))),
-            gptq_least=float(np.exp(shares.min())),
-            qaft_factor=float(np.exp(found[0])),
-            qaft_rise=float(found[1]),
-            qaft_distance=float(found[2]),
-            qaft_error=float(np.sqrt((residuals**2).sum() / max(1, len(residuals) - 3))),
-        ),
-        len(cells),
+    cells = [cell for model in models for cell in model.cells if foretellable(cell)]
+    rtn = np.array([cell.outcomes["rtn"] for cell in cells])
+    gptq = np.array([cell.outcomes["gptq"] for cell in cells])
+    net = np.array([cell.outcomes["qaft"] - cell.control for cell in cells])
+    return Fit(Formulas(fit_law(rtn, gptq), fit_law(rtn, net)), len(cells))
+
+
+def fit_law(rtn: Array, reached: Array) -> PowerLaw:
+    """Fit a power law of RTN's ΔL to those losses of a way that are above that of w."""
+    x, y = (np.log(each[reached > 0]) for each in (rtn, reached))
+    found = stats.linregress(x, y)
+    residuals = y - (found.intercept + found.slope * x)
+    error = np.sqrt((residuals**2).sum() / max(1, len(y) - 2))
+    return PowerLaw(
+        float(np.exp(found.intercept)), float(found.slope), error=float(error), least=float(np.exp(residuals.min()))
     )
 
 

@@ -78,12 +78,12 @@ class Decision:
 
     @property
     def of_calibration(self) -> float:
-        """These over the token passes of GPTQ's calibration."""
+        """Tokens of the advice over the token passes of GPTQ's calibration."""
         return self.tokens / (CALIBRATING * self.model.row["calibration_tokens"])
 
     @property
     def of_training(self) -> float:
-        """These over the token passes of QAFT, all its learning rates together."""
+        """Tokens of the advice over the token passes of QAFT, all its learning rates together."""
         return self.tokens / (TRAINING * self.model.row["training_tokens"])
 
 
@@ -120,6 +120,6 @@ def foretold(model: Model, cell: Cell, formulas: Formulas, level: float) -> dict
     rtn = model.rtn(cell.scheme, model.windows, level)
     distance = cell.row["distance"] / model.norm
     return {
-        "gptq": (formulas.gptq(rtn, one_sided), cell.outcomes["gptq"]),
-        "qaft": (formulas.qaft(rtn, distance, one_sided), cell.outcomes["qaft"] - cell.control),
+        "gptq": (formulas.gptq.foretell(rtn, distance, one_sided), cell.outcomes["gptq"]),
+        "qaft": (formulas.qaft.foretell(rtn, distance, one_sided), cell.outcomes["qaft"] - cell.control),
     }

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from landscape.advice.choice import Choice, Verdict, decide, keeps
-from landscape.advice.foretell import FORMULAS, Formulas, added, at_most
+from landscape.advice.foretell import FORMULAS, Formulas, PowerLaw, added, at_most
 from landscape.advice.grids import Candidates
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.looks import FIRST, Look, look
@@ -111,7 +111,7 @@ class Adviser:
     @property
     def _marks(self) -> tuple[float, float]:
         """ΔL that RTN is compared with, nats per token: the limit, and the largest that GPTQ may bring within it."""
-        return self._question.limit.nats, self._question.limit.nats / self._formulas.gptq_least
+        return self._question.limit.nats, self._formulas.gptq.hopeless(self._question.limit.nats)
 
     def grid(self, tried: Candidates) -> GridEvidence:
         """Look at RTN on a grid, with the scale that loses less on the first windows."""
@@ -156,8 +156,11 @@ class Adviser:
         return Choice("rtn", grid.scheme, grid.bits_per_weight, grid.rtn.rise, "measured", windows=grid.rtn.windows)
 
     def _foretold_gptq(self, grid: GridEvidence) -> Choice:
-        rise = at_most(self._formulas.gptq(grid.rtn.rise, self._question.confidence), grid.rtn.rise)
+        rise = at_most(self._foretold(self._formulas.gptq, grid), grid.rtn.rise)
         return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
+
+    def _foretold(self, law: PowerLaw, grid: GridEvidence) -> Estimate:
+        return law.foretell(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
 
     def _tried_gptq(self, grid: GridEvidence) -> Choice:
         source, question = self._source, self._question
@@ -168,7 +171,7 @@ class Adviser:
         )  # fmt: skip
 
     def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
-        net = self._formulas.qaft(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
+        net = self._foretold(self._formulas.qaft, grid)
         raw = at_most(added(net, control or Estimate(0.0, 0.0, 0.0)), grid.rtn.rise)
         return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
 
