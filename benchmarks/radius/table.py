@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
@@ -10,7 +11,7 @@ from itertools import combinations, groupby
 from scipy import stats
 
 from benchmarks.pages import Page
-from benchmarks.radius import simulation_table
+from benchmarks.radius import resampling_table, simulation_table
 from benchmarks.radius.simulation_table import HERE
 from benchmarks.rows import Row, read_rows
 
@@ -19,34 +20,46 @@ PAGE = Page(HERE / "README.md")
 
 def rows() -> list[Row]:
     """Return all rows of ``measure.py``, by model, precision and seed."""
-    files = [file for file in HERE.glob("*.jsonl") if not file.name.startswith("simulated-")]
+    others = {simulation_table.SURVEYS, simulation_table.SEARCHES, resampling_table.ROWS}
+    files = set(HERE.glob("*.jsonl")) - others
     found = [row for file in files for row in read_rows(file)]
     return sorted(found, key=lambda row: (row["model"], -row["precision"], row["seed"]))
 
 
 def cost(measured: Sequence[Row]) -> Iterator[str]:
-    """Yield the lines of the table of cost: a search beside the fixed design of the same seed."""
+    """Yield the lines of the table of cost: a search, the median of all seeds, and the fixed design of the first."""
     yield "| model | design | directions × windows × distances | R | half width | windows evaluated | tokens | share |"
     yield "|---|---|---|---|---|---|---|---|"
     for fixed in measured:
         if fixed["kind"] != "fixed":
             continue
-        search = next(
+        searches = [
             row
             for row in measured
-            if row["kind"] == "search" and all(row[key] == fixed[key] for key in ("model", "precision", "seed"))
+            if row["kind"] == "search" and all(row[key] == fixed[key] for key in ("model", "precision"))
+        ]
+        search = next(row for row in searches if row["seed"] == fixed["seed"])
+        command = f"`landscape radius --precision {search['precision']:g}`"
+        yield line(search, f"{command}, seed {search['seed']}", "2 and a pilot", share(search["tokens"], fixed))
+        evaluations, tokens = (statistics.median(row[key] for row in searches) for key in ("evaluations", "tokens"))
+        yield (
+            f"| {fixed['model']} | the same, median of {len(searches)} seeds | | | | {evaluations:,.0f} | "
+            f"{tokens:,.0f} | **{share(tokens, fixed)}** |"
         )
-        share = f"**{search['tokens'] / fixed['tokens']:.1%}**"
-        yield line(search, f"`landscape radius --precision {search['precision']:g}`", "2 and a pilot", share)
         counted = "" if fixed["measured"] == fixed["lambdas"] else f" ({fixed['measured']} evaluated, the rest counted)"
         yield line(fixed, "fixed grid", f"{fixed['lambdas']}{counted}", "")
 
 
-def line(row: Row, design: str, distances: str, share: str) -> str:
+def share(tokens: float, fixed: Row) -> str:
+    """Format the share of the tokens of a fixed design."""
+    return f"{tokens / fixed['tokens']:.1%}"
+
+
+def line(row: Row, design: str, distances: str, of_grid: str) -> str:
     """Format the line of one design."""
     size = f"{row['directions']} × {row['windows']} × {distances}"
     numbers = f"{row['radius']:.4g} | ±{row['half_width']:.2%} | {row['evaluations']:,} | {row['tokens']:,}"
-    return f"| {row['model']} | {design} | {size} | {numbers} | {share} |"
+    return f"| {row['model']} | {design} | {size} | {numbers} | {of_grid} |"
 
 
 def of_two(measured: Sequence[Row]) -> Iterator[str]:
@@ -117,7 +130,8 @@ def homogeneity(members: Sequence[Row]) -> Homogeneity:
 def tables(measured: Sequence[Row]) -> dict[str, Iterator[str]]:
     """Return all tables by their names on the page."""
     own = {"cost": cost(measured), "of two": of_two(measured), "seeds": seeds(measured)}
-    return simulation_table.tables() | own
+    resampled = {"resampled": resampling_table.lines(read_rows(resampling_table.ROWS))}
+    return simulation_table.tables() | resampled | own
 
 
 def rewrite() -> None:

@@ -44,10 +44,12 @@ def test_the_share_is_of_the_tokens() -> None:
         **search(0, 100.0, 1.0), "kind": "fixed", "lambdas": 20, "measured": 2, "directions": 32, "windows": 5,
         "evaluations": 3205, "tokens": 3205 * 64, "half_width_of_two": 0.04,
     }  # fmt: skip
-    lines = list(table.cost([search(0, 101.0, 1.0), fixed, search(1, 99.0, 1.0)]))
-    assert len(lines) == 4
-    assert lines[2].endswith(f"| 90 | 5,760 | **{90 / 3205:.1%}** |")
-    assert "32 × 5 × 20 (2 evaluated, the rest counted)" in lines[3]
+    dear = {**search(1, 99.0, 1.0), "evaluations": 190, "tokens": 190 * 64}
+    lines = list(table.cost([search(0, 101.0, 1.0), fixed, dear]))
+    assert len(lines) == 5
+    assert lines[2].endswith(f"| 90 | 5,760 | {90 / 3205:.1%} |")
+    assert lines[3] == f"| m | the same, median of 2 seeds | | | | 140 | 8,960 | **{140 / 3205:.1%}** |"
+    assert "32 × 5 × 20 (2 evaluated, the rest counted)" in lines[4]
     assert len(list(table.of_two([fixed]))) == 2  # nothing to compare with
 
 
