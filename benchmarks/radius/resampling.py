@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.radius.loss_table import Array, LossTable, step_of
+from landscape.estimators.crossing import Crossing
 from landscape.estimators.radius_search import RadiusSearch, StoppingRule, search
 
 MOST = 256  # directions, as `landscape radius` allows
@@ -86,6 +87,10 @@ class ResampledSearches:
     """Number of reported intervals that hold the truth."""
     covered_as_computed: int
     """Number of t intervals of the last round that hold it."""
+    half_width: float
+    """Median half width of the reported intervals over R."""
+    half_width_as_computed: float
+    """Median half width of the t intervals of the last round over R."""
     precise: int
     """Number of searches that reached the precision."""
     one_round: int
@@ -138,9 +143,16 @@ def summarize(truth: float, ends: Sequence[tuple[RadiusSearch, int]]) -> Resampl
         repetitions=len(ends),
         covered=int(holds.sum()),
         covered_as_computed=sum(each.low <= truth <= each.high for each in computed),
+        half_width=_relative_half_width([found.radius for found, _ in ends]),
+        half_width_as_computed=_relative_half_width(computed),
         precise=sum(found.precise for found, _ in ends),
         one_round=int(alone.sum()),
         covered_in_one_round=int((holds & alone).sum()),
         evaluations=int(np.median(costs)),
         evaluations_90=int(np.quantile(costs, 0.9)),
     )
+
+
+def _relative_half_width(radii: Sequence[Crossing]) -> float:
+    """Return the median half width over R; censored radii have none."""
+    return float(np.median([(each.high - each.value) / each.value for each in radii if each.value is not None]))

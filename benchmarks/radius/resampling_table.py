@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from scipy import stats
@@ -13,17 +12,17 @@ from benchmarks.rows import Row
 ROWS = HERE / "resampled-searches.jsonl"
 COLUMNS = (
     *("model", "directions × windows (articles) of the table", "precision requested", "reached", "bias of R"),
-    *("R covered", "covered by the computed interval", "windows evaluated, median", "90th percentile"),
-    "covered after a single round",
+    *("R covered", "covered by the computed interval", "its half width, median"),
+    *("windows evaluated, median", "90th percentile", "covered after a single round"),
 )
 
 
 def share(hits: int, of: int) -> str:
-    """Format a share with its Monte Carlo standard error; a dash for none."""
+    """Format a share with its exact binomial interval (Clopper and Pearson 1934); a dash for none."""
     if not of:
         return "–"
-    p = hits / of
-    return f"{p:.1%} ± {math.sqrt(p * (1 - p) / of):.1%}"
+    interval = stats.binomtest(hits, of).proportion_ci(0.95, "exact")
+    return f"{hits / of:.1%} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
 def line(row: Row) -> str:
@@ -33,8 +32,8 @@ def line(row: Row) -> str:
     at_once = f"{share(row['covered_in_one_round'], row['one_round'])} of {row['one_round'] / n:.0%}"
     return (
         f"| {row['model']} | {size} | ±{row['precision']:.0%} | {row['precise'] / n:.1%} | {row['bias']:+.2%} | "
-        f"{share(row['covered'], n)} | {share(row['covered_as_computed'], n)} | {row['evaluations']} | "
-        f"{row['evaluations_90']} | {at_once} |"
+        f"{share(row['covered'], n)} | {share(row['covered_as_computed'], n)} | "
+        f"±{row['half_width_as_computed']:.1%} | {row['evaluations']} | {row['evaluations_90']} | {at_once} |"
     )
 
 
@@ -43,8 +42,8 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
     for repetitions in sorted({row["repetitions"] for row in rows}):
         low, high = stats.binom.interval(0.95, repetitions, 0.95)
         yield (
-            f"{repetitions} searches per row, intervals of 95 %, each share with its Monte Carlo standard error; 95 % "
-            f"of rows with exact intervals would cover from {low / repetitions:.2%} to {high / repetitions:.2%}."
+            f"{repetitions} searches per row, intervals of 95 %, each share with its binomial interval of 95 %; 95 % of "
+            f"rows with exact intervals would cover from {low / repetitions:.2%} to {high / repetitions:.2%}."
         )
     yield from ("", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     yield from map(line, rows)
