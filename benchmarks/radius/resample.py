@@ -3,8 +3,8 @@
     python -m benchmarks.radius.resample     (a quarter of an hour on one core)
 
 Every row is 2000 searches on samples of a table of ``benchmarks/radius/tables`` (``real_table.py`` evaluates them,
-``resampling.py`` draws the samples). Rows are kept in ``resampled-searches.jsonl`` as soon as they are measured, so that
-``--missing`` takes up an interrupted run; at the end the tables of `README.md` are rewritten.
+``resampling.py`` draws the samples). Rows are kept in ``resampled-searches.jsonl`` as soon as they are measured, so
+that ``--missing`` takes up an interrupted run; at the end the tables of `README.md` are rewritten.
 """
 
 from __future__ import annotations

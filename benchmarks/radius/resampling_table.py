@@ -42,8 +42,8 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
     for repetitions in sorted({row["repetitions"] for row in rows}):
         low, high = stats.binom.interval(0.95, repetitions, 0.95)
         yield (
-            f"{repetitions} searches per row, intervals of 95 %, each share with its binomial interval of 95 %; 95 % of "
-            f"rows with exact intervals would cover from {low / repetitions:.2%} to {high / repetitions:.2%}."
+            f"{repetitions} searches per row, intervals of 95 %, each share with its binomial interval of 95 %; 95 % "
+            f"of rows with exact intervals would cover from {low / repetitions:.2%} to {high / repetitions:.2%}."
         )
     yield from ("", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     yield from map(line, rows)

@@ -39,8 +39,8 @@ _REACH = 24  # grid index at which it gives up: 8 ‖w‖
 _FIRST = 4
 """Directions and windows of the first round: three degrees of freedom each.
 
-Searches for R ± 5 % on resampled losses of two real models cover 97.2 and 99.9 % with four, and 99.3 and 100 % with
-six, which cost a quarter more and twice as much in the median (``benchmarks/radius/README.md``).
+Searches for R ± 5 % on resampled losses of two real models cover 97.2 and 99.9 % with four, and 98.8 and 100 % with
+six, which cost a third more and twice as much in the median (``benchmarks/radius/README.md``).
 """
 
 
