@@ -2,7 +2,8 @@
 
     python -m benchmarks.advice.measure --model opt-nano --work WORK
     python -m benchmarks.advice.measure --model smollm2-135m --data path/to/wikitext-2 --work WORK
-    python -m benchmarks.advice.measure --model path/to/gpt-neox --data path/to/wikitext-2 --work WORK
+    python -m benchmarks.advice.measure --model WORK/gpt-neox --data path/to/wikitext-2 --work WORK
+    python -m benchmarks.advice.measure --model WORK/gpt2 --data tales --work WORK
 
 Everything is in the cache of ``WORK``, so that an interrupted run resumes. Rows go to
 ``benchmarks/advice/<model>.jsonl``; ``python -m benchmarks.advice.table`` makes the tables of `README.md` from them.
