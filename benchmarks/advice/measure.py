@@ -148,7 +148,7 @@ def gather_evidence(job: Job, tried: Candidates) -> None:
         return
     with Session.open(job.request) as session:
         evidence = MeasuredEvidence(job.request, session)
-        adviser = Adviser(job.request.question, evidence, session.subject.norm)
+        adviser = Adviser(job.request.question, evidence)
         job.keep("evidence", key_of(tried), _evidence_row(tried, adviser, evidence))
 
 

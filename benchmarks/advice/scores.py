@@ -103,7 +103,7 @@ def decisions(models: Sequence[Model], leave_out: bool = True) -> Iterator[Decis
 
 def decide_alone(model: Model, cell: Cell, limit: Limit, formulas: Formulas) -> Decision:
     """Advise on one grid from the rows."""
-    adviser = Adviser(Question(limit, CONFIDENCE), model, model.norm, formulas)
+    adviser = Adviser(Question(limit, CONFIDENCE), model, formulas)
     return Decision(model, cell, limit, adviser.advise([cell.tried]))
 
 
@@ -118,8 +118,7 @@ def foretold(model: Model, cell: Cell, formulas: Formulas, level: float) -> dict
     """
     one_sided = (1 + level) / 2
     rtn = model.rtn(cell.scheme, model.windows, level)
-    distance = cell.row["distance"] / model.norm
     return {
-        "gptq": (formulas.gptq.foretell(rtn, distance, one_sided), cell.outcomes["gptq"]),
-        "qaft": (formulas.qaft.foretell(rtn, distance, one_sided), cell.outcomes["qaft"] - cell.control),
+        "gptq": (formulas.gptq.foretell(rtn, one_sided), cell.outcomes["gptq"]),
+        "qaft": (formulas.qaft.foretell(rtn, one_sided), cell.outcomes["qaft"] - cell.control),
     }

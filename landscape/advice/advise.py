@@ -112,7 +112,7 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
     """
     with Session.open(request, progress) as session:
         evidence = MeasuredEvidence(request, session)
-        adviser = Adviser(request.question, evidence, session.subject.norm)
+        adviser = Adviser(request.question, evidence)
         asked = _asked(request, session)
         forecast = _forecast(request, evidence, adviser, asked)
         session.progress.forecast(forecast)

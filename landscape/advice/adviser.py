@@ -103,9 +103,9 @@ class WidthAdvice:
 class Adviser:
     """Adviser of one model, bit width by bit width."""
 
-    def __init__(self, question: Question, source: Source, norm: float, formulas: Formulas = FORMULAS) -> None:
-        """Bind to what a user accepts, and to the evidence on a model with this ‖w‖."""
-        self._question, self._source, self._norm, self._formulas = question, source, norm, formulas
+    def __init__(self, question: Question, source: Source, formulas: Formulas = FORMULAS) -> None:
+        """Bind to what a user accepts, and to the evidence on a model."""
+        self._question, self._source, self._formulas = question, source, formulas
         self._grids: dict[Candidates, GridEvidence] = {}
 
     @property
@@ -160,7 +160,7 @@ class Adviser:
         return Choice("gptq", grid.scheme, grid.bits_per_weight, rise, "foretold")
 
     def _foretold(self, law: PowerLaw, grid: GridEvidence) -> Estimate:
-        return law.foretell(grid.rtn.rise, grid.distance / self._norm, self._question.confidence)
+        return law.foretell(grid.rtn.rise, self._question.confidence)
 
     def _tried_gptq(self, grid: GridEvidence) -> Choice:
         source, question = self._source, self._question

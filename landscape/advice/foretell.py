@@ -16,7 +16,7 @@ from landscape.estimators.intervals import Estimate
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """ΔL = factor · ΔL(RTN)^power · (‖Δw‖/‖w‖)^distance."""
+    """ΔL = factor · ΔL(RTN)^power."""
 
     factor: float
     power: float
@@ -25,10 +25,8 @@ class PowerLaw:
     """Standard error of the logarithm."""
     least: float
     """Smallest ratio of what was measured to what this law says, in any cell."""
-    distance: float = 0.0
-    """Exponent of ‖Δw‖/‖w‖."""
 
-    def foretell(self, rtn: Estimate, distance: float, confidence: float) -> Estimate:
+    def foretell(self, rtn: Estimate, confidence: float) -> Estimate:
         """Foretell ΔL on a grid; on a log scale errors of RTN's loss and of the law add up as independent ones do.
 
         Where RTN's interval reaches down to 0 or below, the logarithm has no lower end: the interval then begins at the
@@ -36,12 +34,11 @@ class PowerLaw:
 
         Args:
             rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
-            distance: ‖Δw‖/‖w‖ of RTN.
             confidence: Probability with which each end shall hold.
         """
         if not rtn.value > 0 or not math.isfinite(rtn.value):
             return rtn
-        level = self._log(rtn.value, distance)
+        level = self._log(rtn.value)
         error = float(special.ndtri(confidence)) * self.error
         up = math.hypot(error, self.power * math.log(rtn.high / rtn.value)) if math.isfinite(rtn.high) else math.inf
         if rtn.low <= 0:
@@ -49,19 +46,17 @@ class PowerLaw:
         down = math.hypot(error, self.power * math.log(rtn.value / rtn.low))
         return Estimate(*map(math.exp, (level, level - down, level + up)))
 
-    def hopeless(self, limit: float, distance: float = 1.0) -> float:
+    def hopeless(self, limit: float) -> float:
         """Return ΔL of RTN from which on the way would miss a limit even if it did as well as in the best cell.
 
         Args:
             limit: The acceptable ΔL, nats per token.
-            distance: ‖Δw‖/‖w‖ of RTN.
         """
-        best = math.log(self.least) + self._log(1.0, distance)
-        return max(limit, math.exp((math.log(limit) - best) / self.power))
+        return max(limit, math.exp((math.log(limit / self.least) - self._log(1.0)) / self.power))
 
-    def _log(self, rise: float, distance: float) -> float:
+    def _log(self, rise: float) -> float:
         """Return the logarithm of what the law says: a rise next to 0 would underflow."""
-        return math.log(self.factor) + self.power * math.log(rise) + self.distance * math.log(distance)
+        return math.log(self.factor) + self.power * math.log(rise)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,7 @@ from quant.scheme import QuantScheme
 
 LIMIT = Limit.parse("nll+0.1")
 WINDOWS, TOKENS = 16, 100
-LAWS = Formulas(
-    gptq=PowerLaw(0.73, 1.0, error=0.29, least=0.48), qaft=PowerLaw(0.92, 0.64, error=0.34, least=0.5, distance=0.475)
-)
+LAWS = Formulas(gptq=PowerLaw(0.73, 1.0, error=0.29, least=0.48), qaft=PowerLaw(0.2, 0.64, error=0.34, least=0.5))
 """Laws of the tests, which the fit of those of the package does not change."""
 
 

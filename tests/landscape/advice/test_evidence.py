@@ -244,7 +244,7 @@ def test_the_forecast_counts_the_slope_at_w_where_nothing_else_is_missing(advise
     asked = request(store, bits=(8,))
     with Session.open(asked) as session:
         subject, evidence = session.subject, MeasuredEvidence(asked, session)
-        adviser = Adviser(asked.question, evidence, subject.norm)
+        adviser = Adviser(asked.question, evidence)
         near = slope_plan(evidence.sphere, SLOPE_DIRECTIONS, subject.norm, subject.windows["validation"])
         for probe in near.probes():
             del session.runner.known[probe]

@@ -13,20 +13,20 @@ from landscape.advice.foretell import FORMULAS, PowerLaw, added, at_most
 from landscape.estimators.intervals import Estimate
 
 EXACT = Estimate(0.5, 0.5, 0.5)
-LAW = PowerLaw(0.92, 0.64, error=0.3, least=0.4, distance=0.475)
+LAW = PowerLaw(0.92, 0.64, error=0.3, least=0.4)
 LAWS = (LAW, FORMULAS.gptq, FORMULAS.qaft)
 
 
 def test_the_median_is_the_law() -> None:
-    assert LAW.foretell(EXACT, 0.2, 0.9).value == pytest.approx(0.92 * 0.5**0.64 * 0.2**0.475)
+    assert LAW.foretell(EXACT, 0.9).value == pytest.approx(0.92 * 0.5**0.64)
 
 
 @pytest.mark.parametrize("confidence", [0.6, 0.9, 0.95])
 def test_an_end_holds_with_the_confidence_where_the_logarithm_is_off_as_said(confidence: float) -> None:
     """By drawing losses whose logarithm is normal, with RTN's loss known exactly."""
     rng = np.random.default_rng(1)
-    drawn = 0.92 * 0.5**0.64 * 0.3**0.475 * np.exp(0.3 * rng.standard_normal(20_000))
-    found = LAW.foretell(EXACT, 0.3, confidence)
+    drawn = 0.92 * 0.5**0.64 * np.exp(0.3 * rng.standard_normal(20_000))
+    found = LAW.foretell(EXACT, confidence)
     assert np.mean(drawn <= found.high) == pytest.approx(confidence, abs=0.01)
     assert np.mean(drawn >= found.low) == pytest.approx(confidence, abs=0.01)
 
@@ -38,34 +38,34 @@ def test_errors_of_rtn_and_of_the_law_add_as_independent_ones() -> None:
     quantile = 1.2815515655446004  # of 0.9
     rtn = Estimate(0.5, 0.5 * math.exp(-quantile * spread), 0.5 * math.exp(quantile * spread))
     losses = 0.5 * np.exp(spread * rng.standard_normal(40_000))
-    drawn = 0.92 * losses**0.64 * 0.3**0.475 * np.exp(0.3 * rng.standard_normal(40_000))
-    found = LAW.foretell(rtn, 0.3, 0.9)
+    drawn = 0.92 * losses**0.64 * np.exp(0.3 * rng.standard_normal(40_000))
+    found = LAW.foretell(rtn, 0.9)
     assert np.quantile(drawn, 0.9) == pytest.approx(found.high, rel=0.02)
     assert np.quantile(drawn, 0.1) == pytest.approx(found.low, rel=0.02)
 
 
-@given(st.floats(-1, 15), st.floats(0, 2), st.floats(0, 2), st.floats(0.01, 2), st.floats(0.55, 0.99))
-def test_intervals_hold_their_value(value: float, below: float, above: float, distance: float, level: float) -> None:
+@given(st.floats(-1, 15), st.floats(0, 2), st.floats(0, 2), st.floats(0.55, 0.99))
+def test_intervals_hold_their_value(value: float, below: float, above: float, level: float) -> None:
     rtn = Estimate(value, value - below, value + above)
     for law in LAWS:
-        found = law.foretell(rtn, distance, level)
+        found = law.foretell(rtn, level)
         assert found.low <= found.value <= found.high
 
 
 def test_where_rounding_costs_nothing_the_others_cost_the_same() -> None:
     nothing = Estimate(-0.001, -0.004, 0.002)
-    assert all(law.foretell(nothing, 0.1, 0.9) == nothing for law in LAWS)
+    assert all(law.foretell(nothing, 0.9) == nothing for law in LAWS)
 
 
 def test_an_overflow_foretells_nothing() -> None:
     lost = Estimate(math.inf, -math.inf, math.inf)
-    assert LAW.foretell(lost, 0.1, 0.9) == lost
+    assert LAW.foretell(lost, 0.9) == lost
 
 
 @given(st.floats(0.001, 2.0))
 def test_a_limit_is_hopeless_where_the_best_cell_would_end_at_it(limit: float) -> None:
-    rise = LAW.hopeless(limit, 0.3)
-    best = LAW.least * LAW.foretell(Estimate(rise, rise, rise), 0.3, 0.9).value
+    rise = LAW.hopeless(limit)
+    best = LAW.least * LAW.foretell(Estimate(rise, rise, rise), 0.9).value
     assert best == pytest.approx(limit) or (rise == limit and best > limit)
 
 
