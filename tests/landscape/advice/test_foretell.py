@@ -44,6 +44,12 @@ def test_errors_of_rtn_and_of_the_law_add_as_independent_ones() -> None:
     assert np.quantile(drawn, 0.1) == pytest.approx(found.low, rel=0.02)
 
 
+def test_each_end_follows_that_of_rtn() -> None:
+    near, far = (LAW.foretell(Estimate(0.5, 0.45, high), 0.9) for high in (0.55, 0.9))
+    assert (near.value, near.low) == (far.value, far.low)
+    assert far.high > near.high
+
+
 @given(st.floats(-1, 15), st.floats(0, 2), st.floats(0, 2), st.floats(0.55, 0.99))
 def test_intervals_hold_their_value(value: float, below: float, above: float, level: float) -> None:
     rtn = Estimate(value, value - below, value + above)
