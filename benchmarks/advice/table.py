@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.advice.cells import HERE, LIMITS, Model, models
 from benchmarks.advice.contest import CONTESTANTS, RULES, commonest, correlation
 from benchmarks.advice.fit import fit, foretellable
+from benchmarks.advice.goals import Goal, goals
 from benchmarks.advice.scores import Decision, decisions, foretold
 from benchmarks.pages import Page
 from landscape.advice.ways import NAMES
@@ -68,24 +69,44 @@ def by_grid(found: Sequence[Decision]) -> Iterator[str]:
         yield row([family, *counted([d for d in found if d.cell.family == family])])
 
 
-def coverage(every: Sequence[Model]) -> Iterator[str]:
-    """Yield how often what was foretold held, each model by constants fitted to the others."""
-    yield from head(
-        ["way", "cells", "within the 90 % interval", "median of foretold over measured", "within a factor 2"]
-    )
-    pairs: dict[str, list[tuple[bool, float]]] = {"gptq": [], "qaft": []}
+Foretold = dict[str, list[tuple[bool, float]]]
+"""By way, for each cell: whether the interval held, and what was foretold over what was measured."""
+
+
+def all_foretold(every: Sequence[Model]) -> Foretold:
+    """Foretell all cells, each model by laws fitted to the others."""
+    pairs: Foretold = {"GPTQ": [], "QAFT less w_FT": []}
     for model in every:
         formulas = fit([each for each in every if each is not model]).formulas
         for cell in filter(foretellable, model.cells):
-            for way, (said, true) in foretold(model, cell, formulas, LEVEL).items():
+            for name, (said, true) in zip(pairs, foretold(model, cell, formulas, LEVEL).values(), strict=True):
                 factor = said.value / true if true > 0 else np.inf
-                pairs[way].append((said.low <= true <= said.high, factor))
-    for way, name in (("gptq", "GPTQ"), ("qaft", "QAFT less w_FT")):
-        inside = [each for each, _ in pairs[way]]
-        factors = [factor for _, factor in pairs[way]]
+                pairs[name].append((said.low <= true <= said.high, factor))
+    return pairs
+
+
+def coverage(pairs: Foretold) -> Iterator[str]:
+    """Yield how often what was foretold held."""
+    yield from head(
+        ["way", "cells", "within the 90 % interval", "median of foretold over measured", "within a factor 2"]
+    )
+    for name, share in covered(pairs).items():
+        factors = [factor for _, factor in pairs[name]]
         near = sum(0.5 <= factor <= 2 for factor in factors)
-        share = f"{sum(inside)} ({sum(inside) / len(inside):.0%})"
-        yield row([name, len(inside), share, f"{statistics.median(factors):.2f}", f"{near} of {len(factors)}"])
+        inside = f"{sum(held for held, _ in pairs[name])} ({share:.0%})"
+        yield row([name, len(factors), inside, f"{statistics.median(factors):.2f}", f"{near} of {len(factors)}"])
+
+
+def covered(pairs: Foretold) -> dict[str, float]:
+    """Return the share of cells whose interval held, by way."""
+    return {name: statistics.mean(held for held, _ in found) for name, found in pairs.items()}
+
+
+def judged(found: Iterable[Goal]) -> Iterator[str]:
+    """Yield the goals."""
+    yield from head(["goal", "found", ""])
+    for goal in found:
+        yield row([goal.text, goal.found, "met" if goal.met else "**missed**"])
 
 
 def prices(found: Sequence[Decision]) -> Iterator[str]:
@@ -137,13 +158,16 @@ def shape(every: Sequence[Model]) -> Iterator[str]:
 
 def tables(every: Sequence[Model]) -> dict[str, Iterable[str]]:
     """Return all tables by their names on the page."""
-    found = list(decisions(every, leave_out=len(every) > 1))
+    several = len(every) > 1
+    found = list(decisions(every, leave_out=several))
+    pairs = all_foretold(every) if several else {}
     return {
+        "goals": judged(goals(every, found, covered(pairs))),
         "models": shape(every),
         "limits": by_limit(found),
         "grids": by_grid(found),
         "prices": prices(found),
-        "coverage": coverage(every) if len(every) > 1 else head(["one model: nothing to fit to"]),
+        "coverage": coverage(pairs) if several else head(["one model: nothing to fit to"]),
         "contest": contest(every),
         "cells": outcomes(found),
     }

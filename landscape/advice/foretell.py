@@ -70,8 +70,8 @@ class Formulas:
 
 
 FORMULAS = Formulas(
-    gptq=PowerLaw(0.92, 1.29, error=0.44, least=0.33),
-    qaft=PowerLaw(0.28, 0.82, error=0.27, least=0.6),
+    gptq=PowerLaw(1.14, 1.29, error=0.38, least=0.27),
+    qaft=PowerLaw(0.284, 0.808, error=0.18, least=0.71),
 )
 
 
