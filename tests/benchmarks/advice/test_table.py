@@ -10,6 +10,7 @@ import pytest
 from benchmarks.advice.cells import LIMITS, Cell, Model
 from benchmarks.advice.contest import RULES, commonest
 from benchmarks.advice.fit import fit
+from benchmarks.advice.goals import goals
 from benchmarks.advice.scores import Decision, decide_alone, decisions, foretold
 from benchmarks.advice.table import tables
 from landscape.advice.foretell import Formulas, PowerLaw
@@ -127,6 +128,23 @@ def test_an_adviser_that_names_the_commonest_way_is_counted() -> None:
     found = [decided(cell(4, 0.01, 0.0, 0.0)), decided(cell(4, 0.02, 0.0, 0.0)), decided(cell(4, 5.0, 4.0, 0.0))]
     assert commonest(found) == 2
     assert [RULES["bits alone"](decision) for decision in found] == ["gptq"] * 3
+
+
+def test_a_goal_is_met_or_missed() -> None:
+    cheap, dear = decided(cell(4, 0.01, 0.01, 0.0)), decided(cell(4, 0.15, 0.09, -0.5, small=0.12))
+
+    def met(found: list[Decision], share: float) -> list[bool]:
+        return [goal.met for goal in goals([each.model for each in found], found, {"GPTQ": share})]
+
+    assert met([cheap], 0.9) == [False, True, True, False, True, True]  # one model, and no small GPTQ made
+    assert met([cheap], 0.96)[-1] is met([cheap], 0.84)[-1] is False
+    assert not dear.hit
+    assert met([cheap] * 9 + [dear], 0.9)[1:4] == [True, True, True]  # nine of ten; its GPTQ cost less than half
+    assert not met([cheap] * 8 + [dear], 0.9)[1]
+    dear.model.row["calibration_tokens"] = dear.tokens - 1  # two passes of them are hardly twice the advice
+    assert met([dear], 0.9)[2:4] == [False, False]
+    dear.model.row["calibration_tokens"] = dear.tokens
+    assert met([dear], 0.9)[2:4] == [False, True]
 
 
 def test_every_table_can_be_made() -> None:
