@@ -19,6 +19,8 @@ from quant.scheme import QuantScheme
 HERE = Path(__file__).resolve().parent
 LIMITS = tuple(map(Limit.parse, ("ppl+1%", "ppl+5%", "ppl+20%")))
 CONFIDENCE = 0.9
+LARGE = "smollm2-135m"
+"""The model that is measured with smaller numbers."""
 
 Array = NDArray[np.float64]
 

@@ -6,10 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.advice.cells import Model
+from benchmarks.advice.cells import LARGE, Model
 from benchmarks.advice.scores import Decision
 
-LARGE = "smollm2-135m"
 BUILT_FOR = ("opt", "llama")
 """Families that the toolkit was built on."""
 

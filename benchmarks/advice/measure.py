@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.advice.cells import LARGE
 from benchmarks.rows import Row, append_row, read_rows
 from landscape.advice.adviser import Adviser
 from landscape.advice.evidence import MeasuredEvidence
@@ -56,8 +57,6 @@ from quant.scheme import QuantScheme, Width, width_bits
 
 HERE = Path(__file__).resolve().parent
 BITS: tuple[Width, ...] = (8, 4, 3, 2, "nvfp4", "mxfp4")
-LARGE = "smollm2-135m"
-"""The model that is measured with smaller numbers."""
 DIGITS = 7
 """Digits of a loss in the rows."""
 

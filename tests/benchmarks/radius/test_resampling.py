@@ -43,7 +43,7 @@ def run(table: LossTable, precision: float = 0.04, repetitions: int = 100) -> li
 
 
 def nominal(covered: int, repetitions: int) -> bool:
-    """Whether so many of intervals of 95 % may hold the truth by chance, at the level 1/1000 of either side."""
+    """Return whether 95 % intervals would hold the truth this often by chance (two-sided test at 0.002)."""
     low, high = stats.binom.ppf([0.001, 0.999], repetitions, 0.95)
     return bool(low <= covered <= high)
 
@@ -68,7 +68,7 @@ def test_searches_cover_the_truth_and_no_other() -> None:
 
 
 def test_windows_of_one_article_are_drawn_together() -> None:
-    """60 windows of 20 articles: the search is told of them and covers; told nothing, it takes copies for new ones."""
+    """With 60 windows from 20 articles, the interval covers only if the search knows which window is from which."""
     table = synthetic(directions=0.02, windows=0.10, articles=np.arange(60) // 3)
     losses = resampling.ResampledLosses.draw(table, np.random.default_rng(3))
     for label in np.unique(losses.articles):
