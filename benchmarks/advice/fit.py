@@ -42,7 +42,11 @@ def fit_law(rtn: Array, reached: Array) -> PowerLaw:
     residuals = y - (found.intercept + found.slope * x)
     error = np.sqrt((residuals**2).sum() / max(1, len(y) - 2))
     return PowerLaw(
-        float(np.exp(found.intercept)), float(found.slope), error=float(error), least=float(np.exp(residuals.min()))
+        float(np.exp(found.intercept)),
+        float(found.slope),
+        error=float(error),
+        least=float(np.exp(residuals.min())),
+        most=float(np.exp(x.max())),
     )
 
 

@@ -25,12 +25,15 @@ class PowerLaw:
     """Standard error of the logarithm."""
     least: float
     """Smallest ratio of what was measured to what this law says, in any cell."""
+    most: float = math.inf
+    """Largest ΔL of RTN that it was fitted to: beyond, it bounds nothing from above."""
 
     def foretell(self, rtn: Estimate, confidence: float) -> Estimate:
         """Foretell ΔL on a grid; on a log scale errors of RTN's loss and of the law add up as independent ones do.
 
         Where RTN's interval reaches down to 0 or below, the logarithm has no lower end: the interval then begins at the
-        lower of RTN's and 0, and where even its value does, it is RTN's own.
+        lower of RTN's and 0, and where even its value does, it is RTN's own. Beyond what the law was fitted to, the
+        interval begins where it does at the largest fitted loss, and has no upper end.
 
         Args:
             rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
@@ -38,6 +41,9 @@ class PowerLaw:
         """
         if not rtn.value > 0 or not math.isfinite(rtn.value):
             return rtn
+        if rtn.value > self.most:
+            edge = self.foretell(Estimate(*(min(end, self.most) for end in astuple(rtn))), confidence)
+            return Estimate(math.exp(self._log(rtn.value)), edge.low, math.inf)
         level = self._log(rtn.value)
         error = float(special.ndtri(confidence)) * self.error
         up = math.hypot(error, self.power * math.log(rtn.high / rtn.value)) if math.isfinite(rtn.high) else math.inf
@@ -70,8 +76,8 @@ class Formulas:
 
 
 FORMULAS = Formulas(
-    gptq=PowerLaw(1.14, 1.29, error=0.38, least=0.27),
-    qaft=PowerLaw(0.284, 0.808, error=0.18, least=0.71),
+    gptq=PowerLaw(1.14, 1.29, error=0.38, least=0.27, most=0.92),
+    qaft=PowerLaw(0.284, 0.808, error=0.18, least=0.71, most=0.92),
 )
 
 

@@ -63,6 +63,14 @@ def test_where_rounding_costs_nothing_the_others_cost_the_same() -> None:
     assert all(law.foretell(nothing, 0.9) == nothing for law in LAWS)
 
 
+def test_beyond_the_fitted_losses_there_is_no_upper_end() -> None:
+    law = PowerLaw(0.3, 0.8, error=0.2, least=0.7, most=0.9)
+    inside, beyond = (law.foretell(Estimate(rise, rise, rise), 0.9) for rise in (0.9, 9.0))
+    assert inside.high < 0.4
+    assert (beyond.value, beyond.low, beyond.high) == (pytest.approx(0.3 * 9**0.8), inside.low, math.inf)
+    assert at_most(beyond, Estimate(9.0, 8.0, 10.0)).high == 10.0
+
+
 def test_an_overflow_foretells_nothing() -> None:
     lost = Estimate(math.inf, -math.inf, math.inf)
     assert LAW.foretell(lost, 0.9) == lost
