@@ -17,7 +17,9 @@ from landscape.report.advice.wording import (
     control_line,
     explanation_line,
     how,
+    is_open,
     limit_line,
+    missed,
     reason_lines,
     subject_lines,
     verdict_line,
@@ -34,7 +36,8 @@ class _Verdict:
     """The verdict for one bit width, as the strip shows it."""
 
     bits: int
-    keeps: bool
+    state: str
+    """``kept``, ``open`` or ``lost``."""
     what: str
     change: str
     note: str
@@ -92,6 +95,7 @@ def _verdict(found: WidthAdvice, advised: AdviceResult) -> _Verdict:
     choice = found.verdict.choice
     size = f"{choice.bits_per_weight:.2f} bits per weight"
     note = f"{how(choice)}; {size}" if how(choice) else size
-    lost = "" if found.verdict.keeps else "nothing is likely to keep the limit; nearest: "
+    lost = "" if found.verdict.keeps else f"{missed(found, advised)}; nearest: "
     rise = change_with_ends(choice.judged(advised.net))
-    return _Verdict(found.bits, found.verdict.keeps, f"{lost}{choice_name(choice)}", rise, note)
+    state = "kept" if found.verdict.keeps else "open" if is_open(found, advised) else "lost"
+    return _Verdict(found.bits, state, f"{lost}{choice_name(choice)}", rise, note)

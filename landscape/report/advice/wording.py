@@ -80,7 +80,20 @@ def verdict_line(found: WidthAdvice, advised: AdviceResult) -> str:
     if found.verdict.keeps:
         keeps = "keeps" if choice.source == "measured" else "should keep"
         return f"{found.bits} bits: {choice_name(choice)} {keeps} the limit: {cost}"
-    return f"{found.bits} bits: nothing is likely to keep the limit; {choice_name(choice)} comes nearest: {cost}"
+    return f"{found.bits} bits: {missed(found, advised)}; {choice_name(choice)} comes nearest: {cost}"
+
+
+def missed(found: WidthAdvice, advised: AdviceResult) -> str:
+    """Say how sure it is that no way keeps the limit, where none keeps it with the probability asked for."""
+    if is_open(found, advised):
+        return "it is open whether any way keeps the limit"
+    return "nothing is likely to keep the limit"
+
+
+def is_open(found: WidthAdvice, advised: AdviceResult) -> bool:
+    """Return whether no way keeps the limit with the probability asked for, and yet some way may keep it."""
+    rises = (choice.judged(advised.net) for choice in found.choices)
+    return not found.verdict.keeps and any(rise.low <= advised.limit.nats for rise in rises)
 
 
 def how(choice: Choice, before: str = "") -> str:

@@ -30,10 +30,19 @@ def test_a_verdict_says_how_sure_it_is(source: Source, keeps: bool, words: str) 
     made = choice("qaft", source, -0.1, 0.0, 0.04)
     found: Any = SimpleNamespace(bits=4, verdict=Verdict(made, keeps), choices=(made,))
     line = verdict_line(found, ADVISED)
-    assert line.startswith("4 bits: " if keeps else "4 bits: nothing is likely to keep the limit; ")
+    assert line.startswith("4 bits: QAFT " if keeps else "4 bits: it is open whether any way keeps the limit; QAFT ")
     assert f"QAFT with one scale per group of 64 (absmax){words}perplexity ±0 % (−9.5 … 4.1)" in line
     assert (", foretold" in line) == (source == "foretold")
     assert line.endswith("4.25 bits per weight")
+
+
+@pytest.mark.parametrize(
+    ("low", "words"), [(0.04, "it is open whether any way keeps"), (0.06, "nothing is likely to keep")]
+)
+def test_it_is_open_whether_a_limit_is_kept_where_any_interval_reaches_it(low: float, words: str) -> None:
+    nearest, other = choice("qaft", "foretold", 0.07, 0.08, 0.09), choice("gptq", "foretold", low, 0.1, 0.2)
+    found: Any = SimpleNamespace(bits=4, verdict=Verdict(nearest, keeps=False), choices=(nearest, other))
+    assert f"4 bits: {words} the limit; QAFT " in verdict_line(found, ADVISED)
 
 
 def test_cheaper_ways_on_the_same_grid_are_held_against_the_limit() -> None:
