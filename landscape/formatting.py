@@ -131,7 +131,7 @@ def rise_text(rise: Estimate) -> str:
     return interval(rise, nats(rise.value, True), _why_no_bound(rise), signed_nats=True)
 
 
-def change_text(change: Estimate) -> str:
+def relative_change_text(change: Estimate) -> str:
     """Write a relative change with its interval, in per cent: ``+5.3 % [+4.1, +6.6]``."""
     if not math.isfinite(change.high):
         return f"{percent(change.value)} ({_why_no_bound(change)})"

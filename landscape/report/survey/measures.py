@@ -6,7 +6,7 @@ import math
 
 from landscape.estimators.intervals import CONFIDENCE
 from landscape.estimators.perplexity import perplexity, perplexity_change
-from landscape.formatting import change_text, distance_text, height_text, nats, number
+from landscape.formatting import distance_text, height_text, nats, number, relative_change_text
 from landscape.report.table import Table
 from landscape.survey.result import FidelityResult, PointResult, SurveyResult
 from quant.size import ModelSize
@@ -31,7 +31,7 @@ def measure_table(landscape: SurveyResult) -> Table:
         found = [p.fidelity.get(s) for s in splits]
         return (
             p.name, *_sizes(p.size), *(number(perplexity(p.nll[s]), 4) for s in splits),
-            *(change_text(perplexity_change(p.rise[s])) for s in splits),
+            *(relative_change_text(perplexity_change(p.rise[s])) for s in splits),
             *(NONE if f is None else height_text(f.kl) for f in found),
             *(NONE if f is None else agreement_text(f) for f in found),
         )  # fmt: skip
