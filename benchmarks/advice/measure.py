@@ -132,7 +132,8 @@ def gather(job: Job, from_end: bool) -> None:
         if not job.has("model", ""):
             job.keep("model", "", _model_row(session, job))
         grids = list(candidates(BITS, job.granularities, (), session.subject.space))
-    for tried in reversed(grids) if from_end else grids:
+    # The paper's grid comes last for both: what is shipped is what a run that is cut off should have measured.
+    for tried in sorted(reversed(grids) if from_end else grids, key=lambda tried: tried.granularity == "tensor"):
         if not job.has("outcome", key_of(tried)):
             gather_evidence(job, tried)
             gather_outcomes(job, key_of(tried))
