@@ -105,6 +105,10 @@ class Model:
         """Estimate ΔL of the small GPTQ; see ``Source``."""
         return self._rise(self._evidence(scheme)["gptq_small"], windows, level)
 
+    def untrainable(self) -> str | None:
+        """Say that w_FT was trained; see ``Source``."""
+        return None
+
     def control(self, windows: int, level: float) -> Estimate:
         """Estimate ΔL of w_FT after a short training; see ``Source``."""
         return self._rise(self.row["w_ft"], windows, level)

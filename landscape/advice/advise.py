@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from landscape.advice.adviser import Adviser, GridEvidence, WidthAdvice
+from landscape.advice.adviser import Adviser, Control, GridEvidence, WidthAdvice
 from landscape.advice.choice import Verdict
 from landscape.advice.evidence import MeasuredEvidence
 from landscape.advice.explain import Explanation, explain, work_of
@@ -35,12 +35,13 @@ from landscape.session.progress import Progress
 from landscape.session.run_record import Check, RunRecord, SubjectInfo
 from landscape.session.session import Session
 from quant.errors import UsageError
-from quant.scheme import width_bits
 
 LOOKED = 8
 """Windows that a loss takes in the median, for the forecast."""
 RADIUS_WORK = 100
 """Probes of a search for R, for the forecast."""
+TRIED_BELOW = 8
+"""Bit width below which rounding is likely to leave the limit open, for the forecast."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class AdviceResult:
     run: RunRecord
 
     @property
-    def control(self) -> Estimate | None:
-        """ΔL of w_FT after a short training; None where no verdict needed it, or training does not fit in memory."""
-        return next((found.control for found in self.advice if found.control is not None), None)
+    def control(self) -> Control | None:
+        """The control of QAFT; None where no verdict needed it."""
+        return self.advice[0].control
 
     @property
     def smallest(self) -> Verdict:
@@ -117,7 +118,7 @@ def advise(request: AdviceRequest, progress: Progress | None = None) -> AdviceRe
         forecast = _forecast(request, evidence, adviser, asked)
         session.progress.forecast(forecast)
         center_nll = session.check_center(session.windows)
-        advice = tuple(adviser.advise(tried) for tried in _by_width(asked))
+        advice = adviser.advise_all(_by_width(asked))
         schemes = [grid.scheme for each in advice for grid in each.grids] if request.explain else []
         explanations = {str(scheme): explain(session, scheme, request.seed) for scheme in schemes}
         search = evidence.found if request.radius else None
@@ -170,8 +171,8 @@ def _forecast(
     """Forecast the cost of the evidence; one forward pass is measured if there is work to do.
 
     Everything is rehearsed on the known results: evidence for which they are enough costs nothing. How many looks a
-    loss will take, and which trials will be made, is not known beforehand: a loss counts with the median, and each bit
-    width below 8 with one small GPTQ.
+    loss will take, and which trials will be made, is not known beforehand: a loss counts with the median, each bit
+    width below 8 with one small GPTQ, and all of these with one short fine-tuning.
     """
     session, runner, windows = evidence.session, evidence.session.runner, evidence.windows
     plan = point_plan([CENTER], session.windows)
@@ -184,10 +185,11 @@ def _forecast(
         probes += RADIUS_WORK
     unknown = [tried for tried in asked if not runner.knows(partial(adviser.grid, tried))]
     probes += sum(min(LOOKED, windows) + min(FIRST, windows) * (len(tried.schemes) - 1) for tried in unknown)
-    trials = 0.0
-    for tried in _by_width(asked):
-        if not runner.knows(partial(adviser.advise, tried)) and tried[0].bits < max(map(width_bits, request.bits)):
-            trials += evidence.trials.gptq_work + min(LOOKED, windows)
+    judged = [tried for tried in _by_width(asked) if not runner.knows(partial(adviser.advise, tried))]
+    low = sum(tried[0].bits < TRIED_BELOW for tried in judged)
+    trials = low * (evidence.trials.gptq_work + min(LOOKED, windows))
+    if low and not runner.knows(evidence.untrainable):
+        trials += evidence.trials.finetuning_work + min(LOOKED, windows)
 
     def explained(tried: Candidates) -> Explanation:
         return explain(session, adviser.grid(tried).scheme, request.seed)

@@ -1,4 +1,4 @@
-"""Advise on one bit width, asking for evidence in the order of its price: RTN everywhere, trials where they can decide.
+"""Advise bit width by bit width, asking for evidence in the order of its price: RTN, then trials where they can decide.
 
 RTN         on every grid, on 4, 8, 16, … validation windows, until ΔL lies on one side of the limit, and of the
             largest ΔL at which GPTQ may still bring it within (``landscape.estimators.looks``)
@@ -12,8 +12,9 @@ comes from a ``Source``: a session that measures, or a table of measurements.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -47,8 +48,12 @@ class Source(Protocol):
         """Measure ΔL of GPTQ calibrated on little data, in the same way."""
         ...
 
-    def control(self, windows: int, level: float) -> Estimate | None:
-        """Measure ΔL of w_FT after a short training, in the same way; None if training does not fit in memory."""
+    def untrainable(self) -> str | None:
+        """Say why w_FT cannot be trained; None if it can."""
+        ...
+
+    def control(self, windows: int, level: float) -> Estimate:
+        """Measure ΔL of w_FT after a short training, in the same way."""
         ...
 
     def distance(self, scheme: QuantScheme) -> float:
@@ -87,6 +92,21 @@ class GridEvidence:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What plain fine-tuning changes, which QAFT's raw loss includes."""
+
+    rise: Estimate | None
+    """ΔL of w_FT after a short training; None where it could not be trained."""
+    refused: str = ""
+    """Why it could not be trained."""
+
+    @property
+    def share(self) -> Estimate:
+        """Its part of QAFT's raw loss: unknown, training may lower it by anything, as it keeps the best it came by."""
+        return self.rise or Estimate(0.0, -math.inf, 0.0)
+
+
+@dataclass(frozen=True)
 class WidthAdvice:
     """The advice for one bit width."""
 
@@ -96,12 +116,12 @@ class WidthAdvice:
     choices: tuple[Choice, ...]
     """All ways on these grids."""
     verdict: Verdict
-    control: Estimate | None
-    """ΔL of w_FT after a short training; None where no verdict needed it, or training does not fit in memory."""
+    control: Control | None
+    """The control of QAFT; None where no verdict of the run needed it, and QAFT is foretold less its control."""
 
 
 class Adviser:
-    """Adviser of one model, bit width by bit width."""
+    """Adviser of one model."""
 
     def __init__(self, question: Question, source: Source, formulas: Formulas = FORMULAS) -> None:
         """Bind to what a user accepts, and to the evidence on a model."""
@@ -127,6 +147,23 @@ class Adviser:
                 left={scheme: rise for scheme, rise in rises.items() if scheme != best},
             )
         return self._grids[tried]
+
+    def advise_all(self, widths: Sequence[Sequence[Candidates]]) -> tuple[WidthAdvice, ...]:
+        """Advise on several bit widths; where the verdict of one needed the control of QAFT, all count it.
+
+        That changes no verdict: a width that did not need it is kept by a cheaper way.
+
+        Args:
+            widths: The grids of each bit width.
+        """
+        found = [self.advise(tried) for tried in widths]
+        control = next((each.control for each in found if each.control is not None), None)
+        return tuple(each if each.control == control else self._counting(each, control) for each in found)
+
+    def _counting(self, found: WidthAdvice, control: Control | None) -> WidthAdvice:
+        trained = {grid.scheme: self._foretold_qaft(grid, control) for grid in found.grids}
+        choices = tuple(trained[each.scheme] if each.way == "qaft" else each for each in found.choices)
+        return replace(found, choices=choices, control=control)
 
     def advise(self, tried: Sequence[Candidates]) -> WidthAdvice:
         """Collect the evidence on the grids of one bit width, and decide.
@@ -170,26 +207,14 @@ class Adviser:
             windows=found.windows, tokens=source.gptq_tokens,
         )  # fmt: skip
 
-    def _foretold_qaft(self, grid: GridEvidence, control: Estimate | None) -> Choice:
-        net = self._foretold(self._formulas.qaft, grid)
-        raw = at_most(added(net, control or Estimate(0.0, 0.0, 0.0)), grid.rtn.rise)
-        return Choice("qaft", grid.scheme, grid.bits_per_weight, raw, "foretold", net)
+    def _foretold_qaft(self, grid: GridEvidence, control: Control | None) -> Choice:
+        net, own = self._foretold(self._formulas.qaft, grid), grid.rtn.rise
+        raw = net if control is None else added(net, control.share)
+        return Choice("qaft", grid.scheme, grid.bits_per_weight, at_most(raw, own), "foretold", at_most(net, own))
 
-    def _control(self) -> Estimate | None:
-        """Look at w_FT until the sign of its ΔL is clear; None if training does not fit in memory."""
+    def _control(self) -> Control:
+        """Look at w_FT until the sign of its ΔL is clear."""
         source = self._source
-
-        def measure(windows: int, level: float) -> Estimate:
-            found = source.control(windows, level)
-            if found is None:
-                raise _NoRoomError
-            return found
-
-        try:
-            return look(measure, source.windows, self._question.confidence, (0.0,)).rise
-        except _NoRoomError:
-            return None
-
-
-class _NoRoomError(Exception):
-    """Ends a series of looks at a control that cannot be trained."""
+        if refused := source.untrainable():
+            return Control(None, refused)
+        return Control(look(source.control, source.windows, self._question.confidence, (0.0,)).rise)

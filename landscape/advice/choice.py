@@ -4,8 +4,8 @@ A choice is a way on a grid, with the rise of the loss that it costs. Three prop
 
 - Choices are ordered by one key, and each is judged by itself. So the grid that is recommended gets the same verdict
   when it is asked about alone.
-- Where nothing keeps the limit, the choice is named that would keep a loosened limit first. So a looser limit never
-  asks for a more expensive way.
+- Where nothing keeps the limit, the choice is named that would keep a loosened limit first. So on the same evidence a
+  looser limit never asks for a more expensive way.
 - The raw loss decides; only on request QAFT counts less its control, ``w_FT``.
 """
 
@@ -21,7 +21,7 @@ from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
 from quant.scheme import QuantScheme
 
-Source = Literal["measured", "foretold"]
+Origin = Literal["measured", "foretold"]
 """Whether a point was made and its loss measured, or its loss is foretold from that of others."""
 
 
@@ -35,7 +35,7 @@ class Choice:
     """With scales and zero points."""
     rise: Estimate
     """ΔL against w, nats per token; each end holds with the confidence asked for."""
-    source: Source
+    source: Origin
     net: Estimate | None = None
     """For QAFT, the rise less that of its control w_FT; None where the two do not differ."""
     windows: int | None = None
@@ -46,6 +46,11 @@ class Choice:
     def judged(self, net: bool) -> Estimate:
         """Return the rise that decides: the raw one, or the net one where that is asked for and there is one."""
         return self.net if net and self.net is not None else self.rise
+
+    @property
+    def as_shipped(self) -> bool:
+        """True if the loss was measured at the very point that one would ship."""
+        return self.source == "measured" and self.tokens is None
 
     @property
     def price(self) -> tuple[int, float, str]:
@@ -64,7 +69,7 @@ class Verdict:
 
 def keeps(choice: Choice, limit: Limit, net: bool) -> bool:
     """Return whether a choice keeps the limit with the confidence of its interval."""
-    return choice.judged(net).high <= limit.nats
+    return limit.keeps(choice.judged(net))
 
 
 def decide(choices: Iterable[Choice], limit: Limit, net: bool = False) -> Verdict:
@@ -82,12 +87,11 @@ def decide(choices: Iterable[Choice], limit: Limit, net: bool = False) -> Verdic
     return Verdict(min(choices, key=lambda choice: _nearness(choice, net)), keeps=False)
 
 
-def _nearness(choice: Choice, net: bool) -> tuple[float, float, tuple[int, float, str]]:
+def _nearness(choice: Choice, net: bool) -> tuple[float, float, int, tuple[int, float, str]]:
     """Return the key by which a choice comes near a limit: the end of its interval, then its value, then its price.
 
-    Where the data bound none, training comes first.
+    Where the outputs overflow, training comes first.
     """
     rise = choice.judged(net)
-    if not math.isfinite(rise.high):
-        return rise.high, float(-WAYS.index(choice.way)), choice.price
-    return rise.high, rise.value, choice.price
+    training = 0 if math.isfinite(rise.value) else -WAYS.index(choice.way)
+    return rise.high, rise.value, training, choice.price

@@ -36,7 +36,6 @@ class MeasuredEvidence:
         self.session, self.subject = session, session.subject
         self.trials = Trials(request, session)
         self.sphere = Sphere(session.subject.space, request.seed)
-        self._no_room = False
 
     @cached_property
     def found(self) -> RadiusSearch:
@@ -65,17 +64,17 @@ class MeasuredEvidence:
         """Measure ΔL of the small GPTQ; see ``Source``."""
         return self._rise(self.trials.gptq(scheme), windows, level)
 
-    def control(self, windows: int, level: float) -> Estimate | None:
-        """Measure ΔL of w_FT; see ``Source``."""
-        if self._no_room:
-            return None
+    def untrainable(self) -> str | None:
+        """Say why w_FT cannot be trained: it does not fit in memory; see ``Source``."""
         try:
-            label = self.trials.finetuned()
+            self.trials.finetuned()
         except UsageError as error:
-            self._no_room = True
-            self.session.progress.warn(f"QAFT is foretold without what plain fine-tuning gains: {error}")
-            return None
-        return self._rise(label, windows, level)
+            return str(error)
+        return None
+
+    def control(self, windows: int, level: float) -> Estimate:
+        """Measure ΔL of w_FT; see ``Source``."""
+        return self._rise(self.trials.finetuned(), windows, level)
 
     def distance(self, scheme: QuantScheme) -> float:
         """Return ‖Δw‖ of RTN."""

@@ -33,7 +33,8 @@ class PowerLaw:
 
         Where RTN's interval reaches down to 0 or below, the logarithm has no lower end: the interval then begins at the
         lower of RTN's and 0, and where even its value does, it is RTN's own. Beyond what the law was fitted to, the
-        interval begins where it does at the largest fitted loss, and has no upper end.
+        interval begins where it does at the largest fitted loss, and has no upper end; nor has it one where RTN's own
+        reaches beyond.
 
         Args:
             rtn: ΔL of RTN on the same grid, whose ends each hold with the confidence.
@@ -46,7 +47,7 @@ class PowerLaw:
             return Estimate(math.exp(self._log(rtn.value)), edge.low, math.inf)
         level = self._log(rtn.value)
         error = float(special.ndtri(confidence)) * self.error
-        up = math.hypot(error, self.power * math.log(rtn.high / rtn.value)) if math.isfinite(rtn.high) else math.inf
+        up = math.hypot(error, self.power * math.log(rtn.high / rtn.value)) if rtn.high <= self.most else math.inf
         if rtn.low <= 0:
             return Estimate(math.exp(level), min(rtn.low, 0.0), math.exp(level + up))
         down = math.hypot(error, self.power * math.log(rtn.value / rtn.low))
@@ -55,10 +56,13 @@ class PowerLaw:
     def hopeless(self, limit: float) -> float:
         """Return ΔL of RTN from which on the way would miss a limit even if it did as well as in the best cell.
 
+        Beyond what the law was fitted to, nothing is known to be hopeless: infinity.
+
         Args:
             limit: The acceptable ΔL, nats per token.
         """
-        return max(limit, math.exp((math.log(limit / self.least) - self._log(1.0)) / self.power))
+        found = max(limit, math.exp((math.log(limit / self.least) - self._log(1.0)) / self.power))
+        return found if found <= self.most else math.inf
 
     def _log(self, rise: float) -> float:
         """Return the logarithm of what the law says: a rise next to 0 would underflow."""

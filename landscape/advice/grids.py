@@ -36,12 +36,6 @@ class Candidates:
     schemes: tuple[QuantScheme, ...]
     """The grids, which differ in their scale alone."""
 
-    @property
-    def name(self) -> str:
-        """Name of the grids without their scale: ``int4 per channel``, ``nvfp4``."""
-        form = self.schemes[0].format
-        return form or f"int{self.bits} per {self.granularity.replace(':', ' of ')}"
-
 
 def candidates(
     widths: Sequence[Width], granularities: Sequence[str], scales: Sequence[Scale], space: WeightSpace

@@ -141,7 +141,7 @@ def print_advice(advised: AdviceResult, page: Path, following: str, as_json: boo
     console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     _print_lines(console, [*subject_lines(advised), ""])
     console.print(drawn(decision_table(advised)))
-    _print_lines(console, [READING, *([control_line(advised.control)] if advised.control else []), ""])
+    _print_lines(console, [READING, control_line(advised.control, advised.net), ""])
     for found in advised.advice:
         console.print(verdict_line(found, advised), markup=False, style="bold", soft_wrap=True)
         _print_lines(console, (f"    {line}" for line in reason_lines(found, advised)))
@@ -149,7 +149,7 @@ def print_advice(advised: AdviceResult, page: Path, following: str, as_json: boo
     run = advised.run
     work = f"{evaluations(run.probes)}, in {duration(run.seconds)}"
     _print_lines(console, ["", *explained, cost_line(advised), work])
-    page_line = f"page   {page}    # with recipes for llm-compressor, GPTQModel and llama.cpp"
+    page_line = f"page   {page}    # with recipes for other tools"
     _print_lines(console, [page_line, f"cache  {run.store}", f"next   {following}"])
 
 

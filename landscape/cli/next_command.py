@@ -85,7 +85,7 @@ def after_advice(request: AdviceRequest, found: AdviceResult) -> str:
     """Suggest making the point of fewest bits that keeps the limit, else the one that comes nearest to it."""
     verdict = found.smallest
     chosen = verdict.choice
-    keeps = "keep" if chosen.source == "measured" else "should keep"
+    keeps = "keep" if chosen.as_shipped else "should keep"
     reason = f"the fewest bits that {keeps} the limit" if verdict.keeps else "comes nearest to the limit"
     scheme = chosen.scheme
     order = shipped_gptq(scheme).act_order if chosen.way == "gptq" else False

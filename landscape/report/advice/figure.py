@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import WidthAdvice
-from landscape.estimators.intervals import Estimate
-from landscape.estimators.location import ratio
 from landscape.report.advice.wording import grid_name
 from landscape.report.chart import Axis, Band, Chart, Level, Look, Mark, Panel, Series, spanning
 from landscape.report.palette import BLUE, INK, VERMILLION
@@ -16,7 +14,7 @@ from landscape.report.perplexity_change import change_with_ends
 
 CAPTION = (
     "Each mark is RTN on one grid. To the right: its distance from the weights in units of R, at which the loss along "
-    "random directions is half way to chance. Upwards: the rise of its loss. Grey: the interval of R. A mark far left "
+    "random directions is halfway to chance. Upwards: the rise of its loss. Grey: the interval of R. A mark far left "
     "of 1 and high up lies on a steeper way than random ones, such as the clipping of a few weights."
 )
 _SYMBOLS = {"tensor": "circle", "channel": "diamond", "group": "square"}
@@ -28,10 +26,9 @@ def basin_chart(advised: AdviceResult) -> Chart | None:
     if advised.search is None or advised.search.radius.value is None:
         return None
     points = [mark for found in advised.advice for mark in _points(found, advised)]
-    radius = advised.search.radius
-    own = ratio(radius.value or 0.0, radius) or Estimate(1.0, 1.0, 1.0)
+    low, high = (end / advised.search.radius.value for end in (advised.search.radius.low, advised.search.radius.high))
     marks: list[Mark] = [
-        Band("x", own.low, own.high if math.isfinite(own.high) else 4.0, "interval of R", opacity=0.1),
+        Band("x", low, high if math.isfinite(high) else 4.0, "interval of R", opacity=0.1),
         Level("x", 1.0, "R", Look(INK, dash="solid", width=1.2)),
         Level("y", advised.limit.nats, f"limit {advised.limit.text}", Look(VERMILLION, dash="dash")),
         *points,

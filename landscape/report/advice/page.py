@@ -15,6 +15,7 @@ from landscape.report.advice.wording import (
     RULES,
     choice_name,
     control_line,
+    cost_text,
     explanation_line,
     how,
     is_open,
@@ -26,7 +27,6 @@ from landscape.report.advice.wording import (
 )
 from landscape.report.health import health_summary
 from landscape.report.markup import render, write_text
-from landscape.report.perplexity_change import change_with_ends
 from landscape.report.plot import figure_html
 from landscape.report.plotly_chart import draw
 
@@ -64,7 +64,7 @@ def advice_page(advised: AdviceResult, following: str) -> str:
         decisions=decision_table(advised),
         reading=f"{READING}.",
         costs=f"{sentence(cost_line(advised))}.",
-        control=None if advised.control is None else f"{sentence(control_line(advised.control))}.",
+        control=f"{sentence(control_line(advised.control, advised.net))}.",
         figure=None if chart is None else figure_html(draw(chart), "basin-plot"),
         caption=CAPTION,
         handed=choice_name(shipped),
@@ -96,6 +96,5 @@ def _verdict(found: WidthAdvice, advised: AdviceResult) -> _Verdict:
     size = f"{choice.bits_per_weight:.2f} bits per weight"
     note = f"{how(choice)}; {size}" if how(choice) else size
     lost = "" if found.verdict.keeps else f"{missed(found, advised)}; nearest: "
-    rise = change_with_ends(choice.judged(advised.net))
     state = "kept" if found.verdict.keeps else "open" if is_open(found, advised) else "lost"
-    return _Verdict(found.bits, state, f"{lost}{choice_name(choice)}", rise, note)
+    return _Verdict(found.bits, state, f"{lost}{choice_name(choice)}", cost_text(choice, advised), note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import GridEvidence, WidthAdvice
 from landscape.advice.choice import Choice
@@ -16,8 +18,8 @@ MARK = "←"
 FORETOLD = "≈ "
 """Mark of a number that was not measured."""
 READING = (
-    "RTN, GPTQ, QAFT: change of the perplexity (from … to), each end with the probability asked for; "
-    "≈ foretold, not measured; ← the verdict"
+    "RTN, GPTQ, QAFT: change of the perplexity (from … to), each end with the probability asked for; ≈ foretold; "
+    "GPTQ without ≈: tried on little data; ← the verdict"
 )
 
 
@@ -25,7 +27,8 @@ def decision_table(advised: AdviceResult) -> Table:
     """Return one row for each bit width and grid, with what each way costs there."""
     placed = advised.search is not None
     header = (
-        "bits", "one scale per", "bits per\nweight", *(["distance\nof R"] if placed else []), "RTN", "GPTQ", "QAFT",
+        "bits", "one scale per", "bits per\nweight", *(["distance\nof R"] if placed else []), "RTN", "GPTQ",
+        "QAFT less\nfine-tuning" if advised.net else "QAFT",
     )  # fmt: skip
     rows = [_row(found, grid, advised, placed) for found in advised.advice for grid in found.grids]
     return Table("Ways and grids at each bit width.", header, tuple(rows), frozenset({0, 1}))
@@ -46,7 +49,10 @@ def _row(found: WidthAdvice, grid: GridEvidence, advised: AdviceResult, placed: 
 
 def _cell(choice: Choice, found: WidthAdvice, advised: AdviceResult) -> str:
     mark = f" {MARK}" if choice == found.verdict.choice else ""
-    return f"{FORETOLD if choice.source == 'foretold' else ''}{change_with_ends(choice.judged(advised.net))}{mark}"
+    rise = choice.judged(advised.net)
+    if choice.source == "measured":
+        return f"{change_with_ends(rise)}{mark}"
+    return f"{FORETOLD}{change_with_ends(rise)}{mark}" if math.isfinite(rise.value) else f"not known{mark}"
 
 
 def cost_line(advised: AdviceResult) -> str:
@@ -56,7 +62,7 @@ def cost_line(advised: AdviceResult) -> str:
         costs = (f"{NAMES[way]} {duration(passes * advised.pace)}" for way, passes in work.items())
         widths.setdefault(" and ".join(costs), []).append(str(bits))
     said = (f"{costs} at {', '.join(bits)} bits" for costs, bits in widths.items())
-    return f"each grid would take, on this machine, about {'; '.join(said)}"
+    return f"one grid would take, on this machine, about {'; '.join(said)}"
 
 
 def measured_table(advised: AdviceResult) -> Table:

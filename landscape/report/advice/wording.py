@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from landscape.advice.advise import AdviceResult
-from landscape.advice.adviser import WidthAdvice
+from landscape.advice.adviser import Control, WidthAdvice
 from landscape.advice.choice import Choice
 from landscape.advice.explain import Explanation
 from landscape.advice.ways import NAMES
@@ -17,13 +18,15 @@ from landscape.session.request import JUDGED_SPLIT
 from quant.scheme import QuantScheme
 
 RULES = (
-    "RTN is measured on every grid, on 4, 8, 16 … windows until its loss lies on one side of the limit, with intervals "
-    "that hold over all looks.",
-    "GPTQ is foretold from RTN's loss. Where RTN does not keep the limit and GPTQ may, it is tried on little data, and "
-    "measured.",
-    "QAFT is foretold from RTN's loss and distance, plus what plain fine-tuning on the same text gains.",
+    "RTN is measured on every grid, on 4, 8, 16 … windows until its loss lies on one side of the limit. Its interval "
+    "allows for having looked several times.",
+    "GPTQ is foretold from RTN's loss, and at most that, as one ships RTN where GPTQ ends above it. Where RTN does not "
+    "keep the limit and GPTQ may, it is tried on little data, and measured.",
+    "QAFT is foretold from RTN's loss, plus what plain fine-tuning on the same text changes. That is measured where "
+    "neither RTN nor GPTQ keeps the limit at some bit width.",
     "The verdict is the cheapest way whose loss keeps the limit with the probability asked for: RTN before GPTQ before "
-    "QAFT, and within a way the grid of fewest bits per weight. Where none does, it is the one that comes nearest.",
+    "QAFT, and within a way the grid of fewest bits per weight. Where none does, it is the one that comes nearest. The "
+    "probability is that of each way on each grid by itself.",
 )
 """How a verdict comes about, for readers."""
 
@@ -41,7 +44,7 @@ def subject_lines(advised: AdviceResult) -> list[str]:
         found, last = advised.search.radius, advised.search.rounds[-1]
         radius = crossing_text(found, last.directions, last.windows, articles=last.articles)
         lines.append(
-            f"basin: along random directions the loss is half way to chance at a distance R = {radius} from the weights"
+            f"basin: along random directions the loss is halfway to chance at a distance R = {radius} from the weights"
         )
     return lines
 
@@ -75,12 +78,24 @@ def choice_name(choice: Choice) -> str:
 def verdict_line(found: WidthAdvice, advised: AdviceResult) -> str:
     """Say what to do at a bit width, in one sentence."""
     choice = found.verdict.choice
-    rise, size = change_with_ends(choice.judged(advised.net)), f"{choice.bits_per_weight:.2f} bits per weight"
-    cost = f"perplexity {rise}{how(choice, ', ')}, {size}"
+    size = f"{choice.bits_per_weight:.2f} bits per weight"
+    cost = f"perplexity {cost_text(choice, advised)}{how(choice, ', ')}, {size}"
     if found.verdict.keeps:
-        keeps = "keeps" if choice.source == "measured" else "should keep"
+        keeps = "keeps" if choice.as_shipped else "should keep"
         return f"{found.bits} bits: {choice_name(choice)} {keeps} the limit: {cost}"
     return f"{found.bits} bits: {missed(found, advised)}; {choice_name(choice)} comes nearest: {cost}"
+
+
+def cost_text(choice: Choice, advised: AdviceResult) -> str:
+    """Write what a choice costs, in per cent of the perplexity; say so where fine-tuning is taken off.
+
+    Where RTN's output overflowed, nothing is known of a way that was not measured.
+    """
+    rise = choice.judged(advised.net)
+    if choice.source == "foretold" and not math.isfinite(rise.value):
+        return "not known"
+    less = " less plain fine-tuning" if advised.net and choice.net is not None else ""
+    return f"{change_with_ends(rise)}{less}"
 
 
 def missed(found: WidthAdvice, advised: AdviceResult) -> str:
@@ -108,15 +123,17 @@ def reason_lines(found: WidthAdvice, advised: AdviceResult) -> Iterator[str]:
     chosen = found.verdict.choice
     for choice in found.choices:
         if choice.scheme == chosen.scheme and choice.price < chosen.price:
-            rise = f"{change_with_ends(choice.judged(advised.net))}{how(choice, ', ')}"
+            rise = f"{cost_text(choice, advised)}{how(choice, ', ')}"
             yield f"{NAMES[choice.way]}: {rise}: {_against(choice, advised)}"
 
 
 def _against(choice: Choice, advised: AdviceResult) -> str:
     """Say how a choice that does not keep the limit stands to it."""
-    if choice.judged(advised.net).low > advised.limit.nats:
+    rise = choice.judged(advised.net)
+    overflowed = choice.source == "measured" and not math.isfinite(rise.value)
+    if overflowed or rise.low > advised.limit.nats:
         return "not enough"
-    return "at the limit" if choice.source == "measured" else "open"
+    return "inconclusive"
 
 
 def explanation_line(explained: Explanation) -> str:
@@ -136,12 +153,23 @@ def explanation_line(explained: Explanation) -> str:
     return f"{clipping}; the distance is {share} % of R along directions that move each matrix as far as rounding does"
 
 
-def control_line(control: Estimate) -> str:
-    """Say what plain fine-tuning gains, which QAFT's raw loss includes."""
-    return (
-        f"plain fine-tuning on the same text, tried for 32 short steps: perplexity {change_with_ends(control)}; "
-        "QAFT is foretold with this gain, and a longer training gains more"
-    )
+def control_line(control: Control | None, net: bool) -> str:
+    """Say what plain fine-tuning changes, and whether QAFT includes it.
+
+    Args:
+        control: The control of QAFT; None if no verdict needed it.
+        net: Whether QAFT is judged less its control.
+    """
+    if control is None:
+        return "QAFT is foretold without what plain fine-tuning on the same text changes: no verdict needed it"
+    if control.rise is None:
+        return (
+            "QAFT is foretold without what plain fine-tuning on the same text changes, and cannot be trained here: "
+            f"{control.refused}"
+        )
+    tried = "plain fine-tuning on the same text, tried for 32 short steps: perplexity"
+    counted = "is taken off QAFT" if net else "is part of QAFT, as foretold"
+    return f"{tried} {change_with_ends(control.rise)}; it {counted}"
 
 
 def share_text(rho: Estimate | None) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.advice.adviser import Adviser, Question, WidthAdvice
-from landscape.advice.foretell import Formulas, PowerLaw
+from landscape.advice.adviser import Adviser, Control, Question, WidthAdvice
+from landscape.advice.foretell import FORMULAS, Formulas, PowerLaw
 from landscape.advice.grids import Candidates
 from landscape.estimators.intervals import Estimate, paired_difference
 from landscape.estimators.loss_limit import Limit
@@ -47,9 +47,13 @@ class Table:
         self.asked.append(("gptq", str(scheme)))
         return rise(self.layered[scheme][:windows], level)
 
-    def control(self, windows: int, level: float) -> Estimate | None:
+    def untrainable(self) -> str | None:
+        return "no room" if self.tuned is None else None
+
+    def control(self, windows: int, level: float) -> Estimate:
         self.asked.append(("w_ft", ""))
-        return None if self.tuned is None else rise(self.tuned[:windows], level)
+        assert self.tuned is not None
+        return rise(self.tuned[:windows], level)
 
     def distance(self, scheme: QuantScheme) -> float:
         return 2.0
@@ -137,13 +141,36 @@ def test_what_fine_tuning_gains_counts_for_qaft_unless_its_net_loss_is_asked_for
     assert not net.keeps
 
 
-def test_where_training_does_not_fit_qaft_is_foretold_without_its_gain() -> None:
+def test_where_training_does_not_fit_what_it_changes_is_unknown_and_not_zero() -> None:
     table, grids = one_grid(0.9, 0.7, tuned=None)
     found = advice(table, Question(Limit("nll+0.1", 0.1), 0.9), grids)
-    assert found.control is None
+    assert found.control == Control(None, "no room")
     (trained,) = (choice for choice in found.choices if choice.way == "qaft")
     assert trained.net is not None
-    assert trained.rise.value == trained.net.value
+    assert (trained.rise.value, trained.rise.low) == (trained.net.value, -math.inf)
+
+
+def test_what_fine_tuning_gains_counts_at_every_width_once_the_verdict_of_one_needed_it() -> None:
+    """Else training looked better at 2 bits, where its gain was known, than at 8, where no verdict needed it."""
+    fine, coarse = QuantScheme(8, "absmax", "channel"), QuantScheme(2, "absmax", "channel")
+    losses = {fine: exactly(0.002), coarse: exactly(0.8)}
+    table = Table(losses, losses, exactly(-0.3))
+    widths = [[Candidates(scheme.bits, "channel", (scheme,))] for scheme in (fine, coarse)]
+    adviser = Adviser(Question(Limit("nll+0.05", 0.05), 0.9), table, LAWS)
+    alone, (kept, trained) = adviser.advise(widths[0]), adviser.advise_all(widths)
+    assert alone.control is None
+    assert kept.control == trained.control is not None
+    assert kept.verdict == alone.verdict
+    high, low = (next(c.rise.value for c in found.choices if c.way == "qaft") for found in (kept, trained))
+    assert high < -0.25 < low < 0.3
+
+
+def test_net_of_fine_tuning_training_is_named_where_rounding_is_ruined_beyond_what_the_laws_were_fitted_to() -> None:
+    """There they bound nothing from above, so that RTN came nearest."""
+    table, grids = one_grid(5.07, 5.0, tuned=-0.1)
+    for net in (False, True):
+        verdict = Adviser(Question(Limit("ppl+5%", 0.0488), 0.9, net), table, FORMULAS).advise(grids).verdict
+        assert (verdict.choice.way, verdict.keeps) == ("qaft", False)
 
 
 def test_the_better_scale_is_chosen_on_the_first_windows_alone() -> None:

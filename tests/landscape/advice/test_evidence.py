@@ -145,10 +145,12 @@ def test_gptq_is_tried_only_where_it_can_decide(advised: AdviceResult) -> None:
 
 def test_fine_tuning_is_tried_where_neither_rtn_nor_gptq_keeps_the_limit(advised: AdviceResult, store: Path) -> None:
     assert advised.control is not None
+    gain = advised.control.rise
+    assert gain is not None
     net, raw = zip(*((choice.net, choice.rise) for choice in of(advised, 2, "qaft")), strict=True)
     for less, whole in zip(net, raw, strict=True):
         assert less is not None
-        assert whole.value == pytest.approx(less.value + advised.control.value)
+        assert whole.value == pytest.approx(less.value + gain.value)
     assert advise(request(store, bits=(8,), radius=False)).control is None
 
 
@@ -286,7 +288,7 @@ def test_the_command_prints_a_table_verdicts_and_json_and_writes_a_page(
     found = json.loads(run([*words, "--json", "--limit", "nll+9"], monkeypatch, capsys))
     assert found["limit"] == {"text": "nll+9", "nats": 9.0}
     assert [(one["bits"], one["verdict"]) for one in found["advice"]] == [
-        (2, {"way": "rtn", "grid": "exact", "keeps": True})
+        (2, {"way": "rtn", "grid": "exact", "keeps": True, "open": False})
     ]
     assert found["advice"][0]["choices"][0]["rise"]["value"] == of(advised, 2, "rtn")[0].rise.value
     assert math.isfinite(found["advice"][0]["cost"]["qaft"])

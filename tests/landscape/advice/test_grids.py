@@ -67,7 +67,9 @@ def test_scales_that_are_asked_for_are_grids_of_their_own() -> None:
 
 def test_float_formats_are_grids_of_their_own_and_those_that_do_not_fit_are_left_out() -> None:
     found = list(candidates((4, "nvfp4", "mxfp4", "fp8"), ("channel",), ("absmax",), space(48)))
-    assert [(each.bits, each.name) for each in found] == [(4, "int4 per channel"), (4, "nvfp4"), (8, "fp8")]
+    assert [(each.bits, each.granularity, each.schemes[0].format) for each in found] == [
+        (4, "channel", None), (4, "group:16", "nvfp4"), (8, "channel", "fp8"),
+    ]  # fmt: skip
     (words,) = left_out((4, "nvfp4", "mxfp4", "fp8"), ("channel",), space(48))
     assert words.startswith("mxfp4 is left out: ")
     assert "groups of 32 inputs in every matrix for mxfp4, got 48" in words

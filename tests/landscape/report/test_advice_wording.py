@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from landscape.advice.choice import Choice, Source, Verdict
+from landscape.advice.adviser import Control
+from landscape.advice.choice import Choice, Origin, Verdict
 from landscape.estimators.intervals import Estimate
 from landscape.estimators.loss_limit import Limit
-from landscape.report.advice.wording import reason_lines, verdict_line
+from landscape.report.advice.wording import control_line, reason_lines, verdict_line
 from quant.scheme import QuantScheme
 
 SCHEME = QuantScheme(4, "absmax", "group:64")
 ADVISED: Any = SimpleNamespace(net=False, limit=Limit.parse("ppl+5%"))
 
 
-def choice(way: Any, source: Source, low: float, value: float, high: float, **more: Any) -> Choice:
+def choice(way: Any, source: Origin, low: float, value: float, high: float, **more: Any) -> Choice:
     return Choice(way, SCHEME, 4.25, Estimate(value, low, high), source, **more)
 
 
@@ -26,7 +28,7 @@ def choice(way: Any, source: Source, low: float, value: float, high: float, **mo
     [("measured", True, " keeps the limit: "), ("foretold", True, " should keep the limit: "),
      ("measured", False, " comes nearest: "), ("foretold", False, " comes nearest: ")],
 )  # fmt: skip
-def test_a_verdict_says_how_sure_it_is(source: Source, keeps: bool, words: str) -> None:
+def test_a_verdict_says_how_sure_it_is(source: Origin, keeps: bool, words: str) -> None:
     made = choice("qaft", source, -0.1, 0.0, 0.04)
     found: Any = SimpleNamespace(bits=4, verdict=Verdict(made, keeps), choices=(made,))
     line = verdict_line(found, ADVISED)
@@ -51,6 +53,46 @@ def test_cheaper_ways_on_the_same_grid_are_held_against_the_limit() -> None:
     trained = choice("qaft", "foretold", 0.0, 0.02, 0.04)
     found: Any = SimpleNamespace(bits=4, verdict=Verdict(trained, True), choices=(rounded, tried, trained))
     assert list(reason_lines(found, ADVISED)) == [
-        "RTN: +6.2 % (4.1 … 8.3): at the limit",
+        "RTN: +6.2 % (4.1 … 8.3): inconclusive",
         "GPTQ: +7.3 % (6.2 … 8.3), calibrated with 2,048 tokens: not enough",
     ]
+
+
+def test_a_trial_on_little_data_should_keep_the_limit() -> None:
+    """What one then makes is calibrated on more: it is another point."""
+    tried = choice("gptq", "measured", 0.0, 0.02, 0.04, tokens=2048)
+    found: Any = SimpleNamespace(bits=4, verdict=Verdict(tried, keeps=True), choices=(tried,))
+    assert " should keep the limit: perplexity +2.0 % (0.0 … 4.1), calibrated with 2,048 tokens" in verdict_line(
+        found, ADVISED
+    )
+
+
+def test_an_overflow_is_not_enough_and_foretells_nothing() -> None:
+    lost = (math.inf, math.inf, math.inf)
+    rounded, trained = choice("rtn", "measured", *lost), choice("qaft", "foretold", *lost)
+    found: Any = SimpleNamespace(bits=4, verdict=Verdict(trained, keeps=False), choices=(rounded, trained))
+    assert list(reason_lines(found, ADVISED)) == ["RTN: overflowed: not enough"]
+    assert " comes nearest: perplexity not known, foretold, " in verdict_line(found, ADVISED)
+
+
+def test_a_net_loss_is_not_called_a_perplexity_that_one_would_ship() -> None:
+    trained = choice("qaft", "foretold", -0.3, -0.27, -0.2, net=Estimate(0.03, 0.02, 0.04))
+    found: Any = SimpleNamespace(bits=4, verdict=Verdict(trained, keeps=True), choices=(trained,))
+    assert "perplexity −24 % (−26 … −18), foretold" in verdict_line(found, ADVISED)
+    net: Any = SimpleNamespace(net=True, limit=ADVISED.limit)
+    assert "perplexity +3.0 % (2.0 … 4.1) less plain fine-tuning, foretold" in verdict_line(found, net)
+
+
+@pytest.mark.parametrize(
+    ("control", "net", "words"),
+    [
+        (None, False, "without what plain fine-tuning on the same text changes: no verdict needed it"),
+        (Control(None, "needs 9 GB"), False, "cannot be trained here: needs 9 GB"),
+        (Control(Estimate(-0.1, -0.2, 0.0)), False, "perplexity −9.5 % (−18 … 0.0); it is part of QAFT"),
+        (Control(Estimate(-0.1, -0.2, 0.0)), True, "perplexity −9.5 % (−18 … 0.0); it is taken off QAFT"),
+    ],
+)
+def test_it_is_said_whether_qaft_counts_what_plain_fine_tuning_changes(
+    control: Control | None, net: bool, words: str
+) -> None:
+    assert words in control_line(control, net)
