@@ -82,6 +82,17 @@ def test_the_fit_finds_the_laws_that_made_the_outcomes() -> None:
     assert gptq.least == pytest.approx(math.exp(-0.1), rel=0.03)
 
 
+def test_the_error_of_a_law_is_that_on_models_that_had_no_part_in_it() -> None:
+    """Two models whose QAFT follows laws that differ by a factor: each law fits its own cells exactly."""
+    rises = np.linspace(0.05, 0.9, 8)
+    one, other = (
+        model(*(cell(3, rise, 0.5 * rise, factor * rise**0.8) for rise in rises), name=f"{factor}")
+        for factor in (0.2, 0.4)
+    )
+    assert fit([one]).formulas.qaft.error == pytest.approx(0, abs=1e-9)
+    assert fit([one, other]).formulas.qaft.error == pytest.approx(math.log(2))
+
+
 def test_a_model_is_advised_by_laws_of_the_others() -> None:
     one, other = made_by(0.3), made_by(0.6)
     rtn, gptq, _ = next(iter(decisions([one, other]))).advice.choices

@@ -77,12 +77,6 @@ def test_an_interval_of_rtn_that_reaches_beyond_the_fitted_losses_has_no_upper_e
     assert law.foretell(Estimate(0.85, 0.8, 0.91), 0.9).high == math.inf
 
 
-def test_beyond_the_fitted_losses_nothing_is_known_to_be_hopeless() -> None:
-    law = PowerLaw(1.14, 1.29, error=0.4, least=0.27, most=0.92)
-    assert law.hopeless(0.0488) < 0.92
-    assert law.hopeless(0.7) == math.inf
-
-
 def test_an_overflow_foretells_nothing() -> None:
     lost = Estimate(math.inf, -math.inf, math.inf)
     assert LAW.foretell(lost, 0.9) == lost
