@@ -8,7 +8,7 @@ not exact, and ``replays_exactly`` finds out by trying.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,15 @@ def replaced_forward(modules: Sequence[nn.Module], output: Callable[[], Any]) ->
                 vars(module)["forward"] = forward
 
 
-def replayed(blocks: Sequence[nn.Module], output: Any) -> AbstractContextManager[None]:
-    """Let these blocks return a known output, whatever their input."""
-    return replaced_forward(blocks, lambda: copied(output))
+@contextmanager
+def replayed(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
+    """Let these blocks return a known output, whatever their input.
+
+    What all but the last return goes to blocks that do not look at it: one copy serves them all.
+    """
+    passed = copied(output)
+    with replaced_forward(blocks[:-1], lambda: passed), replaced_forward(blocks[-1:], lambda: copied(output)):
+        yield
 
 
 def run_through(
