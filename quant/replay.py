@@ -71,7 +71,7 @@ def replaced_forward(modules: Sequence[nn.Module], output: Callable[[], Any]) ->
 def replayed(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
     """Let these blocks return a known output, whatever their input.
 
-    What all but the last return goes to blocks that do not look at it: one copy serves them all.
+    One copy serves all but the last: the next block, replayed too, does not look at it.
     """
     passed = copied(output)
     with replaced_forward(blocks[:-1], lambda: passed), replaced_forward(blocks[-1:], lambda: copied(output)):

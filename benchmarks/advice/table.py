@@ -76,7 +76,7 @@ PROMISES: dict[str, Callable[[Decision], object]] = {
     "foretold, should keep": lambda d: d.advice.verdict.keeps and d.advice.verdict.choice.source == "foretold",
     "comes nearest": lambda d: not d.advice.verdict.keeps,
 }
-"""What a verdict says of the limit."""
+"""Kinds of verdict, by their words on the limit."""
 
 
 def promises(found: Sequence[Decision]) -> Iterator[str]:
@@ -98,7 +98,7 @@ class Foretelling:
     below: bool
     """Whether it ended below the end that decides, which shall hold with 90 %."""
     factor: float
-    """What was foretold over what was measured."""
+    """The value foretold over the one measured."""
 
 
 Foretold = dict[str, list[Foretelling]]

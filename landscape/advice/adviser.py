@@ -93,7 +93,7 @@ class GridEvidence:
 
 @dataclass(frozen=True)
 class Control:
-    """What plain fine-tuning changes, which QAFT's raw loss includes."""
+    """The change of the loss by plain fine-tuning, which QAFT's raw loss includes."""
 
     rise: Estimate | None
     """ΔL of w_FT after a short training; None where it could not be trained."""
@@ -102,7 +102,7 @@ class Control:
 
     @property
     def share(self) -> Estimate:
-        """Its part of QAFT's raw loss: unknown, training may lower it by anything, as it keeps the best it came by."""
+        """The part of it in QAFT's raw loss: if unknown, anything below 0, as training keeps the best it met."""
         return self.rise or Estimate(0.0, -math.inf, 0.0)
 
 
@@ -151,7 +151,7 @@ class Adviser:
     def advise_all(self, widths: Sequence[Sequence[Candidates]]) -> tuple[WidthAdvice, ...]:
         """Advise on several bit widths; where the verdict of one needed the control of QAFT, all count it.
 
-        That changes no verdict: a width that did not need it is kept by a cheaper way.
+        No verdict changes by it: at a width that did not need it, a cheaper way keeps the limit.
 
         Args:
             widths: The grids of each bit width.

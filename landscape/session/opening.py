@@ -5,7 +5,7 @@ The thread count affects the last bits of sums, so a store keeps the one that it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.formatting import plural
 from landscape.probing.batches import fastest_size, routes_tokens, same_at_every_place
 from landscape.probing.store import Store
 from landscape.session.memory import check_run, evaluation_need
@@ -102,14 +103,23 @@ def prepare_subject(request: Request, checkpoint: Checkpoint, progress: Progress
 
 
 @contextmanager
-def frozen_threads(store: Store) -> Iterator[None]:
+def frozen_threads(store: Store, warn: Callable[[str], None]) -> Iterator[None]:
     """Use the number of threads that the store was begun with, and restore the present one afterwards.
+
+    Args:
+        store: The store.
+        warn: Hears of another number than that of this process, with which a machine may be idle, or overloaded.
 
     Raises:
         StoreError: if its settings cannot be read.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(_settings(store)["threads"]))
+    before, frozen = torch.get_num_threads(), int(_settings(store)["threads"])
+    if frozen != before:
+        warn(
+            f"this run uses {plural(frozen, 'thread')}, not {before}: {store.folder} was begun so, and the last bits "
+            f"of a loss depend on it; another --store begins with {before}"
+        )
+    torch.set_num_threads(frozen)
     try:
         yield
     finally:

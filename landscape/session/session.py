@@ -118,7 +118,8 @@ class Session:
             check_copy(checkpoint)
             store = open_store(request, checkpoint, progress)
             marker.uses(store.folder.name)
-            with frozen_threads(store), matmul_precision(checkpoint.matmul_precision), engines as make_engine:
+            frozen = frozen_threads(store, progress.warn)
+            with frozen, matmul_precision(checkpoint.matmul_precision), engines as make_engine:
                 progress.stage("reading the text")
                 subject = prepare_subject(request, checkpoint, progress)
                 yield cls(request, subject, store, progress, started, make_engine)

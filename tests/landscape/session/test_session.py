@@ -296,3 +296,20 @@ def test_the_subject_of_the_record_is_the_model_and_the_probed_splits(session: S
     assert info.windows == {"validation": 2, "test": 1}
     assert (info.fingerprint, info.dimension) == (subject.checkpoint.fingerprint, subject.space.dimension)
     assert (info.norm, info.chance) == (subject.norm, subject.chance)
+
+
+def test_a_run_says_so_where_a_store_makes_it_use_another_number_of_threads(
+    request_: SurveyRequest, two_threads: None
+) -> None:
+    """Two processes of one thread each took two, and stood in each other's way without a word."""
+    first, second, third = Silent(), Silent(), Silent()
+    with Session.open(request_, first):
+        pass
+    with Session.open(request_, second):
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    with Session.open(request_, third):
+        assert torch.get_num_threads() == 2
+    words = "this run uses 2 threads, not 1"
+    heard = [any(words in line for line in progress.warnings) for progress in (first, second, third)]
+    assert heard == [False, False, True]
