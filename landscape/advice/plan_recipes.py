@@ -1,7 +1,8 @@
 """Write what to type in the tools that people ship with, for a plan that gives each matrix a bit width of its own.
 
 As ``landscape.advice.recipes`` does for one grid, and read in the same sources; also ``dynamic_get`` in GPTQModel's
-quantization/config.py (the first expression that matches a module counts), ``get_dynamic_override`` in vLLM's
+quantization/config.py (the first expression that matches a module counts, and ``BaseQuantizeConfig`` sorts those that
+leave modules out before all others), ``get_dynamic_override`` in vLLM's
 quantization/utils/gptq_utils.py (which matches the joined matrix), ``match_name`` in compressed-tensors' utils/match.py
 and ``parse_tensor_type`` in llama.cpp's tools/quantize/quantize.cpp (expressions are searched for, in small letters).
 """
@@ -155,12 +156,12 @@ def gptqmodel_plan(plan: MixedGrids) -> Recipe:
         f"from gptqmodel import {', '.join(sorted(('GPTQModel', config)))}",
         "",
         "dynamic = {",
+        *_left_out(named),
         *(
             f'    {_raw(f"+:{each}")}: {{"bits": {bits}}},'
             for bits in plan.widths
             for each in module_patterns(_of_width(named, bits))
         ),
-        '    "-:.*": {},  # all others stay as they are',
         "}",
         *call(f"config = {config}", [*options, "dynamic=dynamic"]),
         f"model = GPTQModel.load({plan.model!r}, config)",
@@ -169,13 +170,22 @@ def gptqmodel_plan(plan: MixedGrids) -> Recipe:
         f"model.save({plan.folder!r})",
     ]
     notes = [
-        "The first expression that matches a module counts. Names such as qkv_proj are those that vLLM looks up.",
+        "GPTQModel reads the expression that leaves modules out (-:) before all others, wherever it stands. Names such as "
+        "qkv_proj are those that vLLM looks up.",
         *_each(note for bits in plan.widths for note in gptqmodel_notes(plan.way, plan.schemes[bits])),
         *[OWN_TEXT] * calibrated,
         *_split_notes(plan),
         place(plan.model, plan.folder),
     ]
     return Recipe("GPTQModel", "python", lines(code), tuple(notes))
+
+
+def _left_out(named: Mapping[str, int]) -> Iterable[str]:
+    """Write the rule that leaves all modules as they are but those that have a width."""
+    yield '    "-:(?!"'
+    each = module_patterns(module for module, bits in named.items() if bits != PLAIN)
+    yield from (f"    {_raw(pattern if pattern is each[-1] else f'{pattern}|')}" for pattern in each)
+    yield '    ").*": {},'
 
 
 def _joined(plan: MixedGrids) -> dict[str, int]:

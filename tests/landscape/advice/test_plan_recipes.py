@@ -93,8 +93,12 @@ def test_compressed_tensors_gives_every_module_its_grid(plan: MixedGrids, model:
 
 
 def dynamic(rules: Mapping[str, Mapping[str, int]], module: str) -> int | None:
-    """Read the width of a module as GPTQModel, vLLM and SGLang do: the first expression that matches counts."""
-    for pattern, settings in rules.items():
+    """Read the width of a module as GPTQModel, vLLM and SGLang do: the first expression that matches counts.
+
+    GPTQModel puts all expressions that leave modules out before all others, and saves them in this order:
+    ``BaseQuantizeConfig.__post_init__`` in gptqmodel/quantization/config.py.
+    """
+    for pattern, settings in sorted(rules.items(), key=lambda rule: not rule[0].startswith("-")):
         if re.match(pattern[2:], module):
             return None if pattern.startswith("-:") else settings["bits"]
     pytest.fail(f"{module} gets the width of the file")
