@@ -46,6 +46,10 @@ C4 = ('"allenai/c4", data_files="en/c4-train.00001-of-01024.json.gz"', 'split="t
 """Arguments of ``load_dataset`` for the text in GPTQModel's README."""
 OWN_TEXT = "The calibration text is the tool's own example: take text like that which the model will see."
 GGUF_SOURCE = "convert_hf_to_gguf.py reads a folder: download the model first."
+FP8_ALONE = (
+    "GPTQModel alone runs this folder: its scales divide the numbers, where those of others multiply them under the same "
+    "name, and vLLM finds no activation_scheme in it. landscape reads both."
+)
 NO_GPTQ = "llama.cpp has no GPTQ: an importance matrix weighs the squared error of each input."
 OUR_GPTQ = "landscape's GPTQ keeps the order of columns and tries eight dampings, unless its options say otherwise."
 
@@ -190,6 +194,8 @@ def gptqmodel_config(way: PostTraining, scheme: Scheme) -> tuple[str, list[str]]
 
 def gptqmodel_notes(way: PostTraining, scheme: Scheme) -> Iterable[str]:
     """Say how GPTQModel's grid and method differ from what was measured."""
+    if float_format(scheme) == "fp8":
+        yield FP8_ALONE
     if float_format(scheme) or not isinstance(scheme, QuantScheme):
         return
     yield from code_notes(scheme)

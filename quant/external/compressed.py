@@ -89,11 +89,13 @@ class CompressedTensors:
 
 @dataclass(frozen=True)
 class Floats:
-    """FP8 of DeepSeek, transformers and FBGEMM, and FP8 and NVFP4 of ModelOpt."""
+    """FP8 of DeepSeek, transformers, FBGEMM and GPTQModel, and FP8 and NVFP4 of ModelOpt."""
 
     name: str
     block: Block | None = None
     """Rows and inputs of a block that shares a scale."""
+    inverse: bool = False
+    """Whether the scales divide the numbers, as those of GPTQModel do; DeepSeek's ``weight_scale_inv`` multiplies."""
     fields: tuple[str, ...] = ("weight_scale", "weight_scale_inv", "weight_scale_2")
     marks: tuple[str, ...] = ("weight_scale", "weight_scale_inv")
 
@@ -103,7 +105,7 @@ class Floats:
         names = [name for name in self.marks if name in layer.names]
         if len(names) != 1:
             raise PointError(f"expected one of {', '.join(self.marks)}, found {', '.join(names)}")
-        weight = scaled_floats(_values(stored, slot.shape), layer[names[0]], slot.shape, self.block)
+        weight = scaled_floats(_values(stored, slot.shape), layer[names[0]], slot.shape, self.block, self.inverse)
         return (weight if shared is None else weight * _single(shared, "weight_scale_2")).float()
 
 

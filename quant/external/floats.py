@@ -1,10 +1,10 @@
 """Decode floats of 4, 6 and 8 bits times scales: FP8, NVFP4, and the microscaling formats MXFP4, MXFP6, MXFP8.
 
 A weight is ``value · scale``, with one scale for the tensor, a channel, a group of neighbouring inputs, or a block of
-rows and inputs; NVFP4 has one more for the tensor. Scales are floats, or bytes e that stand for ``2^(e − 127)``
-(E8M0). Products are taken in float64 and rounded once, to float32. The libraries themselves round them to bfloat16 or
-to the dtype of the scale, so that they agree only to that precision. The layouts are those of
-compressed-tensors 0.20.
+rows and inputs; NVFP4 has one more for the tensor. The scales of GPTQModel's FP8 divide the values instead. Scales are
+floats, or bytes e that stand for ``2^(e − 127)`` (E8M0). Weights are computed in float64 and rounded once, to float32.
+The libraries themselves round them to bfloat16 or to the dtype of the scale, so that they agree only to that precision.
+The layouts are those of compressed-tensors 0.20.
 """
 
 from __future__ import annotations
@@ -60,9 +60,13 @@ def e2m3(packed: Tensor) -> Tensor:
 
 
 def scaled_floats(
-    values: Tensor, scale: Tensor, shape: tuple[int, int], block: tuple[int, int] | None = None
+    values: Tensor,
+    scale: Tensor,
+    shape: tuple[int, int],
+    block: tuple[int, int] | None = None,
+    inverse: bool = False,
 ) -> Tensor:
-    """Return weights ``value · scale``.
+    """Return weights ``value · scale``, or ``value / scale``.
 
     Args:
         values: Floats of any width, of shape ``shape``.
@@ -70,6 +74,7 @@ def scaled_floats(
             one for each block. Bytes are exponents of two.
         shape: The shape that the weights must have.
         block: (rows, inputs) of a block; those at the end may be cut off.
+        inverse: Whether the scales divide the values.
 
     Returns:
         ``shape`` float64.
@@ -79,7 +84,8 @@ def scaled_floats(
     """
     if tuple(values.shape) != shape:
         raise PointError(f"expected weights of shape {shape}, got {tuple(values.shape)}")
-    return values.double() * _spread(_factors(scale), shape, block)
+    factors = _spread(_factors(scale), shape, block)
+    return values.double() / factors if inverse else values.double() * factors
 
 
 def _spread(scale: Tensor, shape: tuple[int, int], block: tuple[int, int] | None) -> Tensor:

@@ -64,7 +64,7 @@ def find_codec(config: Mapping[str, Any] | None) -> Codec:
         case "compressed-tensors":
             return _compressed(config)
         case "fp8" | "fbgemm_fp8":
-            return Floats(method, _block(config.get("weight_block_size"), "weight_block_size"))
+            return Floats(method, _block(config.get("weight_block_size"), "weight_block_size"), _inverse(config))
         case "mxfp4":
             return StackedMxfp4()
         case "modelopt" | "modelopt_fp4":
@@ -157,6 +157,14 @@ def _compressed(config: Mapping[str, Any]) -> Codec:
     if len(blocks) > 1:
         raise PointError(f"expected one block_structure, got {sorted(map(str, blocks))}")
     return CompressedTensors(tuple(sorted(widths)), next(iter(blocks), None))
+
+
+def _inverse(config: Mapping[str, Any]) -> bool:
+    """Return whether scales divide; only GPTQModel names it, and gives its inverse scales the name of DeepSeek's."""
+    semantics = config.get("weight_scale_semantics")
+    if semantics not in (None, "inverse"):
+        raise PointError(f"expected weight_scale_semantics inverse, or none, got {semantics!r}; {_ADVICE}")
+    return semantics is not None
 
 
 def _block(sizes: object, name: str) -> Block | None:

@@ -146,6 +146,14 @@ def test_gptqmodel_takes_the_grid_or_the_next_finer() -> None:
         assert ("kernel for groups" in notes(recipe)) == (grid.group is not None and grid.group not in GROUPS)
 
 
+def test_only_gptqmodel_runs_its_fp8() -> None:
+    """Its scales divide, under the name of DeepSeek's, which multiply: qlinear/fp8.py in GPTQModel."""
+    recipe = gptqmodel("m", "rtn", "fp8")
+    assert set(calls(recipe)) == {"FP8Config"}
+    assert "GPTQModel alone runs this folder" in notes(recipe)
+    assert "runs this folder" not in notes(gptqmodel("m", "rtn", GRIDS[0]))
+
+
 def test_rtn_needs_no_text_and_gptq_does() -> None:
     for grid in GRIDS:
         assert "dataset" not in llm_compressor("m", "rtn", grid).code + gptqmodel("m", "rtn", grid).code

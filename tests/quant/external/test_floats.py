@@ -126,6 +126,16 @@ def per_channel(slot: Slot) -> Layer:
     return fp8_layer(slot, (slot.shape[0], 1), lambda scale: scale)
 
 
+def gptqmodel_fp8(slot: Slot, block: bool = False) -> Layer:
+    """Written as ``dequantize_weight`` of GPTQModel's qlinear/fp8.py reads it: the value over the stored number."""
+    weight, values = fp8_values(slot)
+    shape, spread = blocks(slot) if block else (slot.shape[:1], lambda scale: scale[:, None])
+    inverse = torch.from_numpy(np.random.default_rng(1).uniform(10, 1000, shape)).float()
+    return {"weight": weight, "weight_scale_inv": inverse}, (values / spread(inverse.double())).float()
+
+
+GPTQMODEL_FP8 = {"quant_method": "fp8", "format": "float8_e4m3fn", "checkpoint_format": "float8_e4m3fn",
+                 "weight_scale_semantics": "inverse", "bits": 8}  # fmt: skip
 FORMATS: dict[str, tuple[dict[str, Any], Callable[[Slot], Layer]]] = {
     "FP8": (config("float-quantized", 8, strategy="tensor"), per_tensor),
     "FP8_DYNAMIC": (config("float-quantized", 8, strategy="channel"), per_channel),
@@ -139,6 +149,9 @@ FORMATS: dict[str, tuple[dict[str, Any], Callable[[Slot], Layer]]] = {
     "DeepSeek": ({"quant_method": "fp8", "weight_block_size": [8, 8], "fmt": "e4m3"}, deepseek),
     "fp8 per tensor": ({"quant_method": "fp8", "weight_block_size": None}, lambda s: per_tensor(s, "weight_scale_inv")),
     "AutoFP8": ({"quant_method": "fp8", "activation_scheme": "static"}, per_tensor),
+    "GPTQModel FP8": ({**GPTQMODEL_FP8, "weight_scale_method": "row"}, gptqmodel_fp8),
+    "GPTQModel FP8 in blocks": ({**GPTQMODEL_FP8, "weight_scale_method": "block", "weight_block_size": [8, 8]},
+                                lambda slot: gptqmodel_fp8(slot, block=True)),
     "FBGEMM": ({"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, per_channel),
     "ModelOpt FP8": ({"quant_method": "modelopt", "quant_algo": "FP8"}, per_tensor),
     "ModelOpt NVFP4": ({"quant_method": "modelopt", "quant_algo": "NVFP4"},

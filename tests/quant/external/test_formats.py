@@ -159,6 +159,10 @@ def test_fields_that_straddle_words(saved: Save, tmp_path: Path, bits: int) -> N
         ({"quant_method": "auto-round", "packing_format": "auto_round:fp8_static"}, "got 'auto_round:fp8_static'"),
         ({"quant_method": "auto-round", "data_type": "mx_fp"}, "data_type int or int_sym or int_asym, got 'mx_fp'"),
         ({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}, "quant_algo FP8 or NVFP4, got 'W4A8_AWQ'"),
+        (
+            {"quant_method": "fp8", "weight_scale_semantics": "log2"},
+            "expected weight_scale_semantics inverse, or none, got 'log2'",
+        ),
         ({"quant_method": "fp8", "weight_block_size": [128]}, r"two sizes as weight_block_size, got \[128\]"),
         ({"quant_method": "fp8", "weight_block_size": [0, 8]}, r"two sizes as weight_block_size, got \[0, 8\]"),
         (compressed("marlin-24"), "format dense or pack-quantized.*got 'marlin-24'"),
