@@ -5,7 +5,8 @@ read all experts of a layer with one scheme. Matrices of one group must thus sha
 the scale of the whole tensor. llama.cpp keeps the matrices apart and needs none of this.
 
 Sources: ``FUSED_LAYER_NAMES`` in llmcompressor/observers/helpers.py (llm-compressor 0.14.0.1); "Fused Modules in
-Inference Engines" in the README of GPTQModel 7.7.0, for experts.
+Inference Engines" in the README of GPTQModel 7.7.0, for experts; ``packed_modules_mapping`` of vLLM's
+models/qwen3_5.py, for the linear attention of Qwen3.5.
 """
 
 from __future__ import annotations
@@ -13,16 +14,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("q_a_proj", "kv_a_proj_with_mqa"), ("w1", "w3"))
+FUSED = (
+    ("q_proj", "k_proj", "v_proj"),
+    ("gate_proj", "up_proj"),
+    ("q_a_proj", "kv_a_proj_with_mqa"),
+    ("w1", "w3"),
+    ("in_proj_qkv", "in_proj_z"),
+    ("in_proj_b", "in_proj_a"),
+)
 """Names of the matrices that are joined where they are parts of one module."""
 ENGINE_NAMES = {
     "q_proj": ("qkv_proj",),
     "gate_proj": ("gate_up_proj",),
     "q_a_proj": ("fused_qkv_a_proj", "fused_qkv_a_proj_with_mqa"),
-    "w1": ("gate_up_proj",),
+    "w1": ("gate_up_proj", "w13"),
+    "in_proj_qkv": ("in_proj_qkvz",),
+    "in_proj_b": ("in_proj_ba",),
 }
 """Names that vLLM and SGLang give the joined matrix, by the first that they join: ``packed_modules_mapping`` of
-vLLM's models/llama.py, deepseek_v2.py and internlm2.py, and SGLang's models/deepseek_v2.py."""
+vLLM's models/llama.py, deepseek_v2.py, internlm2.py, lfm2.py and qwen3_5.py, and SGLang's models/deepseek_v2.py."""
 _LEADER = {name: names[0] for names in FUSED for name in names}
 _EXPERTS = re.compile(r"(.*\.experts)\.")
 

@@ -43,6 +43,11 @@ def test_experts_of_a_layer_are_one_group_however_they_are_stored():
     )  # fmt: skip
 
 
+def test_the_linear_attention_of_qwen3_5_has_two_groups():
+    names = [f"model.layers.0.linear_attn.in_proj_{part}.weight" for part in ("qkv", "z", "b", "a")]
+    assert fused_groups(names) == (tuple(names[:2]), tuple(names[2:]))
+
+
 def test_a_group_has_one_name_without_its_first_member():
     assert fused_group("h.1.attn.v_proj") == fused_group("h.1.attn.k_proj.weight") != fused_group("h.11.attn.k_proj")
     assert fused_group("w3") == fused_group("w1") != fused_group("w2")
@@ -56,6 +61,13 @@ def test_a_group_has_one_name_without_its_first_member():
         ("model.layers.3.mlp.up_proj", ("model.layers.3.mlp.gate_up_proj",)),
         ("model.layers.3.mlp.experts.7.w3.weight", ("model.layers.3.mlp.experts",)),
         ("model.layers.3.mlp.shared_experts.up_proj.weight", ("model.layers.3.mlp.shared_experts.gate_up_proj",)),
+        (
+            "model.layers.3.feed_forward.w3.weight",
+            ("model.layers.3.feed_forward.gate_up_proj", "model.layers.3.feed_forward.w13"),
+        ),
+        ("model.layers.3.linear_attn.in_proj_z.weight", ("model.layers.3.linear_attn.in_proj_qkvz",)),
+        ("model.layers.3.linear_attn.in_proj_a.weight", ("model.layers.3.linear_attn.in_proj_ba",)),
+        ("model.layers.3.linear_attn.out_proj.weight", ()),
         ("model.layers.3.self_attn.o_proj.weight", ()),
         ("model.layers.3.mlp.down_proj.weight", ()),
     ],
