@@ -6,8 +6,23 @@ import re
 from collections.abc import Iterable, Mapping
 
 _BLOCK = re.compile(r"(?P<stack>.*?)\.(?P<block>\d+)\.(?P<inside>.+)")
+STACKED = {"gate_up_proj": ("gate_proj", "up_proj")}
+"""Matrices that tools and files keep apart where transformers stacks experts."""
 _Tree = dict[str, "_Tree"]
 """Names by their first part; the empty part is the end of a name."""
+
+
+def tool_modules(name: str) -> tuple[str, ...]:
+    """Return the modules that a tool finds for a matrix: two for the halves of an expert's.
+
+    Args:
+        name: Name of the matrix in the weight space.
+    """
+    module = name.removesuffix(".weight")
+    stem, dot, leaf = module.rpartition(".")
+    if ".experts." in module and leaf in STACKED:
+        return tuple(f"{stem}{dot}{half}" for half in STACKED[leaf])
+    return (module,)
 
 
 def module_patterns(names: Iterable[str]) -> tuple[str, ...]:

@@ -15,21 +15,42 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from landscape.advice.gguf_names import gguf_names
-from landscape.advice.module_patterns import module_patterns
-from landscape.advice.recipe import PostTraining, Recipe, call, lines, model_name
-from landscape.advice.recipes import (
-    C4,
-    GGUF_SOURCE,
+from landscape.advice.gguf_recipes import (
+    LEAST_BLOCK,
     NO_GPTQ,
-    OUR_GPTQ,
-    OWN_TEXT,
-    compressor_notes,
     gguf_commands,
     gguf_type,
+    ragged_notes,
+    tensor_types,
+    unknown_names,
+)
+from landscape.advice.gguf_types import GGUFType
+from landscape.advice.module_patterns import module_patterns, tool_modules
+from landscape.advice.recipe import (
+    COMPRESSOR,
+    CONV1D,
+    GPTQMODEL,
+    Original,
+    PostTraining,
+    Recipe,
+    left_out,
+    lines,
+    model_name,
+    raw,
+    targets,
+)
+from landscape.advice.recipes import (
+    GPTQ_BITS,
+    ORDERED,
+    OWN_TEXT,
+    VLLM_MARLIN,
+    compressor_notes,
+    gptqmodel_code,
     gptqmodel_config,
     gptqmodel_notes,
     lm_eval,
-    place,
+    oneshot,
+    reads,
     vllm_notes,
     weight_arguments,
 )
@@ -38,8 +59,15 @@ from quant.scheme import QuantScheme
 
 PLAIN = 16
 """Width of a matrix that is left as it is."""
-STACKED = {"gate_up_proj": ("gate_proj", "up_proj")}
-"""Matrices that tools and files keep apart where transformers stacks experts."""
+OUR_GPTQ = "landscape's GPTQ keeps the order of columns and tries eight dampings, unless its options say otherwise."
+PLANAR = (
+    "One layer of {widths} bits puts the whole checkpoint into a layout of GPTQModel's own, gptq_p, which neither vLLM "
+    "nor landscape reads: plan with 8, 4, 3 or 2 bits for them."
+)
+NOT_MARLIN = (
+    "vLLM refuses a plan that has 2 or 3 bits beside 4 or 8: its GPTQ runs symmetric grids of 4 and 8 bits, and other "
+    "widths in older versions, where most matrices have them."
+)
 MIXED = (
     "{count} groups of matrices that vLLM and SGLang load as one have several widths here, which these cannot run: "
     "plan without --no-fused for them."
@@ -50,10 +78,8 @@ MIXED = (
 class MixedGrids:
     """A plan of bits, with all that a recipe needs."""
 
-    model: str
-    """Name of the model on the Hub, or its folder."""
-    architecture: str
-    """``model_type`` of its configuration."""
+    original: Original
+    """The model."""
     way: PostTraining
     """The method."""
     bits: Mapping[str, int]
@@ -66,7 +92,7 @@ class MixedGrids:
     @property
     def folder(self) -> str:
         """Name of what is made."""
-        return f"{model_name(self.model)}-{self.way}-mixed-{self.bits_per_weight:.2f}bpw"
+        return f"{model_name(self.original.model)}-{self.way}-mixed-{self.bits_per_weight:.2f}bpw"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -76,7 +102,7 @@ class MixedGrids:
     @property
     def modules(self) -> dict[str, int]:
         """The bit width of each module, as tools name them."""
-        return {module: bits for name, bits in self.bits.items() for module in _modules(name)}
+        return {module: bits for name, bits in self.bits.items() for module in tool_modules(name)}
 
     @property
     def split_groups(self) -> int:
@@ -92,55 +118,35 @@ def plan_recipes(plan: MixedGrids) -> tuple[Recipe, ...]:
     """
     if not plan.widths:
         return ()
-    return llm_compressor_plan(plan), gptqmodel_plan(plan), llama_cpp_plan(plan), lm_eval(plan.folder)
+    shipped = {COMPRESSOR: llm_compressor_plan(plan), GPTQMODEL: gptqmodel_plan(plan)}
+    check = lm_eval({recipe.tool: plan.folder + end for end, recipe in shipped.items() if recipe.code})
+    return *shipped.values(), llama_cpp_plan(plan), check
 
 
 def llm_compressor_plan(plan: MixedGrids) -> Recipe:
     """Write a script for llm-compressor with a group of settings for each width, which names its modules."""
-    calibrated = plan.way == "gptq"
-    modifier = "GPTQModifier" if calibrated else "QuantizationModifier"
-    code = [
-        "from llmcompressor import oneshot",
-        f"from llmcompressor.modifiers.quantization import {modifier}",
-        "",
-        "config_groups = {",
-        *(line for bits in plan.widths for line in _config_group(plan, bits)),
-        "}",
-        *call(
-            f"recipe = {modifier}",
-            [
-                "config_groups=config_groups",
-                'ignore=["lm_head"]',
-                *['actorder="static", dampening_frac=0.01'] * calibrated,
-            ],
-        ),
-        *call(
-            "oneshot",
-            [
-                f"model={plan.model!r}, recipe=recipe",
-                *['dataset="open_platypus", splits="train", num_calibration_samples=512'] * calibrated,
-                *["max_seq_length=2048"] * calibrated,
-                f"output_dir={plan.folder!r}",
-            ],
-        ),
-    ]
+    if plan.original.conv1d:
+        return Recipe("llm-compressor", "python", "", (CONV1D,))
+    calibrated, made = plan.way == "gptq", plan.folder + COMPRESSOR
+    groups = ["config_groups = {", *(line for bits in plan.widths for line in _config_group(plan, bits)), "}"]
+    grid = ["config_groups=config_groups", 'ignore=["lm_head"]']
     schemes = [plan.schemes[bits] for bits in plan.widths]
     notes = [
+        *plan.original.source.notes,
         "A matrix that no expression matches stays in 16 bits.",
         *_each(note for scheme in schemes for note in (*compressor_notes(scheme), *vllm_notes(scheme))),
-        *[f"GPTQ orders columns by the size of their inputs (actorder) and has one damping. {OUR_GPTQ}"] * calibrated,
-        *[OWN_TEXT] * calibrated,
+        *[f"{ORDERED} {OUR_GPTQ}", OWN_TEXT] * calibrated,
         *_split_notes(plan),
-        place(plan.model, plan.folder),
+        plan.original.place(made),
     ]
-    return Recipe("llm-compressor", "python", lines(code), tuple(notes))
+    return Recipe("llm-compressor", "python", oneshot(plan.original, calibrated, groups, grid, made), tuple(notes))
 
 
 def _config_group(plan: MixedGrids, bits: int) -> Iterable[str]:
     """Write the settings of one width."""
     yield f'    "int{bits}": {{'
     yield '        "targets": ['
-    yield from (f"            {_raw(f're:{each}')}," for each in module_patterns(_of_width(plan.modules, bits)))
+    yield from (f"        {line}" for line in targets(_of_width(plan.modules, bits)))
     yield "        ],"
     yield f'        "weights": {weight_arguments(plan.schemes[bits])!r},'
     yield "    },"
@@ -150,42 +156,39 @@ def gptqmodel_plan(plan: MixedGrids) -> Recipe:
     """Write a script for GPTQModel whose ``dynamic`` gives every module its width, and leaves out all others."""
     usual, _ = Counter(bits for bits in plan.bits.values() if bits != PLAIN).most_common(1)[0]
     config, options = gptqmodel_config(plan.way, plan.schemes[usual])
-    calibrated, named = plan.way == "gptq", {**plan.modules, **_joined(plan)}
-    code = [
-        *["from datasets import load_dataset"] * calibrated,
-        f"from gptqmodel import {', '.join(sorted(('GPTQModel', config)))}",
-        "",
+    calibrated, made, named = plan.way == "gptq", plan.folder + GPTQMODEL, {**plan.modules, **_joined(plan)}
+    rules = [
         "dynamic = {",
-        *_left_out(named),
+        *left_out([module for module, bits in named.items() if bits != PLAIN]),
         *(
-            f'    {_raw(f"+:{each}")}: {{"bits": {bits}}},'
+            f'    {raw(f"+:{each}")}: {{"bits": {bits}}},'
             for bits in plan.widths
             for each in module_patterns(_of_width(named, bits))
         ),
         "}",
-        *call(f"config = {config}", [*options, "dynamic=dynamic"]),
-        f"model = GPTQModel.load({plan.model!r}, config)",
-        *[*call("texts = load_dataset", C4), 'model.quantize(texts.select(range(1024))["text"])'] * calibrated,
-        *["model.quantize(calibration=None)"] * (not calibrated),
-        f"model.save({plan.folder!r})",
     ]
+    schemes = [plan.schemes[bits] for bits in plan.widths]
     notes = [
-        "GPTQModel reads the expression that leaves modules out (-:) before all others, wherever it stands. Names such as "
-        "qkv_proj are those that vLLM looks up.",
-        *_each(note for bits in plan.widths for note in gptqmodel_notes(plan.way, plan.schemes[bits])),
+        *plan.original.source.notes,
+        "GPTQModel reads the expression that leaves modules out (-:) before all others, wherever it stands. Names such "
+        "as qkv_proj are those that vLLM looks up.",
+        *_width_notes(plan),
+        *_each(note for scheme in schemes for note in gptqmodel_notes(plan.way, scheme, OUR_GPTQ)),
         *[OWN_TEXT] * calibrated,
         *_split_notes(plan),
-        place(plan.model, plan.folder),
+        *[plan.original.place(made)] * reads(schemes),
     ]
-    return Recipe("GPTQModel", "python", lines(code), tuple(notes))
+    code = gptqmodel_code(plan.original, config, [*options, "dynamic=dynamic"], rules, calibrated, made)
+    return Recipe("GPTQModel", "python", code, tuple(notes))
 
 
-def _left_out(named: Mapping[str, int]) -> Iterable[str]:
-    """Write the rule that leaves all modules as they are but those that have a width."""
-    yield '    "-:(?!"'
-    each = module_patterns(module for module, bits in named.items() if bits != PLAIN)
-    yield from (f"    {_raw(pattern if pattern is each[-1] else f'{pattern}|')}" for pattern in each)
-    yield '    ").*": {},'
+def _width_notes(plan: MixedGrids) -> list[str]:
+    """Say what the widths of a plan do to the whole checkpoint of GPTQModel."""
+    planar = [str(bits) for bits in plan.widths if bits not in GPTQ_BITS]
+    if planar:
+        return [PLANAR.format(widths=" or ".join(planar))]
+    marlin = {bits in VLLM_MARLIN for bits in plan.widths}
+    return [NOT_MARLIN] if len(marlin) == 2 else []
 
 
 def _joined(plan: MixedGrids) -> dict[str, int]:
@@ -199,44 +202,42 @@ def _joined(plan: MixedGrids) -> dict[str, int]:
 
 def llama_cpp_plan(plan: MixedGrids) -> Recipe:
     """Write commands for llama.cpp with a type for each tensor, the nearest to its grid."""
-    names = gguf_names(plan.architecture, plan.modules)
+    original = plan.original
+    names = gguf_names(original.architecture, plan.modules)
     if names is None:
-        kind = f"the tensors of {plan.architecture}" if plan.architecture else "this model's tensors"
-        return Recipe("llama.cpp", "shell", "", (f"The names of {kind} in GGUF are not known: gguf's map lacks some.",))
+        return unknown_names(original)
     widths: dict[str, set[int]] = {}
     for module, bits in plan.modules.items():
         widths.setdefault(names[module], set()).add(bits)
     if any(len(several) > 1 for several in widths.values()):
         why = "A GGUF file keeps all experts of a layer in one tensor, and this plan gives them several widths"
         return Recipe("llama.cpp", "shell", "", (f"{why}: plan without --no-fused.",))
-    tensors = {name: bits for name, (bits,) in widths.items()}
-    types = {bits: gguf_type(scheme).name for bits, scheme in plan.schemes.items() if bits in plan.widths}
-    arguments = [
-        f"{pattern}={types.get(bits, 'f16')}"
-        for bits in sorted(set(tensors.values()), reverse=True)
-        for pattern in module_patterns(_of_width(tensors, bits))
-    ]
+    tensors = sorted(((name, bits) for name, (bits,) in widths.items()), key=lambda tensor: -tensor[1])
+    kinds = {bits: gguf_type(plan.schemes[bits]) for bits in plan.widths}
+    stopped = {names[module] for module in original.ragged(LEAST_BLOCK) if module in names}
+    types = {name: _type(kinds.get(bits), name in stopped) for name, bits in tensors}
     weighed, made = plan.way == "gptq", f"{plan.folder}.gguf"
-    options = [word for argument in arguments for word in ("--tensor-type", argument)]
-    commands = gguf_commands(plan.model, made, options, "Q8_0", weighed)
-    near = ", ".join(f"{name} for {bits} bits" for bits, name in types.items())
+    commands = gguf_commands(original, made, tensor_types(types), "Q8_0", weighed)
+    near = ", ".join(f"{kind.name} for {bits} bits" for bits, kind in kinds.items())
     notes = [
+        *original.source.notes,
         f"These are the nearest types, not the same grids: {near}. Matrices outside the plan get Q8_0.",
-        "Matrices whose inputs are no multiple of 256 get a larger type than one of the K types.",
-        GGUF_SOURCE,
+        *(note for bits, kind in kinds.items() for note in _ragged_notes(plan, bits, kind)),
         *[NO_GPTQ] * weighed,
-        place(plan.model, made),
+        original.place(made),
     ]
     return Recipe("llama.cpp", "shell", lines(map(shlex.join, commands)), tuple(notes))
 
 
-def _modules(name: str) -> tuple[str, ...]:
-    """Return the modules that a tool finds for a matrix: two for the halves of an expert's."""
-    module = name.removesuffix(".weight")
-    stem, dot, leaf = module.rpartition(".")
-    if ".experts." in module and leaf in STACKED:
-        return tuple(f"{stem}{dot}{half}" for half in STACKED[leaf])
-    return (module,)
+def _type(kind: GGUFType | None, ragged: bool) -> str:
+    """Return the type of a tensor, None of which leaves it as it is; so does one whose blocks do not fit."""
+    return "f16" if kind is None or (ragged and kind.block == LEAST_BLOCK) else kind.name
+
+
+def _ragged_notes(plan: MixedGrids, bits: int, kind: GGUFType) -> list[str]:
+    own = set(_of_width(plan.modules, bits))
+    ragged = tuple(module for module in plan.original.ragged(kind.block) if module in own)
+    return ragged_notes(kind, ragged, bool(plan.original.slots))
 
 
 def _of_width(modules: Mapping[str, int], bits: int) -> list[str]:
@@ -250,8 +251,3 @@ def _split_notes(plan: MixedGrids) -> list[str]:
 def _each(notes: Iterable[str]) -> tuple[str, ...]:
     """Return each note once."""
     return tuple(dict.fromkeys(notes))
-
-
-def _raw(text: str) -> str:
-    """Write an expression as Python reads it, with single backslashes where that is possible."""
-    return f'r"{text}"' if '"' not in text and not text.endswith("\\") else repr(text)

@@ -2,18 +2,87 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
+from landscape.advice.model_source import ModelSource, model_name, model_source
+from landscape.advice.module_patterns import module_patterns, tool_modules
 from landscape.advice.ways import Way as Way
+from quant.coverage import VECTORS
 from quant.scheme import QuantScheme
+from quant.slot import Slot
+
+if TYPE_CHECKING:
+    from landscape.session.run_record import SubjectInfo
 
 PostTraining = Literal["rtn", "gptq"]
 FloatFormat = Literal["nvfp4", "mxfp4", "fp8"]
 Scheme = QuantScheme | FloatFormat
 """The grid that was measured; a float format can be named alone."""
 FLOATS = ("nvfp4", "mxfp4", "fp8")
+
+
+LANDSCAPE, COMPRESSOR, GPTQMODEL = "", "-llmcompressor", "-gptqmodel"
+"""Ends of the names of folders, by the tool that writes them: they hold different models."""
+CONV1D = "It quantizes linear layers alone, and this model's matrices are in transformers' Conv1D."
+
+
+@dataclass(frozen=True)
+class Original:
+    """The model that a recipe quantizes, and what was measured of it."""
+
+    model: str
+    """Name that the user gave."""
+    architecture: str = ""
+    """``model_type`` of its configuration; empty if it is not known."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub that was asked for."""
+    options: tuple[str, ...] = ()
+    """Options of the command line for this model and the text."""
+    slots: tuple[Slot, ...] = ()
+    """The matrices that were measured; empty if they are not known."""
+    outside: bool = False
+    """Whether blocks hold matrices that were not measured, such as routers, and those that ``--exclude`` names."""
+
+    @classmethod
+    def of(cls, subject: SubjectInfo) -> Original:
+        """Return the model of a run."""
+        outside = any(each.kind != VECTORS for each in subject.coverage.outside)
+        return cls(
+            subject.model, subject.architecture, subject.revision, subject.options, subject.slots, outside=outside
+        )
+
+    @cached_property
+    def source(self) -> ModelSource:
+        """The model as other tools load it."""
+        return model_source(self.model, self.revision)
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the measured modules, as tools find them."""
+        return tuple(dict.fromkeys(module for slot in self.slots for module in tool_modules(slot.name)))
+
+    @property
+    def conv1d(self) -> bool:
+        """Whether matrices are in transformers' Conv1D, which is no linear layer to tools."""
+        return any(slot.transposed and slot.stack is None for slot in self.slots)
+
+    def ragged(self, block: int) -> tuple[str, ...]:
+        """Return the modules whose inputs are no multiple of ``block``."""
+        found = (module for slot in self.slots if slot.inputs % block for module in tool_modules(slot.name))
+        return tuple(dict.fromkeys(found))
+
+    def command(self, *words: str) -> str:
+        """Write a command of landscape about this model, and on the text that was measured."""
+        name, *others = words
+        return shlex.join(["landscape", name, "--model", self.model, *self.options, *others])
+
+    def place(self, made: str) -> str:
+        """Say how to measure what was made, since it is another point than the one that was."""
+        return f"Measure what was made: {self.command('probe', '--point', f'shipped={made}')}"
 
 
 @dataclass(frozen=True)
@@ -30,13 +99,11 @@ class Recipe:
 
 
 def output_name(model: str, way: Way, scheme: Scheme) -> str:
-    """Name the folder of the quantized model: ``Llama-3.2-1B-gptq-int4-absmax-per-group128``."""
+    """Name the folder of the quantized model: ``Llama-3.2-1B-gptq-int4-absmax-per-group128``.
+
+    Recipes add the end that names their tool.
+    """
     return f"{model_name(model)}-{way}-{scheme}"
-
-
-def model_name(model: str) -> str:
-    """Return the last part of a model's name on the Hub, or of its folder."""
-    return model.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
 
 
 def float_format(scheme: Scheme) -> str | None:
@@ -77,3 +144,21 @@ def call(function: str, arguments: Iterable[str]) -> list[str]:
 def lines(each: Iterable[str]) -> str:
     """Join lines."""
     return "".join(f"{line}\n" for line in each)
+
+
+def raw(text: str) -> str:
+    """Write an expression as Python reads it, with single backslashes where that is possible."""
+    return f'r"{text}"' if '"' not in text and not text.endswith("\\") else repr(text)
+
+
+def targets(modules: Iterable[str]) -> list[str]:
+    """Write the lines of a list of expressions, with which compressed-tensors finds modules by name."""
+    return [f"    {raw(f're:{each}')}," for each in module_patterns(modules)]
+
+
+def left_out(named: Iterable[str]) -> Iterable[str]:
+    """Write the rule of GPTQModel that leaves all modules as they are but these, whatever follows it."""
+    *first, last = module_patterns(named)
+    yield '    "-:(?!"'
+    yield from (f"    {raw(pattern)}" for pattern in (*(f"{each}|" for each in first), last))
+    yield '    ").*": {},'

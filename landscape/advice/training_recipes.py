@@ -6,9 +6,22 @@ llm-compressor does not train any more, and GPTQModel and llama.cpp never did. R
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Iterable
 
-from landscape.advice.recipe import Recipe, Scheme, call, code_notes, float_format, lines, output_name
+from landscape.advice.module_patterns import module_patterns
+from landscape.advice.recipe import (
+    CONV1D,
+    LANDSCAPE,
+    Original,
+    Recipe,
+    Scheme,
+    call,
+    code_notes,
+    float_format,
+    lines,
+    output_name,
+    raw,
+)
 from quant.scheme import QuantScheme
 
 AS_TRAINED = (
@@ -18,27 +31,28 @@ AS_TRAINED = (
 )
 
 
-def train_here(model: str, scheme: Scheme) -> Recipe:
+def train_here(original: Original, scheme: Scheme) -> Recipe:
     """Write the command with which landscape itself trains a point and exports it.
 
     Args:
-        model: See ``landscape.advice.recipes.recipes``.
+        original: See ``landscape.advice.recipes.recipes``.
         scheme: See ``landscape.advice.recipes.recipes``.
     """
-    if not isinstance(scheme, QuantScheme) or float_format(scheme):
-        return Recipe("landscape", "shell", "", (f"QAFT on {scheme} is missing.",))
-    words = ["landscape", "quantize", "--model", model, "--method", "qaft", "--bits", str(scheme.bits)]
-    words += ["--scale", scheme.scale, "--granularity", scheme.granularity]
-    words += ["--no-symmetric"] * (not scheme.symmetric)
-    words += ["--export", output_name(model, "qaft", scheme)]
-    return Recipe("landscape", "shell", lines([shlex.join(words)]), AS_TRAINED)
+    words = ["quantize", "--method", "qaft", "--bits"]
+    if isinstance(scheme, QuantScheme) and not float_format(scheme):
+        words += [str(scheme.bits), "--scale", scheme.scale, "--granularity", scheme.granularity]
+        words += ["--no-symmetric"] * (not scheme.symmetric)
+    else:  # a float format has no other scale
+        words += [str(scheme)]
+    words += ["--export", output_name(original.model, "qaft", scheme) + LANDSCAPE]
+    return Recipe("landscape", "shell", lines([original.command(*words)]), AS_TRAINED)
 
 
-def torchao(model: str, scheme: Scheme) -> Recipe:
+def torchao(original: Original, scheme: Scheme) -> Recipe:
     """Write a frame for training with torchao, which rounds weights in the forward pass as landscape does.
 
     Args:
-        model: See ``landscape.advice.recipes.recipes``.
+        original: See ``landscape.advice.recipes.recipes``.
         scheme: See ``landscape.advice.recipes.recipes``.
     """
     if not isinstance(scheme, QuantScheme) or float_format(scheme):
@@ -49,25 +63,35 @@ def torchao(model: str, scheme: Scheme) -> Recipe:
         return _not_in_torchao(
             "It converts an asymmetric grid to other weights than those it trained: take a symmetric one."
         )
+    if original.conv1d:
+        return _not_in_torchao(CONV1D)
+    source = original.source
+    revision = f", revision={source.revision!r}" if source.revision else ""
+    measured = 'not name.endswith("lm_head")'
+    if original.modules:
+        measured = "re.match(MEASURED, name) is not None"
     shared = f"PerGroup({scheme.group})" if scheme.group else "PerAxis(0)"
     code = [
+        *["import re", ""] * bool(original.modules),
         "import torch",
         f"from torchao.quantization import IntxWeightOnlyConfig, {shared.partition('(')[0]}, quantize_",
         "from torchao.quantization.qat import QATConfig",
         "from transformers import AutoModelForCausalLM",
+        *(["", "MEASURED = (", *_alternatives(original.modules), ")"] if original.modules else []),
         "",
         "",
         "def in_block(module, name):",
-        '    return isinstance(module, torch.nn.Linear) and not name.endswith("lm_head")',
+        f"    return isinstance(module, torch.nn.Linear) and {measured}",
         "",
         "",
-        f'model = AutoModelForCausalLM.from_pretrained({model!r}, dtype="float32")',
+        f'model = AutoModelForCausalLM.from_pretrained({source.name!r}{revision}, dtype="float32")',
         *call("grid = IntxWeightOnlyConfig", [f"weight_dtype=torch.int{scheme.bits}, granularity={shared}"]),
         'quantize_(model, QATConfig(grid, step="prepare"), in_block)',
         "# train here, with a loop of your own",
         'quantize_(model, QATConfig(grid, step="convert"), in_block)',
     ]
     notes = [
+        *source.notes,
         *code_notes(scheme),
         "At every step the scale follows the largest weight; landscape's QAFT keeps that of RTN, or learns it.",
         *[f"The scale {scheme.scale} is missing."] * (scheme.scale != "absmax"),
@@ -75,6 +99,12 @@ def torchao(model: str, scheme: Scheme) -> Recipe:
         "What it saves is a torchao model: for compressed-tensors or GGUF it would be rounded again.",
     ]
     return Recipe("torchao", "python", lines(code), tuple(notes))
+
+
+def _alternatives(modules: Iterable[str]) -> Iterable[str]:
+    """Write the parts of an expression that matches any of these names."""
+    *first, last = module_patterns(modules)
+    return (f"    {raw(each)}" for each in (*(f"{pattern}|" for pattern in first), last))
 
 
 def _not_in_torchao(why: str) -> Recipe:

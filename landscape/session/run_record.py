@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quant.coverage import Coverage
+from quant.slot import Slot
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class SubjectInfo:
     """Number of probed windows by split."""
     architecture: str = ""
     """The configuration's ``model_type``, such as llama; empty in a run that was kept before it was."""
+    revision: str | None = None
+    """Branch, tag or commit of the model on the Hub that was asked for."""
+    options: tuple[str, ...] = ()
+    """Options of the command line for this model and text: see ``landscape.session.subject_words``."""
+    slots: tuple[Slot, ...] = ()
+    """The matrices of w; empty in a run that was kept before they were."""
 
 
 @dataclass(frozen=True)

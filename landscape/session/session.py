@@ -29,6 +29,7 @@ from landscape.session.progress import Progress, Silent
 from landscape.session.request import PresetRequest, ProbingRequest, Request, SplitRequest
 from landscape.session.run_record import Check, ProbeCount, RunRecord, SubjectInfo
 from landscape.session.subject import JUDGED_SPLIT, Subject, check_center
+from landscape.session.subject_words import subject_words
 from quant.errors import UsageError
 from quant.numerics import matmul_precision
 from quant.point import WeightPoint
@@ -295,6 +296,9 @@ class Session:
             seq_len=subject.seq_len,
             windows={split: len(subject.windows[split]) for split in splits},
             architecture=str(getattr(subject.model.config, "model_type", "")),
+            revision=self.request.revision,
+            options=subject_words(self.request),
+            slots=tuple(subject.space),
         )
 
     def record(self, settings: Mapping[str, object], health: tuple[Check, ...]) -> RunRecord:

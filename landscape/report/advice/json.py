@@ -9,6 +9,7 @@ from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import Control, GridEvidence, WidthAdvice
 from landscape.advice.choice import Choice
 from landscape.advice.explain import Explanation
+from landscape.advice.recipe import Original
 from landscape.advice.recipes import recipes
 from landscape.report.advice.wording import is_open
 from landscape.report.health import health_json
@@ -44,7 +45,7 @@ def advice_json(advised: AdviceResult) -> dict[str, Any]:
         "net": advised.net,
         "radius": None if advised.search is None else crossing_json(advised.search.radius),
         "control": _control(advised.control),
-        "recipes": [asdict(recipe) for recipe in recipes(subject.model, shipped.way, shipped.scheme)],
+        "recipes": [asdict(recipe) for recipe in recipes(Original.of(subject), shipped.way, shipped.scheme)],
         "advice": [_width(found, advised) for found in advised.advice],
         "seconds_per_pass": advised.pace,
         "evaluated": run.probes.evaluated,

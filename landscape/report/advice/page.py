@@ -7,6 +7,7 @@ from pathlib import Path
 
 from landscape.advice.advise import AdviceResult
 from landscape.advice.adviser import WidthAdvice
+from landscape.advice.recipe import Original
 from landscape.advice.recipes import recipes
 from landscape.formatting import sentence
 from landscape.report.advice.figure import CAPTION, basin_chart
@@ -68,7 +69,7 @@ def advice_page(advised: AdviceResult, following: str) -> str:
         figure=None if chart is None else figure_html(draw(chart), "basin-plot"),
         caption=CAPTION,
         handed=choice_name(shipped),
-        recipes=recipes(advised.subject.model, shipped.way, shipped.scheme),
+        recipes=recipes(Original.of(advised.subject), shipped.way, shipped.scheme),
         reasons=[*reasons, *explained],
         rules=RULES,
         subject=subject_lines(advised),

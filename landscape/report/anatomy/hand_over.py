@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from landscape.advice.plan_recipes import MixedGrids, plan_recipes
-from landscape.advice.recipe import PostTraining, Recipe
+from landscape.advice.recipe import Original, PostTraining, Recipe
 from landscape.anatomy.result import AnatomyResult
 from landscape.formatting import number
 
@@ -26,9 +26,7 @@ def hand_over(found: AnatomyResult) -> HandOver | None:
     if plan is None or plan.method not in _WAYS:
         return None
     schemes = {uniform.bits: uniform.scheme for uniform in plan.uniform if uniform.scheme is not None}
-    grids = MixedGrids(
-        found.subject.model, found.subject.architecture, _WAYS[plan.method], plan.bits, schemes, plan.mean_bits
-    )
+    grids = MixedGrids(Original.of(found.subject), _WAYS[plan.method], plan.bits, schemes, plan.mean_bits)
     recipes = plan_recipes(grids)
     words = f"The plan of {number(plan.mean_bits, 3)} bits per weight in the tools that people ship with:"
     return HandOver(words, recipes) if recipes else None

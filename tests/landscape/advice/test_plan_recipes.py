@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -25,11 +22,12 @@ from landscape.advice.plan_recipes import (
     llm_compressor_plan,
     plan_recipes,
 )
-from landscape.advice.recipe import Recipe
+from landscape.advice.recipe import Original
 from landscape.positions.fused_layers import fused_groups
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
+from tests.landscape.advice.originals import calls, original
 
 LAYERS = 12  # so that 1 begins 10 and 11
 WIDTHS = (8, 4, 3, 16)
@@ -38,7 +36,7 @@ WIDTHS = (8, 4, 3, 16)
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
     config = LlamaConfig(
-        vocab_size=61, hidden_size=16, intermediate_size=24, num_hidden_layers=LAYERS, num_attention_heads=4,
+        vocab_size=61, hidden_size=32, intermediate_size=64, num_hidden_layers=LAYERS, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     return LlamaForCausalLM(config)
@@ -53,14 +51,7 @@ def plan(request: pytest.FixtureRequest, model: nn.Module) -> MixedGrids:
     drawn = [WIDTHS[int(torch.randint(0, 4, (), generator=random))] for _ in groups]
     bits = {name: width for group, width in zip(groups, drawn, strict=True) for name in group}
     schemes = {bits: QuantScheme(bits, "absmax", "group:8") for bits in WIDTHS[:3]}
-    return MixedGrids("org/m", "llama", "gptq", bits, schemes, 4.256)
-
-
-def calls(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Run a script with stand-ins for all that it imports, and return what it gives to each, by the name."""
-    library = MagicMock()
-    exec(recipe.code, {"__builtins__": {**vars(builtins), "__import__": lambda *names: library}})
-    return {name: given for name, _, given in library.mock_calls if name.isidentifier()}
+    return MixedGrids(original(model), "gptq", bits, schemes, 4.256)
 
 
 def linear(model: nn.Module) -> dict[str, nn.Module]:
@@ -89,7 +80,7 @@ def test_compressed_tensors_gives_every_module_its_grid(plan: MixedGrids, model:
     }
     assert found == wanted(plan, model)
     assert {(each.weights.group_size, each.weights.symmetric) for each in groups.values()} == {(8, True)}
-    assert given["oneshot"]["output_dir"] == "m-gptq-mixed-4.26bpw".replace("gptq", way)
+    assert given["oneshot"]["output_dir"] == f"m-{way}-mixed-4.26bpw-llmcompressor"
 
 
 def dynamic(rules: Mapping[str, Mapping[str, int]], module: str) -> int | None:
@@ -145,11 +136,52 @@ def test_llama_cpp_gives_every_tensor_its_type(plan: MixedGrids, model: nn.Modul
     assert words[-3:] == ["m-f16.gguf", "m-gptq-mixed-4.26bpw.gguf", "Q8_0"]
 
 
+def test_a_tensor_for_which_llama_quantize_has_no_type_stays_in_16_bits(plan: MixedGrids) -> None:
+    """Inputs that are no multiple of 32: ``tensor_type_fallback`` has another type for K types alone."""
+    narrow = original(tiny.llama())
+    schemes = {bits: QuantScheme(bits, "absmax", "group:8") for bits in (8, 3)}
+    bits = {slot.name: 8 if slot.block else 3 for slot in narrow.slots}
+    recipe = llama_cpp_plan(MixedGrids(narrow, "rtn", bits, schemes, 5.0))
+    assert {word.rpartition("=")[2] for word in shlex.split(recipe.code) if word.startswith("^")} == {"f16", "Q3_K"}
+    said = " ".join(recipe.notes)
+    assert re.search(r"no multiple of 32 \(\^model.* stay in 16 bits", said)
+    assert re.search(r"no multiple of 256 \(\^model.* get a larger type than Q3_K", said)
+    assert "no multiple of 32" not in " ".join(llama_cpp_plan(plan).notes)
+
+
+def test_a_width_that_landscape_and_vllm_do_not_read_is_said_of_the_whole_plan(plan: MixedGrids) -> None:
+    """GPTQModel stores a checkpoint with a layer of 5, 6 or 7 bits as gptq_p throughout."""
+
+    def told(*widths: int) -> str:
+        names = list(plan.bits)
+        bits = {name: widths[i % len(widths)] for i, name in enumerate(names)}
+        schemes = {each: QuantScheme(each, "absmax", "group:8") for each in widths}
+        return " ".join(gptqmodel_plan(replace(plan, bits=bits, schemes=schemes)).notes)
+
+    for widths in ((6, 4), (5, 8, 4), (7,)):
+        assert "the whole checkpoint" in told(*widths)
+        assert "landscape probe" not in told(*widths)
+    for widths in ((8, 4), (4, 3), (2,)):
+        assert "the whole checkpoint" not in told(*widths)
+        assert "landscape probe" in told(*widths)
+        assert ("vLLM refuses a plan" in told(*widths)) == (widths == (4, 3))
+
+
+def test_a_plan_for_conv1d_is_none_for_llm_compressor() -> None:
+    small = original(tiny.gpt2())
+    bits = {slot.name: 4 for slot in small.slots}
+    first, second, *_, check = plan_recipes(MixedGrids(small, "gptq", bits, {4: QuantScheme(4)}, 4.0))
+    assert (first.code, len(first.notes)) == ("", 1)
+    assert "Conv1D" in first.notes[0]
+    assert second.code
+    assert "-gptqmodel" in check.code
+
+
 def test_experts_are_named_as_tools_unpack_them() -> None:
     experts = [f"model.layers.0.mlp.experts.{i}.{leaf}_proj" for i in range(4) for leaf in ("gate_up", "down")]
     bits = {**dict.fromkeys(experts, 4), "model.layers.0.self_attn.o_proj.weight": 8}
     schemes = {bits: QuantScheme(bits, "absmax", "channel") for bits in (8, 4)}
-    plan = MixedGrids("m", "qwen3_moe", "rtn", bits, schemes, 4.3)
+    plan = MixedGrids(Original("m", "qwen3_moe"), "rtn", bits, schemes, 4.3)
     (pattern,) = calls(llm_compressor_plan(plan))["QuantizationModifier"]["config_groups"]["int4"]["targets"]
     for name in ("0.gate_proj", "3.up_proj", "2.down_proj"):
         assert re.match(pattern.removeprefix("re:"), f"model.layers.0.mlp.experts.{name}")
@@ -164,14 +196,16 @@ def test_experts_are_named_as_tools_unpack_them() -> None:
 
 def test_every_recipe_parses_and_names_the_model(plan: MixedGrids) -> None:
     for name in ("org/m", """it's/a "model" $(x)\\"""):
-        for recipe in plan_recipes(replace(plan, model=name)):
+        for recipe in plan_recipes(replace(plan, original=Original(name, "llama"))):
             assert recipe.notes
             if recipe.language == "python":
                 parsed = ast.walk(ast.parse(recipe.code))
                 assert name in [node.value for node in parsed if isinstance(node, ast.Constant)]
             else:
                 assert all(shlex.split(line) for line in recipe.code.splitlines())
-    assert f"pretrained={plan.folder}" in plan_recipes(plan)[-1].code
+    *_, check = plan_recipes(plan)
+    assert f"pretrained={plan.folder}-llmcompressor" in check.code
+    assert f"GPTQModel writes {plan.folder}-gptqmodel." in check.notes[0]
 
 
 def test_a_plan_that_quantizes_nothing_has_no_recipes(plan: MixedGrids) -> None:
@@ -180,7 +214,7 @@ def test_a_plan_that_quantizes_nothing_has_no_recipes(plan: MixedGrids) -> None:
 
 def test_an_architecture_that_llama_cpp_lacks_is_said_to_be_unknown() -> None:
     bits = {slot.name: 4 for slot in WeightSpace.of(tiny.opt())}
-    plan = MixedGrids("m", "opt", "rtn", bits, {4: QuantScheme(4)}, 4.0)
+    plan = MixedGrids(Original("m", "opt"), "rtn", bits, {4: QuantScheme(4)}, 4.0)
     recipe = llama_cpp_plan(plan)
     assert (recipe.code, len(recipe.notes)) == ("", 1)
     assert "The names of the tensors of opt in GGUF are not known" in recipe.notes[0]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import itertools
+import re
 import shlex
 import subprocess
 import sys
-from typing import Any
-from unittest.mock import MagicMock
 
+import gguf
 import pytest
 import torch
 from compressed_tensors.quantization import (
@@ -22,10 +21,13 @@ from compressed_tensors.quantization import (
 from compressed_tensors.quantization.utils import calculate_qparams, calculate_range
 
 from landscape.advice.gguf_types import gguf_of_grid
-from landscape.advice.recipe import FLOATS, Recipe, code_notes, output_name, scale_ratio
-from landscape.advice.recipes import GROUPS, VLLM_GPTQ, gptqmodel, llama_cpp, llm_compressor, lm_eval, recipes
-from landscape.advice.training_recipes import torchao
+from landscape.advice.gguf_recipes import llama_cpp
+from landscape.advice.recipe import FLOATS, Original, Recipe, code_notes, output_name, scale_ratio
+from landscape.advice.recipes import GPTQ_BITS, GROUPS, gptqmodel, llm_compressor, lm_eval, recipes
+from landscape.advice.training_recipes import torchao, train_here
+from landscape.advice.trials import shipped_gptq
 from quant.scheme import QuantScheme
+from tests.landscape.advice.originals import calls
 
 GRANULARITIES = ("tensor", "channel", "group:32", "group:64", "group:128", "group:48")
 GRIDS = [
@@ -33,20 +35,14 @@ GRIDS = [
       for shared in GRANULARITIES),
     *(QuantScheme(bits, "absmax", shared, symmetric=False) for bits in (8, 4, 3) for shared in GRANULARITIES),
 ]  # fmt: skip
-MODELS = ("opt-nano", "org/Llama-3.2-1B", """it's/a "model" $(x)\\""")
+M = Original("m")
+MODELS = ("some/opt", "org/Llama-3.2-1B", """it's/a "model" $(x)\\""")
 WAYS = ("rtn", "gptq")
-
-
-def calls(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Run a script with stand-ins for all that it imports, and return what it gives to each, by the name."""
-    library = MagicMock()
-    exec(recipe.code, {"__builtins__": {**vars(builtins), "__import__": lambda *names: library}})
-    return {name: given for name, _, given in library.mock_calls if name.isidentifier()}
 
 
 def weights(way: str, grid: QuantScheme | str) -> QuantizationArgs:
     """Build the arguments that a script for llm-compressor gives to its modifier, as the modifier does."""
-    given = calls(llm_compressor("m", way, grid))["GPTQModifier" if way == "gptq" else "QuantizationModifier"]
+    given = calls(llm_compressor(M, way, grid))["GPTQModifier" if way == "gptq" else "QuantizationModifier"]
     if "scheme" in given:
         assert is_preset_scheme(given["scheme"])
         return preset_name_to_scheme(given["scheme"], given["targets"]).weights
@@ -61,7 +57,7 @@ def weights(way: str, grid: QuantScheme | str) -> QuantizationArgs:
 @pytest.mark.parametrize("way", [*WAYS, "qaft"])
 def test_every_recipe_parses_and_names_the_model(model: str, way: str) -> None:
     for grid in (*GRIDS, *FLOATS):
-        for recipe in recipes(model, way, grid):
+        for recipe in recipes(Original(model), way, grid):
             assert recipe.notes
             if recipe.language == "python":
                 names = [node.value for node in ast.walk(ast.parse(recipe.code)) if isinstance(node, ast.Constant)]
@@ -72,13 +68,20 @@ def test_every_recipe_parses_and_names_the_model(model: str, way: str) -> None:
                 assert not words or any(model in each for each in words) or recipe.tool == "lm_eval"
 
 
-def test_lm_eval_checks_the_folder_that_the_first_recipe_writes() -> None:
+def test_every_tool_writes_a_folder_of_its_own_and_lm_eval_checks_the_first() -> None:
     for way, grid in itertools.product(WAYS, (GRIDS[0], "fp8")):
-        first, *_, last = recipes("org/m", way, grid)
-        made = calls(first)["oneshot"]["output_dir"]
-        assert made == output_name("org/m", way, grid)
-        assert f"pretrained={made},dtype=auto" in shlex.split(last.code)
-    assert shlex.split(lm_eval("x", "vllm").code)[:3] == ["lm_eval", "--model", "vllm"]
+        first, second, _, last = recipes(Original("org/m"), way, grid)
+        ours, theirs = output_name("org/m", way, grid), calls(first)["oneshot"]["output_dir"]
+        folders = {ours, theirs}
+        if second.code:
+            (other,) = re.findall(r"model.save\('(.*)'\)", second.code)
+            folders.add(other)
+            assert f"GPTQModel writes {other}." in last.notes[0]
+        assert len(folders) == 2 + bool(second.code)
+        assert all(folder.startswith(ours) for folder in folders)
+        assert f"pretrained={theirs},dtype=auto" in shlex.split(last.code)
+        assert last.notes[0].startswith(f"{theirs} is the folder of llm-compressor")
+    assert shlex.split(lm_eval({"tool": "x"}, "vllm").code)[:3] == ["lm_eval", "--model", "vllm"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -130,40 +133,40 @@ def test_grids_that_vllm_has_no_kernel_for_are_named() -> None:
     """As its WNA16 scheme has it: channel or group; 2 to 8 bits, zero points at 4 and 8 alone."""
     for grid in GRIDS:
         runs = grid.granularity != "tensor" and grid.bits in (4, 8)
-        assert ("vLLM" in notes(llm_compressor("m", "rtn", grid))) != runs
+        assert ("vLLM" in notes(llm_compressor(M, "rtn", grid))) != runs
 
 
 def test_gptqmodel_takes_the_grid_or_the_next_finer() -> None:
     for grid, way in itertools.product(GRIDS, WAYS):
-        recipe = gptqmodel("m", way, grid)
+        recipe = gptqmodel(M, way, grid)
         given = calls(recipe)["QuantizeConfig" if way == "gptq" else "RTNConfig"]
         assert (given["bits"], given["sym"]) == (grid.bits, grid.symmetric)
         assert given["group_size"] == (grid.group or -1)
         assert not (given.get("desc_act") and given.get("act_group_aware"))  # it refuses both together
         assert 0 < given.get("damp_percent", 0.5) < 1
         assert ("per tensor is missing" in notes(recipe)) == (grid.granularity == "tensor")
-        assert ("gptq_p" in notes(recipe)) == (grid.bits not in VLLM_GPTQ)
+        assert ("gptq_p" in notes(recipe)) == (grid.bits not in GPTQ_BITS)
         assert ("kernel for groups" in notes(recipe)) == (grid.group is not None and grid.group not in GROUPS)
 
 
 def test_only_gptqmodel_runs_its_fp8() -> None:
     """Its scales divide, under the name of DeepSeek's, which multiply: qlinear/fp8.py in GPTQModel."""
-    recipe = gptqmodel("m", "rtn", "fp8")
+    recipe = gptqmodel(M, "rtn", "fp8")
     assert set(calls(recipe)) == {"FP8Config"}
     assert "GPTQModel alone runs this folder" in notes(recipe)
-    assert "runs this folder" not in notes(gptqmodel("m", "rtn", GRIDS[0]))
+    assert "runs this folder" not in notes(gptqmodel(M, "rtn", GRIDS[0]))
 
 
 def test_rtn_needs_no_text_and_gptq_does() -> None:
     for grid in GRIDS:
-        assert "dataset" not in llm_compressor("m", "rtn", grid).code + gptqmodel("m", "rtn", grid).code
-        assert "dataset" in llm_compressor("m", "gptq", grid).code
-        assert "load_dataset" in gptqmodel("m", "gptq", grid).code
+        assert "dataset" not in llm_compressor(M, "rtn", grid).code + gptqmodel(M, "rtn", grid).code
+        assert "dataset" in llm_compressor(M, "gptq", grid).code
+        assert "load_dataset" in gptqmodel(M, "gptq", grid).code
 
 
 def test_a_tool_without_the_grid_has_no_code_and_says_why() -> None:
-    for recipe in (gptqmodel("m", "rtn", "nvfp4"), gptqmodel("m", "gptq", "fp8"), torchao("m", "mxfp4"),
-                   torchao("m", QuantScheme(4, "absmax", "group:32", symmetric=False))):  # fmt: skip
+    for recipe in (gptqmodel(M, "rtn", "nvfp4"), gptqmodel(M, "gptq", "fp8"), torchao(M, "mxfp4"),
+                   torchao(M, QuantScheme(4, "absmax", "group:32", symmetric=False))):  # fmt: skip
         assert recipe.code == ""
         assert recipe.notes
 
@@ -172,7 +175,7 @@ def test_a_tool_without_the_grid_has_no_code_and_says_why() -> None:
 def test_llama_cpp_writes_the_type_of_as_many_bits_and_weighs_inputs_for_gptq(way: str) -> None:
     for bits in (8, 4, 3, 2):
         scheme = QuantScheme(bits, "absmax", "group:32")
-        *_, quantize, perplexity = (shlex.split(line) for line in llama_cpp("m", way, scheme).code.splitlines())
+        *_, quantize, perplexity = (shlex.split(line) for line in llama_cpp(M, way, scheme).code.splitlines())
         assert quantize[0] == "llama-quantize"
         assert quantize[-1] == gguf_of_grid(bits, symmetric=True).name
         assert quantize[-2] in perplexity
@@ -182,17 +185,59 @@ def test_llama_cpp_writes_the_type_of_as_many_bits_and_weighs_inputs_for_gptq(wa
 def test_llama_cpp_gives_mxfp4_to_the_matrices_of_blocks() -> None:
     """As the type of a file, MXFP4_MOE leaves dense matrices in Q8_0 (llama_tensor_get_type_impl)."""
     for name in ("nvfp4", "mxfp4"):
-        quantize = shlex.split(llama_cpp("m", "rtn", name).code.splitlines()[-2])
+        quantize = shlex.split(llama_cpp(M, "rtn", name).code.splitlines()[-2])
         assert quantize[quantize.index("--tensor-type") + 1] == "blk=mxfp4"
 
 
 def test_torchao_has_the_types_and_the_groups() -> None:
     for grid in GRIDS:
         if grid.symmetric:
-            code = torchao("m", grid).code
+            code = torchao(M, grid).code
             assert isinstance(getattr(torch, f"int{grid.bits}"), torch.dtype)
             assert f"torch.int{grid.bits}," in code
             assert (f"PerGroup({grid.group})" if grid.group else "PerAxis(0)") in code
+
+
+def test_a_float_format_is_trained_here_without_a_scale() -> None:
+    for scheme in (*FLOATS, *map(QuantScheme.of_format, FLOATS)):
+        words = shlex.split(train_here(M, scheme).code)
+        assert words[words.index("--bits") + 1] == str(scheme)
+        assert not {"--scale", "--granularity"} & set(words)
+
+
+def test_scales_of_floats_follow_the_dtype_of_the_weights() -> None:
+    """compressed-tensors computes them in the dtype in which the model was loaded, and landscape in float32."""
+    high = torch.tensor([1.15625])  # a number of bfloat16 too
+    args = weights("rtn", "fp8")
+    wide, narrow = (calculate_qparams(-h, h, args)[0].float() for h in (high, high.bfloat16()))
+    assert wide != narrow
+    for name in ("fp8", "nvfp4"):
+        assert "the dtype in which it loads the model" in notes(llm_compressor(M, "rtn", name))
+    for grid in ("mxfp4", GRIDS[0]):
+        assert "the dtype in which it loads" not in notes(llm_compressor(M, "rtn", grid))
+
+
+@pytest.mark.parametrize("grid", [QuantScheme(4, "absmax", "group:32"), QuantScheme(4), QuantScheme.of_format("nvfp4")])
+def test_notes_on_gptq_say_how_advice_tried_it(grid: QuantScheme) -> None:
+    options = shipped_gptq(grid)
+    order = "ordered by the size of their inputs" if options.act_order else "in their own order"
+    (damping,) = options.dampings
+    expected = f"landscape advise tries GPTQ with all columns {order} and one damping, {damping}."
+    assert expected in notes(llm_compressor(M, "gptq", grid))
+    assert grid.format or expected in notes(gptqmodel(M, "gptq", grid))
+
+
+def test_gguf_has_nvfp4_that_llama_quantize_does_not_write() -> None:
+    assert "NVFP4" in gguf.GGMLQuantizationType.__members__
+    assert "keep it from a folder of llm-compressor" in notes(llama_cpp(M, "rtn", "nvfp4"))
+    assert "NVFP4" not in notes(llama_cpp(M, "rtn", "mxfp4"))
+
+
+def test_vllm_reads_symmetric_gptq_of_4_and_8_bits() -> None:
+    for grid in GRIDS:
+        if grid.bits in GPTQ_BITS:
+            old = "in older versions" in notes(gptqmodel(M, "rtn", grid))
+            assert old == (grid.bits in (2, 3) or not grid.symmetric)
 
 
 def test_recipes_need_no_torch() -> None:

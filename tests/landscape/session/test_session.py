@@ -296,6 +296,8 @@ def test_the_subject_of_the_record_is_the_model_and_the_probed_splits(session: S
     assert info.windows == {"validation": 2, "test": 1}
     assert (info.fingerprint, info.dimension) == (subject.checkpoint.fingerprint, subject.space.dimension)
     assert (info.norm, info.chance) == (subject.norm, subject.chance)
+    assert info.slots == tuple(subject.space)
+    assert (info.revision, info.options) == (None, ("--seq-len", "32"))
 
 
 def test_a_run_says_so_where_a_store_makes_it_use_another_number_of_threads(
