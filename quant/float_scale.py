@@ -1,9 +1,11 @@
-"""Find the scales of the float formats, bit for bit those of compressed-tensors 0.20.
+"""Find the scales of the float formats, bit for bit those of compressed-tensors 0.20 for float32 weights.
 
 The largest weight of a block is put at the largest level, and the scale is rounded to what the format stores. Every
 step is the float32 operation that ``calculate_qparams`` and ``generate_gparam`` of compressed-tensors take, in their
-order, so that files of that library hold the same scales and codes. Search for a scale of less error is not offered:
-no file of these tools has such scales.
+order, so that files of that library hold the same scales and codes, if the model was loaded in float32. It computes
+them in the dtype of the weights: of a model in bfloat16, as llm-compressor mostly loads it, the scales of FP8 and NVFP4
+are others; those of MXFP4, which are powers of two, are the same. Search for a scale of less error is not offered: no
+file of these tools has such scales.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from landscape.advice.recipe import (
 )
 from quant.scheme import QuantScheme
 
+STACKED_EXPERTS = "Experts that transformers stacks are no linear layers: torchao leaves them as they are."
 AS_TRAINED = (
     "The folder holds float32 weights that lie on the grid, for transformers; their codes and scales are in codes/.",
     "Do not round it again: other tools find scales of their own, and what was trained is lost.",
@@ -96,6 +97,7 @@ def torchao(original: Original, scheme: Scheme) -> Recipe:
         "At every step the scale follows the largest weight; landscape's QAFT keeps that of RTN, or learns it.",
         *[f"The scale {scheme.scale} is missing."] * (scheme.scale != "absmax"),
         *["One scale per tensor is missing: PerAxis(0) has one per output channel."] * (scheme.granularity == "tensor"),
+        *[STACKED_EXPERTS] * any(slot.stack is not None for slot in original.slots),
         "What it saves is a torchao model: for compressed-tensors or GGUF it would be rounded again.",
     ]
     return Recipe("torchao", "python", lines(code), tuple(notes))

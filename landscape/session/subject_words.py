@@ -20,7 +20,7 @@ def subject_words(request: Request) -> tuple[str, ...]:
     They are options of every command, so that one command can follow another on the same weights and text.
 
     Args:
-        request: Any request.
+        request: Any request. Of a preset that was made in Python, only the tokens per window are written.
     """
     return tuple(_words(request))
 
@@ -33,8 +33,9 @@ def _words(request: Request) -> Iterator[str]:
             if not isinstance(value, bool):
                 yield ",".join(value) if isinstance(value, tuple) else str(value)
     if isinstance(request, PresetRequest):
-        preset = request.preset
-        if preset.name != _PLAIN:
-            yield from ("--preset", preset.name)
-        if preset.seq_len != PRESETS[preset.name].seq_len:
+        preset, plain = request.preset, PRESETS[_PLAIN]
+        if preset.name in PRESETS:  # one made in Python has no name on the command line
+            plain = PRESETS[preset.name]
+            yield from ("--preset", preset.name) if plain.name != _PLAIN else ()
+        if preset.seq_len != plain.seq_len:
             yield from ("--seq-len", str(preset.seq_len))

@@ -23,6 +23,14 @@ from tests.quant.peer_floats import PeerMatrix
 NAMES = tuple(FLOAT_FORMATS)
 
 
+@pytest.mark.parametrize(("name", "same"), [("fp8", False), ("nvfp4", False), ("mxfp4", True)])
+def test_compressed_tensors_finds_other_scales_of_the_same_weights_in_bfloat16(name: str, same: bool) -> None:
+    """Its scales are computed in the dtype of the weights, so that ours are its own for float32 alone."""
+    weight = torch.randn(24, 96, generator=torch.Generator().manual_seed(0)).bfloat16()
+    wide, narrow = (PeerMatrix.of(name, each).effective.float() for each in (weight.float(), weight))
+    assert torch.equal(wide, narrow) == same
+
+
 def gaussian(generator: torch.Generator) -> Tensor:
     return torch.randn(24, 96, generator=generator)
 

@@ -76,6 +76,13 @@ def test_gptqmodel_and_torchao_quantize_what_was_measured(measured: tuple[nn.Mod
     assert {name for name in names if re.match(eval(f"({pattern})"), name)} == {*whole.modules}
 
 
+def test_torchao_finds_no_stacked_experts() -> None:
+    stacked = original(qwen2_moe())
+    assert not any(".experts." in name for name in linear(qwen2_moe()))
+    assert "Experts that transformers stacks" in " ".join(torchao(stacked, GRID).notes)
+    assert "Experts" not in " ".join(torchao(original(tiny.llama()), GRID).notes)
+
+
 def test_llama_cpp_gives_the_type_to_what_was_measured() -> None:
     model = tiny.llama()
     model.config.hidden_size = 16
