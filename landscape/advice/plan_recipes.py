@@ -25,6 +25,7 @@ from landscape.advice.gguf_recipes import (
     unknown_names,
 )
 from landscape.advice.gguf_types import GGUFType
+from landscape.advice.model_source import model_name
 from landscape.advice.module_patterns import module_patterns, tool_modules
 from landscape.advice.recipe import (
     COMPRESSOR,
@@ -35,7 +36,6 @@ from landscape.advice.recipe import (
     Recipe,
     left_out,
     lines,
-    model_name,
     raw,
     targets,
 )
@@ -134,7 +134,7 @@ def llm_compressor_plan(plan: MixedGrids) -> Recipe:
     notes = [
         *plan.original.source.notes,
         "A matrix that no expression matches stays in 16 bits.",
-        *_each(note for scheme in schemes for note in (*compressor_notes(scheme), *vllm_notes(scheme))),
+        *_each(note for scheme in schemes for note in (*compressor_notes(plan.original, scheme), *vllm_notes(scheme))),
         *[f"{ORDERED} {OUR_GPTQ}", OWN_TEXT] * calibrated,
         *_split_notes(plan),
         plan.original.place(made),

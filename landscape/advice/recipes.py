@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from landscape.advice.gguf_recipes import llama_cpp
+from landscape.advice.module_patterns import module_patterns
 from landscape.advice.recipe import (
     COMPRESSOR,
     CONV1D,
@@ -115,7 +116,7 @@ def llm_compressor(original: Original, way: PostTraining, scheme: Scheme) -> Rec
     notes = [
         *original.source.notes,
         *[LINEAR] * (not original.modules),
-        *compressor_notes(scheme),
+        *compressor_notes(original, scheme),
         *vllm_notes(scheme),
         *[f"{ORDERED} {trial_words(scheme)}", OWN_TEXT] * calibrated,
         original.place(made),
@@ -165,7 +166,7 @@ def weight_arguments(scheme: Scheme) -> dict[str, object]:
     return {"num_bits": scheme.bits, "type": "int", "symmetric": scheme.symmetric, **shared, **search}
 
 
-def compressor_notes(scheme: Scheme) -> Iterable[str]:
+def compressor_notes(original: Original, scheme: Scheme) -> Iterable[str]:
     """Say how llm-compressor's grid differs from the one that was measured."""
     name = float_format(scheme)
     if name == "fp8":
@@ -178,8 +179,10 @@ def compressor_notes(scheme: Scheme) -> Iterable[str]:
         yield from code_notes(scheme)
         if scheme.scale != "absmax":
             yield f"Its scale is the best of 80 by squared error; landscape's {scheme.scale} searches otherwise."
-        if scheme.group is not None:
-            yield f"The inputs of each matrix must be a multiple of {scheme.group}: add those that are not to ignore."
+        ragged = original.ragged(scheme.group) if scheme.group else ()
+        if scheme.group and (ragged or not original.slots):
+            listed = f": here {', '.join(module_patterns(ragged))}" if ragged else ""
+            yield f"It refuses matrices whose inputs are no multiple of {scheme.group}: add them to ignore{listed}."
 
 
 def vllm_notes(scheme: Scheme) -> Iterable[str]:

@@ -20,7 +20,7 @@ def subject_words(request: Request) -> tuple[str, ...]:
     They are options of every command, so that one command can follow another on the same weights and text.
 
     Args:
-        request: Any request. Of a preset that was made in Python, only the tokens per window are written.
+        request: Any request. A preset that was made in Python has no name there: its tokens per window are written.
     """
     return tuple(_words(request))
 

@@ -76,6 +76,15 @@ def test_gptqmodel_and_torchao_quantize_what_was_measured(measured: tuple[nn.Mod
     assert {name for name in names if re.match(eval(f"({pattern})"), name)} == {*whole.modules}
 
 
+def test_matrices_that_no_group_fits_are_named() -> None:
+    def told(whole: Original) -> str:
+        return " ".join(llm_compressor(whole, "rtn", QuantScheme(4, "absmax", "group:16")).notes)
+
+    assert r"to ignore: here ^model\.layers\.(0|1)\.mlp\.down_proj$." in told(original(tiny.llama()))  # 24 inputs
+    assert "to ignore" not in told(original(tiny.llama(), exclude=("*.down_proj*",)))
+    assert "add them to ignore." in told(Original("org/m"))
+
+
 def test_torchao_finds_no_stacked_experts() -> None:
     stacked = original(qwen2_moe())
     assert not any(".experts." in name for name in linear(qwen2_moe()))

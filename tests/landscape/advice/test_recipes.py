@@ -20,8 +20,8 @@ from compressed_tensors.quantization import (
 )
 from compressed_tensors.quantization.utils import calculate_qparams, calculate_range
 
-from landscape.advice.gguf_types import gguf_of_grid
 from landscape.advice.gguf_recipes import llama_cpp
+from landscape.advice.gguf_types import gguf_of_grid
 from landscape.advice.recipe import FLOATS, Original, Recipe, code_notes, output_name, scale_ratio
 from landscape.advice.recipes import GPTQ_BITS, GROUPS, gptqmodel, llm_compressor, lm_eval, recipes
 from landscape.advice.training_recipes import torchao, train_here

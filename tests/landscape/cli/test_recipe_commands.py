@@ -20,8 +20,9 @@ MODEL = "org/a model"
 GRIDS = (QuantScheme(4), QuantScheme(3, "mse", "group:32"), QuantScheme(8, "absmax", "channel", symmetric=False))
 
 
-ASKED = ("--model", MODEL, "--data", "some text.txt", "--exclude", "*.fc1,a b*", "--revision", "v1", "--bos", "--seed", "7",
-         "--data-revision", "x y", "--dtype", "bfloat16", "--preset", "paper", "--seq-len", "64")  # fmt: skip
+ASKED = ("--model", MODEL, "--data", "some text.txt", "--exclude", "*.fc1,a b*", "--revision", "v1", "--bos",
+         "--seed", "7", "--data-revision", "x y", "--dtype", "bfloat16", "--preset", "paper",
+         "--seq-len", "64")  # fmt: skip
 
 
 def original(request: Request) -> Original:
