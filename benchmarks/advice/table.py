@@ -160,7 +160,8 @@ def contest(every: Sequence[Model]) -> Iterator[str]:
     """Yield rank correlations with M over the cells of each model."""
     yield from head(["", *(model.name for model in every)])
     for name, number in CONTESTANTS.items():
-        yield row([name, *(f"{correlation(model, number):+.2f}" for model in every)])
+        ranked = (correlation(model, number) for model in every)
+        yield row([name, *("–" if np.isnan(each) else f"{each:+.2f}" for each in ranked)])
 
 
 def outcomes(found: Sequence[Decision]) -> Iterator[str]:
