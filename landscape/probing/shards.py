@@ -1,7 +1,7 @@
 """Keep arrays in immutable HDF5 files, each named by the hash of its bytes; only exports import h5py too.
 
     <folder>/<sha256 of its bytes>.h5           committed: complete, never changed again
-    <folder>/<sha256 of its bytes>.h5.damaged   set aside: its bytes were no longer those of its name
+    <folder>/<sha256 of its bytes>.h5.damaged   set aside: its bytes were no longer those of its name, or it is no file
     <folder>/<random>.tmp                       being written, or left behind by a writer that was killed
 
 A file is written under a temporary name, closed, synced and hashed, and then moved to its own name. A file that exists
@@ -38,6 +38,7 @@ from landscape.probing.atomic_files import (
 )
 from landscape.probing.file_sink import FileSink
 from quant.errors import StoreError
+from quant.odd_files import is_odd, kind_of, set_aside
 
 T = TypeVar("T")
 Attribute = str | int
@@ -104,6 +105,8 @@ def open_as_it_is(path: Path) -> Shard | None:
     Raises:
         StoreError: The file cannot be read.
     """
+    if is_odd(path):  # to open a pipe would wait for ever
+        return None
     with storage_errors("read", path):
         try:
             return _open_hdf5(path)
@@ -119,6 +122,8 @@ def is_intact(path: Path) -> bool | None:
     Raises:
         StoreError: The file cannot be read.
     """
+    if is_odd(path):
+        return False
     with storage_errors("read", path):
         try:
             return _content_name(path) == path.name
@@ -161,6 +166,8 @@ class ShardFolder:
                 _write_hdf5(path, arrays, {**self._identity, **attributes})
                 sync(path)
                 name = _content_name(path)
+                if is_odd(self.path / name):
+                    self._set_aside(self.path / name)
                 os.replace(path, self.path / name)
             sync(self.path)
         return name
@@ -169,12 +176,15 @@ class ShardFolder:
         """Open a shard whose bytes match its name.
 
         Returns:
-            The shard; None if it is gone, or was damaged and is set aside.
+            The shard; None if it is gone, or was damaged or no file and is set aside.
 
         Raises:
             StoreError: The shard cannot be read at all, or has another identity.
         """
         path = self.path / name
+        if is_odd(path):
+            self._set_aside(path)
+            return None
         with storage_errors("read", path):
             try:
                 shard = _open_hdf5(path) if _content_name(path) == name else None
@@ -222,15 +232,14 @@ class ShardFolder:
                 (self.path / name).unlink()
 
     def _set_aside(self, path: Path) -> None:
-        aside = path.with_name(f"{path.name}.damaged")
+        fault = "is damaged" if path.is_file() else f"is {kind_of(path)}"
         try:
-            os.replace(path, aside)
-            fate = f"moved to {aside.name}"
+            fate = f"moved to {set_aside(path).name}"
         except OSError as error:
             if is_gone(error):
                 return  # not damaged but gone while it was read: merged, or set aside by a process that warns of it
             fate = f"left in place ({reason(error)})"
-        self._warn(f"{path} is damaged: {fate}; what it held counts as absent and is computed again when asked for")
+        self._warn(f"{path} {fault}: {fate}; what it held counts as absent and is computed again when asked for")
 
 
 def _write_hdf5(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str, Attribute]) -> None:
