@@ -4,7 +4,7 @@
         probes/<sha256>.h5                           results, any number of shards; readers take their union
         layers/<sha256>.h5                           layer-wise errors of points, in shards as well
         points/<sha256 of the recipe>/<sha256>.h5    one weight point
-        settings.json                                how to evaluate, frozen on first use
+        settings.json                                how to evaluate, frozen on first use (``frozen_settings``)
 
 Every HDF5 file has the attributes ``schema_version`` (1), ``kind``, ``model`` (the whole fingerprint) and ``dtype``,
 and is named by the sha256 of its bytes (``landscape.probing.shards``).
@@ -35,7 +35,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +43,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.probing.atomic_files import storage_errors, sweep, write_once
+from landscape.probing.atomic_files import sweep
+from landscape.probing.frozen_settings import Whole, frozen_settings
 from landscape.probing.layer_rows import LayerRows, string_table
 from landscape.probing.plan import Fidelity, Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
@@ -55,7 +55,6 @@ from quant.point import WeightPoint
 from quant.space import WeightSpace
 
 STORE_VERSION = 1
-_ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
 
 
 class Store:
@@ -169,36 +168,22 @@ class Store:
         return (self.folder / "settings.json").exists()
 
     def settings(
-        self, propose: Mapping[str, Any] | Callable[[], Mapping[str, Any]], name: str = "settings"
+        self,
+        propose: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        name: str = "settings",
+        bounds: Mapping[str, Whole] | None = None,
     ) -> Mapping[str, Any]:
-        """Return evaluation settings, frozen to the first proposal of any process.
+        """Return evaluation settings, frozen to the first proposal of any process; see ``frozen_settings``.
 
         Args:
             propose: JSON-able settings, stored if none are; a function is called only then.
             name: Name of these settings; the default ones begin a store.
+            bounds: Bounds of those that are whole numbers; a file with others is set aside.
 
         Raises:
-            StoreError: The settings cannot be written or read.
+            StoreError: The settings cannot be written, read or set aside.
         """
-        path = self.folder / f"{name}.json"
-        with storage_errors("read", path):
-            if not path.exists():
-                proposed = propose() if callable(propose) else propose
-                content = {"schema_version": STORE_VERSION, "settings": dict(proposed)}
-                write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
-            text = _settled(path)
-        try:
-            stored = json.loads(text)
-            version, settings = stored["schema_version"], stored["settings"]
-        except (ValueError, KeyError, TypeError):
-            raise StoreError(
-                f"expected JSON settings in {path}, found {text[:40]!r}; remove the whole folder"
-            ) from None
-        if version != STORE_VERSION:
-            raise StoreError(
-                f"expected schema_version {STORE_VERSION}, found {version} in {path}; update or use another --store"
-            )
-        return dict(settings)
+        return frozen_settings(self.folder / f"{name}.json", STORE_VERSION, propose, bounds or {}, self._warn)
 
     def _point_folder(self, recipe: str) -> ShardFolder:
         path = self.folder / "points" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -218,15 +203,6 @@ class Store:
         }
         arrays |= _fidelity_arrays(rows)
         return self._probes.add(arrays, {"provenances": f"[{', '.join(sorted(provenances))}]"})
-
-
-def _settled(path: Path) -> bytes:
-    """Read a file that its writer may not have filled yet, on a file system without hard links."""
-    for _ in range(_ATTEMPTS):
-        if text := path.read_bytes():
-            return text
-        time.sleep(_PAUSE)
-    return b""
 
 
 @dataclass(frozen=True)

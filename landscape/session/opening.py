@@ -15,7 +15,9 @@ from torch import Tensor
 
 from landscape.formatting import plural
 from landscape.probing.batches import fastest_size, routes_tokens, same_at_every_place
+from landscape.probing.frozen_settings import Whole
 from landscape.probing.store import Store
+from landscape.session.bounds import MOST_BATCH, MOST_THREADS, MOST_VERSION
 from landscape.session.memory import check_run, evaluation_need
 from landscape.session.progress import Progress
 from landscape.session.request import PresetRequest, Request, SplitRequest
@@ -77,7 +79,7 @@ def check_evaluation(store: Store) -> None:
     Raises:
         StoreError: if another version of the evaluation summed its losses, or its settings cannot be read.
     """
-    if (stored := _settings(store).get("evaluation", 1)) != EVALUATION:
+    if (stored := _settings(store)["evaluation"]) != EVALUATION:
         raise StoreError(
             f"expected losses summed by version {EVALUATION} of the evaluation in {store.folder}, "
             f"found version {stored}, whose last digits differ; remove that folder, or use another --store"
@@ -149,7 +151,7 @@ def frozen_batch(store: Store, subject: Subject, window: Tensor, asked: int | No
         return {"windows": _tried(subject, window, asked) if asked else fastest_size(subject.model, window)}
 
     name = f"batch-{next(subject.model.parameters()).device.type}-{len(window)}"
-    size = int(store.settings(chosen, name)["windows"])
+    size = int(store.settings(chosen, name, {"windows": Whole(MOST_BATCH)})["windows"])
     if alone and size != 1:
         raise StoreError(
             f"expected one window at a time for {_EXPERTS}, found batches of {size} in {store.folder}; use "
@@ -181,7 +183,15 @@ def _tried(subject: Subject, window: Tensor, size: int) -> int:
 
 def _settings(store: Store) -> Mapping[str, Any]:
     """Return the settings that a store was begun with; those of this process begin a new one."""
-    return store.settings({"threads": torch.get_num_threads(), "evaluation": EVALUATION})
+    bounds = {"threads": Whole(max(MOST_THREADS, torch.get_num_threads())), "evaluation": Whole(MOST_VERSION, 1)}
+    return store.settings(lambda: {"threads": _threads(store), "evaluation": EVALUATION}, bounds=bounds)
+
+
+def _threads(store: Store) -> int:
+    """Return the number of threads that all known probes were evaluated with; of this process if there is no such."""
+    known = {record.get("threads") for record in store.provenances()}
+    found = known.pop() if len(known) == 1 else None
+    return found if type(found) is int and 1 <= found <= MOST_THREADS else torch.get_num_threads()
 
 
 def provenance(device: str, precision: str = HIGHEST) -> dict[str, object]:

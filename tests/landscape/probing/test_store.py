@@ -266,23 +266,6 @@ def test_two_processes_agree_on_the_settings(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"{", "expected JSON settings in .*settings.json"),
-        (b"\xff", "expected JSON settings in .*settings.json"),
-        (b"[]", "expected JSON settings in .*settings.json"),
-        (b'{"schema_version": 1}', "expected JSON settings in .*settings.json"),
-        (b'{"schema_version": 2, "settings": {}}', "expected schema_version 1, found 2"),
-    ],
-)
-def test_settings_that_cannot_be_read_are_an_error(tmp_path: Path, content: bytes, message: str) -> None:
-    store(tmp_path).settings({})
-    (tmp_path / f"{MODEL[:16]}-float32" / "settings.json").write_bytes(content)
-    with pytest.raises(StoreError, match=message):
-        store(tmp_path).settings({})
-
-
 def test_a_file_in_the_place_of_the_store_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     broken = store(tmp_path / "file")

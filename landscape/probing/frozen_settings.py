@@ -1,0 +1,146 @@
+"""Freeze the settings of a store in small JSON files, and choose them again where such a file is damaged.
+
+    {"schema_version": 1, "settings": {"threads": 4, "evaluation": 3}}
+
+A file that cannot be right is set aside: an empty one, one that is no JSON, a pipe or a folder in its place, a number
+out of its bounds. Entries of it that are right are kept, the rest is chosen again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landscape.probing.atomic_files import is_gone, reason, storage_errors, write_once
+from quant.errors import StoreError
+from quant.odd_files import is_odd, kind_of, set_aside
+
+_LARGEST = 2**16  # bytes: a file has some sixty
+_ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A setting that is a whole number from 1."""
+
+    most: int
+    """Its largest value."""
+    missing: int | None = None
+    """Its value where a file of an earlier version lacks it; None if every file has it."""
+
+    def takes(self, value: object) -> bool:
+        """Return whether a value is in these bounds."""
+        return type(value) is int and 1 <= value <= self.most
+
+
+@dataclass(frozen=True)
+class _Damaged:
+    """What is wrong with a file, and what is right in it."""
+
+    fault: str
+    content: bytes | None = None
+    held: Mapping[str, Any] = field(default_factory=dict)
+
+
+def frozen_settings(
+    path: Path,
+    version: int,
+    propose: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    bounds: Mapping[str, Whole],
+    warn: Callable[[str], None],
+) -> Mapping[str, Any]:
+    """Return the settings in a file, frozen to the first proposal of any process.
+
+    Args:
+        path: The file.
+        version: Version of the layout.
+        propose: JSON-able settings, stored if none are; a function is called only then.
+        bounds: Entries that must be whole numbers, with their bounds.
+        warn: Takes one line about a file that was set aside.
+
+    Raises:
+        StoreError: The settings cannot be written, read or set aside, or are of a newer version.
+    """
+    found = _read(path, version, bounds)
+    held: Mapping[str, Any] = {}
+    if isinstance(found, _Damaged):
+        _set_aside(path, found, warn)
+        held, found = found.held, None
+    if found is None:
+        proposed = propose() if callable(propose) else propose
+        content = {"schema_version": version, "settings": {**proposed, **held}}
+        write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
+        found = _read(path, version, {})
+    if found is None or isinstance(found, _Damaged):
+        raise StoreError(f"settings were written to {path} and cannot be read back; check the disk")
+    return found
+
+
+def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, Any] | _Damaged | None:
+    """Return the settings in a file, or what is wrong with it; None if there is none."""
+    if is_odd(path):  # to open a pipe would wait for ever
+        return _Damaged(f"is {kind_of(path)}")
+    with storage_errors("read", path):
+        try:
+            text = _settled(path)
+        except FileNotFoundError:
+            return None
+    if not text:
+        return _Damaged("is empty", text)
+    try:
+        stored = json.loads(text)
+        found, settings = stored["schema_version"], stored["settings"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return _Damaged(f"holds no settings, but {text[:40]!r}", text)
+    if type(found) is not int or found < 1 or not isinstance(settings, dict):
+        return _Damaged(f"holds no settings, but {text[:40]!r}", text)
+    if found != version:
+        raise StoreError(
+            f"expected schema_version {version}, found {found} in {path}; update or use another --store"
+        )
+    settings = {**{key: whole.missing for key, whole in bounds.items() if whole.missing is not None}, **settings}
+    wrong = [key for key, whole in sorted(bounds.items()) if not whole.takes(settings.get(key))]
+    if not wrong:
+        return settings
+    listed = ", ".join(f"{key} {json.dumps(settings.get(key))[:40]} (not 1 to {bounds[key].most})" for key in wrong)
+    held = {key: settings[key] for key in bounds if key not in wrong}
+    return _Damaged(f"has {listed}", text, held)
+
+
+def _settled(path: Path) -> bytes:
+    """Read a file that its writer may not have filled yet, on a file system without hard links."""
+    for _ in range(_ATTEMPTS):
+        if text := _head(path):
+            return text
+        time.sleep(_PAUSE)
+    return b""
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LARGEST)
+
+
+def _set_aside(path: Path, damaged: _Damaged, warn: Callable[[str], None]) -> None:
+    """Rename a damaged file, unless another process has put a good one in its place since."""
+    try:
+        aside = set_aside(path)
+        if damaged.content is not None and not is_odd(aside) and _head(aside) != damaged.content:
+            with suppress(FileExistsError):
+                os.link(aside, path)
+            aside.unlink()
+            return
+    except OSError as error:
+        if is_gone(error):
+            return
+        raise StoreError(
+            f"expected settings in {path}, which {damaged.fault} and cannot be moved ({reason(error)}); remove it, or "
+            "use another --store"
+        ) from error
+    warn(f"{path} {damaged.fault}: moved to {aside.name}; what it said is chosen again")
