@@ -6,24 +6,23 @@ each is an article. Every line end becomes a line feed, and a byte order mark is
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
 import json
-import lzma
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from quant.corpora.articles import END, article_starts
+from quant.corpora.unpacked import PACKED, read_unpacked, text_limit, too_long
 from quant.errors import CorpusError, first_line
 
 FIELD = "text"
 """The field or column that holds a document."""
 JOINT = "\n\n"
 """Separator of two documents."""
+_ROWS = 1024  # rows of Parquet that are held at once
 
 
 @dataclass(frozen=True)
@@ -38,25 +37,11 @@ class Text:
     """A sentence on how it was made, where a user would not expect it; else empty."""
 
 
-def _zstd(content: bytes) -> bytes:
-    import pyarrow  # type: ignore[import-untyped]  # comes with datasets; few files need it
-
-    with pyarrow.CompressedInputStream(pyarrow.BufferReader(content), "zstd") as stream:
-        return bytes(stream.read())
-
-
-_COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    ".gz": gzip.decompress,
-    ".xz": lzma.decompress,
-    ".bz2": bz2.decompress,
-    ".zst": _zstd,
-}
 _PLAIN = (".txt", ".tokens", ".raw")
 _KINDS = (*_PLAIN, ".jsonl", ".parquet")
-SUFFIXES = tuple(kind + packed for kind in _KINDS for packed in _COMPRESSED)
+SUFFIXES = tuple(kind + packed for kind in _KINDS for packed in PACKED)
 """Endings of the files that can be read."""
-READABLE = f"{', '.join(_KINDS)}, each also {', '.join(list(_COMPRESSED)[1:])}"
+READABLE = f"{', '.join(_KINDS)}, each also {', '.join(PACKED[1:])}"
 """The endings in words."""
 
 
@@ -70,15 +55,35 @@ def read_text(paths: Sequence[Path]) -> Text:
     """Read one text from a file, or from its parts in their order.
 
     Raises:
-        CorpusError: if a file cannot be read or decoded, or one of its documents has no text.
+        CorpusError: if a file cannot be read or decoded, one of its documents has no text, or the text is too long.
     """
+    room = _Room(text_limit())
     kind = _kind(paths[0])
     if other := next((path for path in paths if _kind(path) != kind), None):
         raise CorpusError(f"expected all parts as {kind}, as {paths[0]} is, got {other.name}")
     if kind in _PLAIN:
-        return plain_text("".join(_decoded(path) for path in paths))
+        return plain_text("".join(_decoded(path, room) for path in paths))
     read = _json_lines if kind == ".jsonl" else _parquet
-    return text_of_documents([row for path in paths for row in read(path)], str(paths[0]))
+    return text_of_documents([row for path in paths for row in read(path, room)], str(paths[0]))
+
+
+class _Room:
+    """The bytes that are left for a text, of which its parts take theirs."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.left = most
+
+    def read(self, path: Path) -> bytes:
+        """Read a part, unpacked."""
+        content = read_unpacked(path, self.left, self.most)
+        self.take(len(content), path)
+        return content
+
+    def take(self, size: int, path: Path) -> None:
+        """Take so many bytes of a part."""
+        self.left -= size
+        if self.left < 0:
+            raise too_long(path, self.most)
 
 
 def plain_text(content: str) -> Text:
@@ -132,25 +137,16 @@ def _normalized(content: str) -> str:
 
 
 def _kind(path: Path) -> str:
-    return next(kind for kind in _KINDS if any(path.name.lower().endswith(kind + p) for p in _COMPRESSED))
-
-
-def _bytes(path: Path) -> bytes:
-    """Return the content of a file, decompressed."""
-    packed = next((p for p in _COMPRESSED if p and path.name.lower().endswith(p)), "")
-    try:
-        return _COMPRESSED[packed](path.read_bytes())
-    except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
-        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {first_line(error)}") from error
+    return next(kind for kind in _KINDS if any(path.name.lower().endswith(kind + p) for p in PACKED))
 
 
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
           (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 
 
-def _decoded(path: Path) -> str:
+def _decoded(path: Path, room: _Room) -> str:
     """Return the characters of a file, in UTF-8 or in the encoding of its byte order mark."""
-    content = _bytes(path)
+    content = room.read(path)
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -166,9 +162,9 @@ def _decoded(path: Path) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _json_lines(path: Path) -> Iterable[str]:
+def _json_lines(path: Path, room: _Room) -> Iterable[str]:
     """Yield the field ``text`` of each line that is not blank."""
-    for number, line in enumerate(_decoded(path).split("\n"), 1):
+    for number, line in enumerate(_decoded(path, room).split("\n"), 1):
         if not line.strip():
             continue
         where = f"line {number} of {path}"
@@ -184,18 +180,36 @@ def _json_lines(path: Path) -> Iterable[str]:
         yield checked_document(value[FIELD], where)
 
 
-def _parquet(path: Path) -> Iterable[str]:
-    """Yield the column ``text``."""
-    import pyarrow
-    import pyarrow.parquet  # type: ignore[import-untyped]  # comes with datasets; few files need it
+def _parquet(path: Path, room: _Room) -> Iterable[str]:
+    """Yield the column ``text``, which is read some rows at a time: its pages are packed once more."""
+    import pyarrow  # type: ignore[import-untyped]  # comes with datasets; few files need it
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
+    number = 0
     try:
-        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(_bytes(path)))
+        packed = pyarrow.BufferReader(read_unpacked(path, room.most))
+        file = pyarrow.parquet.ParquetFile(packed, read_dictionary=[FIELD])
         names = file.schema_arrow.names
         if names.count(FIELD) != 1:
             raise CorpusError(f"expected one column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
-        rows = file.read(columns=[FIELD])[FIELD].to_pylist()
+        groups = (file.metadata.row_group(index) for index in range(file.num_row_groups))
+        if max(file.metadata.num_rows, sum(group.total_byte_size for group in groups)) > room.most:
+            raise too_long(path, room.most)
+        for batch in file.iter_batches(_ROWS, columns=[FIELD]):
+            room.take(_size_of(batch[FIELD]), path)
+            for row in batch[FIELD].to_pylist():
+                number += 1
+                yield checked_document(row, f"row {number} of {path}")
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise CorpusError(f"expected a readable .parquet file at {path}, got: {first_line(error)}") from error
-    for number, row in enumerate(rows, 1):
-        yield checked_document(row, f"row {number} of {path}")
+
+
+def _size_of(rows: Any) -> int:
+    """Return the bytes of a column's rows, before those that are alike are written out one by one."""
+    import pyarrow
+    import pyarrow.compute
+
+    if not pyarrow.types.is_dictionary(rows.type):
+        return int(rows.nbytes)
+    sizes = pyarrow.compute.binary_length(rows.dictionary)
+    return int(pyarrow.compute.sum(sizes.take(rows.indices)).as_py() or 0)
