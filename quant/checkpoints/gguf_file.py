@@ -16,6 +16,7 @@ import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from quant.checkpoints.gguf_metadata import unfollowed
+from quant.checkpoints.stated_sizes import Stored, check_sizes
 from quant.errors import CheckpointError
 from quant.printable import printable
 
@@ -58,6 +59,15 @@ class GGUFFile:
     def weights(self) -> int:
         """Number of values of its tensors."""
         return sum(int(tensor.n_elements) for tensor in self._tensors.values())
+
+    def check_sizes(self) -> None:
+        """Check that no size in the metadata is beyond what the tensors of the file can hold.
+
+        Raises:
+            CheckpointError: if one is.
+        """
+        stored = Stored.of(tuple(map(int, tensor.shape[::-1])) for tensor in self._tensors.values())
+        check_sizes(self.metadata, stored, self.path)
 
     def complete(self, config: PreTrainedConfig) -> None:
         """Add the rotary scaling of Llama 3.1, which the file keeps in a tensor, to a configuration.

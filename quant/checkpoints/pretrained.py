@@ -27,6 +27,7 @@ from transformers.utils import logging
 from quant.checkpoints.device import find_dtype
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.checkpoints.implementations import choose_implementations, offline
+from quant.checkpoints.stated_sizes import Stored, check_configuration
 from quant.checkpoints.stored_tensors import refusal, unused
 from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
@@ -55,6 +56,7 @@ def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple
         CheckpointError: if it cannot be read, is not a causal language model, or leaves out a part of the folder.
     """
     stored = _check_folder(folder)
+    check_configuration(folder / "config.json", Stored.of(tensor.shape for tensor in stored.values()))
     with _reading(folder):
         config = AutoConfig.from_pretrained(folder, **_LOCAL)
     named = set(config.architectures or ())
@@ -90,6 +92,7 @@ def read_gguf(file: Path, dtype: str, device_map: DeviceMap = None) -> tuple[Pre
     where: dict[str, Any] = {"gguf_file": file.name}
     with _reading(file):
         content = GGUFFile(file)
+        content.check_sizes()
         config = AutoConfig.from_pretrained(file.parent, **_LOCAL, **where)
     choose_implementations(config, file)
     content.complete(config)
@@ -121,16 +124,19 @@ class _Stored:
     file: Path
     dtype: str
     """Dtype as the format writes it, ``F16``."""
-    dimensions: int
-    count: int
-    """Number of its values."""
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of its values."""
+        return math.prod(self.shape)
 
 
 def _check_floats(folder: Path, model: PreTrainedModel, taken: Mapping[str, _Stored]) -> None:
     """Check that no weight was made from integers or eight-bit floats, whose scales would be missing."""
     integers = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
     for name, found in sorted(taken.items()):
-        if found.dtype not in _FLOATS and not (found.dimensions < 2 and _raw(model, name, integers) in integers):
+        if found.dtype not in _FLOATS and not (len(found.shape) < 2 and _raw(model, name, integers) in integers):
             raise CheckpointError(
                 f"expected floats of 16 bits or more in {folder}, got {printable(name)} as {found.dtype}, which are "
                 "quantized weights; name the original model"
@@ -161,8 +167,8 @@ def _check_folder(folder: Path) -> dict[str, _Stored]:
         with _reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  the file is no mapping
             found = {
-                k: _Stored(folder / name, str(s.get_dtype()), len(s.get_shape()), math.prod(s.get_shape()))
-                for k, s in slices.items()
+                key: _Stored(folder / name, str(each.get_dtype()), tuple(each.get_shape()))
+                for key, each in slices.items()
             }
         for tensor in found:
             if tensor in stored:

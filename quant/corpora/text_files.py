@@ -187,11 +187,11 @@ def _parquet(path: Path, room: _Room) -> Iterable[str]:
 
     number = 0
     try:
-        packed = pyarrow.BufferReader(read_unpacked(path, room.most))
-        file = pyarrow.parquet.ParquetFile(packed, read_dictionary=[FIELD])
-        names = file.schema_arrow.names
+        content = pyarrow.py_buffer(read_unpacked(path, room.most))
+        names = pyarrow.parquet.read_schema(pyarrow.BufferReader(content)).names
         if names.count(FIELD) != 1:
             raise CorpusError(f"expected one column {FIELD!r} in {path}, got columns {', '.join(names)[:200]}")
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=[FIELD])
         groups = (file.metadata.row_group(index) for index in range(file.num_row_groups))
         if max(file.metadata.num_rows, sum(group.total_byte_size for group in groups)) > room.most:
             raise too_long(path, room.most)

@@ -1,0 +1,119 @@
+"""Hold the sizes that a configuration states against the tensors that are stored, before a model is built from it.
+
+A configuration is a few lines that anyone can write. One of a billion layers takes all time and memory: transformers
+makes a list with an entry for each layer, and then modules, before it looks for the first weight.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quant.errors import CheckpointError
+from quant.printable import printable
+
+_LAYERS = re.compile(r"(layers?|blocks?|depths?|block_count|layers?_count|_predict_layers)$")
+_EXPERTS = re.compile(r"(experts?|expert_count)$")
+_POSITIONS = re.compile(r"(position|context|seq|window|max_length|_len$|n_ctx)")
+_SIZES = re.compile(
+    r"(size|dims?|rank|heads?|groups?|channels?|count|length|width|embd|inner|units|kernel|head_count_kv|d_model|d_ff"
+    r"|d_inner|d_state|d_conv|states?|_num|features?)$"
+)
+_FEW = 512
+"""Layers or experts that a configuration may state whatever is stored: of a part that the files leave out, such as the
+encoder of images. They are built within a second."""
+_WIDE = 2**20
+"""The same for other sizes, of which the largest in use, that of a vocabulary, is four times smaller."""
+_LONG = 2**27
+"""Tokens of the longest context that is believed; the longest in use is 10 million."""
+_LARGEST = 2**26  # bytes of a configuration; real ones have at most some hundred thousand
+_DEEPEST = 50  # real ones are nested four deep
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the files of a model hold."""
+
+    tensors: int
+    """Number of tensors: every layer has one at least."""
+    stack: int
+    """Largest number of matrices in one tensor, as experts are stacked; 0 without such a tensor."""
+    values: int
+    """Number of values of the largest tensor."""
+
+    @classmethod
+    def of(cls, shapes: Iterable[Sequence[int]]) -> Stored:
+        """Sum up the shapes of all tensors."""
+        held = list(shapes)
+        stacks = (math.prod(shape[:-2]) for shape in held if len(shape) > 2)
+        return cls(len(held), max(stacks, default=0), max(map(math.prod, held), default=0))
+
+
+def check_configuration(path: Path, stored: Stored) -> None:
+    """Check the sizes in a ``config.json``; one that is no JSON object is left to its reader.
+
+    Raises:
+        CheckpointError: if a size is beyond what is stored, or the file is too large for a configuration.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise CheckpointError(
+                f"expected a configuration of at most {_LARGEST >> 20} MiB in {path}, got {size >> 20} MiB; save the "
+                "model again with `save_pretrained`"
+            )
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(content, dict):
+        check_sizes(content, stored, path)
+
+
+def check_sizes(configuration: Mapping[str, Any], stored: Stored, source: Path) -> None:
+    """Check that no size of a configuration is beyond what the stored tensors can hold.
+
+    Args:
+        configuration: Sizes by name, possibly nested.
+        stored: The tensors.
+        source: The file, for the message.
+
+    Raises:
+        CheckpointError: if one is.
+    """
+    for name, value in _numbers(configuration):
+        most, held = _bound(name.rpartition(".")[2], stored)
+        if value > most:
+            raise CheckpointError(
+                f"expected {printable(name)} of at most {most} in {source}, {held}, got {str(value)[:40]}; give the "
+                "configuration that belongs to the weights"
+            )
+
+
+def _bound(name: str, stored: Stored) -> tuple[float, str]:
+    """Return the largest value that a number of this name may have, and the reason."""
+    if _LAYERS.search(name):
+        return max(_FEW, stored.tensors), f"whose weights are {stored.tensors} tensors"
+    if _EXPERTS.search(name):
+        return max(_FEW, stored.tensors, stored.stack), f"whose weights are {stored.tensors} tensors"
+    if _POSITIONS.search(name):
+        return _LONG, "where contexts of models end"
+    if _SIZES.search(name):
+        return max(_WIDE, stored.values), f"whose largest tensor has {stored.values} values"
+    return math.inf, ""
+
+
+def _numbers(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a configuration with their names."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+    elif depth < _DEEPEST and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}" if name else str(key), depth + 1)
+    elif depth < _DEEPEST and isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner, name, depth + 1)
