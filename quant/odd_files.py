@@ -20,7 +20,7 @@ def is_odd(path: Path) -> bool:
         return path.is_symlink()
 
 
-def kind_of(path: Path) -> str:
+def odd_kind(path: Path) -> str:
     """Return what lies under a name, in words: ``a folder``, ``a pipe`` …"""
     try:
         mode = path.stat().st_mode

@@ -14,6 +14,7 @@ from landscape.cache.times import same_times
 from landscape.probing.shards import Shard, open_as_it_is
 from landscape.records.record import RecordHead, read_head
 from quant.errors import StoreError, UsageError
+from quant.odd_files import is_odd, odd_kind
 
 CENTER = "w"
 _SUMMED = ("scheme", "train", "validation", "curve", "chosen", "layers")
@@ -210,8 +211,10 @@ class _Reading:
     def settings(self, path: Path) -> Any:
         """Return the settings in a file; None if it cannot be read."""
         try:
+            if is_odd(path):
+                raise ValueError(odd_kind(path))
             return json.loads(path.read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.unread.append(str(path))
             return None
 

@@ -22,6 +22,7 @@ from landscape.cache.times import same_times
 from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
 from quant.errors import StoreError
+from quant.odd_files import is_odd
 
 Kind = Literal[
     "probes", "layers", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study",
@@ -186,7 +187,9 @@ def _name(kind: Kind, path: Path) -> str:
     """Return the name that a user reads."""
     if kind == "conversion":
         note = path / "conversion.json"
-        with suppress(OSError, ValueError, KeyError, TypeError), same_times(note):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError), same_times(note):
+            if is_odd(note):
+                raise ValueError(note)
             return f"{json.loads(note.read_text(encoding='utf-8'))['file']} ({path.name[:13]})"
     if kind in ("point", "tokens"):
         return path.name[:12]

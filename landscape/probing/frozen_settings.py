@@ -19,7 +19,7 @@ from typing import Any
 
 from landscape.probing.atomic_files import is_gone, reason, storage_errors, write_once
 from quant.errors import StoreError
-from quant.odd_files import is_odd, kind_of, set_aside
+from quant.odd_files import is_odd, odd_kind, set_aside
 
 _LARGEST = 2**16  # bytes: a file has some sixty
 _ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
@@ -85,7 +85,7 @@ def frozen_settings(
 def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, Any] | _Damaged | None:
     """Return the settings in a file, or what is wrong with it; None if there is none."""
     if is_odd(path):  # to open a pipe would wait for ever
-        return _Damaged(f"is {kind_of(path)}")
+        return _Damaged(f"is {odd_kind(path)}")
     with storage_errors("read", path):
         try:
             text = _settled(path)

@@ -38,7 +38,7 @@ from landscape.probing.atomic_files import (
 )
 from landscape.probing.file_sink import FileSink
 from quant.errors import StoreError
-from quant.odd_files import is_odd, kind_of, set_aside
+from quant.odd_files import is_odd, odd_kind, set_aside
 
 T = TypeVar("T")
 Attribute = str | int
@@ -232,7 +232,7 @@ class ShardFolder:
                 (self.path / name).unlink()
 
     def _set_aside(self, path: Path) -> None:
-        fault = "is damaged" if path.is_file() else f"is {kind_of(path)}"
+        fault = "is damaged" if path.is_file() else f"is {odd_kind(path)}"
         try:
             fate = f"moved to {set_aside(path).name}"
         except OSError as error:

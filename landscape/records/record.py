@@ -20,6 +20,7 @@ from typing import Any
 from landscape.records.values import from_json_values, to_json_values
 from quant.cache import atomic_path
 from quant.errors import StoreError
+from quant.odd_files import is_odd, odd_kind, set_aside
 from quant.versions import library_versions
 
 FORMAT = "quant-landscape run"
@@ -77,7 +78,7 @@ def save_record(result: object, path: Path, command: str) -> None:
 
     Args:
         result: A result of one of ``KINDS``.
-        path: The file, ``….json``.
+        path: The file, ``….json``; what is there and no file is set aside.
         command: Command line that measures it again.
 
     Raises:
@@ -91,6 +92,8 @@ def save_record(result: object, path: Path, command: str) -> None:
     }  # fmt: skip
     text = json.dumps(content, allow_nan=False, ensure_ascii=False)
     with atomic_path(path) as temporary:
+        if is_odd(path):
+            set_aside(path)
         temporary.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
@@ -141,6 +144,8 @@ def read_head(path: Path) -> RecordHead:
 
 
 def _read(path: Path) -> _File:
+    if is_odd(path):
+        raise StoreError(f"expected a run of quant-landscape in {path}, found {odd_kind(path)}; name another")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -31,6 +31,7 @@ import psutil
 
 from quant.cache import atomic_path
 from quant.errors import StoreError
+from quant.odd_files import is_odd, odd_kind, set_aside
 
 FOLDER, REMOVING = "in-use", "removing"
 BEAT = 60.0
@@ -41,6 +42,7 @@ FORGOTTEN = 24 * 3600.0
 """The same for a mark of another machine, whose processes are not seen from here: it may have slept."""
 _PATIENCE = 300.0  # seconds after which a claim was left by a killed process; it is held for milliseconds
 _PAUSE = 0.05
+_LARGEST = 2**16  # bytes of a mark, which has some hundred
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _claim(path: Path) -> None:
             with path.open("xb"):
                 return
         except FileExistsError:
+            if _make_way(path):
+                continue
             _drop_if_left(path, path.parent)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; ask the owner of the cache") from error
@@ -147,8 +151,25 @@ def _wait(root: Path) -> None:
     """Wait while something is taken away."""
     path = root / FOLDER / REMOVING
     while path.exists():
+        if _make_way(path):
+            continue
         _drop_if_left(path, path.parent)
         time.sleep(_PAUSE)
+
+
+def _make_way(path: Path) -> bool:
+    """Set aside what has the name of a claim and is no file, as no process of this tool made it."""
+    if not is_odd(path):
+        return False
+    try:
+        set_aside(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StoreError(
+            f"expected a file at {path}, which is {odd_kind(path)} and cannot be moved ({error.strerror}); remove it"
+        ) from error
+    return True
 
 
 def _drop_if_left(path: Path, folder: Path) -> None:
@@ -183,10 +204,18 @@ def _write(path: Path, store: str | None) -> None:
 
 def _read(path: Path) -> Mark:
     """Read a mark; one that cannot be read may be of any session, and of any store."""
+    unknown = Mark("", 0, 0.0)
     try:
-        return Mark(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, PermissionError):
-        return Mark("", 0, 0.0)
+        if is_odd(path):
+            return unknown
+        with path.open("rb") as file:
+            mark = Mark(**json.loads(file.read(_LARGEST)))
+    except (ValueError, TypeError, RecursionError, PermissionError):
+        return unknown
+    whole = type(mark.host) is str and type(mark.pid) is int and 0 < mark.pid < 2**31
+    named = mark.store is None or type(mark.store) is str
+    timed = type(mark.started) in (int, float) and 0 <= mark.started < 2**53
+    return mark if whole and named and timed else unknown
 
 
 def _counts(mark: Mark, age: float) -> bool:
