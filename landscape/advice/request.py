@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from landscape.advice.grids import MEASURED, SHIPPED, WIDTHS
 from landscape.estimators.loss_limit import Limit
+from landscape.session.bounds import WINDOWS
 from landscape.session.point_specs import scheme_of
 from landscape.session.presets import PRESETS, Preset
 from landscape.session.request import LAST, PresetRequest, ProbingRequest, option
@@ -43,7 +44,7 @@ class AdviceRequest(PresetRequest, ProbingRequest):
     """Measure the radius R of the basin too, which places each grid in it; no verdict needs it."""
     explain: bool = False
     """Measure why: what clipping costs, and R along directions that move each tensor as far as rounding does."""
-    windows: int = option("--windows", default=32, least=2)
+    windows: int = option("--windows", default=32, least=2, most=WINDOWS)
     """Validation windows to measure a loss on, at most; a loss far from the limit takes 4 or 8 of them."""
     preset: Preset = option(
         factory=lambda: PRESETS["standard"],

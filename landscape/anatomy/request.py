@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from landscape.anatomy.size_limit import SizeLimit
 from landscape.estimators.loss_limit import Limit
+from landscape.session.bounds import DIRECTIONS
 from landscape.session.point_methods import METHODS, find_method, listed
 from landscape.session.point_specs import PointSpec, scheme_of
 from landscape.session.presets import PRESETS, Preset
@@ -29,7 +30,7 @@ class AnatomyRequest(PointRequest, ProbingRequest):
     """Bit width, 2 to 8, or a float format: nvfp4, mxfp4 or fp8."""
     method: str = option(default="rtn", choices=listed(ON_GRID, "or"))
     """Method that makes the point."""
-    directions: int = option("--directions", "-d", default=4, least=2)
+    directions: int = option("--directions", "-d", default=4, least=2, most=DIRECTIONS)
     """Random directions of each family."""
     groups: tuple[Grouping, ...] = option(default=(), unset="block,type; all on small models")
     """Apply Δw to one group of tensors at a time: some of block, type, tensor, comma-separated."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from landscape.session.bounds import Most
+
 
 @dataclass(frozen=True)
 class CommandOption:
@@ -27,6 +29,8 @@ class CommandOption:
     """The heading of ``--help`` that it stands under; None for the first."""
     least: int | None = None
     """Its smallest value."""
+    most: Most | None = None
+    """Its largest value, with the reason."""
     metavar: str | None = None
     """Sample of its value."""
 
@@ -50,6 +54,15 @@ class CommandOption:
         )
         annotation = self.kind | None if optional else self.kind
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=declared, annotation=annotation)
+
+    def check(self, value: object) -> None:
+        """Check that a number that was given is not too large.
+
+        Raises:
+            UsageError: if it is.
+        """
+        if self.most is not None and isinstance(value, int):
+            self.most.check(value, self.flag)
 
     def words(self, value: object) -> Iterator[str]:
         """Write the option with a value."""

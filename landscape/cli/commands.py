@@ -63,6 +63,9 @@ class Command:
     forecasts: bool = False
     """Whether it forecasts its cost before the work, so that ``--dry-run`` can stop there."""
 
+    asks: bool = False
+    """Whether it reports a forecast of its cost, and asks for ``--yes`` where that is too much."""
+
     def answer(self, request: Request) -> tuple[str, Callable[[Any, Any, Output], None], bool]:
         """Return the function that answers a request, what prints its result, and whether that writes a page."""
         if self.dry_run is not None and getattr(request, "dry_run", False):
@@ -93,6 +96,7 @@ foretells the rest, with its error. A verdict is the cheapest way that keeps the
         ),
         writes_page=True,
         forecasts=True,
+        asks=True,
     ),
     Command(
         "probe",
@@ -118,6 +122,7 @@ cached: a second run evaluates only what is new.""",
         writes_tables=True,
         shard=("landscape.survey.shard:probe_shard", show_shard),
         forecasts=True,
+        asks=True,
     ),
     Command(
         "study",
@@ -141,6 +146,7 @@ its reason, and the exit code is then 1.""",
         writes_figures=True,
         shard=("landscape.study.run:run_study_shard", show_study_shards),
         dry_run=("landscape.study.plan:plan_study", show_plan),
+        asks=True,
     ),
     Command(
         "radius",
@@ -196,6 +202,7 @@ tensors is undone. With `--plan-bits` it makes and measures a mixed-precision pl
         ),
         writes_page=True,
         forecasts=True,
+        asks=True,
     ),
     Command(
         "quantize",
@@ -212,6 +219,7 @@ methods, `--gptq-*` for gptq and qaft-from-gptq, `--qaft-*` for those that train
             "landscape quantize --model smollm2-135m --bits 4 --method rtn --scale absmax --granularity group:128 "
             "--export q4",
         ),
+        asks=True,
     ),
 )
 """Every command, in the order of ``landscape --help``."""

@@ -40,6 +40,8 @@ class PresetOptions:
     def read(self, values: Mapping[str, Any]) -> Preset:
         """Make the preset; see ``request_options.FieldOptions``."""
         preset = find_preset(values[self.field])
+        for option in self.options[1:]:
+            option.check(values[option.name])
         given = {key: values[self._name(key)] for key in self.asked.numbers}
         rates = given.pop(_RATES, None)
         changes = {number: value for key, value in given.items() if value is not None for number in NUMBERS[key].fields}
@@ -66,7 +68,7 @@ class PresetOptions:
             return CommandOption(self._name(key), (flag_of(key),), str, None, text, PANEL_NUMBERS)
         number = NUMBERS[key]
         text, least = f"{number.help} {number.in_presets}", max(number.least, self.asked.least or 0)
-        return CommandOption(self._name(key), (number.flag,), int, None, text, PANEL_NUMBERS, least)
+        return CommandOption(self._name(key), (number.flag,), int, None, text, PANEL_NUMBERS, least, number.most)
 
 
 def _own_values(key: str, preset: Preset, plain: Preset) -> list[object]:

@@ -63,6 +63,7 @@ class PlainOption:
         value = values[self.option.name]
         if value is None or value == self.unset:
             return self.default
+        self.option.check(value)
         return self.type.read(value, self.option.flag)
 
     def write(self, value: Any, default: Any) -> Iterator[str]:
@@ -116,6 +117,7 @@ def _field_options(field: Field, hint: Any, text: str) -> FieldOptions:
         help=_help(text, asked),
         panel=asked.panel,
         least=asked.least,
+        most=asked.most,
         metavar=asked.metavar,
     )
     is_list = type_.write is join_words

@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from landscape.cli.approval import approved, warn_of_excess
 from landscape.cli.command_option import CommandOption
 from landscape.cli.commands import REPORT, Command
 from landscape.cli.dry_run import forecast_alone
@@ -44,6 +45,10 @@ OPEN = CommandOption("open", ("--open",), bool, False, "Open the page in a brows
 DRY_RUN = CommandOption(
     "dry_run", ("--dry-run",), bool, False, "Only say what there is to do, with time, memory and disk.", PANEL_RUN
 )
+YES = CommandOption(
+    "yes", ("--yes", "-y"), bool, False, "Run it though it is forecast to take over a year, or more disk than is free.",
+    PANEL_RUN,
+)  # fmt: skip
 QUIET = CommandOption("quiet", ("--quiet", "-q"), bool, False, "Show no progress, warnings alone.", PANEL_RUN)
 VERBOSE = CommandOption(
     "verbose", ("--verbose", "-v"), bool, False, "Show each stage with the time that it took.", PANEL_RUN
@@ -71,7 +76,8 @@ def command_options(command: Command) -> list[CommandOption]:
     page = [OUTPUT, OPEN] if command.writes_page else []
     tables = [*([CSV] if command.writes_tables else []), *([FIGURES] if command.writes_figures else [])]
     forecast = [DRY_RUN] if command.forecasts else []
-    return [*asked, *page, *tables, *forecast, JSON, QUIET, VERBOSE, DEBUG]
+    approval = [YES] if command.asks else []
+    return [*asked, *page, *tables, *forecast, *approval, JSON, QUIET, VERBOSE, DEBUG]
 
 
 def _run(command: Command, values: Mapping[str, Any]) -> None:
@@ -99,7 +105,12 @@ def _run(command: Command, values: Mapping[str, Any]) -> None:
     with ConsoleProgress(values[QUIET.name], values[VERBOSE.name]) as progress:
         progress.stage("loading the libraries")  # some seconds of silence otherwise
         answer = resolve_name(verb)
-        result = forecast_alone(answer, request, progress) if alone else answer(request, progress)
+        if alone:
+            result: Any = forecast_alone(answer, request, progress)
+        else:
+            result = approved(answer, request, progress, values.get(YES.name, True))
+        if alone or getattr(request, DRY_RUN.name, False):
+            warn_of_excess(result.seconds, result.disk, request.root, progress)
     (_show_forecast if alone else show)(request, result, output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landscape.session.bounds import DIRECTIONS, WINDOWS
 from landscape.session.request import PANEL_RUN, SplitRequest, option
 from quant.errors import UsageError
 
@@ -16,9 +17,9 @@ class CurvatureRequest(SplitRequest):
     """highest alone: TF32 rounds second derivatives away."""
     dtype: str = option(default="float32", panel=PANEL_RUN)
     """float32, or auto where that is the checkpoint's own."""
-    directions: int = option("--directions", "-d", default=8, least=2)
+    directions: int = option("--directions", "-d", default=8, least=2, most=DIRECTIONS)
     """Random directions that Tr H is averaged over."""
-    windows: int = option(default=4, least=2)
+    windows: int = option(default=4, least=2, most=WINDOWS)
     """Windows of text that Tr H is averaged over."""
     top: bool = True
     """Find the top eigenvalue too, by Lanczos: some 20 products."""

@@ -17,7 +17,7 @@ from landscape.formatting import plural
 from landscape.probing.batches import fastest_size, routes_tokens, same_at_every_place
 from landscape.probing.frozen_settings import Whole
 from landscape.probing.store import Store
-from landscape.session.bounds import MOST_BATCH, MOST_THREADS, MOST_VERSION
+from landscape.session.bounds import BATCH, MOST_THREADS, MOST_VERSION
 from landscape.session.memory import check_run, evaluation_need
 from landscape.session.progress import Progress
 from landscape.session.request import PresetRequest, Request, SplitRequest
@@ -151,7 +151,7 @@ def frozen_batch(store: Store, subject: Subject, window: Tensor, asked: int | No
         return {"windows": _tried(subject, window, asked) if asked else fastest_size(subject.model, window)}
 
     name = f"batch-{next(subject.model.parameters()).device.type}-{len(window)}"
-    size = int(store.settings(chosen, name, {"windows": Whole(MOST_BATCH)})["windows"])
+    size = int(store.settings(chosen, name, {"windows": Whole(BATCH.value)})["windows"])
     if alone and size != 1:
         raise StoreError(
             f"expected one window at a time for {_EXPERTS}, found batches of {size} in {store.folder}; use "

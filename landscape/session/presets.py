@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from landscape.session.bounds import EPOCHS, EXAMPLES, POSITIONS, TOKENS, WINDOWS, Most
 from quant.errors import UsageError
 
 WINDOW = 512
@@ -90,6 +91,8 @@ class Number:
     help: str
     fields: tuple[str, ...]
     """Fields of ``Preset`` that the option sets."""
+    most: Most
+    """Its largest value."""
     least: int = 1
     """Its smallest value."""
     shown: tuple[str, ...] = ()
@@ -103,24 +106,36 @@ class Number:
 
 NUMBERS = {
     "windows": Number(
-        "--windows", "Training and validation windows to probe.", ("train_windows", "validation_windows")
+        "--windows", "Training and validation windows to probe.", ("train_windows", "validation_windows"), WINDOWS
     ),
     # The training windows are set too, though not probed: the corpus is read, and self sampled, for as many.
     "validation_windows": Number(
-        "--windows", "Validation windows.", ("train_windows", "validation_windows"), shown=("validation_windows",)
+        "--windows",
+        "Validation windows.",
+        ("train_windows", "validation_windows"),
+        WINDOWS,
+        shown=("validation_windows",),
     ),
-    "test_windows": Number("--test-windows", "Test windows, on which points are measured again.", ("test_windows",)),
-    "seq_len": Number("--seq-len", "Tokens per window.", ("seq_len",), least=2),
-    "lambda_count": Number("--lambda-count", "Distances per direction, when --lambdas is auto.", ("lambdas",), least=4),
-    "alphas": Number("--alphas", "Positions per segment at first.", ("alphas",), least=2),
+    "test_windows": Number(
+        "--test-windows", "Test windows, on which points are measured again.", ("test_windows",), WINDOWS
+    ),
+    "seq_len": Number("--seq-len", "Tokens per window.", ("seq_len",), TOKENS, least=2),
+    "lambda_count": Number(
+        "--lambda-count", "Distances per direction, when --lambdas is auto.", ("lambdas",), POSITIONS, least=4
+    ),
+    "alphas": Number("--alphas", "Positions per segment at first.", ("alphas",), POSITIONS, least=2),
     "refinements": Number(
-        "--refinements", "Extra positions per segment where its loss bends, at most.", ("refinements",), least=0
+        "--refinements",
+        "Extra positions per segment where its loss bends, at most.",
+        ("refinements",),
+        POSITIONS,
+        least=0,
     ),
     "calibration_windows": Number(
-        "--calibration-windows", "Training windows for GPTQ, AWQ and SignRound.", ("calibration_windows",)
+        "--calibration-windows", "Training windows for GPTQ, AWQ and SignRound.", ("calibration_windows",), EXAMPLES
     ),
-    "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",)),
-    "qaft_epochs": Number("--qaft-epochs", "QAFT epochs.", ("qaft_epochs",)),
+    "qaft_examples": Number("--qaft-examples", "Training windows for QAFT.", ("qaft_examples",), EXAMPLES),
+    "qaft_epochs": Number("--qaft-epochs", "QAFT epochs.", ("qaft_epochs",), EPOCHS),
 }
 """Numbers that options set, in all their fields; besides these, ``--qaft-rates`` sets ``rates`` at all bit widths."""
 RATES_HELP = "Learning rates that QAFT tries, comma-separated. Number of rates:"

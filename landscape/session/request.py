@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from landscape.session.bounds import BATCH, SEED, TOKENS, WORKERS, Most
 from landscape.session.point_methods import GRID_METHODS, listed
 from landscape.session.point_specs import PointSpec, check_integer_options, scheme_of
 from landscape.session.presets import PRESETS, Preset
@@ -44,6 +45,8 @@ class Option:
     """Rank under that heading, the lowest first; fields of one rank keep their order."""
     least: int | None = None
     """Smallest value; for a preset, the smallest value of each of its numbers."""
+    most: Most | None = None
+    """Largest value, with the reason."""
     metavar: str | None = None
     """Pattern of the value, such as NAME=PATH."""
     unset: str | None = None
@@ -68,6 +71,7 @@ def option(
     panel: str | None = None,
     rank: int = 0,
     least: int | None = None,
+    most: Most | None = None,
     metavar: str | None = None,
     unset: str | None = None,
     choices: str | None = None,
@@ -77,7 +81,7 @@ def option(
     hidden: bool = False,
 ) -> Any:
     """Return a dataclass field that carries an ``Option`` with these arguments."""
-    settings = Option(flags, panel, rank, least, metavar, unset, choices, numbers, parts or {}, required, hidden)
+    settings = Option(flags, panel, rank, least, most, metavar, unset, choices, numbers, parts or {}, required, hidden)
     return field(default=default, default_factory=factory, metadata={"option": settings})
 
 
@@ -102,7 +106,7 @@ class Request:
     comma-separated."""
     revision: str | None = option(default=None, rank=FIRST, unset="its main branch")
     """Branch, tag or commit of a model on the Hub."""
-    seed: int = option(default=0, least=0, panel=PANEL_RUN)
+    seed: int = option(default=0, least=0, most=SEED, panel=PANEL_RUN)
     """Seed of directions, windows and training order."""
     device: str = option(default="auto", panel=PANEL_RUN)
     """auto (cuda if available, else cpu), cpu, cuda or cuda:N."""
@@ -140,13 +144,17 @@ class Request:
 class ProbingRequest(Request):
     """A request whose losses an engine evaluates."""
 
-    batch: int | None = option(default=None, least=1, panel=PANEL_RUN, unset="1 on a CPU or for experts, else measured")
+    batch: int | None = option(
+        default=None, least=1, most=BATCH, panel=PANEL_RUN, unset="1 on a CPU or for experts, else measured"
+    )
     """Windows in a forward pass; a cache folder keeps the number that it was begun with."""
     engine: str = option(default="inline", panel=PANEL_RUN)
     """Where probes are evaluated: inline (in this process), or ray (on a Ray cluster, with the same numbers)."""
     ray_address: str | None = option(default=None, panel=PANEL_RAY, metavar="HOST:PORT", unset="start one here")
     """Ray cluster to join, or auto."""
-    ray_workers: int | None = option(default=None, panel=PANEL_RAY, least=1, unset="all that there is room for")
+    ray_workers: int | None = option(
+        default=None, panel=PANEL_RAY, least=1, most=WORKERS, unset="all that there is room for"
+    )
     """Actors, each with a model, on as many cores as the store has threads."""
     ray_gpus: float | None = option(default=None, panel=PANEL_RAY, unset="1 where --device is a GPU, else 0")
     """GPUs per actor, such as 1 or 0.5."""
@@ -158,7 +166,7 @@ class SplitRequest(ProbingRequest):
 
     split: str = option(default="validation", rank=LAST)
     """Split of the text: train, validation or test."""
-    seq_len: int | None = option(default=None, rank=LAST, least=2, unset="512, or all the model accepts")
+    seq_len: int | None = option(default=None, rank=LAST, least=2, most=TOKENS, unset="512, or all the model accepts")
     """Tokens per window."""
     precision: float = option("--precision", "-p", default=0.05)
     """Stop when the half width of R's 95 % interval is this share of R."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landscape.session.bounds import DIRECTIONS, check_probes
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
 from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
@@ -22,7 +23,7 @@ class SurveyRequest(PresetRequest, ProbingRequest):
 
     bits: tuple[Width, ...] = option("--bits", "-b", default=(8, 4, 2))
     """Bit widths, 2 to 8, and float formats (nvfp4, mxfp4, fp8), comma-separated."""
-    directions: int = option("--directions", "-d", default=8, least=1)
+    directions: int = option("--directions", "-d", default=8, least=1, most=DIRECTIONS)
     """Random directions from w."""
     family: str = "sphere"
     """Random directions: sphere (uniform), filter (as long as w in each output channel), or layer:TENSORS (of some
@@ -76,6 +77,10 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     """ℓ2 distances from w to probe, comma-separated; auto finds them."""
 
     def __post_init__(self) -> None:
+        windows = (self.preset.train_windows or 1) + (self.preset.validation_windows or 1)
+        distances = len(self.lambdas or ()) or self.preset.lambdas
+        check_probes("--directions × distances", self.directions * distances * (1 + self.pairs), windows)
+        check_probes("--alphas", self.preset.alphas + self.preset.refinements, windows)
         if self.directions < 1:
             raise UsageError(f"expected at least one direction, got {self.directions}")
         if self.lambdas is not None and (not self.lambdas or min(self.lambdas) <= 0):
