@@ -21,7 +21,7 @@ def is_odd(path: Path) -> bool:
 
 
 def odd_kind(path: Path) -> str:
-    """Return what lies under a name, in words: ``a folder``, ``a pipe`` …"""
+    """Return what lies under a name, in words: ``a folder``, ``a pipe``, and so on."""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -41,7 +41,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class _Damaged:
-    """What is wrong with a file, and what is right in it."""
+    """Fault of a file, and the entries of it that are right."""
 
     fault: str
     content: bytes | None = None
@@ -101,9 +101,7 @@ def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, An
     if type(found) is not int or found < 1 or not isinstance(settings, dict):
         return _Damaged(f"holds no settings, but {text[:40]!r}", text)
     if found != version:
-        raise StoreError(
-            f"expected schema_version {version}, found {found} in {path}; update or use another --store"
-        )
+        raise StoreError(f"expected schema_version {version}, found {found} in {path}; update or use another --store")
     settings = {**{key: whole.missing for key, whole in bounds.items() if whole.missing is not None}, **settings}
     wrong = [key for key, whole in sorted(bounds.items()) if not whole.takes(settings.get(key))]
     if not wrong:

@@ -37,7 +37,7 @@ _DEEPEST = 50  # real ones are nested four deep
 
 @dataclass(frozen=True)
 class Stored:
-    """What the files of a model hold."""
+    """Number and sizes of the tensors in the files of a model."""
 
     tensors: int
     """Number of tensors: every layer has one at least."""

@@ -30,9 +30,9 @@ def _zstd(path: Path) -> AbstractContextManager[Any]:
 
 _OPENERS: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
     "": lambda path: path.open("rb"),
-    ".gz": lambda path: gzip.open(path, "rb"),
-    ".xz": lambda path: lzma.open(path, "rb"),
-    ".bz2": lambda path: bz2.open(path, "rb"),
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
     ".zst": _zstd,
 }
 PACKED = tuple(_OPENERS)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from landscape.cache.collect import collect
 from landscape.cache.cache_limits import CacheLimits
+from landscape.cache.collect import collect
 from landscape.cache.contents import read_store
 from landscape.cache.inventory import list_units
 from landscape.cache.verify import verify

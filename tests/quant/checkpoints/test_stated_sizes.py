@@ -43,7 +43,9 @@ def nothing_built(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("value", [BILLION, 10**30, float("inf"), [2, BILLION]], ids=str)
 def test_a_size_beyond_the_tensors_is_refused(name: str, value: object) -> None:
     for content in ({name: value}, {"text_config": {"deeper": {name: value}}}):
-        with pytest.raises(CheckpointError, match=rf"expected \S*{name} of at most \d+ in config\.json, .*got \S+; giv"):
+        with pytest.raises(
+            CheckpointError, match=rf"expected \S*{name} of at most \d+ in config\.json, .*got \S+; giv"
+        ):
             check_sizes(content, OPT, Path("config.json"))
 
 
