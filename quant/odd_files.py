@@ -1,4 +1,4 @@
-"""Recognize what is no file where a file should be, and set it aside under a name that says so.
+"""Find what is no file where a file should be, and set it aside under a name that says so.
 
 Anything may lie in a cache folder that others can write: a pipe, whose reader waits for ever, a device, a folder, a
 link to nothing. None of it is removed: it is renamed, so that nothing reads it any more and its owner can look at it.
