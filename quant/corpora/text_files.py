@@ -207,7 +207,7 @@ def _parquet(path: Path, room: _Room) -> Iterable[str]:
 def _size_of(rows: Any) -> int:
     """Return the bytes of a column's rows, before those that are alike are written out one by one."""
     import pyarrow
-    import pyarrow.compute
+    import pyarrow.compute  # type: ignore[import-untyped]
 
     if not pyarrow.types.is_dictionary(rows.type):
         return int(rows.nbytes)
