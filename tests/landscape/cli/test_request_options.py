@@ -118,7 +118,8 @@ def test_the_options_are_those_that_users_have(command: Command) -> None:
         "quantize": f"export o {point} preset seq-len {making} {gptq}",
     }[command.name]
     model = "models" if command.name == "study" else "model"
-    names = f"{expected} {model} m exclude revision data {run} json quiet q verbose v debug help".split()
+    asking = "" if command.name in ("radius", "curvature") else "yes y"
+    names = f"{expected} {model} m exclude revision data {run} json {asking} quiet q verbose v debug help".split()
     parsed = typer.main.get_command(app).commands[command.name]  # type: ignore[attr-defined]
     context = typer.Context(parsed)
     found = [name for each in parsed.get_params(context) for name in (*each.opts, *each.secondary_opts)]
