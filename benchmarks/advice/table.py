@@ -94,9 +94,9 @@ class Foretelling:
     """One way in one cell, foretold and measured."""
 
     held: bool
-    """Whether the interval of 90 % held."""
+    """True if the measured loss lies in the 90 % interval."""
     below: bool
-    """Whether it ended below the end that decides, which shall hold with 90 %."""
+    """True if it lies below the one-sided 90 % bound, by which verdicts are reached."""
     factor: float
     """The value foretold over the one measured."""
 

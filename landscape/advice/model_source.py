@@ -22,7 +22,7 @@ class ModelSource:
     revision: str | None = None
     """Branch, tag or commit on the Hub; None for its default branch."""
     on_hub: bool = False
-    """Whether ``name`` is an id on the Hub, which a tool that reads folders must download first."""
+    """True if ``name`` is an id on the Hub; tools that read folders need a download first."""
     notes: tuple[str, ...] = ()
     """The command that makes the folder, where there is none yet."""
 

@@ -45,7 +45,7 @@ class Original:
     slots: tuple[Slot, ...] = ()
     """The matrices that were measured; empty if they are not known."""
     outside: bool = False
-    """Whether blocks hold matrices that were not measured, such as routers, and those that ``--exclude`` names."""
+    """True if blocks hold matrices that were not measured: routers, or those named by ``--exclude``."""
 
     @classmethod
     def of(cls, subject: SubjectInfo) -> Original:
@@ -67,7 +67,7 @@ class Original:
 
     @property
     def conv1d(self) -> bool:
-        """Whether matrices are in transformers' Conv1D, which is no linear layer to tools."""
+        """True if matrices are in transformers' Conv1D, which other tools do not treat as linear layers."""
         return any(slot.transposed and slot.stack is None for slot in self.slots)
 
     def ragged(self, block: int) -> tuple[str, ...]:

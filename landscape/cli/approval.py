@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landscape.cli.forwarding import Forwarding
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,25 +80,12 @@ class _TooMuchError(BaseException):
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _Asking(Forwarding):
     """Progress that passes on all reports, and ends the run at a forecast that is too much."""
 
-    progress: Progress
     root: Path
 
     def forecast(self, forecast: Forecast) -> None:
-        self.progress.forecast(forecast)
+        super().forecast(forecast)
         if found := excess(forecast.seconds, forecast.disk, self.root):
             raise _TooMuchError(found)
-
-    def stage(self, name: str) -> None:
-        self.progress.stage(name)
-
-    def advance(self, work: float) -> None:
-        self.progress.advance(work)
-
-    def note(self, message: str) -> None:
-        self.progress.note(message)
-
-    def warn(self, message: str) -> None:
-        self.progress.warn(message)

@@ -30,7 +30,7 @@ class CommandOption:
     least: int | None = None
     """Its smallest value."""
     most: Most | None = None
-    """Its largest value, with the reason."""
+    """Largest value accepted, with the reason."""
     metavar: str | None = None
     """Sample of its value."""
 

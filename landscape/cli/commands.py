@@ -64,7 +64,7 @@ class Command:
     """Whether it forecasts its cost before the work, so that ``--dry-run`` can stop there."""
 
     asks: bool = False
-    """Whether it reports a forecast of its cost, and asks for ``--yes`` where that is too much."""
+    """True if it forecasts its cost and requires ``--yes`` when that is excessive."""
 
     def answer(self, request: Request) -> tuple[str, Callable[[Any, Any, Output], None], bool]:
         """Return the function that answers a request, what prints its result, and whether that writes a page."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from landscape.cli.forwarding import Forwarding
 
 if TYPE_CHECKING:
     from landscape.session.forecast import Forecast
@@ -37,23 +38,8 @@ class _ForecastMade(BaseException):
         self.forecast = forecast
 
 
-@dataclass(frozen=True)
-class _UntilForecast:
+class _UntilForecast(Forwarding):
     """Progress that passes on all reports, and ends the run at the forecast."""
-
-    progress: Progress
 
     def forecast(self, forecast: Forecast) -> None:
         raise _ForecastMade(forecast)
-
-    def stage(self, name: str) -> None:
-        self.progress.stage(name)
-
-    def advance(self, work: float) -> None:
-        self.progress.advance(work)
-
-    def note(self, message: str) -> None:
-        self.progress.note(message)
-
-    def warn(self, message: str) -> None:
-        self.progress.warn(message)

@@ -30,7 +30,7 @@ class Whole:
     """A setting that is a whole number from 1."""
 
     most: int
-    """Its largest value."""
+    """Largest value accepted."""
     missing: int | None = None
     """Its value where a file of an earlier version lacks it; None if every file has it."""
 
