@@ -68,7 +68,7 @@ def test_a_trial_on_little_data_should_keep_the_limit() -> None:
 
 
 def test_an_overflow_is_not_enough_and_foretells_nothing() -> None:
-    lost = (math.inf, math.inf, math.inf)
+    lost = (-math.inf, math.inf, math.inf)
     rounded, trained = choice("rtn", "measured", *lost), choice("qaft", "foretold", *lost)
     found: Any = SimpleNamespace(bits=4, verdict=Verdict(trained, keeps=False), choices=(rounded, trained))
     assert list(reason_lines(found, ADVISED)) == ["RTN: overflowed: not enough"]
