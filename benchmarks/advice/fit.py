@@ -41,8 +41,8 @@ def fit(models: Sequence[Model]) -> Fit:
 def fit_law(rtn: Array, reached: Array, of: NDArray[np.int_]) -> PowerLaw:
     """Fit a power law of RTN's ΔL to those losses of a way that are above that of w.
 
-    Its error is that on models which had no part in the fit, since a user's model has none; of one model, that of the
-    fit itself.
+    Its error is that of what the adviser foretells, which is RTN's own loss where the law says more. It is the error on
+    models that had no part in the fit, since a user's model has none; of one model, that of the fit itself.
 
     Args:
         rtn: ΔL of RTN, nats.
@@ -55,13 +55,13 @@ def fit_law(rtn: Array, reached: Array, of: NDArray[np.int_]) -> PowerLaw:
     for model in set(of.tolist()):
         own = of == model
         other = line if own.all() else _line(x[~own], y[~own])
-        residuals[own] = y[own] - other(x[own])
+        residuals[own] = y[own] - np.minimum(x[own], other(x[own]))
     chosen = 2 if own.all() else 0  # numbers that a fit to the very same cells has chosen
     return PowerLaw(
         float(np.exp(line(0.0))),
         float(line.coef[1]),
         error=float(np.sqrt((residuals**2).sum() / max(1, len(y) - chosen))),
-        least=float(np.exp((y - line(x)).min())),
+        least=float(np.exp((y - np.minimum(x, line(x))).min())),
         most=float(np.exp(x.max())),
     )
 

@@ -93,6 +93,15 @@ def test_the_error_of_a_law_is_that_on_models_that_had_no_part_in_it() -> None:
     assert fit([one, other]).formulas.qaft.error == pytest.approx(math.log(2))
 
 
+def test_the_error_of_a_law_is_that_of_what_is_foretold_from_it() -> None:
+    """Where the law of one model says that GPTQ ends above RTN, RTN's own loss is foretold, and that is the other's."""
+    rises = np.linspace(2.0, 9.0, 8)
+    ruined = model(*(cell(3, rise, rise, 0.1 * rise) for rise in rises), name="ruined")
+    steep = model(*(cell(3, rise, 0.5 * rise**2, 0.1 * rise) for rise in rises), name="steep")
+    logs = np.log(0.5 * rises)  # of the steep model's losses over RTN's, which the ruined one's law foretells
+    assert fit([ruined, steep]).formulas.gptq.error == pytest.approx(math.sqrt((logs**2).sum() / 16))
+
+
 def test_a_model_is_advised_by_laws_of_the_others() -> None:
     one, other = made_by(0.3), made_by(0.6)
     rtn, gptq, _ = next(iter(decisions([one, other]))).advice.choices
