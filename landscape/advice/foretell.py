@@ -77,8 +77,8 @@ class Formulas:
 
 
 FORMULAS = Formulas(
-    gptq=PowerLaw(1.14, 1.29, error=0.43, least=0.27, most=0.92),
-    qaft=PowerLaw(0.284, 0.808, error=0.20, least=0.71, most=0.92),
+    gptq=PowerLaw(0.68, 1.12, error=0.52, least=0.33, most=15.1),
+    qaft=PowerLaw(0.337, 0.863, error=0.27, least=0.65, most=15.1),
 )
 
 
