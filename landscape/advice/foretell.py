@@ -77,8 +77,8 @@ class Formulas:
 
 
 FORMULAS = Formulas(
-    gptq=PowerLaw(0.68, 1.12, error=0.52, least=0.33, most=15.1),
-    qaft=PowerLaw(0.337, 0.863, error=0.27, least=0.65, most=15.1),
+    gptq=PowerLaw(0.669, 1.12, error=0.52, least=0.33, most=15.1),
+    qaft=PowerLaw(0.344, 0.87, error=0.28, least=0.64, most=15.1),
 )
 
 
