@@ -77,8 +77,8 @@ class Formulas:
 
 
 FORMULAS = Formulas(
-    gptq=PowerLaw(0.669, 1.12, error=0.52, least=0.33, most=15.1),
-    qaft=PowerLaw(0.344, 0.87, error=0.28, least=0.64, most=15.1),
+    gptq=PowerLaw(0.665, 1.12, error=0.51, least=0.33, most=15.1),
+    qaft=PowerLaw(0.351, 0.877, error=0.30, least=0.63, most=15.1),
 )
 
 
