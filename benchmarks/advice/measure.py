@@ -120,7 +120,9 @@ class Job:
         return any(row["kind"] == kind and row["key"] == key for row in read_rows(self.file))
 
     def keep(self, kind: str, key: Any, values: Row) -> None:
-        """Add a row, and say so."""
+        """Add a row, and say so, unless another process has kept it meanwhile."""
+        if self.has(kind, key):
+            return
         append_row(self.file, {"kind": kind, "key": key, **values})
         print(f"{self.name} {kind} {key}", flush=True)
 
