@@ -22,9 +22,9 @@ class PowerLaw:
     power: float
     """Exponent of RTN's ΔL."""
     error: float
-    """Standard error of the logarithm, on models that had no part in the fit."""
+    """Standard error of the logarithm of what is foretold, on models that had no part in the fit."""
     least: float
-    """Smallest ratio of what was measured to what this law says, in any cell."""
+    """Smallest ratio of what was measured to what is foretold from this law, in any cell."""
     most: float = math.inf
     """Largest ΔL of RTN that it was fitted to: beyond, it bounds nothing from above."""
 
