@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class RadiusRequest(SplitRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.minutes is not None and not self.minutes > 0:
-            raise UsageError(f"expected more than 0 minutes, got {self.minutes:g}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise UsageError(f"expected more than 0 minutes, and a finite number, got {self.minutes:g}; leave it out")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import platformdirs
 from safetensors import SafetensorError
 
 from quant.errors import StoreError, UsageError
+from quant.user_path import user_path
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
 _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
@@ -36,9 +37,9 @@ _ABANDONED_AFTER = 24 * 3600  # seconds: what was written to since then may belo
 def cache_folder() -> Path:
     """Return ``$LANDSCAPE_CACHE``, else the platform's folder for a user's caches; it need not exist yet."""
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    return (
-        Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("quant-landscape", appauthor=False))
-    )
+    if chosen:
+        return user_path(chosen, ENVIRONMENT_VARIABLE)
+    return Path(platformdirs.user_cache_dir("quant-landscape", appauthor=False))
 
 
 @contextmanager
@@ -152,6 +153,7 @@ def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> Non
     Raises:
         UsageError: if it is a file or below one, or cannot be made or written.
     """
+    user_path(folder, wanted.rpartition(" ")[2])
     inside = folder if inside is None else inside
     try:
         for part in (folder, *folder.parents):

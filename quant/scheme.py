@@ -28,6 +28,8 @@ Width = int | str
 """Bit width of an integer grid, or name of a float format: ``4``, ``"nvfp4"``."""
 
 MIN_BITS, MAX_BITS = 2, 8
+LARGEST_GROUP = 10**9 - 1
+"""Largest number of inputs in a group; no matrix has as many."""
 WIDTHS = f"bits from {MIN_BITS} to {MAX_BITS}, or a float format from {', '.join(FLOAT_FORMATS)}"
 """Words for all that a ``Width`` may be."""
 
@@ -54,8 +56,13 @@ class QuantScheme:
             raise UsageError(f"expected bits from {MIN_BITS} to {MAX_BITS}, got {self.bits}")
         if self.scale not in get_args(Scale):
             raise UsageError(f"expected one of {', '.join(get_args(Scale))} as scale, got {self.scale!r}")
-        if not re.fullmatch(r"tensor|channel|group:[1-9]\d*", self.granularity):
+        if not re.fullmatch(r"tensor|channel|group:[1-9][0-9]*", self.granularity):
             raise UsageError(f"expected granularity tensor, channel or group:N, got {self.granularity!r}")
+        if len(self.granularity) > len(f"group:{LARGEST_GROUP}"):
+            raise UsageError(
+                f"expected groups of at most {LARGEST_GROUP} inputs, got {self.granularity[:40]}; use channel, which "
+                "puts all inputs of an output into one group"
+            )
         if not self.symmetric and self.scale != "absmax":
             raise UsageError(
                 f"expected the scale absmax (--scale) for an asymmetric grid, which clips nothing, got {self.scale!r}"
@@ -180,9 +187,9 @@ def read_width(text: str) -> Width:
     """
     if text in FLOAT_FORMATS:
         return text
-    if text.isascii() and text.isdecimal() and MIN_BITS <= int(text) <= MAX_BITS:
-        return int(text)
-    raise UsageError(f"expected {WIDTHS}, got {text!r}")
+    if re.fullmatch("0*[0-9]", text) and MIN_BITS <= int(text[-1]) <= MAX_BITS:
+        return int(text[-1])
+    raise UsageError(f"expected {WIDTHS}, got {text[:80]!r}")
 
 
 def width_bits(width: Width) -> int:

@@ -8,6 +8,8 @@ from fractions import Fraction
 
 from quant.errors import UsageError
 
+LARGEST = 64
+"""Most bits per weight: those of float64."""
 _SYNTAX = re.compile(r"(?P<bits>\d+(\.\d+)?|\.\d+)bpw")
 
 
@@ -28,9 +30,10 @@ class SizeLimit:
             UsageError: if it cannot be read, or is no size at all.
         """
         found = _SYNTAX.fullmatch(text.strip().lower())
-        if found is None or not float(found["bits"]) > 0:
+        if found is None or not 0 < float(found["bits"]) <= LARGEST:
             raise UsageError(
-                f"expected a size like 4.25bpw (bits per weight of the matrices, with scales), above 0, got {text!r}"
+                f"expected a size like 4.25bpw (bits per weight of the matrices, with scales), above 0 and at "
+                f"most {LARGEST}, got {text[:80]!r}"
             )
         return cls(text.strip(), float(found["bits"]))
 

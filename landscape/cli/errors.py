@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,10 @@ from contextlib import contextmanager
 import typer
 
 FAILED, USAGE = 1, 2
+_SYSTEM = (
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO,
+    errno.ENOTDIR, errno.ESTALE, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 _KINDS = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
 
@@ -42,6 +47,8 @@ def exit_on_error(debug: bool) -> Iterator[None]:
                 "and leave out QAFT, which holds about six float32 copies of the weights",
                 FAILED,
             )
+        if (said := _refused_by_system(error)) is not None:
+            _exit(said, FAILED)
         # A defect of ours, or of a library: say so in one line rather than pretend that the user is to blame.
         _exit(f"unexpected {type(error).__name__}: {_first_line(error)} (--debug shows the traceback)", FAILED)
 
@@ -109,6 +116,13 @@ def _out_of_memory(error: Exception) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
     )
+
+
+def _refused_by_system(error: Exception) -> str | None:
+    """Return what the system refused, of a file and for a reason that no program causes; None for other errors."""
+    if not isinstance(error, OSError) or error.errno not in _SYSTEM or error.filename is None:
+        return None
+    return f"cannot use {error.filename}: {error.strerror}; check the path, its permissions and the disk"
 
 
 def _exit(message: str, code: int) -> None:

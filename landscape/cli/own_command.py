@@ -40,8 +40,9 @@ def reported(function: Callable[P, int | None]) -> Callable[P, None]:
 def cache_root(store: Path | None) -> Path:
     """Return the cache folder that a user named, or the usual one."""
     from quant.cache import cache_folder
+    from quant.user_path import user_path
 
-    return store or cache_folder()
+    return user_path(store, "--store") if store else cache_folder()
 
 
 def say(lines: Iterable[str]) -> None:

@@ -20,7 +20,8 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from quant.errors import UsageError
+from quant.errors import UsageError, first_line
+from quant.user_path import user_path
 
 _SUFFIX = ".toml"
 
@@ -76,13 +77,14 @@ def _options(path: Path) -> Iterator[str]:
 
 
 def _table(path: Path) -> dict[str, object]:
+    user_path(path, "the file of a study")
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
         raise UsageError(f"expected a study in {str(path)!r}, cannot read it: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"expected TOML in {str(path)!r}, got: {error}") from error
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of integers with thousands of digits
+        raise UsageError(f"expected TOML in {str(path)!r}, got: {first_line(error)}") from error
 
 
 def _word(path: Path, key: str, value: object) -> str:
@@ -92,4 +94,6 @@ def _word(path: Path, key: str, value: object) -> str:
             raise UsageError(
                 f"expected text, numbers, true, false or a list of these as {key} in {str(path)!r}, got {entry!r}"
             )
+        if "\0" in str(entry):
+            raise UsageError(f"expected text as {key} in {str(path)!r}, got {entry!r}, with the character NUL")
     return ",".join(map(str, entries))

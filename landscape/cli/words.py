@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,10 @@ def floats(text: str, flag: str) -> tuple[float, ...]:
     Raises:
         UsageError: naming the option, if it is not one.
     """
-    return _read_numbers(text, flag, float, "numbers")
+    values = _read_numbers(text, flag, float, "numbers")
+    if not all(map(math.isfinite, values)):
+        raise UsageError(f"expected finite numbers in {flag}, got {text[:80]!r}")
+    return values
 
 
 def _words(text: str, flag: str) -> tuple[str, ...]:
@@ -114,7 +118,7 @@ def _read_numbers(text: str, flag: str, kind: Callable[[str], T], what: str) -> 
     try:
         values = tuple(kind(word) for word in split_words(text))
     except ValueError:
-        raise UsageError(f"expected comma-separated {what} in {flag}, got {text!r}") from None
+        raise UsageError(f"expected comma-separated {what} in {flag}, got {text[:80]!r}") from None
     if not values:
         raise UsageError(f"expected at least one number in {flag}, got {text!r}")
     return values

@@ -47,6 +47,12 @@ MOST_PROBES = 20_000_000
 """Most probes along the rays, or along one segment: their plan alone takes some gigabytes."""
 MOST_THREADS = 1024
 """Most threads of one process: no machine has more cores, and torch ends with a fault of the system at 100,000."""
+MOST_CARDS = 1024
+"""Most GPUs of one actor."""
+LEAST_DISTANCE, MOST_DISTANCE = 1e-12, 1e12
+"""Distances from w that a user may give: nearer, float32 weights stay as they are; w itself is some thousands long."""
+MOST_RATE = 1e3
+"""Largest learning rate: beyond it Adam's first step already leaves the range in which weights are."""
 MOST_VERSION = 2**31 - 1
 """Largest version of the evaluation."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from landscape.session.bounds import EPOCHS, EXAMPLES, POSITIONS, TOKENS, WINDOWS, Most
+from landscape.session.bounds import EPOCHS, EXAMPLES, MOST_RATE, POSITIONS, TOKENS, WINDOWS, Most
 from quant.errors import UsageError
 
 WINDOW = 512
@@ -40,6 +40,11 @@ class Preset:
     """Learning rates of QAFT by bit width; the best on the validation split is kept."""
     refinements: int = 4
     """Positions added to each segment where its loss bends, at most."""
+
+    def __post_init__(self) -> None:
+        for rates in self.rates.values():
+            if not rates or not all(0 <= rate <= MOST_RATE for rate in rates):
+                raise UsageError(f"expected learning rates from 0 to {MOST_RATE:g} as --qaft-rates, got {rates}")
 
     def rates_for(self, bits: int) -> tuple[float, ...]:
         """Return the learning rates to try at a bit width."""

@@ -20,6 +20,7 @@ from quant.checkpoints.embedded import EMBEDDED
 from quant.errors import UsageError
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.scheme import Width
+from quant.user_path import user_path
 
 SPLITS = ("train", "validation", "test")
 JUDGED_SPLIT, TEST_SPLIT = "validation", "test"
@@ -131,7 +132,7 @@ class Request:
     @property
     def root(self) -> Path:
         """The cache folder."""
-        return self.store or cache_folder()
+        return user_path(self.store, "--store") if self.store else cache_folder()
 
     @property
     def text_settings(self) -> dict[str, object]:

@@ -17,6 +17,7 @@ from landscape.probing.losses import Probes, RadialLosses
 from landscape.probing.plan import NotEvaluated, ProbePlan, Window, point_plan
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
+from landscape.session.bounds import MOST_CARDS
 from landscape.session.forecast import NO_WALKS, Forecast, Walks, forecast_of, forward_seconds
 from landscape.session.in_use import marked
 from landscape.session.memory import check_copy, check_run, evaluation_need
@@ -41,6 +42,10 @@ EngineOpener = Callable[[ProbingRequest, Callable[[str], None]], AbstractContext
 def _ray(request: ProbingRequest, warn: Callable[[str], None]) -> AbstractContextManager[EngineMaker]:
     from landscape.probing.engines.ray import RayActors, RayOptions
 
+    if request.ray_gpus is not None and not 0 <= request.ray_gpus <= MOST_CARDS:
+        raise UsageError(
+            f"expected 0 to {MOST_CARDS} GPUs per actor as --ray-gpus, got {request.ray_gpus:g}; leave --ray-gpus out"
+        )
     return RayActors(RayOptions(request.ray_address, request.ray_workers, request.ray_gpus), warn)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from quant.errors import UsageError
 
 AUTO = "auto"
+_NUMBER = "[0-9]{1,18}"  # of a task or of shards, within 64 bits
 _SLURM = "SLURM_ARRAY_TASK_"
 _KUBERNETES = "JOB_COMPLETION_INDEX"
 _EXAMPLES = "such as 1/8 (shards count from 1, up to 8/8), auto or auto/8"
@@ -55,8 +56,8 @@ class WorkShard:
         """
         given, slash, count = text.partition("/")
         numbers = [given, count] if given != AUTO else [count] if slash else []
-        if (given != AUTO and not slash) or not all(re.fullmatch("[0-9]+", number) for number in numbers):
-            raise UsageError(f"expected --shard {_EXAMPLES}, got {text!r}")
+        if (given != AUTO and not slash) or not all(re.fullmatch(_NUMBER, number) for number in numbers):
+            raise UsageError(f"expected --shard {_EXAMPLES}, got {text[:80]!r}")
         if given != AUTO:
             return cls(int(given), int(count))
         return _from_environment(os.environ if environment is None else environment, int(count) if slash else None)
@@ -118,6 +119,6 @@ def _from_slurm(environment: Mapping[str, str], count: int | None) -> WorkShard:
 
 def _number(environment: Mapping[str, str], name: str) -> int:
     text = environment[name]
-    if not re.fullmatch("[0-9]+", text):
-        raise UsageError(f"expected a whole number in {name}, got {text!r}; give --shard i/n")
+    if not re.fullmatch(_NUMBER, text):
+        raise UsageError(f"expected a whole number in {name}, got {text[:80]!r}; give --shard i/n")
     return int(text)

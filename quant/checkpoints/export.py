@@ -29,6 +29,7 @@ from quant.errors import UsageError
 from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import WeightSpace
+from quant.user_path import user_path
 
 CODES = "codes"
 TENSORS, RECORD = "quantization.safetensors", "quantization.json"
@@ -66,7 +67,7 @@ def check_target(folder: Path) -> None:
     Raises:
         UsageError: if it is a file, holds something, or cannot be written.
     """
-    folder, wanted = folder.expanduser(), "a new or an empty folder as --export"
+    folder, wanted = user_path(folder, "--export"), "a new or an empty folder as --export"
     check_writable(folder, wanted, inside=folder.resolve().parent)  # where it is first written under another name
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"expected {wanted}, got {str(folder)!r}, which holds something; choose another")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from quant.checkpoints import hub
 from quant.corpora.text_files import FIELD, Text, checked_document, text_of_documents
 from quant.errors import CorpusError, UsageError, first_line
+from quant.user_path import user_path
 
 PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
@@ -31,7 +31,7 @@ def read_hub_texts(name: str, revision: str | None) -> dict[str, Text]:
         CorpusError: if the data set cannot be reached or read, has no column ``text``, or is too large.
     """
     place, _, config = name.removeprefix(PREFIX).partition(":")
-    folder = Path(place).expanduser()
+    folder = user_path(place, "--data")
     local = folder.is_dir()
     if local and revision is not None:
         raise UsageError(f"expected --data {PREFIX}org/name with --data-revision, got the folder {place}; leave it out")

@@ -13,6 +13,7 @@ from quant.corpora.hub_texts import PREFIX, read_hub_texts
 from quant.corpora.text_files import READABLE, Text, read_text, stem_of
 from quant.corpora.text_splits import SPLITS, complete
 from quant.errors import CorpusError, UsageError
+from quant.user_path import user_path
 
 __all__ = ["SELF", "SPLITS", "TALES", "WIKITEXT", "Text", "read_texts"]
 
@@ -51,7 +52,7 @@ def read_texts(name: str, revision: str | None = None) -> dict[str, Text]:
         return _read_folder(embedded(TALES))
     if name == WIKITEXT:
         return _fetch_wikitext()
-    path = Path(name).expanduser()
+    path = user_path(name, "--data")
     if path.is_dir():
         return _read_folder(path)
     if path.is_file():

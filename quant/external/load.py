@@ -40,6 +40,7 @@ from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Unfolding, find_unfolding
 from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
+from quant.user_path import user_path
 
 _CACHE = ("k_scale", "v_scale", "q_scale", "prob_scale", "k_zero_point", "v_zero_point")
 _RUN_TIME = (
@@ -75,6 +76,7 @@ def load_external(
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UsageError(f"expected a name of letters, digits and . _ + -, got {name!r}")
     check_gauge(gauge)
+    path = user_path(path, "--point")
     if (path / "config.json").is_file():
         return _from_folder(path, checkpoint, name, gauge)
     if path.is_file() and path.suffix == ".gguf":

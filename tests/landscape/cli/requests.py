@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from landscape.anatomy.request import GROUPINGS
 from landscape.anatomy.size_limit import SizeLimit
 from landscape.estimators.loss_limit import Limit
+from landscape.session.bounds import LEAST_DISTANCE, MOST_DISTANCE, MOST_RATE
 from landscape.session.point_methods import METHODS
 from landscape.session.point_specs import ExternalSpec
 from landscape.session.presets import NUMBERS, PRESETS, Preset
@@ -64,7 +65,7 @@ def presets(draw: st.DrawFn, numbers: tuple[str, ...], least: int) -> Preset:
     preset = draw(st.sampled_from(list(PRESETS.values())))
     for number in draw(some_of(numbers)):
         if number == "qaft_rates":
-            rates = draw(several(ABOVE_ZERO, least=1))
+            rates = draw(several(st.floats(1e-300, MOST_RATE), least=1))
             preset = replace(preset, rates=dict.fromkeys(preset.rates, rates))
         else:
             value = draw(st.integers(max(least, NUMBERS[number].least), 300))
@@ -129,7 +130,7 @@ VALUES: dict[str, st.SearchStrategy] = {
     "explain": st.booleans(),
     "external": external(),
     "plane": st.booleans(),
-    "lambdas": st.none() | several(ABOVE_ZERO, least=1),
+    "lambdas": st.none() | several(st.floats(LEAST_DISTANCE, MOST_DISTANCE), least=1),
     "export": PATHS,
     "engine": st.sampled_from(["inline", "ray"]),
     "ray_address": st.none() | TEXT,

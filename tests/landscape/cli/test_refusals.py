@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 
 from landscape.cli import main
+from landscape.cli.errors import exit_on_error
 from quant.errors import UsageError
 from tests.conftest import ROOT
 from tests.landscape.cli.asking import probe_words
@@ -49,13 +52,27 @@ USAGE = [
     (["--scale", "minmax"], "expected one of exact, histogram, histogram-torch, absmax, mse"),
     (["--preset", "huge"], "expected one of quick, standard, paper"),
     (["--lambdas", "0,1"], "distances above 0"),
+    (["--lambdas", "1,nan"], "expected finite numbers in --lambdas, got '1,nan'"),
+    (["--lambdas", "inf"], "expected finite numbers in --lambdas, got 'inf'"),
+    (["--lambdas", "1e39"], "expected distances from 1e-12 to 1e+12 as --lambdas, got 1e+39; leave it out"),
+    (["--lambdas", "1e-300"], "expected distances from 1e-12 to 1e+12 as --lambdas, got 1e-300"),
+    (["--qaft-rates", "nan"], "expected finite numbers in --qaft-rates, got 'nan'"),
+    (["--qaft-rates", "1e30"], "expected learning rates from 0 to 1000 as --qaft-rates, got (1e+30,)"),
+    (["--engine", "ray", "--ray-gpus", "nan"], "expected 0 to 1024 GPUs per actor as --ray-gpus, got nan"),
+    (["--device", f"cuda:{10**20}"], f"expected a CUDA device for 'cuda:{10**20}', this PyTorch sees "),
+    (["--device", f"cuda:{'9' * 5000}"], "expected a CUDA device for 'cuda:999"),
+    (["--granularity", f"group:{10**30}"], "expected groups of at most 999999999 inputs, got group:1000"),
+    (["--granularity", f"group:{'9' * 5000}"], "expected groups of at most 999999999 inputs, got group:999"),
+    (["--bits", "9" * 5000], "or a float format from nvfp4, mxfp4, fp8, got '999"),
+    (["--shard", f"1/{'9' * 5000}"], "expected --shard such as 1/8"),
+    (["--store", "a" * 5000], "expected a path as --store, got 'aaa"),
     (["--dtype", "int8"], "float32"),
     (["--model", "opt-125"], "opt-125m"),
     (["--data", "tale"], "tales"),
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), USAGE, ids=lambda x: "_".join(x) if isinstance(x, list) else "")
+@pytest.mark.parametrize(("words", "expected"), USAGE, ids=lambda x: "_".join(x)[:80] if isinstance(x, list) else "")
 def test_a_wrong_request_is_one_line_and_exit_code_2(run, tmp_path, words, expected):
     code, out, err = run(*probe_words(tmp_path), *words)
     assert code == 2
@@ -63,6 +80,33 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(run, tmp_path, words, expec
     (line,) = [line for line in err.splitlines() if "error" in line]
     assert expected in line
     assert "Traceback" not in err
+
+
+OTHERS = [
+    (["advise", "--limit", f"ppl+{'9' * 400}%"], "expected at most 1000000000 as the rise of a limit"),
+    (["advise", "--limit", f"nll+{'9' * 5000}"], "expected at most 1000000000 as the rise of a limit"),
+    (["advise", "--confidence", "nan"], "expected a --confidence above 0.5 and below 1"),
+    (["anatomy", "--plan-bits", "8", "--size", f"{'9' * 400}bpw"], "above 0 and at most 64, got '999"),
+    (["radius", "--max-minutes", "inf"], "expected more than 0 minutes, and a finite number, got inf"),
+    (["radius", "--precision", "nan"], "expected a precision between 0 and 1"),
+    (["study", f"{'a' * 5000}.toml"], "expected a path as the file of a study, got 'aaa"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), OTHERS, ids=lambda x: "_".join(x)[:80] if isinstance(x, list) else "")
+def test_a_number_or_a_path_beyond_all_bounds_is_refused(run, words, expected):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert expected in line
+
+
+def test_a_file_that_the_system_refuses_is_no_fault_of_ours(capsys):
+    with pytest.raises(typer.Exit), exit_on_error(debug=False):
+        Path("a" * 5000).stat()
+    said = capsys.readouterr().err
+    assert "File name too long; check the path, its permissions and the disk" in said
+    assert "unexpected" not in said
 
 
 def test_a_page_that_cannot_be_written_is_not_worked_for(run, tmp_path):
