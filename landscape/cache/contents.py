@@ -14,7 +14,7 @@ from landscape.cache.times import same_times
 from landscape.probing.shards import Shard, open_as_it_is
 from landscape.records.record import RecordHead, read_head
 from quant.errors import StoreError, UsageError
-from quant.odd_files import is_odd, odd_kind
+from quant.json_text import parse_json, read_object
 
 CENTER = "w"
 _SUMMED = ("scheme", "train", "validation", "curve", "chosen", "layers")
@@ -186,7 +186,7 @@ class _Reading:
                     columns = [shard.numbers(key).tolist() for key in keys.values()]
                     places = zip(*columns, strict=True)
                     rows = {tuple(table[i] for table, i in zip(tables, row, strict=True)) for row in places}
-                    records = json.loads(shard.attributes["provenances"])
+                    records = parse_json(shard.attributes["provenances"], path, StoreError)
                 except (StoreError, KeyError, ValueError, IndexError):
                     self.unread.append(str(path))
                     continue
@@ -200,21 +200,19 @@ class _Reading:
         with shard:
             try:
                 attributes = shard.attributes
-                scheme, recipe = json.loads(attributes["scheme"]), json.loads(attributes["provenance"])
+                scheme, recipe = (parse_json(attributes[key], paths[0], StoreError) for key in ("scheme", "provenance"))
                 return StoredPoint(
                     unit.name, attributes["method"], _grid(scheme), unit.size, unit.written, _recipe(recipe)
                 )
-            except (KeyError, ValueError):
+            except (StoreError, KeyError, ValueError):
                 self.unread.append(str(paths[0]))
                 return None
 
     def settings(self, path: Path) -> Any:
         """Return the settings in a file; None if it cannot be read."""
         try:
-            if is_odd(path):
-                raise ValueError(odd_kind(path))
-            return json.loads(path.read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return read_object(path, StoreError)["settings"]
+        except (StoreError, KeyError):
             self.unread.append(str(path))
             return None
 

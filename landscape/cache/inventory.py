@@ -7,7 +7,6 @@ tool's own (``landscape.cache.own_names``) are of the kind ``unknown``.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from landscape.cache.times import same_times
 from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
 from quant.errors import StoreError
-from quant.odd_files import is_odd
+from quant.json_text import read_object
 
 Kind = Literal[
     "probes", "layers", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study",
@@ -187,10 +186,8 @@ def _name(kind: Kind, path: Path) -> str:
     """Return the name that a user reads."""
     if kind == "conversion":
         note = path / "conversion.json"
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError), same_times(note):
-            if is_odd(note):
-                raise ValueError(note)
-            return f"{json.loads(note.read_text(encoding='utf-8'))['file']} ({path.name[:13]})"
+        with suppress(StoreError, KeyError), same_times(note):
+            return f"{read_object(note, StoreError)['file']} ({path.name[:13]})"
     if kind in ("point", "tokens"):
         return path.name[:12]
     if kind == "self":

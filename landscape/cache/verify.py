@@ -13,7 +13,6 @@ A check is no use of a file: the times of last use stay.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from landscape.cache.times import same_times
 from landscape.probing.shards import is_intact
 from landscape.records.record import check_record
 from quant.errors import StoreError
+from quant.json_text import read_object
 from quant.odd_files import is_odd, set_aside
 
 State = Literal["damaged", "leftover", "unknown"]
@@ -143,12 +143,10 @@ def _settings(path: Path) -> bool | None:
     if is_odd(path):
         return False
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"schema_version", "settings"} <= content.keys()
+        content = read_object(path, StoreError)
+    except StoreError:
+        return False if path.exists() else None
+    return {"schema_version", "settings"} <= content.keys()
 
 
 def _download(path: Path) -> bool | None:

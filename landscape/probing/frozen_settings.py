@@ -19,6 +19,7 @@ from typing import Any
 
 from landscape.probing.atomic_files import is_gone, reason, storage_errors, write_once
 from quant.errors import StoreError
+from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
 
 _LARGEST = 2**16  # bytes: a file has some sixty
@@ -94,9 +95,9 @@ def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, An
     if not text:
         return _Damaged("is empty", text)
     try:
-        stored = json.loads(text)
+        stored = parse_object(text, path, StoreError)
         found, settings = stored["schema_version"], stored["settings"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (StoreError, KeyError):
         return _Damaged(f"holds no settings, but {text[:40]!r}", text)
     if type(found) is not int or found < 1 or not isinstance(settings, dict):
         return _Damaged(f"holds no settings, but {text[:40]!r}", text)

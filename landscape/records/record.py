@@ -20,6 +20,7 @@ from typing import Any
 from landscape.records.values import from_json_values, to_json_values
 from quant.cache import atomic_path
 from quant.errors import StoreError
+from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
 from quant.versions import library_versions
 
@@ -147,16 +148,14 @@ def _read(path: Path) -> _File:
     if is_odd(path):
         raise StoreError(f"expected a run of quant-landscape in {path}, found {odd_kind(path)}; name another")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except OSError as error:
         raise StoreError(f"cannot read the run {path}: {error.strerror}; check its name and permissions") from error
-    except (ValueError, RecursionError) as error:
+    content = parse_object(text, path, StoreError, "run it again, or name a run of quant-landscape")
+    if (found := content.get("format")) != FORMAT:
         raise StoreError(
-            f"expected a run of quant-landscape in {path}, found no JSON: {error}; run it again"
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise StoreError(f"expected the format {FORMAT!r} in {path}, found {found!r}; name a run of this tool")
+            f"expected the format {FORMAT!r} in {path}, found {str(found)[:40]!r}; name a run of this tool"
+        )
     version = content.get("version")
     if type(version) is not int or version > VERSION:
         raise StoreError(f"expected at most version {VERSION} of a run in {path}, found {version}; update the tool")

@@ -31,6 +31,7 @@ import psutil
 
 from quant.cache import atomic_path
 from quant.errors import StoreError
+from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
 
 FOLDER, REMOVING = "in-use", "removing"
@@ -209,8 +210,8 @@ def _read(path: Path) -> Mark:
         if is_odd(path):
             return unknown
         with path.open("rb") as file:
-            mark = Mark(**json.loads(file.read(_LARGEST)))
-    except (ValueError, TypeError, RecursionError, PermissionError):
+            mark = Mark(**parse_object(file.read(_LARGEST), path, StoreError))
+    except (StoreError, TypeError, PermissionError):
         return unknown
     whole = type(mark.host) is str and type(mark.pid) is int and 0 < mark.pid < 2**31
     named = mark.store is None or type(mark.store) is str

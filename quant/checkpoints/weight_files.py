@@ -6,13 +6,12 @@ unpickles every file that does not end in ``.safetensors``. Reading such a file 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from quant.errors import ToolkitError
+from quant.json_text import read_object
 from quant.printable import printable
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -56,13 +55,7 @@ def weight_files(folder: Path, error: type[ToolkitError], others: bool = False) 
 def _shards(folder: Path, error: type[ToolkitError]) -> list[str]:
     """Return the files that an index names."""
     path = folder / INDEX
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise error(f"expected a JSON object in {path}, got: {printable(str(problem))}; {_RESAVE}") from problem
-    if not isinstance(content, dict):
-        raise error(f"expected a JSON object in {path}, got {type(content).__name__}; {_RESAVE}")
-    shards = content.get("weight_map")
+    shards = read_object(path, error, _RESAVE).get("weight_map")
     names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
     if not names or any(Path(name).name != name or "\\" in name for name in names):
         raise error(f"expected a weight_map of files beside it in {path}, got {printable(str(names))[:80]}; {_RESAVE}")

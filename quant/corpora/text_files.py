@@ -7,7 +7,6 @@ each is an article. Every line end becomes a line feed, and a byte order mark is
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,6 +16,7 @@ from typing import Any
 from quant.corpora.articles import END, article_starts
 from quant.corpora.unpacked import PACKED, read_unpacked, text_limit, too_long
 from quant.errors import CorpusError, first_line
+from quant.json_text import parse_object
 
 FIELD = "text"
 """The field or column that holds a document."""
@@ -168,12 +168,7 @@ def _json_lines(path: Path, room: _Room) -> Iterable[str]:
         if not line.strip():
             continue
         where = f"line {number} of {path}"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"expected one JSON object in {where}, got: {first_line(error)}") from error
-        if not isinstance(value, dict):
-            raise CorpusError(f"expected one JSON object in {where}, got {type(value).__name__}")
+        value = parse_object(line, where, CorpusError, "write one object a line", nonfinite=True, repeated=True)
         if FIELD not in value:
             fields = ", ".join(sorted(map(str, value))) or "none"
             raise CorpusError(f"expected a field {FIELD!r} in {where}, got fields {fields[:200]}; rename yours")

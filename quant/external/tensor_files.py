@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 from quant.checkpoints.weight_files import weight_files
 from quant.errors import PointError, first_line
 from quant.hashing import file_hash
+from quant.json_text import read_object
 
 
 class TensorFiles:
@@ -99,10 +99,4 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         PointError: if the file is missing or holds something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PointError(f"expected a JSON object in {path}, got: {first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise PointError(f"expected a JSON object in {path}, got {type(content).__name__}")
-    return content
+    return read_object(path, PointError, nonfinite=True)  # Mamba's configurations have an infinity

@@ -41,7 +41,7 @@ def test_what_is_damaged_is_named_and_left(root):
     held = read_store(root / STORE)
     assert held.unread == (str(shard),)
     assert sum(held.probes.values()) == 4
-    assert "found no JSON" in held.runs[0].reason
+    assert "expected JSON in" in held.runs[0].reason
     assert shard.exists()
 
 

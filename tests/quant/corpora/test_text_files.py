@@ -105,8 +105,8 @@ def test_each_part_may_begin_with_a_mark(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"text": "x"}\n{"content": "y"}\n', "a field 'text' in line 2 of .*, got fields content"),
-        ("a.jsonl", b'{"text": "x"}\n\n{"text": \n', "one JSON object in line 3 of"),
-        ("a.jsonl", b'["x"]\n', "one JSON object in line 1 of .*, got list"),
+        ("a.jsonl", b'{"text": "x"}\n\n{"text": \n', "expected JSON in line 3 of"),
+        ("a.jsonl", b'["x"]\n', "a JSON object in line 1 of .*, got a list"),
         ("a.jsonl", b'{"text": 7}\n', "a text as 'text' in line 1 of .*, got int"),
         ("a.jsonl", b'{"text": null}\n', "got null"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', "half a surrogate pair"),
