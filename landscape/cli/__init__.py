@@ -1,67 +1,35 @@
-"""Answer the command ``landscape``; heavy modules are imported inside the commands, so that ``--help`` is quick."""
+"""Answer the command ``landscape``. Signals are handled before anything else is imported, as imports take seconds."""
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as distribution_version
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from landscape.cli.cache_commands import cache_app
-from landscape.cli.commands import COMMANDS
-from landscape.cli.errors import USAGE, print_error, refusal
-from landscape.cli.export_command import export
-from landscape.cli.plot_command import plot
-from landscape.cli.report_command import report
-from landscape.cli.run import command_function
-from landscape.cli.study_file import expanded
-from quant.errors import UsageError
-
-app = typer.Typer(
-    name="landscape",
-    help="Is rounding enough? Measure the loss landscape around a quantized language model.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _command in COMMANDS:
-    app.command(_command.name, help=_command.help)(command_function(_command))
-
-
-def _show_version(asked: bool) -> None:
-    if asked:
-        print(f"quant-landscape {distribution_version('quant-landscape')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Take the options before the name of a command."""
-
-
-app.command("export")(export)
-app.command("plot")(plot)
-app.command("report")(report)
-app.add_typer(cache_app)
+from landscape.cli import signals
+from quant import interruption
 
 
 def main() -> None:
     """Run the console script. Without arguments, print the help and exit with the code of a usage error."""
-    words = sys.argv[1:]
-    try:
-        asked = expanded(words)
-    except UsageError as error:
-        print_error(str(error))
-        sys.exit(error.exit_code)
-    try:
-        code = app(asked or ["--help"], prog_name="landscape", standalone_mode=False)
-    except typer.TyperException as error:
-        print_error(refusal(error))
-        code = error.exit_code
-    sys.exit(code if words else USAGE)
+    code: int | None = None
+    with signals.handled():
+        try:
+            from landscape.cli.application import answer
+
+            code = answer(sys.argv[1:])
+        except KeyboardInterrupt:
+            code = signals.say_interrupted()
+        except BaseException:
+            if interruption.received() is None:
+                raise
+        if interruption.received() is not None:  # even if a library swallowed it, or made another error of it
+            code = signals.say_interrupted()
+    sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from landscape.cli.application import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 import typer
 
+from landscape.cli.signals import say_interrupted
+from quant import interruption
+
 FAILED, USAGE = 1, 2
 _SYSTEM = (
     errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO,
@@ -19,7 +22,7 @@ _KINDS = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
 @contextmanager
 def exit_on_error(debug: bool) -> Iterator[None]:
-    """Turn an exception into one line and an exit code: 1 failed, 2 usage.
+    """Turn an exception into one line and an exit code: 1 failed, 2 usage, 130 or 143 ended by a signal.
 
     Args:
         debug: Let the exception through, with its traceback.
@@ -29,16 +32,14 @@ def exit_on_error(debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _exit(
-            "interrupted; evaluated probes and finished points are kept, and the same command goes on from there; "
-            "an unfinished point restarts, QAFT from its last completed epoch",
-            FAILED,
-        )
+        raise typer.Exit(say_interrupted()) from None
     except ToolkitError as error:
+        _exit_if_interrupted(error)
         if debug:
             raise
         _exit(str(error), error.exit_code)
     except Exception as error:
+        _exit_if_interrupted(error)
         if debug:
             raise
         if _out_of_memory(error):
@@ -123,6 +124,14 @@ def _refused_by_system(error: Exception) -> str | None:
     if not isinstance(error, OSError) or error.errno not in _SYSTEM or error.filename is None:
         return None
     return f"cannot use {error.filename}: {error.strerror}; check the path, its permissions and the disk"
+
+
+def _exit_if_interrupted(error: Exception) -> None:
+    """Exit as after a signal if one came: a library may have made another error of it, such as one of an import."""
+    from quant.errors import StoreError
+
+    if interruption.received() is not None:
+        raise typer.Exit(say_interrupted(str(error) if isinstance(error, StoreError) else None)) from None
 
 
 def _exit(message: str, code: int) -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from landscape.cli.plain_console import PlainConsole
 from landscape.formatting import duration, number
+from quant.interruption import check
 from quant.printable import printable
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class ConsoleProgress:
             self._lines.begin(forecast.work)
 
     def stage(self, name: str) -> None:
-        """Name the work that begins; the bar appears with the first."""
+        """Name the work that begins; the bar appears with the first. An interruption that was lost ends the run."""
+        check()
         if self._timed is not None and (line := self._timed.turn(name)):
             self._print(line)
         if self._lines is not None:
@@ -86,7 +88,8 @@ class ConsoleProgress:
         self._bar.update(self._task, description=shown if len(shown) <= room else f"{shown[: room - 1]}…")
 
     def advance(self, work: float) -> None:
-        """Move the bar."""
+        """Move the bar. An interruption that was lost ends the run."""
+        check()
         self._bar.advance(self._task, work)
         if self._lines is not None and (line := self._lines.after(work)):
             self._print(line)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.probing.shards import Array, Shard, ShardFolder
+from quant.interruption import shielded
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class LayerRows:
             StoreError: The rows cannot be written.
         """
         if rows:
-            self._write(rows, {json.dumps(provenance, sort_keys=True)})
+            with shielded():
+                self._write(rows, {json.dumps(provenance, sort_keys=True)})
 
     def compact(self) -> None:
         """Merge all shards into one, which is committed before the others are removed.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,8 +50,9 @@ def ray_cluster(address: str | None, cpus: int | None) -> Iterator[Any]:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    import ray
-    from ray._private import worker
+    with _same_handlers():
+        import ray
+        from ray._private import worker
 
     if ray.is_initialized():
         yield ray
@@ -59,11 +62,24 @@ def ray_cluster(address: str | None, cpus: int | None) -> Iterator[Any]:
     worker._worker_logs_enabled = False
     own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
     try:
-        _connect(ray, address, own)
+        with _same_handlers():
+            _connect(ray, address, own)
         yield ray
     finally:
         ray.shutdown()
         worker._worker_logs_enabled = printed
+
+
+@contextmanager
+def _same_handlers() -> Iterator[None]:
+    """Give the handlers of signals back at the end: Ray puts one of its own in the place of that of SIGTERM."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _connect(ray: Any, address: str | None, own: dict[str, Any]) -> None:

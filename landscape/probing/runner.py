@@ -11,6 +11,7 @@ from typing import Any
 from landscape.probing.engines import Engine
 from landscape.probing.plan import NotEvaluated, Probe, ProbePlan, ProbeResult, Window, require
 from landscape.probing.store import Store
+from quant.interruption import check, rescued_by, shielded
 
 COMMIT_SECONDS = 15.0
 """Longest time between two commits: a killed run loses at most the results of this time."""
@@ -88,11 +89,13 @@ class Runner:
         missing = plan.missing(self.known)
         if missing.steps and (not self.evaluated or missing.compared):
             self._check(missing)
-        with closing(engine.evaluate(missing)) as results:
+        with closing(engine.evaluate(missing)) as results, rescued_by(lambda: self._commit(pending)):
             try:
                 for result in results:
-                    pending.append(self._learn(result))
+                    with shielded():
+                        pending.append(self._learn(result))
                     self.advance(1.0)
+                    check()
                     if time.monotonic() - committed_at > COMMIT_SECONDS:
                         self._commit(pending)
                         pending, committed_at = [], time.monotonic()
@@ -103,9 +106,11 @@ class Runner:
 
     def _commit(self, results: Sequence[ProbeResult]) -> None:
         """Commit results; those whose loss an earlier run measured say so in their record."""
+        results = list(results)  # another thread may add to them
         kept = [result for result in results if result.probe in self.compared]
-        self.store.commit([result for result in results if result.probe not in self.compared], self.provenance)
-        self.store.commit(kept, {**self.provenance, **KEPT_LOSSES})
+        with shielded():
+            self.store.commit([result for result in results if result.probe not in self.compared], self.provenance)
+            self.store.commit(kept, {**self.provenance, **KEPT_LOSSES})
 
     def _learn(self, result: ProbeResult) -> ProbeResult:
         """Take a result in; a loss that is known stays as it is, to the bit, whatever machine measured it."""

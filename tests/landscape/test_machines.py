@@ -209,7 +209,7 @@ def test_ctrl_c_ends_the_actors_too(place: Place) -> None:
     started = [psutil.Process(pid) for pid in (process.pid, *actors(process))]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 1, err
+    assert process.returncode == 130, err
     assert "interrupted; evaluated probes" in " ".join(err.split())
     assert "Traceback" not in err
     assert not psutil.wait_procs(started, timeout=30)[1]

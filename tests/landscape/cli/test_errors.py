@@ -19,11 +19,11 @@ def raised(error: BaseException) -> Callable[[], object]:
     return work
 
 
-def said(work: Callable[[], object], capsys: pytest.CaptureFixture) -> str:
+def said(work: Callable[[], object], capsys: pytest.CaptureFixture, code: int = 1) -> str:
     """The line that a command prints whose work fails."""
     with pytest.raises(typer.Exit) as end, exit_on_error(debug=False):
         work()
-    assert end.value.exit_code == 1
+    assert end.value.exit_code == code
     (line,) = capsys.readouterr().err.splitlines()
     return str(line)
 
@@ -48,7 +48,7 @@ def test_another_error_of_torch_is_not_taken_for_it(capsys: pytest.CaptureFixtur
 
 
 def test_an_interrupt_promises_what_is_kept_and_no_more(capsys: pytest.CaptureFixture) -> None:
-    line = said(raised(KeyboardInterrupt()), capsys)
+    line = said(raised(KeyboardInterrupt()), capsys, code=130)
     assert "goes on from there" in line
     assert "an unfinished point restarts, QAFT from its last completed epoch" in line
 

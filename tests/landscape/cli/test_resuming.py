@@ -36,16 +36,18 @@ def test_a_killed_run_resumes_to_the_identical_result(run, tmp_path, monkeypatch
     assert stable(resumed) == stable(json.loads(out))
 
 
-def test_ctrl_c_is_one_line_and_keeps_what_was_done(run, failure, tmp_path, forwards):
+def test_ctrl_c_is_one_line_and_keeps_what_was_done(run, tmp_path, forwards):
     def interrupt(module, *_):
         if len(forwards) == 24:  # those at w, which all points are compared with, are no probes
             raise KeyboardInterrupt
 
     handle = torch.nn.modules.module.register_module_forward_hook(interrupt)
     try:
-        line = failure(*probe_words(tmp_path, "--methods", "rtn", "--bits", "2"))
+        code, out, err = run(*probe_words(tmp_path, "--methods", "rtn", "--bits", "2"))
     finally:
         handle.remove()
+    assert (code, out) == (130, "")
+    (line,) = [line for line in err.splitlines() if "error" in line]
     assert "goes on from there" in line
     _, out, _ = run(*probe_words(tmp_path, "--methods", "rtn", "--bits", "2", "--json"))
     assert json.loads(out)["probes"]["cached"] >= 8

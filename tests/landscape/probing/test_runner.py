@@ -1,4 +1,5 @@
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from landscape.probing.plan import NotEvaluated, ProbePlan, ProbeResult, identif
 from landscape.probing.runner import Runner
 from landscape.probing.store import Store
 from landscape.survey.plans import segment_plan
+from quant import interruption
 from quant.center import Center
 from quant.hashing import tensor_bytes
 from quant.methods.rtn import rtn
@@ -120,6 +122,24 @@ def test_an_interrupted_run_goes_on_to_the_identical_result(tmp_path):
     assert len(resumed.known) == 4  # what was evaluated before Ctrl-C was committed
     resumed.run(cut.plan(), cut.engine())
     assert resumed.known == runner.known
+
+
+def test_an_interruption_that_a_library_swallowed_ends_the_run_after_the_probe(tmp_path):
+    cut = Setting(tmp_path)
+    calls = []
+
+    def swallow(*_):
+        calls.append(1)
+        if len(calls) == 3:
+            interruption.note(signal.SIGTERM)
+
+    cut.model.register_forward_hook(swallow)
+    try:
+        with pytest.raises(interruption.Interrupted):
+            cut.runner().run(cut.plan(), cut.engine())
+    finally:
+        interruption.forget()
+    assert len(calls) == len(cut.runner().known) == 3
 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
