@@ -1,5 +1,6 @@
 # make demo       draw the first landscape, on the built-in model
-# make test       run the whole test suite
+# make test       run the test suite, but for the tests that take longest
+# make test-all   run the whole test suite
 # make lint       run ruff and mypy
 #
 # Pages of results, each made from the rows in its folder (benchmarks/claims/README.md and so on):
@@ -31,17 +32,22 @@ DATA ?=
 WORK ?= bench-work
 OPTIONS ?=
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL_OPTIONS ?=
+PIP := $(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check --constraint constraints.txt
+TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PAGES := claims advice methods models radius speed study
 MEASURED := $(filter-out models speed,$(PAGES))
 
-.PHONY: demo test lint $(PAGES) $(MEASURED:%=measure-%) train-models validate bench clean
+.PHONY: demo test test-all lint $(PAGES) $(MEASURED:%=measure-%) train-models validate bench clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8 --seq-len 256
 
 test: .venv/tested
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(TESTS) -m "not long"
+
+test-all: .venv/tested
+	$(TESTS)
 
 lint: .venv/developed
 	$(BIN)/ruff check .

@@ -139,6 +139,7 @@ def check_shards(inline: Inline, place: Place, done: Sequence[dict[str, Any]]) -
     assert Path(rest["page"]).exists()
 
 
+@pytest.mark.long
 def test_shards_of_a_slurm_array_give_the_numbers_of_one_process(inline: Inline, place: Place) -> None:
     script = code_block("bash")
     first, last = map(int, re.findall(r"#SBATCH --array=(\d+)-(\d+)", script)[0])
@@ -188,6 +189,7 @@ def until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
     return value
 
 
+@pytest.mark.long
 def test_ray_with_an_actor_killed_gives_the_numbers_of_one_process(inline: Inline, place: Place) -> None:
     process = place.start(WITH_RAY)
     until(lambda: list(place.folder.rglob("probes/*.h5")), process)  # w is evaluated
@@ -203,6 +205,7 @@ def test_ray_with_an_actor_killed_gives_the_numbers_of_one_process(inline: Inlin
     assert place.losses == losses
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_actors_too(place: Place) -> None:
     process = place.start([*WITH_RAY, "--directions", "99"])
     until(lambda: actors(process, "ray::RayWorker.evaluate"), process)

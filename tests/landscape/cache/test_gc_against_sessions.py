@@ -58,6 +58,7 @@ def tidied(tmp_path):
     assert exit_codes(children) == [0] * len(children)
 
 
+@pytest.mark.long
 def test_sessions_lose_neither_probes_nor_points(tidied, tmp_path):
     root = tmp_path / "cache"
     tidied(root, stores=True)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from tests.conftest import ROOT
 from tests.landscape.cli.asking import probe_words, stable
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_to_the_identical_result(run, tmp_path, monkeypatch):
     words = probe_words(tmp_path / "killed", "--bits", "2", "--directions", "6", "--json")
     monkeypatch.setattr("landscape.probing.runner.COMMIT_SECONDS", 0.0)

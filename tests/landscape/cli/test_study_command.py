@@ -129,6 +129,7 @@ def test_a_report_of_something_else_is_refused(run: Run, tmp_path: Path) -> None
     assert (code, out) == (2, "")
 
 
+@pytest.mark.long
 def test_a_study_that_is_killed_resumes_to_the_identical_tables(run: Run, tmp_path: Path) -> None:
     """SIGKILL at three moments of the whole run, drawn at random, the first of them while points are made."""
     words = ("--methods", "rtn,gptq,qaft")
