@@ -13,11 +13,7 @@ The folder holds what can be made again:
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,12 +22,11 @@ import platformdirs
 from safetensors import SafetensorError
 
 from quant.errors import StoreError, UsageError
+from quant.temporary_files import sweep, temporary_path, unnamed_file
 from quant.user_path import user_path
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
 _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
-_ABANDONED_AFTER = 24 * 3600  # seconds: what was written to since then may belong to a process that is alive
 
 
 def cache_folder() -> Path:
@@ -48,8 +43,8 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
 
     A file or a folder may be written. A file replaces an older one; a folder that another process put there in the
     meantime is kept, so check what is there if it may be damaged. After an exception or Ctrl-C nothing is left; what
-    killed processes left in the same folder is removed once it is a day old. The mode follows the umask, so that the
-    users of a shared cache can read what the umask lets them read.
+    killed processes left in the same folder is removed (``quant.temporary_files``). The mode follows the umask, so that
+    the users of a shared cache can read what the umask lets them read.
 
     Args:
         path: A file or a folder; missing folders above it are made.
@@ -58,25 +53,17 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
     Raises:
         StoreError: if the folder cannot be written, or the disk is full.
     """
-    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path.parent)
-        yield temporary
-        for part in (temporary, *(temporary.rglob("*") if temporary.is_dir() else ())):
-            _open_to_umask(part)
-            if part.is_file():
-                _flush(part)
-        _put(temporary, path)
+        with temporary_path(path) as temporary:
+            yield temporary
+            for part in (temporary, *(temporary.rglob("*") if temporary.is_dir() else ())):
+                _open_to_umask(part)
+                if part.is_file():
+                    _flush(part)
+            _put(temporary, path)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"expected to write {path}, got: {error}; {advice}") from error
-    finally:
-        remove(temporary)
-
-
-def temporary_name(path: Path) -> Path:
-    """Return a new name beside ``path``; what is left under it is removed by ``atomic_path`` after a day."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
 
 
 def note_use(path: Path) -> None:
@@ -86,15 +73,6 @@ def note_use(path: Path) -> None:
     """
     with suppress(OSError):
         os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder; leave what has gone already, or cannot be removed."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
 
 
 def _put(temporary: Path, path: Path) -> None:
@@ -109,23 +87,6 @@ def _put(temporary: Path, path: Path) -> None:
         except OSError:
             if not is_there():  # another process may have put its folder there since
                 raise
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder, a day after the last write."""
-    with suppress(OSError):  # a folder may let its users write and not list
-        for path in [path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name)]:
-            with suppress(OSError):
-                if time.time() - _last_write(path) > _ABANDONED_AFTER:
-                    aside = temporary_name(folder / "abandoned")
-                    os.replace(path, aside)  # if its process lives after all, it fails at once and as a whole
-                    remove(aside)
-
-
-def _last_write(path: Path) -> float:
-    """Return the time at which a file, or any part of a folder, was last written or moved."""
-    parts = [path.lstat(), *(part.lstat() for part in path.rglob("*"))]
-    return max(max(part.st_mtime, part.st_ctime) for part in parts)
 
 
 def _flush(path: Path) -> None:
@@ -161,8 +122,9 @@ def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> Non
                 what = "which" if part == folder else f"where {str(part)!r}"
                 raise UsageError(f"expected {wanted}, got {str(folder)!r}, {what} is a file; choose another")
         inside.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=inside):
-            pass
+        sweep(inside)
+        with unnamed_file(inside, hidden=True) as trial:
+            trial.touch(exist_ok=False)
     except OSError as error:
         raise UsageError(
             f"expected {wanted}, cannot write to {str(folder)!r}: {error.strerror}; choose another"

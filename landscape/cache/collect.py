@@ -23,14 +23,14 @@ from pathlib import Path
 
 from landscape.cache.cache_limits import CacheLimits
 from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units
-from landscape.session.in_use import FOLDER, Mark, claimed, clock, marks
-from quant.cache import remove, temporary_name
+from landscape.session.in_use import FOLDER, Mark, claimed, clock, forget_dead, marks
 from quant.errors import StoreError
+from quant.temporary_files import abandoned_scratch, is_of_dead_writer, remove, sweep, temporary_name
 
 REMADE: tuple[Kind, ...] = ("point", "training", "tokens", "self", "conversion", "download")
 RESULTS: tuple[Kind, ...] = ("run", "study")
 LEFT_AFTER = 24 * 3600.0
-"""Seconds after which what a killed process left is removed, whatever the limits."""
+"""Seconds after which what a killed process left is removed, whatever the limits; at once if it is seen to be gone."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class _Tidying:
         """Remove what is due: leftovers, what is made again, results, whole stores; each oldest first."""
         for candidate in (*self._leftovers(), *self._of(REMADE)):
             self._consider(candidate)
+        self._clear_scratch()
         self.in_reach = self._is_in_reach()
         for candidate in self._of(RESULTS):
             self._consider(candidate)
@@ -124,8 +125,23 @@ class _Tidying:
         )  # fmt: skip
 
     def _leftovers(self) -> list[Candidate]:
-        old = [unit for unit in self.units if unit.kind == "leftover" and self.now - unit.written > LEFT_AFTER]
+        left = [unit for unit in self.units if unit.kind == "leftover"]
+        old = [unit for unit in left if self.now - unit.written > LEFT_AFTER or is_of_dead_writer(unit.path)]
         return [candidate for unit in old if self._is_own(candidate := Candidate(unit.path, _name(unit), (unit,)))]
+
+    def _clear_scratch(self) -> None:
+        """Remove what killed processes left outside of the cache: in the system's temporary folder, and their marks."""
+        for path in abandoned_scratch():
+            files = [file for file in path.rglob("*") if file.is_file()]
+            size, written = sum(file.stat().st_size for file in files), path.stat().st_mtime
+            unit = Unit("leftover", path, str(path), None, size, len(files), written, written)
+            if not self.dry_run:
+                remove(path)
+            if self.dry_run or not path.exists():
+                self.removed.append(Candidate(path, _name(unit), (unit,)))
+        if not self.dry_run:
+            forget_dead(self.root)
+            sweep(self.root / FOLDER)
 
     def _of(self, kinds: tuple[Kind, ...]) -> list[Candidate]:
         of_kind = [Candidate(unit.path, _name(unit), (unit,)) for unit in self.units if unit.kind in kinds]
@@ -206,6 +222,8 @@ class _Tidying:
 
         It is a new look at the candidate: it may have changed since it was listed.
         """
+        if candidate.units[0].kind == "leftover" and is_of_dead_writer(candidate.path):
+            return True
         used = [mark.store for mark in open_sessions]
         shared = any(unit.store is None for unit in candidate.units)
         if (used and shared) or None in used or {unit.store for unit in candidate.units} & set(used):

@@ -161,7 +161,7 @@ _SHARED: dict[str, Callable[[Path], Iterator[Unit]]] = {
 
 
 def _unit(kind: Kind, path: Path, files: Sequence[Path] | None = None) -> Iterator[Unit]:
-    """Yield a file or a folder as one unit, unless it has gone or holds no file.
+    """Yield a file or a folder as one unit, unless it has gone or holds no file; leftovers may be empty.
 
     Args:
         kind: Its kind.
@@ -169,6 +169,8 @@ def _unit(kind: Kind, path: Path, files: Sequence[Path] | None = None) -> Iterat
         files: The files of a folder that are parts of the unit; None for all.
     """
     stats = [status for file in (_files(path) if files is None else files) if (status := _status(file))]
+    if not stats and kind == "leftover" and (status := _status(path)):  # a folder that was still empty
+        yield Unit(kind, path, _name(kind, path), None, 0, 0, status.st_mtime, status.st_mtime)
     if stats:
         written = max(status.st_mtime for status in stats)
         used = max(written, *(status.st_atime for status in stats))

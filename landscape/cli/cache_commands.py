@@ -133,7 +133,8 @@ def cache_gc(
     Points, tokens, converted and downloaded files go first, then runs, unless the size cannot be kept all the same; all
     but the runs are made again when a command needs them. Probes stay and do not count, unless `--stores` is given.
     Nothing is touched that a running command uses, that was used within the last hour, or that this tool did not
-    write. Leftovers of killed processes go after a day.
+    write. Leftovers of killed processes go too, those in the system's temporary folder included: at once where the
+    process is seen to be gone, else after a day.
 
     **Examples**
 

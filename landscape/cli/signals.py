@@ -180,7 +180,10 @@ def _end_at_once(number: int) -> None:
     """End the process without another step of the main thread."""
     say_interrupted(direct=True)
     with suppress(Exception):  # nothing may keep the process here
+        from quant.temporary_files import remove_own
+
         _end_children()
+        remove_own()
     os._exit(exit_code(number))
 
 

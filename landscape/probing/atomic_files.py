@@ -5,19 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from quant.errors import StoreError
+from quant.temporary_files import is_abandoned, unnamed_file
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
 """Errors of ``link`` on FAT, exFAT, some network and some user-space file systems."""
 _GONE = {errno.ENOENT, errno.ESTALE}
 """Errors of a file that was removed; the second is NFS's where another machine removed it while it was open here."""
-_ABANDONED_AFTER = 24 * 3600  # seconds: a younger temporary file may belong to a writer that is alive
 
 
 def write_once(path: Path, content: bytes) -> None:
@@ -28,7 +26,7 @@ def write_once(path: Path, content: bytes) -> None:
     """
     with storage_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary(path.parent) as unnamed:
+        with unnamed_file(path.parent) as unnamed:
             unnamed.write_bytes(content)
             sync(unnamed)
             try:
@@ -49,22 +47,12 @@ def _create(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-@contextmanager
-def temporary(folder: Path) -> Iterator[Path]:
-    """Lend a new name in a folder, and remove the file that still has it at the end."""
-    path = folder / f"{uuid.uuid4().hex}.tmp"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder."""
+    """Remove the temporary files that killed writers left in a folder of the store, which is this tool's alone."""
     with storage_errors("sweep", folder):
         for path in folder.glob("*.tmp"):
             with unless_gone():
-                if path.is_file() and time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                if path.is_file() and is_abandoned(path):
                     path.unlink()
 
 

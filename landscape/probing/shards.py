@@ -2,7 +2,7 @@
 
     <folder>/<sha256 of its bytes>.h5           committed: complete, never changed again
     <folder>/<sha256 of its bytes>.h5.damaged   set aside: its bytes were no longer those of its name, or it is no file
-    <folder>/<random>.tmp                       being written, or left behind by a writer that was killed
+    <folder>/<writer>.tmp                       being written, or left behind by a writer that was killed
 
 A file is written under a temporary name, closed, synced and hashed, and then moved to its own name. A file that exists
 is therefore whole, whenever its writer was killed, and any number of processes may write and read without a lock. A
@@ -33,12 +33,12 @@ from landscape.probing.atomic_files import (
     reason,
     storage_errors,
     sync,
-    temporary,
     unless_gone,
 )
 from landscape.probing.file_sink import FileSink
 from quant.errors import StoreError
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.temporary_files import unnamed_file
 
 T = TypeVar("T")
 Attribute = str | int
@@ -162,7 +162,7 @@ class ShardFolder:
         """
         with storage_errors("write to", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            with temporary(self.path) as path:
+            with unnamed_file(self.path) as path:
                 _write_hdf5(path, arrays, {**self._identity, **attributes})
                 sync(path)
                 name = _content_name(path)

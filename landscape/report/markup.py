@@ -7,7 +7,6 @@ Every value is escaped where a template prints it. A value that is HTML already 
 from __future__ import annotations
 
 import os
-import uuid
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from landscape.formatting import sentence
 from quant.errors import ToolkitError
+from quant.temporary_files import temporary_path
 
 
 @cache
@@ -54,13 +54,10 @@ def write_text(content: str, path: Path) -> None:
     Raises:
         ToolkitError: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with temporary_path(path) as temporary:
             temporary.write_text(content, encoding="utf-8", newline="\n")
             os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ToolkitError(f"expected to write the page {path}, got: {error}; choose another folder") from error

@@ -12,6 +12,7 @@ system's own clock, which all its machines share.
 
 A mark whose process was killed counts for a while: on its own machine until the process is seen to be gone and
 ``SILENT`` passed (a container has process numbers of its own), elsewhere for ``FORGOTTEN``. Living sessions renew it.
+A session that finds one sweeps the folder (``landscape.session.leftovers``).
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from pathlib import Path
 
 import psutil
 
+from landscape.session.leftovers import sweep_cache
 from quant.cache import atomic_path
 from quant.errors import StoreError
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.temporary_files import unnamed_file
 
 FOLDER, REMOVING = "in-use", "removing"
 BEAT = 60.0
@@ -90,6 +93,9 @@ def marked(root: Path, warn: Callable[[str], None]) -> Iterator[Marker]:
     beat.start()
     try:
         _wait(root)
+        if _has_dead(root):
+            sweep_cache(root)
+            forget_dead(root)
         yield Marker(path)
     finally:
         ended.set()
@@ -112,6 +118,26 @@ def marks(root: Path, now: float) -> list[Mark]:
             if _counts(mark, age):
                 found.append(mark)
     return found
+
+
+def forget_dead(root: Path) -> None:
+    """Remove the marks of killed processes, once they count no more."""
+    now = time.time()
+    for path in (root / FOLDER).glob("*.json"):
+        with suppress(OSError):
+            if not _counts(_read(path), now - path.stat().st_mtime):
+                path.unlink()
+
+
+def _has_dead(root: Path) -> bool:
+    """Return whether there is a mark of a process of this machine that has gone, or one that counts no more."""
+    now, here = time.time(), socket.gethostname()
+    for path in (root / FOLDER).glob("*.json"):
+        with suppress(OSError):
+            mark, age = _read(path), now - path.stat().st_mtime
+            if not _counts(mark, age) or (mark.host == here and not _lives(mark)):
+                return True
+    return False
 
 
 @contextmanager
@@ -186,13 +212,10 @@ def clock(folder: Path) -> float:
     Raises:
         StoreError: if the folder cannot be written.
     """
-    path = folder / f".{uuid.uuid4().hex}.tmp"
     try:
-        path.touch()
-        try:
+        with unnamed_file(folder, hidden=True) as path:
+            path.touch()
             return path.stat().st_mtime
-        finally:
-            path.unlink()
     except OSError as error:
         raise StoreError(f"cannot write to {folder}: {error.strerror}; ask the owner of the cache") from error
 

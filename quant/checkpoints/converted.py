@@ -29,7 +29,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from quant.cache import atomic_path, remove, temporary_name
+from quant.cache import atomic_path
 from quant.checkpoints.pretrained import DeviceMap, quiet, read_folder, read_gguf
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.checkpoints.weight_files import check_companions
@@ -37,6 +37,7 @@ from quant.errors import CheckpointError, StoreError
 from quant.hashed_files import is_sealed, seal
 from quant.hashing import file_hash
 from quant.identity import FORMAT, fingerprint
+from quant.temporary_files import remove, temporary_name
 from quant.versions import distribution_version
 
 CONVERSION = 1

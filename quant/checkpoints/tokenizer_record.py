@@ -8,13 +8,12 @@ be seen there is no record, and nothing is kept.
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from quant.hashing import file_hash
+from quant.temporary_files import scratch_folder
 from quant.versions import distribution_version
 
 _LIBRARIES = ("transformers", "tokenizers", "sentencepiece")
@@ -69,11 +68,11 @@ def _slow(tokenizer: Any) -> list[object] | None:
         for name, value in vars(tokenizer).items()
         if name not in _PLACES and (value is None or isinstance(value, bool | int | float | str))
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         try:
             tokenizer.save_pretrained(folder)
         except (OSError, ValueError, NotImplementedError, AttributeError):
             return None
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
         hashes = [[path.relative_to(folder).as_posix(), file_hash(path)] for path in files]
     return [hashes, sorted(settings.items())] if hashes else None

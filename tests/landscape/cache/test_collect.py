@@ -12,6 +12,8 @@ from landscape.cache.inventory import list_units
 from landscape.session.in_use import marked
 from quant.checkpoints.wheel import MEMBER
 from quant.errors import UsageError
+from quant.temporary_files import _writer, temporary_name
+from tests.killed import leave_behind
 from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age
 
 EVERYTHING = CacheLimits(keep=0)
@@ -102,6 +104,27 @@ def test_young_leftovers_stay(root):
     collect(root, CacheLimits(older_than=30 * DAY))
     assert young.exists()
     assert not (root / "models" / "tmpab12cd_9").exists()
+
+
+def test_what_a_dead_process_left_goes_at_once_and_is_said(root, tmp_path, monkeypatch):
+    scratch = tmp_path / "system"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    left = [
+        leave_behind(lambda: temporary_name(root / "tokens" / "text")),
+        leave_behind(lambda: temporary_name(root / "models" / "wheel"), as_folder=True),  # still empty
+        leave_behind(lambda: scratch / f"landscape-{_writer()}", as_folder=True),
+    ]
+    living = temporary_name(root / "tokens" / "text")
+    living.write_text("half")
+    with marked(root, quiet):
+        rehearsed = collect(root, CacheLimits(older_than=30 * DAY), dry_run=True)
+        assert all(path.exists() for path in left)
+        done = collect(root, CacheLimits(older_than=30 * DAY))
+    for each in (rehearsed, done):
+        assert set(left) <= {candidate.path for candidate in each.removed}
+    assert not any(path.exists() for path in left)
+    assert living.exists()
 
 
 def test_the_store_of_an_open_session_and_what_is_shared_stay(root):

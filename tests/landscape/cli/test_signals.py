@@ -21,6 +21,7 @@ from landscape.cli.progress import ConsoleProgress
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from landscape.probing.runner import Runner
 from quant import interruption
+from quant.temporary_files import scratch_folder, temporary_path
 
 Ready = Callable[[], None]
 RESULT = ProbeResult(Probe("p", "w"), 1.0, 2)
@@ -193,6 +194,21 @@ def test_results_that_cannot_be_kept_are_not_said_to_be(
     (line,) = ended.lines
     assert "interrupted; what was evaluated last could not be kept" in line
     assert ended.code == 130
+
+
+def test_nothing_that_is_being_written_is_left(
+    signalled: Signalled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def writes(ready: Ready) -> None:
+        with temporary_path(tmp_path / "page.html") as file, scratch_folder() as folder:
+            file.write_text("half")
+            (folder / "vocab").write_text("half")
+            computes(ready)
+
+    monkeypatch.setattr(signals, "GRACE", 0.1)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert signalled(writes, signal.SIGINT).code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
 
 
 def test_a_second_signal_ends_at_once(signalled: Signalled) -> None:

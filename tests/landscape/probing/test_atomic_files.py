@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from landscape.probing.atomic_files import storage_errors, sweep, temporary, write_once
+from landscape.probing.atomic_files import storage_errors, sweep, write_once
 from quant.errors import StoreError
+from quant.temporary_files import unnamed_file
 
 
 def test_write_once_keeps_the_first(tmp_path: Path) -> None:
@@ -33,11 +34,11 @@ def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_temporary_file_goes_unless_it_was_renamed(tmp_path: Path) -> None:
-    with suppress(KeyboardInterrupt), temporary(tmp_path) as path:
+    with suppress(KeyboardInterrupt), unnamed_file(tmp_path) as path:
         path.touch()
         raise KeyboardInterrupt
     assert os.listdir(tmp_path) == []
-    with temporary(tmp_path) as path:
+    with unnamed_file(tmp_path) as path:
         path.touch()
         path.rename(tmp_path / "kept")
     assert os.listdir(tmp_path) == ["kept"]
