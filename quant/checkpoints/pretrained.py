@@ -24,11 +24,13 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
+from quant.checkpoints.configuration import damaged_json, read_configuration
 from quant.checkpoints.device import find_dtype
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.checkpoints.implementations import choose_implementations, offline
 from quant.checkpoints.stated_sizes import Stored, check_configuration
 from quant.checkpoints.stored_tensors import refusal, unused
+from quant.checkpoints.tokenizer_files import ADD_TOKENIZER, check_tokenizer_files, check_vocabulary
 from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
 from quant.memory import SMALLER, MemoryNeed, check_room
@@ -36,9 +38,9 @@ from quant.printable import printable
 
 _UNREADABLE = (
     OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,
-    struct.error, SafetensorError, StrictDataclassError,
+    AssertionError, struct.error, SafetensorError, StrictDataclassError,
 )  # fmt: skip
-_FLOATS = ("F64", "F32", "F16", "BF16", "BOOL")
+_FLOATS = ("F64", "F32", "F16", "BF16")
 DeviceMap = str | Mapping[str, Any] | None
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -57,8 +59,10 @@ def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple
     """
     stored = _check_folder(folder)
     check_configuration(folder / "config.json", Stored.of(tensor.shape for tensor in stored.values()))
+    read_configuration(folder)
     with _reading(folder):
         config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    check_tokenizer_files(folder)
     named = set(config.architectures or ())
     if named and not named & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         found = printable(", ".join(sorted(map(str, named))))
@@ -136,10 +140,11 @@ def _check_floats(folder: Path, model: PreTrainedModel, taken: Mapping[str, _Sto
     """Check that no weight was made from integers or eight-bit floats, whose scales would be missing."""
     integers = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
     for name, found in sorted(taken.items()):
-        if found.dtype not in _FLOATS and not (len(found.shape) < 2 and _raw(model, name, integers) in integers):
+        counts = found.dtype == "BOOL" or len(found.shape) < 2  # masks, positions
+        if found.dtype not in _FLOATS and not (counts and _raw(model, name, integers) in integers):
             raise CheckpointError(
                 f"expected floats of 16 bits or more in {folder}, got {printable(name)} as {found.dtype}, which are "
-                "quantized weights; name the original model"
+                "quantized weights, or none at all; name the original model"
             )
 
 
@@ -186,16 +191,33 @@ def _load(
     gguf = {key: value for key, value in options.items() if key == "gguf_file"}
     with _reading(folder / file), _without_bars(), _unfiltered() as found:
         model, info = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, output_loading_info=True, **_LOCAL, **options
-        )
+            folder, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **_LOCAL,
+            **options,
+        )  # fmt: skip
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL, **gguf)
-    missing = sorted({*info["missing_keys"], *(str(key) for key in info.get("mismatched_keys") or ())})
+    _check_shapes(info.get("mismatched_keys") or (), folder / file)
+    check_vocabulary(tokenizer, folder / file)
+    missing = sorted(info["missing_keys"])
     if missing:
         raise CheckpointError(
             f"expected all weights of {type(model).__name__} in {folder / file}, {len(missing)} are missing: "
             f"{printable(missing[0])}, …"
         )
     return model, tokenizer, found | set(info["unexpected_keys"])
+
+
+def _check_shapes(mismatched: Iterable[Any], source: Path) -> None:
+    """Check that every stored tensor has the shape that the configuration gives it.
+
+    Args:
+        mismatched: Triples of a name, the stored shape and the model's, as transformers lists them.
+        source: The file or folder, for the message.
+    """
+    for name, stored, own in sorted(mismatched, key=str):
+        raise CheckpointError(
+            f"expected {printable(str(name))} of shape {list(own)} in {source}, as its configuration says, found "
+            f"{list(stored)}; give the configuration that belongs to the weights"
+        )
 
 
 @contextmanager
@@ -259,10 +281,22 @@ def _reading(source: Path) -> Iterator[None]:
         with quiet(), offline():
             yield
     except _UNREADABLE as error:
-        text = printable(str(error).strip()) or type(error).__name__
-        if "trust_remote_code" in text:
-            text = "it needs Python code from its repository, which is never run"
-        raise CheckpointError(f"expected a causal language model in {source}, got: {text.splitlines()[0]}") from error
+        if source.is_dir() and (damaged := damaged_json(source)):
+            raise CheckpointError(damaged) from error
+        raise CheckpointError(f"expected a causal language model in {source}, got: {_words(error)}") from error
+
+
+def _words(error: BaseException) -> str:
+    """Say on one line what transformers objects to."""
+    lines = [line.strip() for line in printable(str(error)).splitlines() if line.strip()] or [type(error).__name__]
+    said = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    if "instantiate the backend tokenizer" in said:
+        return f"no vocabulary of its tokenizer; {ADD_TOKENIZER}"
+    if "trust_remote_code" in str(error):
+        return "it needs Python code from its repository, which is never run"
+    if "is not a valid JSON file" in said and error.__context__ is not None:  # also of a GGUF file, which has none
+        return f"content that cannot be read: {_words(error.__context__)}"
+    return f"the unknown name {said}" if isinstance(error, KeyError) else said
 
 
 @contextmanager
