@@ -91,6 +91,6 @@ def test_a_model_without_a_tokenizer_says_what_to_add(saved: Saved, kept: list[s
     for file in folder.glob("*token*"):
         if file.name not in kept:
             file.unlink()
-    with pytest.raises(CheckpointError, match="tokenizer.*; add tokenizer.json and tokenizer_config.json") as raised:
+    with pytest.raises(CheckpointError, match=r"tokenizer.*; add tokenizer\.json and tokenizer_config.json") as raised:
         read_folder(folder, "float32")
     assert "Couldn't" not in str(raised.value)
