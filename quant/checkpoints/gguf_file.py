@@ -15,6 +15,7 @@ import gguf
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from quant.checkpoints.gguf_header import check_header
 from quant.checkpoints.gguf_metadata import unfollowed
 from quant.checkpoints.stated_sizes import Stored, check_sizes
 from quant.errors import CheckpointError
@@ -35,10 +36,11 @@ class GGUFFile:
         """Read the head of a file; no tensor is read.
 
         Raises:
-            CheckpointError: if it is not a whole model.
+            CheckpointError: if it is not a whole model, or a count or length of its header is beyond the file.
             ValueError: if it is not a GGUF file.
         """
         self.path = path
+        check_header(path)
         reader = gguf.GGUFReader(path)
         fields = reader.fields
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}

@@ -1,0 +1,1 @@
+"""Torture: kills, flips, hostile input and sharing, through the real command line."""

@@ -1,0 +1,51 @@
+"""Input that a sweep found, each with what it did before: all of it is refused in a sentence now."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from quant.checkpoints.gguf_file import GGUFFile
+from quant.errors import CheckpointError
+
+STRING, ARRAY = 8, 9
+
+
+def gguf(*entries: bytes, tensors: int = 0, count: int | None = None) -> bytes:
+    """A GGUF file of these entries."""
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, len(entries) if count is None else count) + b"".join(entries)
+
+
+def entry(kind: int, value: bytes, name: bytes = b"general.name") -> bytes:
+    return struct.pack("<Q", len(name)) + name + struct.pack("<I", kind) + value
+
+
+def array(kind: int, count: int, content: bytes = b"") -> bytes:
+    return struct.pack("<IQ", kind, count) + content
+
+
+HEADERS = {
+    "an array of 2^60 numbers, which took for ever and all memory": gguf(entry(ARRAY, array(4, 2**60))),
+    "an array of 2^64 - 1 truth values, for ever too": gguf(entry(ARRAY, array(7, 2**64 - 1, bytes(64)))),
+    "an array of 2^40 arrays of nothing": gguf(entry(ARRAY, array(ARRAY, 2**40, array(4, 0) * 9))),
+    "an array in arrays, 2000 deep": gguf(entry(ARRAY, array(ARRAY, 1) * 2000 + array(4, 0))),
+    "a text of 2^63 bytes": gguf(entry(STRING, struct.pack("<Q", 2**63) + b"llama")),
+    "a name of 2^64 - 1 bytes": gguf(struct.pack("<Q", 2**64 - 1) + bytes(90)),
+    "2^64 - 1 entries": gguf(entry(4, bytes(4)), count=2**64 - 1),
+    "2^61 tensors": gguf(entry(4, bytes(4)), tensors=2**61),
+    "a tensor of 2^32 - 1 dimensions": gguf(
+        entry(4, bytes(4)), struct.pack("<QI", 0, 2**32 - 1) + bytes(40), tensors=1, count=1
+    ),
+    "an unknown type": gguf(entry(99, bytes(8))),
+    "a file that ends after its magic": b"GGUF",
+}
+
+
+@pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS)
+def test_counts_and_lengths_beyond_a_gguf_file_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"^expected .* got .*; fetch the file again"):
+        GGUFFile(path)
