@@ -39,6 +39,7 @@ _ROTATIONS = re.compile("transform_config|hadamard|rotation|quarot|spinquant", r
 _DENSE = ("dense", "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "mixed-precision",
           "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp6-pack-quantized", "mxfp8-quantized")  # fmt: skip
 _FLOAT_BITS = (4, 6, 8)
+_SIZE = re.compile("0*[1-9][0-9]{0,9}")
 
 
 def find_codec(config: Mapping[str, Any] | None) -> Codec:
@@ -140,14 +141,17 @@ def _auto_round(config: Mapping[str, Any]) -> Codec:
 
 
 def _compressed(config: Mapping[str, Any]) -> Codec:
-    sparsity = str((config.get("sparsity_config") or {}).get("format") or "dense")
+    sparsity = str(_part(config, "sparsity_config").get("format") or "dense")
     _known("sparsity format", sparsity, ("dense",))
-    groups = [group for group in (config.get("config_groups") or {}).values() if group.get("weights")]
+    groups = _part(config, "config_groups")
     widths, blocks = set(), set()
-    for group in groups:
-        weights = group["weights"]
+    for name in groups:
+        group = _part(groups, name)
+        weights = _part(group, "weights")
+        if not weights:
+            continue
         _known("format", group.get("format") or config.get("format"), _DENSE)
-        kind, bits = str(weights.get("type", "int")), weights.get("num_bits")
+        kind, bits = str(weights.get("type", "int")), weights.get("num_bits", 0)
         _known("weights of type", kind, ("int", "float"))
         _known("num_bits", bits, range(2, 9) if kind == "int" else _FLOAT_BITS)
         if kind == "int":
@@ -157,6 +161,16 @@ def _compressed(config: Mapping[str, Any]) -> Codec:
     if len(blocks) > 1:
         raise PointError(f"expected one block_structure, got {sorted(map(str, blocks))}")
     return CompressedTensors(tuple(sorted(widths)), next(iter(blocks), None))
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object inside a config; an empty one if there is none."""
+    found = config.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise PointError(f"expected an object as {name}, got {repr(found)[:80]}; {_ADVICE}")
+    return found
 
 
 def _inverse(config: Mapping[str, Any]) -> bool:
@@ -172,12 +186,9 @@ def _block(sizes: object, name: str) -> Block | None:
     if not sizes:
         return None
     parts = sizes.split("x") if isinstance(sizes, str) else sizes
-    if not isinstance(parts, list | tuple) or len(parts) != 2 or not all(str(part).isdecimal() for part in parts):
-        raise PointError(f"expected two sizes as {name}, got {sizes!r}")
-    rows, inputs = int(parts[0]), int(parts[1])
-    if not rows or not inputs:
-        raise PointError(f"expected two sizes as {name}, got {sizes!r}")
-    return rows, inputs
+    if not isinstance(parts, list | tuple) or len(parts) != 2 or not all(_SIZE.fullmatch(str(p)) for p in parts):
+        raise PointError(f"expected two sizes as {name}, got {repr(sizes)[:80]}")
+    return int(parts[0]), int(parts[1])
 
 
 def _known(what: str, value: object, known: tuple[object, ...] | range) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quant.checkpoints.gguf_file import GGUFFile
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, PointError
+from quant.external.formats import find_codec
 
 STRING, ARRAY = 8, 9
 
@@ -49,3 +51,23 @@ def test_counts_and_lengths_beyond_a_gguf_file_are_refused(content: bytes, tmp_p
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"^expected .* got .*; fetch the file again"):
         GGUFFile(path)
+
+
+GROUP = {"weights": {"num_bits": 4}}
+CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "groups in a list: AttributeError": ({"config_groups": [GROUP]}, "an object as config_groups"),
+    "a group that is null: AttributeError": ({"config_groups": {"a": 1}}, "an object as a"),
+    "weights that are a number: AttributeError": ({"config_groups": {"a": {"weights": 4}}}, "an object as weights"),
+    "sparsity in words: AttributeError": ({"sparsity_config": "dense"}, "an object as sparsity_config"),
+    "a block of 5000 digits: ValueError": (
+        {"config_groups": {"a": {"format": "dense", "weights": {"num_bits": 8, "block_structure": "1" * 5000 + "x8"}}}},
+        "two sizes as block_structure",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "words"), CONFIGS.values(), ids=CONFIGS)
+def test_settings_of_compressed_tensors_of_wrong_types_are_refused(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(PointError, match=f"^expected {words}, got .*") as caught:
+        find_codec({"quant_method": "compressed-tensors", **config})
+    assert len(str(caught.value)) < 300
