@@ -74,19 +74,20 @@ def check_configuration(path: Path, stored: Stored) -> None:
         check_sizes(content, stored, path)
 
 
-def check_sizes(configuration: Mapping[str, Any], stored: Stored, source: Path) -> None:
+def check_sizes(configuration: Mapping[str, Any], stored: Stored, source: Path, few: int = _FEW) -> None:
     """Check that no size of a configuration is beyond what the stored tensors can hold.
 
     Args:
         configuration: Sizes by name, possibly nested.
         stored: The tensors.
         source: The file, for the message.
+        few: Layers that it may state whatever is stored.
 
     Raises:
         CheckpointError: if one is.
     """
     for name, value in _numbers(configuration):
-        most, held = _bound(name.rpartition(".")[2], stored)
+        most, held = _bound(name.rpartition(".")[2], stored, few)
         if value > most:
             raise CheckpointError(
                 f"expected {printable(name)} of at most {most} in {source}, {held}, got {str(value)[:40]}; give the "
@@ -94,10 +95,10 @@ def check_sizes(configuration: Mapping[str, Any], stored: Stored, source: Path) 
             )
 
 
-def _bound(name: str, stored: Stored) -> tuple[float, str]:
+def _bound(name: str, stored: Stored, few: int) -> tuple[float, str]:
     """Return the largest value that a number of this name may have, and the reason."""
     if _LAYERS.search(name):
-        return max(_FEW, stored.tensors), f"whose weights are {stored.tensors} tensors"
+        return max(few, stored.tensors), f"whose weights are {stored.tensors} tensors"
     if _EXPERTS.search(name):
         return max(_FEW, stored.tensors, stored.stack), f"whose weights are {stored.tensors} tensors"
     if _POSITIONS.search(name):

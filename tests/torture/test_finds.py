@@ -53,6 +53,15 @@ def test_counts_and_lengths_beyond_a_gguf_file_are_refused(content: bytes, tmp_p
         GGUFFile(path)
 
 
+def test_more_layers_than_tensors_in_a_gguf_file_are_refused(tmp_path: Path) -> None:
+    """156 layers beside 21 tensors took transformers a minute: the time to name them grows as their square."""
+    path = tmp_path / "x.gguf"
+    name = entry(STRING, struct.pack("<Q", 5) + b"llama", b"general.architecture")
+    path.write_bytes(gguf(name, entry(4, struct.pack("<I", 156), b"llama.block_count"), count=2) + bytes(64))
+    with pytest.raises(CheckpointError, match=r"^expected block_count of at most 1 in .*, got 156; "):
+        GGUFFile(path).check_sizes()
+
+
 GROUP = {"weights": {"num_bits": 4}}
 CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "groups in a list: AttributeError": ({"config_groups": [GROUP]}, "an object as config_groups"),
