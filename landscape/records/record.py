@@ -141,7 +141,10 @@ def read_head(path: Path) -> RecordHead:
     """
     file = _read(path)
     held = file.result.get("run", file.result)
-    return RecordHead(file.kind, file.command, file.written_by, dict(held.get("settings", {})))
+    settings = held.get("settings", {}) if isinstance(held, dict) else None
+    if not isinstance(settings, dict):
+        raise StoreError(f"expected settings of a run in {path}, found none; run its command again: {file.command}")
+    return RecordHead(file.kind, file.command, file.written_by, settings)
 
 
 def _read(path: Path) -> _File:
@@ -159,11 +162,18 @@ def _read(path: Path) -> _File:
     version = content.get("version")
     if type(version) is not int or version > VERSION:
         raise StoreError(f"expected at most version {VERSION} of a run in {path}, found {version}; update the tool")
-    if content.keys() != _HEADER or content["kind"] not in KINDS or not isinstance(content["result"], dict):
+    if content.keys() != _HEADER or not _is_sound(content):
         raise StoreError(f"expected a run with {', '.join(sorted(_HEADER))} in {path}, found another; run it again")
     if _hash(content["result"]) != content["sha256"]:
         raise StoreError(f"the run {path} is damaged: its result has not its hash; run it again: {content['command']}")
     return _File(content["kind"], content["written_by"], content["command"], content["result"])
+
+
+def _is_sound(content: Mapping[str, Any]) -> bool:
+    """Return whether the entries of a file are of their types; the result is checked by its reader."""
+    texts = all(isinstance(content[key], str) for key in ("kind", "command", "sha256"))
+    held = isinstance(content["written_by"], dict) and isinstance(content["result"], dict)
+    return texts and held and content["kind"] in KINDS
 
 
 def _hash(values: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from landscape.records.record import FORMAT, VERSION, _hash, read_head
 from quant.checkpoints.gguf_file import GGUFFile
-from quant.errors import CheckpointError, PointError
+from quant.errors import CheckpointError, PointError, StoreError
 from quant.external.formats import find_codec
 
 STRING, ARRAY = 8, 9
@@ -80,3 +82,24 @@ def test_settings_of_compressed_tensors_of_wrong_types_are_refused(config: dict[
     with pytest.raises(PointError, match=f"^expected {words}, got .*") as caught:
         find_codec({"quant_method": "compressed-tensors", **config})
     assert len(str(caught.value)) < 300
+
+
+SOUND = {"format": FORMAT, "version": VERSION, "kind": "survey", "written_by": {}, "command": "landscape probe"}
+RUNS: dict[str, dict[str, Any]] = {
+    "a kind that is a list: TypeError": {"kind": ["survey"]},
+    "a kind that is an object: TypeError": {"kind": {}},
+    "a command that is a number, shown as one": {"command": 7},
+    "versions in a list, an AttributeError later": {"written_by": ["torch"]},
+    "settings in words: ValueError": {"result": {"run": {"settings": "x"}}},
+    "a run that is a list: AttributeError": {"result": {"run": [1]}},
+    "settings that are a number: TypeError": {"result": {"settings": 4}},
+}
+
+
+@pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS)
+def test_a_run_whose_head_is_of_wrong_types_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    result = changes.get("result", {"run": {"settings": {}}})
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({**SOUND, "sha256": _hash(result), "result": result, **changes}))
+    with pytest.raises(StoreError, match=r"^expected (a run with|settings of a run)"):
+        read_head(path)
