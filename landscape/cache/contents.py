@@ -11,10 +11,11 @@ from typing import Any
 
 from landscape.cache.inventory import STORE, Unit, list_units, models_of
 from landscape.cache.times import same_times
+from landscape.probing.shard_records import recipe_of, records_of, text_of
 from landscape.probing.shards import Shard, open_as_it_is
 from landscape.records.record import RecordHead, read_head
 from quant.errors import StoreError, UsageError
-from quant.json_text import parse_json, read_object
+from quant.json_text import read_object
 
 CENTER = "w"
 _SUMMED = ("scheme", "train", "validation", "curve", "chosen", "layers")
@@ -182,12 +183,9 @@ class _Reading:
                 continue
             with shard:
                 try:
-                    tables = [shard.strings(key) for key in keys]
-                    columns = [shard.numbers(key).tolist() for key in keys.values()]
-                    places = zip(*columns, strict=True)
-                    rows = {tuple(table[i] for table, i in zip(tables, row, strict=True)) for row in places}
-                    records = parse_json(shard.attributes["provenances"], path, StoreError)
-                except (StoreError, KeyError, ValueError, IndexError):
+                    columns = [shard.column(table, index) for table, index in keys.items()]
+                    rows, records = set(zip(*columns, strict=True)), records_of(shard)
+                except (StoreError, ValueError):
                     self.unread.append(str(path))
                     continue
             yield rows, records
@@ -199,12 +197,11 @@ class _Reading:
             return None
         with shard:
             try:
-                attributes = shard.attributes
-                scheme, recipe = (parse_json(attributes[key], paths[0], StoreError) for key in ("scheme", "provenance"))
+                scheme, provenance = recipe_of(shard)
                 return StoredPoint(
-                    unit.name, attributes["method"], _grid(scheme), unit.size, unit.written, _recipe(recipe)
+                    unit.name, text_of(shard, "method"), _grid(scheme), unit.size, unit.written, _recipe(provenance)
                 )
-            except (StoreError, KeyError, ValueError):
+            except (StoreError, KeyError):
                 self.unread.append(str(paths[0]))
                 return None
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.probing.shard_records import records_of
 from landscape.probing.shards import Array, Shard, ShardFolder
 from quant.interruption import shielded
 
@@ -115,14 +116,14 @@ def string_table(values: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
 
 def _read(shard: Shard) -> tuple[list[LayerRow], list[str]]:
     """Return the rows of a shard, and the JSON records that came with them."""
-    points, matrices, windows = (shard.strings(key) for key in ("points", "matrices", "windows"))
-    names = ("point_index", "matrix_index", "window_index", "error", "tokens")
-    columns = (shard.numbers(name).tolist() for name in names)
+    tables = (("points", "point_index"), ("matrices", "matrix_index"), ("windows", "window_index"))
+    names = (shard.column(table, index) for table, index in tables)
+    numbers = (shard.numbers(name).tolist() for name in ("error", "tokens"))
     rows = [
-        LayerRow(LayerKey(points[p], matrices[m], windows[w]), error, tokens)
-        for p, m, w, error, tokens in zip(*columns, strict=True)
+        LayerRow(LayerKey(point, matrix, window), error, tokens)
+        for point, matrix, window, error, tokens in zip(*names, *numbers, strict=True)
     ]
-    return rows, [json.dumps(record, sort_keys=True) for record in json.loads(shard.attributes["provenances"])]
+    return rows, [json.dumps(record, sort_keys=True) for record in records_of(shard)]
 
 
 def _merge(rows: Iterable[LayerRow]) -> dict[LayerKey, LayerRow]:

@@ -24,12 +24,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.probing.shard_records import recipe_of, text_of
 from landscape.probing.shards import Array, Attribute, Shard, Streamed
-from quant.errors import PointError
+from quant.errors import PointError, StoreError, UsageError
 from quant.grid import GridTensor, make_grid
 from quant.point import PointTensor, WeightPoint
 from quant.scheme import QuantScheme
 from quant.space import Slot, WeightSpace
+
+_AGAIN = "move the file away, so that the point is made again"
 
 
 class _StoredParts(Mapping[str, PointTensor]):
@@ -60,7 +63,14 @@ class _StoredParts(Mapping[str, PointTensor]):
         return len(self._places)
 
     def _read(self, key: str, start: int, shape: tuple[int, int]) -> Tensor:
-        return torch.from_numpy(self._shard.numbers(key, start, start + shape[0] * shape[1])).reshape(shape)
+        count, kind = shape[0] * shape[1], np.dtype("<i1" if key == "codes" else "<f4")
+        values = self._shard.numbers(key, start, start + count)
+        if values.size != count or values.dtype != kind:
+            raise StoreError(
+                f"expected {count} numbers of type {kind} as {key} in {self._shard.path}, found {values.size} of type "
+                f"{values.dtype}; {_AGAIN}"
+            )
+        return torch.from_numpy(values).reshape(shape)
 
 
 def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
@@ -68,14 +78,16 @@ def read_point(shard: Shard, space: WeightSpace) -> WeightPoint:
 
     Raises:
         PointError: The point is of another weight space.
+        StoreError: The file holds no point.
     """
-    attributes = shard.attributes
-    if attributes["space"] != space.fingerprint:
+    if text_of(shard, "space") != space.fingerprint:
         raise PointError(f"expected the slots of this model in {shard.path}, found others; make the point again")
-    fields = json.loads(attributes["scheme"])
-    scheme = QuantScheme(**fields) if fields else None
-    parts = _StoredParts(shard, space, scheme)
-    return WeightPoint(attributes["method"], scheme, parts, json.loads(attributes["provenance"]))
+    fields, provenance = recipe_of(shard)
+    try:
+        scheme = QuantScheme(**fields) if fields else None
+    except (TypeError, UsageError) as error:
+        raise StoreError(f"expected a grid as scheme in {shard.path}, got another: {error}; {_AGAIN}") from error
+    return WeightPoint(text_of(shard, "method"), scheme, _StoredParts(shard, space, scheme), provenance)
 
 
 def point_attributes(space: WeightSpace, point: WeightPoint) -> dict[str, Attribute]:

@@ -17,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,9 @@ T = TypeVar("T")
 Attribute = str | int
 
 _NAME = re.compile(r"[0-9a-f]{64}\.h5")
+_AWAY = "move the file away, and run the command again"
+_FORMAT = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
+"""Errors of h5py, and of its users, at content that was damaged or made by others."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +72,45 @@ class Shard:
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
         self.attributes: dict[str, Any] = dict(file.attrs)
-        self._file = file
+        self._file, self._size = file, int(file.id.get_filesize())
         self._opened: dict[str, Any] = {}  # datasets that were read before: to look one up takes as long as to read it
 
     def __contains__(self, key: str) -> bool:
-        return key in self._file
+        with format_errors(self.path):
+            return key in self._file
 
     def strings(self, key: str) -> list[str]:
-        """Read a whole table of strings."""
-        return [value.decode() for value in self.numbers(key).tolist()]
+        """Read a whole table of strings.
+
+        Raises:
+            StoreError: It cannot be read, or is no table of strings.
+        """
+        values = self.numbers(key)
+        with format_errors(self.path):
+            return [value.decode() for value in values.astype(np.bytes_, casting="no", copy=False).tolist()]
+
+    def column(self, table: str, index: str) -> list[str]:
+        """Read a column of strings, each of which is stored as its place in a table.
+
+        Raises:
+            StoreError: It cannot be read, or has a place that is not in the table.
+        """
+        values, places = [sys.intern(value) for value in self.strings(table)], self.numbers(index)
+        inside = not places.size or (places.min() >= 0 and places.max() < len(values))
+        if places.dtype.kind not in "iu" or not inside:
+            raise StoreError(f"expected places in the table {table} as {index} of {self.path}, found others; {_AWAY}")
+        return [values[place] for place in places.tolist()]
 
     def numbers(self, key: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Read the elements ``start`` to ``stop`` of an array, and no others."""
-        with storage_errors("read", self.path):
+        """Read the elements ``start`` to ``stop`` of an array, and no others.
+
+        Raises:
+            StoreError: They cannot be read.
+        """
+        with storage_errors("read", self.path), format_errors(self.path):
             try:
                 if key not in self._opened:
-                    self._opened[key] = self._file[key]
+                    self._opened[key] = self._dataset(key)
                 values: NDArray[Any] = self._opened[key][start:stop]
             except KeyError as error:  # h5py's name for the system's errors too, where it looks the key up
                 if (number := error_number(error)) is None:
@@ -91,12 +118,35 @@ class Shard:
                 raise OSError(number, os.strerror(number)) from error
         return values
 
+    def _dataset(self, key: str) -> Any:
+        """Open an array, if it is one as they are written here: numbers or strings in one row, all of them stored."""
+        found = self._file[key]
+        if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype.kind not in "iufS":
+            raise ValueError(f"{key} is no row of numbers or strings")
+        if found.nbytes > self._size:
+            raise ValueError(f"{key} has {found.nbytes} bytes in a file of {self._size}")
+        return found
+
     def __enter__(self) -> Shard:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._opened.clear()
         self._file.close()
+
+
+@contextmanager
+def format_errors(path: Path) -> Iterator[None]:
+    """Turn an error at the content of a shard into one line.
+
+    Raises:
+        StoreError: The path, the fault and the advice.
+    """
+    try:
+        yield
+    except _FORMAT as error:
+        fault = str(error.args[0] if error.args else type(error).__name__).split("\n")[0][:200]
+        raise StoreError(f"expected the content of a shard in {path}, found another: {fault}; {_AWAY}") from error
 
 
 def open_as_it_is(path: Path) -> Shard | None:
@@ -218,7 +268,7 @@ class ShardFolder:
         if shard is None:
             return None
         try:
-            with shard:
+            with shard, format_errors(shard.path):
                 return read(shard)
         except StoreError as error:
             if is_gone(error):
@@ -268,9 +318,14 @@ def _encoded(table: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def _open_hdf5(path: Path) -> Shard | None:
-    """Open a shard; None if it is no HDF5 file."""
+    """Open a shard; None if it is no HDF5 file, or its attributes cannot be read."""
     try:
-        return Shard(path, h5py.File(path, "r", locking=False))
+        file = h5py.File(path, "r", locking=False)
+        try:
+            return Shard(path, file)
+        except _FORMAT:
+            file.close()
+            return None
     except OSError as error:
         if error_number(error) is None:  # the system did not fail, so the format is wrong
             return None

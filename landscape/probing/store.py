@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +47,7 @@ from landscape.probing.frozen_settings import Whole, frozen_settings
 from landscape.probing.layer_rows import LayerRows, string_table
 from landscape.probing.plan import Fidelity, Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
+from landscape.probing.shard_records import records_of
 from landscape.probing.shards import Array, Attribute, Shard, ShardFolder
 from quant.cache import note_use
 from quant.errors import StoreError
@@ -216,14 +216,14 @@ class _ProbeShard:
 
 
 def _read_probes(shard: Shard) -> _ProbeShard:
-    positions, windows = (list(map(sys.intern, shard.strings(key))) for key in ("positions", "windows"))
-    columns = (shard.numbers(key).tolist() for key in ("position_index", "window_index", "total", "tokens"))
-    results = [ProbeResult(Probe(positions[p], windows[w]), total, n) for p, w, total, n in zip(*columns, strict=True)]
+    names = shard.column("positions", "position_index"), shard.column("windows", "window_index")
+    numbers = (shard.numbers(key).tolist() for key in ("total", "tokens"))
+    results = [ProbeResult(Probe(p, w), total, n) for p, w, total, n in zip(*names, *numbers, strict=True)]
     if "fidelity_index" in shard:
         compared = (shard.numbers(key).tolist() for key in ("fidelity_index", "kl", "agreeing", "entropy"))
         for row, kl, agreeing, entropy in zip(*compared, strict=True):
             results[row] = replace(results[row], fidelity=Fidelity(kl, agreeing, entropy))
-    return _ProbeShard(results, [_json(record) for record in json.loads(shard.attributes["provenances"])])
+    return _ProbeShard(results, [_json(record) for record in records_of(shard)])
 
 
 def _merge(results: Iterable[ProbeResult]) -> dict[Probe, ProbeResult]:

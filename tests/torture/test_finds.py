@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
+from landscape.cache.contents import read_store
+from landscape.probing.store import Store
 from landscape.records.record import FORMAT, VERSION, _hash, read_head
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import CheckpointError, PointError, StoreError
 from quant.external.formats import find_codec
+from tests.landscape import stores
 
 STRING, ARRAY = 8, 9
 
@@ -103,3 +110,76 @@ def test_a_run_whose_head_is_of_wrong_types_is_refused(changes: dict[str, Any], 
     path.write_text(json.dumps({**SOUND, "sha256": _hash(result), "result": result, **changes}))
     with pytest.raises(StoreError, match=r"^expected (a run with|settings of a run)"):
         read_head(path)
+
+
+def shard(root: Path, change: Callable[[h5py.File], object], kind: str = "probes") -> Store:
+    """A store whose only file of a kind was changed, under the hash of its new bytes."""
+    held = stores.store(root)
+    held.commit([stores.result("ray/0"), stores.result("ray/1")], {"device": "cpu"})
+    held.save_point(POINT, stores.SPACE, stores.float_point())
+    (path,) = held.folder.glob(f"{kind}/**/*.h5")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    path.rename(path.with_name(f"{hashlib.sha256(path.read_bytes()).hexdigest()}.h5"))
+    return held
+
+
+def put(key: str, value: Any, **options: Any) -> Callable[[h5py.File], object]:
+    """Replace an array."""
+
+    def change(file: h5py.File) -> None:
+        del file[key]
+        file.create_dataset(key, data=value, **options)
+
+    return change
+
+
+def endless(file: h5py.File) -> None:
+    del file["total"]
+    file.create_dataset("total", (2**40,), "<f8", chunks=(1024,))
+
+
+POINT = json.dumps({"method": "w_ft"})
+PROBES: dict[str, Callable[[h5py.File], object]] = {
+    "a place before the first, read as the last": put("position_index", np.array([-1, 0], np.int32)),
+    "a place behind the last: IndexError": put("position_index", np.array([0, 7], np.int32)),
+    "places that are fractions: TypeError": put("position_index", np.array([0.0, 1.0])),
+    "names that are numbers: AttributeError": put("positions", np.arange(2)),
+    "names that are not UTF-8: UnicodeDecodeError": put("positions", np.array([b"\xff", b"a"])),
+    "a table in two dimensions: AttributeError": put("positions", np.array([[b"a"], [b"b"]])),
+    "fewer numbers than names: ValueError": put("total", np.zeros(1)),
+    "8 TiB of zeros in a file of 8 kB: MemoryError": endless,
+    "a group in the place of an array: TypeError": lambda file: (file.__delitem__("total"), file.create_group("total")),
+    "an array that is missing: KeyError": lambda file: file.__delitem__("tokens"),
+    "records that are a number: TypeError": lambda file: file.attrs.__setitem__("provenances", 7),
+    "records that are no list: TypeError later": lambda file: file.attrs.__setitem__("provenances", "7"),
+    "records that are missing: KeyError": lambda file: file.attrs.__delitem__("provenances"),
+}
+POINTS: dict[str, Callable[[h5py.File], object]] = {
+    "a scheme with an unknown field: TypeError": lambda file: file.attrs.__setitem__("scheme", '{"x": 1}'),
+    "a scheme with bits in words: TypeError": lambda file: file.attrs.__setitem__("scheme", '{"bits": "4"}'),
+    "a scheme that is a number: TypeError": lambda file: file.attrs.__setitem__("scheme", "4"),
+    "no space: KeyError": lambda file: file.attrs.__delitem__("space"),
+    "a provenance that is deep: RecursionError": lambda file: file.attrs.__setitem__("provenance", "[" * 9000),
+    "fewer weights: RuntimeError": put("weights", np.zeros(9, np.float32)),
+    "weights in integers, read as they are": put("weights", np.zeros(stores.SPACE.dimension, np.int32)),
+}
+
+
+@pytest.mark.parametrize("change", PROBES.values(), ids=PROBES)
+def test_a_shard_with_content_of_another_kind_is_refused(change: Callable[[h5py.File], object], tmp_path: Path) -> None:
+    held = shard(tmp_path, change)
+    with pytest.raises(StoreError, match=r"^expected .* in /.*|^expected .* of /.*"):
+        held.probes()
+    contents = read_store(held.folder)
+    assert [Path(path).parent.name for path in contents.unread] in (["probes"], [])
+
+
+@pytest.mark.parametrize("change", POINTS.values(), ids=POINTS)
+def test_a_point_file_with_content_of_another_kind_is_refused(
+    change: Callable[[h5py.File], object], tmp_path: Path
+) -> None:
+    held = shard(tmp_path, change, "points")
+    with pytest.raises(StoreError, match=r"^expected .* in /"):
+        held.load_point(POINT, stores.SPACE).tensor(stores.SPACE.slots[0])  # type: ignore[union-attr]
+    read_store(held.folder)

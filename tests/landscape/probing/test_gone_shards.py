@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landscape.probing.atomic_files import is_gone
 from landscape.probing.shards import Shard, _open_hdf5
 from quant.errors import StoreError
 from tests.landscape.probing.test_shards import folder, numbers
@@ -96,8 +97,10 @@ def test_an_error_of_the_disk_is_not_taken_for_a_shard_that_is_gone(
 
 def test_an_array_that_a_shard_lacks_is_no_error_of_the_system(tmp_path: Path) -> None:
     shards = folder(tmp_path)
-    with shards.open(shards.add({"y": np.arange(3)}, {})) as shard, pytest.raises(KeyError):  # type: ignore[union-attr]
+    shard = shards.open(shards.add({"y": np.arange(3)}, {}))
+    with shard, pytest.raises(StoreError, match="object 'x' doesn't exist") as caught:  # type: ignore[union-attr]
         numbers(shard)
+    assert not is_gone(caught.value)
 
 
 def test_a_shard_that_another_machine_removed_first_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
