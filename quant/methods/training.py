@@ -31,10 +31,11 @@ from torch.utils.checkpoint import checkpoint
 from quant.architecture import decoder_blocks, input_device
 from quant.center import Center, preserved
 from quant.errors import CorpusError
-from quant.hashed_files import read_hashed, write_hashed
+from quant.hashed_files import write_hashed
 from quant.hashing import token_hash
 from quant.methods.options import TrainingOptions
 from quant.methods.progress import ProgressCallback
+from quant.methods.training_state import Layout, kind_of, read_state
 from quant.nll import mean_nll, token_nll, window_nll
 from quant.space import Slot, Vector, WeightSpace
 
@@ -314,28 +315,36 @@ class _Run:
 
     def load(self, path: Path) -> bool:
         """Continue from the state of ``save``; return False, and change nothing, if the file is not intact."""
-        read = read_hashed(path, {})
-        if read is None:
+        state = read_state(path, self._layout, len(self.options.rates), self.options.epochs)
+        if state is None:
             return False
-        tensors, position = read[0], json.loads(read[1]["run"])
-        self.rate_index, self.epoch = position["rate_index"], position["epoch"]
-        rows = [EpochResult(**row) for row in position["curve"]]
-        same = position.get("watched") == self.watched_hash
-        self.curve = rows if same else [replace(row, test_nll=None) for row in rows]
+        self.rate_index, self.epoch = state.rate_index, state.epoch
+        rows = [EpochResult(**row) for row in state.curve]
+        self.curve = rows if state.watched == self.watched_hash else [replace(row, test_nll=None) for row in rows]
+        parts, extra = state.parts, self.form.extra
+        self.best = {name: tensor.to(self.masters[name].device) for name, tensor in parts["best"].items()}
+        self.best_extra = {name: tensor.to(extra[name].device) for name, tensor in parts.get("best-extra", {}).items()}
+        for kind, own in (("master", self.masters), ("extra", extra)):
+            for name, tensor in parts.get(kind, {}).items():
+                own[name].data.copy_(tensor)
         moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            kind, name = key.split("/", 1)
-            if kind == "best":
-                self.best[name] = tensor.to(self.masters[name].device)
-            elif kind == "best-extra":
-                self.best_extra[name] = tensor.to(self.form.extra[name].device)
-            elif kind == "master":
-                self.masters[name].data.copy_(tensor)
-            elif kind == "extra":
-                self.form.extra[name].data.copy_(tensor)
-            else:
-                index, quantity = name.split("/")
-                moments.setdefault(int(index), {})[quantity] = tensor
+        for name, tensor in parts.get("optimizer", {}).items():
+            index, _, quantity = name.partition("/")
+            moments.setdefault(int(index), {})[quantity] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         return True
+
+    def _layout(self, begun: bool) -> Layout:
+        """Return the tensors of ``save``, after an epoch of a rate or before the first."""
+        slot = next(iter(self.space))
+        kept = self.form.kept(slot, self.masters[slot.name].detach()).dtype
+        tensors = {f"best/{name}": (tuple(master.shape), kept) for name, master in self.masters.items()}
+        tensors |= {f"best-extra/{name}": kind_of(tensor) for name, tensor in self.form.extra.items()}
+        if begun:
+            tensors |= {f"master/{name}": kind_of(tensor) for name, tensor in self.masters.items()}
+            tensors |= {f"extra/{name}": kind_of(tensor) for name, tensor in self.form.extra.items()}
+            for index, tensor in enumerate(self.trained):
+                tensors |= {f"optimizer/{index}/{moment}": kind_of(tensor) for moment in ("exp_avg", "exp_avg_sq")}
+                tensors[f"optimizer/{index}/step"] = (), torch.float32
+        return tensors

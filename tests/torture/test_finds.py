@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from landscape.cache.contents import read_store
 from landscape.probing.store import Store
@@ -19,6 +21,8 @@ from landscape.records.record import FORMAT, VERSION, _hash, read_head
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import CheckpointError, PointError, StoreError
 from quant.external.formats import find_codec
+from quant.hashed_files import write_hashed
+from quant.methods.training_state import read_state
 from tests.landscape import stores
 
 STRING, ARRAY = 8, 9
@@ -183,3 +187,40 @@ def test_a_point_file_with_content_of_another_kind_is_refused(
     with pytest.raises(StoreError, match=r"^expected .* in /"):
         held.load_point(POINT, stores.SPACE).tensor(stores.SPACE.slots[0])  # type: ignore[union-attr]
     read_store(held.folder)
+
+
+CURVE = [{"rate": None, "epoch": 0, "validation_nll": 1.0, "training_nll": None, "test_nll": None}]
+PLACE = {"rate_index": 0, "epoch": 0, "watched": None, "curve": CURVE}
+LAYOUT = {"best/a": ((2,), torch.float32)}
+BEST = {"best/a": torch.zeros(2)}
+STATES: dict[str, tuple[object, dict[str, torch.Tensor]]] = {
+    "a number: TypeError": (7, BEST),
+    "no curve: KeyError": ({"rate_index": 0, "epoch": 0}, BEST),
+    "a curve that is null: TypeError": ({**PLACE, "curve": None}, BEST),
+    "an empty curve: ValueError": ({**PLACE, "curve": []}, BEST),
+    "a row that is null: TypeError": ({**PLACE, "curve": [None]}, BEST),
+    "a row with an unknown field: TypeError": ({**PLACE, "curve": [{**CURVE[0], "x": 1}]}, BEST),
+    "a loss in words: TypeError": ({**PLACE, "curve": [{**CURVE[0], "validation_nll": "1"}]}, BEST),
+    "a rate in a list: TypeError": ({**PLACE, "rate_index": [0]}, BEST),
+    "a rate behind the last: nothing was trained": ({**PLACE, "rate_index": 9}, BEST),
+    "an epoch before the first: the run would not end": ({**PLACE, "epoch": -1}, BEST),
+    "an infinite epoch: OverflowError": ({**PLACE, "epoch": math.inf}, BEST),
+    "a tensor of another shape: RuntimeError": (PLACE, {"best/a": torch.zeros(3)}),
+    "a tensor of another dtype": (PLACE, {"best/a": torch.zeros(2, dtype=torch.int8)}),
+    "a tensor without a kind: ValueError": (PLACE, {**BEST, "x": torch.zeros(2)}),
+    "a tensor of another name: KeyError": (PLACE, {"best/b": torch.zeros(2)}),
+}
+
+
+@pytest.mark.parametrize(("place", "tensors"), STATES.values(), ids=STATES)
+def test_a_training_state_that_no_run_could_have_saved_is_none(
+    place: object, tensors: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    write_hashed(path, BEST, {"run": json.dumps(PLACE)})
+    assert read_state(path, lambda begun: LAYOUT, 2, 3) is not None
+    write_hashed(path, tensors, {"run": json.dumps(place)})
+    assert read_state(path, lambda begun: LAYOUT, 2, 3) is None
+    for text in ("", "[" * 3000, "1" * 5000, '{"a'):
+        write_hashed(path, BEST, {"run": text})
+        assert read_state(path, lambda begun: LAYOUT, 2, 3) is None
