@@ -13,6 +13,7 @@ The folder holds what can be made again:
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,11 +23,13 @@ import platformdirs
 from safetensors import SafetensorError
 
 from quant.errors import StoreError, UsageError
+from quant.system_errors import is_forbidden, reason
 from quant.temporary_files import sweep, temporary_path, unnamed_file
 from quant.user_path import user_path
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
 _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
+_ASK = f"ask its owner for permission to write, or set {ENVIRONMENT_VARIABLE} to another folder"
 
 
 def cache_folder() -> Path:
@@ -63,7 +66,8 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
                     _flush(part)
             _put(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise StoreError(f"expected to write {path}, got: {error}; {advice}") from error
+        advice = _ASK if advice == _ADVICE and is_forbidden(error) else advice
+        raise StoreError(f"expected to write {path}, got: {reason(error, path)}; {advice}") from error
 
 
 def note_use(path: Path) -> None:
@@ -100,7 +104,26 @@ def _open_to_umask(path: Path) -> None:
     mask = os.umask(0o077)  # setting it is the only portable way to read it
     os.umask(mask)
     with suppress(OSError):  # a file system without modes has none to set
-        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+        before = stat.S_IMODE(path.stat().st_mode)
+        inherited = before & ~0o777  # a shared folder passes its group on by a bit that its folders inherit
+        mode = inherited | ((0o777 if path.is_dir() else 0o666) & ~mask)
+        if mode != before:
+            path.chmod(mode)
+
+
+def check_kept(folder: Path) -> None:
+    """Check that files can be kept in a folder of the cache, before the work whose outcome they hold.
+
+    Raises:
+        StoreError: if it cannot be made, or no file in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with unnamed_file(folder, hidden=True) as path:
+            path.touch()
+    except OSError as error:
+        advice = _ASK if is_forbidden(error) else _ADVICE
+        raise StoreError(f"cannot write to {folder}: {reason(error, folder)}; {advice}") from error
 
 
 def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> None:
@@ -127,5 +150,5 @@ def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> Non
             trial.touch(exist_ok=False)
     except OSError as error:
         raise UsageError(
-            f"expected {wanted}, cannot write to {str(folder)!r}: {error.strerror}; choose another"
+            f"expected {wanted}, cannot write to {str(folder)!r}: {reason(error, inside)}; choose another"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from quant.cache import atomic_path, note_use
 from quant.hashing import file_hash, tensor_bytes
 from quant.odd_files import is_odd, set_aside
+from quant.system_errors import reason
 
 _HASH = "sha256"
 _SUMS = "SHA256SUMS"
@@ -60,6 +62,18 @@ def read_hashed(path: Path, recipe: Mapping[str, str]) -> tuple[dict[str, Tensor
         return None
     note_use(path)
     return tensors, metadata
+
+
+def fault_of(path: Path) -> str | None:
+    """Say why a file gave ``read_hashed`` nothing: it is damaged, or may not be read; None if there is none."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        if not is_odd(path):
+            path.open("rb").close()
+    except OSError as error:
+        return f"cannot be read ({reason(error, path)})"
+    return "is damaged"
 
 
 def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

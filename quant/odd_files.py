@@ -16,8 +16,8 @@ def is_odd(path: Path) -> bool:
     """Return whether there is something of this name that is no file, nor a link to one."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # nothing there, or a link to nothing, or to itself
-        return path.is_symlink()
+    except OSError:  # nothing there, nothing that may be seen, or a link to nothing, or to itself
+        return os.path.islink(path)
 
 
 def odd_kind(path: Path) -> str:
@@ -25,7 +25,7 @@ def odd_kind(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return "a link to nothing" if path.is_symlink() else "nothing"
+        return "a link to nothing" if os.path.islink(path) else "nothing"
     kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 

@@ -25,10 +25,12 @@ from landscape.cache.cache_limits import CacheLimits
 from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units
 from landscape.session.in_use import FOLDER, Mark, claimed, clock, forget_dead, marks
 from quant.errors import StoreError
+from quant.system_errors import reason
 from quant.temporary_files import abandoned_scratch, is_of_dead_writer, remove, sweep, temporary_name
 
 REMADE: tuple[Kind, ...] = ("point", "training", "tokens", "self", "conversion", "download")
 RESULTS: tuple[Kind, ...] = ("run", "study")
+_EFFECTIVE = os.access in os.supports_effective_ids
 LEFT_AFTER = 24 * 3600.0
 """Seconds after which what a killed process left is removed, whatever the limits; at once if it is seen to be gone."""
 
@@ -181,9 +183,10 @@ class _Tidying:
         if not self._is_due(candidate):
             return
         try:
+            _check_removable(candidate.path)
             gone = self._may_go(candidate, marks(self.root, self.now)) if self.dry_run else self._take(candidate)
         except OSError as error:
-            self.failed.append((candidate, error.strerror or str(error)))
+            self.failed.append((candidate, reason(error, Path(error.filename or candidate.path))))
             return
         if gone:
             self.removed.append(candidate)
@@ -214,7 +217,7 @@ class _Tidying:
             os.rename(candidate.path, aside)
         remove(aside)
         if aside.exists():
-            raise OSError(errno.EACCES, f"partly left as {aside.name}")
+            raise OSError(f"partly left as {aside.name}")
         return True
 
     def _may_go(self, candidate: Candidate, open_sessions: list[Mark]) -> bool:
@@ -232,12 +235,24 @@ class _Tidying:
         return idle > self.limits.spared and not has_unknown(self.root, candidate.path)
 
 
+def _check_removable(path: Path) -> None:
+    """Check that this user may remove a file or folder with all in it, before it is renamed and a part is gone.
+
+    Raises:
+        OSError: with the folder that does not let them.
+    """
+    inside = [Path(folder) for folder, _, _ in os.walk(path)] if path.is_dir() and not path.is_symlink() else []
+    for folder in (path.parent, *inside):
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def _clock(root: Path) -> float:
     folder = root / FOLDER
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot write to {root}: {error.strerror}; ask its owner to tidy it") from error
+        raise StoreError(f"cannot write to {root}: {reason(error, folder)}; ask its owner to tidy it") from error
     return clock(folder)
 
 

@@ -22,6 +22,7 @@ from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
 from quant.errors import StoreError
 from quant.json_text import read_object
+from quant.system_errors import reason
 
 Kind = Literal[
     "probes", "layers", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study",
@@ -64,7 +65,8 @@ def list_units(root: Path) -> list[Unit]:
     try:
         return list(_units(root)) if root.exists() else []
     except OSError as error:
-        raise StoreError(f"cannot list {error.filename}: {error.strerror}; check permissions") from error
+        place = Path(error.filename or root)
+        raise StoreError(f"cannot list {place}: {reason(error, place)}; check permissions") from error
 
 
 def has_unknown(root: Path, path: Path) -> bool:

@@ -27,6 +27,7 @@ from landscape.records.record import check_record
 from quant.errors import StoreError
 from quant.json_text import read_object
 from quant.odd_files import is_odd, set_aside
+from quant.system_errors import reason
 
 State = Literal["damaged", "leftover", "unknown"]
 
@@ -175,7 +176,7 @@ def _set_aside(path: Path, root: Path) -> str:
     try:
         return f"moved to {set_aside(path).name}"
     except OSError as error:
-        return f"left in place ({error.strerror})"
+        return f"left in place ({reason(error, path)})"
 
 
 def _size(path: Path) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -121,9 +123,13 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _refused_by_system(error: Exception) -> str | None:
     """Return what the system refused, of a file and for a reason that no program causes; None for other errors."""
+    from quant.system_errors import is_forbidden, reason
+
     if not isinstance(error, OSError) or error.errno not in _SYSTEM or error.filename is None:
         return None
-    return f"cannot use {error.filename}: {error.strerror}; check the path, its permissions and the disk"
+    place = Path(os.fsdecode(error.filename))
+    advice = "ask its owner for access, or name another" if is_forbidden(error) else "check the path and the disk"
+    return f"cannot use {place}: {reason(error, place)}; {advice}"
 
 
 def _exit_if_interrupted(error: Exception) -> None:

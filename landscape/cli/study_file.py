@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from quant.errors import UsageError, first_line
+from quant.system_errors import reason
 from quant.user_path import user_path
 
 _SUFFIX = ".toml"
@@ -82,7 +83,7 @@ def _table(path: Path) -> dict[str, object]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise UsageError(f"expected a study in {str(path)!r}, cannot read it: {error.strerror}") from error
+        raise UsageError(f"expected a study in {str(path)!r}, cannot read it: {reason(error, path)}") from error
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of integers with thousands of digits
         raise UsageError(f"expected TOML in {str(path)!r}, got: {first_line(error)}") from error
 

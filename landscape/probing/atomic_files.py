@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from quant.cache import ENVIRONMENT_VARIABLE
 from quant.errors import StoreError
+from quant.system_errors import error_number, is_forbidden, reason
 from quant.temporary_files import is_abandoned, unnamed_file
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
 """Errors of ``link`` on FAT, exFAT, some network and some user-space file systems."""
+_ASK = f"ask its owner for access, or use another folder: --store, or {ENVIRONMENT_VARIABLE}"
 _GONE = {errno.ENOENT, errno.ESTALE}
 """Errors of a file that was removed; the second is NFS's where another machine removed it while it was open here."""
 
@@ -39,6 +41,18 @@ def write_once(path: Path, content: bytes) -> None:
         sync(path.parent)
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a file can be made in a folder of the store, before the work that fills it; the folder is made.
+
+    Raises:
+        StoreError: It cannot.
+    """
+    with storage_errors("write to", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with unnamed_file(folder) as path:
+            path.touch()
+
+
 def _create(path: Path, content: bytes) -> None:
     """Make a file unless it exists, on a file system without hard links: readers may see it empty for a moment."""
     with suppress(FileExistsError), path.open("xb") as file:
@@ -48,10 +62,10 @@ def _create(path: Path, content: bytes) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder of the store, which is this tool's alone."""
+    """Remove the temporary files of killed writers in a folder of the store, but those that only others may remove."""
     with storage_errors("sweep", folder):
         for path in folder.glob("*.tmp"):
-            with unless_gone():
+            with unless_gone(), unless_forbidden():
                 if path.is_file() and is_abandoned(path):
                     path.unlink()
 
@@ -75,8 +89,8 @@ def storage_errors(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "free space, check permissions or use another --store"
-        raise StoreError(f"cannot {doing} {path}: {reason(error)}; {advice}") from error
+        advice = _ASK if is_forbidden(error) else "free space, check permissions or use another --store"
+        raise StoreError(f"cannot {doing} {path}: {reason(error, path)}; {advice}") from error
 
 
 @contextmanager
@@ -89,19 +103,16 @@ def unless_gone() -> Iterator[None]:
             raise
 
 
+@contextmanager
+def unless_forbidden() -> Iterator[None]:
+    """End the block in silence where this user may not do what it does, and it need not be done; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if not is_forbidden(error):
+            raise
+
+
 def is_gone(error: BaseException | None) -> bool:
     """Return whether an error, or the system's error that it was made of, says that a file has gone."""
     return error is not None and (error_number(error) in _GONE or is_gone(error.__cause__))
-
-
-def error_number(error: BaseException) -> int | None:
-    """Return the system's error number, which h5py may give only in the text."""
-    number = getattr(error, "errno", None)
-    found = re.search(r"errno = (\d+)", str(error))
-    return number if number is not None else int(found[1]) if found else None
-
-
-def reason(error: BaseException) -> str:
-    """Describe an error of the system in one line."""
-    number = error_number(error)
-    return os.strerror(number) if number is not None else str(error).splitlines()[0]

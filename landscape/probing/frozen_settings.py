@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from landscape.probing.atomic_files import is_gone, reason, storage_errors, write_once
+from landscape.probing.atomic_files import is_gone, storage_errors, write_once
 from quant.errors import StoreError
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.system_errors import reason
 
 _LARGEST = 2**16  # bytes: a file has some sixty
 _ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one
@@ -139,7 +140,7 @@ def _set_aside(path: Path, damaged: _Damaged, warn: Callable[[str], None]) -> No
         if is_gone(error):
             return
         raise StoreError(
-            f"expected settings in {path}, which {damaged.fault} and cannot be moved ({reason(error)}); remove it, or "
-            "use another --store"
+            f"expected settings in {path}, which {damaged.fault} and cannot be moved ({reason(error, path)}); "
+            "remove it, or use another --store"
         ) from error
     warn(f"{path} {damaged.fault}: moved to {aside.name}; what it said is chosen again")

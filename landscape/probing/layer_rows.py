@@ -77,14 +77,22 @@ class LayerRows:
             with shielded():
                 self._write(rows, {json.dumps(provenance, sort_keys=True)})
 
+    def check_writable(self) -> None:
+        """Check that rows can be kept, before the walk that measures them.
+
+        Raises:
+            StoreError: They cannot.
+        """
+        self._folder.check_writable()
+
     def compact(self) -> None:
-        """Merge all shards into one, which is committed before the others are removed.
+        """Merge all shards into one, which is committed before the others are removed, where this user may do so.
 
         Raises:
             StoreError: The store cannot be written.
         """
         shards = self._folder.read_all(_read)
-        if len(shards) > 1:
+        if len(shards) > 1 and self._folder.may_merge():
             rows = (row for rows, _ in shards.values() for row in rows)
             merged = self._write(rows, {record for _, records in shards.values() for record in records})
             self._folder.remove(shards.keys() - {merged})

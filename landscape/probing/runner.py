@@ -87,6 +87,8 @@ class Runner:
         if self.rehearsing:
             return
         missing = plan.missing(self.known)
+        if missing.steps:
+            self.store.check_writable()
         if missing.steps and (not self.evaluated or missing.compared):
             self._check(missing)
         with closing(engine.evaluate(missing)) as results, rescued_by(lambda: self._commit(pending)):

@@ -28,17 +28,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.probing.atomic_files import (
-    error_number,
-    is_gone,
-    reason,
-    storage_errors,
-    sync,
-    unless_gone,
-)
+from landscape.probing.atomic_files import check_writable, is_gone, storage_errors, sync, unless_forbidden, unless_gone
 from landscape.probing.file_sink import FileSink
 from quant.errors import StoreError
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.system_errors import error_number, is_forbidden, reason
 from quant.temporary_files import unnamed_file
 
 T = TypeVar("T")
@@ -222,6 +216,24 @@ class ShardFolder:
             sync(self.path)
         return name
 
+    def check_writable(self) -> None:
+        """Check that a shard can be written, before the work whose outcome it holds; the folder is made.
+
+        Raises:
+            StoreError: It cannot.
+        """
+        check_writable(self.path)
+
+    def may_merge(self) -> bool:
+        """Return whether this user may change the folder; if not, its shards stay as they are."""
+        try:
+            self.check_writable()
+        except StoreError as error:
+            if error.__cause__ is not None and is_forbidden(error.__cause__):
+                return False
+            raise
+        return True
+
     def open(self, name: str) -> Shard | None:
         """Open a shard whose bytes match its name.
 
@@ -276,9 +288,9 @@ class ShardFolder:
             raise
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove shards whose content is in other shards."""
+        """Remove shards whose content is in other shards, except those that only another user may remove."""
         for name in names:
-            with storage_errors("remove", self.path / name), unless_gone():
+            with storage_errors("remove", self.path / name), unless_gone(), unless_forbidden():
                 (self.path / name).unlink()
 
     def _set_aside(self, path: Path) -> None:
@@ -288,7 +300,7 @@ class ShardFolder:
         except OSError as error:
             if is_gone(error):
                 return  # not damaged but gone while it was read: merged, or set aside by a process that warns of it
-            fate = f"left in place ({reason(error)})"
+            fate = f"left in place ({reason(error, path)})"
         self._warn(f"{path} {fault}: {fate}; what it held counts as absent and is computed again when asked for")
 
 

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -72,6 +73,7 @@ class Store:
         self.folder = root / f"{model[:16]}-{dtype}"
         self._identity: dict[str, Attribute] = {"schema_version": STORE_VERSION, "model": model, "dtype": dtype}
         self._warn = warn
+        self._writable = False
         self._probes = ShardFolder(self.folder / "probes", self._identity | {"kind": "probes"}, warn)
         self.layers = LayerRows(ShardFolder(self.folder / "layers", self._identity | {"kind": "layers"}, warn))
         """Layer-wise errors of points."""
@@ -102,17 +104,29 @@ class Store:
         if results:
             self._write_probes(results, {_json(provenance)})
 
+    def check_writable(self) -> None:
+        """Check, once, that results and points can be kept, before the first work whose outcome they are.
+
+        Raises:
+            StoreError: They cannot: the store is another user's, or on a disk that may only be read.
+        """
+        if not self._writable:
+            for folder in (self._probes, ShardFolder(self.folder / "points", {}, self._warn)):
+                folder.check_writable()
+            self._writable = True
+
     def compact(self) -> None:
         """Merge all shards of a kind into one, and remove the files that killed writers left.
 
         The merged shard is committed before the shards whose rows it holds are removed, and no others are: processes
-        that write, read or compact at the same time lose nothing.
+        that write, read or compact at the same time lose nothing. In the store of another user all stays as it is,
+        except what this user may change.
 
         Raises:
             StoreError: The store cannot be written.
         """
         shards = self._probes.read_all(_read_probes)
-        if len(shards) > 1:
+        if len(shards) > 1 and self._probes.may_merge():
             results = (result for shard in shards.values() for result in shard.results)
             provenances = {record for shard in shards.values() for record in shard.provenances}
             merged = self._write_probes(results, provenances)
@@ -165,7 +179,7 @@ class Store:
     @property
     def begun(self) -> bool:
         """Whether the settings are frozen: results were committed, or are about to be."""
-        return (self.folder / "settings.json").exists()
+        return os.path.exists(self.folder / "settings.json")  # ``Path.exists`` raises in a folder that is not ours
 
     def settings(
         self,

@@ -22,6 +22,7 @@ from quant.cache import atomic_path
 from quant.errors import StoreError
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.system_errors import reason
 from quant.versions import library_versions
 
 FORMAT = "quant-landscape run"
@@ -153,7 +154,9 @@ def _read(path: Path) -> _File:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"cannot read the run {path}: {error.strerror}; check its name and permissions") from error
+        raise StoreError(
+            f"cannot read the run {path}: {reason(error, path)}; check its name and permissions"
+        ) from error
     content = parse_object(text, path, StoreError, "run it again, or name a run of quant-landscape")
     if (found := content.get("format")) != FORMAT:
         raise StoreError(

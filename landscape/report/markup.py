@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from landscape.formatting import sentence
 from quant.errors import ToolkitError
+from quant.system_errors import reason
 from quant.temporary_files import temporary_path
 
 
@@ -60,4 +61,6 @@ def write_text(content: str, path: Path) -> None:
             temporary.write_text(content, encoding="utf-8", newline="\n")
             os.replace(temporary, path)
     except OSError as error:
-        raise ToolkitError(f"expected to write the page {path}, got: {error}; choose another folder") from error
+        raise ToolkitError(
+            f"expected to write the page {path}, got: {reason(error, path)}; choose another folder"
+        ) from error

@@ -35,6 +35,7 @@ from quant.cache import atomic_path
 from quant.errors import StoreError
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.system_errors import reason
 from quant.temporary_files import unnamed_file
 
 FOLDER, REMOVING = "in-use", "removing"
@@ -168,7 +169,7 @@ def _claim(path: Path) -> None:
                 continue
             _drop_if_left(path, path.parent)
         except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}; ask the owner of the cache") from error
+            raise StoreError(f"cannot write {path}: {reason(error, path)}; ask the owner of the cache") from error
         if time.monotonic() > deadline:
             raise StoreError(f"expected {path} to go, which another `landscape cache gc` holds; run it again later")
         time.sleep(_PAUSE)
@@ -193,17 +194,26 @@ def _make_way(path: Path) -> bool:
     except FileNotFoundError:
         return True
     except OSError as error:
+        why = reason(error, path)
         raise StoreError(
-            f"expected a file at {path}, which is {odd_kind(path)} and cannot be moved ({error.strerror}); remove it"
+            f"expected a file at {path}, which is {odd_kind(path)} and cannot be moved ({why}); remove it"
         ) from error
     return True
 
 
 def _drop_if_left(path: Path, folder: Path) -> None:
-    """Remove a claim that a killed process left."""
-    with suppress(FileNotFoundError):
+    """Remove a claim that a killed process left.
+
+    Raises:
+        StoreError: if only another user may remove it.
+    """
+    try:
         if clock(folder) - path.stat().st_mtime > _PATIENCE:
             path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {reason(error, path)}; ask its owner to") from error
 
 
 def clock(folder: Path) -> float:
@@ -217,7 +227,7 @@ def clock(folder: Path) -> float:
             path.touch()
             return path.stat().st_mtime
     except OSError as error:
-        raise StoreError(f"cannot write to {folder}: {error.strerror}; ask the owner of the cache") from error
+        raise StoreError(f"cannot write to {folder}: {reason(error, folder)}; ask the owner of the cache") from error
 
 
 def _write(path: Path, store: str | None) -> None:

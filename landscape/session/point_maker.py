@@ -72,7 +72,11 @@ class PointMaker:
         Args:
             spec: The point to make.
             advance: Called with each share of the work, from 0 to 1, when it is done.
+
+        Raises:
+            StoreError: if the point cannot be kept, before it is made.
         """
+        self.store.check_writable()
         row = find_method(spec.method)
         start_spec = _start(spec)
         start = None if start_spec is None else self.find(start_spec) or self.make(start_spec)

@@ -85,6 +85,7 @@ class LayerWalks:
                 self._walk(split, lacking)
 
     def _walk(self, split: str, points: Mapping[str, WeightPoint]) -> None:
+        self._session.store.layers.check_writable()
         session, subject, tokens = self._session, self._subject, dict[str, int]()
         session.stage(f"measuring layer-wise errors on the {split} windows")
         session.directions.release()  # the Hessians take memory of their own

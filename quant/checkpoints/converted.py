@@ -37,6 +37,7 @@ from quant.errors import CheckpointError, StoreError
 from quant.hashed_files import is_sealed, seal
 from quant.hashing import file_hash
 from quant.identity import FORMAT, fingerprint
+from quant.system_errors import reason
 from quant.temporary_files import remove, temporary_name
 from quant.versions import distribution_version
 
@@ -82,7 +83,10 @@ class GGUFSource:
             hashes = tuple((path.name, file_hash(path)) for path in beside if _is_companion(path))
             return cls(file.name, file_hash(file), hashes, lambda: file)
         except OSError as error:
-            raise CheckpointError(f"expected to read {file} and the files beside it, got: {error}") from error
+            place = Path(error.filename or file)
+            raise CheckpointError(
+                f"expected to read {file} and the files beside it, got: {place}: {reason(error, place)}"
+            ) from error
 
 
 def read_once(

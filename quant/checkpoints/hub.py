@@ -27,6 +27,7 @@ from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under t
 
 from quant.errors import CheckpointError, CorpusError, ToolkitError, first_line
 from quant.printable import printable
+from quant.system_errors import reason
 
 Kind = Literal["model", "dataset"]
 
@@ -89,7 +90,10 @@ def fetch(
             ) from problem
         return cached
     except OSError as problem:
-        raise error(f"expected to download {repo} into {constants.HF_HUB_CACHE}, got: {problem}") from problem
+        place = Path(problem.filename or constants.HF_HUB_CACHE)
+        raise error(
+            f"expected to download {repo} into {constants.HF_HUB_CACHE}, got: {reason(problem, place)}"
+        ) from problem
 
 
 def _model_revision(repo: str, revision: str | None) -> str | None:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,14 @@ from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.printable import printable
+from quant.system_errors import is_forbidden, reason
 
 _UNREADABLE = (
     OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,
     AssertionError, struct.error, SafetensorError, StrictDataclassError,
 )  # fmt: skip
+_READ = ("config.json", "generation_config.json", "*token*.json", "vocab*", "merges.txt", "*.model")
+"""Files beside the weights that transformers reads."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 DeviceMap = str | Mapping[str, Any] | None
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -161,14 +165,20 @@ def _check_names(folder: Path, model: PreTrainedModel, stored: Iterable[str]) ->
 
 def _check_folder(folder: Path) -> dict[str, _Stored]:
     """Check that a folder has a configuration and weights; return the stored tensors by name."""
-    names = {path.name for path in folder.iterdir()}
+    with _reading(folder):
+        names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         ggufs = sorted(name for name in names if name.endswith(".gguf"))
         advice = f"give the file itself, {folder / ggufs[0]}" if ggufs else "save a model there with `save_pretrained`"
         raise UsageError(f"expected config.json and model.safetensors in {folder}, found no config.json; {advice}")
     check_companions(folder, names, CheckpointError)
+    for name in sorted(name for name in names if any(fnmatch(name, pattern) for pattern in _READ)):
+        with _reading(folder / name):  # transformers takes one that it may not read for one that is missing
+            _check_readable(folder / name)
     stored: dict[str, _Stored] = {}
     for name in weight_files(folder, CheckpointError):
+        with _reading(folder / name):
+            _check_readable(folder / name)  # safetensors says of a file that it may not read that there is none
         with _reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  the file is no mapping
             found = {
@@ -264,6 +274,12 @@ def _raw(model: PreTrainedModel, name: str, stored: Container[str]) -> str:
     return next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in stored), name)
 
 
+def _check_readable(path: Path) -> None:
+    """Open a file, unless it is none, which transformers refuses in words of its own."""
+    if path.is_file():
+        path.open("rb").close()
+
+
 def _values(path: Path, name: str) -> Tensor:
     with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
         tensor: Tensor = file.get_tensor(name)
@@ -283,7 +299,11 @@ def _reading(source: Path) -> Iterator[None]:
     except _UNREADABLE as error:
         if source.is_dir() and (damaged := damaged_json(source)):
             raise CheckpointError(damaged) from error
-        raise CheckpointError(f"expected a causal language model in {source}, got: {_words(error)}") from error
+        words = _words(error)
+        if isinstance(error, OSError) and is_forbidden(error):
+            place = Path(error.filename or source)
+            words = f"{place}: {reason(error, place)}"
+        raise CheckpointError(f"expected a causal language model in {source}, got: {words}") from error
 
 
 def _words(error: BaseException) -> str:

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quant.cache import check_kept
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.sampling import sample
 from quant.corpora.tokens import first_sampled_token
 from quant.errors import UsageError
-from quant.hashed_files import read_hashed, write_hashed
+from quant.hashed_files import fault_of, read_hashed, write_hashed
 from quant.numerics import HIGHEST, matmul_precision
 from quant.philox import uniforms
 
@@ -122,8 +123,10 @@ def _cached_batch(
     recipe = {"recipe": json.dumps([recipe_fingerprint(checkpoint, seq_len, seed), split, index])}
     read = read_hashed(path, recipe)
     if read is None:
-        if path.exists():
-            warn(f"{path} is damaged, or was left by another version: its windows are sampled again")
+        if fault := fault_of(path):
+            fault = "is damaged, or was left by another version" if fault == "is damaged" else fault
+            warn(f"{path} {fault}: its windows are sampled again")
+        check_kept(path.parent)  # before the windows are sampled, which takes long
         rows = range(index * BATCH, (index + 1) * BATCH)
         drawn = np.stack([uniforms(seq_len - 1, "self", seed, split, row) for row in rows])
         with matmul_precision(checkpoint.matmul_precision):

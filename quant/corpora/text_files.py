@@ -15,8 +15,9 @@ from typing import Any
 
 from quant.corpora.articles import END, article_starts
 from quant.corpora.unpacked import PACKED, read_unpacked, text_limit, too_long
-from quant.errors import CorpusError, first_line
+from quant.errors import CorpusError
 from quant.json_text import parse_object
+from quant.system_errors import reason
 
 FIELD = "text"
 """The field or column that holds a document."""
@@ -196,7 +197,7 @@ def _parquet(path: Path, room: _Room) -> Iterable[str]:
                 number += 1
                 yield checked_document(row, f"row {number} of {path}")
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise CorpusError(f"expected a readable .parquet file at {path}, got: {first_line(error)}") from error
+        raise CorpusError(f"expected a readable .parquet file at {path}, got: {reason(error, path)}") from error
 
 
 def _size_of(rows: Any) -> int:

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from quant.errors import CorpusError, UsageError, first_line
+from quant.errors import CorpusError, UsageError
+from quant.system_errors import reason
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_TEXT_BYTES"
 LARGEST = 2**30
@@ -84,5 +85,5 @@ def read_unpacked(path: Path, most: int, limit: int | None = None) -> bytes:
                     raise too_long(path, limit or most)
                 pieces.append(piece)
     except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
-        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {first_line(error)}") from error
+        raise CorpusError(f"expected a readable {path.suffix} file at {path}, got: {reason(error, path)}") from error
     return b"".join(pieces)

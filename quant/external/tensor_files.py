@@ -13,6 +13,7 @@ from quant.checkpoints.weight_files import weight_files
 from quant.errors import PointError, first_line
 from quant.hashing import file_hash
 from quant.json_text import read_object
+from quant.system_errors import reason
 
 
 class TensorFiles:
@@ -29,9 +30,12 @@ class TensorFiles:
         self._home: dict[str, str] = {}
         for name in weight_files(folder, PointError, others=True):
             try:
+                (folder / name).open("rb").close()  # safetensors says of a file that it may not read that there is none
                 self._files[name] = safe_open(folder / name, framework="pt")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
-                raise PointError(f"expected safetensors in {folder / name}, got: {first_line(error)}") from error
+                raise PointError(
+                    f"expected safetensors in {folder / name}, got: {reason(error, folder / name)}"
+                ) from error
             names: list[str] = self._files[name].keys()
             for tensor in names:
                 if tensor in self._home:

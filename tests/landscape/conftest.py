@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ def tokens_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     def shared(
         text: Text, tokenizer: PreTrainedTokenizerBase, folder: Path, name: str, warn: Callable[[str], None]
     ) -> tokenized.Tokens:
+        if not os.path.isdir(known):  # for another user, as whom a test acts
+            return kept(text, tokenizer, folder, name, warn)
         own, earlier = folder / f"{name}.safetensors", known / f"{name}.safetensors"
         if earlier.exists() and not folder.exists():
             folder.mkdir(parents=True)

@@ -11,6 +11,7 @@ from landscape.report.mpl_chart import render, require_matplotlib
 from landscape.report.study.figures import charts
 from landscape.study.result import StudyResult
 from quant.errors import ToolkitError
+from quant.system_errors import reason
 from quant.temporary_files import temporary_path
 
 CAPTIONS = "captions.md"
@@ -59,5 +60,7 @@ def _write(path: Path, content: bytes) -> Path:
             temporary.write_bytes(content)
             os.replace(temporary, path)
     except OSError as error:
-        raise ToolkitError(f"expected to write the figure {path}, got: {error}; choose another folder") from error
+        raise ToolkitError(
+            f"expected to write the figure {path}, got: {reason(error, path)}; choose another folder"
+        ) from error
     return path

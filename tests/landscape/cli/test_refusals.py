@@ -105,7 +105,7 @@ def test_a_file_that_the_system_refuses_is_no_fault_of_ours(capsys):
     with pytest.raises(typer.Exit), exit_on_error(debug=False):
         Path("a" * 5000).stat()
     said = capsys.readouterr().err
-    assert "File name too long; check the path, its permissions and the disk" in said
+    assert "File name too long; check the path and the disk" in said
     assert "unexpected" not in said
 
 

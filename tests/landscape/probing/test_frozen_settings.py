@@ -119,7 +119,9 @@ def test_a_file_that_cannot_be_moved_is_one_line(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(frozen_settings, "set_aside", refuse)
     place(tmp_path).write_bytes(b"{")
-    with pytest.raises(StoreError, match=r"which holds no settings.* cannot be moved \(Permission denied\); remove it"):
+    with pytest.raises(
+        StoreError, match=r"which holds no settings.* cannot be moved \(Permission denied: it .*\); remove it"
+    ):
         settled(tmp_path, [])
 
 
