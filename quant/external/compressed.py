@@ -14,7 +14,7 @@ from torch import Tensor
 from quant.errors import PointError
 from quant.external.floats import FLOAT8, e2m1, e2m3, scaled_floats
 from quant.external.layers import StoredLayer
-from quant.external.packing import WORD, scaled, signed_codes, signed_zeros
+from quant.external.packing import WORD, check_scales, scaled, signed_codes, signed_zeros
 from quant.space import Slot
 
 Block = tuple[int, int]
@@ -146,6 +146,7 @@ def _values(stored: Tensor, shape: Block) -> Tensor:
 
 
 def _single(scale: Tensor, name: str) -> float:
+    check_scales(name, scale)
     if scale.numel() != 1:
         raise PointError(f"expected one {name} for the tensor, got shape {tuple(scale.shape)}")
     return float(scale.double())

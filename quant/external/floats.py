@@ -107,6 +107,8 @@ def _spread(scale: Tensor, shape: tuple[int, int], block: tuple[int, int] | None
 
 def _factors(scale: Tensor) -> Tensor:
     """Return scales in float64; bytes are E8M0, whose 255 is NaN."""
+    if not scale.dtype.is_floating_point and scale.dtype != torch.uint8:
+        raise PointError(f"expected floats, or bytes that are exponents, as scales, got {str(scale.dtype)[6:]}")
     if scale.dtype != torch.uint8:
         return scale.double()
     exponents = scale.double() - _E8M0_BIAS

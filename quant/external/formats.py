@@ -39,7 +39,6 @@ _ROTATIONS = re.compile("transform_config|hadamard|rotation|quarot|spinquant", r
 _DENSE = ("dense", "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "mixed-precision",
           "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp6-pack-quantized", "mxfp8-quantized")  # fmt: skip
 _FLOAT_BITS = (4, 6, 8)
-_SIZE = re.compile("0*[1-9][0-9]{0,9}")
 
 
 def find_codec(config: Mapping[str, Any] | None) -> Codec:
@@ -115,6 +114,9 @@ def check_coordinates(config: Mapping[str, Any]) -> None:
             )
 
 
+_SIZE = re.compile("[0-9]{1,9}")
+
+
 def _gptq(config: Mapping[str, Any]) -> Codec:
     if config.get("is_marlin_format"):
         raise PointError("expected checkpoint_format gptq or gptq_v2, got is_marlin_format; repack it with its tool")
@@ -141,21 +143,21 @@ def _auto_round(config: Mapping[str, Any]) -> Codec:
 
 
 def _compressed(config: Mapping[str, Any]) -> Codec:
-    sparsity = str(_part(config, "sparsity_config").get("format") or "dense")
+    sparsity = str(_object(config, "sparsity_config").get("format") or "dense")
     _known("sparsity format", sparsity, ("dense",))
-    groups = _part(config, "config_groups")
+    groups = _object(config, "config_groups")
     widths, blocks = set(), set()
     for name in groups:
-        group = _part(groups, name)
-        weights = _part(group, "weights")
+        group = _object(groups, name)
+        weights = _object(group, "weights")
         if not weights:
             continue
         _known("format", group.get("format") or config.get("format"), _DENSE)
-        kind, bits = str(weights.get("type", "int")), weights.get("num_bits", 0)
+        kind, bits = str(weights.get("type", "int")), weights.get("num_bits")
         _known("weights of type", kind, ("int", "float"))
         _known("num_bits", bits, range(2, 9) if kind == "int" else _FLOAT_BITS)
         if kind == "int":
-            widths.add(int(bits))
+            widths.add(int(bits or 0))
         if weights.get("block_structure"):
             blocks.add(_block(weights["block_structure"], "block_structure"))
     if len(blocks) > 1:
@@ -163,13 +165,11 @@ def _compressed(config: Mapping[str, Any]) -> Codec:
     return CompressedTensors(tuple(sorted(widths)), next(iter(blocks), None))
 
 
-def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return an object inside a config; an empty one if there is none."""
-    found = config.get(name)
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise PointError(f"expected an object as {name}, got {repr(found)[:80]}; {_ADVICE}")
+def _object(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the object of a name; an empty one where there is none."""
+    found = holder.get(name) or {}
+    if not isinstance(found, dict):
+        raise PointError(f"expected an object as {name} of the quantization config, got {str(found)[:40]!r}; {_ADVICE}")
     return found
 
 
@@ -186,9 +186,12 @@ def _block(sizes: object, name: str) -> Block | None:
     if not sizes:
         return None
     parts = sizes.split("x") if isinstance(sizes, str) else sizes
-    if not isinstance(parts, list | tuple) or len(parts) != 2 or not all(_SIZE.fullmatch(str(p)) for p in parts):
-        raise PointError(f"expected two sizes as {name}, got {repr(sizes)[:80]}")
-    return int(parts[0]), int(parts[1])
+    if not isinstance(parts, list | tuple) or [bool(_SIZE.fullmatch(str(part))) for part in parts] != [True, True]:
+        raise PointError(f"expected two sizes as {name}, got {sizes!r}")
+    rows, inputs = int(parts[0]), int(parts[1])
+    if not rows or not inputs:
+        raise PointError(f"expected two sizes as {name}, got {sizes!r}")
+    return rows, inputs
 
 
 def _known(what: str, value: object, known: tuple[object, ...] | range) -> None:

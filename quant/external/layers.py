@@ -18,6 +18,8 @@ from quant.external.packing import GPTQ_BITS, WORD, awq_weight, gptq_weight, nei
 from quant.space import Slot
 
 FLOATS = ("F64", "F32", "F16", "BF16")
+_NEVER_SCALAR = ("qweight", "qzeros", "scales", "g_idx", "blocks", "weight_packed", "weight_shape", "weight_g_idx")
+"""Fields that no tool stores as one number."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,10 @@ class StoredLayer:
     def __getitem__(self, field: str) -> Tensor:
         if field not in self.names:
             raise PointError(f"expected a tensor {field!r}, found {', '.join(sorted(self.names))}")
-        return self.read(self.names[field])
+        tensor = self.read(self.names[field])
+        if field in _NEVER_SCALAR and not tensor.ndim:
+            raise PointError(f"expected {self.names[field]} with at least one axis, got a single number")
+        return tensor
 
     def get(self, field: str) -> Tensor | None:
         """Return the tensor of a field; None if the layer has none."""

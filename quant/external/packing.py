@@ -17,6 +17,8 @@ from quant.errors import PointError
 
 GPTQ_BITS = (2, 3, 4, 5, 6, 7, 8)
 WORD = 32
+_SCALES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_INDICES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 _AWQ_BITS = 4
 _AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
@@ -71,6 +73,7 @@ def gptq_weight(
         PointError: if the shapes do not fit, or a stored ``z − 1`` is −1. Its field is all ones, which the libraries
             read in three ways: as 2^B, as 0, or as 0 with a carry into the next zero-point.
     """
+    check_scales("scales", scales)
     inputs, outputs = groups.numel(), qweight.shape[-1]
     _whole_words(inputs, bits)
     _whole_words(outputs, bits)
@@ -100,6 +103,7 @@ def awq_weight(qweight: Tensor, qzeros: Tensor, scales: Tensor, inputs: int) -> 
     Raises:
         PointError: if the shapes do not fit.
     """
+    check_scales("scales", scales)
     outputs = scales.shape[-1]
     _whole_words(outputs, _AWQ_BITS)
     _expect("qweight", qweight, (inputs, outputs * _AWQ_BITS // WORD))
@@ -159,11 +163,14 @@ def scaled(codes: Tensor, scale: Tensor, zeros: Tensor | None, groups: Tensor | 
     Raises:
         PointError: if the shapes do not fit.
     """
+    check_scales("weight_scale", scale)
     outputs, inputs = codes.shape
     if scale.numel() == 1:
         scale = scale.reshape(1, 1)
     elif scale.ndim != 2 or scale.shape[0] != outputs:
         raise PointError(f"expected one scale, or {outputs} rows of them, got shape {tuple(scale.shape)}")
+    if groups is not None:
+        _check_index(groups)
     if groups is None or bool((groups < 0).any()):
         index = neighbours(inputs, scale.shape[1])
     else:
@@ -184,6 +191,22 @@ def neighbours(inputs: int, groups: int) -> Tensor:
     return torch.arange(inputs) // (inputs // groups)
 
 
+def check_scales(what: str, scales: Tensor) -> None:
+    """Check that scales of integers are floats of 16 bits or more: integers and bools would be read as if they were.
+
+    Raises:
+        PointError: if they are not.
+    """
+    if scales.dtype not in _SCALES:
+        got = str(scales.dtype).removeprefix("torch.")
+        raise PointError(f"expected floats of 16 bits or more as {what}, got {got}")
+
+
+def _check_index(groups: Tensor) -> None:
+    if groups.dtype not in _INDICES:
+        raise PointError(f"expected integers as g_idx, got {str(groups.dtype).removeprefix('torch.')}")
+
+
 def _whole_words(count: int, bits: int) -> None:
     if count * bits % WORD:
         raise PointError(f"expected whole 32-bit words, got {count} fields of {bits} bits")
@@ -195,6 +218,7 @@ def _expect(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _group_index(groups: Tensor, count: int) -> Tensor:
+    _check_index(groups)
     index = groups.long()
     if bool((index < 0).any()) or bool((index >= count).any()):
         raise PointError(f"expected groups 0 to {count - 1} in g_idx, got {int(index.min())} to {int(index.max())}")

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from quant.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from quant.errors import PointError
+from quant.external.formats import find_codec
 from quant.external.load import load_external
 from tests import tiny
 from tests.quant.external import packers
@@ -182,3 +184,46 @@ def test_unknown_formats(checkpoint: Checkpoint, tmp_path: Path, config: object,
     with pytest.raises(PointError, match=message) as caught:
         load_external(tmp_path / "theirs", checkpoint, "x")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pack-quantized", "int-quantized"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("config_groups", "abc"),
+        ("config_groups", [1]),
+        ("config_groups", {"group_0": 1}),
+        ("config_groups", {"group_0": {"targets": ["Linear"], "weights": 1}}),
+        ("sparsity_config", ["dense"]),
+    ],
+    ids=str,
+)
+def test_settings_of_another_kind_are_refused(kind: str, key: str, value: object) -> None:
+    config = {"quant_method": "compressed-tensors", "format": kind, "config_groups": {}, key: value}
+    with pytest.raises(PointError, match=r"expected an object as (config_groups|group_0|weights|sparsity_config) of"):
+        find_codec(config)
+
+
+ODD = {
+    "a single number": (("qweight", "qzeros", "scales", "weight_packed"), lambda t: t.flatten()[0].clone()),
+    "int32": (("scales", "weight_scale"), lambda t: t.int()),
+    "bool": (("scales", "weight_scale", "g_idx", "weight_g_idx"), lambda t: t.bool()),
+    "complex64": (("scales", "weight_scale", "g_idx", "weight_g_idx"), lambda t: t.to(torch.complex64)),
+    "uint8": (("scales", "weight_scale"), lambda t: t.to(torch.uint8)),
+}
+"""Kinds of tensors that no tool writes, and the fields that they are put in."""
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("kind", ["gptq", "awq", "pack-quantized"])
+def test_a_tensor_of_another_kind_is_refused(checkpoint: Checkpoint, tmp_path: Path, kind: str, odd: str) -> None:
+    config, make = KINDS[kind]
+    folder, slot = tmp_path / "theirs", next(iter(checkpoint.space))
+    write(folder, checkpoint, config, make)
+    layer, file = slot.name.removesuffix(".weight"), folder / "model.safetensors"
+    whole = load_file(file)
+    fields, change = ODD[odd]
+    for name in [f"{layer}.{field}" for field in fields if f"{layer}.{field}" in whole]:
+        save_file(whole | {name: change(whole[name])}, file, {"format": "pt"})
+        with pytest.raises(PointError, match=rf"expected (floats|integers|.* at least one axis).* got {odd}"):
+            load_external(folder, checkpoint, "theirs").tensor(slot)
