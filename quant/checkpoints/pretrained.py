@@ -44,6 +44,9 @@ _UNREADABLE = (
 )  # fmt: skip
 _READ = ("config.json", "generation_config.json", "*token*.json", "vocab*", "merges.txt", "*.model")
 """Files beside the weights that transformers reads."""
+_DAMAGED = (UnicodeDecodeError, struct.error, SafetensorError, IndexError)
+_CUT_OFF = ("cannot reshape array", "When changing to a larger dtype", "Maximum allowed dimension")
+"""Words of numpy on a file that is shorter than its head says."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 DeviceMap = str | Mapping[str, Any] | None
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -315,7 +318,9 @@ def _words(error: BaseException) -> str:
     if "trust_remote_code" in str(error):
         return "it needs Python code from its repository, which is never run"
     if "is not a valid JSON file" in said and error.__context__ is not None:  # also of a GGUF file, which has none
-        return f"content that cannot be read: {_words(error.__context__)}"
+        return f"text that cannot be read: {_words(error.__context__)}"
+    if isinstance(error, _DAMAGED) or any(words in said for words in _CUT_OFF):
+        return f"{said}; the file is cut off or damaged: fetch it again"
     return f"the unknown name {said}" if isinstance(error, KeyError) else said
 
 

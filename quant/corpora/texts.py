@@ -13,7 +13,7 @@ from quant.corpora.hub_texts import PREFIX, read_hub_texts
 from quant.corpora.text_files import READABLE, Text, read_text, stem_of
 from quant.corpora.text_splits import SPLITS, complete
 from quant.errors import CorpusError, UsageError
-from quant.user_path import user_path
+from quant.user_path import of_windows, user_path
 
 __all__ = ["SELF", "SPLITS", "TALES", "WIKITEXT", "Text", "read_texts"]
 
@@ -59,6 +59,8 @@ def read_texts(name: str, revision: str | None = None) -> dict[str, Text]:
         if stem_of(path) is None:
             raise UsageError(f"expected --data to name a folder, or a file of {READABLE}, got {path.name}")
         return complete({"train": read_text([path])}, str(path))
+    if windows := of_windows(name):
+        raise UsageError(f"expected a text as --data, got {name}: {windows}")
     known = (TALES, SELF, WIKITEXT)
     guess = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {guess[0]!r}? " if guess else ""

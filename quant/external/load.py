@@ -40,7 +40,7 @@ from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Unfolding, find_unfolding
 from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
-from quant.user_path import user_path
+from quant.user_path import of_windows, user_path
 
 _CACHE = ("k_scale", "v_scale", "q_scale", "prob_scale", "k_zero_point", "v_zero_point")
 _RUN_TIME = (
@@ -81,6 +81,8 @@ def load_external(
         return _from_folder(path, checkpoint, name, gauge)
     if path.is_file() and path.suffix == ".gguf":
         return from_gguf(path, checkpoint, name, cache)
+    if not path.exists() and (windows := of_windows(str(path))):
+        raise UsageError(f"expected a folder or a .gguf file as --point, got {path}: {windows}")
     found = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing"
     raise UsageError(f"expected a folder with config.json and safetensors, or a .gguf file, at {path}, found {found}")
 

@@ -11,7 +11,8 @@ from quant.checkpoints.checkpoint import load_checkpoint
 from quant.checkpoints.export import check_target
 from quant.corpora.texts import read_texts
 from quant.errors import UsageError
-from quant.user_path import user_path
+from quant.external.load import load_external
+from quant.user_path import of_windows, user_path
 
 IMPOSSIBLE = {
     "a" * 5000: "of 5000 letters, which the system refuses: File name too long",
@@ -47,3 +48,13 @@ def test_every_taker_of_a_path_refuses_it(text: str, monkeypatch: pytest.MonkeyP
 def test_a_path_with_nothing_there_is_one(tmp_path: Path) -> None:
     assert user_path(tmp_path / "a" / "b", "--store") == tmp_path / "a" / "b"
     assert user_path("~", "--store") == Path.home()
+
+
+@pytest.mark.parametrize("text", [r"C:\Users\me\opt-125m", "D:/models/gpt2", r"\\server\models\m", r"models\tales"])
+def test_a_path_of_windows_is_told_as_that(text: str, tmp_path: Path) -> None:
+    for taker in (load_checkpoint, read_texts, lambda text: load_external(Path(text), None, "x")):
+        with pytest.raises(UsageError, match="no such file or folder, and it looks like a path of Windows") as raised:
+            taker(text)
+        assert "did you mean" not in str(raised.value)
+        assert text in str(raised.value)
+    assert of_windows("org/name") == of_windows("opt-125m") == of_windows("/c/d:e") == ""

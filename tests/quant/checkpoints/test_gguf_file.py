@@ -215,3 +215,20 @@ def test_saving_again_keeps_the_model(tmp_path: Path, saved: Callable[..., Path]
     again = load_checkpoint(str(saved(found, "again"))).model
     assert torch.equal(again.model.rotary_emb.inv_freq, found.model.rotary_emb.inv_freq)
     assert fingerprint(again) == fingerprint(found)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9], ids=["in its head", "in its tensors"])
+def test_a_file_that_was_cut_off_is_told_as_that(tmp_path: Path, kept: float) -> None:
+    path = write(tmp_path / "m.gguf")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(CheckpointError, match="cut off or damaged: fetch it again"):
+        load_checkpoint(str(path), cache=tmp_path / "cache")
+
+
+def test_a_damaged_text_of_a_file_is_no_matter_of_json(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf")
+    path.write_bytes(path.read_bytes().replace(b"context_length", b"context_l\xffngth"))
+    with pytest.raises(CheckpointError, match="cut off or damaged: fetch it again") as raised:
+        load_checkpoint(str(path), cache=tmp_path / "cache")
+    assert "JSON" not in str(raised.value)

@@ -141,7 +141,7 @@ words = torch.zeros(32, 4, dtype=torch.int32)
     [
         (lambda: unpack(words, 4, 33), r"expected 5 int32 words.*got int32 of shape \(32, 4\)"),
         (lambda: unpack(words.long(), 4, 32), "got int64"),
-        (lambda: gptq_weight(words, words, words.float(), torch.zeros(33), 4, zeros_less_one=False), "whole 32-bit words"),
+        (lambda: gptq_weight(words, words, torch.ones(32, 4), torch.zeros(33), 4, zeros_less_one=True), "whole 32"),
         (lambda: signed_codes(words, 4, (31, 32)), "31 packed rows"),
         (lambda: signed_zeros(words[:1].float(), 4, (1, 4)), "integer zero-points"),
         (lambda: scaled(words, torch.ones(31, 1), None, None), "32 rows"),
