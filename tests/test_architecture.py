@@ -34,7 +34,7 @@ ROOMS = {
 SINGLE_FILES = {"__init__", "formatting", "radius", "quantize"}  # of landscape: rooms that are one file
 ONLY = {"landscape/estimators": {"numpy", "scipy", "quant.errors"}}  # and the standard library
 HOMES = {
-    "h5py": ("landscape/probing/shards.py", "landscape/exports"),  # the store, and files for other programs
+    "h5py": ("landscape/probing/shard_file.py", "landscape/exports"),  # the store, and files for other programs
     "ray": "landscape/probing/ray_cluster.py",
     "plotly": "landscape/report",
     "matplotlib": "landscape/report",
@@ -49,7 +49,8 @@ WITHOUT = {
     "landscape/claims": {"torch"},
     "landscape/report": {"torch"},
     "landscape/probing/engines": {
-        "landscape.probing.store", "landscape.probing.shards", "landscape.probing.point_file",
+        "landscape.probing.store", "landscape.probing.shards", "landscape.probing.shard_file",
+        "landscape.probing.point_file",
         "landscape.probing.atomic_files", "pathlib", "os", "io", "h5py",
     },
 }  # fmt: skip

@@ -11,8 +11,9 @@ from typing import Any
 
 from landscape.cache.inventory import STORE, Unit, list_units, models_of
 from landscape.cache.times import same_times
+from landscape.probing.shard_file import Shard
 from landscape.probing.shard_records import recipe_of, records_of, text_of
-from landscape.probing.shards import Shard, open_as_it_is
+from landscape.probing.shards import open_as_it_is
 from landscape.records.record import RecordHead, read_head
 from quant.errors import StoreError, UsageError
 from quant.json_text import read_object

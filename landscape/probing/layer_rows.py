@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.probing.shard_file import Array, Shard
 from landscape.probing.shard_records import records_of
-from landscape.probing.shards import Array, Shard, ShardFolder
+from landscape.probing.shards import ShardFolder
 from quant.interruption import shielded
 
 

@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.probing.shard_file import Array, Attribute, Shard, Streamed
 from landscape.probing.shard_records import recipe_of, text_of
-from landscape.probing.shards import Array, Attribute, Shard, Streamed
 from quant.errors import PointError, StoreError, UsageError
 from quant.grid import GridTensor, make_grid
 from quant.point import PointTensor, WeightPoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from landscape.probing.shards import Shard
+from landscape.probing.shard_file import Shard
 from quant.errors import StoreError
 from quant.json_text import parse_json
 

@@ -1,4 +1,4 @@
-"""Keep arrays in immutable HDF5 files, each named by the hash of its bytes; only exports import h5py too.
+"""Keep arrays in immutable HDF5 files, each named by the hash of its bytes.
 
     <folder>/<sha256 of its bytes>.h5           committed: complete, never changed again
     <folder>/<sha256 of its bytes>.h5.damaged   set aside: its bytes were no longer those of its name, or it is no file
@@ -7,9 +7,6 @@
 A file is written under a temporary name, closed, synced and hashed, and then moved to its own name. A file that exists
 is therefore whole, whenever its writer was killed, and any number of processes may write and read without a lock. A
 file goes only when its content is in another file that is already committed, so readers take the union of all files.
-
-The format is HDF5's default (``libver="latest"`` does not reopen after a kill). Its file locks are off: they mean
-nothing for files that never change, and fail on some network file systems.
 """
 
 from __future__ import annotations
@@ -17,130 +14,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-import h5py
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from landscape.probing.atomic_files import check_writable, is_gone, storage_errors, sync, unless_forbidden, unless_gone
-from landscape.probing.file_sink import FileSink
+from landscape.probing.shard_file import Array, Attribute, Shard, format_errors, open_shard, write_shard
 from quant.errors import StoreError
 from quant.odd_files import is_odd, odd_kind, set_aside
-from quant.system_errors import error_number, is_forbidden, reason
+from quant.system_errors import is_forbidden, reason
 from quant.temporary_files import unnamed_file
 
 T = TypeVar("T")
-Attribute = str | int
 
 _NAME = re.compile(r"[0-9a-f]{64}\.h5")
-_AWAY = "move the file away, and run the command again"
-_FORMAT = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
-"""Errors of h5py, and of its users, at content that was damaged or made by others."""
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """A long array, written piece by piece and never held whole."""
-
-    dtype: str
-    """Name that numpy gives the type on disk, such as ``<f4``."""
-    size: int
-    """Number of elements."""
-    pieces: Iterable[NDArray[Any]]
-    """Consecutive parts, each flat, ``size`` elements together."""
-
-
-Array = NDArray[Any] | Sequence[str] | Streamed
-"""Content of a shard under one key: numbers, a table of strings without NUL, or a long array in pieces."""
-
-
-class Shard:
-    """An open shard, readable after this machine removed its file, and closed by ``with`` or with its last user."""
-
-    def __init__(self, path: Path, file: h5py.File) -> None:
-        self.path = path
-        self.attributes: dict[str, Any] = dict(file.attrs)
-        self._file, self._size = file, int(file.id.get_filesize())
-        self._opened: dict[str, Any] = {}  # datasets that were read before: to look one up takes as long as to read it
-
-    def __contains__(self, key: str) -> bool:
-        with format_errors(self.path):
-            return key in self._file
-
-    def strings(self, key: str) -> list[str]:
-        """Read a whole table of strings.
-
-        Raises:
-            StoreError: It cannot be read, or is no table of strings.
-        """
-        values = self.numbers(key)
-        with format_errors(self.path):
-            return [value.decode() for value in values.astype(np.bytes_, casting="no", copy=False).tolist()]
-
-    def column(self, table: str, index: str) -> list[str]:
-        """Read a column of strings, each of which is stored as its place in a table.
-
-        Raises:
-            StoreError: It cannot be read, or has a place that is not in the table.
-        """
-        values, places = [sys.intern(value) for value in self.strings(table)], self.numbers(index)
-        inside = not places.size or (places.min() >= 0 and places.max() < len(values))
-        if places.dtype.kind not in "iu" or not inside:
-            raise StoreError(f"expected places in the table {table} as {index} of {self.path}, found others; {_AWAY}")
-        return [values[place] for place in places.tolist()]
-
-    def numbers(self, key: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Read the elements ``start`` to ``stop`` of an array, and no others.
-
-        Raises:
-            StoreError: They cannot be read.
-        """
-        with storage_errors("read", self.path), format_errors(self.path):
-            try:
-                if key not in self._opened:
-                    self._opened[key] = self._dataset(key)
-                values: NDArray[Any] = self._opened[key][start:stop]
-            except KeyError as error:  # h5py's name for the system's errors too, where it looks the key up
-                if (number := error_number(error)) is None:
-                    raise
-                raise OSError(number, os.strerror(number)) from error
-        return values
-
-    def _dataset(self, key: str) -> Any:
-        """Open an array, if it is one as they are written here: numbers or strings in one row, all of them stored."""
-        found = self._file[key]
-        if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype.kind not in "iufS":
-            raise ValueError(f"{key} is no row of numbers or strings")
-        if found.nbytes > self._size:
-            raise ValueError(f"{key} has {found.nbytes} bytes in a file of {self._size}")
-        return found
-
-    def __enter__(self) -> Shard:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._opened.clear()
-        self._file.close()
-
-
-@contextmanager
-def format_errors(path: Path) -> Iterator[None]:
-    """Turn an error at the content of a shard into one line.
-
-    Raises:
-        StoreError: The path, the fault and the advice.
-    """
-    try:
-        yield
-    except _FORMAT as error:
-        fault = str(error.args[0] if error.args else type(error).__name__).split("\n")[0][:200]
-        raise StoreError(f"expected the content of a shard in {path}, found another: {fault}; {_AWAY}") from error
 
 
 def open_as_it_is(path: Path) -> Shard | None:
@@ -153,7 +41,7 @@ def open_as_it_is(path: Path) -> Shard | None:
         return None
     with storage_errors("read", path):
         try:
-            return _open_hdf5(path)
+            return open_shard(path)
         except OSError as error:
             if is_gone(error):
                 return None
@@ -207,7 +95,7 @@ class ShardFolder:
         with storage_errors("write to", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             with unnamed_file(self.path) as path:
-                _write_hdf5(path, arrays, {**self._identity, **attributes})
+                write_shard(path, arrays, {**self._identity, **attributes})
                 sync(path)
                 name = _content_name(path)
                 if is_odd(self.path / name):
@@ -249,7 +137,7 @@ class ShardFolder:
             return None
         with storage_errors("read", path):
             try:
-                shard = _open_hdf5(path) if _content_name(path) == name else None
+                shard = open_shard(path) if _content_name(path) == name else None
             except OSError as error:
                 if is_gone(error):
                     return None
@@ -302,46 +190,6 @@ class ShardFolder:
                 return  # not damaged but gone while it was read: merged, or set aside by a process that warns of it
             fate = f"left in place ({reason(error, path)})"
         self._warn(f"{path} {fault}: {fate}; what it held counts as absent and is computed again when asked for")
-
-
-def _write_hdf5(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str, Attribute]) -> None:
-    """Write the arrays in the given order, each contiguous, below the root."""
-    with path.open("xb+", buffering=0) as raw:
-        sink = FileSink(raw)
-        with h5py.File(sink, "w") as file:
-            file.attrs.update(attributes)
-            for key, array in arrays.items():
-                if isinstance(array, Streamed):
-                    dataset, start = file.create_dataset(key, (array.size,), array.dtype), 0
-                    for piece in array.pieces:
-                        dataset[start : start + piece.size] = piece
-                        start += piece.size
-                        sink.check()
-                else:
-                    file.create_dataset(key, data=array if isinstance(array, np.ndarray) else _encoded(array))
-        sink.check()
-
-
-def _encoded(table: Sequence[str]) -> NDArray[np.bytes_]:
-    """Encode strings at a fixed length: strings of variable length read many times slower."""
-    values = [value.encode() for value in table]
-    width = max(map(len, values), default=1)
-    return np.array(values, h5py.string_dtype("utf-8", max(width, 1)))
-
-
-def _open_hdf5(path: Path) -> Shard | None:
-    """Open a shard; None if it is no HDF5 file, or its attributes cannot be read."""
-    try:
-        file = h5py.File(path, "r", locking=False)
-        try:
-            return Shard(path, file)
-        except _FORMAT:
-            file.close()
-            return None
-    except OSError as error:
-        if error_number(error) is None:  # the system did not fail, so the format is wrong
-            return None
-        raise
 
 
 def _content_name(path: Path) -> str:

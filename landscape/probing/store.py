@@ -48,8 +48,9 @@ from landscape.probing.frozen_settings import Whole, frozen_settings
 from landscape.probing.layer_rows import LayerRows, string_table
 from landscape.probing.plan import Fidelity, Probe, ProbeResult
 from landscape.probing.point_file import point_arrays, point_attributes, read_point
+from landscape.probing.shard_file import Array, Attribute, Shard
 from landscape.probing.shard_records import records_of
-from landscape.probing.shards import Array, Attribute, Shard, ShardFolder
+from landscape.probing.shards import ShardFolder
 from quant.cache import note_use
 from quant.errors import StoreError
 from quant.point import WeightPoint
@@ -234,8 +235,9 @@ def _read_probes(shard: Shard) -> _ProbeShard:
     numbers = (shard.numbers(key).tolist() for key in ("total", "tokens"))
     results = [ProbeResult(Probe(p, w), total, n) for p, w, total, n in zip(*names, *numbers, strict=True)]
     if "fidelity_index" in shard:
-        compared = (shard.numbers(key).tolist() for key in ("fidelity_index", "kl", "agreeing", "entropy"))
-        for row, kl, agreeing, entropy in zip(*compared, strict=True):
+        rows = shard.places("fidelity_index", len(results))
+        compared = (shard.numbers(key).tolist() for key in ("kl", "agreeing", "entropy"))
+        for row, kl, agreeing, entropy in zip(rows, *compared, strict=True):
             results[row] = replace(results[row], fidelity=Fidelity(kl, agreeing, entropy))
     return _ProbeShard(results, [_json(record) for record in records_of(shard)])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from landscape.probing.atomic_files import is_gone
-from landscape.probing.shards import Shard, _open_hdf5
+from landscape.probing.shard_file import Shard, open_shard
 from quant.errors import StoreError
 from tests.landscape.probing.test_shards import folder, numbers
 
@@ -46,17 +46,17 @@ def break_opening(patch: pytest.MonkeyPatch, number: int) -> None:
     def read(_: Path) -> Shard:
         raise h5py_words(number, OSError)
 
-    patch.setattr("landscape.probing.shards._open_hdf5", read)
+    patch.setattr("landscape.probing.shards.open_shard", read)
 
 
 def break_reading(patch: pytest.MonkeyPatch, number: int, kind: type[Exception]) -> None:
     def opened(path: Path) -> Shard:
-        shard = _open_hdf5(path)
+        shard = open_shard(path)
         shard._file.close()  # type: ignore[union-attr]
         shard._file = Failing(h5py_words(number, kind))  # type: ignore[union-attr]
         return shard  # type: ignore[return-value]
 
-    patch.setattr("landscape.probing.shards._open_hdf5", opened)
+    patch.setattr("landscape.probing.shards.open_shard", opened)
 
 
 def break_array(patch: pytest.MonkeyPatch, number: int) -> None:

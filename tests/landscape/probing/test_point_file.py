@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.probing.shards import Shard, ShardFolder
+from landscape.probing.shard_file import Shard
+from landscape.probing.shards import ShardFolder
 from quant.errors import PointError, StoreError
 from quant.grid import Grid, GridTensor
 from quant.point import WeightPoint

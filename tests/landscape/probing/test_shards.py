@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape.probing.shards import Shard, ShardFolder, Streamed
+from landscape.probing.shard_file import Shard, Streamed
+from landscape.probing.shards import ShardFolder
 from quant.errors import StoreError
 
 IDENTITY = {"schema_version": 1, "kind": "test"}
@@ -182,7 +183,8 @@ import errno, os, resource, sys
 from pathlib import Path
 import h5py
 import numpy as np
-from landscape.probing.shards import ShardFolder, Streamed
+from landscape.probing.shard_file import Streamed
+from landscape.probing.shards import ShardFolder
 from quant.errors import StoreError
 
 shards = ShardFolder(Path(sys.argv[1]), {"schema_version": 1}, print)
@@ -252,6 +254,6 @@ def test_a_shard_that_goes_while_it_is_read_is_not_called_damaged(
     """HDF5 opens a file more than once, and what it says of one that went in between has no error number."""
     shards = folder(tmp_path)  # fails at a warning
     name = shards.add({"x": np.arange(3)}, {})
-    monkeypatch.setattr("landscape.probing.shards._open_hdf5", lambda path: path.unlink())
+    monkeypatch.setattr("landscape.probing.shards.open_shard", lambda path: path.unlink())
     assert shards.open(name) is None
     assert shards.names() == set()

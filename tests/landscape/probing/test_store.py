@@ -305,3 +305,25 @@ def test_a_full_disk_is_one_line_and_harms_nothing(tmp_path: Path) -> None:
         assert here.save_point("r", SPACE, point).fingerprint(SPACE) == point.fingerprint(SPACE)
 
     assert exit_codes([forked(work)]) == [0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"position_index": np.array([1], np.int32)},
+        {"window_index": np.array([-1], np.int32)},
+        {"window_index": np.array([0.0])},
+        {"total": np.array([1.0, 2.0])},
+        {"fidelity_index": np.array([7]), "kl": np.zeros(1), "agreeing": np.zeros(1, int), "entropy": np.zeros(1)},
+    ],
+    ids=["beyond", "before", "floats", "another length", "fidelity beyond"],
+)
+def test_a_shard_with_its_hash_and_another_content_is_refused(tmp_path: Path, odd: dict[str, np.ndarray]) -> None:
+    store = Store(tmp_path, "a" * 64, "float32")
+    arrays = {
+        "positions": ["p"], "windows": ["w"], "position_index": np.array([0]), "window_index": np.array([0]),
+        "total": np.array([1.0]), "tokens": np.array([1]),
+    }  # fmt: skip
+    store._probes.add(arrays | odd, {"provenances": "[]"})
+    with pytest.raises(StoreError, match=r"expected .*, found .*; move the file away"):
+        store.probes()
