@@ -115,7 +115,10 @@ class GramMatrices:
         for slot in slots:
             counts = self._reads.get(slot)
             if counts is None and not (slot.expert and slot.siblings in used):
-                raise PointError(f"expected calibration tokens to reach {slot.name}, none did; add windows")
+                raise PointError(
+                    f"expected calibration tokens to reach {slot.name}, none did; use more --calibration-windows or "
+                    "another text, or leave it out with --exclude"
+                )
             if counts is not None and any(count != self._times[read] for read, count in counts.items()):
                 raise PointError(
                     f"expected {slot.name} to read an input of {next(iter(counts))[0].name} in every window or in "

@@ -153,8 +153,12 @@ def _blame(found: AnatomyResult) -> str:
         if any(saved is None for saved in found.anatomy.saved.values()):
             return "No part of Δw can be blamed: the model's output overflowed at one of them."
         if windows < 2 or found.articles[found.split] == 1:
-            few = "one window gives" if windows < 2 else f"{windows} windows of one article give"
-            return f"No part of Δw can be blamed: {few} no interval; use more --windows."
+            if windows < 2:
+                return "No part of Δw can be blamed: one window gives no interval; use more --windows."
+            return (
+                f"No part of Δw can be blamed: {windows} windows of one article give no interval; use a text of "
+                "several articles, or so many --windows that they reach into another."
+            )
         return (
             "No part of Δw is to blame: undoing none of its shrinkage, rounding and clipping lowers the loss by more "
             "than the choice of windows explains."

@@ -174,7 +174,9 @@ def test_no_hook_stays() -> None:
     before = hooks(model)
     stream = BlockStream(model, tiny.windows(2))
     foreign = [s for s in space if s.block == 1]
-    with pytest.raises(PointError, match=r"reach model\.layers\.1\.self_attn\.q_proj\.weight, none did"):
+    with pytest.raises(
+        PointError, match=r"reach model\.layers\.1\.self_attn\.q_proj\.weight, none did; use more --calib"
+    ):
         stream.hessians(0, foreign, advance=False)
 
     def fail(*_: object) -> None:

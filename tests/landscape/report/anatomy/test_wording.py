@@ -90,7 +90,8 @@ def test_windows_of_one_article_blame_nothing_and_are_told_as_such(dissected: An
         waterfall=replace(dissected.waterfall, steps=(unbounded, *dissected.waterfall.steps[1:])),
     )  # fmt: skip
     assert blamed(alone, **noise) == (
-        "No part of Δw can be blamed: 4 windows of one article give no interval; use more --windows."
+        "No part of Δw can be blamed: 4 windows of one article give no interval; use a text of several articles, or so "
+        "many --windows that they reach into another."
     )
     assert "0.300 (not bounded by windows of one article: use more of the text) R" in finding(alone)[0]
     assert "(validation: 4 windows in 1 article; test: 2 windows in 1 article)" in subject_sentences(alone)[1]
