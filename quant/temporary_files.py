@@ -49,7 +49,7 @@ def temporary_path(path: Path) -> Iterator[Path]:
         path: The file or folder to be; the folder above it exists.
     """
     sweep(path.parent)
-    with _lending(temporary_name(path)) as name:
+    with removed_at_end(temporary_name(path)) as name:
         yield name
 
 
@@ -61,8 +61,19 @@ def unnamed_file(folder: Path, hidden: bool = False) -> Iterator[Path]:
         folder: The folder.
         hidden: Begin the name with a dot.
     """
-    with _lending(folder / f"{'.' if hidden else ''}{_writer()}.tmp") as name:
+    with removed_at_end(folder / f"{'.' if hidden else ''}{_writer()}.tmp") as name:
         yield name
+
+
+@contextmanager
+def removed_at_end(path: Path) -> Iterator[Path]:
+    """Remove a file or folder at the end of the block, or of the process if that must end at once."""
+    _lent.add(path)
+    try:
+        yield path
+    finally:
+        remove(path)
+        _lent.discard(path)
 
 
 @contextmanager
@@ -70,7 +81,7 @@ def scratch_folder() -> Iterator[Path]:
     """Make a folder in the system's temporary folder, and remove it at the end; sweep those of others first."""
     for path in abandoned_scratch():
         remove(path)
-    with _lending(Path(tempfile.gettempdir(), f"{_SCRATCH}{_writer()}")) as folder:
+    with removed_at_end(Path(tempfile.gettempdir(), f"{_SCRATCH}{_writer()}")) as folder:
         folder.mkdir(mode=0o700)
         yield folder
 
@@ -120,16 +131,6 @@ def remove_own() -> None:
     """Remove all that this process is writing, as it is about to end."""
     for path in list(_lent):
         remove(path)
-
-
-@contextmanager
-def _lending(path: Path) -> Iterator[Path]:
-    _lent.add(path)
-    try:
-        yield path
-    finally:
-        remove(path)
-        _lent.discard(path)
 
 
 def _last_write(path: Path) -> float:

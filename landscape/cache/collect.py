@@ -25,8 +25,16 @@ from landscape.cache.cache_limits import CacheLimits
 from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units
 from landscape.session.in_use import FOLDER, Mark, claimed, clock, forget_dead, marks
 from quant.errors import StoreError
+from quant.interruption import shielded
 from quant.system_errors import reason
-from quant.temporary_files import abandoned_scratch, is_of_dead_writer, remove, sweep, temporary_name
+from quant.temporary_files import (
+    abandoned_scratch,
+    is_of_dead_writer,
+    remove,
+    removed_at_end,
+    sweep,
+    temporary_name,
+)
 
 REMADE: tuple[Kind, ...] = ("point", "training", "tokens", "self", "conversion", "download")
 RESULTS: tuple[Kind, ...] = ("run", "study")
@@ -211,11 +219,10 @@ class _Tidying:
             OSError: if it cannot be renamed, or not wholly removed.
         """
         aside = temporary_name(candidate.path)
-        with claimed(self.root) as open_sessions:
+        with removed_at_end(aside), shielded(), claimed(self.root) as open_sessions:  # a claim left holds sessions back
             if not self._may_go(candidate, open_sessions):
                 return False
             os.rename(candidate.path, aside)
-        remove(aside)
         if aside.exists():
             raise OSError(f"partly left as {aside.name}")
         return True

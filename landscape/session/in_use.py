@@ -36,7 +36,7 @@ from quant.errors import StoreError
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
 from quant.system_errors import reason
-from quant.temporary_files import unnamed_file
+from quant.temporary_files import removed_at_end, unnamed_file
 
 FOLDER, REMOVING = "in-use", "removing"
 BEAT = 60.0
@@ -83,26 +83,25 @@ def marked(root: Path, warn: Callable[[str], None]) -> Iterator[Marker]:
         warn: Takes one line if it cannot be marked, as where it may only be read.
     """
     path = root / FOLDER / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}.json"
-    try:
-        _write(path, None)
-    except StoreError as error:
-        warn(f"the cache cannot be marked as in use, so `landscape cache gc` must not run meanwhile: {error}")
-        yield Marker(None)
-        return
-    ended = threading.Event()
-    beat = threading.Thread(target=_renew, args=(path, ended), name="in-use", daemon=True)
-    beat.start()
-    try:
-        _wait(root)
-        if _has_dead(root):
-            sweep_cache(root)
-            forget_dead(root)
-        yield Marker(path)
-    finally:
-        ended.set()
-        beat.join()
-        with suppress(OSError):  # it counts no more after a while
-            path.unlink()
+    with removed_at_end(path):
+        try:
+            _write(path, None)
+        except StoreError as error:
+            warn(f"the cache cannot be marked as in use, so `landscape cache gc` must not run meanwhile: {error}")
+            yield Marker(None)
+            return
+        ended = threading.Event()
+        beat = threading.Thread(target=_renew, args=(path, ended), name="in-use", daemon=True)
+        beat.start()
+        try:
+            _wait(root)
+            if _has_dead(root):
+                sweep_cache(root)
+                forget_dead(root)
+            yield Marker(path)
+        finally:
+            ended.set()
+            beat.join()
 
 
 def marks(root: Path, now: float) -> list[Mark]:

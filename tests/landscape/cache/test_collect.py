@@ -1,6 +1,7 @@
 """What goes is the oldest, whole, and never what is in use."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from landscape.cache.cache_limits import CacheLimits, parse_age, parse_size
 from landscape.cache.collect import collect
 from landscape.cache.inventory import list_units
 from landscape.session.in_use import marked
+from quant import interruption
 from quant.checkpoints.wheel import MEMBER
 from quant.errors import UsageError
 from quant.temporary_files import _writer, temporary_name
@@ -125,6 +127,26 @@ def test_what_a_dead_process_left_goes_at_once_and_is_said(root, tmp_path, monke
         assert set(left) <= {candidate.path for candidate in each.removed}
     assert not any(path.exists() for path in left)
     assert living.exists()
+
+
+def test_an_interrupted_removal_leaves_no_claim_and_nothing_half_removed(root, monkeypatch):
+    rename = os.rename
+
+    def interrupt(source, target):
+        interruption.note(signal.SIGINT)
+        interruption.check()  # as the handler does, which waits for the end of what is shielded
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupt)
+    before = content(root)
+    try:
+        with pytest.raises(interruption.Interrupted):
+            collect(root, EVERYTHING)
+    finally:
+        interruption.forget()
+    gone = before.keys() - content(root).keys()
+    assert len({name.split("/")[:3][-1] for name in gone}) == 1
+    assert not content(root).keys() - before.keys()
 
 
 def test_the_store_of_an_open_session_and_what_is_shared_stay(root):
