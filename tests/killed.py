@@ -1,17 +1,25 @@
-"""What killed processes leave."""
+"""Processes forked from this one, which has all libraries loaded, and what killed ones leave."""
 
 from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+
+
+def fork() -> int:
+    """Fork, and return 0 in the new process; it must not use what the threads of this one may hold, such as torch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that there may be such threads
+        return os.fork()
 
 
 def leave_behind(name: Callable[[], Path], as_folder: bool = False) -> Path:
     """Return the unfinished file or folder of a process that was killed, which asked for its name."""
     reader, writer = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if not pid:
         path = name()
         os.write(writer, str(path).encode())

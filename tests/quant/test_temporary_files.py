@@ -22,7 +22,7 @@ from quant.temporary_files import (
     temporary_path,
     unnamed_file,
 )
-from tests.killed import leave_behind
+from tests.killed import fork, leave_behind
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
 
@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 def living(tmp_path: Path) -> Iterator[Path]:
     """The unfinished file of another process that lives."""
     reader, writer = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if not pid:
         path = temporary_name(tmp_path / "model")
         path.write_text("half")

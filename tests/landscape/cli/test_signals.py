@@ -22,6 +22,7 @@ from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from landscape.probing.runner import Runner
 from quant import interruption
 from quant.temporary_files import scratch_folder, temporary_path
+from tests.killed import fork
 
 Ready = Callable[[], None]
 RESULT = ProbeResult(Probe("p", "w"), 1.0, 2)
@@ -55,7 +56,7 @@ class Signalled:
 
         self._patch.setattr("landscape.cli.application.answer", answer)
         stderr = self.folder / "stderr"
-        pid = os.fork()
+        pid = fork()
         if not pid:
             self._run(stderr)
         os.read(reader, 1)
@@ -244,7 +245,7 @@ def test_an_ignored_signal_stays_ignored(signalled: Signalled) -> None:
 
 def test_a_forked_process_leaves_the_signal_to_its_parent(signalled: Signalled) -> None:
     def has_child(ready: Ready) -> None:
-        child = os.fork()
+        child = fork()
         if not child:
             time.sleep(30)
         time.sleep(0.05)
