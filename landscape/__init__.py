@@ -11,10 +11,10 @@ torch.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
-
-from landscape.quantize import quantize as quantize  # not on first use: its module has the same name and would hide it
 
 if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.advice.advise import AdviceResult as AdviceResult
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from landscape.exports.surfaces import export_surfaces as export_surfaces
     from landscape.quantize import QuantizeRequest as QuantizeRequest
     from landscape.quantize import QuantizeResult as QuantizeResult
+    from landscape.quantize import quantize as quantize
     from landscape.radius import RadiusRequest as RadiusRequest
     from landscape.radius import RadiusResult as RadiusResult
     from landscape.radius import measure_radius as measure_radius
@@ -111,6 +112,21 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+class _Package(ModuleType):
+    """The package with the verb ``quantize``, which the module of that name would hide once it is imported."""
+
+    @property
+    def quantize(self) -> object:
+        return __getattr__("quantize")
+
+    @quantize.setter
+    def quantize(self, module: ModuleType) -> None:
+        """Ignore the module, which the import system puts here."""
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -11,6 +13,7 @@ import pytest
 
 import landscape
 from landscape.cli.commands import COMMANDS
+from tests.conftest import ROOT
 
 VERBS = ("advise", "dissect", "measure_curvature", "measure_radius", "probe", "quantize", "run_study")
 
@@ -39,3 +42,15 @@ def test_the_example_of_a_verb_runs(name: str, tmp_path: Path, monkeypatch: pyte
     printed: list[str] = []
     doctest.DocTestRunner().run(example, out=printed.append)
     assert not printed, "".join(printed)
+
+
+def test_quantize_is_the_verb_though_its_module_has_the_same_name() -> None:
+    """And the package is imported without it, so that signals are handled as early as can be."""
+    code = (
+        "import sys, landscape\n"
+        "assert 'landscape.quantize' not in sys.modules\n"
+        "import landscape.quantize\n"
+        "assert landscape.quantize is sys.modules['landscape.quantize'].quantize\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
