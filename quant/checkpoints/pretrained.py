@@ -299,7 +299,9 @@ def _reading(source: Path) -> Iterator[None]:
     try:
         with quiet(), offline():
             yield
-    except _UNREADABLE as error:
+    except Exception as error:
+        if not isinstance(error, _UNREADABLE) and type(error) is not Exception:  # that one is of tokenizers
+            raise
         if source.is_dir() and (damaged := damaged_json(source)):
             raise CheckpointError(damaged) from error
         words = _words(error)

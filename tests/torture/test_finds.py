@@ -18,6 +18,7 @@ import torch
 from landscape.cache.contents import read_store
 from landscape.probing.store import Store
 from landscape.records.record import FORMAT, VERSION, _hash, read_head
+from quant.checkpoints.checkpoint import load_checkpoint
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import CheckpointError, PointError, StoreError
 from quant.external.formats import find_codec
@@ -224,3 +225,24 @@ def test_a_training_state_that_no_run_could_have_saved_is_none(
     for text in ("", "[" * 3000, "1" * 5000, '{"a'):
         write_hashed(path, BEST, {"run": text})
         assert read_state(path, lambda begun: LAYOUT, 2, 3) is None
+
+
+VOCABULARIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an id below 0": lambda model: model["vocab"].update(w3=-1),
+    "an id in words": lambda model: model["vocab"].update(w3="3"),
+    "a vocabulary in a list": lambda model: model.update(vocab=[1]),
+    "an unknown model": lambda model: model.update(type="x"),
+}
+
+
+@pytest.mark.parametrize("change", VOCABULARIES.values(), ids=VOCABULARIES)
+def test_a_tokenizer_that_its_library_does_not_read_is_refused(
+    change: Callable[[dict[str, Any]], object], saved: Callable[..., Path]
+) -> None:
+    """It raised Exception itself, no narrower class, which ended in a traceback."""
+    folder = saved()
+    content = json.loads((folder / "tokenizer.json").read_text())
+    change(content["model"])
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"^expected a causal language model in .*, got: "):
+        load_checkpoint(str(folder))
