@@ -31,6 +31,11 @@ class Parser:
     read: Callable[[Any], object]
     """Reads it as the commands do; a ToolkitError refuses it."""
 
+    @property
+    def loads_model(self) -> bool:
+        """Whether it may load a whole model, which takes longer than to read a file."""
+        return self.read is readers.model
+
 
 @st.composite
 def configurations(draw: st.DrawFn, family: str) -> Files:
