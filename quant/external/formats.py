@@ -187,10 +187,10 @@ def _block(sizes: object, name: str) -> Block | None:
         return None
     parts = sizes.split("x") if isinstance(sizes, str) else sizes
     if not isinstance(parts, list | tuple) or [bool(_SIZE.fullmatch(str(part))) for part in parts] != [True, True]:
-        raise PointError(f"expected two sizes as {name}, got {sizes!r}")
+        raise PointError(f"expected two sizes as {name}, got {repr(sizes)[:80]}")
     rows, inputs = int(parts[0]), int(parts[1])
     if not rows or not inputs:
-        raise PointError(f"expected two sizes as {name}, got {sizes!r}")
+        raise PointError(f"expected two sizes as {name}, got {repr(sizes)[:80]}")
     return rows, inputs
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from torch import Tensor
 
 from quant.errors import PointError
+from quant.external.fields import check_field
 from quant.external.packing import GPTQ_BITS, WORD, awq_weight, gptq_weight, neighbours
 from quant.space import Slot
 
@@ -37,6 +38,7 @@ class StoredLayer:
         tensor = self.read(self.names[field])
         if field in _NEVER_SCALAR and not tensor.ndim:
             raise PointError(f"expected {self.names[field]} with at least one axis, got a single number")
+        check_field(field, tensor)
         return tensor
 
     def get(self, field: str) -> Tensor | None:

@@ -22,6 +22,7 @@ from quant.checkpoints.checkpoint import load_checkpoint
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import CheckpointError, PointError, StoreError
 from quant.external.formats import find_codec
+from quant.external.layers import StoredLayer
 from quant.hashed_files import write_hashed
 from quant.methods.training_state import read_state
 from tests.landscape import stores
@@ -91,7 +92,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("config", "words"), CONFIGS.values(), ids=CONFIGS)
 def test_settings_of_compressed_tensors_of_wrong_types_are_refused(config: dict[str, Any], words: str) -> None:
-    with pytest.raises(PointError, match=f"^expected {words}, got .*") as caught:
+    with pytest.raises(PointError, match=f"^expected {words}.*, got .*") as caught:
         find_codec({"quant_method": "compressed-tensors", **config})
     assert len(str(caught.value)) < 300
 
@@ -246,3 +247,19 @@ def test_a_tokenizer_that_its_library_does_not_read_is_refused(
     (folder / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=r"^expected a causal language model in .*, got: "):
         load_checkpoint(str(folder))
+
+
+FIELDS: dict[str, tuple[str, torch.Tensor]] = {
+    "scales without a dimension: IndexError": ("scales", torch.tensor(1.0)),
+    "words in three dimensions: a wrong shape in silence": ("qweight", torch.zeros(2, 2, 2, dtype=torch.int32)),
+    "groups in floats of 8 bits: NotImplementedError": ("weight_g_idx", torch.zeros(4).to(torch.float8_e5m2)),
+    "complex scales: RuntimeError": ("weight_scale", torch.zeros(4, 1, dtype=torch.complex64)),
+    "scales that are truth values, read as 0 and 1": ("weight_scale", torch.ones(4, 1, dtype=torch.bool)),
+    "blocks in two dimensions: IndexError": ("blocks", torch.zeros(4, 4, dtype=torch.uint8)),
+}
+
+
+@pytest.mark.parametrize(("field", "tensor"), FIELDS.values(), ids=FIELDS)
+def test_a_tensor_of_a_packed_layer_of_another_kind_is_refused(field: str, tensor: torch.Tensor) -> None:
+    with pytest.raises(PointError, match=r"^expected .*(dimensions|axis), got "):
+        StoredLayer({field: "x"}, lambda name: tensor)[field]
