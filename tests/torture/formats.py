@@ -8,7 +8,9 @@ import struct
 from typing import Any
 
 import gguf
+import torch
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 
 from tests.torture import samples
 from tests.torture.mutations import changed_bytes, changed_json, changed_value, integers
@@ -25,31 +27,37 @@ _DTYPES = (
 
 
 @functools.cache
-def _places() -> tuple[tuple[int, int], ...]:
-    """Place and size of every number of the header: counts, lengths, types, values, dimensions, offsets."""
+def _places() -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+    """Place and size of numbers of the header: first values, dimensions, types and offsets, then counts and lengths."""
     samples.gguf_file()
     reader = gguf.GGUFReader(samples.home() / "model.gguf")
-    found = [(8, 8), (16, 8), (4, 4)]
-    for field in (*reader.fields.values(), *(tensor.field for tensor in reader.tensors)):
-        place = field.offset
-        for part in field.parts[:12]:
+    values, lengths = [], [(8, 8), (16, 8), (4, 4)]
+    tensors = [tensor.field for tensor in reader.tensors]
+    for field in (*reader.fields.values(), *tensors):
+        place, scalar = field.offset, len(field.types) == 1 and field.types[0] not in (_STRING, _ARRAY)
+        for index, part in enumerate(field.parts[:12]):
+            inner = index in field.data and (scalar or field in tensors)
             if part.nbytes in (1, 2, 4, 8):
-                found.append((place, part.nbytes))
+                (values if inner else lengths).append((place, part.nbytes))
+            elif inner and part.dtype.itemsize == 8:  # dimensions
+                values += [(place + 8 * i, 8) for i in range(len(part))]
             place += part.nbytes
-    return tuple(found)
+    return tuple(values), tuple(lengths)
 
 
 @st.composite
 def gguf_files(draw: st.DrawFn) -> samples.Files:
     """A GGUF file with wrong numbers in its header, further entries, or changed bytes."""
     content = samples.gguf_file()
-    for _ in range(draw(st.integers(0, 3))):
-        place, size = draw(st.sampled_from(_places()))
-        value = draw(integers()) % 2 ** (8 * size)
+    kind = draw(st.integers(0, 9))
+    for _ in range(draw(st.integers(1, 3)) if kind < 7 else 0):
+        place, size = draw(st.sampled_from(_places()[kind > 4]))
+        near = int.from_bytes(content[place : place + size], "little") + draw(st.sampled_from((-1, 1, 16)))
+        value = draw(st.one_of(integers(), st.just(near))) % 2 ** (8 * size)
         content = content[:place] + value.to_bytes(size, "little") + content[place + size :]
-    if draw(st.booleans()):
+    if kind in (0, 7, 8):
         content = _with_entry(content, draw(st.sampled_from(_KEYS)), *draw(_values()))
-    if draw(st.integers(0, 3)) == 0:
+    if kind == 9:
         content = draw(changed_bytes(content, head=4000))
     return {"x.gguf": content}
 
@@ -64,7 +72,7 @@ _KEYS = (
 @st.composite
 def _values(draw: st.DrawFn) -> tuple[int, bytes]:
     """Type and bytes of a value: of any type, arrays in arrays among them, with lengths that may be wrong."""
-    kind = draw(st.sampled_from((0, 4, 5, 6, 7, _STRING, _ARRAY, _ARRAY, _ARRAY, 10, 12, 13, 99)))
+    kind = draw(st.sampled_from((0, 4, 5, 6, 7, _STRING, _STRING, _ARRAY, _ARRAY, _ARRAY, 10, 12, 99)))
     if kind == _STRING:
         text = draw(st.sampled_from((b"", b"llama", b"gpt2", b"\xff\xfe", b"a\0b", b"x" * 70)))
         return kind, struct.pack("<Q", draw(st.one_of(st.just(len(text)), integers()))) + text
@@ -121,6 +129,52 @@ def tensor_files(draw: st.DrawFn, content: bytes) -> bytes:
     size = draw(integers()) if draw(st.integers(0, 6)) == 0 else None
     found = joined(raw, data, size)
     return draw(changed_bytes(found)) if kind == 9 else found
+
+
+@st.composite
+def retyped(draw: st.DrawFn, content: bytes) -> bytes:
+    """A safetensors file that is sound, in which some tensors are of another dtype, shape or content."""
+    header, _ = split(content)
+    tensors = load(content)
+    for _ in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(sorted(tensors)))
+        tensor = tensors[name]
+        match draw(st.sampled_from(("dtype", "dtype", "shape", "shape", "shape", "values", "values", "name", "drop"))):
+            case "dtype":
+                tensors[name] = tensor.double().to(draw(st.sampled_from(_TORCH)))
+            case "shape":
+                tensors[name] = _other_shape(draw, tensor)
+            case "values":
+                tensors[name] = torch.full_like(tensor.double(), draw(st.sampled_from(_FILL))).to(tensor.dtype)
+            case "name":
+                field = draw(st.sampled_from(_FIELDS))
+                tensors[f"{name.rpartition('.')[0]}.{field}"] = tensor.clone()
+            case _ if len(tensors) > 1:
+                del tensors[name]
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, header.get("__metadata__"))
+
+
+_TORCH = (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu,
+    torch.uint16, torch.uint32, torch.uint64,
+)  # fmt: skip
+_FILL = (0, -1, 1, 2, 15, 127, 255, 2**31 - 1, -(2**31), float("nan"), float("inf"), 1e-45, 1e38)
+_FIELDS = (
+    "qweight", "qzeros", "scales", "g_idx", "weight", "weight_packed", "weight_shape", "weight_scale", "weight_g_idx",
+    "weight_zero_point", "weight_global_scale", "weight_scale_2", "weight_scale_inv", "bias", "blocks", "",
+)  # fmt: skip
+
+
+def _other_shape(draw: st.DrawFn, tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.reshape(-1)
+    shapes = (
+        lambda: flat, lambda: flat[:1].reshape(()), lambda: flat[:0], lambda: tensor[None], lambda: tensor[..., None],
+        lambda: tensor[:0], lambda: tensor[..., :0], lambda: tensor[:1], lambda: tensor[..., :1], lambda: tensor[:-1],
+        lambda: tensor.T if tensor.ndim == 2 else flat, lambda: torch.cat([tensor, tensor]) if tensor.ndim else flat,
+        lambda: torch.cat([tensor, tensor], -1) if tensor.ndim else flat, lambda: flat[None, None, None],
+    )  # fmt: skip
+    return draw(st.sampled_from(shapes))().clone() if tensor.ndim and tensor.numel() else flat.clone()
 
 
 def _reshaped(draw: st.DrawFn, header: dict[str, Any]) -> dict[str, Any]:

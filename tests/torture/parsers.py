@@ -14,7 +14,7 @@ from landscape.cli.commands import COMMANDS
 from landscape.cli.request_options import request_options
 from quant.hashed_files import write_hashed
 from tests.torture import readers, samples
-from tests.torture.formats import gguf_files, joined, split, tensor_files
+from tests.torture.formats import gguf_files, joined, retyped, split, tensor_files
 from tests.torture.mutations import changed_bytes, changed_json, changed_text, changed_value, texts
 from tests.torture.samples import Files
 
@@ -46,7 +46,8 @@ def configurations(draw: st.DrawFn, family: str) -> Files:
 @st.composite
 def weights(draw: st.DrawFn) -> Files:
     files = samples.model_files("llama")
-    return {**files, WEIGHTS: draw(tensor_files(files[WEIGHTS]))}
+    change = retyped if draw(st.booleans()) else tensor_files
+    return {**files, WEIGHTS: draw(change(files[WEIGHTS]))}
 
 
 @st.composite
@@ -84,7 +85,8 @@ def quantizations(draw: st.DrawFn) -> Files:
 def packed(draw: st.DrawFn) -> Files:
     """A folder of another tool whose tensors were changed."""
     files = samples.external_files(draw(st.sampled_from(list(samples.EXTERNAL))))
-    return {**files, WEIGHTS: draw(tensor_files(files[WEIGHTS]))}
+    change = retyped if draw(st.integers(0, 4)) else tensor_files
+    return {**files, WEIGHTS: draw(change(files[WEIGHTS]))}
 
 
 @st.composite
