@@ -18,6 +18,10 @@ LOST = 0.5  # the level of u that defines R
 _BEYOND = 2  # probes beyond a crossing that shape the curve: with one the errors of R are about threefold
 
 
+_COARSE = 2.5
+"""Ratio of two neighbouring distances above which a loss between them is unknown: grids of this package reach 2."""
+
+
 @dataclass(frozen=True)
 class Crossing:
     """The first distance at which the mean loss reaches a level."""
@@ -49,7 +53,8 @@ def crossing(
     """Find the first λ with ``u(λ) = level``, with its interval over directions and windows.
 
     The interval is ``λ* ± t·√V/L̄′(λ*)``, V being the variance of ``L̄(λ*) − (1 − level)·L(w) − level·C`` in the
-    crossed design of directions × windows. V includes the sampling noise of L(w), which shares the windows.
+    crossed design of directions × windows. V includes the sampling noise of L(w), which shares the windows. Where the
+    probes below and above the level are far apart, the loss between them is unknown: the interval then holds both.
     ``benchmarks/radius/README.md`` says how often the interval covers.
 
     Args:
@@ -88,11 +93,14 @@ def first_reach(
     error = probes.error(_at_zero(cells, i))
     error = StandardError(error.value / slope, error.df) if slope > 0 else UNKNOWN_ERROR
     half = error.half_width(confidence)
+    low, high = max(0.0, value - half), value + half
+    if _is_coarse(probes, lambdas, i):
+        low, high = min(low, float(lambdas[i - 1])), max(high, float(lambdas[i]))
     return Crossing(
         level,
         value,
-        low=max(0.0, value - half),
-        high=value + half,
+        low=low,
+        high=high,
         bracket=(float(lambdas[i - 1]), float(lambdas[i])),
         reentry=bool((profile[i:] < 0).any()),
         error=error,
@@ -115,6 +123,17 @@ def relative_radii(probes: RadialProbes, level: float = LOST) -> NDArray[np.floa
     return np.asarray(-_at_zero(cells, i) / (slope * value))
 
 
+def _is_coarse(probes: RadialProbes, lambdas: NDArray[np.float64], i: int) -> bool:
+    """Return whether a profile may reach its level anywhere between probes i − 1 and i.
+
+    From w to the first probe it is a quadratic, as long as that probe lies in the basin. One beyond R does not say how
+    far beyond, so that R itself is never read off from a first probe.
+    """
+    if i > 1:
+        return _far_apart(lambdas, i)
+    return float(excess(probes, level_target(probes, LOST))[:, 1].mean()) >= 0
+
+
 def _at_zero(cells: NDArray[np.float64], i: int) -> NDArray[np.float64]:
     """Mix probes i − 1 and i to a mean of zero: exactly linear, as the analysis of variance needs it."""
     before, after = float(cells[:, i - 1].mean()), float(cells[:, i].mean())
@@ -126,7 +145,8 @@ def first_zero(lambdas: NDArray[np.float64], profile: NDArray[np.float64]) -> tu
     """Find where a profile first reaches 0.
 
     Between probes the profile is a monotone cubic in λ², not in λ: it starts as a quadratic, and crossings of a
-    quadratic then come out exactly. Probes far beyond the crossing, where losses can be wild, have no influence.
+    quadratic then come out exactly. Probes far beyond the crossing, where losses can be wild, have no influence; nor
+    has one that is far from its neighbour, whose loss says nothing of a slope there.
 
     Args:
         lambdas: (n,) distances, strictly increasing from 0.
@@ -140,18 +160,30 @@ def first_zero(lambdas: NDArray[np.float64], profile: NDArray[np.float64]) -> tu
     if above.size == 0:
         return None
     i = int(above[0])
-    near = slice(0, i + 1 + _BEYOND)
-    slopes = _monotone_slopes(lambdas[near] ** 2, profile[near])
+    near = slice(0, i + 1 + _beyond(lambdas[i : i + 1 + _BEYOND]))
+    if _far_apart(lambdas, i):
+        near = slice(i - 1, i + 1)
+    slopes = _monotone_slopes(lambdas[near] ** 2, profile[near])[i - 1 - near.start :]
     left, right = float(lambdas[i - 1] ** 2), float(lambdas[i] ** 2)
     width = right - left
     start, end = float(profile[i - 1]), float(profile[i])
     # The cubic with these values and slopes at its ends, in t = (λ² − left)/width.
-    a, b = float(slopes[i - 1]) * width, float(slopes[i]) * width
+    a, b = float(slopes[0]) * width, float(slopes[1]) * width
     c, d = 3 * (end - start) - 2 * a - b, 2 * (start - end) + a + b
     rounded_end = start + (a + (c + d))
     t = float(brentq(lambda t: start + t * (a + t * (c + t * d)), 0.0, 1.0)) if rounded_end > 0 else 1.0
     root = math.sqrt(left + t * width)
     return i, root, 2 * root * (a + t * (2 * c + 3 * t * d)) / width
+
+
+def _far_apart(lambdas: NDArray[np.float64], i: int) -> bool:
+    """Return whether probe i − 1, which is not w, and probe i are too far apart to know the loss between them."""
+    return i > 1 and bool(lambdas[i] > _COARSE * lambdas[i - 1])
+
+
+def _beyond(lambdas: NDArray[np.float64]) -> int:
+    """Count the probes beyond the first that follow each other closely enough to shape a curve."""
+    return int(np.cumprod(lambdas[1:] <= _COARSE * lambdas[:-1]).sum())
 
 
 def _monotone_slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -163,6 +163,61 @@ def test_one_direction_or_one_window_bounds_nothing(directions, tokens):
     assert (found.low, found.high) == (0.0, math.inf)
 
 
+# --- coarse grids -----------------------------------------------------------------------------------------------------
+
+TRUE = WELL * math.sqrt(2 * math.log(2))  # R of the Gaussian well, whose loss rises to chance
+
+
+@pytest.mark.parametrize(
+    "lambdas",
+    [
+        (1e20,),
+        (2.6, 1e20),
+        (0.5, 1e20),
+        (1.0, 40.0),
+        (0.5, 1.0, 1e20, 2e20),
+        (1e-9, 1e9),
+        (8.0, 9.0, 10.0),
+        (0.3, 30.0),
+    ],
+)
+def test_the_interval_of_a_coarse_grid_reaches_from_probe_to_probe(lambdas):
+    found = crossing(gaussian_well(lambdas))
+    assert (found.low, found.high) == found.bracket
+    assert found.low < TRUE < found.high
+    assert found.low < found.value < found.high
+
+
+def test_a_well_with_a_late_edge_is_inside_too():
+    """u stays at 0.1 out to 3, and is 0.6 from there on: the radius is 3, whatever a curve from 1 to 30 says."""
+    lambdas = np.array([0.5, 1.0, 30.0, 60.0])
+    found = crossing(profile(lambdas, np.where(lambdas < 3, 0.1, 0.6)))
+    assert found.low <= 3 <= found.high
+
+
+@pytest.mark.parametrize("far", [1e3, 1e20, 1e150])
+def test_one_probe_far_out_does_not_bend_the_curve(far):
+    near = np.linspace(0.3, 2.4, 8)
+    alone, beside = crossing(gaussian_well(near)), crossing(gaussian_well([*near, far]))
+    assert (beside.value, beside.low, beside.high) == (alone.value, alone.low, alone.high)
+
+
+@pytest.mark.parametrize("count", range(4, 16))
+@pytest.mark.parametrize("level", [0.01, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("pilot", [0.7, 1.0, 1.3])
+def test_the_grid_of_a_survey_is_not_coarse(count, level, pilot):
+    """Directions and windows are alike, so that an interval is a point, except where it holds its bracket."""
+    found = crossing(gaussian_well(sweep_grid(pilot * TRUE, count)), level)
+    if found.value is not None:
+        assert found.low == pytest.approx(found.value) == found.high
+
+
+def test_a_threshold_below_the_first_probe_of_a_basin_keeps_its_interval_and_one_from_beyond_does_not():
+    inside, beyond = (crossing(gaussian_well(lambdas), 0.1) for lambdas in ([1.0, 2.0, 3.0], [5.0, 6.0]))
+    assert inside.low == pytest.approx(inside.value) == inside.high
+    assert (beyond.low, beyond.high) == (0.0, 5.0)
+
+
 # --- windows that are not independent ---------------------------------------------------------------------------------
 
 
