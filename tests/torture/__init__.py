@@ -1,1 +1,1 @@
-"""Torture: kills, flips, hostile input and sharing, through the real command line."""
+"""Try to break the command line: kill it, damage its files, fill its disk, and ask it for what cannot be."""
