@@ -97,12 +97,12 @@ class Reference:
             shutil.copytree(self.folder.parent / "quantize" / "out", folder / "point")
         return folder / "cache"
 
-    def run(self, folder: Path, **settings: Any) -> Outcome:
-        """Run the command in a working folder."""
+    def run(self, folder: Path, kill_after: float | None = None, **settings: Any) -> Outcome:
+        """Run the command in a working folder; kill it after so many seconds."""
         for name in self.scenario.outputs:
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / name).unlink(missing_ok=True)
-        return run(self.words, Settings(folder, Path("cache"), **settings))
+        return run(self.words, Settings(folder, Path("cache"), **settings), kill_after)
 
     def check(self, outcome: Outcome, folder: Path) -> Verdict:
         """Judge a run that may refuse, and whose numbers must be those of the undisturbed run if it does not."""

@@ -13,6 +13,8 @@ FAULTS: tuple[Kind, ...] = ("lost", "wrong", "traceback", "unexpected", "beyond"
 """Rows that are gone; another number; a traceback; anything that no user should see; more memory or time than allowed."""
 
 _SENTENCE = "landscape: error: "
+_LEFT_OUT = "it is left out, since it failed"
+"""Words of a study about a model that failed, of which it exits with 1 once the others are done."""
 _ODD = re.compile(r"error: unexpected \w+|/site-packages/|^\S*\.py:\d+: |Segmentation fault|core dumped", re.MULTILINE)
 _HIDDEN = {"seconds", "seconds_per_pass", "evaluated", "cached", "minutes", "written_by"}
 """Keys of JSON that say how a run went, and not what it found."""
@@ -54,6 +56,8 @@ def judge(outcome: Outcome) -> Verdict:
         return verdict("unexpected", line[:400])
     if outcome.code == 0:
         return verdict("well")
+    if outcome.code == 1 and (found := re.search(rf"^landscape: warning: .*{_LEFT_OUT}.*", outcome.err, re.MULTILINE)):
+        return verdict("refused", found[0][:400])
     if outcome.code in (1, 2) and sum(line.startswith(_SENTENCE) for line in outcome.err.splitlines()) == 1:
         return verdict("refused", next(line for line in outcome.err.splitlines() if line.startswith(_SENTENCE))[:400])
     return verdict("unexpected", f"exit code {outcome.code} without a sentence; {last[0][:300]}")

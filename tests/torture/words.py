@@ -67,7 +67,7 @@ _WHOLE = (
 @cache
 def bad_inputs() -> tuple[tuple[str, str | BadFile], ...]:
     """List all bad inputs, with a name each: the values of options, whole command lines, bad files."""
-    options = [(shlex.join(words), shlex.join(words)) for words in _option_values()]
+    options = [(f"{words[0]} {words[-2]} {_short(words[-1])}", shlex.join(words)) for words in _option_values()]
     whole = [(words, words) for words in _WHOLE]
     files = [(bad.name, bad) for bad in bad_files()]
     return tuple([*options, *whole, *files])
@@ -83,6 +83,10 @@ def _option_values() -> Iterator[list[str]]:
                 yield [command.name, *shlex.split(_COMMANDS[command.name]), option.flag, value]
 
 
+def _short(value: str) -> str:
+    return repr(value) if len(value) < 100 else f"{value[:20]!r} … ({len(value)} characters)"
+
+
 def _values(kind: Any) -> tuple[str, ...]:
     if kind is bool:  # switches; one of them opens a browser
         return ()
@@ -93,8 +97,8 @@ def drawn(seed: int) -> list[tuple[str, str | BadFile]]:
     """Return all bad inputs in the order of a seed: values of options, and all the others, in turns."""
     inputs = list(bad_inputs())
     random.Random(f"{seed}/words").shuffle(inputs)
-    values = [each for each in inputs if each[0].split(" ")[0] in _COMMANDS and each[0] not in _WHOLE]
-    others = [each for each in inputs if each not in values]
+    known = {name for name, words in inputs if isinstance(words, BadFile) or words in _WHOLE}
+    values, others = ([each for each in inputs if (each[0] in known) is other] for other in (False, True))
     return [each for pair in zip(values, others, strict=False) for each in pair] + values[len(others) :]
 
 
@@ -118,8 +122,7 @@ def attempt(context: Context, number: int) -> Verdict:
         verdict = judge(outcome)
         if verdict.kind == "well" and "--json" in words and "--help" not in words and (fault := _no_json(outcome)):
             verdict = replace(verdict, kind="unexpected", words=fault)
-        shown = name if len(name) < 400 else f"{name[:200]} … {name[-150:]}"
-        return verdict.of(shown)
+        return verdict.of(name)
 
 
 def _placed(text: str, context: Context) -> str:
