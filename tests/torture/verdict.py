@@ -18,6 +18,8 @@ _LEFT_OUT = "it is left out, since it failed"
 _ODD = re.compile(r"error: unexpected \w+|/site-packages/|^\S*\.py:\d+: |Segmentation fault|core dumped", re.MULTILINE)
 _HIDDEN = {"seconds", "seconds_per_pass", "evaluated", "cached", "minutes", "written_by"}
 """Keys of JSON that say how a run went, and not what it found."""
+_PLACES = {"store", "run", "export", "page", "output"}
+"""Keys of the places of files, where these are text: a run of which a disk keeps nothing has none."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,15 @@ def judge(outcome: Outcome) -> Verdict:
 def numbers(value: Any) -> Any:
     """Return JSON without what may differ between two runs of one command: times, counts, and words about checks."""
     if isinstance(value, dict):
-        kept = {key: numbers(held) for key, held in value.items() if key not in _HIDDEN}
+        kept = {key: numbers(held) for key, held in value.items() if not _is_hidden(key, held)}
         if {"name", "passed", "words"} <= kept.keys():  # a check that was not needed has not failed
             kept = {"name": kept["name"], "failed": kept["passed"] is False}
         return kept
     return [numbers(held) for held in value] if isinstance(value, list) else value
+
+
+def _is_hidden(key: str, value: Any) -> bool:
+    return key in _HIDDEN or (key in _PLACES and (value is None or isinstance(value, str)))
 
 
 def difference(expected: Any, found: Any, place: str = "") -> str:
