@@ -325,7 +325,7 @@ def test_folders_that_cannot_be_read(checkpoint: Checkpoint, saved: Save, tmp_pa
         index.write_text(content)
         fails(folder, message)
     (folder / "config.json").write_text("{")
-    fails(folder, "JSON object in .*config.json")
+    fails(folder, "expected JSON in .*config.json")
     (folder / "config.json").unlink()
     fails(folder, "found a folder without it", UsageError)
 
