@@ -101,7 +101,7 @@ def run_batch(parser: Parser, number: int, board: Board, seconds: float) -> None
         counts["inputs"] += 1
         board.write(*counts.values(), time.monotonic())
         before = _peak()
-        signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)  # again each second: a finalizer may swallow the first
+        signal.setitimer(signal.ITIMER_REAL, SECONDS, 5)  # again, for a finalizer may swallow the first
         try:
             counts[outcome(parser, value)] += 1
         except FaultError as error:
