@@ -2,6 +2,8 @@
 # make test       run the test suite, but for the tests that take longest
 # make test-all   run the whole test suite
 # make lint       run ruff and mypy
+# make torture    try to break the command line, in half an hour on two cores, and rewrite tests/torture/README.md;
+#                 SEED (1) draws the tries; MINUTES=5 takes a share of each round, and rewrites no page
 #
 # Pages of results, each made from the rows in its folder (benchmarks/claims/README.md and so on):
 #
@@ -31,6 +33,8 @@ MODEL ?= opt-nano
 DATA ?=
 WORK ?= bench-work
 OPTIONS ?=
+SEED ?= 1
+MINUTES ?=
 BIN := .venv/bin
 INSTALL_OPTIONS ?=
 PIP := $(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check --constraint constraints.txt
@@ -38,7 +42,7 @@ TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 PAGES := claims advice methods models radius speed study
 MEASURED := $(filter-out models speed,$(PAGES))
 
-.PHONY: demo test test-all lint $(PAGES) $(MEASURED:%=measure-%) train-models validate bench clean
+.PHONY: demo test test-all lint torture $(PAGES) $(MEASURED:%=measure-%) train-models validate bench clean
 
 demo: .venv/installed
 	$(BIN)/landscape probe --model opt-nano --bits 8,4,2 --scale exact,absmax --directions 8 --seq-len 256
@@ -53,6 +57,10 @@ lint: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+torture: .venv/tested
+	$(BIN)/python -m tests.torture --seed $(SEED) \
+	  $(if $(MINUTES),--minutes $(MINUTES),--table tests/torture/README.md)
 
 $(PAGES): .venv/installed
 	$(BIN)/python -m benchmarks.$@.table

@@ -26,8 +26,8 @@ class BadFile:
 
 
 _PROBE = (
-    "probe --seq-len 12 --directions 2 --windows 2 --test-windows 1 --lambda-count 4 --alphas 2 --refinements 0 --bits 2 "
-    "--methods rtn --output page --json"
+    "probe --seq-len 12 --directions 2 --windows 2 --test-windows 1 --lambda-count 4 --alphas 2 --refinements 0 "
+    "--bits 2 --methods rtn --output page --json"
 )
 _AS_MODEL = f"{_PROBE} --model {{bad}} --data {{m.words}}"
 _AS_TEXT = f"{_PROBE} --model {{m.llama}} --data {{bad}}"
@@ -138,7 +138,13 @@ _CONFIGS: dict[str, Any] = {
     "rope_parameters": [{}, {"rope_type": "no-such"}, {"rope_theta": 0, "rope_type": "default"}, 7],
     "torch_dtype": ["float1", "int8", 7],
     "dtype": ["float1", "int8", 7],
-    "quantization_config": [{}, {"quant_method": "gptq"}, {"quant_method": "no-such"}, 7, {"quant_method": "bitsandbytes"}],
+    "quantization_config": [
+        {},
+        {"quant_method": "gptq"},
+        {"quant_method": "no-such"},
+        7,
+        {"quant_method": "bitsandbytes"},
+    ],
     "auto_map": [{"AutoModelForCausalLM": "code.Model"}, 7],
     "tie_word_embeddings": ["x", True],
 }
@@ -174,7 +180,12 @@ def _models() -> list[BadFile]:
         changes[f"{name} a link to itself"] = _instead(name, lambda path: path.symlink_to(path))
         changes[f"{name} /dev/zero"] = _instead(name, lambda path: path.symlink_to("/dev/zero"))
     changes |= {f"header {name}": _header(change) for name, change in _HEADERS.items()}
-    for name, number in (("nan", b"\0\0\xc0\x7f"), ("inf", b"\0\0\x80\x7f"), ("zeros", bytes(4)), ("1e30", b"\xca\xf2\x49\x71")):
+    for name, number in (
+        ("nan", b"\0\0\xc0\x7f"),
+        ("inf", b"\0\0\x80\x7f"),
+        ("zeros", bytes(4)),
+        ("1e30", b"\xca\xf2\x49\x71"),
+    ):
         changes[f"weights all {name}"] = _filled(number)
     changes["length of the header 2^63"] = _content(_WEIGHTS, struct.pack("<Q", 2**63) + b"{}")
     changes["length of the header 2^40"] = _content(_WEIGHTS, struct.pack("<Q", 2**40) + b"{}")
@@ -184,7 +195,10 @@ def _models() -> list[BadFile]:
     ):  # fmt: skip
         changes[f"index {name}"] = _index(entries)  # type: ignore[arg-type]
     changes["no files"] = lambda folder: [path.unlink() for path in folder.iterdir()]
-    changes["pickle"] = lambda folder: ((folder / _WEIGHTS).unlink(), (folder / "pytorch_model.bin").write_bytes(b"\x80\x04."))
+    changes["pickle"] = lambda folder: (
+        (folder / _WEIGHTS).unlink(),
+        (folder / "pytorch_model.bin").write_bytes(b"\x80\x04."),
+    )
     return [BadFile(f"model, {name}", _AS_MODEL, _copy(change)) for name, change in changes.items()]
 
 
@@ -207,7 +221,8 @@ def _gguf(change: Callable[[bytes], bytes]) -> Callable[[Materials, Path], None]
 
 _GGUF: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda held: b"", "magic": lambda held: held[:4], "cut": lambda held: held[: len(held) // 2],
-    "short": lambda held: held[:-1], "head": lambda held: held[:200], "version 9": lambda held: held[:4] + b"\x09" + held[5:],
+    "short": lambda held: held[:-1], "head": lambda held: held[:200],
+    "version 9": lambda held: held[:4] + b"\x09" + held[5:],
     "big endian": lambda held: held[:4] + held[4:8][::-1] + held[8:],
     "tensors 2^60": lambda held: held[:8] + struct.pack("<Q", 2**60) + held[16:],
     "tensors 0": lambda held: held[:8] + struct.pack("<Q", 0) + held[16:],
@@ -221,19 +236,29 @@ _GGUF: dict[str, Callable[[bytes], bytes]] = {
     "no tokens": lambda held: held.replace(b"tokenizer.ggml.tokens", b"tokenizer.ggml.tokenz"),
 }  # fmt: skip
 _TEXTS: dict[str, tuple[str, bytes]] = {
-    "empty": (".txt", b""), "a word": (".txt", b"w5"), "spaces": (".txt", b" \n" * 5000), "zeros": (".txt", bytes(5000)),
+    "empty": (".txt", b""), "a word": (".txt", b"w5"), "spaces": (".txt", b" \n" * 5000),
+    "zeros": (".txt", bytes(5000)),
     "binary": (".txt", bytes(range(256)) * 20), "utf-16": (".txt", ("w5 w6 " * 500).encode("utf-16")),
     "one word": (".txt", b"w" * 50_000), "unknown words": (".txt", b"xyz " * 5000), "a token": (".txt", b"w5 " * 5000),
     "short": (".txt", b"w5 w6 w7 " * 8), "no suffix": ("", b"w5 w6 " * 500), "csv": (".csv", b"a,b\n1,2\n" * 99),
-    "jsonl list": (".jsonl", b"[]\n" * 9), "jsonl open": (".jsonl", b'{"text": "w5'), "jsonl null": (".jsonl", b"null\n"),
+    "jsonl list": (".jsonl", b"[]\n" * 9), "jsonl open": (".jsonl", b'{"text": "w5'),
+    "jsonl null": (".jsonl", b"null\n"),
     "jsonl number": (".jsonl", b'{"text": 7}\n' * 99), "jsonl other key": (".jsonl", b'{"t": "w5 w6"}\n' * 999),
     "jsonl deep": (".jsonl", b"[" * 100_000), "jsonl surrogate": (".jsonl", b'{"text": "\\ud800 w5"}\n' * 500),
-    "jsonl nan": (".jsonl", b'{"text": NaN}\n' * 99), "jsonl empty": (".jsonl", b"\n\n\n"), "parquet empty": (".parquet", b""),
+    "jsonl nan": (".jsonl", b'{"text": NaN}\n' * 99), "jsonl empty": (".jsonl", b"\n\n\n"),
+    "parquet empty": (".parquet", b""),
     "parquet text": (".parquet", b"hello"), "parquet magic": (".parquet", b"PAR1" + b"\xff" * 64 + b"PAR1"),
 }  # fmt: skip
 _RUNS = {
-    "empty": b"", "text": b"hello", "null": b"null", "list": b"[]", "object": b"{}", "deep": b"[" * 100_000,
-    "nan": b'{"format": NaN}', "binary": bytes(range(256)), "number": b"9" * 5000,
+    "empty": b"",
+    "text": b"hello",
+    "null": b"null",
+    "list": b"[]",
+    "object": b"{}",
+    "deep": b"[" * 100_000,
+    "nan": b'{"format": NaN}',
+    "binary": bytes(range(256)),
+    "number": b"9" * 5000,
     "version": b'{"format": "quant-landscape run", "version": 99, "kind": "survey", "written_by": {}, "command": "x", '
     b'"sha256": "x", "result": {}}',
     "kind": b'{"format": "quant-landscape run", "version": 1, "kind": "os:system", "written_by": {}, "command": "x", '
@@ -244,10 +269,11 @@ _RUNS = {
     b'"sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "result": {}}',
 }
 _STUDIES = {
-    "empty": b"", "no toml": b"hello", "binary": bytes(range(256)), "table": b"[models]\na = 1\n", "date": b"bits = 2020-01-01\n",
+    "no toml": b"hello", "binary": bytes(range(256)), "table": b"[models]\na = 1\n", "date": b"bits = 2020-01-01\n",
     "nested": b"bits = [[8]]\n", "unknown": b"no_such = 1\n", "huge": b"directions = 9223372036854775807\n",
     "float": b"directions = 1.5\n", "nan": b"directions = nan\n", "negative": b"directions = -1\n",
-    "deep": b"a = " + b"[" * 5000, "twice": b"bits = [2]\nbits = [3]\n", "hostile": b'name = "\\u001b[31m[red]"\nbits = [1]\n',
+    "deep": b"a = " + b"[" * 5000, "twice": b"bits = [2]\nbits = [3]\n",
+    "hostile": b'name = "\\u001b[31m[red]"\nbits = [1]\n',
     "no list": b"bits = [true]\n", "path": b'models = ["/dev/null"]\n', "key": b'"a b" = 1\n', "dash": b'"-m" = "x"\n',
     "help": b"help = true\n", "flag": b'json = "x"\n',
 }  # fmt: skip

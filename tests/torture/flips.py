@@ -12,7 +12,20 @@ from tests.torture.forks import Settings, run
 from tests.torture.scenarios import Reference
 from tests.torture.verdict import Verdict, judge
 
-_SCENARIOS = ("rtn", "qaft", "gguf", "self", "point", "study", "anatomy", "quantize", "radius", "plot", "report", "export")
+_SCENARIOS = (
+    "rtn",
+    "qaft",
+    "gguf",
+    "self",
+    "point",
+    "study",
+    "anatomy",
+    "quantize",
+    "radius",
+    "plot",
+    "report",
+    "export",
+)
 _VERIFIED = 0.25
 """Share of the tries that look at the cache with ``cache verify`` first."""
 
@@ -90,7 +103,9 @@ def _drawn(folder: Path, draw: random.Random) -> Path:
         if path.is_file() and path.stat().st_size:
             parts = path.relative_to(folder).parts
             place = parts[2] if len(parts) > 3 else parts[-1]  # probes, points, runs …; settings.json
-            kinds.setdefault((parts[1] if parts[1] in ("models", "tokens", "self") else place, path.suffix), []).append(path)
+            kinds.setdefault((parts[1] if parts[1] in ("models", "tokens", "self") else place, path.suffix), []).append(
+                path
+            )
     return draw.choice(kinds[draw.choice(sorted(kinds))])
 
 

@@ -27,7 +27,6 @@ SECONDS = 120.0
 _PAUSE = 0.01  # seconds between two looks at a fork
 
 
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one command."""
@@ -172,9 +171,9 @@ def _enter(settings: Settings) -> None:
     _redirect(os.devnull, os.O_RDONLY, 0)
     for descriptor, ending in ((1, "out"), (2, "err")):
         _redirect(str(settings.folder / f"{settings.name}.{ending}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, descriptor)
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (as long as the process)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     if settings.file_size is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (settings.file_size, settings.file_size))

@@ -14,7 +14,21 @@ from tests.torture.rows import Rows, changed, read_rows
 from tests.torture.scenarios import Reference
 from tests.torture.verdict import Verdict, evaluated, judge
 
-_SCENARIOS = ("rtn", "qaft", "qaft", "gguf", "self", "radius", "quantize", "point", "study", "anatomy", "export", "plot", "merge")
+_SCENARIOS = (
+    "rtn",
+    "qaft",
+    "qaft",
+    "gguf",
+    "self",
+    "radius",
+    "quantize",
+    "point",
+    "study",
+    "anatomy",
+    "export",
+    "plot",
+    "merge",
+)
 _LATER = 2 * 24 * 3600.0
 """Seconds after which what a killed process left is nobody's."""
 
@@ -39,7 +53,9 @@ def attempt(context: Context, number: int) -> Verdict:
             if words := changed(before, rows):
                 return Verdict("lost", f"{name}, killed at {', '.join(killed)} s: {words}")
             before = rows
-        return _again(reference, folder, before).of(f"{name}, killed at {', '.join(killed)} of {reference.seconds:.2f} s")
+        return _again(reference, folder, before).of(
+            f"{name}, killed at {', '.join(killed)} of {reference.seconds:.2f} s"
+        )
 
 
 def _again(reference: Reference, folder: Path, before: Rows) -> Verdict:
@@ -65,7 +81,9 @@ def _again(reference: Reference, folder: Path, before: Rows) -> Verdict:
 
 def left_later(folder: Path) -> str:
     """Tidy a cache two days later, and say what killed processes left for ever; empty if that is nothing."""
-    outcome = run_work(lambda: _days_later(["cache", "gc", "--keep", "100GB", "--json"]), Settings(folder, Path("cache")))
+    outcome = run_work(
+        lambda: _days_later(["cache", "gc", "--keep", "100GB", "--json"]), Settings(folder, Path("cache"))
+    )
     verdict = judge(outcome)
     if verdict.kind != "well":
         return f"cache gc ended with {verdict.kind}: {verdict.words}"

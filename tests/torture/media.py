@@ -143,4 +143,6 @@ def attempt(context: Context, number: int) -> Verdict:
         return way(reference, folder, draw).of(reference.scenario.name)
 
 
-ROUND = Round("media", 60, attempt, "full disks, small files, read-only disks, another precision, device, batch", _SCENARIOS, 5.0)
+ROUND = Round(
+    "media", 60, attempt, "full disks, small files, read-only disks, another precision, device, batch", _SCENARIOS, 5.0
+)

@@ -17,17 +17,28 @@ from tests.torture.verdict import Verdict, judge
 _MARK = "zqz"
 """A word that stands in hostile names alone, by which the tags and the attributes that they make are known."""
 _NAMES = (
-    f"<script>{_MARK}()</script>", f"<img src=x onerror={_MARK}()>", f"\"><b {_MARK}=1>", f"' {_MARK}='1", f"</title><{_MARK}>",
-    f"</script><{_MARK}>", f"<!--{_MARK}", f"{_MARK}-->", f"]]><{_MARK}>", f"{{{{{_MARK}}}}}", f"{{% {_MARK} %}}", f"${{{_MARK}}}",
-    f"`{_MARK}`", f"$({_MARK})", f"; {_MARK}", f"&lt;{_MARK}", f"&{_MARK};", f"\x1b[31m{_MARK}", f"\x1b]0;{_MARK}\x07", f"\x9b31m{_MARK}",
-    f"\x1b]8;;http://{_MARK}\x1b\\", f"{_MARK}\x08\x08\x08", f"\r{_MARK}", f"{_MARK}\nlandscape: error: {_MARK}", f"a\tb{_MARK}",
-    f"[red]{_MARK}[/red]", f"[/]{_MARK}", f"[link=http://x]{_MARK}", f":skull: {_MARK}", f"[bold {_MARK}", f"{_MARK}\\", f"\\n{_MARK}",
-    f"\u202e{_MARK}", f"{_MARK}\u2066x", f"\u200f{_MARK}", f"\u200b{_MARK}", f"\ufeff{_MARK}", f"\u2028{_MARK}", f"\u0085{_MARK}",
-    f"e\u0301{_MARK}", f"\U0001f480{_MARK}", f"{_MARK}\U000e0041", f"-{_MARK}", f"--{_MARK}", f"--help {_MARK}", f"-m{_MARK}",
-    f"{_MARK} with spaces ", f" {_MARK}", f"%s%n{_MARK}", f"{{0}}{_MARK}", f"__{_MARK}__", f"**{_MARK}**", f"# {_MARK}", f"| {_MARK} |",
-    f"a,{_MARK}", f"=1+{_MARK}", f"@{_MARK}", f"~{_MARK}", f"{_MARK}:x", f"C:\\{_MARK}", f"CON.{_MARK}", f"nul{_MARK}", f"{_MARK}.",
-    f"{_MARK}?", f"*{_MARK}*", f"[{_MARK}]", f"!{_MARK}", f"{_MARK}" + "x" * 252, f"{_MARK}" + "é" * 126, f"{_MARK}\udcff", f"\udce9{_MARK}\udc80",
-    f"javascript:{_MARK}", f"data:{_MARK}", f"http:{_MARK}", f"hf:{_MARK}", f"{_MARK}.gguf", f"{_MARK}.json", f"w{_MARK}", f"\u0660{_MARK}",
+    f"<script>{_MARK}()</script>", f"<img src=x onerror={_MARK}()>", f"\"><b {_MARK}=1>", f"' {_MARK}='1",
+    f"</title><{_MARK}>",
+    f"</script><{_MARK}>", f"<!--{_MARK}", f"{_MARK}-->", f"]]><{_MARK}>", f"{{{{{_MARK}}}}}", f"{{% {_MARK} %}}",
+    f"${{{_MARK}}}",
+    f"`{_MARK}`", f"$({_MARK})", f"; {_MARK}", f"&lt;{_MARK}", f"&{_MARK};", f"\x1b[31m{_MARK}", f"\x1b]0;{_MARK}\x07",
+    f"\x9b31m{_MARK}",
+    f"\x1b]8;;http://{_MARK}\x1b\\", f"{_MARK}\x08\x08\x08", f"\r{_MARK}", f"{_MARK}\nlandscape: error: {_MARK}",
+    f"a\tb{_MARK}",
+    f"[red]{_MARK}[/red]", f"[/]{_MARK}", f"[link=http://x]{_MARK}", f":skull: {_MARK}", f"[bold {_MARK}",
+    f"{_MARK}\\", f"\\n{_MARK}",
+    f"\u202e{_MARK}", f"{_MARK}\u2066x", f"\u200f{_MARK}", f"\u200b{_MARK}", f"\ufeff{_MARK}", f"\u2028{_MARK}",
+    f"\u0085{_MARK}",
+    f"e\u0301{_MARK}", f"\U0001f480{_MARK}", f"{_MARK}\U000e0041", f"-{_MARK}", f"--{_MARK}", f"--help {_MARK}",
+    f"-m{_MARK}",
+    f"{_MARK} with spaces ", f" {_MARK}", f"%s%n{_MARK}", f"{{0}}{_MARK}", f"__{_MARK}__", f"**{_MARK}**",
+    f"# {_MARK}", f"| {_MARK} |",
+    f"a,{_MARK}", f"=1+{_MARK}", f"@{_MARK}", f"~{_MARK}", f"{_MARK}:x", f"C:\\{_MARK}", f"CON.{_MARK}", f"nul{_MARK}",
+    f"{_MARK}.",
+    f"{_MARK}?", f"*{_MARK}*", f"[{_MARK}]", f"!{_MARK}", f"{_MARK}" + "x" * 252, f"{_MARK}" + "é" * 126,
+    f"{_MARK}\udcff", f"\udce9{_MARK}\udc80",
+    f"javascript:{_MARK}", f"data:{_MARK}", f"http:{_MARK}", f"hf:{_MARK}", f"{_MARK}.gguf", f"{_MARK}.json",
+    f"w{_MARK}", f"\u0660{_MARK}",
     f"\u00ad{_MARK}", f"\u2029{_MARK}", f"\x7f{_MARK}", f"\x01{_MARK}", f"{_MARK}'\"<>&",
 )  # fmt: skip
 _BIDI = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
@@ -111,7 +122,9 @@ def _run_of(folder: Path) -> str:
 def _printed_fault(outcome: Outcome) -> str:
     """Find what a terminal would obey in what was printed; empty if there is nothing."""
     for number, character in enumerate(outcome.text):
-        if character in _BIDI or (unicodedata.category(character) in ("Cc", "Cs", "Co", "Zl", "Zp") and character != "\n"):
+        if character in _BIDI or (
+            unicodedata.category(character) in ("Cc", "Cs", "Co", "Zl", "Zp") and character != "\n"
+        ):
             around = outcome.text[max(number - 40, 0) : number + 40]
             if not (character == "\t" and "\\t" not in around):
                 return f"U+{ord(character):04X} on the terminal: {around!r}"

@@ -49,7 +49,9 @@ SCENARIOS = (
         outputs=("out",),
     ),
     Scenario("point", f"probe {_LLAMA} {_TINY} --bits 8 --methods rtn --point q=point"),
-    Scenario("study", f"study --models {{m.llama}},{{m.opt}} --data {{m.words}} {_TINY} --bits 2 --methods rtn --name s"),
+    Scenario(
+        "study", f"study --models {{m.llama}},{{m.opt}} --data {{m.words}} {_TINY} --bits 2 --methods rtn --name s"
+    ),
     Scenario(
         "anatomy",
         f"anatomy {_LLAMA} --seq-len 12 --directions 2 --windows 2 --test-windows 1 --calibration-windows 2 --bits 2 "

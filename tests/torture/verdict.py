@@ -10,7 +10,7 @@ from tests.torture.forks import Outcome
 
 Kind = Literal["well", "refused", "lost", "wrong", "traceback", "unexpected", "beyond"]
 FAULTS: tuple[Kind, ...] = ("lost", "wrong", "traceback", "unexpected", "beyond")
-"""Rows that are gone; another number; a traceback; anything that no user should see; more memory or time than allowed."""
+"""Rows that are gone; another number; a traceback; what no user should see; more memory or time than allowed."""
 
 _SENTENCE = "landscape: error: "
 _LEFT_OUT = "it is left out, since it failed"

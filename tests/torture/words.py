@@ -41,16 +41,20 @@ _TEXT = (
     "/dev/zero", "ppl+", "ppl+-5%", "nll+nan", "0bpw", "1/0", "0/1", "9/8", "**", "[", "C:\\x", "\t", "\u2028", "=",
 )  # fmt: skip
 _PATHS = (
-    "", ".", "/dev/null", "/dev/null/x", "/dev/full", "/proc/x", "/sys/x", "a" * 300, "/".join(["a" * 200] * 30), "\udcff",
+    "", ".", "/dev/null", "/dev/null/x", "/dev/full", "/proc/x", "/sys/x", "a" * 300, "/".join(["a" * 200] * 30),
+    "\udcff",
     "-", "~no-such-user/x", "file", "file/x", "pipe", "loop", "a\nb", "\x1b[31m", "nowhere/../nowhere/../file",
 )  # fmt: skip
 _WHOLE = (
-    "", "no-such", "prob", "--no-such", "-x", "probe extra", "probe --no-such", "probe --bits", "probe --bits=", "quantize",
-    "quantize --export", "plot", "plot no-such", "plot a b", "plot ''", "plot /", "plot /dev/null", "report", "report .",
+    "no-such", "prob", "--no-such", "-x", "probe extra", "probe --no-such", "probe --bits", "probe --bits=", "quantize",
+    "quantize --export", "plot", "plot no-such", "plot a b", "plot ''", "plot /", "plot /dev/null", "report",
+    "report .",
     "report no-such", "export", "export no-such", "export file", "export file -o out.h5", "export file --surfaces file",
-    "cache", "cache no-such", "cache gc", "cache gc --keep", "cache gc --keep x", "cache gc --keep -1GB", "cache gc --keep nan",
+    "cache", "cache no-such", "cache gc", "cache gc --keep", "cache gc --keep x", "cache gc --keep -1GB",
+    "cache gc --keep nan",
     "cache gc --keep 1e999GB", "cache gc --keep ''", "cache gc --older-than x", "cache gc --older-than -1d",
-    "cache gc --older-than 1e9d", "cache gc --older-than 9999999999999999d", "cache verify no-such", "cache verify ../..",
+    "cache gc --older-than 1e9d", "cache gc --older-than 9999999999999999d", "cache verify no-such",
+    "cache verify ../..",
     "cache verify ''", "cache ls no-such", "cache ls --store file", "cache gc --keep 1GB --store /dev/null",
     "cache verify --store pipe", "cache ls --store loop", "cache verify --store file --json", "study no-such.toml",
     "study pipe.toml", "study .toml", "study folder.toml", "study --models ''", "study --models ,", "study -m x -m y",
@@ -58,8 +62,10 @@ _WHOLE = (
     "probe --shard 1/2 --dry-run --csv x", "--version extra", "--help no-such", "probe --help --bits x", "-h -h",
     "probe @file", "probe --debug=1", "probe --json=no", "probe --point a", "probe --point =", "probe --point a=",
     "probe --point =file", "probe --point w=file", "probe --point a=file --point a=file", "probe --point a=pipe",
-    "probe --point a=/dev/zero", "probe --model /dev/zero", "probe --data /dev/zero", "probe --model pipe", "probe --data pipe",
-    "probe --model loop", "probe --data loop", "probe --model file", "probe --data folder.toml", "plot pipe", "plot loop",
+    "probe --point a=/dev/zero", "probe --model /dev/zero", "probe --data /dev/zero", "probe --model pipe",
+    "probe --data pipe",
+    "probe --model loop", "probe --data loop", "probe --model file", "probe --data folder.toml", "plot pipe",
+    "plot loop",
     "plot folder.toml", "report pipe", "export pipe -o x.h5", "plot /dev/zero", "export /dev/zero -o x.h5",
 )  # fmt: skip
 
@@ -70,7 +76,7 @@ def bad_inputs() -> tuple[tuple[str, str | BadFile], ...]:
     options = [(f"{words[0]} {words[-2]} {_short(words[-1])}", shlex.join(words)) for words in _option_values()]
     whole = [(words, words) for words in _WHOLE]
     files = [(bad.name, bad) for bad in bad_files()]
-    return tuple([*options, *whole, *files])
+    return (*options, *whole, *files)
 
 
 def _option_values() -> Iterator[list[str]]:
