@@ -1,7 +1,7 @@
 """Render pages from the templates of this package, and write them whole or not at all.
 
-Every value is escaped where a template prints it. A value that is HTML already says so by its type, ``Markup``; only
-``landscape.report.plot`` makes such values.
+Every value is escaped where a template prints it, and characters that no reader sees are written out. A value that is
+HTML already says so by its type, ``Markup``; only ``landscape.report.plot`` makes such values.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from landscape.formatting import sentence
 from quant.errors import ToolkitError
+from quant.printable import printable
 from quant.system_errors import reason
 from quant.temporary_files import temporary_path
 
@@ -23,12 +24,18 @@ def _environment() -> Environment:
     found = Environment(
         loader=PackageLoader("landscape.report"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,  # a misspelt name is an error, not an empty place on the page
         trim_blocks=True,
         lstrip_blocks=True,
     )
     found.filters["sentence"] = sentence
     return found
+
+
+def _shown(value: object) -> object:
+    """Return a value in which nothing steers a browser: a mark of direction would turn the text that follows a name."""
+    return printable(value) if type(value) is str else value
 
 
 def render(template: str, **values: object) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from landscape.report.survey.page import write_page
+from landscape.report.survey.page import page, write_page
 from landscape.survey.result import SurveyResult
 from quant.errors import ToolkitError
 from tests import synthetic
@@ -33,3 +34,12 @@ def test_a_page_that_cannot_be_written_is_one_line_and_leaves_the_old_one(
         write_page(found, old)
     assert old.read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["file", "page.html"]
+
+
+def test_what_no_reader_sees_in_a_name_is_written_out(found: SurveyResult) -> None:
+    hidden = ["\x1b", "\x07", "\x9b", "\u202e", "\u2066", "\u2028", "\udcff"]
+    name = "".join(f"a{character}b" for character in hidden)
+    shown = page(replace(found, subject=replace(found.subject, model=name, data=name)))
+    written = "".join(f"a{character.encode('unicode_escape', 'surrogatepass').decode()}b" for character in hidden)
+    assert f"<title>{written}" in shown
+    assert name not in shown
