@@ -29,7 +29,7 @@ from quant.checkpoints.configuration import damaged_json, read_configuration
 from quant.checkpoints.device import find_dtype
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.checkpoints.implementations import choose_implementations, offline
-from quant.checkpoints.stated_sizes import Stored, check_configuration
+from quant.checkpoints.stated_sizes import Stored, check_configuration, check_outline
 from quant.checkpoints.stored_tensors import refusal, unused
 from quant.checkpoints.tokenizer_files import ADD_TOKENIZER, check_tokenizer_files, check_vocabulary
 from quant.checkpoints.weight_files import check_companions, weight_files
@@ -75,9 +75,11 @@ def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple
         found = printable(", ".join(sorted(map(str, named))))
         raise CheckpointError(f"expected a causal language model in {folder}, got {found}")
     choose_implementations(config, folder)
-    own = find_dtype(dtype, config)
+    own, count = find_dtype(dtype, config), sum(tensor.count for tensor in stored.values())
     if device_map is None:
-        _check_room(sum(tensor.count for tensor in stored.values()), own, folder)
+        _check_room(count, own, folder)
+    with _reading(folder):
+        check_outline(config, count, folder)
     model, tokenizer, dropped = _load(folder, config, own, device_map=device_map, use_safetensors=True)
     places = {name: _raw(model, name, stored) for name in dropped}
     if names := unused(model, dropped, lambda name: _values(stored[places[name]].file, places[name])):
@@ -112,6 +114,8 @@ def read_gguf(file: Path, dtype: str, device_map: DeviceMap = None) -> tuple[Pre
         where["quantization_config"] = packs(dequantize=True)
     own = find_dtype(dtype, config)
     _check_room(content.weights, own, file)
+    with _reading(file):
+        check_outline(config, content.weights, file)
     model, tokenizer, dropped = _load(file.parent, config, own, file.name, device_map=device_map, **where)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

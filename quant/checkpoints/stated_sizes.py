@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+
 from quant.errors import CheckpointError
 from quant.printable import printable
 
@@ -31,6 +34,8 @@ _WIDE = 2**20
 """The same for other sizes, of which the largest in use, that of a vocabulary, is four times smaller."""
 _LONG = 2**27
 """Tokens of the longest context that is believed; the longest in use is 10 million."""
+_MOST_BUILT, _FEW_WEIGHTS = 8, 2**24
+"""Weights of a model for each that is stored, which may be packed or shared; and as many as take little memory."""
 _LARGEST = 2**26  # bytes of a configuration; real ones have at most some hundred thousand
 _DEEPEST = 50  # real ones are nested four deep
 
@@ -93,6 +98,29 @@ def check_sizes(configuration: Mapping[str, Any], stored: Stored, source: Path, 
                 f"expected {printable(name)} of at most {most} in {source}, {held}, got {str(value)[:40]}; give the "
                 "configuration that belongs to the weights"
             )
+
+
+def check_outline(config: PreTrainedConfig, count: int, source: Path) -> None:
+    """Check that the model of a configuration has about as many weights as are stored, before memory is taken for it.
+
+    A size that a configuration leaves out is that of some large model, which transformers would build and fill.
+
+    Args:
+        config: The configuration as transformers read it.
+        count: Number of stored values.
+        source: The file or folder, for the message.
+
+    Raises:
+        CheckpointError: if it has many more.
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    built = sum(weights.numel() for weights in model.parameters())
+    if built > _MOST_BUILT * count + _FEW_WEIGHTS:
+        raise CheckpointError(
+            f"expected the configuration of a model of about {count:,} weights in {source}, as are stored, got one of "
+            f"{built:,}; give the configuration that belongs to the weights"
+        )
 
 
 def _bound(name: str, stored: Stored, few: int) -> tuple[float, str]:

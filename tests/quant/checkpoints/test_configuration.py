@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from quant.checkpoints.pretrained import read_folder
 from quant.errors import CheckpointError
@@ -62,6 +63,23 @@ def test_a_damaged_file_of_json_is_named(saved: Saved, name: str, content: str, 
     with pytest.raises(CheckpointError, match=message) as raised:
         read_folder(folder, "float32")
     assert f"in {folder / name}, got" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "left_out"), [("llama", ["hidden_size", "intermediate_size"]), ("gpt_neox", ["hidden_size"])]
+)
+def test_a_size_that_is_left_out_builds_no_large_model(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch, family: str, left_out: list[str]
+) -> None:
+    """Its default is that of a model of billions, for which memory was taken before it was refused."""
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    config = AutoConfig.for_model(family, **sizes, num_attention_heads=2, max_position_embeddings=32)
+    folder = saved(AutoModelForCausalLM.from_config(config))
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({name: content[name] for name in content if name not in left_out}))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # nothing is read
+    with pytest.raises(CheckpointError, match=r"expected the configuration of a model of about .* got one of"):
+        read_folder(folder, "float32")
 
 
 def test_a_tensor_of_another_shape_is_named_with_both(saved: Saved) -> None:
