@@ -67,7 +67,8 @@ class Settings:
 
 def load() -> None:
     """Import torch and the command line, and keep this process free of threads."""
-    os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # two threads that spin on one free core take minutes
+    os.environ.update(waiting, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     torch = import_module("torch")
     torch.set_num_threads(1)
     import_module("landscape.cli")
