@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import tiny
 from tests.torture.forks import Settings, run_work
 
+_VOCABULARY = 61  # words of ``tests.tiny``
 _SPLITS = {"train": 2500, "validation": 900, "test": 600}
 """Splits of the texts, with their number of words."""
 
@@ -59,6 +59,7 @@ def make_materials(folder: Path) -> Materials:
 
 
 def _make(materials: Materials) -> None:
+    from tests import tiny  # torch reads how its threads wait when it is imported: see ``forks.load``
     from tests.quant.checkpoints import test_gguf_file
     from tests.tiny_tokenizer import tokenizer, words
 
@@ -78,7 +79,7 @@ def _make(materials: Materials) -> None:
 def _ids(split: str, count: int) -> list[int]:
     """Draw tokens, the first of which are by far the most frequent, so that there is something to learn."""
     draw = random.Random(split)
-    return [min(3 + int(draw.expovariate(0.12)), tiny.VOCABULARY - 1) for _ in range(count)]
+    return [min(3 + int(draw.expovariate(0.12)), _VOCABULARY - 1) for _ in range(count)]
 
 
 def _train(model: Any) -> Any:

@@ -62,4 +62,4 @@ def _run(reference: Reference, place: Path, cache: Path) -> Outcome:
     return finish(start(command(reference.words), settings), settings, began)
 
 
-ROUND = Round("writers", 24, attempt, "eight processes in one cache, two of them killed", _SCENARIOS, 20.0)
+ROUND = Round("writers", 12, attempt, "eight processes in one cache, two of them killed", _SCENARIOS, 20.0)
