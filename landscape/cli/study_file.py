@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from quant.errors import UsageError, first_line
+from quant.odd_files import is_odd, odd_kind
 from quant.system_errors import reason
 from quant.user_path import user_path
 
@@ -79,6 +80,8 @@ def _options(path: Path) -> Iterator[str]:
 
 def _table(path: Path) -> dict[str, object]:
     user_path(path, "the file of a study")
+    if is_odd(path):  # a pipe would be waited for
+        raise UsageError(f"expected a file with a study in {str(path)!r}, found {odd_kind(path)}; name a file of TOML")
     try:
         with path.open("rb") as file:
             return tomllib.load(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_a_file_that_cannot_be_read_is_refused_in_words(tmp_path: Path, run: Run
     code, out, err = run("study", path)
     assert (code, out) == (2, "")
     assert words in err
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "a pipe"), (os.mkdir, "a folder")])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], kind: str
+) -> None:
+    def waits(path: Path, mode: str) -> None:
+        raise AssertionError(f"to open {path} would wait for a writer")
+
+    path = tmp_path / "study.toml"
+    make(path)
+    monkeypatch.setattr(Path, "open", waits)
+    with pytest.raises(UsageError, match=f"expected a file with a study in .*, found {kind}"):
+        expanded(["study", str(path)])
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
