@@ -25,7 +25,8 @@ for; it is refused when it ends in one sentence, with exit code 1 or 2. Everythi
 - **unexpected**: `unexpected …`, warnings of libraries, an exit without a sentence, what was left behind;
 - **beyond limits**: more memory or time than that.
 
-`make torture SEED=7 MINUTES=5` draws others, for so long, and writes no page.
+Where the time was bounded, the tries are those that it was enough for. `make torture SEED=7 MINUTES=5` draws others,
+for so long, and writes no page.
 """
 
 
@@ -67,7 +68,8 @@ class Tally:
         """The counts as a row of the table."""
         counts = [str(self.kinds[kind]) for kind in ("well", "refused", *FAULTS)]
         size = f"{self.largest / 2**20:.0f}"
-        return [self.round.name, self.round.text, str(self.tries), *counts, f"{self.slowest:.1f}", size]
+        tries = f"{self.tries}" if self.tries == self.round.count else f"{self.tries} of {self.round.count}"
+        return [self.round.name, self.round.text, tries, *counts, f"{self.slowest:.1f}", size]
 
 
 def write_table(path: Path, tallies: list[Tally], seed: int, seconds: float) -> None:
