@@ -6,13 +6,13 @@ Read in the sources of ggml-org/llama.cpp: tools/quantize, tools/imatrix and src
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from landscape.advice.gguf_names import gguf_names
 from landscape.advice.gguf_types import GGUFType, gguf_named, gguf_of_grid
 from landscape.advice.module_patterns import module_patterns
 from landscape.advice.recipe import Original, PostTraining, Recipe, Scheme, float_format, lines
+from quant.printable import shell_command
 from quant.scheme import QuantScheme
 
 LEAST_BLOCK = 32
@@ -60,7 +60,7 @@ def llama_cpp(original: Original, way: PostTraining, scheme: Scheme) -> Recipe:
         original.place(made),
     ]
     commands = gguf_commands(original, made, options, argument, weighed)
-    return Recipe("llama.cpp", "shell", lines(map(shlex.join, commands)), tuple(notes))
+    return Recipe("llama.cpp", "shell", lines(map(shell_command, commands)), tuple(notes))
 
 
 def ragged_notes(kind: GGUFType, ragged: tuple[str, ...], known: bool) -> list[str]:

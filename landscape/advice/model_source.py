@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from quant.checkpoints.embedded import EMBEDDED
 from quant.checkpoints.names import ALIASES, WHEEL
+from quant.printable import shell_command
 
 _ON_HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -69,4 +69,4 @@ def _made(model: str) -> ModelSource:
         ]
     )
     words = f"Other tools read a folder of transformers, not {model}. Make {folder} of it first"
-    return ModelSource(folder, notes=(f"{words}: {shlex.join(['python', '-c', script])}",))
+    return ModelSource(folder, notes=(f"{words}: {shell_command(['python', '-c', script])}",))

@@ -9,7 +9,6 @@ and ``parse_tensor_type`` in llama.cpp's tools/quantize/quantize.cpp (expression
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,6 +54,7 @@ from landscape.advice.recipes import (
     weight_arguments,
 )
 from landscape.positions.fused_layers import engine_names, fused_groups
+from quant.printable import shell_command
 from quant.scheme import QuantScheme
 
 PLAIN = 16
@@ -226,7 +226,7 @@ def llama_cpp_plan(plan: MixedGrids) -> Recipe:
         *[NO_GPTQ] * weighed,
         original.place(made),
     ]
-    return Recipe("llama.cpp", "shell", lines(map(shlex.join, commands)), tuple(notes))
+    return Recipe("llama.cpp", "shell", lines(map(shell_command, commands)), tuple(notes))
 
 
 def _type(kind: GGUFType | None, ragged: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from landscape.advice.model_source import ModelSource, model_name, model_source
 from landscape.advice.module_patterns import module_patterns, tool_modules
 from landscape.advice.ways import Way as Way
 from quant.coverage import VECTORS
+from quant.printable import shell_command
 from quant.scheme import QuantScheme
 from quant.slot import Slot
 
@@ -78,7 +78,7 @@ class Original:
     def command(self, *words: str) -> str:
         """Write a command of landscape about this model, and on the text that was measured."""
         name, *others = words
-        return shlex.join(["landscape", name, "--model", self.model, *self.options, *others])
+        return shell_command(["landscape", name, "--model", self.model, *self.options, *others])
 
     def place(self, made: str) -> str:
         """Say how to measure what was made, since it is another point than the one that was."""

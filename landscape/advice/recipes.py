@@ -11,7 +11,6 @@ gptq_marlin.py in model_executor/layers/quantization). Those of llama.cpp are in
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -38,6 +37,7 @@ from landscape.advice.recipe import (
 )
 from landscape.advice.training_recipes import torchao, train_here
 from landscape.positions.fused_layers import engine_names
+from quant.printable import shell_command
 from quant.scheme import QuantScheme
 
 PRESETS = {"nvfp4": "NVFP4A16", "mxfp4": "MXFP4A16"}
@@ -321,4 +321,4 @@ def lm_eval(folders: Mapping[str, str], backend: Literal["hf", "vllm"] = "hf") -
         "Its perplexities are of words and bytes in whole articles; landscape's, of tokens in windows, are others.",
         f'pip install "lm_eval[{backend}]", and for its folders compressed-tensors or gptqmodel.',
     )
-    return Recipe("lm_eval", "shell", lines([shlex.join(words)]), notes)
+    return Recipe("lm_eval", "shell", lines([shell_command(words)]), notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from landscape.cli.run import OUTPUT
 from landscape.session.presets import NUMBERS, PRESETS, Preset
 from landscape.session.request import Request
 from landscape.study.request import StudyRequest
+from quant.printable import shell_command
 
 if TYPE_CHECKING:
     from landscape.study.result import StudyResult
@@ -33,7 +33,7 @@ def command_line(request: Request, output: Path = REPORT) -> str:
     words = ["landscape", command.name, *_field_words(request)]
     if command.writes_page and output != REPORT:
         words += OUTPUT.words(output)
-    return shlex.join(words)
+    return shell_command(words)
 
 
 def with_commands(request: StudyRequest, study: StudyResult) -> StudyResult:

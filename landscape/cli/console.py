@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,6 +36,7 @@ from landscape.session.request import Request
 from landscape.survey.request import SurveyRequest
 from landscape.survey.result import ShardResult, SurveyResult
 from landscape.tables.tidy import Tables
+from quant.printable import shell_command
 
 PIPED_WIDTH = 120
 """Columns of a table where stdout is not a terminal, which has no width of its own."""
@@ -91,7 +91,7 @@ def kept_lines(request: Request, run: Path | None, command: str = "plot") -> lis
     if run is None:
         return []
     words = ["landscape", command, run.stem, *(["--store", str(request.store)] if request.store else [])]
-    return [f"run    {run.stem}    # draw it again: {shlex.join(words)}"]
+    return [f"run    {run.stem}    # draw it again: {shell_command(words)}"]
 
 
 def kept_json(run: Path | None) -> dict[str, str | None]:

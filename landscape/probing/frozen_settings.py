@@ -96,7 +96,7 @@ def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, An
     if not text:
         return _Damaged("is empty", text)
     try:
-        stored = parse_object(text, path, StoreError)
+        stored = parse_object(text, path, StoreError, nonfinite=True)  # one such number is refused alone
         found, settings = stored["schema_version"], stored["settings"]
     except (StoreError, KeyError):
         return _Damaged(f"holds no settings, but {text[:40]!r}", text)

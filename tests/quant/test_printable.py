@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+
 import pytest
 
-from quant.printable import printable
+from quant.printable import printable, shell_command
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,26 @@ from quant.printable import printable
 )
 def test_control_characters_are_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash to read the words")
+@pytest.mark.parametrize(
+    "word",
+    [
+        "two\nlines",
+        "a\ttab",
+        "it's \x1b[31m\\red",
+        "\x9b31m größer 模型",
+        "\u202eright",
+        "\udc9b of a name",
+        "plain",
+        "a b'c",
+        "",
+    ],
+)
+def test_a_shell_reads_a_command_as_it_was_and_a_terminal_sees_one_line(word: str) -> None:
+    command = shell_command(["printf", "%s", word])
+    assert printable(command) == command
+    assert len(command.splitlines()) == 1
+    assert "\t" not in command
+    assert subprocess.run(["bash", "-c", command], capture_output=True).stdout == os.fsencode(word)
