@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ KINDS = {
     "advice": "landscape.advice.advise:AdviceResult",
 }
 """Kinds of results, with their types, which are imported when they are needed."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADER = {"format", "version", "kind", "written_by", "command", "sha256", "result"}
 
 
@@ -93,6 +95,7 @@ def save_record(result: object, path: Path, command: str) -> None:
         "sha256": _hash(values), "result": values,
     }  # fmt: skip
     text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+    text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # a byte of a name that is no UTF-8
     with atomic_path(path) as temporary:
         if is_odd(path):
             set_aside(path)

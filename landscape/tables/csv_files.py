@@ -83,4 +83,4 @@ def _text(cell: Cell) -> str:
 
 def _write(path: Path, text: str) -> None:
     with atomic_path(path, advice=_ADVICE) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")  # bytes of names

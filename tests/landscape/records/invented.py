@@ -17,7 +17,7 @@ from landscape.estimators.radial_losses import RadialProbes
 from quant.scheme import QuantScheme
 
 NUMBERS = (math.nan, math.inf, -math.inf, -0.0, 5e-324, 1 / 3, -1.7976931348623157e308, 0.1 + 0.2, 3, 2**53 + 1)
-TEXTS = ("", "NaN", "Infinity", 'é ‖Δw‖ \u2028 "quoted"', "</script>", "int2-exact")
+TEXTS = ("", "NaN", "Infinity", 'é ‖Δw‖ \u2028 "quoted"', "</script>", "int2-exact", "a \udcff byte")
 OBJECTS = (
     None, True, 7, 0.1, math.nan, "NaN", (1, (2.5, "x")), [1, [None]], {"float": "NaN"}, {3: (math.inf,)}, Path("a b"),
 )  # fmt: skip

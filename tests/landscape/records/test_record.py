@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,13 @@ def test_a_study_returns(tmp_path):
     assert record.kind == "study"
     assert differences(study, record.result) == []
     assert read_head(tmp_path / "run.json").settings["preset"] == "quick"
+
+
+def test_a_name_that_is_no_utf_8_returns(tmp_path):
+    result = landscape(directions=2, windows=2)
+    result = replace(result, subject=replace(result.subject, model="a \udcff byte"))
+    save_record(result, tmp_path / "run.json", COMMAND)
+    assert load_record(tmp_path / "run.json").result.subject == result.subject
 
 
 def test_the_file_is_strict_json_with_its_format(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,12 @@ def test_text_with_commas_quotes_and_line_breaks_is_one_cell() -> None:
     (row,) = [row for row in tidy(filled.study())["claims"] if row.number == 2]
     _, line = csv.reader(csv_text(TABLES["claims"], [row]).splitlines(keepends=True))
     assert line[3] == "Points, of “one” grid\nare close"
+
+
+def test_a_name_that_is_no_utf_8_is_written_out(tmp_path: Path) -> None:
+    result = filled.filled()
+    write_tables(replace(result, subject=replace(result.subject, model="a \udcff byte")), tmp_path)
+    assert "a \\udcff byte" in (tmp_path / "points.csv").read_text(encoding="utf-8")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
