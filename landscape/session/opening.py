@@ -184,7 +184,7 @@ def _tried(subject: Subject, window: Tensor, size: int) -> int:
 def _settings(store: Store) -> Mapping[str, Any]:
     """Return the settings that a store was begun with; those of this process begin a new one."""
     bounds = {"threads": Whole(max(MOST_THREADS, torch.get_num_threads())), "evaluation": Whole(MOST_VERSION, 1)}
-    return store.settings(lambda: {"threads": _threads(store), "evaluation": EVALUATION}, bounds=bounds)
+    return store.settings(lambda: {"threads": _threads(store), "evaluation": _evaluation(store)}, bounds=bounds)
 
 
 def _threads(store: Store) -> int:
@@ -194,8 +194,24 @@ def _threads(store: Store) -> int:
     return found if type(found) is int and 1 <= found <= MOST_THREADS else torch.get_num_threads()
 
 
+def _evaluation(store: Store) -> int:
+    """Return the version of the evaluation of all known probes; that of this process if there are none.
+
+    Raises:
+        StoreError: if probes do not say it, as those of earlier versions; they may be of an earlier evaluation.
+    """
+    known = {record.get("evaluation") for record in store.provenances()}
+    other = next(iter(known - {EVALUATION}), EVALUATION)
+    if type(other) is not int:
+        raise StoreError(
+            f"expected the version of the evaluation in settings.json of {store.folder}, which is gone or damaged, and "
+            "the losses there do not say it; remove that folder, or use another --store"
+        )
+    return other
+
+
 def provenance(device: str, precision: str = HIGHEST) -> dict[str, object]:
     """Return the provenance of new results: versions, processor, device, threads, and a precision below the highest."""
-    versions = library_versions() | {"h5py": version("h5py")}
+    versions = library_versions() | {"h5py": version("h5py"), "evaluation": EVALUATION}
     lower = {} if precision == HIGHEST else {"matmul precision": precision}
     return {**versions, "processor": processor_name(), "device": device, "threads": torch.get_num_threads(), **lower}

@@ -28,6 +28,7 @@ import pytest
 
 from landscape import PRESETS, RadiusRequest, SurveyRequest, measure_radius, probe, to_json
 from landscape.report.radius import radius_json
+from quant.errors import StoreError
 
 DATA = Path(__file__).parent / "data"
 EXCLUDED = (
@@ -87,6 +88,15 @@ def test_a_radius_from_an_old_store_evaluates_nothing_and_is_the_same(store: Pat
     result = measure_radius(RadiusRequest(exclude=EXCLUDED, seq_len=32, precision=0.3, store=store))
     assert result.run.probes.evaluated == 0
     assert_same(radius_json(result), "old-store-radius.json")
+
+
+@pytest.mark.parametrize("damaged", ["", "{", '{"schema_version": 1, "settings": {"threads": 1, "evaluation": 0}}'])
+def test_an_old_store_whose_settings_are_damaged_is_refused(store: Path, damaged: str) -> None:
+    """Its losses may be of an earlier evaluation, and were taken for those of this one."""
+    (settings,) = store.glob("*/settings.json")
+    settings.write_text(damaged)
+    with pytest.raises(StoreError, match=r"expected the version of the evaluation in settings\.json of .*; remove"):
+        measure_radius(RadiusRequest("opt-nano", seq_len=32, exclude=EXCLUDED, store=store))
 
 
 def test_a_changed_loss_would_be_seen() -> None:
