@@ -35,6 +35,7 @@ from quant.checkpoints.tokenizer_files import ADD_TOKENIZER, check_tokenizer_fil
 from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
 from quant.memory import SMALLER, MemoryNeed, check_room
+from quant.odd_files import is_odd, odd_kind
 from quant.printable import printable
 from quant.system_errors import is_forbidden, reason
 
@@ -282,7 +283,9 @@ def _raw(model: PreTrainedModel, name: str, stored: Container[str]) -> str:
 
 
 def _check_readable(path: Path) -> None:
-    """Open a file, unless it is none, which transformers refuses in words of its own."""
+    """Open a file, unless it is a folder, which transformers refuses in words of its own."""
+    if is_odd(path) and not path.is_dir():  # a reader would wait for a pipe, and read a device without end
+        raise CheckpointError(f"expected a file at {path}, found {odd_kind(path)}; put the model's own file there")
     if path.is_file():
         path.open("rb").close()
 

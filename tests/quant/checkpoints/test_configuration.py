@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,25 @@ def test_a_size_that_is_left_out_builds_no_large_model(
     (folder / "config.json").write_text(json.dumps({name: content[name] for name in content if name not in left_out}))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # nothing is read
     with pytest.raises(CheckpointError, match=r"expected the configuration of a model of about .* got one of"):
+        read_folder(folder, "float32")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("a pipe", os.mkfifo),
+        ("a device", lambda path: path.symlink_to("/dev/zero")),
+        ("a link to nothing", lambda path: path.symlink_to("nowhere")),
+    ],
+)
+def test_what_is_no_file_is_refused_before_it_is_read(
+    saved: Saved, name: str, kind: str, make: Callable[[Path], object]
+) -> None:
+    folder = saved()
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    with pytest.raises(CheckpointError, match=f"expected a file at .*{name}, found {kind}; put the model's own"):
         read_folder(folder, "float32")
 
 
