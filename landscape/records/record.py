@@ -38,6 +38,9 @@ KINDS = {
 """Kinds of results, with their types, which are imported when they are needed."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADER = {"format", "version", "kind", "written_by", "command", "sha256", "result"}
+_HEAD = ("kind", "written_by", "command")
+_HEAD_HASH = "head_sha256"
+"""The hash of these, which files of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def save_record(result: object, path: Path, command: str) -> None:
         "format": FORMAT, "version": VERSION, "kind": kind, "written_by": library_versions(), "command": command,
         "sha256": _hash(values), "result": values,
     }  # fmt: skip
+    content[_HEAD_HASH] = _hash({name: content[name] for name in _HEAD})
     text = json.dumps(content, allow_nan=False, ensure_ascii=False)
     text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # a byte of a name that is no UTF-8
     with atomic_path(path) as temporary:
@@ -168,10 +172,12 @@ def _read(path: Path) -> _File:
     version = content.get("version")
     if type(version) is not int or version > VERSION:
         raise StoreError(f"expected at most version {VERSION} of a run in {path}, found {version}; update the tool")
-    if content.keys() != _HEADER or not _is_sound(content):
+    if content.keys() - {_HEAD_HASH} != _HEADER or not _is_sound(content):
         raise StoreError(f"expected a run with {', '.join(sorted(_HEADER))} in {path}, found another; run it again")
     if _hash(content["result"]) != content["sha256"]:
         raise StoreError(f"the run {path} is damaged: its result has not its hash; run it again: {content['command']}")
+    if content.get(_HEAD_HASH, own := _hash({name: content[name] for name in _HEAD})) != own:
+        raise StoreError(f"the run {path} is damaged: its kind, versions and command have not their hash; run it again")
     return _File(content["kind"], content["written_by"], content["command"], content["result"])
 
 

@@ -85,6 +85,7 @@ def changed(path, change, hashed=True):
 
 def test_an_older_file_lacks_what_came_later(tmp_path):
     def older(content):
+        del content["head_sha256"]
         for name in ("kl_radii", "center_size", "planes"):
             del content["result"][name]
         for point in content["result"]["points"]:
@@ -106,6 +107,12 @@ def spoil_a_digit(content):
         (lambda c: c.update(kind="poem"), True, "expected a run with command"),
         (lambda c: c.update(more=1), True, "expected a run with command"),
         (lambda c: c.pop("command"), True, "expected a run with command"),
+        (
+            lambda c: c.update(command="landscape probe --bits 3"),
+            False,
+            "is damaged: its kind, versions and command have",
+        ),
+        (lambda c: c["written_by"].update(torch="1.0"), False, "is damaged: its kind, versions and command have"),
         (spoil_a_digit, False, "is damaged: its result has not its hash; run it again: landscape probe"),
         (lambda c: c["result"].pop("center"), True, "expected the field 'center', found none in result"),
         (lambda c: c["result"].update(more=1), True, "found unknown fields: more in result"),

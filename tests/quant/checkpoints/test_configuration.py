@@ -102,6 +102,15 @@ def test_what_is_no_file_is_refused_before_it_is_read(
         read_folder(folder, "float32")
 
 
+@pytest.mark.parametrize("name", ["vocab_size", "intermediate_size"])
+def test_a_size_of_zero_is_refused_without_a_warning_of_a_library(saved: Saved, name: str) -> None:
+    folder = saved(tiny.llama())
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | {name: 0}))
+    with pytest.raises(CheckpointError, match=r"expected .* of shape \[.*\b0\b"):  # warnings are errors in tests
+        read_folder(folder, "float32")
+
+
 def test_a_tensor_of_another_shape_is_named_with_both(saved: Saved) -> None:
     folder = saved(tiny.llama())
     file, name = folder / "model.safetensors", "model.layers.0.mlp.up_proj.weight"
