@@ -32,8 +32,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from landscape.cli.commands import COMMANDS
 from quant.errors import ToolkitError
 from tests.torture import readers, samples
+from tests.torture.parser_outcomes import FaultError, outcome, place
 from tests.torture.parsers import PARSERS, Parser
-from tests.torture.verdicts import FaultError, outcome, place
 
 SECONDS = 10
 """Time for one input."""

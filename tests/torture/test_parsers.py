@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.torture.parser_outcomes import outcome
 from tests.torture.parsers import PARSERS, Parser
-from tests.torture.verdicts import outcome
 
 FEW = {"gguf": 8, "training": 6, "name": 10, "option": 20}
 """Examples of parsers that are slow; each of the others has 30, and those that load a model 10."""
