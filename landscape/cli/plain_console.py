@@ -19,8 +19,12 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make every string printable, those in cells of tables included."""
-        return super().render_str(printable(text), **options)
+        """Make every string printable, those in cells of tables included.
+
+        Line breaks at its head are ours; one inside is of a name, which must not begin a line of its own.
+        """
+        line = text.lstrip("\n")
+        return super().render_str(text[: -len(line) or None] + printable(line).replace("\n", "\\n"), **options)
 
 
 def drawn(table: Table, rows: int | None = None, wrapped: bool = True) -> RichTable:

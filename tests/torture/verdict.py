@@ -18,7 +18,7 @@ _LEFT_OUT = "it is left out, since it failed"
 _ODD = re.compile(r"error: unexpected \w+|/site-packages/|^\S*\.py:\d+: |Segmentation fault|core dumped", re.MULTILINE)
 _HIDDEN = {"seconds", "seconds_per_pass", "evaluated", "cached", "minutes", "written_by"}
 """Keys of JSON that say how a run went, and not what it found."""
-_PLACES = {"store", "run", "export", "page", "output"}
+_PLACES = {"store", "run", "export", "page", "output", "files"}
 """Keys of the places of files, where these are text: a run of which a disk keeps nothing has none."""
 
 
@@ -76,7 +76,8 @@ def numbers(value: Any) -> Any:
 
 
 def _is_hidden(key: str, value: Any) -> bool:
-    return key in _HIDDEN or (key in _PLACES and (value is None or isinstance(value, str)))
+    places = value if isinstance(value, list) else [value]
+    return key in _HIDDEN or (key in _PLACES and all(place is None or isinstance(place, str) for place in places))
 
 
 def difference(expected: Any, found: Any, place: str = "") -> str:
