@@ -14,6 +14,7 @@ and false turn a switch on and off. A path is read as the command line would rea
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -26,6 +27,7 @@ from quant.system_errors import reason
 from quant.user_path import user_path
 
 _SUFFIX = ".toml"
+_KEY = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 
 
 def expanded(words: Sequence[str]) -> list[str]:
@@ -68,6 +70,10 @@ def _options(path: Path) -> Iterator[str]:
     table = _table(path)
     yield from ("--name", str(table.pop("name", path.stem)))
     for key, value in table.items():
+        if not _KEY.fullmatch(key):
+            raise UsageError(
+                f"expected names of options in {str(path)!r}, got {key[:40]!r}; see landscape study --help"
+            )
         flag = f"--{key.replace('_', '-')}"
         if isinstance(value, bool):
             if value:

@@ -169,6 +169,8 @@ def scaled(codes: Tensor, scale: Tensor, zeros: Tensor | None, groups: Tensor | 
         scale = scale.reshape(1, 1)
     elif scale.ndim != 2 or scale.shape[0] != outputs:
         raise PointError(f"expected one scale, or {outputs} rows of them, got shape {tuple(scale.shape)}")
+    if zeros is not None:
+        _expect("weight_zero_point, as integers,", zeros, tuple(scale.shape))
     if groups is not None:
         _check_index(groups)
     if groups is None or bool((groups < 0).any()):

@@ -81,6 +81,9 @@ def test_words_without_a_file_stay_as_they_are() -> None:
         ("bits = [[4]]", "a list of these as bits"),
         ("bits = [true]", "a list of these as bits"),
         ("bits = 2024-01-01", "a list of these as bits"),
+        ('"" = 1', "expected names of options in"),
+        ('"-m" = "opt-nano"', "expected names of options in"),
+        ('"a b" = 1', "expected names of options in"),
         (None, "cannot read it: No such file"),
     ],
 )
