@@ -149,11 +149,11 @@ words = torch.zeros(32, 4, dtype=torch.int32)
         (lambda: scaled(words, torch.ones(32, 2), None, torch.tensor([0, 1, 2, 0])), "0 to 1 in g_idx, got 0 to 2"),
         (lambda: scaled(words, torch.ones(32, 2), None, torch.tensor([0, 1])), r"weight_g_idx of shape \(4,\)"),
         (
-            lambda: scaled(words, torch.ones(32, 2), signed_zeros(words, 4, (32, 2)), None),
+            lambda: scaled(words, torch.ones(32, 2), signed_zeros(words[:4], 4, (32, 2)), None),
             r"weight_zero_point, as integers, of shape \(32, 2\), got \(32, 4\)",
         ),
         (
-            lambda: scaled(words, torch.ones(32, 2), signed_zeros(words[:, :0], 4, (32, 2)), None),
+            lambda: scaled(words, torch.ones(32, 2), signed_zeros(words[:4, :0], 4, (32, 2)), None),
             r"weight_zero_point, as integers, of shape \(32, 2\), got",
         ),
         (lambda: awq_weight(words, words, torch.ones(4, 32), 31), r"qweight of shape \(31, 4\)"),
