@@ -13,6 +13,8 @@ from __future__ import annotations
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its class if it has none."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} = 0x{error.object[error.start]:02x}, which is not UTF-8"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from quant.errors import ToolkitError
+from quant.errors import ToolkitError, first_line
 from quant.odd_files import is_odd, odd_kind
 from quant.printable import printable
 
@@ -176,7 +176,7 @@ def _described(fault: ValueError | RecursionError) -> str:
     if isinstance(fault, RecursionError):
         return f"lists or objects more than {DEEPEST} deep"
     if isinstance(fault, UnicodeDecodeError):
-        return f"byte {fault.start} = 0x{fault.object[fault.start]:02x}, which is not UTF-8"
+        return first_line(fault)
     if isinstance(fault, json.JSONDecodeError):
         if not fault.doc.strip():
             return "an empty text"

@@ -22,6 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from quant.errors import UsageError, first_line
+from quant.json_text import json_kind
 from quant.odd_files import is_odd, odd_kind
 from quant.system_errors import reason
 from quant.user_path import user_path
@@ -101,8 +102,9 @@ def _word(path: Path, key: str, value: object) -> str:
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, str | int | float):
+            got = json_kind(entry) if isinstance(entry, bool | list | dict) else str(entry)  # may be nested without end
             raise UsageError(
-                f"expected text, numbers, true, false or a list of these as {key} in {str(path)!r}, got {entry!r}"
+                f"expected text, numbers, true, false or a list of these as {key} in {str(path)!r}, got {got}"
             )
         if "\0" in str(entry):
             raise UsageError(f"expected text as {key} in {str(path)!r}, got {entry!r}, with the character NUL")

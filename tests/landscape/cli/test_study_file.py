@@ -79,6 +79,8 @@ def test_words_without_a_file_stay_as_they_are() -> None:
         ("models = [", "expected TOML in"),
         ("[bits]\nfour = 4", "a list of these as bits"),
         ("bits = [[4]]", "a list of these as bits"),
+        (f"bits = [{'.'.join(['{a'] + ['a'] * 2000)} = 1{'}'}]", "a list of these as bits in"),
+        (f"bits.{'.'.join('a' * 2000)} = 1", "a list of these as bits in"),
         ("bits = [true]", "a list of these as bits"),
         ("bits = 2024-01-01", "a list of these as bits"),
         ('"" = 1', "expected names of options in"),
@@ -114,8 +116,8 @@ def test_what_is_no_file_is_refused_and_not_waited_for(
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="expected TOML in"):
+    path.write_bytes(b"bits = 4\xc7")
+    with pytest.raises(UsageError, match="expected TOML in .*, got: byte 8 = 0xc7, which is not UTF-8"):
         expanded(["study", str(path)])
 
 
