@@ -117,7 +117,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_bytes(b"bits = 4\xc7")
-    with pytest.raises(UsageError, match="expected TOML in .*, got: byte 8 = 0xc7, which is not UTF-8"):
+    with pytest.raises(UsageError, match=r"expected TOML in .*, got: byte 8 = 0xc7, which is not UTF-8"):
         expanded(["study", str(path)])
 
 
