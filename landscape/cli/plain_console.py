@@ -31,14 +31,16 @@ def drawn(table: Table, rows: int | None = None, wrapped: bool = True) -> RichTa
     """Lay a table out for a terminal.
 
     Args:
-        table: Its caption is not drawn.
+        table: Its caption is not drawn; its header is ours, and may have lines.
         rows: How many rows to draw, from the first on; None for all.
         wrapped: Whether a cell may take several lines.
     """
     laid_out = RichTable(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(table.header):
         justify: Any = "left" if index in table.text else "right"
-        laid_out.add_column(name, justify=justify, overflow="fold" if wrapped else "ellipsis", no_wrap=not wrapped)
+        laid_out.add_column(
+            Text(name), justify=justify, overflow="fold" if wrapped else "ellipsis", no_wrap=not wrapped
+        )
     for row in table.rows[:rows]:
         laid_out.add_row(*row)
     return laid_out
