@@ -35,4 +35,4 @@ def test_a_line_is_one_line(line: str, text: str) -> None:
 def test_a_name_in_a_table_is_one_line() -> None:
     table = Table("caption", ("name", "bits per\nweight"), (("a\nb [red]", "1"),))
     lines = [line.split() for line in shown(drawn(table, wrapped=False)).splitlines()]
-    assert lines == [["name", "bits", "per"], ["weight"], ["a\\nb", "[red]", "1"]]
+    assert lines == [["bits", "per"], ["name", "weight"], ["a\\nb", "[red]", "1"]]
