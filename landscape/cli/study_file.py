@@ -21,6 +21,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+from landscape.cli.command_option import CommandOption
 from quant.errors import UsageError, first_line
 from quant.json_text import json_kind
 from quant.odd_files import is_odd, odd_kind
@@ -55,14 +56,18 @@ def _is_file(before: str, word: str) -> bool:
     return word.endswith(_SUFFIX) and not word.startswith("-") and not takes_value
 
 
-@cache
-def _switches() -> dict[str, bool]:
-    """Return the flags of the switches of a study, those that turn one off included, with their defaults."""
+def _study_options() -> list[CommandOption]:
     from landscape.cli.commands import COMMANDS
     from landscape.cli.run import command_options
 
     (study,) = (command for command in COMMANDS if command.name == "study")
-    found = {option.flag: bool(option.default) for option in command_options(study) if option.kind is bool}
+    return command_options(study)
+
+
+@cache
+def _switches() -> dict[str, bool]:
+    """Return the flags of the switches of a study, those that turn one off included, with their defaults."""
+    found = {option.flag: bool(option.default) for option in _study_options() if option.kind is bool}
     negative = {flag.replace("--", "--no-", 1): default for flag, default in found.items() if default}
     return {**found, **negative}
 
@@ -76,6 +81,7 @@ def _options(path: Path) -> Iterator[str]:
                 f"expected names of options in {str(path)!r}, got {key[:40]!r}; see landscape study --help"
             )
         flag = f"--{key.replace('_', '-')}"
+        _check_kind(path, key, flag, value)
         if isinstance(value, bool):
             if value:
                 yield flag
@@ -83,6 +89,23 @@ def _options(path: Path) -> Iterator[str]:
                 yield flag.replace("--", "--no-", 1)
         else:
             yield from (flag, _word(path, key, value))
+
+
+def _check_kind(path: Path, key: str, flag: str, value: object) -> None:
+    """Check that a switch is turned on or off and that another option has a value: words would shift otherwise.
+
+    Raises:
+        UsageError: if not.
+    """
+    if flag in _switches() and not isinstance(value, bool):
+        raise UsageError(f"expected true or false as {key} in {str(path)!r}, got {_shown(value)}")
+    takes_value = any(option.flag == flag and option.kind is not bool for option in _study_options())
+    if takes_value and isinstance(value, bool):
+        raise UsageError(f"expected a value as {key} in {str(path)!r}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return json_kind(value) if isinstance(value, bool | list | dict) else str(value)[:80]  # may be nested without end
 
 
 def _table(path: Path) -> dict[str, object]:
@@ -102,9 +125,8 @@ def _word(path: Path, key: str, value: object) -> str:
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, str | int | float):
-            got = json_kind(entry) if isinstance(entry, bool | list | dict) else str(entry)  # may be nested without end
             raise UsageError(
-                f"expected text, numbers, true, false or a list of these as {key} in {str(path)!r}, got {got}"
+                f"expected text, numbers, true, false or a list of these as {key} in {str(path)!r}, got {_shown(entry)}"
             )
         if "\0" in str(entry):
             raise UsageError(f"expected text as {key} in {str(path)!r}, got {entry!r}, with the character NUL")
