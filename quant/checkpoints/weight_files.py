@@ -59,11 +59,13 @@ def _shards(folder: Path, error: type[ToolkitError]) -> list[str]:
     names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
     if not names or any(Path(name).name != name or "\\" in name for name in names):
         raise error(f"expected a weight_map of files beside it in {path}, got {printable(str(names))[:80]}; {_RESAVE}")
+    held = {path.name for path in folder.iterdir()}  # a name may be one that no file can have
     for name in names:
+        shown = printable(name[:120])
         if not name.endswith(".safetensors"):
-            raise error(f"expected *.safetensors in {path}, got {printable(name)}, which could run code; {_RESAVE}")
-        if not (folder / name).is_file():
-            raise error(f"expected safetensors in {folder / printable(name)}, which {INDEX} names, found no such file")
+            raise error(f"expected *.safetensors in {path}, got {shown}, which could run code; {_RESAVE}")
+        if name not in held or not (folder / name).is_file():
+            raise error(f"expected safetensors in {folder / shown}, which {INDEX} names, found no such file")
     return names
 
 

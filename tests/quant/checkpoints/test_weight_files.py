@@ -71,6 +71,12 @@ def test_a_shard_that_is_missing_is_named(saved: Save) -> None:
         load_checkpoint(str(indexed(saved(), {"z": "gone.safetensors"})))
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "\ud800"], ids=["long", "NUL", "half a pair"])
+def test_a_shard_of_a_name_that_no_file_can_have_is_missing(saved: Save, name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"expected safetensors in .*no such file"):
+        load_checkpoint(str(indexed(saved(), {"z": f"{name}.safetensors"})))
+
+
 def test_the_same_holds_for_points_of_other_tools(saved: Save, marker: Path) -> None:
     checkpoint, folder = load_checkpoint(str(saved())), saved(name="theirs")
     torch.save(Marks(marker), folder / "evil.bin")
