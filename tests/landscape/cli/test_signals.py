@@ -89,8 +89,13 @@ class Signalled:
 
 
 @pytest.fixture
-def signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Signalled:
-    return Signalled(tmp_path, monkeypatch)
+def signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Signalled]:
+    """A suite in the background of a script, or below nohup, ignores what its processes must not."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield Signalled(tmp_path, monkeypatch)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def waits(ready: Ready) -> None:

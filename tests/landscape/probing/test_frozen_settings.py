@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_moved_is_one_line(tmp_path: Path, monkeypatch: py
 
 def test_the_threads_of_the_known_probes_are_taken_again(tmp_path: Path) -> None:
     said: list[str] = []
-    store(tmp_path).commit([result("w")], {"threads": 3})
+    store(tmp_path).commit([result("w")], {"threads": 3, "evaluation": EVALUATION})
     place(tmp_path).write_bytes(b"\0")
     here, before = store(tmp_path, said.append), torch.get_num_threads()
     check_evaluation(here)
