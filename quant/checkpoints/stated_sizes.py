@@ -115,11 +115,11 @@ def check_outline(config: PreTrainedConfig, count: int, source: Path) -> None:
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    built = sum(weights.numel() for weights in model.parameters())
+    built = sum(held.numel() for held in (*model.parameters(), *model.buffers()))
     if built > _MOST_BUILT * count + _FEW_WEIGHTS:
         raise CheckpointError(
             f"expected the configuration of a model of about {count:,} weights in {source}, as are stored, got one of "
-            f"{built:,}; give the configuration that belongs to the weights"
+            f"{built:,}, tables included; give the configuration that belongs to the weights"
         )
 
 

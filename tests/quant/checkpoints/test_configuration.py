@@ -111,6 +111,20 @@ def test_a_size_of_zero_is_refused_without_a_warning_of_a_library(saved: Saved, 
         read_folder(folder, "float32")
 
 
+def test_a_rotation_of_more_dimensions_than_a_head_has_builds_no_large_table(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    config = AutoConfig.for_model("gpt_neox", **sizes, num_attention_heads=2, max_position_embeddings=32)
+    folder = saved(AutoModelForCausalLM.from_config(config))
+    content = json.loads((folder / "config.json").read_text())
+    content["rope_parameters"]["partial_rotary_factor"] = 2**31
+    (folder / "config.json").write_text(json.dumps(content))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # nothing is read
+    with pytest.raises(CheckpointError, match=r"expected the configuration of a model of about .* got one of"):
+        read_folder(folder, "float32")
+
+
 def test_a_tensor_of_another_shape_is_named_with_both(saved: Saved) -> None:
     folder = saved(tiny.llama())
     file, name = folder / "model.safetensors", "model.layers.0.mlp.up_proj.weight"
