@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +163,11 @@ def _refuse_constant(text: str) -> float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise _FaultError(f"two values under the name {twice[:80]!r}")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        held = found.setdefault(name, value)
+        if type(held) is not type(value) or held != value:
+            raise _FaultError(f"two values under the name {name[:80]!r}")
     return found
 
 
