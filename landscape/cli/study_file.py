@@ -15,6 +15,7 @@ and false turn a switch on and off. A path is read as the command line would rea
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -74,7 +75,7 @@ def _switches() -> dict[str, bool]:
 
 def _options(path: Path) -> Iterator[str]:
     table = _table(path)
-    yield from ("--name", str(table.pop("name", path.stem)))
+    yield from ("--name", _word(path, "name", table.pop("name", path.stem)))
     for key, value in table.items():
         if not _KEY.fullmatch(key):
             raise UsageError(
@@ -105,7 +106,14 @@ def _check_kind(path: Path, key: str, flag: str, value: object) -> None:
 
 
 def _shown(value: object) -> str:
-    return json_kind(value) if isinstance(value, bool | list | dict) else str(value)[:80]  # may be nested without end
+    if isinstance(value, bool | list | dict):  # may be nested without end
+        return json_kind(value)
+    return "an integer without end" if _is_endless(value) else str(value)[:80]
+
+
+def _is_endless(value: object) -> bool:
+    """Return True for an integer that is no float; Python writes none of thousands of digits."""
+    return isinstance(value, int) and value.bit_length() > sys.float_info.max_exp
 
 
 def _table(path: Path) -> dict[str, object]:
@@ -124,7 +132,7 @@ def _table(path: Path) -> dict[str, object]:
 def _word(path: Path, key: str, value: object) -> str:
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, str | int | float):
+        if isinstance(entry, bool) or not isinstance(entry, str | int | float) or _is_endless(entry):
             raise UsageError(
                 f"expected text, numbers, true, false or a list of these as {key} in {str(path)!r}, got {_shown(entry)}"
             )
