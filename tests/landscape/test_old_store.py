@@ -92,7 +92,7 @@ def test_a_radius_from_an_old_store_evaluates_nothing_and_is_the_same(store: Pat
 
 @pytest.mark.parametrize("damaged", ["", "{", '{"schema_version": 1, "settings": {"threads": 1, "evaluation": 0}}'])
 def test_an_old_store_whose_settings_are_damaged_is_refused(store: Path, damaged: str) -> None:
-    """Its losses may be of an earlier evaluation, and were taken for those of this one."""
+    """Nothing says which version summed its losses; earlier code took them for its own."""
     (settings,) = store.glob("*/settings.json")
     settings.write_text(damaged)
     with pytest.raises(StoreError, match=r"expected the version of the evaluation in settings\.json of .*; remove"):

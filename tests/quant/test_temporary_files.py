@@ -1,4 +1,4 @@
-"""What a writer that is gone left is removed, at once where it is seen to be gone, and nothing else is."""
+"""Files of dead writers are removed, at once on the same machine; nothing else is."""
 
 from __future__ import annotations
 

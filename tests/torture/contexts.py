@@ -16,7 +16,7 @@ from tests.torture.verdict import Verdict
 
 @dataclass(frozen=True)
 class Context:
-    """What the tries share."""
+    """Seed, folders, models and undisturbed results that all tries share."""
 
     seed: int
     work: Path
@@ -54,7 +54,7 @@ class Round:
     attempt: Attempt
     """Function that makes one try, by its number."""
     text: str
-    """What is tried, for the table."""
+    """Description of the round in the table."""
     scenarios: tuple[str, ...] = ()
     """Scenarios whose undisturbed runs it needs."""
     seconds: float = 1.5

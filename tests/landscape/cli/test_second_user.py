@@ -1,4 +1,4 @@
-"""Users who share a cache: one reads what another wrote, adds to it where they may, and is told whose it is if not."""
+"""Share a cache between two users: read and add where permissions allow it, and name the owner where they do not."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system 
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a process."""
+    """Exit code, output and time of a process."""
 
     code: int
     lines: list[str]

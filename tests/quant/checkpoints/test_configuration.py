@@ -72,7 +72,7 @@ def test_a_damaged_file_of_json_is_named(saved: Saved, name: str, content: str, 
 def test_a_size_that_is_left_out_builds_no_large_model(
     saved: Saved, monkeypatch: pytest.MonkeyPatch, family: str, left_out: list[str]
 ) -> None:
-    """Its default is that of a model of billions, for which memory was taken before it was refused."""
+    """The default size is that of a large model; earlier code allocated it before refusing the folder."""
     sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
     config = AutoConfig.for_model(family, **sizes, num_attention_heads=2, max_position_embeddings=32)
     folder = saved(AutoModelForCausalLM.from_config(config))
