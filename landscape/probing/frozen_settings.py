@@ -1,13 +1,15 @@
 """Freeze the settings of a store in small JSON files, and choose them again where such a file is damaged.
 
-    {"schema_version": 1, "settings": {"threads": 4, "evaluation": 3}}
+    {"schema_version": 1, "settings": {"threads": 4, "evaluation": 3}, "sha256": "<of these two>"}
 
-A file that cannot be right is set aside: an empty one, one that is no JSON, a pipe or a folder in its place, a number
-out of its bounds. Entries of it that are right are kept, the rest is chosen again.
+A file that cannot be right is set aside: an empty one, one that is no JSON, a pipe or a folder in its place, entries
+that are not those of their sha256, a number out of its bounds. All that it said is then chosen again, but for the
+numbers in their bounds of a file without a sha256, as earlier versions wrote it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -77,7 +79,7 @@ def frozen_settings(
     if found is None:
         proposed = propose() if callable(propose) else propose
         content = {"schema_version": version, "settings": {**proposed, **held}}
-        write_once(path, json.dumps(content, indent=2, sort_keys=True).encode())
+        write_once(path, json.dumps(content | {"sha256": _sha256(content)}, indent=2, sort_keys=True).encode())
         found = _read(path, version, {})
     if found is None or isinstance(found, _Damaged):
         raise StoreError(f"settings were written to {path} and cannot be read back; check the disk")
@@ -102,6 +104,8 @@ def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, An
         return _Damaged(f"holds no settings, but {text[:40]!r}", text)
     if type(found) is not int or found < 1 or not isinstance(settings, dict):
         return _Damaged(f"holds no settings, but {text[:40]!r}", text)
+    if stored.keys() - {"schema_version", "settings"} and stored.get("sha256") != _sha256(stored):
+        return _Damaged("does not match its sha256", text)
     if found != version:
         raise StoreError(f"expected schema_version {version}, found {found} in {path}; update or use another --store")
     settings = {**{key: whole.missing for key, whole in bounds.items() if whole.missing is not None}, **settings}
@@ -111,6 +115,12 @@ def _read(path: Path, version: int, bounds: Mapping[str, Whole]) -> dict[str, An
     listed = ", ".join(f"{key} {json.dumps(settings.get(key))[:40]} (not 1 to {bounds[key].most})" for key in wrong)
     held = {key: settings[key] for key in bounds if key not in wrong}
     return _Damaged(f"has {listed}", text, held)
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of all other entries, which a file keeps under that name in any version."""
+    entries = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _settled(path: Path) -> bytes:

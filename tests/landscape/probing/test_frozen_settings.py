@@ -92,6 +92,22 @@ def test_what_a_file_of_an_earlier_version_lacks_has_a_value(tmp_path: Path) -> 
     assert store(tmp_path).settings(NEW, bounds=BOUNDS) == {"threads": 2, "evaluation": 1}
 
 
+def test_no_flipped_bit_changes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen_settings, "_PAUSE", 0.0)
+    path, said = place(tmp_path), list[str]()
+    settled(tmp_path, said)
+    written = path.read_bytes()
+    for bit in range(8 * len(written)):
+        flipped = bytearray(written)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        found = store(tmp_path, said.append).settings({"threads": 5, "evaluation": 6}, bounds=BOUNDS)
+        assert found in (NEW, {"threads": 5, "evaluation": 6}), bytes(flipped)  # never a third
+        for aside in path.parent.glob("*.damaged*"):
+            aside.unlink()
+    assert any("does not match its sha256: moved to settings.json.damaged" in line for line in said)
+
+
 def test_a_newer_version_is_refused_and_stays(tmp_path: Path) -> None:
     place(tmp_path).write_text('{"schema_version": 2, "settings": {}}')
     with pytest.raises(StoreError, match="expected schema_version 1, found 2"):

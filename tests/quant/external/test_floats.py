@@ -292,3 +292,10 @@ def test_values_must_have_the_shape() -> None:
         e2m3(torch.zeros(1, 4, dtype=torch.uint8))
     with pytest.raises(PointError, match="rows of bytes"):
         e2m1(torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_scales_are_floats_or_bytes(dtype: torch.dtype) -> None:
+    """Compressed-tensors has both and no other; an int8 of E8M0 would be another number."""
+    with pytest.raises(PointError, match=f"floats, or bytes that are exponents, as scales, got {str(dtype)[6:]}"):
+        scaled_floats(torch.ones(2, 3), torch.ones(2, 1).to(dtype), (2, 3))
