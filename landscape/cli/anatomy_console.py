@@ -9,7 +9,7 @@ from landscape.anatomy.request import AnatomyRequest
 from landscape.anatomy.result import AnatomyResult
 from landscape.cli.console import PIPED_WIDTH, kept_json, kept_lines, print_json
 from landscape.cli.next_command import after_anatomy
-from landscape.cli.plain_console import PlainConsole, drawn
+from landscape.cli.plain_console import PlainConsole
 from landscape.report.anatomy.json import anatomy_json
 from landscape.report.anatomy.tables import terminal_tables
 from landscape.report.anatomy.wording import finding, subject_sentences
@@ -35,7 +35,7 @@ def print_anatomy(
         say(sentence)
     for table in terminal_tables(found):
         say(f"\n{table.caption}")
-        console.print(drawn(table, rows=ROWS))
+        console.print_table(table, rows=ROWS)
         if len(table.rows) > ROWS:
             say(f"… and {len(table.rows) - ROWS} more on the page")
     say(f"\n{work_line(found.run.probes, found.run.seconds)}")

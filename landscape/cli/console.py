@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from landscape.advice.advise import AdviceResult
 from landscape.cli.next_command import after_probe, after_quantize, after_radius, after_shard
-from landscape.cli.plain_console import PlainConsole, drawn
+from landscape.cli.plain_console import PlainConsole
 from landscape.curvature.anharmonicity import CurvatureResult
 from landscape.formatting import duration
 from landscape.quantize import QuantizeRequest, QuantizeResult
@@ -72,7 +72,7 @@ def print_result(
         return
     console = PlainConsole(file=stream, width=None if stream.isatty() else PIPED_WIDTH)
     _print_lines(console, summary_lines(landscape))
-    console.print(drawn(summary_table(landscape), wrapped=False))
+    console.print_table(summary_table(landscape), wrapped=False)
     following = after_probe(request, landscape, bool(near_but_steep(landscape)), page.parent)
     _print_lines(console, [*loss_lines(landscape), *misalignment_lines(landscape)])
     _print_lines(console, [work_line(landscape.run.probes, landscape.run.seconds)])
@@ -140,7 +140,7 @@ def print_advice(advised: AdviceResult, page: Path, following: str, as_json: boo
         return
     console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     _print_lines(console, [*subject_lines(advised), ""])
-    console.print(drawn(decision_table(advised)))
+    console.print_table(decision_table(advised))
     _print_lines(console, [READING, control_line(advised.control, advised.net), ""])
     for found in advised.advice:
         console.print(verdict_line(found, advised), markup=False, style="bold", soft_wrap=True)

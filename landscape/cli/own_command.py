@@ -56,12 +56,12 @@ def say(lines: Iterable[str]) -> None:
 
 def say_tables(tables: Iterable[Any]) -> None:
     """Print tables below their captions."""
-    from landscape.cli.plain_console import PlainConsole, drawn
+    from landscape.cli.plain_console import PlainConsole
 
     console = PlainConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     for table in tables:
         console.print(table.caption, markup=False, soft_wrap=True)
-        console.print(drawn(table))
+        console.print_table(table)
 
 
 def say_json(content: dict[str, Any]) -> None:

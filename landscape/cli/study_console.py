@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from landscape.cli.console import PIPED_WIDTH, kept_json, kept_lines, print_json
-from landscape.cli.plain_console import PlainConsole, drawn
+from landscape.cli.plain_console import PlainConsole
 from landscape.formatting import duration
 from landscape.report.study.json import plan_json, shards_json, study_json
 from landscape.report.study.summary import failure_lines, model_lines, perplexity_table, plan_lines, plan_table
@@ -38,7 +38,7 @@ def print_study(
     console = _console()
     for model in study.models:
         _say(console, *model_lines(model))
-        console.print(drawn(perplexity_table(model.survey), wrapped=False))
+        console.print_table(perplexity_table(model.survey), wrapped=False)
         _say(console, work_line(model.survey.run.probes, model.survey.run.seconds), "")
     _say(console, *failure_lines(study.failures), f"the study took {duration(study.seconds)}")
     _say(console, f"page   {page}", *written, *kept_lines(request, kept, "report"))
@@ -65,7 +65,7 @@ def print_plan(plan: StudyPlan, as_json: bool) -> None:
         return
     console = _console()
     for model in plan.models:
-        console.print(drawn(plan_table(model), wrapped=False))
+        console.print_table(plan_table(model), wrapped=False)
         _say(console, "")
     _say(console, *failure_lines(plan.failures), *plan_lines(plan))
 
