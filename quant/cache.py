@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 
 from quant.errors import StoreError, UsageError
 from quant.system_errors import is_forbidden, reason
-from quant.temporary_files import sweep, temporary_path, unnamed_file
+from quant.temporary_files import sweep_checked, temporary_path, unnamed_file
 from quant.user_path import user_path
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
@@ -145,7 +145,7 @@ def check_writable(folder: Path, wanted: str, inside: Path | None = None) -> Non
                 what = "which" if part == folder else f"where {str(part)!r}"
                 raise UsageError(f"expected {wanted}, got {str(folder)!r}, {what} is a file; choose another")
         inside.mkdir(parents=True, exist_ok=True)
-        sweep(inside)
+        sweep_checked(inside)
         with unnamed_file(inside, hidden=True) as trial:
             trial.touch(exist_ok=False)
     except OSError as error:

@@ -4,41 +4,47 @@
     <writer>.tmp                a file in a folder of the store; ``.<writer>.tmp`` where it is there for a moment
     landscape-<writer>          a folder in the system's temporary folder
 
-``<writer>`` has 32 hex digits: eight each for the machine, the process, its start, and by chance. A process of this
-machine is seen to live or not, so what it left goes when it is gone, and stays while it lives, however long. Only the
-age is known where the machine (on a network file system) or the container is another one, or the name an older one.
+``<writer>`` has 32 hex digits: eight each for the machine, the process and its start, four that count, and four that
+check the others. A process of this machine is seen to live or not, so what it left goes when it is gone, and stays
+while it lives, however long. Only the age is known where the machine (on a network file system) or the container is
+another one, or the name an older one. In a user's own folder nothing goes whose digits do not check: other programs
+name files after 32 hex digits too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
-import secrets
 import shutil
 import socket
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+from quant.processes import runs, started
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds without a write after which the writer counts as gone, where it is not seen from here."""
 _NAME = re.compile(r"\..+\.[0-9a-f]{32}\.partial|\.?[0-9a-f]{32}\.tmp|landscape-[0-9a-f]{32}")
 _WRITER = re.compile(r"[0-9a-f]{32}")
 _SCRATCH = "landscape-"
-_CLOCK_SET = 60  # seconds by which the start of a process may seem to change when the clock is set
+_LONGEST = 255 - len(f"..{'0' * 32}.partial")  # bytes of a name that its temporary name has room for
 
 _lent: set[Path] = set()
+_count = itertools.count()
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a new name beside ``path``; what is left under it is swept once this process is gone."""
-    return path.with_name(f".{path.name}.{_writer()}.partial")
+    """Return a new name beside ``path``, of which it has as much as fits; it is swept once this process is gone."""
+    name = path.name.encode(errors="surrogateescape")[:_LONGEST].decode(errors="ignore")
+    return path.with_name(f".{name}.{_writer()}.partial")
 
 
 @contextmanager
@@ -46,9 +52,9 @@ def temporary_path(path: Path) -> Iterator[Path]:
     """Lend a new name beside ``path``, and remove what still has it at the end; sweep the folder first.
 
     Args:
-        path: The file or folder to be; the folder above it exists.
+        path: The file or folder to be, in a folder of anyone, which exists.
     """
-    sweep(path.parent)
+    sweep_checked(path.parent)
     with removed_at_end(temporary_name(path)) as name:
         yield name
 
@@ -92,10 +98,19 @@ def abandoned_scratch() -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders that writers left in a folder and that are gone."""
-    for path in _abandoned(folder):
+    """Remove the temporary files and folders that writers left in a folder of the cache and that are gone."""
+    _remove_all(_abandoned(folder))
+
+
+def sweep_checked(folder: Path) -> None:
+    """Do as ``sweep`` in a folder that may be of anyone: only names whose digits check are looked at."""
+    _remove_all(path for path in _abandoned(folder) if _is_checked(path.name))
+
+
+def _remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
         with suppress(OSError):
-            aside = temporary_name(folder / "abandoned")
+            aside = temporary_name(path.with_name("abandoned"))
             os.replace(path, aside)  # if its writer lives after all, it fails at once and as a whole
             remove(aside)
 
@@ -120,7 +135,7 @@ def is_of_dead_writer(path: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder; leave what has gone already, or cannot be removed."""
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not os.path.islink(path):  # ``Path.is_dir`` raises in a folder that is not ours
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
@@ -145,41 +160,38 @@ def _abandoned(folder: Path, beginning: str = "") -> list[Path]:
         for name in os.listdir(folder):
             if name.startswith(beginning or (".", *"0123456789abcdef")) and _NAME.fullmatch(name):
                 with suppress(OSError):  # it may have gone meanwhile
-                    if not (path := folder / name).is_symlink() and is_abandoned(path):
+                    if _is_temporary(path := folder / name) and is_abandoned(path):
                         found.append(path)
     return found
 
 
+def _is_temporary(path: Path) -> bool:
+    """Return whether a path is of the kind that its name stands for: a ``.tmp`` is never a folder, and no link is."""
+    return path.is_file() if path.suffix == ".tmp" and not path.is_symlink() else not path.is_symlink()
+
+
 def _writer() -> str:
     pid = os.getpid()
-    return f"{_machine()}{pid & 0xFFFFFFFF:08x}{_start(pid):08x}{secrets.token_hex(4)}"
+    digits = f"{_machine()}{pid & 0xFFFFFFFF:08x}{started(pid):08x}{next(_count) & 0xFFFF:04x}"
+    return digits + _check(digits)
+
+
+def _check(digits: str) -> str:
+    return hashlib.sha256(f"quant-landscape {digits}".encode()).hexdigest()[:4]
+
+
+def _is_checked(name: str) -> bool:
+    """Return whether the digits of a temporary name were made here, and not by another program."""
+    writer = _WRITER.findall(name)[-1]
+    return _check(writer[:-4]) == str(writer[-4:])
 
 
 def _writer_lives(path: Path) -> bool | None:
-    """Return whether the process that a name gives lives; None if it is not of this machine."""
+    """Return whether the process that a name gives lives; None if it is of another machine, or hidden."""
     writer = _WRITER.findall(path.name)[-1:] if _NAME.fullmatch(path.name) else []
     if not writer or not writer[0].startswith(_machine()):
         return None
-    pid, start = int(writer[0][8:16], 16), int(writer[0][16:24], 16)
-    if pid == os.getpid():
-        return abs(_start(pid) - start) < _CLOCK_SET
-    import psutil
-
-    if not psutil.pid_exists(pid):
-        return False
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and abs(int(process.create_time()) - start) < _CLOCK_SET
-    except psutil.Error:  # of another user, or hidden
-        return True
-
-
-@cache
-def _start(pid: int) -> int:
-    """Return the second in which this process began, which a later one with the same number does not share."""
-    import psutil
-
-    return int(psutil.Process(pid).create_time()) & 0xFFFFFFFF
+    return runs(int(writer[0][8:16], 16), int(writer[0][16:24], 16))
 
 
 @cache

@@ -28,13 +28,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 from landscape.session.leftovers import sweep_cache
 from quant.cache import atomic_path
 from quant.errors import StoreError
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
+from quant.processes import runs, started
 from quant.system_errors import reason
 from quant.temporary_files import removed_at_end, unnamed_file
 
@@ -56,8 +55,8 @@ class Mark:
 
     host: str
     pid: int
-    started: float
-    """Start of the process, which a later one with the same number does not share."""
+    started: int
+    """Start of the process (``quant.processes``), which a later one with the same number does not share."""
     store: str | None = None
     """Name of the store; None while the model is loaded, when it may be any."""
 
@@ -131,11 +130,11 @@ def forget_dead(root: Path) -> None:
 
 def _has_dead(root: Path) -> bool:
     """Return whether there is a mark of a process of this machine that has gone, or one that counts no more."""
-    now, here = time.time(), socket.gethostname()
+    now = time.time()
     for path in (root / FOLDER).glob("*.json"):
         with suppress(OSError):
             mark, age = _read(path), now - path.stat().st_mtime
-            if not _counts(mark, age) or (mark.host == here and not _lives(mark)):
+            if not _counts(mark, age) or _lives(mark) is False:
                 return True
     return False
 
@@ -230,14 +229,14 @@ def clock(folder: Path) -> float:
 
 
 def _write(path: Path, store: str | None) -> None:
-    mark = Mark(socket.gethostname(), os.getpid(), psutil.Process().create_time(), store)
+    mark = Mark(socket.gethostname(), os.getpid(), started(os.getpid()), store)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(asdict(mark)), encoding="utf-8")
 
 
 def _read(path: Path) -> Mark:
     """Read a mark; one that cannot be read may be of any session, and of any store."""
-    unknown = Mark("", 0, 0.0)
+    unknown = Mark("", 0, 0)
     try:
         if is_odd(path):
             return unknown
@@ -247,24 +246,18 @@ def _read(path: Path) -> Mark:
         return unknown
     whole = type(mark.host) is str and type(mark.pid) is int and 0 < mark.pid < 2**31
     named = mark.store is None or type(mark.store) is str
-    timed = type(mark.started) in (int, float) and 0 <= mark.started < 2**53
+    timed = type(mark.started) is int and 0 <= mark.started < 2**32
     return mark if whole and named and timed else unknown
 
 
 def _counts(mark: Mark, age: float) -> bool:
-    if mark.host != socket.gethostname():
-        return age < FORGOTTEN
-    return age < SILENT or _lives(mark)
+    alive = _lives(mark)
+    return age < FORGOTTEN if alive is None else alive or age < SILENT
 
 
-def _lives(mark: Mark) -> bool:
-    try:
-        started = float(psutil.Process(mark.pid).create_time())
-        return abs(started - mark.started) < 60.0  # seconds: the clock may have been set since
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+def _lives(mark: Mark) -> bool | None:
+    """Return whether the process of a mark lives; None if that cannot be seen from here."""
+    return runs(mark.pid, mark.started) if mark.host == socket.gethostname() else None
 
 
 def _renew(path: Path, ended: threading.Event) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from quant.temporary_files import abandoned_scratch, remove, sweep
+from quant.temporary_files import abandoned_scratch, remove, sweep, sweep_checked
 
 _STORE = re.compile(r"[0-9a-f]{16}-[a-z0-9]+")
 _SHARED = {"tokens": 0, "studies": 0, "in-use": 0, "models": 0, "self": 2}
@@ -26,6 +26,7 @@ def sweep_cache(root: Path) -> None:
     Args:
         root: The cache folder; folders in it that are not of this tool are not looked into.
     """
+    sweep_checked(root)  # which may be any folder of the user
     for folder in _folders(root):
         sweep(folder)
     for path in abandoned_scratch():
@@ -33,7 +34,6 @@ def sweep_cache(root: Path) -> None:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    yield root
     for child in _inner(root):
         if _STORE.fullmatch(child.name):
             yield from _within(child, _DEPTH)

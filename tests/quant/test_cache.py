@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from quant import temporary_files
 from quant.cache import atomic_path, check_writable
 from quant.errors import StoreError, UsageError
 
@@ -76,9 +77,14 @@ def age(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
     monkeypatch.setattr("quant.cache.time.time", lambda: now)
 
 
+def writer(digits: str) -> str:
+    """Digits of a writer on another machine."""
+    return digits + temporary_files._check(digits)
+
+
 def leave(folder: Path) -> set[str]:
     """Leave a file and a folder as killed processes do, and others with similar names; return the others' names."""
-    unfinished = {f".model.{'0' * 32}.partial", f".text.safetensors.{'a1' * 16}.partial"}
+    unfinished = {f".model.{writer('0' * 28)}.partial", f".text.safetensors.{writer('a1' * 14)}.partial"}
     others = {"model", "x.partial", f"model.{'0' * 32}.partial", f".model.{'0' * 31}.partial", ".model.partial"}
     first, second = sorted(unfinished)
     (folder / first / "inside").mkdir(parents=True)

@@ -85,10 +85,10 @@ def test_the_commands_of_the_cache_answer(kind: str, tmp_path: Path) -> None:
 
 
 MARKS = [
-    [], "x", 3, None, {}, {"host": 5, "pid": 1, "started": 0.0}, {"host": "h", "pid": "x", "started": 0.0},
-    {"host": "", "pid": -1, "started": 1.0}, {"host": "h", "pid": 10**30, "started": 1.0},
-    {"host": "h", "pid": 1, "started": None}, {"host": "h", "pid": 1, "started": 10**400},
-    {"host": "h", "pid": 1, "started": 1.0, "store": [1]},
+    [], "x", 3, None, {}, {"host": 5, "pid": 1, "started": 0}, {"host": "h", "pid": "x", "started": 0},
+    {"host": "", "pid": -1, "started": 1}, {"host": "h", "pid": 10**30, "started": 1},
+    {"host": "h", "pid": 1, "started": None}, {"host": "h", "pid": 1, "started": 1.5},
+    {"host": "h", "pid": 1, "started": 10**400}, {"host": "h", "pid": 1, "started": 1, "store": [1]},
 ]  # fmt: skip
 
 

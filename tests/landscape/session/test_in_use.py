@@ -12,6 +12,7 @@ import pytest
 
 from landscape.session import in_use
 from landscape.session.in_use import FOLDER, FORGOTTEN, REMOVING, SILENT, claimed, clock, marked, marks
+from quant.processes import started
 
 
 def quiet(line):
@@ -22,10 +23,10 @@ def files(root):
     return sorted((root / FOLDER).glob("*.json"))
 
 
-def write(root, host, pid, started, age, store="store"):
+def write(root, host, pid, start, age, store="store"):
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     path = root / FOLDER / f"{host}-{pid}.json"
-    path.write_text(json.dumps({"host": host, "pid": pid, "started": started, "store": store}))
+    path.write_text(json.dumps({"host": host, "pid": pid, "started": start, "store": store}))
     os.utime(path, (time.time() - age,) * 2)
     return path
 
@@ -51,29 +52,27 @@ def test_a_session_is_seen_while_it_lasts(tmp_path):
 
 
 def test_a_process_of_this_machine_counts_while_it_lives(tmp_path, gone):
-    import psutil
-
-    started = psutil.Process().create_time()
+    start = started(os.getpid())
     here = socket.gethostname()
-    write(tmp_path, here, os.getpid(), started, age=30 * 24 * 3600)  # stopped for a month, and alive
+    write(tmp_path, here, os.getpid(), start, age=30 * 24 * 3600)  # stopped for a month, and alive
     assert len(marks(tmp_path, time.time())) == 1
-    write(tmp_path, here, os.getpid(), started - 3600, age=SILENT + 60)  # its number was used again
+    write(tmp_path, here, os.getpid(), start - 6000, age=SILENT + 60)  # its number was used again
     assert marks(tmp_path, time.time()) == []
-    path = write(tmp_path, here, gone, started, age=SILENT - 60)  # or in a container with numbers of its own
+    path = write(tmp_path, here, gone, start, age=SILENT - 60)  # or in a container with numbers of its own
     assert len(marks(tmp_path, time.time())) == 1
     os.utime(path, (time.time() - SILENT - 60,) * 2)
     assert marks(tmp_path, time.time()) == []
 
 
 def test_a_process_of_another_machine_counts_for_a_day(tmp_path):
-    path = write(tmp_path, "elsewhere", 1, 0.0, age=FORGOTTEN - 60)
+    path = write(tmp_path, "elsewhere", 1, 0, age=FORGOTTEN - 60)
     assert len(marks(tmp_path, time.time())) == 1
     os.utime(path, (time.time() - FORGOTTEN - 60,) * 2)
     assert marks(tmp_path, time.time()) == []
 
 
 def test_a_mark_that_cannot_be_read_may_use_any_store(tmp_path):
-    write(tmp_path, "x", 1, 0.0, age=0).write_text("{")
+    write(tmp_path, "x", 1, 0, age=0).write_text("{")
     (mark,) = marks(tmp_path, time.time())
     assert mark.store is None
 

@@ -31,7 +31,7 @@ def leave_mark(root: Path, age: float) -> Path:
     """Leave the mark of a session that was killed."""
     dead = int(leave_behind(lambda: root / FOLDER / str(os.getpid())).name)
     path = root / FOLDER / f"host-{dead}.json"
-    path.write_text(json.dumps({"host": socket.gethostname(), "pid": dead, "started": 0.0, "store": None}))
+    path.write_text(json.dumps({"host": socket.gethostname(), "pid": dead, "started": 0, "store": None}))
     (root / FOLDER / str(dead)).unlink()
     os.utime(path, (path.stat().st_mtime - age,) * 2)
     return path
