@@ -1,4 +1,4 @@
-"""Tell whether the process that wrote something still runs, by its number and the moment at which it began."""
+"""Find out if the process that wrote something still runs, by its number and the moment at which it began."""
 
 from __future__ import annotations
 

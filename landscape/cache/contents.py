@@ -13,7 +13,7 @@ from landscape.cache.inventory import STORE, Unit, list_units, models_of
 from landscape.cache.times import same_times
 from landscape.probing.shard_file import Shard
 from landscape.probing.shard_records import recipe_of, records_of, text_of
-from landscape.probing.shards import open_as_it_is
+from landscape.probing.shards import open_intact
 from landscape.records.record import RecordHead, read_head
 from quant.errors import StoreError, UsageError
 from quant.json_text import read_object
@@ -110,7 +110,7 @@ def find_store(name: str, root: Path) -> Path:
 
 
 def read_store(folder: Path) -> StoreContents:
-    """Read what a store holds; its files are opened and not checked, and nothing is changed.
+    """Read what a store holds, from the files that are intact; nothing is changed.
 
     Raises:
         StoreError: if a folder cannot be listed.
@@ -216,7 +216,7 @@ class _Reading:
 
     def _open(self, path: Path) -> Shard | None:
         try:
-            shard = open_as_it_is(path)
+            shard = open_intact(path)
         except StoreError:
             shard = None
         if shard is None and path.exists():

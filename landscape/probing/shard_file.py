@@ -1,7 +1,9 @@
 """Write arrays to one HDF5 file, and read them back a piece at a time; only exports import h5py too.
 
 The format is HDF5's default (``libver="latest"`` does not reopen after a kill). Its file locks are off: they mean
-nothing for files that never change, and fail on some network file systems.
+nothing for files that never change, and fail on some network file systems. Texts have a fixed length everywhere: one
+flipped bit in the type of a text of variable length kills HDF5 2.0. A text too long for an attribute is a row of
+bytes, and the attribute is their number; files of earlier versions have attributes of variable length.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from quant.system_errors import error_number
 
 Attribute = str | int
 
+_LONGEST = 2**15
+"""Bytes of a text that is an attribute; HDF5 has room for twice that in all."""
 _AWAY = "move the file away, and run the command again"
 _FORMAT = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 """Errors of h5py, and of its users, at content that was damaged or made by others."""
@@ -51,9 +55,9 @@ class Shard:
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
-        self.attributes: dict[str, Any] = dict(file.attrs)
         self._file, self._size = file, int(file.id.get_filesize())
         self._opened: dict[str, Any] = {}  # datasets that were read before: to look one up takes as long as to read it
+        self.attributes: dict[str, Any] = {name: self._attribute(name) for name in file.attrs}
 
     def __contains__(self, key: str) -> bool:
         with format_errors(self.path):
@@ -100,17 +104,36 @@ class Shard:
                 if key not in self._opened:
                     self._opened[key] = self._dataset(key)
                 values: NDArray[Any] = self._opened[key][start:stop]
-            except KeyError as error:  # h5py's name for the system's errors too, where it looks the key up
+            except (KeyError, RuntimeError) as error:  # h5py's names for the system's errors too, where it looks up
                 if (number := error_number(error)) is None:
                     raise
                 raise OSError(number, os.strerror(number)) from error
         return values
 
+    def _attribute(self, name: str) -> Any:
+        """Read an attribute: a number, or a text."""
+        stated = self._file.attrs.get_id(name)
+        kind = stated.get_type().get_class()
+        if (
+            kind not in (h5py.h5t.INTEGER, h5py.h5t.STRING)
+            or stated.shape != ()
+            or stated.get_storage_size() > self._size
+        ):
+            raise ValueError(f"{name} is no single number or text")
+        value = self._file.attrs[name]
+        if isinstance(value, np.integer) and name in self._file:
+            return self._dataset(name)[:].tobytes().decode()
+        return value.decode() if isinstance(value, bytes) else value
+
     def _dataset(self, key: str) -> Any:
         """Open an array, if it is one as they are written here: numbers or strings in one row, all of them stored."""
+        if self._file.id.links.get_info(key.encode()).type != h5py.h5l.TYPE_HARD:  # others lead to files of anyone
+            raise ValueError(f"{key} is no array but a link")
         found = self._file[key]
         if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype.kind not in "iufS":
             raise ValueError(f"{key} is no row of numbers or strings")
+        if found.id.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS or found.external:
+            raise ValueError(f"{key} is not stored in one piece")  # a packed one can be of any size
         if found.nbytes > self._size:
             raise ValueError(f"{key} has {found.nbytes} bytes in a file of {self._size}")
         return found
@@ -142,7 +165,8 @@ def write_shard(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str
     with path.open("xb+", buffering=0) as raw:
         sink = FileSink(raw)
         with h5py.File(sink, "w") as file:
-            file.attrs.update(attributes)
+            for key, value in attributes.items():
+                _write_attribute(file, key, value)
             for key, array in arrays.items():
                 if isinstance(array, Streamed):
                     dataset, start = file.create_dataset(key, (array.size,), array.dtype), 0
@@ -153,6 +177,18 @@ def write_shard(path: Path, arrays: Mapping[str, Array], attributes: Mapping[str
                 else:
                     file.create_dataset(key, data=array if isinstance(array, np.ndarray) else _encoded(array))
         sink.check()
+
+
+def _write_attribute(file: h5py.File, key: str, value: Attribute) -> None:
+    """Write a number or a text; a text too long for an attribute becomes a row of bytes of the same name."""
+    encoded = value.encode() if isinstance(value, str) else b""
+    if isinstance(value, int):
+        file.attrs[key] = value
+    elif len(encoded) <= _LONGEST:
+        file.attrs.create(key, encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
+    else:
+        file.attrs[key] = len(encoded)
+        file.create_dataset(key, data=np.frombuffer(encoded, np.uint8))
 
 
 def _encoded(table: Sequence[str]) -> NDArray[np.bytes_]:

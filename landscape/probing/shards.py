@@ -31,13 +31,13 @@ T = TypeVar("T")
 _NAME = re.compile(r"[0-9a-f]{64}\.h5")
 
 
-def open_as_it_is(path: Path) -> Shard | None:
-    """Open a shard without a look at its hash; None if it is gone, or no HDF5 file.
+def open_intact(path: Path) -> Shard | None:
+    """Open a shard whose bytes match its name, and change nothing; None if it is gone, damaged or no HDF5 file.
 
     Raises:
         StoreError: The file cannot be read.
     """
-    if is_odd(path):  # to open a pipe would wait for ever
+    if not is_intact(path):  # HDF5 itself may die of a damaged file
         return None
     with storage_errors("read", path):
         try:
@@ -100,9 +100,17 @@ class ShardFolder:
                 name = _content_name(path)
                 if is_odd(self.path / name):
                     self._set_aside(self.path / name)
-                os.replace(path, self.path / name)
+                self._put(path, name)
             sync(self.path)
         return name
+
+    def _put(self, path: Path, name: str) -> None:
+        """Give a finished shard its name, unless another user's file with the same content has it for good."""
+        try:
+            os.replace(path, self.path / name)
+        except OSError as error:
+            if not (is_forbidden(error) and is_intact(self.path / name)):
+                raise
 
     def check_writable(self) -> None:
         """Check that a shard can be written, before the work whose outcome it holds; the folder is made.

@@ -112,15 +112,15 @@ def _split(cache: Path, parts: int) -> None:
 
 
 def _split_stores(cache: Path, parts: int) -> None:
-    import h5py
-
+    from landscape.probing.shard_file import open_shard
     from landscape.probing.store import Store
 
     for folder in {path.parent.parent for path in cache.glob("*/probes/*.h5")}:
         shards = sorted((folder / "probes").glob("*.h5"))
-        with h5py.File(shards[0], "r", locking=False) as file:
-            model, dtype = str(file.attrs["model"]), str(file.attrs["dtype"])
-        store = Store(cache, model, dtype)
+        shard = open_shard(shards[0])
+        assert shard is not None
+        with shard:
+            store = Store(cache, shard.attributes["model"], shard.attributes["dtype"])
         results, records = list(store.probes().values()), store.provenances()
         for part in range(parts):
             store.commit(results[part::parts], records[0])

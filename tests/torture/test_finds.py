@@ -140,6 +140,18 @@ def put(key: str, value: Any, **options: Any) -> Callable[[h5py.File], object]:
     return change
 
 
+def linked(file: h5py.File) -> None:
+    other = Path(file.filename).with_name("other")
+    with h5py.File(other, "w") as theirs:
+        theirs["total"] = np.zeros(2)
+    del file["total"]
+    file["total"] = h5py.ExternalLink(str(other), "total")
+
+
+def packed(file: h5py.File) -> None:
+    put("total", np.zeros(2), compression="gzip", chunks=(2**22,), maxshape=(None,))(file)
+
+
 def endless(file: h5py.File) -> None:
     del file["total"]
     file.create_dataset("total", (2**40,), "<f8", chunks=(1024,))
@@ -155,11 +167,19 @@ PROBES: dict[str, Callable[[h5py.File], object]] = {
     "a table in two dimensions: AttributeError": put("positions", np.array([[b"a"], [b"b"]])),
     "fewer numbers than names: ValueError": put("total", np.zeros(1)),
     "8 TiB of zeros in a file of 8 kB: MemoryError": endless,
+    "a link to the file of another, which was followed": linked,
+    "two numbers that take 32 MiB to unpack, or any memory": packed,
     "a group in the place of an array: TypeError": lambda file: (file.__delitem__("total"), file.create_group("total")),
     "an array that is missing: KeyError": lambda file: file.__delitem__("tokens"),
     "records that are a number: TypeError": lambda file: file.attrs.__setitem__("provenances", 7),
     "records that are no list: TypeError later": lambda file: file.attrs.__setitem__("provenances", "7"),
     "records that are missing: KeyError": lambda file: file.attrs.__delitem__("provenances"),
+}
+ATTRIBUTES: dict[str, Callable[[h5py.File], object]] = {
+    "a kind that is a list: ValueError": lambda file: file.attrs.__setitem__("kind", np.arange(3)),
+    "a kind that is nothing": lambda file: file.attrs.__setitem__("kind", h5py.Empty("S4")),
+    "a model that is no UTF-8": lambda file: file.attrs.__setitem__("model", np.bytes_(b"\xff\xfe")),
+    "texts of variable length and kind 3, of which HDF5 died": lambda file: file.attrs.__setitem__("dtype", "float32"),
 }
 POINTS: dict[str, Callable[[h5py.File], object]] = {
     "a scheme with an unknown field: TypeError": lambda file: file.attrs.__setitem__("scheme", '{"x": 1}'),
@@ -179,6 +199,37 @@ def test_a_shard_with_content_of_another_kind_is_refused(change: Callable[[h5py.
         held.probes()
     contents = read_store(held.folder)
     assert [Path(path).parent.name for path in contents.unread] in (["probes"], [])
+
+
+@pytest.mark.parametrize("change", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_a_shard_with_attributes_of_another_kind_is_set_aside(
+    change: Callable[[h5py.File], object], tmp_path: Path
+) -> None:
+    held = shard(tmp_path, change)
+    (path,) = held.folder.glob("probes/*.h5")
+    of_kind_3(path)
+    path = path.rename(path.with_name(f"{hashlib.sha256(path.read_bytes()).hexdigest()}.h5"))
+    assert read_store(held.folder).unread == (str(path),)
+    said: list[str] = []
+    assert stores.store(tmp_path, said.append).probes() == {}
+    assert len(said) == 1
+    assert "is damaged: moved to" in said[0]
+
+
+def of_kind_3(path: Path) -> None:
+    """Change the types of texts of variable length, which is kind 1, into one that does not exist."""
+    path.write_bytes(
+        path.read_bytes().replace(b"\x19\x01\x01\x00\x10\x00\x00\x00", b"\x19\x03\x01\x00\x10\x00\x00\x00")
+    )
+
+
+def test_a_damaged_shard_is_not_opened_to_show_a_cache(tmp_path: Path) -> None:
+    """``landscape cache show`` opened files as they are, and died with HDF5: signal 11."""
+    held = shard(tmp_path, lambda file: file.attrs.__setitem__("dtype", "float32"))
+    (path,) = held.folder.glob("probes/*.h5")
+    assert read_store(held.folder).unread == ()
+    of_kind_3(path)
+    assert read_store(held.folder).unread == (str(path),)
 
 
 @pytest.mark.parametrize("change", POINTS.values(), ids=POINTS)

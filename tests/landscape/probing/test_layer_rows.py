@@ -34,7 +34,7 @@ def test_the_layout_of_a_shard(tmp_path: Path) -> None:
     (path,) = files(tmp_path)
     with h5py.File(path) as file:
         kind = [file.attrs[key] for key in ("schema_version", "kind", "model", "dtype")]
-        assert kind == [1, "layers", MODEL, "float32"]
+        assert kind == [1, b"layers", MODEL.encode(), b"float32"]
         assert json.loads(file.attrs["provenances"]) == [{"device": "cpu"}]
         named = [
             [table[i] for i in file[index][:]]

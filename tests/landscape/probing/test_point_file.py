@@ -67,7 +67,7 @@ def test_the_layout_of_a_point_file(tmp_path: Path) -> None:
         zeros = [part.grid.zero.numpy().ravel() for part in parts if part.grid.zero is not None]
         np.testing.assert_array_equal(file["zeros"][:], np.concatenate(zeros))
         assert [part.grid.scale.shape for part in parts] == [(3, 2), (3, 3), (2, 2)]
-        assert file.attrs["recipe"] == "how it is made"
+        assert file.attrs["recipe"] == b"how it is made"
         assert json.loads(file.attrs["scheme"]) == {
             "bits": 4, "scale": "absmax", "granularity": "group:2", "symmetric": False,
         }  # fmt: skip

@@ -60,7 +60,7 @@ def test_the_layout_of_a_probe_shard(tmp_path: Path) -> None:
     (path,) = shard_files(tmp_path)
     with h5py.File(path) as file:
         assert file.attrs["schema_version"] == 1
-        assert (file.attrs["kind"], file.attrs["model"], file.attrs["dtype"]) == ("probes", MODEL, "float32")
+        assert (file.attrs["kind"], file.attrs["model"], file.attrs["dtype"]) == (b"probes", MODEL.encode(), b"float32")
         assert json.loads(file.attrs["provenances"]) == [{"device": "cpu", "threads": 2}]
         positions, windows = (file[key].asstr()[:] for key in ("positions", "windows"))
         assert [positions[i] for i in file["position_index"][:]] == ["ray", "ray", "w"]
