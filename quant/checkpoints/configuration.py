@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,14 @@ _REMEDY = "save the model again with `save_pretrained`"
 _LARGEST = 2**26  # bytes of a file beside the weights that is looked at after a failure
 
 
-_COUNT = re.compile(r"(hidden_size|intermediate_size|vocab_size|ffn_dim|proj_dim|d_model|n_embd|heads?|layers?)$")
-_SHARE = re.compile(r"(dropout|pdrop|layerdrop|dropout_prob)$")
+_COUNT = re.compile(
+    r"(\w+_)?(hidden_size|intermediate_size|vocab_size|ffn_dim|proj_dim|d_model|n_embd|heads|layers)|(num|n|d)_(head|layer)"
+)
+"""Names of sizes; a layer by its number, which may count from the end (``vision_feature_layer: -2``), is none."""
+_SHARE = re.compile(r"(?!(lora|adapter)_)(\w+_)?(dropout|pdrop|layerdrop|dropout_prob)")
+"""Names of shares of a model; those of tools that train parts of it (``lora_dropout: -1``) are not read."""
+_READ = ("config.json", "generation_config.json", "*token*.json", "vocab*.json", "chat_template*.json", "*.index.json")
+"""Files of JSON that transformers reads beside the weights; others of a folder say nothing of its failure."""
 _OBJECTS = (
     "config",
     "tokenizer",
@@ -77,21 +84,23 @@ def _check_numbers(part: Mapping[str, Any], path: Path) -> None:
     for name, value in part.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
-        if _COUNT.search(name) and value < 0:
+        if _COUNT.fullmatch(name) and value < 0:
             raise CheckpointError(
                 f"expected {printable(name)} of at least 0 in {path}, got {str(value)[:40]}; {_REMEDY}"
             )
-        if _SHARE.search(name) and not 0 <= value <= 1:
+        if _SHARE.fullmatch(name) and not 0 <= value <= 1:
             raise CheckpointError(f"expected {printable(name)} from 0 to 1 in {path}, got {str(value)[:40]}; {_REMEDY}")
 
 
 def damaged_json(folder: Path) -> str | None:
-    """Return what is wrong with the first file of a folder that is named as JSON and is none.
+    """Return what is wrong with the first file of a model that is named as JSON and is none.
 
     Returns:
         The message; None if all are sound, or beyond what is looked at.
     """
     for path in sorted(folder.glob("*.json")):
+        if not any(fnmatchcase(path.name, pattern) for pattern in _READ):
+            continue
         try:
             text = read_bytes(path, CheckpointError, most=_LARGEST)
             parse = parse_object if path.stem in _OBJECTS else parse_json

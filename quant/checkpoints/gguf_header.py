@@ -20,8 +20,11 @@ _STRING, _ARRAY = 8, 9
 _LEAST_ENTRY, _LEAST_TENSOR = 13, 24
 """Fewest bytes of an entry of the metadata, and of the description of a tensor."""
 _DEEPEST = 4  # arrays inside each other; files in use have none
-_MOST = 2**22
-"""Array entries of a file in all; the largest in use, of a vocabulary and its merges, have a third of that."""
+_MOST, _TEXTS = 2**22, 2**20
+"""Array entries of a file in all, and those that are texts, each of which takes the reader 27 µs and 1.5 kB; the most
+in use, a vocabulary and its merges, are 0.8 million texts."""
+_ENTRIES, _TENSORS = 2**14, 2**17
+"""Entries of metadata and tensors; the largest in use have a hundred and some thousands."""
 _DIMENSIONS = 8  # of a tensor; the format has four
 
 
@@ -54,16 +57,16 @@ class _Walk:
         self.path, self.content, self.size = path, content, len(content)
         (version,) = struct.unpack_from("<I", content, len(_MAGIC))
         self.order = "<" if version & 0xFFFF else ">"
-        self.place, self.entries = 8, 0
+        self.place, self.entries, self.texts = 8, 0, 0
 
     def run(self) -> None:
         """Walk through the whole header."""
         tensors, entries = self.number(8), self.number(8)
-        self.count("entries of metadata", entries, _LEAST_ENTRY)
+        self.count("entries of metadata", entries, _LEAST_ENTRY, _ENTRIES)
         for _ in range(entries):
             self.skip("a name", self.number(8))
             self.value(self.number(4), 0)
-        self.count("tensors", tensors, _LEAST_TENSOR)
+        self.count("tensors", tensors, _LEAST_TENSOR, _TENSORS)
         for _ in range(tensors):
             self.skip("the name of a tensor", self.number(8))
             dimensions = self.number(4)
@@ -87,8 +90,11 @@ class _Walk:
         kind, count = self.number(4), self.number(8)
         self.count("entries of an array", count, _SCALARS.get(kind, 8))
         self.entries += count
-        if self.entries > _MOST or depth >= _DEEPEST:
-            raise self.error(f"arrays of at most {_MOST} entries in all, {_DEEPEST} deep", "more")
+        self.texts += 0 if kind in _SCALARS else count
+        if self.entries > _MOST or self.texts > _TEXTS or depth >= _DEEPEST:
+            raise self.error(
+                f"arrays of at most {_MOST} entries in all, {_TEXTS} of them texts, {_DEEPEST} deep", "more"
+            )
         if kind in _SCALARS:
             self.skip("an array", _SCALARS[kind] * count)
         else:
@@ -101,8 +107,10 @@ class _Walk:
         self.skip("a number", size)
         return int(struct.unpack_from(self.order + {4: "I", 8: "Q"}[size], self.content, start)[0])
 
-    def count(self, what: str, count: int, least: int) -> None:
-        """Check that so many things, each of at least so many bytes, can follow."""
+    def count(self, what: str, count: int, least: int, most: int = _MOST) -> None:
+        """Check that so many things, each of at least so many bytes, can follow, and are not more than any file has."""
+        if count > most:
+            raise self.error(f"at most {most} {what}", f"{count}")
         if count * least > self.size - self.place:
             raise self.error(f"at most {(self.size - self.place) // least} {what}, for which there is room", f"{count}")
 

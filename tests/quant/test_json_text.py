@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -25,6 +26,7 @@ FAULTS = {
     '{"a": -Infinity}': "-Infinity, which is no number of JSON",
     '{"a": 1, "b": 2, "a": 3}': "two values under the name 'a'",
     '{"a": 1, "a": true}': "two values under the name 'a'",
+    '{"a": [1], "a": [true]}': "two values under the name 'a'",
     "\ufeff{}": "a byte order mark",
 }
 
@@ -48,6 +50,7 @@ def test_bytes_that_are_not_utf8_are_named() -> None:
 
 def test_what_other_tools_write_can_be_taken() -> None:
     assert parse_json("[Infinity, 1e999]", "a", ToolkitError, nonfinite=True) == [float("inf")] * 2
+    assert math.isnan(parse_json('{"a": NaN, "a": NaN}', "a", ToolkitError, nonfinite=True)["a"])
     assert parse_json('{"a": 1, "a": 2}', "a", ToolkitError, repeated=True) == {"a": 2}
     assert parse_json('{"a": [1], "a": [1]}', "a", ToolkitError) == {"a": [1]}
     longest = 1000000000000000019884624838656

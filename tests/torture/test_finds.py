@@ -55,6 +55,9 @@ HEADERS = {
     "a tensor of 2^32 - 1 dimensions": gguf(
         entry(4, bytes(4)), struct.pack("<QI", 0, 2**32 - 1) + bytes(40), tensors=1, count=1
     ),
+    "200,000 entries, each an object": gguf(*[entry(4, bytes(4), b"x")] * 200_000),
+    "2^21 empty texts, which take 56 s and 3 GB": gguf(entry(ARRAY, array(STRING, 2**21, bytes(2**24)))),
+    "2^18 tensors": gguf(tensors=2**18) + (struct.pack("<QI", 1, 0) + b"x" + bytes(12)) * 2**18,
     "an unknown type": gguf(entry(99, bytes(8))),
     "a file that ends after its magic": b"GGUF",
 }

@@ -46,6 +46,22 @@ def test_a_field_of_a_wrong_kind_is_named(saved: Saved, name: str, value: object
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mm_vision_select_layer", -2),
+        ("vision_feature_layer", -1),
+        ("lora_dropout", -1),
+        ("model_max_length", 1000000000000000019884624838656),
+    ],
+)
+def test_a_field_that_no_reader_takes_for_a_size_is_taken(saved: Saved, name: str, value: object) -> None:
+    folder = saved()
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    read_folder(folder, "float32")
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
 @pytest.mark.parametrize(
     ("content", "message"),
@@ -64,6 +80,17 @@ def test_a_damaged_file_of_json_is_named(saved: Saved, name: str, content: str, 
     with pytest.raises(CheckpointError, match=message) as raised:
         read_folder(folder, "float32")
     assert f"in {folder / name}, got" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["eval_samples.json", "trainer_state.json", "data.json"])
+def test_a_file_that_no_reader_takes_is_not_blamed(saved: Saved, name: str) -> None:
+    folder = saved()
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_type": "nosuchmodel"}))
+    (folder / name).write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(CheckpointError, match="nosuchmodel") as raised:
+        read_folder(folder, "float32")
+    assert name not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +148,7 @@ def test_a_rotation_of_more_dimensions_than_a_head_has_builds_no_large_table(
     content["rope_parameters"]["partial_rotary_factor"] = 2**31
     (folder / "config.json").write_text(json.dumps(content))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # nothing is read
-    with pytest.raises(CheckpointError, match=r"expected the configuration of a model of about .* got one of"):
+    with pytest.raises(CheckpointError, match=r"expected a model that computes tables of at most 2048 MiB in .*; give"):
         read_folder(folder, "float32")
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from quant.checkpoints import pretrained
 from quant.checkpoints.checkpoint import load_checkpoint
+from quant.checkpoints.configuration import read_configuration
 from quant.checkpoints.embedded import EMBEDDED, embedded
-from quant.checkpoints.stated_sizes import Stored, check_configuration, check_sizes
+from quant.checkpoints.stated_sizes import Stored, check_configuration, check_outline, check_sizes
 from quant.errors import CheckpointError
 from tests.quant.checkpoints.test_gguf_file import write
 
@@ -54,9 +61,15 @@ def test_a_size_beyond_the_tensors_is_refused(name: str, value: object) -> None:
     [
         {"num_hidden_layers": 48, "num_experts": 128, "vocab_size": 262_144, "max_position_embeddings": 10_485_760},
         {"rope_theta": 1e11, "eos_token_id": [10**6], "initial_number": BILLION, "use_cache": True, "x": None},
+        {"model_max_length": 1000000000000000019884624838656, "tokenizer_model_max_length": 10**30},
         {"vision_config": {"depth": 32, "hidden_size": 1152, "num_hidden_layers": 27}, "layer_types": ["a"] * 48},
     ],
-    ids=["a model of today", "numbers that are no sizes", "a part that is not stored"],
+    ids=[
+        "a model of today",
+        "numbers that are no sizes",
+        "the limit of a tokenizer without one",
+        "a part that is not stored",
+    ],
 )
 def test_what_models_state_is_taken(content: dict[str, Any]) -> None:
     check_sizes(content, OPT, Path("config.json"))
@@ -68,6 +81,57 @@ def test_layers_and_experts_may_be_as_many_as_tensors_hold() -> None:
     for name, value in (("num_hidden_layers", 1001), ("num_experts", 4097)):
         with pytest.raises(CheckpointError):
             check_sizes({name: value}, stacked, Path("config.json"))
+
+
+def test_tensors_without_values_hold_no_layers() -> None:
+    """A name in a header costs 50 bytes, and a layer that is built for it a thousand times as much."""
+    empty = Stored.of([(0,)] * 100_000 + [(8, 8)] * 600)
+    check_sizes({"num_hidden_layers": 600}, empty, Path("config.json"))
+    with pytest.raises(CheckpointError, match="at most 600"):
+        check_sizes({"num_hidden_layers": 601}, empty, Path("config.json"))
+    with pytest.raises(CheckpointError, match="at most 4096"):
+        check_sizes({"num_hidden_layers": 5000}, Stored.of([(1,)] * 100_000), Path("config.json"))
+
+
+def default(family: str, folder: Path) -> PreTrainedConfig | None:
+    """Save the configuration of a family as its class makes it; None where it needs values, or a library."""
+    with contextlib.suppress(ValueError, TypeError, ImportError, KeyError, StrictDataclassError):
+        config = AutoConfig.for_model(family)
+        config.save_pretrained(folder)
+        return config
+    return None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
+def test_what_every_family_states_by_default_is_taken(family: str, tmp_path: Path) -> None:
+    if (config := default(family, tmp_path)) is None:
+        pytest.skip("no default configuration")
+    text = config.get_text_config(decoder=True)
+    vocabulary, hidden = getattr(text, "vocab_size", None) or 32_000, getattr(text, "hidden_size", None) or 4096
+    check_configuration(tmp_path / "config.json", Stored.of([(vocabulary, hidden)]))
+    read_configuration(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [
+        (
+            "gpt_neo",
+            {"num_layers": 8, "num_heads": 16, "attention_types": [[["global", "local"], 4]],
+             "max_position_embeddings": 2048},
+        ),
+        ("doge", {"num_hidden_layers": 2, "num_attention_heads": 4, "is_moe": False}),
+    ],
+)  # fmt: skip
+def test_a_small_model_with_large_tables_is_taken(family: str, sizes: dict[str, Any], tmp_path: Path) -> None:
+    """GPT-Neo's masks of positions were counted as weights, and Doge states 16,384 experts where it has none."""
+    config = AutoConfig.for_model(family, vocab_size=2048, hidden_size=64, **sizes)
+    with torch.device("meta"):
+        shapes = [tuple(each.shape) for each in AutoModelForCausalLM.from_config(config).parameters()]
+    config.save_pretrained(tmp_path)
+    check_configuration(tmp_path / "config.json", Stored.of([*shapes, (16_384, 64)]))
+    check_outline(config, sum(map(math.prod, shapes)), tmp_path)
 
 
 def test_the_configuration_of_our_own_model_is_taken() -> None:
@@ -87,7 +151,7 @@ def test_a_configuration_of_a_gigabyte_is_not_read(saved: Save, nothing_built: N
     folder = saved()
     with (folder / "config.json").open("r+b") as file:
         file.truncate(2**30)
-    with pytest.raises(CheckpointError, match=r"expected a configuration of at most 64 MiB in .*, got 1024 MiB"):
+    with pytest.raises(CheckpointError, match=r"expected a configuration of at most 32 MiB in .*, got 1024 MiB"):
         load_checkpoint(str(folder))
 
 
