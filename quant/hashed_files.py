@@ -64,8 +64,13 @@ def read_hashed(path: Path, recipe: Mapping[str, str]) -> tuple[dict[str, Tensor
     return tensors, metadata
 
 
-def fault_of(path: Path) -> str | None:
-    """Say why a file gave ``read_hashed`` nothing: it is damaged, or may not be read; None if there is none."""
+def fault_of_unread(path: Path, damage: str = "is damaged") -> str | None:
+    """Say why a file of which ``read_hashed`` returned nothing was not taken; None if there is no file.
+
+    Args:
+        path: The file.
+        damage: Words for one that can be read.
+    """
     if not os.path.lexists(path):
         return None
     try:
@@ -73,7 +78,7 @@ def fault_of(path: Path) -> str | None:
             path.open("rb").close()
     except OSError as error:
         return f"cannot be read ({reason(error, path)})"
-    return "is damaged"
+    return damage
 
 
 def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ from quant.system_errors import reason
 from quant.temporary_files import remove, temporary_name
 from quant.versions import distribution_version
 
-CONVERSION = 1
+CONVERSION = 2
 """Version of ``read_gguf``; raise it when the code reads another model or tokenizer from a file, or refuses a file that
 it took before."""
 

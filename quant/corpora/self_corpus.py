@@ -29,7 +29,7 @@ from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.sampling import sample
 from quant.corpora.tokens import first_sampled_token
 from quant.errors import UsageError
-from quant.hashed_files import fault_of, read_hashed, write_hashed
+from quant.hashed_files import fault_of_unread, read_hashed, write_hashed
 from quant.numerics import HIGHEST, matmul_precision
 from quant.philox import uniforms
 
@@ -123,8 +123,7 @@ def _cached_batch(
     recipe = {"recipe": json.dumps([recipe_fingerprint(checkpoint, seq_len, seed), split, index])}
     read = read_hashed(path, recipe)
     if read is None:
-        if fault := fault_of(path):
-            fault = "is damaged, or was left by another version" if fault == "is damaged" else fault
+        if fault := fault_of_unread(path, "is damaged, or was left by another version"):
             warn(f"{path} {fault}: its windows are sampled again")
         check_kept(path.parent)  # before the windows are sampled, which takes long
         rows = range(index * BATCH, (index + 1) * BATCH)

@@ -22,7 +22,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.corpora.text_files import Text
 from quant.errors import StoreError
-from quant.hashed_files import fault_of, read_hashed, write_hashed
+from quant.hashed_files import fault_of_unread, read_hashed, write_hashed
 
 TOKENS_VERSION = 3
 """Version of ``encode`` and of the files; raise it when the code makes other tokens or starts of a text. Files of
@@ -82,7 +82,7 @@ def _kept(
     read = read_hashed(path, recipe)
     if read is not None:
         return read[0]["ids"].long(), read[0].get("articles")
-    if fault := fault_of(path):
+    if fault := fault_of_unread(path):
         warn(f"{path} {fault}: its text is tokenized again")
     ids, starts = encode(text, tokenizer)
     kept = {"ids": ids.to(torch.int32)} | ({} if starts is None else {"articles": starts})

@@ -48,7 +48,8 @@ def check_field(name: str, tensor: Tensor) -> None:
     dtypes, dimensions = _FIELDS.get(name, ((tensor.dtype,), (tensor.ndim,)))
     if tensor.dtype not in dtypes or tensor.ndim not in dimensions:
         kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
         raise PointError(
             f"expected {name} as {kinds} in {' or '.join(map(str, dimensions))} dimensions, got "
-            f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+            f"{found if tensor.ndim else 'a single number'}"
         )

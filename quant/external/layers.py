@@ -19,8 +19,6 @@ from quant.external.packing import GPTQ_BITS, WORD, awq_weight, gptq_weight, nei
 from quant.space import Slot
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-_NEVER_SCALAR = ("qweight", "qzeros", "scales", "g_idx", "blocks", "weight_packed", "weight_shape", "weight_g_idx")
-"""Fields that no tool stores as one number."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,6 @@ class StoredLayer:
         if field not in self.names:
             raise PointError(f"expected a tensor {field!r}, found {', '.join(sorted(self.names))}")
         tensor = self.read(self.names[field])
-        if field in _NEVER_SCALAR and not tensor.ndim:
-            raise PointError(f"expected {self.names[field]} with at least one axis, got a single number")
         check_field(field, tensor)
         return tensor
 
@@ -116,7 +112,7 @@ class Gptq:
         outputs, inputs = sides(slot)
         qweight, qzeros, scales = layer["qweight"], layer["qzeros"], layer["scales"]
         bits = qweight.shape[0] * WORD // inputs
-        if qweight.ndim != 2 or bits not in GPTQ_BITS or tuple(qweight.shape) != (inputs * bits // WORD, outputs):
+        if bits not in GPTQ_BITS or tuple(qweight.shape) != (inputs * bits // WORD, outputs):
             raise PointError(
                 f"expected qweight of shape ({inputs} · bits / {WORD}, {outputs}) with bits of "
                 f"{', '.join(map(str, GPTQ_BITS))}, got {tuple(qweight.shape)}"

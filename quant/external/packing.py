@@ -136,7 +136,7 @@ def signed_zeros(stored: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
     """Unpack zero-points of compressed-tensors: packed along the outputs like the codes, or plain integers.
 
     Args:
-        stored: (ceil(out · B / 32), groups) int32, or of ``shape`` with one integer each.
+        stored: (ceil(out · B / 32), groups) int32, or integers: of ``shape``, (out,) for one group, or a single one.
         bits: B.
         shape: (out, groups).
 
@@ -146,7 +146,9 @@ def signed_zeros(stored: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
     if stored.dtype == torch.int32 and stored.shape != shape:
         fields = unpack(stored.T.contiguous(), bits, shape[0])
         return fields.T.sub(2 ** (bits - 1))
-    if stored.dtype.is_floating_point or stored.numel() != shape[0] * shape[1]:
+    alone = shape == (1, 1) and stored.numel() == 1
+    flat = shape[1] == 1 and tuple(stored.shape) == shape[:1]
+    if stored.dtype.is_floating_point or not (tuple(stored.shape) == shape or flat or alone):
         raise PointError(f"expected integer zero-points of shape {shape}, got {stored.dtype} {tuple(stored.shape)}")
     return stored.reshape(shape).int()
 

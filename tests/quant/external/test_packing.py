@@ -131,8 +131,11 @@ def test_plain_zero_points_are_read_as_they_are() -> None:
     zeros = torch.tensor([[1, -2], [3, -4], [5, -6]], dtype=torch.int8)
     assert torch.equal(signed_zeros(zeros, 4, (3, 2)), zeros.int())
     assert torch.equal(signed_zeros(zeros[:1, 0], 4, (1, 1)), zeros[:1, :1].int())
+    assert torch.equal(signed_zeros(zeros[0, 0], 4, (1, 1)), zeros[:1, :1].int())
+    assert torch.equal(signed_zeros(zeros[:, 0], 4, (3, 1)), zeros[:, :1].int())
 
 
+ZEROS = torch.arange(8, dtype=torch.int8).reshape(4, 2)
 words = torch.zeros(32, 4, dtype=torch.int32)
 
 
@@ -144,6 +147,8 @@ words = torch.zeros(32, 4, dtype=torch.int32)
         (lambda: gptq_weight(words, words, torch.ones(32, 4), torch.zeros(33), 4, zeros_less_one=True), "whole 32"),
         (lambda: signed_codes(words, 4, (31, 32)), "31 packed rows"),
         (lambda: signed_zeros(words[:1].float(), 4, (1, 4)), "integer zero-points"),
+        (lambda: signed_zeros(ZEROS.T, 8, (4, 2)), r"zero-points of shape \(4, 2\), got torch.int8 \(2, 4\)"),
+        (lambda: signed_zeros(ZEROS.flatten(), 8, (4, 2)), r"zero-points of shape \(4, 2\), got torch.int8 \(8,\)"),
         (lambda: scaled(words, torch.ones(31, 1), None, None), "32 rows"),
         (lambda: scaled(words, torch.ones(32, 3), None, None), "3 groups for 4 inputs"),
         (lambda: scaled(words, torch.ones(32, 2), None, torch.tensor([0, 1, 2, 0])), "0 to 1 in g_idx, got 0 to 2"),
