@@ -18,6 +18,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def is_panic(error: BaseException) -> bool:
+    """Return whether an exception is a panic of a library in Rust, which PyO3 passes on outside of ``Exception``."""
+    return type(error).__name__ == "PanicException" and not isinstance(error, Exception)
+
+
 class ToolkitError(Exception):
     """Base of all errors that are reported to the user as one line."""
 

@@ -29,7 +29,7 @@ def exit_on_error(debug: bool) -> Iterator[None]:
     Args:
         debug: Let the exception through, with its traceback.
     """
-    from quant.errors import ToolkitError
+    from quant.errors import ToolkitError, is_panic
 
     try:
         yield
@@ -40,7 +40,9 @@ def exit_on_error(debug: bool) -> Iterator[None]:
         if debug:
             raise
         _exit(str(error), error.exit_code)
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         _exit_if_interrupted(error)
         if debug:
             raise
@@ -109,7 +111,7 @@ def _refused_value(error: typer.TyperException) -> tuple[str, str] | None:
     return None
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _out_of_memory(error: BaseException) -> bool:
     """Say whether memory ran out: of Python or numpy, of an accelerator, or of torch's allocator on the CPU.
 
     torch's own errors are known by name and words: it is not imported here, for most failures come without it.
@@ -121,7 +123,7 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _refused_by_system(error: Exception) -> str | None:
+def _refused_by_system(error: BaseException) -> str | None:
     """Return what the system refused, of a file and for a reason that no program causes; None for other errors."""
     from quant.system_errors import is_forbidden, reason
 
@@ -132,7 +134,7 @@ def _refused_by_system(error: Exception) -> str | None:
     return f"cannot use {place}: {reason(error, place)}; {advice}"
 
 
-def _exit_if_interrupted(error: Exception) -> None:
+def _exit_if_interrupted(error: BaseException) -> None:
     """Exit as after a signal if one came: a library may have made another error of it, such as one of an import."""
     from quant.errors import StoreError
 
@@ -145,5 +147,5 @@ def _exit(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")

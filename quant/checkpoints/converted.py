@@ -30,7 +30,8 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from quant.cache import atomic_path
-from quant.checkpoints.pretrained import DeviceMap, quiet, read_folder, read_gguf
+from quant.checkpoints.pretrained import DeviceMap, read_folder, read_gguf
+from quant.checkpoints.reading import quiet
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.checkpoints.weight_files import check_companions
 from quant.errors import CheckpointError, StoreError

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from quant.cache import atomic_path, check_writable
 from quant.checkpoints.checkpoint import Checkpoint
-from quant.checkpoints.pretrained import quiet
+from quant.checkpoints.reading import quiet
 from quant.errors import UsageError
 from quant.grid import GridTensor
 from quant.point import WeightPoint

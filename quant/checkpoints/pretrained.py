@@ -7,8 +7,6 @@ Afterwards every weight of the model must have come from the files, and every te
 from __future__ import annotations
 
 import math
-import struct
-import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,37 +16,28 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.utils import logging
 
-from quant.checkpoints.configuration import damaged_json, read_configuration
+from quant.checkpoints.configuration import read_configuration
 from quant.checkpoints.device import find_dtype
 from quant.checkpoints.gguf_file import GGUFFile
-from quant.checkpoints.implementations import choose_implementations, offline
+from quant.checkpoints.implementations import choose_implementations
+from quant.checkpoints.reading import reading
 from quant.checkpoints.stated_sizes import Stored, check_configuration, check_outline
 from quant.checkpoints.stored_tensors import refusal, unused
-from quant.checkpoints.tokenizer_files import ADD_TOKENIZER, check_tokenizer_files, check_vocabulary
+from quant.checkpoints.tokenizer_files import check_tokenizer_files, check_vocabulary
 from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.odd_files import is_odd, odd_kind
 from quant.printable import printable
-from quant.system_errors import is_forbidden, reason
 
-_UNREADABLE = (
-    OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,
-    AssertionError, struct.error, SafetensorError, StrictDataclassError,
-)  # fmt: skip
 _READ = ("config.json", "generation_config.json", "*token*.json", "vocab*", "merges.txt", "*.model")
 """Files beside the weights that transformers reads."""
-_DAMAGED = (UnicodeDecodeError, struct.error, SafetensorError, IndexError)
-_CUT_OFF = ("cannot reshape array", "When changing to a larger dtype", "Maximum allowed dimension")
-"""Words of numpy on a file that is shorter than its head says."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 DeviceMap = str | Mapping[str, Any] | None
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -69,7 +58,7 @@ def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple
     stored = _check_folder(folder)
     check_configuration(folder / "config.json", Stored.of(tensor.shape for tensor in stored.values()))
     read_configuration(folder)
-    with _reading(folder):
+    with reading(folder):
         config = AutoConfig.from_pretrained(folder, **_LOCAL)
     check_tokenizer_files(folder)
     named = set(config.architectures or ())
@@ -80,7 +69,7 @@ def read_folder(folder: Path, dtype: str, device_map: DeviceMap = None) -> tuple
     own, count = find_dtype(dtype, config), sum(tensor.count for tensor in stored.values())
     if device_map is None:
         _check_room(count, own, folder)
-    with _reading(folder):
+    with reading(folder):
         check_outline(config, count, folder)
     model, tokenizer, dropped = _load(folder, config, own, device_map=device_map, use_safetensors=True)
     places = {name: _raw(model, name, stored) for name in dropped}
@@ -105,7 +94,7 @@ def read_gguf(file: Path, dtype: str, device_map: DeviceMap = None) -> tuple[Pre
     """
     check_companions(file.parent, [path.name for path in file.parent.iterdir()], CheckpointError)
     where: dict[str, Any] = {"gguf_file": file.name}
-    with _reading(file):
+    with reading(file):
         content = GGUFFile(file)
         content.check_sizes()
         config = AutoConfig.from_pretrained(file.parent, **_LOCAL, **where)
@@ -116,7 +105,7 @@ def read_gguf(file: Path, dtype: str, device_map: DeviceMap = None) -> tuple[Pre
         where["quantization_config"] = packs(dequantize=True)
     own = find_dtype(dtype, config)
     _check_room(content.weights, own, file)
-    with _reading(file):
+    with reading(file):
         check_outline(config, content.weights, file)
     model, tokenizer, dropped = _load(file.parent, config, own, file.name, device_map=device_map, **where)
     if hasattr(model.config, "quantization_config"):
@@ -174,7 +163,7 @@ def _check_names(folder: Path, model: PreTrainedModel, stored: Iterable[str]) ->
 
 def _check_folder(folder: Path) -> dict[str, _Stored]:
     """Check that a folder has a configuration and weights; return the stored tensors by name."""
-    with _reading(folder):
+    with reading(folder):
         names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         ggufs = sorted(name for name in names if name.endswith(".gguf"))
@@ -182,13 +171,13 @@ def _check_folder(folder: Path) -> dict[str, _Stored]:
         raise UsageError(f"expected config.json and model.safetensors in {folder}, found no config.json; {advice}")
     check_companions(folder, names, CheckpointError)
     for name in sorted(name for name in names if any(fnmatch(name, pattern) for pattern in _READ)):
-        with _reading(folder / name):  # transformers takes one that it may not read for one that is missing
+        with reading(folder / name):  # transformers takes one that it may not read for one that is missing
             _check_readable(folder / name)
     stored: dict[str, _Stored] = {}
     for name in weight_files(folder, CheckpointError):
-        with _reading(folder / name):
+        with reading(folder / name):
             _check_readable(folder / name)  # safetensors says of a file that it may not read that there is none
-        with _reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with reading(folder / name), safe_open(folder / name, framework="pt") as file:  # type: ignore[no-untyped-call]
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  the file is no mapping
             found = {
                 key: _Stored(folder / name, str(each.get_dtype()), tuple(each.get_shape()))
@@ -208,7 +197,7 @@ def _load(
 ) -> tuple[PreTrainedModel, Tokenizer, set[str]]:
     """Load model and tokenizer, and check that every weight came from the files; return also the dropped names."""
     gguf = {key: value for key, value in options.items() if key == "gguf_file"}
-    with _reading(folder / file), _without_bars(), _unfiltered() as found:
+    with reading(folder / file), _without_bars(), _unfiltered() as found:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **_LOCAL,
             **options,
@@ -299,52 +288,3 @@ def _values(path: Path, name: str) -> Tensor:
 
 def _nothing_known(name: str) -> Tensor:
     raise KeyError(name)
-
-
-@contextmanager
-def _reading(source: Path) -> Iterator[None]:
-    """Turn an error of transformers into one line, and keep it quiet and off the network meanwhile."""
-    try:
-        with quiet(), offline():
-            yield
-    except Exception as error:
-        if not isinstance(error, _UNREADABLE) and type(error) is not Exception:  # that one is of tokenizers
-            raise
-        if source.is_dir() and (damaged := damaged_json(source)):
-            raise CheckpointError(damaged) from error
-        words = _words(error)
-        if isinstance(error, OSError) and is_forbidden(error):
-            place = Path(error.filename or source)
-            words = f"{place}: {reason(error, place)}"
-        raise CheckpointError(f"expected a causal language model in {source}, got: {words}") from error
-
-
-def _words(error: BaseException) -> str:
-    """Say on one line what transformers objects to."""
-    lines = [line.strip() for line in printable(str(error)).splitlines() if line.strip()] or [type(error).__name__]
-    said = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
-    if "instantiate the backend tokenizer" in said:
-        return f"no vocabulary of its tokenizer; {ADD_TOKENIZER}"
-    if "trust_remote_code" in str(error):
-        return "it needs Python code from its repository, which is never run"
-    if "is not a valid JSON file" in said and error.__context__ is not None:  # also of a GGUF file, which has none
-        return f"text that cannot be read: {_words(error.__context__)}"
-    if isinstance(error, _DAMAGED) or any(words in said for words in _CUT_OFF):
-        return f"{said}; the file is cut off or damaged: fetch it again"
-    return f"the unknown name {said}" if isinstance(error, KeyError) else said
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep progress bars and advice of transformers off the terminal, and restore its settings."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # such a model is refused in words
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

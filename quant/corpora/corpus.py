@@ -22,6 +22,7 @@ from torch import Tensor
 from quant.architecture import vocabulary_size
 from quant.cache import cache_folder
 from quant.checkpoints.checkpoint import Checkpoint
+from quant.checkpoints.rust_panics import tokenizer_in_use
 from quant.corpora.articles import window_articles
 from quant.corpora.self_corpus import recipe_fingerprint, sample_windows
 from quant.corpora.texts import SELF, SPLITS, read_texts
@@ -155,7 +156,9 @@ def load_corpus(
         return Corpus(name, splits, alone, recipe_fingerprint(checkpoint, seq_len, seed), shuffled=False)
     vocabulary = vocabulary_size(checkpoint.model)
     splits, articles, texts = {}, {}, read_texts(name, revision)
-    for split, (ids, starts) in tokenize(texts, checkpoint.tokenizer, cache, warn).items():
+    with tokenizer_in_use(checkpoint.name):
+        tokens = tokenize(texts, checkpoint.tokenizer, cache, warn)
+    for split, (ids, starts) in tokens.items():
         windows = _cut(name, split, ids, seq_len, vocabulary)
         articles[split] = None if starts is None else _articles(starts, windows)
         splits[split] = windows if prepended is None else F.pad(windows, (1, 0), value=prepended)

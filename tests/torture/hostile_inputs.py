@@ -14,7 +14,7 @@ _SECONDS = 4.0
 
 @cache
 def _warm_up() -> None:
-    from quant.checkpoints.pretrained import quiet
+    from quant.checkpoints.reading import quiet
     from tests.torture.sweep import warm
 
     with quiet():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import tokenizers
 import torch
 import typer
 
@@ -45,6 +46,16 @@ def test_out_of_memory_is_told_as_that(work: Callable[[], object], capsys: pytes
 
 def test_another_error_of_torch_is_not_taken_for_it(capsys: pytest.CaptureFixture) -> None:
     assert "unexpected RuntimeError: shapes differ (--debug" in said(raised(RuntimeError("shapes differ")), capsys)
+
+
+def test_a_panic_of_a_library_is_said_and_not_thrown(capsys: pytest.CaptureFixture) -> None:
+    def panic() -> None:
+        tokenizers.normalizers.Precompiled(b"\x04\0\0\0abcdxyz").normalize_str("hello world")
+
+    with pytest.raises(typer.Exit) as end, exit_on_error(debug=False):
+        panic()
+    assert end.value.exit_code == 1
+    assert "landscape: error: unexpected PanicException: " in capsys.readouterr().err
 
 
 def test_an_interrupt_promises_what_is_kept_and_no_more(capsys: pytest.CaptureFixture) -> None:
