@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from landscape.cli.own_command import DebugOption, JsonOption, StoreOption, cache_root, reported, say, say_json
+from landscape.cli.own_command import (
+    DebugOption,
+    JsonOption,
+    StoreOption,
+    cache_root,
+    optional_place,
+    reported,
+    say,
+    say_json,
+)
 
 if TYPE_CHECKING:
     from landscape.exports.weights import ModelPoints
@@ -52,6 +61,7 @@ def export(
     from landscape.report.export import ExportedFiles, export_json, export_lines
     from quant.errors import UsageError
 
+    output, surfaces = optional_place(output, "--output"), optional_place(surfaces, "--surfaces")
     _check_targets(output, surfaces, with_points)
     path = find_run(run, cache_root(store))
     record = load_record(path)

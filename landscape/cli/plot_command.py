@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from landscape.cli.commands import REPORT
-from landscape.cli.own_command import DebugOption, JsonOption, StoreOption, cache_root, reported, say, say_json
+from landscape.cli.own_command import DebugOption, JsonOption, StoreOption, cache_root, place, reported, say, say_json
 from landscape.cli.run import OPEN
 
 WRITERS = {
@@ -45,6 +45,7 @@ def plot(
     record = load_record(path)
     if record.kind not in WRITERS:
         raise UsageError(f"expected a run of {' or '.join(WRITERS)}, got {path}, which is of {record.kind}")
+    output = place(output, "--output")
     check_writable(output, "a folder to write to as --output")
     page = output / f"{path.stem}.html"
     resolve_name(WRITERS[record.kind])(record.result, page)

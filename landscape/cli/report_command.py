@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from landscape.cli.commands import REPORT
-from landscape.cli.own_command import DebugOption, JsonOption, StoreOption, cache_root, reported, say, say_json
+from landscape.cli.own_command import (
+    DebugOption,
+    JsonOption,
+    StoreOption,
+    cache_root,
+    optional_place,
+    place,
+    reported,
+    say,
+    say_json,
+)
 from landscape.cli.run import CSV, FIGURES, OPEN
 from landscape.cli.show import Output, study_files
 
@@ -45,11 +55,12 @@ def report(
     from quant.errors import UsageError
 
     path = find_run(study, cache_root(store))
-    page = output or REPORT / f"{path.stem}{_PAGE}"
+    page = place(output or REPORT / f"{path.stem}{_PAGE}", "--output")
     if page.is_dir() or page.suffix != _PAGE:
         raise UsageError(f"expected a file such as page{_PAGE} as --output, got {str(page)!r}")
     check_writable(page.parent, "a file in a folder to write to as --output")
-    asked = Output(page.parent, as_json, csv, open_it, figures)
+    tables, drawings = optional_place(csv, CSV.flag), optional_place(figures, FIGURES.flag)
+    asked = Output(page.parent, as_json, tables, open_it, drawings)
     check_folders(asked, writes_page=False)
     record = load_record(path)
     if record.kind != "study":

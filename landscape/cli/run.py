@@ -13,7 +13,7 @@ from landscape.cli.command_option import CommandOption
 from landscape.cli.commands import REPORT, Command
 from landscape.cli.dry_run import forecast_alone
 from landscape.cli.errors import exit_on_error
-from landscape.cli.own_command import say, say_json
+from landscape.cli.own_command import optional_place, place, say, say_json
 from landscape.cli.request_options import read_request, request_options
 from landscape.cli.show import Output
 from landscape.session.request import PANEL_RUN, Request
@@ -83,11 +83,11 @@ def command_options(command: Command) -> list[CommandOption]:
 def _run(command: Command, values: Mapping[str, Any]) -> None:
     request = read_request(command.request, values)
     output = Output(
-        values.get("output", REPORT),
+        place(values.get("output", REPORT), "--output"),
         values["json"],
-        values.get("csv"),
+        optional_place(values.get("csv"), CSV.flag),
         values.get("open", False),
-        values.get("figures"),
+        optional_place(values.get("figures"), FIGURES.flag),
     )
     verb, show, writes_page = command.answer(request)
     alone = command.forecasts and values[DRY_RUN.name]

@@ -54,6 +54,20 @@ def test_a_survey_is_kept_once_per_command_and_plotted_to_the_byte(run, tmp_path
     assert len(list(kept.parent.iterdir())) == 2
 
 
+def test_a_home_that_the_shell_leaves_is_read_as_one(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    kept = keep(tmp_path / "store")
+    code, _, err = run("plot", kept.stem, "--store", tmp_path / "store", "--output=~/pages")
+    assert code == 0, err
+    assert (tmp_path / "home/pages" / f"{kept.stem}.html").exists()
+    code, _, err = run("export", kept.stem, "--store", tmp_path / "store", "--output=~/a.h5", "--surfaces=~/s")
+    assert code == 0, err
+    assert (tmp_path / "home/a.h5").exists()
+    assert (tmp_path / "home/s").is_dir()
+    assert not (tmp_path / "~").exists()
+
+
 def test_a_plot_needs_neither_torch_nor_the_model(tmp_path):
     keep(tmp_path)
     code = (
