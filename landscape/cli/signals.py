@@ -3,7 +3,8 @@
 The first signal raises ``Interrupted`` in the main thread, whose way out keeps what was evaluated. Python runs handlers
 between two of its own steps, so a long call into a library may hold that up, and a library may swallow the exception.
 A thread therefore hears of the signal as well, by the byte that Python writes to a socket at once. It waits for a short
-time; then it keeps the results itself and ends the process. A second signal ends the process at once.
+time; then it keeps the results itself and ends the process. After a second signal it does so at once, and has a second
+for it. The line says that results are kept only if they are.
 
 Nothing heavy is imported here: it is in place before the libraries are imported, which takes seconds.
 """
@@ -34,6 +35,8 @@ GRACE = 1.4
 """Seconds that the main thread has for its way out."""
 WRITING = 10.0
 """Seconds that it has if it is writing results; a disk may be slow."""
+HURRY = 1.0
+"""Seconds that are left for writing results after a second signal."""
 SAME = 0.2
 """Seconds within which signals count as one: some programs pass on Ctrl-C, which the terminal sent to all already."""
 _STOP = b"\0"
@@ -140,13 +143,18 @@ class _Watch:
 
     def _listen(self) -> None:
         first: float | None = None
+        ending: threading.Thread | None = None  # beside this one, which hears of a second signal
         while True:
-            self._here.settimeout(None if first is None else max(first + GRACE - time.monotonic(), 0.001))
+            if first is None or ending is not None:
+                self._here.settimeout(None)
+            else:
+                self._here.settimeout(max(first + GRACE - time.monotonic(), 0.001))
             try:
                 heard = self._here.recv(64)
             except TimeoutError:
-                _end_for_main()
-                return
+                ending = threading.Thread(target=_end_for_main, name="ending", daemon=True)
+                ending.start()
+                continue
             if _STOP in heard or not heard:
                 return
             for number in set(heard) & set(self._before):
@@ -154,7 +162,7 @@ class _Watch:
                     first = time.monotonic()
                     interruption.note(number)
                 elif time.monotonic() - first > SAME:
-                    _end_at_once(number)
+                    _end_after_rescue(number, HURRY)
 
 
 def _end_for_main() -> None:
@@ -162,11 +170,21 @@ def _end_for_main() -> None:
     deadline = time.monotonic() + WRITING
     while interruption.is_shielded() and time.monotonic() < deadline:
         time.sleep(0.02)
+    _end_after_rescue(interruption.received() or signal.SIGTERM, WRITING)
+
+
+def _end_after_rescue(number: int, seconds: float) -> None:
+    """Keep what the main thread evaluated and end the process, after some seconds in any case."""
+    lost, deadline = None, time.monotonic() + seconds
     if not _said.locked():  # else the main thread has written all, and something else holds it up
         keeping = threading.Thread(target=_rescue, name="rescue", daemon=True)  # a lock of the main thread may stop it
         keeping.start()
-        keeping.join(WRITING)
-    _end_at_once(interruption.received() or signal.SIGTERM)
+        keeping.join(seconds)
+        while interruption.is_shielded() and time.monotonic() < deadline:  # what no rescue knows of
+            time.sleep(0.02)
+        if keeping.is_alive() or interruption.is_shielded():
+            lost = f"it was not written within {seconds:g} s"
+    _end_at_once(number, lost)
 
 
 def _rescue() -> None:
@@ -176,9 +194,9 @@ def _rescue() -> None:
         say_interrupted(" ".join(str(error).split()), direct=True)
 
 
-def _end_at_once(number: int) -> None:
+def _end_at_once(number: int, lost: str | None) -> None:
     """End the process without another step of the main thread."""
-    say_interrupted(direct=True)
+    say_interrupted(lost, direct=True)
     with suppress(Exception):  # nothing may keep the process here
         from quant.temporary_files import remove_own
 

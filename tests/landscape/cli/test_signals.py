@@ -60,8 +60,8 @@ class Signalled:
         if not pid:
             self._run(stderr)
         os.read(reader, 1)
-        for number in sent:
-            time.sleep(0.02 if number == sent[0] else pause)
+        for place, number in enumerate(sent):
+            time.sleep(pause if place else 0.02)
             started = time.monotonic()
             os.kill(pid, number)
         deadline = time.monotonic() + 20
@@ -217,14 +217,68 @@ def test_nothing_that_is_being_written_is_left(
     assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
 
 
-def test_a_second_signal_ends_at_once(signalled: Signalled) -> None:
-    def writes(ready: Ready) -> None:
-        with interruption.shielded():
-            waits(ready)
+AGAIN = signals.SAME + 0.1
+"""Seconds after which a second signal counts."""
 
-    ended = signalled(writes, signal.SIGINT, signal.SIGTERM, pause=signals.SAME + 0.1)
-    assert (ended.code, len(ended.lines)) == (143, 1)
-    assert ended.seconds < 1
+
+def test_a_second_signal_keeps_what_was_evaluated(signalled: Signalled, tmp_path: Path) -> None:
+    runner = Runner(_Store(tmp_path / "kept"), {})  # type: ignore[arg-type]
+
+    def work(ready: Ready) -> None:
+        runner.run(ProbePlan(()), _Engine(ready))  # type: ignore[arg-type]
+
+    ended = signalled(work, signal.SIGINT, signal.SIGINT, pause=AGAIN)
+    (line,) = ended.lines
+    assert line.startswith("landscape: error: interrupted; evaluated probes and finished points are kept")
+    assert ended.code == 130
+    assert ended.seconds < signals.HURRY
+    assert (tmp_path / "kept").read_text() == "p\n"
+
+
+def writes_slowly(ready: Ready) -> None:
+    """As to a disk that hangs, while the main thread does not answer."""
+    with interruption.rescued_by(lambda: time.sleep(30)):
+        computes(ready)
+
+
+def writes_in_main(ready: Ready) -> None:
+    """As where the main thread itself writes what no rescue knows of."""
+    with interruption.shielded():
+        waits(ready)
+
+
+@pytest.mark.parametrize("work", [writes_slowly, writes_in_main])
+def test_a_second_signal_ends_soon_and_says_that_results_are_lost(
+    work: Callable[[Ready], None], signalled: Signalled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "HURRY", 0.3)
+    ended = signalled(work, signal.SIGINT, signal.SIGTERM, pause=AGAIN)
+    (line,) = ended.lines
+    assert "interrupted; what was evaluated last could not be kept: it was not written within 0.3 s" in line
+    assert ended.code == 143
+    assert 0.2 < ended.seconds < 2
+
+
+@pytest.mark.parametrize("work", [writes_slowly, writes_in_main])
+def test_results_that_take_too_long_to_write_are_not_said_to_be_kept(
+    work: Callable[[Ready], None], signalled: Signalled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "GRACE", 0.1)
+    monkeypatch.setattr(signals, "WRITING", 0.3)
+    ended = signalled(work, signal.SIGTERM)
+    (line,) = ended.lines
+    assert "ended by SIGTERM; what was evaluated last could not be kept: it was not written within 0.3 s" in line
+    assert ended.code == 143
+
+
+def test_a_second_signal_is_heard_while_results_are_written(
+    signalled: Signalled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "GRACE", 0.1)
+    monkeypatch.setattr(signals, "HURRY", 0.3)
+    ended = signalled(writes_slowly, signal.SIGINT, signal.SIGINT, pause=AGAIN)
+    assert (ended.code, len(ended.lines)) == (130, 1)
+    assert ended.seconds < 2
 
 
 def test_a_signal_that_comes_twice_by_two_ways_is_one(signalled: Signalled, tmp_path: Path) -> None:
