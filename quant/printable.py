@@ -1,4 +1,4 @@
-"""Make text from files safe for a terminal: names of tensors, model types and folders come from strangers."""
+"""Make text from files safe for a terminal or a file: names of tensors, model types and folders come from strangers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c in _KEPT or unicodedata.category(c) not in _HIDDEN else _escaped(c) for c in text)
+
+
+def utf8(text: str) -> bytes:
+    r"""Encode a text as UTF-8; bytes of a file's name that are none of it are written out, as ``\udcff`` for 0xff."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def shell_command(words: Iterable[str]) -> str:

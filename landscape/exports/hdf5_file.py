@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from landscape.probing.file_sink import FileSink
 from landscape.tables.column import Cell, Column, Row, columns
 from quant.cache import atomic_path
+from quant.printable import utf8
 
 Group: TypeAlias = h5py.Group
 KNOWN = "_known"
@@ -45,7 +46,12 @@ def write_hdf5(path: Path, fill: Callable[[Group], None], advice: str) -> None:
 def write_array(group: Group, name: str, values: NDArray[Any], unit: str, meaning: str) -> None:
     """Write an array with its unit and meaning as attributes."""
     dataset = group.create_dataset(name, data=values)
-    dataset.attrs.update({"unit": unit, "meaning": meaning})
+    write_attributes(dataset, {"unit": unit, "meaning": meaning})
+
+
+def write_attributes(item: Group | h5py.Dataset, values: Mapping[str, str | int]) -> None:
+    """Write attributes of a group or an array; text is UTF-8 whatever bytes a name in it has."""
+    item.attrs.update({key: utf8(value).decode() if isinstance(value, str) else value for key, value in values.items()})
 
 
 def write_table(group: Group, name: str, row: type[Row], rows: Sequence[Row]) -> None:
@@ -56,7 +62,7 @@ def write_table(group: Group, name: str, row: type[Row], rows: Sequence[Row]) ->
     if not rows:
         return
     table = group.create_group(name)
-    table.attrs["meaning"] = f"one row: {(row.__doc__ or '').strip()}"
+    write_attributes(table, {"meaning": f"one row: {(row.__doc__ or '').strip()}"})
     for column in columns(row):
         values = [getattr(each, column.name) for each in rows]
         known = [value is not None for value in values]
@@ -69,7 +75,7 @@ def write_table(group: Group, name: str, row: type[Row], rows: Sequence[Row]) ->
 
 def text_array(values: Sequence[str]) -> NDArray[Any]:
     """Encode text as UTF-8 of the length of the longest, padded with zero bytes."""
-    encoded = [value.encode() for value in values]
+    encoded = [utf8(value) for value in values]
     width = max([1, *map(len, encoded)])
     return np.array(encoded, h5py.string_dtype("utf-8", width))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.claims.claim import Claim
-from landscape.exports.hdf5_file import Group, write_array, write_hdf5, write_table
+from landscape.exports.hdf5_file import Group, write_array, write_attributes, write_hdf5, write_table
 from landscape.study.result import StudyResult
 from landscape.survey.result import PlaneResult, RayProfile, SurveyResult
 from landscape.tables.column import L2, NATS
@@ -83,8 +83,8 @@ def _fill(root: Group, found: SurveyResult | StudyResult, points: Mapping[int, M
         models = [(each.survey, each.claims) for each in found.models]
     if strange := set(points) - set(range(len(models))):
         raise PointError(f"expected points of models 0 to {len(models) - 1} of the result, got some of {min(strange)}")
-    root.attrs.update({"README": README, "format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind})
-    root.attrs["name"] = name
+    write_attributes(root, {"README": README, "format": FORMAT, "format_version": FORMAT_VERSION})
+    write_attributes(root, {"kind": kind, "name": name})
     for index, (survey, claims) in enumerate(models):
         _write_model(root.create_group(f"models/{index}"), survey, claims, points.get(index))
     write_table(root, "failures", TABLES["failures"], tidy(found)["failures"])
@@ -93,8 +93,8 @@ def _fill(root: Group, found: SurveyResult | StudyResult, points: Mapping[int, M
 def _write_model(group: Group, found: SurveyResult, claims: tuple[Claim, ...], points: ModelPoints | None) -> None:
     subject = found.subject
     settings = json.dumps(dict(found.run.settings), ensure_ascii=False, default=str)
-    group.attrs.update({"name": subject.model, "data": subject.data, "fingerprint": subject.fingerprint})
-    group.attrs["settings"] = settings
+    write_attributes(group, {"name": subject.model, "data": subject.data, "fingerprint": subject.fingerprint})
+    write_attributes(group, {"settings": settings})
     for name, rows in survey_tables(found, claims).items():
         write_table(group.require_group("tables"), name, TABLES[name], rows)
     if found.rays:
@@ -127,8 +127,8 @@ def _write_rays(group: Group, rays: tuple[RayProfile, ...]) -> None:
 
 
 def _write_plane(group: Group, plane: PlaneResult) -> None:
-    group.attrs.update({"a": plane.a, "b": plane.b, "split": plane.split})
-    group.attrs.update({"bits": plane.bits, "windows": plane.windows})
+    write_attributes(group, {"a": plane.a, "b": plane.b, "split": plane.split})
+    write_attributes(group, {"bits": plane.bits, "windows": plane.windows})
     write_array(group, "x", plane.x, L2, "Distances along e1, which points from w to a.")
     write_array(group, "y", plane.y, L2, "Distances along e2, at right angles to e1, towards b.")
     write_array(group, "nll", plane.nll, NATS, "NLL at w + x e1 + y e2, y by x.")

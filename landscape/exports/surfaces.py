@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.exports.hdf5_file import Group, write_array, write_hdf5
+from landscape.exports.hdf5_file import Group, write_array, write_attributes, write_hdf5
 from landscape.records.run_files import plain_name as short_name
 from landscape.study.result import StudyResult
 from landscape.survey.result import Array, PlaneResult, RayProfile, SurveyResult
@@ -170,7 +170,7 @@ def _plane(plane: PlaneResult) -> Surface:
 
 def _write(path: Path, surface: Surface) -> None:
     def fill(root: Group) -> None:
-        root.attrs["meaning"] = surface.meaning
+        write_attributes(root, {"meaning": surface.meaning})
         write_array(root, "xcoordinates", np.asarray(surface.x, np.float64), surface.unit, "Coordinate.")
         if surface.y is not None:
             write_array(root, "ycoordinates", np.asarray(surface.y, np.float64), surface.unit, "Ordinate.")
@@ -186,7 +186,7 @@ def _write_loss(root: Group, split: str, losses: Array) -> None:
     if split not in LOSSES:
         raise UsageError(f"expected losses on {' and '.join(LOSSES)}, got {split}, which their files have no name for")
     write_array(root, LOSSES[split], losses, NATS, f"NLL on the {split} split.")
-    root[LOSSES[split]].attrs["split"] = split
+    write_attributes(root[LOSSES[split]], {"split": split})
 
 
 def _write_accuracy(root: Group, split: str, shares: Array | None, count: int) -> None:

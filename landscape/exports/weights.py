@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.exports.hdf5_file import Group, write_array
+from landscape.exports.hdf5_file import Group, write_array, write_attributes
 from landscape.survey.result import SurveyResult
 from quant.errors import PointError
 from quant.grid import GridTensor
@@ -47,7 +47,8 @@ def write_points(group: Group, found: SurveyResult, weights: ModelPoints) -> Non
         if name not in places:
             raise PointError(f"expected points of the result ({', '.join(places)}), got {name}")
         written = group.create_group(str(places[name]))
-        written.attrs.update({"name": name, "method": point.method, "scheme": str(point.scheme or "on no grid")})
+        scheme = str(point.scheme or "on no grid")
+        write_attributes(written, {"name": name, "method": point.method, "scheme": scheme})
         for slot in weights.space:
             if slot.name not in point.parts:
                 raise PointError(f"point {name} has no weights for {slot.name}; was it made for another model?")
@@ -55,13 +56,13 @@ def write_points(group: Group, found: SurveyResult, weights: ModelPoints) -> Non
 
 
 def _write_part(group: Group, slot: Slot, part: PointTensor) -> None:
-    group.attrs["input_axis"] = slot.input_dim
+    write_attributes(group, {"input_axis": slot.input_dim})
     if not isinstance(part, GridTensor):
         values = part.detach().cpu().float().numpy()
         write_array(group, "weights", values, "", "Weights, in the stored shape of the matrix.")
         return
     grid = part.grid
-    group.attrs.update({"low": grid.low, "high": grid.high, "group": grid.group or 0})
+    write_attributes(group, {"low": grid.low, "high": grid.high, "group": grid.group or 0})
     codes = part.codes.detach().cpu().numpy().astype(np.int8, copy=False)
     meaning = "(code - zero) * scale" if grid.codebook is None else "sign(code) * levels[abs(code)] * scale"
     write_array(group, "codes", codes, "", f"Codes; a weight is {meaning}.")

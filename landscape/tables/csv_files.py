@@ -20,6 +20,7 @@ from landscape.survey.result import SurveyResult
 from landscape.tables.column import Cell, Row, cells, columns
 from landscape.tables.tidy import TABLES, Tables, tidy
 from quant.cache import atomic_path
+from quant.printable import utf8
 
 SCHEMA = "columns"
 """Name of the file that describes the columns of the others."""
@@ -83,4 +84,4 @@ def _text(cell: Cell) -> str:
 
 def _write(path: Path, text: str) -> None:
     with atomic_path(path, advice=_ADVICE) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")  # bytes of names
+        temporary.write_bytes(utf8(text))

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from quant.printable import printable, shell_command
+from quant.printable import printable, shell_command, utf8
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ from quant.printable import printable, shell_command
 )
 def test_control_characters_are_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_any_name_can_be_written_to_a_file() -> None:
+    assert utf8("größer \udcff") == "größer ".encode() + b"\\udcff"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash to read the words")

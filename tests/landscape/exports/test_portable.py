@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -128,6 +129,23 @@ def test_what_overflowed_is_not_finite_and_what_is_missing_is_marked(tmp_path: P
         assert "layers" not in file["models/0/tables"]
         models = file["models/0/tables/models"]
         assert models["radius"][0] == filled.overflowing().basin.radius.value
+
+
+def test_names_that_are_no_utf_8_are_written_out(study: StudyResult, tmp_path: Path) -> None:
+    byte, written = "a \udcff byte", "a \\udcff byte"
+    survey = study.models[0].survey
+    points = tuple(replace(point, name=f"{point.name} {byte}") for point in survey.points)
+    run = replace(survey.run, settings={"data": byte})
+    named = replace(survey, subject=replace(survey.subject, model=byte, data=byte), points=points, run=run)
+    whole = replace(study, name=byte, models=(replace(study.models[0], survey=named),))
+    export_hdf5(whole, tmp_path / "x.h5")
+    found = opened(tmp_path / "x.h5")
+    assert found["attributes"]["/"]["name"] == written
+    model = found["attributes"]["models/0"]
+    assert (model["name"], model["data"]) == (written, written)
+    assert json.loads(model["settings"]) == {"data": byte}
+    assert column_of(found, "models/0/tables/models", "model") == [written]
+    assert all(name.endswith(written) for name in column_of(found, "models/0/tables/points", "point"))
 
 
 # ---- points ---------------------------------------------------------------------------------------------------------

@@ -71,6 +71,14 @@ def test_a_plane_of_validation_text_does_not_pass_for_training_text(found: Surve
         assert "ℓ2 distance" in file["xcoordinates"].attrs["unit"]
 
 
+def test_names_that_are_no_utf_8_are_written_out(found: SurveyResult, tmp_path: Path) -> None:
+    segments = tuple(replace(segment, b=f"{segment.b} \udcff") for segment in found.segments)
+    planes = tuple(replace(plane, b="\udcff") for plane in found.planes)
+    files = export_surfaces(replace(found, segments=segments, planes=planes), tmp_path)
+    with h5py.File(next(file for file in files if file.name.startswith("segment_"))) as file:
+        assert file.attrs["meaning"].endswith(" \\udcff")
+
+
 def test_matplotlib_draws_what_the_scripts_would(found: SurveyResult, folder: Path) -> None:
     """An accuracy that is NaN leaves an empty axis, not an error."""
     mpl.use("agg")
