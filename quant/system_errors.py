@@ -50,6 +50,11 @@ def is_forbidden(error: BaseException) -> bool:
     return error_number(error) in {*_DENIED, errno.EROFS}
 
 
+def is_of_another(status: os.stat_result) -> bool:
+    """Return whether a file is of another user, whose rights this process lacks; root has those of all."""
+    return hasattr(os, "geteuid") and os.geteuid() not in (0, status.st_uid)  # else a system without users
+
+
 def owner_name(status: os.stat_result) -> str:
     """Return the name of the owner of a file; the number where no user has it, or the system knows no users."""
     with suppress(ImportError, KeyError):

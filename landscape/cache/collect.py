@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.cache.cache_limits import CacheLimits
-from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units
+from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units, scratch_unit
 from landscape.session.in_use import FOLDER, Mark, claimed, clock, forget_dead, marks
 from quant.errors import StoreError
-from quant.interruption import shielded
-from quant.system_errors import reason
+from quant.system_errors import is_forbidden, is_of_another, reason
 from quant.temporary_files import (
     abandoned_scratch,
     is_of_dead_writer,
@@ -142,16 +142,35 @@ class _Tidying:
     def _clear_scratch(self) -> None:
         """Remove what killed processes left outside of the cache: in the system's temporary folder, and their marks."""
         for path in abandoned_scratch():
-            files = [file for file in path.rglob("*") if file.is_file()]
-            size, written = sum(file.stat().st_size for file in files), path.stat().st_mtime
-            unit = Unit("leftover", path, str(path), None, size, len(files), written, written)
-            if not self.dry_run:
-                remove(path)
-            if self.dry_run or not path.exists():
-                self.removed.append(Candidate(path, _name(unit), (unit,)))
+            with suppress(FileNotFoundError):  # another removal was faster
+                self._clear(path)
         if not self.dry_run:
             forget_dead(self.root)
             sweep(self.root / FOLDER)
+
+    def _clear(self, path: Path) -> None:
+        """Remove a folder outside of the cache; what only another user may remove is left to them.
+
+        Raises:
+            FileNotFoundError: if it has gone.
+        """
+        status = path.lstat()
+        unit = Unit("leftover", path, str(path), None, 0, 0, status.st_mtime, status.st_mtime)
+        try:
+            _check_removable(path)
+            unit = scratch_unit(path)
+            if not self.dry_run:
+                remove(path)
+                if path.exists():
+                    raise OSError("partly left")
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if not (is_forbidden(error) and is_of_another(status)):
+                why = reason(error, Path(error.filename or path))
+                self.failed.append((Candidate(path, _name(unit), (unit,)), why))
+            return
+        self.removed.append(Candidate(path, _name(unit), (unit,)))
 
     def _of(self, kinds: tuple[Kind, ...]) -> list[Candidate]:
         of_kind = [Candidate(unit.path, _name(unit), (unit,)) for unit in self.units if unit.kind in kinds]
@@ -194,15 +213,22 @@ class _Tidying:
             _check_removable(candidate.path)
             gone = self._may_go(candidate, marks(self.root, self.now)) if self.dry_run else self._take(candidate)
         except OSError as error:
-            self.failed.append((candidate, reason(error, Path(error.filename or candidate.path))))
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(candidate.path):
+                self._discount(candidate)  # another removal was faster
+            else:
+                self.failed.append((candidate, reason(error, Path(error.filename or candidate.path))))
             return
         if gone:
             self.removed.append(candidate)
-            self.left -= candidate.size
-            for unit in candidate.units:
-                self.counted.pop(unit.path, None)
+            self._discount(candidate)
         else:
             self.busy.append(candidate)
+
+    def _discount(self, candidate: Candidate) -> None:
+        """Count a candidate no more: it has gone, or would have."""
+        self.left -= candidate.size
+        for unit in candidate.units:
+            self.counted.pop(unit.path, None)
 
     def _is_due(self, candidate: Candidate) -> bool:
         limits, idle = self.limits, self.now - candidate.used
@@ -219,7 +245,7 @@ class _Tidying:
             OSError: if it cannot be renamed, or not wholly removed.
         """
         aside = temporary_name(candidate.path)
-        with removed_at_end(aside), shielded(), claimed(self.root) as open_sessions:  # a claim left holds sessions back
+        with removed_at_end(aside), claimed(self.root) as open_sessions:
             if not self._may_go(candidate, open_sessions):
                 return False
             os.rename(candidate.path, aside)
@@ -248,9 +274,15 @@ def _check_removable(path: Path) -> None:
     Raises:
         OSError: with the folder that does not let them.
     """
-    inside = [Path(folder) for folder, _, _ in os.walk(path)] if path.is_dir() and not path.is_symlink() else []
-    for folder in (path.parent, *inside):
-        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE):
+    above = path.parent.stat()
+    if above.st_mode & stat.S_ISVTX and is_of_another(above) and is_of_another(path.lstat()):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+    walked = () if path.is_symlink() else os.walk(path)
+    inner = (Path(folder, name) for folder, names, _ in walked for name in names)  # also those that cannot be listed
+    inside = [folder for folder in (path, *inner) if folder.is_dir() and not folder.is_symlink()]
+    needed = {path.parent: os.W_OK | os.X_OK, **dict.fromkeys(inside, os.R_OK | os.W_OK | os.X_OK)}
+    for folder, mode in needed.items():
+        if not os.access(folder, mode, effective_ids=_EFFECTIVE) and folder.exists():
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 

@@ -7,6 +7,7 @@ tool's own (``landscape.cache.own_names``) are of the kind ``unknown``.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,17 @@ def list_units(root: Path) -> list[Unit]:
     except OSError as error:
         place = Path(error.filename or root)
         raise StoreError(f"cannot list {place}: {reason(error, place)}; check permissions") from error
+
+
+def scratch_unit(path: Path) -> Unit:
+    """Return what a process left outside of the cache as a unit, named by its path.
+
+    Raises:
+        OSError: if it has gone, or cannot be looked into.
+    """
+    for unit in _unit("leftover", path):
+        return replace(unit, name=str(path))
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def has_unknown(root: Path, path: Path) -> bool:

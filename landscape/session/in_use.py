@@ -31,6 +31,7 @@ from pathlib import Path
 from landscape.session.leftovers import sweep_cache
 from quant.cache import atomic_path
 from quant.errors import StoreError
+from quant.interruption import shielded
 from quant.json_text import parse_object
 from quant.odd_files import is_odd, odd_kind, set_aside
 from quant.processes import runs, started
@@ -143,34 +144,37 @@ def _has_dead(root: Path) -> bool:
 def claimed(root: Path) -> Iterator[list[Mark]]:
     """Hold new sessions back, and yield those that are open already; be quick.
 
+    An interruption ends the wait for a claim of another process at once, and waits for the end of the block.
+
     Raises:
         StoreError: if another process holds sessions back too, or the folder cannot be written.
     """
     path = root / FOLDER / REMOVING
-    _claim(path)
-    try:
-        yield marks(root, path.stat().st_mtime)
-    finally:
-        with suppress(FileNotFoundError):
-            path.unlink()
-
-
-def _claim(path: Path) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb"):
+        with shielded():  # a claim that was left would hold sessions back
+            if _claim(path):
+                with removed_at_end(path):
+                    yield marks(root, path.stat().st_mtime)
                 return
-        except FileExistsError:
-            if _make_way(path):
-                continue
-            _drop_if_left(path, path.parent)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {reason(error, path)}; ask the owner of the cache") from error
+        if _make_way(path):
+            continue
+        _drop_if_left(path, path.parent)
         if time.monotonic() > deadline:
             raise StoreError(f"expected {path} to go, which another `landscape cache gc` holds; run it again later")
         time.sleep(_PAUSE)
+
+
+def _claim(path: Path) -> bool:
+    """Make the file of a claim; return False while another process has one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb"):
+            return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {reason(error, path)}; ask the owner of the cache") from error
 
 
 def _wait(root: Path) -> None:

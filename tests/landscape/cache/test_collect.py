@@ -1,6 +1,7 @@
 """What goes is the oldest, whole, and never what is in use."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -8,15 +9,18 @@ from pathlib import Path
 import pytest
 
 from landscape.cache.cache_limits import CacheLimits, parse_age, parse_size
-from landscape.cache.collect import collect
+from landscape.cache.collect import _check_removable, collect
 from landscape.cache.inventory import list_units
-from landscape.session.in_use import marked
+from landscape.session.in_use import FOLDER, REMOVING, marked
 from quant import interruption
 from quant.checkpoints.wheel import MEMBER
 from quant.errors import UsageError
 from quant.temporary_files import _writer, temporary_name
 from tests.killed import leave_behind
 from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age
+from tests.second_user import ALICE, BOB, give, needs_root, reachable, user
+
+__all__ = ["reachable"]
 
 EVERYTHING = CacheLimits(keep=0)
 USERS = ["models/other.gguf", "notes.txt"]
@@ -147,6 +151,90 @@ def test_an_interrupted_removal_leaves_no_claim_and_nothing_half_removed(root, m
     gone = before.keys() - content(root).keys()
     assert len({name.split("/")[:3][-1] for name in gone}) == 1
     assert not content(root).keys() - before.keys()
+
+
+def test_an_interruption_ends_the_wait_for_another_removal(root, monkeypatch):
+    other = root / FOLDER / REMOVING
+    other.parent.mkdir(exist_ok=True)
+    other.touch()
+
+    def interrupt(seconds):
+        interruption.note(signal.SIGINT)
+        interruption.check()  # as the handler does
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    monkeypatch.setattr("landscape.session.in_use._PATIENCE", 0.2)
+    before = content(root)
+    try:
+        with pytest.raises(interruption.Interrupted):
+            collect(root, EVERYTHING)
+    finally:
+        interruption.forget()
+    assert other.exists()  # it is of a process that may be at work
+    assert content(root) == before
+
+
+def test_what_another_removal_takes_meanwhile_is_no_failure(root, monkeypatch):
+    (point, other) = [unit.path for unit in list_units(root) if unit.kind == "point"]
+    take = os.rename
+
+    def is_late(source, target):
+        if source == point:
+            shutil.rmtree(source)
+        take(source, target)
+
+    monkeypatch.setattr(os, "rename", is_late)
+    done = collect(root, EVERYTHING)
+    assert done.failed == ()
+    assert point not in {each.path for each in done.removed}
+    assert other in {each.path for each in done.removed}
+    assert done.left == sum(map(len, content(root).values()))
+
+
+def test_scratch_that_goes_meanwhile_is_no_failure(root, monkeypatch, tmp_path_factory):
+    gone = tmp_path_factory.mktemp("system") / "landscape-gone"
+    monkeypatch.setattr("landscape.cache.collect.abandoned_scratch", lambda: [gone])
+    assert collect(root, EVERYTHING).failed == ()
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o700, 0o744, 0o755, 0o777])
+def test_scratch_of_another_user_is_left_to_them(mode, reachable, monkeypatch):
+    root, scratch = reachable / "cache", reachable / "system"
+    fill(root)
+    set_age(root, 5 * DAY)
+    scratch.mkdir()
+    scratch.chmod(0o1777)
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    theirs, ours = (leave_behind(lambda: scratch / f"landscape-{_writer()}", as_folder=True) for _ in range(2))
+    for folder, owner in ((theirs, ALICE), (ours, BOB)):
+        (folder / "vocab.json").write_text("half")
+        give(folder, owner)
+    theirs.chmod(mode)
+    give(root, BOB)
+    with user(BOB):
+        rehearsed = collect(root, EVERYTHING, dry_run=True)
+        done = collect(root, EVERYTHING)
+    assert (theirs.exists(), ours.exists()) == (True, False)
+    assert (rehearsed.failed, done.failed) == ((), ())
+    assert [each.path for each in rehearsed.removed] == [each.path for each in done.removed]
+    (mine,) = (each for each in done.removed if each.path.parent == scratch)
+    assert (mine.path, mine.size) == (ours, 4)
+    assert rehearsed.left == done.left
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o700, 0o300])
+def test_a_unit_with_a_folder_that_cannot_be_listed_is_not_broken(mode, reachable):
+    fill(reachable)
+    (point, _) = [unit.path for unit in list_units(reachable) if unit.kind == "point"]
+    give(reachable, BOB)
+    inner = point / "of another"
+    inner.mkdir()
+    (inner / "file").touch()
+    inner.chmod(mode)
+    with user(BOB), pytest.raises(PermissionError, match="of another"):
+        _check_removable(point)
 
 
 def test_the_store_of_an_open_session_and_what_is_shared_stay(root):

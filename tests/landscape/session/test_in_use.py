@@ -13,6 +13,7 @@ import pytest
 from landscape.session import in_use
 from landscape.session.in_use import FOLDER, FORGOTTEN, REMOVING, SILENT, claimed, clock, marked, marks
 from quant.processes import started
+from quant.temporary_files import remove_own
 
 
 def quiet(line):
@@ -69,6 +70,23 @@ def test_a_process_of_another_machine_counts_for_a_day(tmp_path):
     assert len(marks(tmp_path, time.time())) == 1
     os.utime(path, (time.time() - FORGOTTEN - 60,) * 2)
     assert marks(tmp_path, time.time()) == []
+
+
+def test_a_claim_goes_with_a_process_that_must_end_at_once(tmp_path, monkeypatch):
+    path = tmp_path / FOLDER / REMOVING
+    path.parent.mkdir()
+    path.touch()
+
+    def end(seconds):
+        remove_own()
+        assert path.exists()  # it is of another process
+        path.unlink()
+
+    monkeypatch.setattr(in_use.time, "sleep", end)
+    with claimed(tmp_path):
+        assert path.exists()
+        remove_own()
+        assert not path.exists()
 
 
 def test_a_mark_that_cannot_be_read_may_use_any_store(tmp_path):
