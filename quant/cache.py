@@ -13,6 +13,7 @@ The folder holds what can be made again:
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from quant.temporary_files import sweep_checked, temporary_path, unnamed_file
 from quant.user_path import user_path
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
+STORE_NAME = re.compile(r"[0-9a-f]{16}-[a-z0-9_]+(-[a-z0-9_]+)*")
+"""Name of the store of a model: its fingerprint, dtype, and precision where that is no full one (``float32-high``)."""
 _ADVICE = f"free some space, or set {ENVIRONMENT_VARIABLE} to another folder"
 _ASK = f"ask its owner for permission to write, or set {ENVIRONMENT_VARIABLE} to another folder"
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.cache.inventory import STORE, Unit, list_units, models_of
+from landscape.cache.inventory import Unit, list_units, models_of
 from landscape.cache.times import same_times
 from landscape.probing.shard_file import Shard
 from landscape.probing.shard_records import recipe_of, records_of, text_of
 from landscape.probing.shards import open_intact
 from landscape.records.record import RecordHead, read_head
+from quant.cache import STORE_NAME
 from quant.errors import StoreError, UsageError
 from quant.json_text import read_object
 
@@ -98,7 +99,7 @@ def find_store(name: str, root: Path) -> Path:
     """
     units = list_units(root)
     models = models_of(units)
-    stores = sorted({unit.store for unit in units if unit.store is not None and STORE.fullmatch(unit.store)})
+    stores = sorted({unit.store for unit in units if unit.store is not None and STORE_NAME.fullmatch(unit.store)})
     named = [store for store in stores if models.get(store) == name]
     found = [store for store in stores if store == name] or named or [each for each in stores if each.startswith(name)]
     if len(found) == 1:

@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from landscape.cache.own_names import is_fetching, is_left, is_left_inside, is_own, is_partial, own_files
+from landscape.cache.own_names import is_fetching, is_left, is_left_inside, is_own, is_partial_store, own_files
 from landscape.cache.times import same_times
 from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
+from quant.cache import STORE_NAME
 from quant.errors import StoreError
 from quant.json_text import read_object
 from quant.system_errors import reason
@@ -29,8 +30,6 @@ Kind = Literal[
     "probes", "layers", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study",
     "leftover", "unknown",
 ]  # fmt: skip
-STORE = re.compile(r"[0-9a-f]{16}-\S+")
-"""Name of the store of a model."""
 _PARTS: dict[str, Kind] = {"points": "point", RUNS: "run", "unfinished": "training"}
 """Folders of a store whose entries are units."""
 _ROWS: tuple[Kind, ...] = ("probes", "layers")
@@ -100,14 +99,13 @@ def _units(root: Path) -> Iterator[Unit]:
 
 def _at(child: Path) -> Iterator[Unit]:
     """Yield the units in a file or folder on the top level."""
-    if STORE.fullmatch(child.name) and child.is_dir():
+    if STORE_NAME.fullmatch(child.name) and child.is_dir():
         for unit in _of_store(child):
             yield replace(unit, store=child.name)
     elif child.name in _SHARED and child.is_dir():
         yield from _SHARED[child.name](child)
     else:
-        is_store = STORE.fullmatch(child.name.removeprefix("."))  # one that is being removed
-        yield from _unit("leftover" if is_store and is_partial(child) else "unknown", child)
+        yield from _unit("leftover" if is_partial_store(child) else "unknown", child)
 
 
 def _of_store(folder: Path) -> Iterator[Unit]:

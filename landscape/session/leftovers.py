@@ -7,14 +7,13 @@ folder again. So a session looks through all of them once it sees the mark of a 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from quant.cache import STORE_NAME
 from quant.temporary_files import abandoned_scratch, remove, sweep, sweep_checked
 
-_STORE = re.compile(r"[0-9a-f]{16}-[a-z0-9]+")
 _SHARED = {"tokens": 0, "studies": 0, "in-use": 0, "models": 0, "self": 2}
 """Folders that models share, and how deep the folders in them go that are written to file by file."""
 _DEPTH = 2  # of a store: its points
@@ -35,7 +34,7 @@ def sweep_cache(root: Path) -> None:
 
 def _folders(root: Path) -> Iterator[Path]:
     for child in _inner(root):
-        if _STORE.fullmatch(child.name):
+        if STORE_NAME.fullmatch(child.name):
             yield from _within(child, _DEPTH)
         elif child.name in _SHARED:
             yield from _within(child, _SHARED[child.name])

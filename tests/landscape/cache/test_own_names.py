@@ -1,6 +1,7 @@
 """What this tool did not write is neither removed nor called damaged, wherever in the folder a user put it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,9 +10,13 @@ from landscape.cache.collect import collect
 from landscape.cache.inventory import list_units
 from landscape.cache.own_names import DOWNLOAD, is_own
 from landscape.cache.verify import verify
+from landscape.probing.store import Store
 from landscape.records.record import KINDS
 from landscape.records.run_files import run_path
+from quant.checkpoints.checkpoint import Checkpoint
 from quant.checkpoints.wheel import MEMBER
+from quant.numerics import PRECISIONS
+from quant.temporary_files import temporary_name
 from tests.landscape.cache.folders import DAY, STORE, fill, set_age
 
 POINT = f"{STORE}/points/{'78' * 32}"
@@ -70,6 +75,31 @@ def test_one_file_of_the_user_keeps_a_whole_store(root):
     (root / STORE / "my-notes.md").unlink()
     collect(root, CacheLimits(keep=0, stores=True))
     assert not (root / STORE).exists()
+
+
+def test_what_is_there_for_a_moment_keeps_no_store(root):
+    """A write is tried in each of these before the work (``check_writable``, ``check_kept``, ``clock``)."""
+    places = (STORE, POINT, *(f"{STORE}/{name}" for name in ("probes", "layers", "points", "runs", "unfinished")))
+    shared = ("tokens", "models", "studies", "self", f"self/{'f00d' * 4}", "self/f00df00df00df00d/seed0-length3-first1")
+    left = [root / place / f"{dot}{'3' * 32}.tmp" for place in (*places, *shared) for dot in ("", ".")]
+    put(root, left)
+    assert {unit.path for unit in list_units(root) if unit.kind == "leftover"} >= set(left)
+    collect(root, CacheLimits(keep=0, stores=True))
+    assert not (root / STORE).exists()
+    assert [path for path in left if path.exists()] == []
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_a_store_is_recognised_by_its_name(tmp_path, dtype, precision):
+    computation = Checkpoint.computation.fget(SimpleNamespace(dtype=dtype, matmul_precision=precision))
+    store = Store(tmp_path, "ab" * 32, computation)
+    store.settings({})
+    (unit,) = list_units(tmp_path)
+    assert (unit.kind, unit.store) == ("settings", store.folder.name)
+    aside = temporary_name(store.folder)
+    store.folder.rename(aside)  # while it is removed
+    assert {unit.kind for unit in list_units(tmp_path)} == {"leftover"}
 
 
 def test_a_link_into_another_folder_stays(root, tmp_path_factory):

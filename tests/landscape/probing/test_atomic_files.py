@@ -25,12 +25,14 @@ def test_write_once_keeps_the_first(tmp_path: Path) -> None:
 
 def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
     shard = f"{'0' * 64}.h5"
-    for hours, name in ((0, "young.tmp"), (23, "today.tmp"), (25, "old.tmp"), (25, shard)):
+    young, today, old, hidden = (f"{digit * 32}.tmp" for digit in "0123")
+    aged = ((0, young), (23, today), (25, old), (25, f".{hidden}"), (25, shard), (25, "mine.tmp"))
+    for hours, name in aged:
         path = tmp_path / name
         path.touch()
         os.utime(path, (time.time() - 3600 * hours,) * 2)
     sweep(tmp_path)
-    assert set(os.listdir(tmp_path)) == {"young.tmp", "today.tmp", shard}
+    assert set(os.listdir(tmp_path)) == {young, today, shard, "mine.tmp"}
 
 
 def test_a_temporary_file_goes_unless_it_was_renamed(tmp_path: Path) -> None:

@@ -126,16 +126,17 @@ def test_compaction_removes_what_killed_writers_left_everywhere(tmp_path: Path) 
     store(tmp_path).settings({})
     store(tmp_path).commit([result("a")], {})
     store(tmp_path).save_point("r", SPACE, float_point())
-    folders = {path.parent for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(folders) == 3
+    folders = {path.parent for path in tmp_path.rglob("*") if path.parent != tmp_path}
+    assert len(folders) == 4
+    old, young = f"{'0' * 32}.tmp", f"{'1' * 32}.tmp"
     yesterday = time.time() - 25 * 3600
     for folder in folders:
-        for name in ("old.tmp", "young.tmp"):
+        for name in (old, young):
             (folder / name).write_text("")
-        os.utime(folder / "old.tmp", (yesterday, yesterday))
+        os.utime(folder / old, (yesterday, yesterday))
     store(tmp_path).compact()
-    assert {path.parent for path in tmp_path.rglob("young.tmp")} == folders
-    assert not list(tmp_path.rglob("old.tmp"))
+    assert {path.parent for path in tmp_path.rglob(young)} == folders
+    assert not list(tmp_path.rglob(old))
 
 
 def test_a_damaged_shard_costs_only_its_own_rows(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ STORE = "00112233aabbccdd-float32"
 PLACES = (
     ".", "tokens", "models", "self/00112233aabbccdd", "self/00112233aabbccdd/seed0-length3-first1", "studies", FOLDER,
     STORE, f"{STORE}/probes", f"{STORE}/layers", f"{STORE}/points", f"{STORE}/points/00ff", f"{STORE}/unfinished",
-    f"{STORE}/runs",
+    f"{STORE}/runs", f"{STORE}-high/points",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
