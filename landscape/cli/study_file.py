@@ -14,6 +14,7 @@ and false turn a switch on and off. A path is read as the command line would rea
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 import tomllib
@@ -31,6 +32,22 @@ from quant.user_path import user_path
 
 _SUFFIX = ".toml"
 _KEY = re.compile("[A-Za-z][A-Za-z0-9_-]*")
+_LARGEST = 2**16
+"""Bytes of a file; those in use have less than one in sixty of that."""
+_DOTS = 8
+"""Dots of a key that is read as TOML; Python's reader takes a minute for thousands, and no option has any."""
+_QUOTED = re.compile(
+    r"""
+      \"{3} (?: \\. | [^\\] )*? (?: \"{3,5} | \\?\Z )
+    | '{3} .*? (?: '{3,5} | \Z )
+    | \" (?: \\[^\n] | [^\"\\\n] )* \"?
+    | ' [^'\n]* '?
+    | (?P<comment> \# [^\n]* )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""A string or a comment of TOML, to its end or to where it should have ended."""
+_OTHER = re.compile(r"[^\w\-. \t]+")
 
 
 def expanded(words: Sequence[str]) -> list[str]:
@@ -122,11 +139,34 @@ def _table(path: Path) -> dict[str, object]:
         raise UsageError(f"expected a file with a study in {str(path)!r}, found {odd_kind(path)}; name a file of TOML")
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise UsageError(f"expected a study in {str(path)!r}, cannot read it: {reason(error, path)}") from error
+    if len(content) > _LARGEST:
+        raise UsageError(f"expected at most {_LARGEST >> 10} KiB of TOML in {str(path)!r}, found more")
+    if content.startswith(codecs.BOM_UTF8):
+        raise UsageError(f"expected TOML in {str(path)!r}, got a byte order mark at its head; save it as UTF-8 without")
+    try:
+        text = content.decode()
+        _check_keys(path, text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of integers with thousands of digits
         raise UsageError(f"expected TOML in {str(path)!r}, got: {first_line(error)}") from error
+
+
+def _check_keys(path: Path, text: str) -> None:
+    """Check that no key has many dots; outside of strings and comments, nothing else has more than one.
+
+    Raises:
+        UsageError: if one has.
+    """
+    bare = _QUOTED.sub(lambda found: "" if found["comment"] else "_", text)
+    key = next((run.strip() for run in _OTHER.split(bare) if run.count(".") > _DOTS), None)
+    if key is not None:
+        raise UsageError(
+            f"expected names of options in {str(path)!r}, got a key with {key.count('.')} dots, {key[:40]!r}; see "
+            "landscape study --help"
+        )
 
 
 def _word(path: Path, key: str, value: object) -> str:

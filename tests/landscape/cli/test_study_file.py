@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,29 @@ scale = "absmax"
 plane = true
 methods = ["rtn", "gptq", "qaft"]
 """
+
+MANY = 2**16
+_HOSTILE = {
+    "dots": "a." * MANY,
+    "dots in brackets": f"[{'a.' * MANY}",
+    "dots in braces": f"x = {{{'a.' * MANY}",
+    "quoted dots": "'a'." * MANY,
+    "spaced dots": "a .\t" * MANY,
+    "one word": "a" * MANY,
+    "quotes": '"' * MANY,
+    "escaped quotes": '\\"""\n' * MANY,
+    "open strings": '"""\n\\' * MANY,
+    "open literals": "'''a\n" * MANY,
+    "backslashes": '"' + "\\" * MANY,
+    "brackets": "x = " + "[" * MANY,
+    "braces": "x = " + "{a=" * MANY,
+    "tables": "".join(f"[a{i}.b.c.d.e]\n" for i in range(MANY // 16)),
+    "arrays of tables": "[[a]]\n" * MANY,
+    "short keys": "".join(f"a.b.c.d.e.f.g.h.k{i:x}=1\n" for i in range(MANY // 16)),
+    "digits": "x = " + "1" * MANY,
+    "dates": "x = 2024-01-01T00:00:00." + "1" * MANY,
+}
+"""Texts on which a reader may take long."""
 
 
 @pytest.fixture
@@ -68,6 +92,35 @@ def test_a_switch_that_is_off_by_default_is_turned_off_by_leaving_it_out(
     assert not asked("study", str(path)).layers
 
 
+def test_dots_in_strings_comments_and_numbers_are_no_keys(tmp_path: Path) -> None:
+    path = tmp_path / "dotted.toml"
+    dots = "a." * 20
+    lines = (
+        f"# {dots} it's \"",
+        f'name = "{dots}\\"{dots}"  # {dots}',
+        f"models = ['{dots}#\\', 'opt-nano']",
+        f'data = ["""\n{dots}\\"""{dots}"""]',
+        f"lambdas = [{', '.join(f'{i}.5' for i in range(1, 20))}]",
+    )
+    path.write_text("\n".join(lines), encoding="utf-8")
+    words = expanded(["study", str(path)])
+    found = dict(zip(words[1::2], words[2::2], strict=True))
+    assert found["--name"] == f'{dots}"{dots}'
+    assert found["--models"] == f"{dots}#\\,opt-nano"
+    assert found["--data"] == f'{dots}"""{dots}'
+    assert found["--lambdas"].startswith("1.5,2.5")
+
+
+@pytest.mark.parametrize("text", _HOSTILE.values(), ids=_HOSTILE)
+def test_no_file_takes_long_to_refuse(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text[: 2**16], encoding="utf-8")
+    started = time.process_time()
+    with pytest.raises(UsageError):
+        expanded(["study", str(path)])
+    assert time.process_time() - started < 2
+
+
 def test_words_without_a_file_stay_as_they_are() -> None:
     for words in ([], ["study"], ["study", "--models", "x.toml"], ["study", "--csv", "x.toml"], ["probe", "x.toml"]):
         assert expanded(words) == words
@@ -79,8 +132,17 @@ def test_words_without_a_file_stay_as_they_are() -> None:
         ("models = [", "expected TOML in"),
         ("[bits]\nfour = 4", "a list of these as bits"),
         ("bits = [[4]]", "a list of these as bits"),
-        (f"bits = [{'.'.join(['{a'] + ['a'] * 2000)} = 1{'}'}]", "a list of these as bits in"),
-        (f"bits.{'.'.join('a' * 2000)} = 1", "a list of these as bits in"),
+        (f"bits = [{'.'.join(['{a'] + ['a'] * 2000)} = 1{'}'}]", "got a key with 2000 dots"),
+        (f"bits.{'.'.join('a' * 2000)} = 1", "got a key with 2000 dots"),
+        (f"{'a . ' * 30_000}b = 1", "expected at most 64 KiB of TOML"),
+        (f"{'a.' * 30_000}b = 1", "got a key with 30000 dots"),
+        (f"[[{'a.' * 9}b]]", "got a key with 9 dots"),
+        ("\"'\" . 'a\".b' . " * 5 + "b = 1", "got a key with 10 dots"),
+        (f'bits = [""" \\""" """"", {{{"a." * 9}a = 1}}]', "got a key with 9 dots"),
+        (f'bits = [""" \\""" """", {{{"a." * 9}a = 1}}]', "got a key with 9 dots"),
+        (f"{'a.' * 8}b = 1", "expected text, numbers, true, false or a list of these as a in"),
+        (f'x = """{"x." * 20}', "expected TOML in"),
+        ("\ufeffbits = 4", "got a byte order mark at its head"),
         (f"bits = 0x{'f' * 5000}", "a list of these as bits in"),
         (f"symmetric = 0x{'f' * 5000}", "expected true or false as symmetric in"),
         (f"name = 0x{'f' * 5000}", "a list of these as name in"),
