@@ -119,11 +119,20 @@ class _Package(ModuleType):
 
     @property
     def quantize(self) -> object:
-        return __getattr__("quantize")
+        return self.__dict__["quantize"] if "quantize" in self.__dict__ else __getattr__("quantize")
 
     @quantize.setter
-    def quantize(self, module: ModuleType) -> None:
-        """Ignore the module, which the import system puts here."""
+    def quantize(self, value: object) -> None:
+        """Take another function, as a test does; ignore the module, which the import system puts here."""
+        if value is not sys.modules.get(_HOMES["quantize"]):
+            self.__dict__["quantize"] = value
+
+    @quantize.deleter
+    def quantize(self) -> None:
+        """Take the function that was put here away."""
+        if "quantize" not in self.__dict__:
+            raise AttributeError("module 'landscape' has no other 'quantize' than its own")
+        del self.__dict__["quantize"]
 
 
 sys.modules[__name__].__class__ = _Package
