@@ -45,11 +45,6 @@ def received() -> int | None:
     return _state.number
 
 
-def forget() -> None:
-    """Forget the signal, as where a process goes on all the same."""
-    _state.number = None
-
-
 def check() -> None:
     """End the work here if a signal asked for it and the exception did not get through.
 

@@ -24,7 +24,7 @@ _KINDS = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
 @contextmanager
 def exit_on_error(debug: bool) -> Iterator[None]:
-    """Turn an exception into one line and an exit code: 1 failed, 2 usage, 130 or 143 ended by a signal.
+    """Turn an exception into one line and an exit code: 1 failed, 2 usage, 130, 143 or 129 ended by a signal.
 
     Args:
         debug: Let the exception through, with its traceback.

@@ -9,12 +9,13 @@ import pytest
 
 from quant import interruption
 from quant.interruption import Interrupted, shielded
+from tests.interrupted import forgotten
 
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
-    yield
-    interruption.forget()
+    with forgotten():
+        yield
 
 
 def test_a_noted_signal_ends_the_next_step() -> None:

@@ -16,6 +16,7 @@ from quant import interruption
 from quant.checkpoints.wheel import MEMBER
 from quant.errors import UsageError
 from quant.temporary_files import _writer, temporary_name
+from tests.interrupted import forgotten
 from tests.killed import leave_behind
 from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age
 from tests.second_user import ALICE, BOB, give, needs_root, reachable, user
@@ -143,11 +144,8 @@ def test_an_interrupted_removal_leaves_no_claim_and_nothing_half_removed(root, m
 
     monkeypatch.setattr(os, "rename", interrupt)
     before = content(root)
-    try:
-        with pytest.raises(interruption.Interrupted):
-            collect(root, EVERYTHING)
-    finally:
-        interruption.forget()
+    with forgotten(), pytest.raises(interruption.Interrupted):
+        collect(root, EVERYTHING)
     gone = before.keys() - content(root).keys()
     assert len({name.split("/")[:3][-1] for name in gone}) == 1
     assert not content(root).keys() - before.keys()
@@ -165,11 +163,8 @@ def test_an_interruption_ends_the_wait_for_another_removal(root, monkeypatch):
     monkeypatch.setattr("time.sleep", interrupt)
     monkeypatch.setattr("landscape.session.in_use._PATIENCE", 0.2)
     before = content(root)
-    try:
-        with pytest.raises(interruption.Interrupted):
-            collect(root, EVERYTHING)
-    finally:
-        interruption.forget()
+    with forgotten(), pytest.raises(interruption.Interrupted):
+        collect(root, EVERYTHING)
     assert other.exists()  # it is of a process that may be at work
     assert content(root) == before
 

@@ -20,6 +20,7 @@ from quant.methods.rtn import rtn
 from quant.scheme import QuantScheme
 from quant.space import WeightSpace
 from tests import tiny
+from tests.interrupted import forgotten
 
 
 class Setting:
@@ -134,11 +135,8 @@ def test_an_interruption_that_a_library_swallowed_ends_the_run_after_the_probe(t
             interruption.note(signal.SIGTERM)
 
     cut.model.register_forward_hook(swallow)
-    try:
-        with pytest.raises(interruption.Interrupted):
-            cut.runner().run(cut.plan(), cut.engine())
-    finally:
-        interruption.forget()
+    with forgotten(), pytest.raises(interruption.Interrupted):
+        cut.runner().run(cut.plan(), cut.engine())
     assert len(calls) == len(cut.runner().known) == 3
 
 
