@@ -25,7 +25,7 @@ from tests.import_rules import (
 
 # From the top down: a room imports itself and the rooms above it. Radius is so high because curvature builds on it.
 ROOMS = {
-    "quant": (TOP, "checkpoints", "corpora", "methods", "external"),  # the top level is the mathematics
+    "quant": (TOP, "files", "checkpoints", "corpora", "methods", "external"),  # the top level is the mathematics
     "landscape": (
         "positions", "estimators", "probing", "formatting", "session", "health", "survey", "radius", "anatomy",
         "advice", "curvature", "claims", "study", "quantize", "records", "tables", "exports", "cache", "report", "cli",

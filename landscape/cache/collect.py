@@ -26,8 +26,8 @@ from landscape.cache.cache_limits import CacheLimits
 from landscape.cache.inventory import Kind, Unit, has_unknown, last_use, list_units, scratch_unit
 from landscape.session.in_use import FOLDER, Mark, claimed, clock, forget_dead, marks
 from quant.errors import StoreError
-from quant.system_errors import is_forbidden, is_of_another, reason
-from quant.temporary_files import (
+from quant.files.system_errors import is_forbidden, is_of_another, reason
+from quant.files.temporary_files import (
     abandoned_scratch,
     is_of_dead_writer,
     remove,

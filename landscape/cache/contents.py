@@ -15,9 +15,9 @@ from landscape.probing.shard_file import Shard
 from landscape.probing.shard_records import recipe_of, records_of, text_of
 from landscape.probing.shards import open_intact
 from landscape.records.record import RecordHead, read_head
-from quant.cache import STORE_NAME
 from quant.errors import StoreError, UsageError
-from quant.json_text import read_object
+from quant.files.cache import STORE_NAME
+from quant.files.json_text import read_object
 
 CENTER = "w"
 _SUMMED = ("scheme", "train", "validation", "curve", "chosen", "layers")

@@ -1,8 +1,8 @@
 """List what a cache folder holds: whole units, each with its size and the times of its last write and use.
 
-The layout is at the head of ``quant.cache`` and of ``landscape.probing.store``. Nothing is opened but the folders, the
-note and the sums beside a converted file, and the first bytes of a study. Files that are not recognised as this
-tool's own (``landscape.cache.own_names``) are of the kind ``unknown``.
+The layout is at the head of ``quant.files.cache`` and of ``landscape.probing.store``. Nothing is opened but the
+folders, the note and the sums beside a converted file, and the first bytes of a study. Files that are not recognised
+as this tool's own (``landscape.cache.own_names``) are of the kind ``unknown``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from landscape.cache.own_names import is_fetching, is_left, is_left_inside, is_o
 from landscape.cache.times import same_times
 from landscape.records.run_files import RUNS, STUDIES
 from landscape.session.in_use import FOLDER as IN_USE
-from quant.cache import STORE_NAME
 from quant.errors import StoreError
-from quant.json_text import read_object
-from quant.system_errors import reason
+from quant.files.cache import STORE_NAME
+from quant.files.json_text import read_object
+from quant.files.system_errors import reason
 
 Kind = Literal[
     "probes", "layers", "point", "training", "run", "settings", "tokens", "self", "conversion", "download", "study",

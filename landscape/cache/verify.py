@@ -25,9 +25,9 @@ from landscape.cache.times import same_times
 from landscape.probing.shards import is_intact
 from landscape.records.record import check_record
 from quant.errors import StoreError
-from quant.json_text import read_object
-from quant.odd_files import is_odd, set_aside
-from quant.system_errors import reason
+from quant.files.json_text import read_object
+from quant.files.odd_files import is_odd, set_aside
+from quant.files.system_errors import reason
 
 State = Literal["damaged", "leftover", "unknown"]
 
@@ -121,13 +121,13 @@ def _parts(unit: Unit) -> list[Path]:
 
 
 def _headed(path: Path) -> bool | None:
-    from quant.hashed_files import read_hashed  # with torch
+    from quant.files.hashed_files import read_hashed  # with torch
 
     return read_hashed(path, {}) is not None if path.exists() else None
 
 
 def _sealed(path: Path) -> bool | None:
-    from quant.hashed_files import is_sealed
+    from quant.files.hashed_files import is_sealed
 
     return is_sealed(path) if path.exists() else None
 

@@ -125,7 +125,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _refused_by_system(error: BaseException) -> str | None:
     """Return what the system refused, of a file and for a reason that no program causes; None for other errors."""
-    from quant.system_errors import is_forbidden, reason
+    from quant.files.system_errors import is_forbidden, reason
 
     if not isinstance(error, OSError) or error.errno not in _SYSTEM or error.filename is None:
         return None

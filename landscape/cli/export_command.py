@@ -80,8 +80,8 @@ def export(
 
 def _check_targets(output: Path | None, surfaces: Path | None, with_points: bool) -> None:
     """Check that there is something to write and that it can be written, before the work."""
-    from quant.cache import check_writable
     from quant.errors import UsageError
+    from quant.files.cache import check_writable
 
     if output is None and surfaces is None:
         raise UsageError("expected a file to write, got none; add --output FILE.h5, or --surfaces DIR")

@@ -39,14 +39,14 @@ def reported(function: Callable[P, int | None]) -> Callable[P, None]:
 
 def cache_root(store: Path | None) -> Path:
     """Return the cache folder that a user named, or the usual one."""
-    from quant.cache import cache_folder
+    from quant.files.cache import cache_folder
 
     return place(store, "--store") if store else cache_folder()
 
 
 def place(path: Path, flag: str) -> Path:
     """Return a path that a user named, with the home in place of ``~``: a shell leaves it in ``--output=~/pages``."""
-    from quant.user_path import user_path
+    from quant.files.user_path import user_path
 
     return user_path(path, flag)
 

@@ -38,8 +38,8 @@ def plot(
 
     from landscape.records.record import load_record
     from landscape.records.run_files import find_run
-    from quant.cache import check_writable
     from quant.errors import UsageError
+    from quant.files.cache import check_writable
 
     path = find_run(run, cache_root(store))
     record = load_record(path)

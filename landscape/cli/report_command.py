@@ -51,8 +51,8 @@ def report(
     from landscape.records.run_files import find_run
     from landscape.report.study.json import study_json
     from landscape.report.study.page import write_study_page
-    from quant.cache import check_writable
     from quant.errors import UsageError
+    from quant.files.cache import check_writable
 
     path = find_run(study, cache_root(store))
     page = place(output or REPORT / f"{path.stem}{_PAGE}", "--output")

@@ -125,7 +125,7 @@ def _show_forecast(request: Request, forecast: Forecast, output: Output) -> None
 
 def check_folders(output: Output, writes_page: bool) -> None:
     """Check that what is asked for can be written, before the work."""
-    from quant.cache import check_writable
+    from quant.files.cache import check_writable
 
     if writes_page:
         check_writable(output.folder, "a folder to write to as --output")

@@ -198,7 +198,7 @@ def _end_at_once(number: int, lost: str | None) -> None:
     """End the process without another step of the main thread."""
     say_interrupted(lost, direct=True)
     with suppress(Exception):  # nothing may keep the process here
-        from quant.temporary_files import remove_own
+        from quant.files.temporary_files import remove_own
 
         _end_children()
         remove_own()

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from landscape.cli.command_option import CommandOption
 from quant.errors import UsageError, first_line
-from quant.json_text import json_kind
-from quant.odd_files import is_odd, odd_kind
-from quant.system_errors import reason
-from quant.user_path import user_path
+from quant.files.json_text import json_kind
+from quant.files.odd_files import is_odd, odd_kind
+from quant.files.system_errors import reason
+from quant.files.user_path import user_path
 
 _SUFFIX = ".toml"
 _KEY = re.compile("[A-Za-z][A-Za-z0-9_-]*")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from landscape.probing.file_sink import FileSink
 from landscape.tables.column import Cell, Column, Row, columns
-from quant.cache import atomic_path
+from quant.files.cache import atomic_path
 from quant.printable import utf8
 
 Group: TypeAlias = h5py.Group

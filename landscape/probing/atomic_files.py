@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from quant.cache import ENVIRONMENT_VARIABLE
 from quant.errors import StoreError
-from quant.system_errors import error_number, is_forbidden, reason
-from quant.temporary_files import is_abandoned, unnamed_file
+from quant.files.cache import ENVIRONMENT_VARIABLE
+from quant.files.system_errors import error_number, is_forbidden, reason
+from quant.files.temporary_files import is_abandoned, unnamed_file
 
 UNNAMED = re.compile(r"\.?[0-9a-f]{32}\.tmp")
 """Name of a file that has no name of its own yet, or is there for a moment, in any folder of the cache."""

@@ -21,9 +21,9 @@ from typing import Any
 
 from landscape.probing.atomic_files import is_gone, storage_errors, write_once
 from quant.errors import StoreError
-from quant.json_text import parse_object
-from quant.odd_files import is_odd, odd_kind, set_aside
-from quant.system_errors import reason
+from quant.files.json_text import parse_object
+from quant.files.odd_files import is_odd, odd_kind, set_aside
+from quant.files.system_errors import reason
 
 _LARGEST = 2**16  # bytes: a file has some sixty
 _ATTEMPTS, _PAUSE = 50, 0.02  # seconds: a writer that was not killed fills a file within one

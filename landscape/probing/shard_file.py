@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from landscape.probing.atomic_files import storage_errors
 from landscape.probing.file_sink import FileSink
 from quant.errors import StoreError
-from quant.system_errors import error_number
+from quant.files.system_errors import error_number
 
 Attribute = str | int
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from landscape.probing.shard_file import Shard
 from quant.errors import StoreError
-from quant.json_text import parse_json
+from quant.files.json_text import parse_json
 
 _AWAY = "move the file away, and run the command again"
 

@@ -22,9 +22,9 @@ from typing import TypeVar
 from landscape.probing.atomic_files import check_writable, is_gone, storage_errors, sync, unless_forbidden, unless_gone
 from landscape.probing.shard_file import Array, Attribute, Shard, format_errors, open_shard, write_shard
 from quant.errors import StoreError
-from quant.odd_files import is_odd, odd_kind, set_aside
-from quant.system_errors import is_forbidden, reason
-from quant.temporary_files import unnamed_file
+from quant.files.odd_files import is_odd, odd_kind, set_aside
+from quant.files.system_errors import is_forbidden, reason
+from quant.files.temporary_files import unnamed_file
 
 T = TypeVar("T")
 

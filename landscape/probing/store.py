@@ -51,8 +51,8 @@ from landscape.probing.point_file import point_arrays, point_attributes, read_po
 from landscape.probing.shard_file import Array, Attribute, Shard
 from landscape.probing.shard_records import records_of
 from landscape.probing.shards import ShardFolder
-from quant.cache import note_use
 from quant.errors import StoreError
+from quant.files.cache import note_use
 from quant.point import WeightPoint
 from quant.space import WeightSpace
 

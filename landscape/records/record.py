@@ -19,11 +19,11 @@ from pkgutil import resolve_name
 from typing import Any
 
 from landscape.records.values import from_json_values, to_json_values
-from quant.cache import atomic_path
 from quant.errors import StoreError
-from quant.json_text import parse_object
-from quant.odd_files import is_odd, odd_kind, set_aside
-from quant.system_errors import reason
+from quant.files.cache import atomic_path
+from quant.files.json_text import parse_object
+from quant.files.odd_files import is_odd, odd_kind, set_aside
+from quant.files.system_errors import reason
 from quant.versions import library_versions
 
 FORMAT = "quant-landscape run"

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from landscape.formatting import sentence
 from quant.errors import ToolkitError
+from quant.files.system_errors import reason
+from quant.files.temporary_files import temporary_path
 from quant.printable import printable
-from quant.system_errors import reason
-from quant.temporary_files import temporary_path
 
 
 @cache

@@ -29,14 +29,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from landscape.session.leftovers import sweep_cache
-from quant.cache import atomic_path
 from quant.errors import StoreError
+from quant.files.cache import atomic_path
+from quant.files.json_text import parse_object
+from quant.files.odd_files import is_odd, odd_kind, set_aside
+from quant.files.processes import runs, started
+from quant.files.system_errors import reason
+from quant.files.temporary_files import removed_at_end, unnamed_file
 from quant.interruption import shielded
-from quant.json_text import parse_object
-from quant.odd_files import is_odd, odd_kind, set_aside
-from quant.processes import runs, started
-from quant.system_errors import reason
-from quant.temporary_files import removed_at_end, unnamed_file
 
 FOLDER, REMOVING = "in-use", "removing"
 BEAT = 60.0
@@ -57,7 +57,7 @@ class Mark:
     host: str
     pid: int
     started: int
-    """Start of the process (``quant.processes``), which a later one with the same number does not share."""
+    """Start of the process (``quant.files.processes``), which a later one with the same number does not share."""
     store: str | None = None
     """Name of the store; None while the model is loaded, when it may be any."""
 

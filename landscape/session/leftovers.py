@@ -1,7 +1,7 @@
 """Sweep a cache folder after a process was killed in it.
 
-A folder is swept when something is written to it (``quant.temporary_files``), and nothing may ever be written to some
-folder again. So a session looks through all of them once it sees the mark of a process that was killed.
+A folder is swept when something is written to it (``quant.files.temporary_files``), and nothing may ever be written
+to some folder again. So a session looks through all of them once it sees the mark of a process that was killed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from quant.cache import STORE_NAME
-from quant.temporary_files import abandoned_scratch, remove, sweep, sweep_checked
+from quant.files.cache import STORE_NAME
+from quant.files.temporary_files import abandoned_scratch, remove, sweep, sweep_checked
 
 _SHARED = {"tokens": 0, "studies": 0, "in-use": 0, "models": 0, "self": 2}
 """Folders that models share, and how deep the folders in them go that are written to file by file."""

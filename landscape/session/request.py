@@ -15,12 +15,12 @@ from landscape.session.bounds import BATCH, SEED, TOKENS, WORKERS, Most
 from landscape.session.point_methods import GRID_METHODS, listed
 from landscape.session.point_specs import PointSpec, check_integer_options, scheme_of
 from landscape.session.presets import PRESETS, Preset
-from quant.cache import cache_folder
 from quant.checkpoints.embedded import EMBEDDED
 from quant.errors import UsageError
+from quant.files.cache import cache_folder
+from quant.files.user_path import user_path
 from quant.methods.options import PAPER_GPTQ, GPTQOptions
 from quant.scheme import Width
-from quant.user_path import user_path
 
 SPLITS = ("train", "validation", "test")
 JUDGED_SPLIT, TEST_SPLIT = "validation", "test"

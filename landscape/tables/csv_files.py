@@ -19,7 +19,7 @@ from landscape.study.result import StudyResult
 from landscape.survey.result import SurveyResult
 from landscape.tables.column import Cell, Row, cells, columns
 from landscape.tables.tidy import TABLES, Tables, tidy
-from quant.cache import atomic_path
+from quant.files.cache import atomic_path
 from quant.printable import utf8
 
 SCHEMA = "columns"

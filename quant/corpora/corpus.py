@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quant.architecture import vocabulary_size
-from quant.cache import cache_folder
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.checkpoints.rust_panics import tokenizer_in_use
 from quant.corpora.articles import window_articles
@@ -29,6 +28,7 @@ from quant.corpora.texts import SELF, SPLITS, read_texts
 from quant.corpora.tokenized import tokenize
 from quant.corpora.tokens import check_token, prepended_token
 from quant.errors import CorpusError, UsageError
+from quant.files.cache import cache_folder
 from quant.hashing import tensor_bytes
 from quant.philox import permutation
 

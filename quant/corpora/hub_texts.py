@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from quant.checkpoints import hub
 from quant.corpora.text_files import FIELD, Text, checked_document, text_of_documents
 from quant.errors import CorpusError, UsageError, first_line
-from quant.user_path import user_path
+from quant.files.user_path import user_path
 
 PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quant.cache import check_kept
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.sampling import sample
 from quant.corpora.tokens import first_sampled_token
 from quant.errors import UsageError
-from quant.hashed_files import fault_of_unread, read_hashed, write_hashed
+from quant.files.cache import check_kept
+from quant.files.hashed_files import fault_of_unread, read_hashed, write_hashed
 from quant.numerics import HIGHEST, matmul_precision
 from quant.philox import uniforms
 

@@ -16,8 +16,8 @@ from typing import Any
 from quant.corpora.articles import END, article_starts
 from quant.corpora.unpacked import PACKED, read_unpacked, text_limit, too_long
 from quant.errors import CorpusError
-from quant.json_text import parse_object
-from quant.system_errors import reason
+from quant.files.json_text import parse_object
+from quant.files.system_errors import reason
 
 FIELD = "text"
 """The field or column that holds a document."""

@@ -13,7 +13,7 @@ from quant.corpora.hub_texts import PREFIX, read_hub_texts
 from quant.corpora.text_files import READABLE, Text, read_text, stem_of
 from quant.corpora.text_splits import SPLITS, complete
 from quant.errors import CorpusError, UsageError
-from quant.user_path import of_windows, user_path
+from quant.files.user_path import of_windows, user_path
 
 __all__ = ["SELF", "SPLITS", "TALES", "WIKITEXT", "Text", "read_texts"]
 

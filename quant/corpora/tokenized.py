@@ -22,7 +22,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from quant.checkpoints.tokenizer_record import tokenizer_record
 from quant.corpora.text_files import Text
 from quant.errors import StoreError
-from quant.hashed_files import fault_of_unread, read_hashed, write_hashed
+from quant.files.hashed_files import fault_of_unread, read_hashed, write_hashed
 
 TOKENS_VERSION = 3
 """Version of ``encode`` and of the files; raise it when the code makes other tokens or starts of a text. Files of

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.errors import CorpusError, UsageError
-from quant.system_errors import reason
+from quant.files.system_errors import reason
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_TEXT_BYTES"
 LARGEST = 2**30

@@ -38,9 +38,9 @@ from quant.external.outside import check_architecture, check_function, check_sam
 from quant.external.settings import quantization_config
 from quant.external.tensor_files import TensorFiles, read_json
 from quant.external.unfolding import Unfolding, find_unfolding
+from quant.files.user_path import of_windows, user_path
 from quant.point import PointTensor, WeightPoint
 from quant.space import Slot, WeightSpace
-from quant.user_path import of_windows, user_path
 
 _CACHE = ("k_scale", "v_scale", "q_scale", "prob_scale", "k_zero_point", "v_zero_point")
 _RUN_TIME = (

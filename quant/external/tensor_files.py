@@ -11,9 +11,9 @@ from torch import Tensor
 
 from quant.checkpoints.weight_files import weight_files
 from quant.errors import PointError, first_line
+from quant.files.json_text import read_object
+from quant.files.system_errors import reason
 from quant.hashing import file_hash
-from quant.json_text import read_object
-from quant.system_errors import reason
 
 
 class TensorFiles:

@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 from quant.architecture import decoder_blocks, input_device
 from quant.center import Center, preserved
 from quant.errors import CorpusError
-from quant.hashed_files import write_hashed
+from quant.files.hashed_files import write_hashed
 from quant.hashing import token_hash
 from quant.methods.options import TrainingOptions
 from quant.methods.progress import ProgressCallback

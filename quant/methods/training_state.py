@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from quant.errors import StoreError
-from quant.hashed_files import read_hashed
-from quant.json_text import parse_object
+from quant.files.hashed_files import read_hashed
+from quant.files.json_text import parse_object
 
 Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 """Shape and dtype of every tensor of a state, by its name ``kind/name``."""

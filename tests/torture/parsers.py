@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from landscape.cli.commands import COMMANDS
 from landscape.cli.request_options import request_options
-from quant.hashed_files import write_hashed
+from quant.files.hashed_files import write_hashed
 from tests.torture import readers, samples
 from tests.torture.formats import gguf_files, joined, retyped, split, tensor_files
 from tests.torture.mutations import changed_bytes, changed_json, changed_text, changed_value, texts

@@ -23,7 +23,7 @@ from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import CheckpointError, PointError, StoreError
 from quant.external.formats import find_codec
 from quant.external.layers import StoredLayer
-from quant.hashed_files import write_hashed
+from quant.files.hashed_files import write_hashed
 from quant.methods.training_state import read_state
 from tests.landscape import stores
 

@@ -11,8 +11,8 @@ from landscape.report.mpl_chart import render, require_matplotlib
 from landscape.report.study.figures import charts
 from landscape.study.result import StudyResult
 from quant.errors import ToolkitError
-from quant.system_errors import reason
-from quant.temporary_files import temporary_path
+from quant.files.system_errors import reason
+from quant.files.temporary_files import temporary_path
 
 CAPTIONS = "captions.md"
 """File with titles, captions and what was not drawn."""

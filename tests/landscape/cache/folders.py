@@ -12,7 +12,7 @@ import torch
 from landscape.probing.layer_rows import LayerKey, LayerRow
 from landscape.records.record import save_record
 from landscape.records.run_files import run_path, study_path
-from quant.hashed_files import seal, write_hashed
+from quant.files.hashed_files import seal, write_hashed
 from tests.landscape import stores
 from tests.synthetic import landscape
 

@@ -15,7 +15,7 @@ from landscape.session.in_use import FOLDER, REMOVING, marked
 from quant import interruption
 from quant.checkpoints.wheel import MEMBER
 from quant.errors import UsageError
-from quant.temporary_files import _writer, temporary_name
+from quant.files.temporary_files import _writer, temporary_name
 from tests.interrupted import forgotten
 from tests.killed import leave_behind
 from tests.landscape.cache.folders import DAY, STORE, content, fill, set_age

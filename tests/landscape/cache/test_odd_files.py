@@ -19,7 +19,7 @@ from landscape.records.record import load_record, save_record
 from landscape.session import in_use
 from landscape.session.in_use import FOLDER, REMOVING, claimed, marked, marks
 from quant.errors import StoreError
-from quant.hashed_files import is_sealed, read_hashed, seal, write_hashed
+from quant.files.hashed_files import is_sealed, read_hashed, seal, write_hashed
 from tests.landscape.cache.folders import STORE, fill
 from tests.landscape.probing.test_odd_shards import ODD
 from tests.landscape.stores import quiet

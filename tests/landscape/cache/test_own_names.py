@@ -15,8 +15,8 @@ from landscape.records.record import KINDS
 from landscape.records.run_files import run_path
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.checkpoints.wheel import MEMBER
+from quant.files.temporary_files import temporary_name
 from quant.numerics import PRECISIONS
-from quant.temporary_files import temporary_name
 from tests.landscape.cache.folders import DAY, STORE, fill, set_age
 
 POINT = f"{STORE}/points/{'78' * 32}"

@@ -21,7 +21,7 @@ from landscape.cli.progress import ConsoleProgress
 from landscape.probing.plan import Probe, ProbePlan, ProbeResult
 from landscape.probing.runner import Runner
 from quant import interruption
-from quant.temporary_files import scratch_folder, temporary_path
+from quant.files.temporary_files import scratch_folder, temporary_path
 from tests.killed import fork
 
 Ready = Callable[[], None]

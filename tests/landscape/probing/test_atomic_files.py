@@ -12,7 +12,7 @@ import pytest
 
 from landscape.probing.atomic_files import storage_errors, sweep, write_once
 from quant.errors import StoreError
-from quant.temporary_files import unnamed_file
+from quant.files.temporary_files import unnamed_file
 
 
 def test_write_once_keeps_the_first(tmp_path: Path) -> None:

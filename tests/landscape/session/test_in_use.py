@@ -12,8 +12,8 @@ import pytest
 
 from landscape.session import in_use
 from landscape.session.in_use import FOLDER, FORGOTTEN, REMOVING, SILENT, claimed, clock, marked, marks
-from quant.processes import started
-from quant.temporary_files import remove_own
+from quant.files.processes import started
+from quant.files.temporary_files import remove_own
 
 
 def quiet(line):

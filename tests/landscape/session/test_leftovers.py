@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from landscape.session.in_use import FOLDER, SILENT, marked
-from quant.temporary_files import temporary_name
+from quant.files.temporary_files import temporary_name
 from tests.killed import leave_behind
 
 STORE = "00112233aabbccdd-float32"

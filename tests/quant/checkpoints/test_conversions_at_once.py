@@ -14,7 +14,7 @@ import pytest
 
 from quant.checkpoints import converted
 from quant.checkpoints.pretrained import read_gguf
-from quant.hashed_files import is_sealed
+from quant.files.hashed_files import is_sealed
 from quant.identity import fingerprint
 from tests.quant.checkpoints.test_converted import kept, load
 from tests.quant.checkpoints.test_gguf_file import write

@@ -11,12 +11,12 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from quant.cache import cache_folder
 from quant.checkpoints import hub
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora import tokenized
 from quant.corpora.corpus import Corpus, load_corpus
 from quant.errors import CorpusError, UsageError
+from quant.files.cache import cache_folder
 from quant.philox import uniforms
 from quant.space import WeightSpace
 from tests import tiny

@@ -12,7 +12,7 @@ import torch
 
 from quant.checkpoints.checkpoint import Checkpoint
 from quant.corpora.corpus import Corpus, load_corpus
-from quant.hashed_files import read_hashed
+from quant.files.hashed_files import read_hashed
 from quant.numerics import matmul_precision
 from tests import tiny
 from tests.quant.corpora.test_self_corpus import LENGTH, checkpoint_of, sharpened

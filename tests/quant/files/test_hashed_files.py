@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from quant.hashed_files import is_sealed, read_hashed, seal, write_hashed
+from quant.files.hashed_files import is_sealed, read_hashed, seal, write_hashed
 
 TENSORS = {"ids": torch.arange(12).view(3, 4), "more": torch.tensor([1.5], dtype=torch.bfloat16)}
 

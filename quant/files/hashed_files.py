@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.cache import atomic_path, note_use
+from quant.files.cache import atomic_path, note_use
+from quant.files.odd_files import is_odd, set_aside
+from quant.files.system_errors import reason
 from quant.hashing import file_hash, tensor_bytes
-from quant.odd_files import is_odd, set_aside
-from quant.system_errors import reason
 
 _HASH = "sha256"
 _SUMS = "SHA256SUMS"

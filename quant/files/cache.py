@@ -24,9 +24,9 @@ import platformdirs
 from safetensors import SafetensorError
 
 from quant.errors import StoreError, UsageError
-from quant.system_errors import is_forbidden, reason
-from quant.temporary_files import sweep_checked, temporary_path, unnamed_file
-from quant.user_path import user_path
+from quant.files.system_errors import is_forbidden, reason
+from quant.files.temporary_files import sweep_checked, temporary_path, unnamed_file
+from quant.files.user_path import user_path
 
 ENVIRONMENT_VARIABLE = "LANDSCAPE_CACHE"
 STORE_NAME = re.compile(r"[0-9a-f]{16}-[a-z0-9_]+(-[a-z0-9_]+)*")
@@ -49,8 +49,8 @@ def atomic_path(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
 
     A file or a folder may be written. A file replaces an older one; a folder that another process put there in the
     meantime is kept, so check what is there if it may be damaged. After an exception or Ctrl-C nothing is left; what
-    killed processes left in the same folder is removed (``quant.temporary_files``). The mode follows the umask, so that
-    the users of a shared cache can read what the umask lets them read.
+    killed processes left in the same folder is removed (``quant.files.temporary_files``). The mode follows the umask,
+    so that the users of a shared cache can read what the umask lets them read.
 
     Args:
         path: A file or a folder; missing folders above it are made.

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quant import processes
-from quant.processes import runs, started
-from quant.temporary_files import is_abandoned, is_of_dead_writer
+from quant.files import processes
+from quant.files.processes import runs, started
+from quant.files.temporary_files import is_abandoned, is_of_dead_writer
 from tests.killed import fork, leave_behind
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
@@ -84,7 +84,7 @@ def test_of_a_process_that_is_hidden_nothing_is_said(
     assert runs(*child) is None
     left = leave_behind(lambda: tmp_path / "x")
     digits = f"{child[0]:08x}{child[1]:08x}{'0' * 8}"
-    from quant import temporary_files
+    from quant.files import temporary_files
 
     theirs = left.rename(tmp_path / f".x.{temporary_files._machine()}{digits}.partial")
     assert not is_of_dead_writer(theirs)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quant.errors import CheckpointError, StoreError, ToolkitError
-from quant.json_text import DEEPEST, json_kind, parse_json, parse_object, read_bytes, read_object
+from quant.files.json_text import DEEPEST, json_kind, parse_json, parse_object, read_bytes, read_object
 
 FAULTS = {
     "": "an empty text",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from quant.cache import ENVIRONMENT_VARIABLE, cache_folder, check_writable
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.checkpoints.export import check_target
 from quant.corpora.texts import read_texts
 from quant.errors import UsageError
 from quant.external.load import load_external
-from quant.user_path import of_windows, user_path
+from quant.files.cache import ENVIRONMENT_VARIABLE, cache_folder, check_writable
+from quant.files.user_path import of_windows, user_path
 
 IMPOSSIBLE = {
     "a" * 5000: "of 5000 letters, which the system refuses: File name too long",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from quant.cache import atomic_path, check_kept, check_writable
 from quant.errors import CheckpointError, CorpusError, StoreError, ToolkitError, UsageError
-from quant.system_errors import is_forbidden, owner_name, reason
+from quant.files.cache import atomic_path, check_kept, check_writable
+from quant.files.system_errors import is_forbidden, owner_name, reason
 from tests.second_user import ALICE, BOB, TEAM, give, needs_root, not_root, reachable, user
 
 __all__ = ["reachable"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from quant import temporary_files
-from quant.cache import atomic_path, check_writable
 from quant.errors import StoreError, UsageError
+from quant.files import temporary_files
+from quant.files.cache import atomic_path, check_writable
 
 WANTED = "a folder for pages"
 TENSORS = {"ids": torch.arange(12).view(3, 4)}
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(
 def age(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
     """Let hours pass: all that was written until now is as old."""
     now = time.time() + 3600 * hours
-    monkeypatch.setattr("quant.cache.time.time", lambda: now)
+    monkeypatch.setattr("quant.files.cache.time.time", lambda: now)
 
 
 def writer(digits: str) -> str:

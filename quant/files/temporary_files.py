@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from quant.processes import runs, started
+from quant.files.processes import runs, started
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds without a write after which the writer counts as gone, where it is not seen from here."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.errors import ToolkitError, first_line
-from quant.odd_files import is_odd, odd_kind
+from quant.files.odd_files import is_odd, odd_kind
 from quant.printable import printable
 
 DEEPEST = 100

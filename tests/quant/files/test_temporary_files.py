@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quant import temporary_files
-from quant.cache import check_writable
-from quant.processes import started
-from quant.temporary_files import (
+from quant.files import temporary_files
+from quant.files.cache import check_writable
+from quant.files.processes import started
+from quant.files.temporary_files import (
     abandoned_scratch,
     is_of_dead_writer,
     remove,
@@ -74,7 +74,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def pass_hours(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
     now = time.time() + 3600 * hours
-    monkeypatch.setattr("quant.temporary_files.time.time", lambda: now)
+    monkeypatch.setattr("quant.files.temporary_files.time.time", lambda: now)
 
 
 def test_what_a_killed_process_left_goes_at_once(tmp_path: Path) -> None:

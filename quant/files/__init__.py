@@ -1,0 +1,1 @@
+"""Read files that anyone may have written, and write files that are whole, whoever shares the folder."""
