@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from scipy.optimize import brentq
 
 from quant.errors import UsageError
 
@@ -50,6 +51,30 @@ class StandardError:
 
 
 UNKNOWN_ERROR = StandardError(math.inf, 1.0)
+
+
+def honest_half_width(half: float, bias: float, confidence: float = CONFIDENCE) -> float:
+    """Return half the width of an interval that keeps its level although the estimate may be off by up to a known bias.
+
+    It is that quantile of ``|Z + bias/σ|·σ`` (Armstrong and Kolesár 2020, "Simple and honest confidence
+    intervals in nonparametric regression"): a bias far below the noise adds next to nothing, one far above it adds
+    itself. A t interval is widened by the same factor as a normal one.
+
+    Args:
+        half: Half the width of the interval without bias.
+        bias: The largest bias.
+        confidence: Confidence of the interval.
+    """
+    if bias == 0 or not 0 < half < math.inf:
+        return half + bias
+    both, one = (float(special.ndtri(p)) for p in ((1 + confidence) / 2, confidence))
+    shift = both * bias / half
+
+    def excess(width: float) -> float:
+        return float(special.ndtr(width - shift) - special.ndtr(-width - shift)) - confidence
+
+    # The quantile lies between the one-sided and the two-sided one; a margin keeps rounding from hiding the sign.
+    return half * float(brentq(excess, shift + one - 1, shift + both + 1)) / both
 
 
 def crossed_error(

@@ -128,7 +128,7 @@ def test_the_half_width_of_a_search_is_the_requested_one_and_that_of_the_compute
     ends = run(synthetic(), 0.05, 20)
     found = resampling.summarize(1.0, ends)
     widths = [(each.rounds[-1].crossing, each.radius) for each, _ in ends]
-    computed = sorted((last.high - last.low) / 2 / last.value for last, _ in widths if last.value)
+    computed = sorted((last.high - last.value) / last.value for last, _ in widths if last.value)
     assert found.half_width == pytest.approx(0.05)
     assert found.half_width_as_computed == pytest.approx((computed[9] + computed[10]) / 2)
     assert found.half_width_as_computed < 0.05

@@ -40,9 +40,10 @@ def found(probes: Probes, distance: float = DISTANCE):
 
 def test_the_radius_along_a_given_direction_comes_out() -> None:
     crossing = found(on_well(1.5))
-    assert crossing.value == pytest.approx(1.5 * math.sqrt(2 * math.log(2)), rel=0.01)
+    true = 1.5 * math.sqrt(2 * math.log(2))
+    assert crossing.value == pytest.approx(true, rel=0.01)
     assert DISTANCE / crossing.value > 1  # ρ_Δ: the point lies beyond
-    assert crossing.low == crossing.value == crossing.high  # all windows are alike
+    assert 0.998 * true < crossing.low < true < crossing.high < 1.002 * true  # all windows are alike
 
 
 def test_its_interval_is_that_of_the_mean_over_windows() -> None:
