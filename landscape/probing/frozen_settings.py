@@ -55,7 +55,7 @@ class _Damaged:
 def frozen_settings(
     path: Path,
     version: int,
-    propose: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    propose: Mapping[str, Any],
     bounds: Mapping[str, Whole],
     warn: Callable[[str], None],
 ) -> Mapping[str, Any]:
@@ -64,7 +64,8 @@ def frozen_settings(
     Args:
         path: The file.
         version: Version of the layout.
-        propose: JSON-able settings, stored if none are; a function is called only then.
+        propose: JSON-able settings, stored if none are. A function in place of a value is called only for an entry that
+            no file holds, and before a damaged file is set aside: one that refuses leaves the store as it was.
         bounds: Entries that must be whole numbers, with their bounds.
         warn: Takes one line about a file that was set aside.
 
@@ -72,13 +73,12 @@ def frozen_settings(
         StoreError: The settings cannot be written, read or set aside, or are of a newer version.
     """
     found = _read(path, version, bounds)
-    held: Mapping[str, Any] = {}
-    if isinstance(found, _Damaged):
-        _set_aside(path, found, warn)
-        held, found = found.held, None
-    if found is None:
-        proposed = propose() if callable(propose) else propose
-        content = {"schema_version": version, "settings": {**proposed, **held}}
+    if found is None or isinstance(found, _Damaged):
+        held = {} if found is None else found.held
+        missing = {key: value() if callable(value) else value for key, value in propose.items() if key not in held}
+        if found is not None:
+            _set_aside(path, found, warn)
+        content = {"schema_version": version, "settings": {**missing, **held}}
         write_once(path, json.dumps(content | {"sha256": _sha256(content)}, indent=2, sort_keys=True).encode())
         found = _read(path, version, {})
     if found is None or isinstance(found, _Damaged):

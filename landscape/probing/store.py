@@ -185,14 +185,15 @@ class Store:
 
     def settings(
         self,
-        propose: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        propose: Mapping[str, Any],
         name: str = "settings",
         bounds: Mapping[str, Whole] | None = None,
     ) -> Mapping[str, Any]:
         """Return evaluation settings, frozen to the first proposal of any process; see ``frozen_settings``.
 
         Args:
-            propose: JSON-able settings, stored if none are; a function is called only then.
+            propose: JSON-able settings, stored if none are; a function in place of a value is called only where that
+                entry is missing.
             name: Name of these settings; the default ones begin a store.
             bounds: Bounds of those that are whole numbers; a file with others is set aside.
 

@@ -145,13 +145,13 @@ def frozen_batch(store: Store, subject: Subject, window: Tensor, asked: int | No
     if alone and asked not in (None, 1):
         raise UsageError(f"expected one window at a time for {_EXPERTS}, got --batch {asked}; leave --batch out")
 
-    def chosen() -> dict[str, int]:
+    def chosen() -> int:
         if alone:
-            return {"windows": 1}
-        return {"windows": _tried(subject, window, asked) if asked else fastest_size(subject.model, window)}
+            return 1
+        return _tried(subject, window, asked) if asked else fastest_size(subject.model, window)
 
     name = f"batch-{next(subject.model.parameters()).device.type}-{len(window)}"
-    size = int(store.settings(chosen, name, {"windows": Whole(BATCH.value)})["windows"])
+    size = int(store.settings({"windows": chosen}, name, {"windows": Whole(BATCH.value)})["windows"])
     if alone and size != 1:
         raise StoreError(
             f"expected one window at a time for {_EXPERTS}, found batches of {size} in {store.folder}; use "
@@ -184,14 +184,14 @@ def _tried(subject: Subject, window: Tensor, size: int) -> int:
 def _settings(store: Store) -> Mapping[str, Any]:
     """Return the settings that a store was begun with; those of this process begin a new one."""
     bounds = {"threads": Whole(max(MOST_THREADS, torch.get_num_threads())), "evaluation": Whole(MOST_VERSION, 1)}
-    return store.settings(lambda: {"threads": _threads(store), "evaluation": _evaluation(store)}, bounds=bounds)
+    return store.settings({"threads": lambda: _threads(store), "evaluation": lambda: _evaluation(store)}, bounds=bounds)
 
 
 def _threads(store: Store) -> int:
     """Return the number of threads that all known probes were evaluated with; of this process if there is no such."""
-    known = {record.get("threads") for record in store.provenances()}
+    known = _said(store, "threads", MOST_THREADS)
     found = known.pop() if len(known) == 1 else None
-    return found if type(found) is int and 1 <= found <= MOST_THREADS else torch.get_num_threads()
+    return torch.get_num_threads() if found is None else found
 
 
 def _evaluation(store: Store) -> int:
@@ -200,14 +200,23 @@ def _evaluation(store: Store) -> int:
     Raises:
         StoreError: if probes do not say it, as those of earlier versions; they may be of an earlier evaluation.
     """
-    known = {record.get("evaluation") for record in store.provenances()}
-    other = next(iter(known - {EVALUATION}), EVALUATION)
-    if type(other) is not int:
+    known = _said(store, "evaluation", MOST_VERSION)
+    if None in known:
+        aside = ", ".join(path.name for path in sorted(store.folder.glob("settings.json.damaged*")))
+        mend = (
+            f"if {aside} there still holds it, correct that file and name it settings.json, or else " if aside else ""
+        )
         raise StoreError(
             f"expected the version of the evaluation in settings.json of {store.folder}, which is gone or damaged, and "
-            "the losses there do not say it; remove that folder, or use another --store"
+            f"the losses there do not say it; {mend}remove that folder, or use another --store"
         )
-    return other
+    return min((version for version in known if version is not None and version != EVALUATION), default=EVALUATION)
+
+
+def _said(store: Store, key: str, most: int) -> set[int | None]:
+    """Collect what the records of known probes say of a whole number; None for a record that says nothing possible."""
+    values, whole = [record.get(key) for record in store.provenances()], Whole(most)
+    return {value if whole.takes(value) else None for value in values}
 
 
 def provenance(device: str, precision: str = HIGHEST) -> dict[str, object]:

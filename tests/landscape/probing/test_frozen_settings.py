@@ -160,6 +160,85 @@ def test_an_evaluation_that_can_be_read_is_refused_all_the_same(tmp_path: Path) 
         check_evaluation(store(tmp_path, lambda line: None))
 
 
+EARLIER = {"torch": "2.7", "threads": 3}  # a record of a version that did not say its evaluation
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"threads": 0, "evaluation": EVALUATION}, {"threads": 3, "evaluation": EVALUATION}),
+        ({"evaluation": EVALUATION}, {"threads": 3, "evaluation": EVALUATION}),
+        ({"threads": "4", "evaluation": EVALUATION}, {"threads": 3, "evaluation": EVALUATION}),
+    ],
+)
+def test_an_evaluation_that_the_file_says_is_not_asked_of_losses_that_do_not_say_it(
+    settings: dict[str, object], kept: dict[str, int], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    store(tmp_path).commit([result("w")], EARLIER)
+    place(tmp_path).write_text(json.dumps({"schema_version": 1, "settings": settings}))
+    check_evaluation(store(tmp_path, said.append))
+    assert len(said) == 1
+    assert json.loads(place(tmp_path).read_text())["settings"] == kept
+    check_evaluation(store(tmp_path, quiet))
+
+
+def test_a_store_that_is_refused_stays_as_it_was(tmp_path: Path) -> None:
+    store(tmp_path).commit([result("w")], EARLIER)
+    place(tmp_path).write_bytes(b"{")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"the losses there do not say it; remove that folder, or use another"):
+            check_evaluation(store(tmp_path, quiet))
+        assert place(tmp_path).read_bytes() == b"{"
+        assert sorted(os.listdir(place(tmp_path).parent)) == ["probes", "settings.json"]
+
+
+def test_a_refusal_names_the_file_that_was_set_aside(tmp_path: Path) -> None:
+    """Where earlier code renamed it before it refused."""
+    store(tmp_path).commit([result("w")], EARLIER)
+    aside = place(tmp_path).with_name("settings.json.damaged")
+    aside.write_text(json.dumps({"schema_version": 1, "settings": {"threads": 0, "evaluation": EVALUATION}}))
+    with pytest.raises(StoreError, match=r"; if settings\.json\.damaged there still holds it, correct that file"):
+        check_evaluation(store(tmp_path, quiet))
+    aside.rename(place(tmp_path))
+    check_evaluation(store(tmp_path, lambda line: None))
+
+
+def test_a_proposal_is_made_only_for_what_is_missing(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def three() -> int:
+        made.append("threads")
+        return 3
+
+    def never() -> int:
+        raise AssertionError
+
+    place(tmp_path).write_text('{"schema_version": 1, "settings": {"threads": 0, "evaluation": 7}}')
+    for _ in range(2):
+        found = store(tmp_path, lambda line: None).settings({"threads": three, "evaluation": never}, bounds=BOUNDS)
+        assert found == {"threads": 3, "evaluation": 7}
+    assert made == ["threads"]
+
+
+@pytest.mark.parametrize("value", [[], {}, "3", 2.0, True, None, 0, -3, 10**30], ids=str)
+def test_a_record_whose_numbers_are_none_does_not_say_them(value: object, tmp_path: Path) -> None:
+    store(tmp_path).commit([result("w")], {"threads": value, "evaluation": EVALUATION})
+    here = store(tmp_path)
+    check_evaluation(here)
+    assert here.settings({}) == {"threads": torch.get_num_threads(), "evaluation": EVALUATION}
+    store(tmp_path / "b").commit([result("w")], {"threads": 3, "evaluation": value})
+    with pytest.raises(StoreError, match="the losses there do not say it"):
+        check_evaluation(store(tmp_path / "b"))
+
+
+def test_records_of_another_evaluation_are_refused_by_its_number(tmp_path: Path) -> None:
+    store(tmp_path).commit([result("w")], {"threads": 3, "evaluation": EVALUATION})
+    store(tmp_path).commit([result("x")], {"threads": 3, "evaluation": EVALUATION + 1})
+    with pytest.raises(StoreError, match=f"found version {EVALUATION + 1}"):
+        check_evaluation(store(tmp_path))
+
+
 SPOILED: dict[str, Callable[[Path], object]] = {
     "threads of 100,000": lambda path: path.write_text(path.read_text().replace('"threads": ', '"threads": 100000')),
     "nothing": lambda path: path.write_bytes(b""),
