@@ -67,7 +67,7 @@ def _follows(architecture: str, key: str, value: Any, config: Any) -> bool:
     if key in _SPECIAL:
         return _SPECIAL[key](value, config)
     if key == "expert_gating_func" and hasattr(config, "scoring_func"):
-        return bool(config.scoring_func == {1: "softmax", 2: "sigmoid"}.get(value))
+        return isinstance(value, int) and bool(config.scoring_func == {1: "softmax", 2: "sigmoid"}.get(value))
     if key == "attention.max_alibi_bias":
         return _is_one_of(value, (8,)) if architecture == "bloom" else not value
     return key in _NEUTRAL and _is_one_of(value, _NEUTRAL[key])
@@ -76,6 +76,8 @@ def _follows(architecture: str, key: str, value: Any, config: Any) -> bool:
 def _is_one_of(value: Any, wanted: Iterable[Any]) -> bool:
     """Return whether a number, or each non-zero number of a list with one per layer, is a wanted one, to float32."""
     values = [entry for entry in value if entry] if isinstance(value, list) else [value]
+    if not all(isinstance(entry, bool | int | float) for entry in values):
+        return False
     known = [float(entry) for entry in wanted if isinstance(entry, bool | int | float)]
     return all(any(math.isclose(entry, one, rel_tol=1e-6) for one in known) for entry in values)
 
@@ -108,7 +110,7 @@ def _rotary_size(value: Any, config: Any) -> bool:
 
 def _scaling_type(value: Any, config: Any) -> bool:
     found = {entry.get("rope_type", "default") for entry in _rope(config)}
-    return {"none": "default"}.get(value, value) in found
+    return isinstance(value, str) and {"none": "default"}.get(value, value) in found
 
 
 def _scaling_factor(value: Any, config: Any) -> bool:
@@ -125,7 +127,10 @@ def _window(value: Any, config: Any) -> bool:
         return not getattr(config, "sliding_window", None)
     longest = getattr(config, "max_position_embeddings", None)
     return _is_one_of(value, [getattr(config, "sliding_window", None)]) or (
-        isinstance(longest, int) and value >= longest and not getattr(config, "sliding_window", None)
+        isinstance(longest, int)
+        and isinstance(value, int)
+        and value >= longest
+        and not getattr(config, "sliding_window", None)
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from quant.checkpoints import hub
 from quant.corpora.text_files import FIELD, Text, checked_document, text_of_documents
@@ -14,6 +16,8 @@ PREFIX = "hf:"
 _NAMES = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
 _FORMATS = ("Parquet", "Json", "Csv", "Arrow")
 """Loaders of plain data, one document per row."""
+MOST_FILES = 10_000
+"""Files and folders of a data set in a local folder."""
 LARGEST = 4 * 2**30
 """Largest data set, in bytes, that is read whole."""
 _ALTERNATIVES = "use a local file or folder, or tales (built in)"
@@ -39,9 +43,27 @@ def read_hub_texts(name: str, revision: str | None) -> dict[str, Text]:
         raise UsageError(f"expected {PREFIX}org/name[:config], or a folder that exists, got {name!r}")
     if not local:
         hub.fetch(place, "dataset", ["README.md"], "", _ALTERNATIVES)  # asks once and briefly; datasets would retry
+    if local:
+        _check_count(folder, name)
     with _reading(name):
         splits = _load(str(folder) if local else place, config or None, revision, name)
     return {split: text_of_documents(_rows(rows, split, name), f"{split} of {name}") for split, rows in splits.items()}
+
+
+def _check_count(folder: Path, name: str) -> None:
+    """Check that a folder has about as many files as a data set, and is not a home or a disk: each is looked at.
+
+    Raises:
+        CorpusError: if it has more.
+    """
+    found = 0
+    for _, folders, files in os.walk(folder):
+        found += len(folders) + len(files)
+        if found > MOST_FILES:
+            raise CorpusError(
+                f"expected a data set of at most {MOST_FILES:,} files in the folder of {name}, found more; name the "
+                "folder of the data set itself, or one of its files as --data"
+            )
 
 
 def _load(place: str, config: str | None, revision: str | None, name: str) -> Mapping[str, object]:

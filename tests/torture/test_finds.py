@@ -14,10 +14,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig
 
 from landscape.cache.contents import read_store
 from landscape.probing.store import Store
 from landscape.records.record import FORMAT, VERSION, _hash, read_head
+from quant.checkpoints import gguf_metadata
 from quant.checkpoints.checkpoint import load_checkpoint
 from quant.checkpoints.gguf_file import GGUFFile
 from quant.errors import CheckpointError, PointError, StoreError
@@ -78,6 +80,14 @@ def test_more_layers_than_tensors_in_a_gguf_file_are_refused(tmp_path: Path) -> 
     path.write_bytes(gguf(name, entry(4, struct.pack("<I", 156), b"llama.block_count"), count=2) + bytes(64))
     with pytest.raises(CheckpointError, match=r"^expected block_count of at most 1 in .*, got 156; "):
         GGUFFile(path).check_sizes()
+
+
+@pytest.mark.parametrize("value", [["a"], [[1]], [], "x", "", 2**63, -1.5, float("nan"), [1, "x"], True], ids=str)
+@pytest.mark.parametrize("key", sorted({*gguf_metadata._SAME, *gguf_metadata._SPECIAL, *gguf_metadata._NEUTRAL}))
+def test_metadata_of_a_gguf_file_of_any_type_is_judged(key: str, value: Any) -> None:
+    """A list as ``rope.scaling.type`` was a TypeError."""
+    config = LlamaConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, scoring_func="softmax")
+    assert gguf_metadata._follows("llama", key, value, config) in (True, False)
 
 
 GROUP = {"weights": {"num_bits": 4}}

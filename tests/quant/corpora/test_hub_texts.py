@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quant.checkpoints import hub
+from quant.corpora import hub_texts
 from quant.corpora.texts import read_texts
 from quant.errors import CorpusError, UsageError
 from tests.quant.corpora.documents import DOCUMENTS, articles, parquet
@@ -70,3 +71,16 @@ def test_without_a_network_the_hub_is_asked_once(tmp_path: Path, monkeypatch: py
         read_texts("hf:org/name:config")
     assert "\n" not in str(caught.value)
     assert time.monotonic() - start < 3
+
+
+def test_a_folder_of_more_files_than_a_data_set_has_is_refused(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``hf:~`` looked at every file of a home, which took minutes."""
+    monkeypatch.setattr(hub_texts, "MOST_FILES", 20)
+    assert read_texts(f"hf:{repository}")
+    for number in range(20):
+        (repository / f"note-{number}.txt").touch()
+    monkeypatch.setattr(hub_texts, "_load", None)  # nothing is looked at
+    with pytest.raises(CorpusError, match=r"expected a data set of at most 20 files in the folder of hf:.*; name the"):
+        read_texts(f"hf:{repository}")
